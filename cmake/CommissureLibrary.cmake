@@ -1,0 +1,23 @@
+# commissure_library(sched SOURCES scheduler.cc HEADERS scheduler.h TESTS scheduler_test.cc DEPENDS core step
+#                    PUBLIC_LIBRARIES fmt::fmt PRIVATE_LIBRARIES gRPC::grpc++)
+# One static library and one gtest executable per folder; DEPENDS repeats the folder's line in src/LAYERS.
+function(commissure_library folder)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" ""
+    "SOURCES;HEADERS;TESTS;DEPENDS;PUBLIC_LIBRARIES;PRIVATE_LIBRARIES;TEST_LIBRARIES")
+  set(target commissure_${folder})
+  list(TRANSFORM arg_DEPENDS PREPEND commissure::)
+  add_library(${target} STATIC ${arg_SOURCES})
+  add_library(commissure::${folder} ALIAS ${target})
+  target_sources(${target} PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/src FILES ${arg_HEADERS})
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  target_link_libraries(${target}
+    PUBLIC ${arg_DEPENDS} ${arg_PUBLIC_LIBRARIES}
+    PRIVATE ${arg_PRIVATE_LIBRARIES} commissure::warnings)
+  if(BUILD_TESTING AND arg_TESTS)
+    add_executable(${folder}_test ${arg_TESTS})
+    target_link_libraries(${folder}_test PRIVATE ${target} ${arg_TEST_LIBRARIES} commissure::warnings GTest::gtest_main)
+    target_compile_definitions(${folder}_test PRIVATE COMMISSURE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+    gtest_discover_tests(${folder}_test
+      TEST_PREFIX "${folder}." DISCOVERY_TIMEOUT 60 PROPERTIES LABELS unit TIMEOUT 120)
+  endif()
+endfunction()

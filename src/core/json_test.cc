@@ -1,0 +1,38 @@
+#include "core/json.h"
+
+#include <gtest/gtest.h>
+
+namespace commissure {
+namespace {
+
+TEST(Json, KeepsTheOrderOfKeys) {
+  EXPECT_EQ(dump_json(parse_json(R"({"b":1,"a":{"d":2,"c":[]}})").value()), R"({"b":1,"a":{"d":2,"c":[]}})");
+}
+
+TEST(Json, RefusesDuplicateKeysWithTheirName) {
+  const auto parsed = parse_json(R"({"a":{"x":1,"x":2}})");
+  ASSERT_FALSE(parsed.has_value());
+  EXPECT_NE(parsed.error().message().find("\"x\" appears twice"), std::string::npos);
+}
+
+TEST(Json, RefusesDeepNesting) {
+  EXPECT_TRUE(parse_json(std::string(100, '[') + std::string(100, ']')).has_value());
+  EXPECT_FALSE(parse_json(std::string(100000, '[')).has_value());
+}
+
+TEST(Json, RefusesTrailingTextAndBadUtf8) {
+  EXPECT_FALSE(parse_json("{} x").has_value());
+  EXPECT_FALSE(parse_json("\"\xff\"").has_value());
+  EXPECT_FALSE(parse_json("").has_value());
+  EXPECT_FALSE(parse_json("1e999").has_value());
+}
+
+TEST(Json, FindMemberTreatsNullAsAbsent) {
+  const Json object = parse_json(R"({"a":null,"b":0})").value();
+  EXPECT_EQ(find_member(object, "a"), nullptr);
+  EXPECT_EQ(find_member(object, "c"), nullptr);
+  ASSERT_NE(find_member(object, "b"), nullptr);
+}
+
+}  // namespace
+}  // namespace commissure

@@ -1,0 +1,252 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/dtype.h"
+#include "core/result.h"
+
+/// The operation table every device implements. Buffers are opaque, work is queued, and a step waits for the device
+/// once: in fetch(). Nothing outside src/kernels may follow a DevicePtr.
+///
+/// Contract of every operation: a row's result depends on that row alone, bit for bit. It never depends on how many
+/// other rows are in the batch, how a prompt was cut into chunks, or how many threads the device uses.
+namespace commissure {
+
+class Backend;
+
+/// An address that only the backend which made it can follow. Offsets are in bytes.
+struct DevicePtr {
+  std::uintptr_t value = 0;
+  explicit operator bool() const { return value != 0; }
+  DevicePtr offset(std::size_t n_bytes) const { return {value + n_bytes}; }
+};
+
+/// Device memory with one owner.
+class DeviceBuffer {
+ public:
+  DeviceBuffer() = default;
+  DeviceBuffer(Backend& backend, DevicePtr ptr, std::size_t n_bytes) : backend_(&backend), ptr_(ptr), n_bytes_(n_bytes) {}
+  DeviceBuffer(DeviceBuffer&& other) noexcept { swap(other); }
+  DeviceBuffer& operator=(DeviceBuffer&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~DeviceBuffer();
+
+  DevicePtr ptr() const { return ptr_; }
+  std::size_t n_bytes() const { return n_bytes_; }
+
+ private:
+  void swap(DeviceBuffer& other) noexcept {
+    std::swap(backend_, other.backend_);
+    std::swap(ptr_, other.ptr_);
+    std::swap(n_bytes_, other.n_bytes_);
+  }
+  Backend* backend_ = nullptr;
+  DevicePtr ptr_;
+  std::size_t n_bytes_ = 0;
+};
+
+/// f32 rows in device memory, [n_rows, n_cols], rows `stride` floats apart.
+struct Rows {
+  DevicePtr data;
+  int n_rows = 0;
+  int n_cols = 0;
+  int stride = 0;
+
+  static Rows dense(DevicePtr data, int n_rows, int n_cols) { return {data, n_rows, n_cols, n_cols}; }
+  /// Rows [first, first + n).
+  Rows slice(int first, int n) const {
+    return {data.offset(static_cast<std::size_t>(first) * static_cast<std::size_t>(stride) * sizeof(float)), n, n_cols,
+            stride};
+  }
+  /// Columns [first, first + n) of every row.
+  Rows columns(int first, int n) const {
+    return {data.offset(static_cast<std::size_t>(first) * sizeof(float)), n_rows, n, stride};
+  }
+};
+
+/// Bytes of a tensor in host memory, kept alive by `owner` (a mapping, or a buffer the reader filled).
+struct HostBytes {
+  std::span<const std::byte> bytes;
+  std::shared_ptr<const void> owner;  // shared: a mapping serves many tensors
+};
+
+/// A weight matrix as a checkpoint stores it: row-major [n_rows = outputs, n_cols = inputs].
+struct MatrixSource {
+  std::string name;  ///< for errors
+  DType dtype = DType::kF32;
+  std::int64_t n_rows = 0;
+  std::int64_t n_cols = 0;
+  HostBytes data;
+};
+
+/// A weight matrix resident on a device, in whatever layout the device likes. May alias the source's bytes.
+class Matrix {
+ public:
+  virtual ~Matrix() = default;
+  virtual std::int64_t n_rows() const = 0;
+  virtual std::int64_t n_cols() const = 0;
+  virtual DType dtype() const = 0;
+};
+
+/// y = W x for all rows of x. Several jobs on the same x share its preparation and one pass over the threads.
+struct MatmulJob {
+  const Matrix* weight = nullptr;
+  Rows out;  ///< [n_rows(x), weight->n_rows()]
+};
+
+/// How positions turn into rotation angles. Source: RoFormer, arXiv:2104.09864; `frequencies` carries any scaling
+/// (linear, llama3, yarn) already.
+struct RopeSpec {
+  std::vector<float> frequencies;  ///< radians per position for each rotated pair
+  float magnitude = 1.0f;          ///< multiplies cos and sin (yarn's attention factor)
+  bool interleaved = false;        ///< pairs (2i, 2i+1) instead of (i, i + n/2)
+  bool operator==(const RopeSpec&) const = default;
+};
+
+/// One sequence's rows of a step, for the kernels.
+struct SequenceSpan {
+  int first_row = 0;
+  int n_rows = 0;
+  int first_position = 0;
+  std::vector<std::int32_t> blocks;  ///< block table: entry i holds positions [64 i, 64 i + 64)
+};
+
+/// The step's integers as a caller states them.
+struct StepShape {
+  std::vector<std::int32_t> tokens;     ///< one per row; used by embed
+  std::vector<SequenceSpan> sequences;  ///< rows in order, without gaps
+  int n_rows() const { return static_cast<int>(tokens.size()); }
+};
+
+/// The same, resident on the device. Read-only, valid for operations queued while it lives.
+class StepIndex {
+ public:
+  virtual ~StepIndex() = default;
+};
+
+/// Shape of one layer's attention.
+struct HeadLayout {
+  int n_heads = 0;
+  int n_kv_heads = 0;
+  int head_dim = 0;
+};
+
+enum class KvType { kBF16 };
+
+/// One layer's KV memory: n_blocks blocks of 64 positions for all kv heads; the layout inside is the backend's.
+struct KvLayer {
+  DevicePtr data;
+  HeadLayout heads;
+  KvType type = KvType::kBF16;
+};
+
+struct AttendOptions {
+  float scale = 1.0f;  ///< multiplies q.k
+  int window = 0;      ///< 0: all earlier positions; W: only keys with query - key < W
+};
+
+enum class Activation { kSilu, kGeluTanh };
+
+/// What a device is and how it computes; goes into the handshake and into status.
+struct BackendInfo {
+  std::string device;  ///< "cpu", "cuda"
+  std::string isa;     ///< "reference", "generic", "avx2", "avx512"
+  int n_threads = 1;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual BackendInfo info() const = 0;
+
+  // --- memory -------------------------------------------------------------------------------------------------
+
+  /// Zero-filled, 64-byte aligned; pages become resident when first written. Errors: kResourceExhausted.
+  virtual Result<DeviceBuffer> allocate(std::size_t n_bytes) = 0;
+  virtual void release(DevicePtr ptr, std::size_t n_bytes) = 0;
+
+  /// Host to device. The host bytes may be reused on return.
+  virtual void upload(DevicePtr to, std::span<const std::byte> from) = 0;
+
+  /// Errors: kInvalidArgument, the bytes do not match dtype and shape; kUnimplemented, no kernel for this dtype.
+  virtual Result<std::unique_ptr<Matrix>> load_matrix(const MatrixSource& source) = 0;
+
+  /// A vector (norm weights) as f32 on the device, with `add` added to each value (1 for (1 + w) norms).
+  virtual Result<DeviceBuffer> load_vector(const MatrixSource& source, float add) = 0;
+
+  /// Bytes of one KV block of one layer.
+  virtual std::size_t kv_block_bytes(const HeadLayout& heads, KvType type) const = 0;
+
+  virtual std::unique_ptr<StepIndex> make_step_index(const StepShape& shape) = 0;
+
+  // --- operations, queued in order -------------------------------------------------------------------------------
+
+  /// out[r] = scale * table[tokens[r]]. Token ids are below table.n_rows() (the caller checked).
+  virtual void embed(const Matrix& table, const StepIndex& index, float scale, Rows out) = 0;
+
+  /// out[r] = x[r] / rms(x[r]) * weight, in f32; out may be x. Source: RMSNorm, arXiv:1910.07467.
+  virtual void rms_norm(Rows x, DevicePtr weight, float eps, Rows out) = 0;
+
+  /// All jobs read the same x [n_rows, n_cols]. Quantised weights meet x rounded to int8 per 32 values ("fast");
+  /// float weights and the reference meet x in f32.
+  virtual void matmul(Rows x, std::span<const MatmulJob> jobs) = 0;
+
+  /// cos and sin for every row of the step: out [n_rows, 2 * n_pairs], cosines first.
+  virtual void rope_table(const RopeSpec& rope, const StepIndex& index, Rows out) = 0;
+
+  /// In place on x [n_rows, n_heads * head_dim]: RMS norm per head when `norm` is set, then rotation by the table.
+  virtual void norm_rope(Rows x, int n_heads, DevicePtr norm, float eps, const RopeSpec& rope, Rows table) = 0;
+
+  /// Appends keys and values [n_rows, n_kv_heads * head_dim] at their positions, rounded to the KV type.
+  virtual void append_kv(Rows keys, Rows values, const StepIndex& index, const KvLayer& layer) = 0;
+
+  /// Causal attention of every row over its sequence's cache, which already holds the row's own key and value.
+  ///   q, out  [n_rows, n_heads * head_dim]
+  /// Keys are folded in blocks of 64 absolute positions with an online softmax (arXiv:1805.02867).
+  virtual void attend(Rows q, const StepIndex& index, const KvLayer& layer, const AttendOptions& options, Rows out) = 0;
+
+  /// out = activation(gate) * up; out may be gate.
+  virtual void gated(Activation activation, Rows gate, Rows up, Rows out) = 0;
+
+  /// x = x + y, or x + rms_norm(y, norm) when `norm` is set; then rounded to bf16 when `round` is (a layer's end).
+  virtual void add(Rows x, Rows y, DevicePtr norm, float eps, bool round) = 0;
+
+  /// out[i] = x[rows[i]].
+  virtual void gather(Rows x, std::span<const std::int32_t> rows, Rows out) = 0;
+
+  /// bf16 rows (dense [n_rows, n_cols]) to f32 and back; packing rounds to nearest even.
+  virtual void unpack_bf16(DevicePtr from, Rows out) = 0;
+  virtual void pack_bf16(Rows x, DevicePtr to) = 0;
+
+  /// Waits for everything queued and makes `n_bytes` at `from` readable by the host until the next operation is
+  /// queued. A CPU backend hands out the memory itself. Errors: kInternal, the device failed.
+  virtual Result<std::span<const std::byte>> fetch(DevicePtr from, std::size_t n_bytes) = 0;
+};
+
+inline DeviceBuffer::~DeviceBuffer() {
+  if (backend_ != nullptr) backend_->release(ptr_, n_bytes_);
+}
+
+/// Which CPU kernels to use and how many threads.
+struct CpuOptions {
+  int n_threads = 0;  ///< 0: as many as the process may run on
+  std::string isa;    ///< empty: the best this CPU has; else "reference", "generic", "avx2", "avx512"
+};
+
+/// ISAs this CPU can run, best last, "reference" first.
+std::vector<std::string> available_isas();
+
+/// Errors: kInvalidArgument, an unknown ISA or one this CPU lacks; the message lists what is possible.
+Result<std::unique_ptr<Backend>> make_cpu_backend(const CpuOptions& options);
+
+}  // namespace commissure

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "core/dtype.h"
+#include "core/result.h"
+
+/// The block formats of GGUF, byte for byte, and their exact meaning.
+/// Source: ggml's formats as written down in the GGUF specification; values checked against llama.cpp.
+namespace commissure {
+
+#pragma pack(push, 1)
+/// y[j] = d * (low(qs[j]) - 8), y[j + 16] = d * (high(qs[j]) - 8)
+struct BlockQ4_0 {
+  std::uint16_t d;
+  std::uint8_t qs[16];
+};
+/// y = d * q + m, nibble order as Q4_0
+struct BlockQ4_1 {
+  std::uint16_t d, m;
+  std::uint8_t qs[16];
+};
+/// q = nibble + 16 * bit (bit j of qh for y[j], j + 16 for y[j + 16]); y = d * (q - 16)
+struct BlockQ5_0 {
+  std::uint16_t d;
+  std::uint8_t qh[4], qs[16];
+};
+/// y = d * q + m, q as Q5_0
+struct BlockQ5_1 {
+  std::uint16_t d, m;
+  std::uint8_t qh[4], qs[16];
+};
+/// y = d * q
+struct BlockQ8_0 {
+  std::uint16_t d;
+  std::int8_t qs[32];
+};
+/// 8 sub-blocks of 32 with 6-bit scale and minimum: y = d * sc * q - dmin * mn
+struct BlockQ4_K {
+  std::uint16_t d, dmin;
+  std::uint8_t scales[12], qs[128];
+};
+/// As Q4_K with a fifth bit per value in qh
+struct BlockQ5_K {
+  std::uint16_t d, dmin;
+  std::uint8_t scales[12], qh[32], qs[128];
+};
+/// 16 sub-blocks of 16 with int8 scale: y = d * sc * (q - 32)
+struct BlockQ6_K {
+  std::uint8_t ql[128], qh[64];
+  std::int8_t scales[16];
+  std::uint16_t d;
+};
+#pragma pack(pop)
+
+/// Scale and minimum of sub-block j (0..7) of a Q4_K or Q5_K block's 12 packed bytes.
+struct SubScale {
+  std::uint8_t scale, minimum;
+};
+SubScale sub_scale(const std::uint8_t* scales, int j);
+
+/// Exact dequantisation of a row; `from` holds row_bytes(dtype, to.size()) bytes.
+void dequantise(DType dtype, const std::byte* from, std::span<float> to);
+
+}  // namespace commissure

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <functional>
+#include <variant>
+
+#include "core/result.h"
+#include "step/boundary.h"
+#include "step/sampled_tokens.h"
+#include "step/step_batch.h"
+
+namespace commissure {
+
+/// What a stage gets for one step. The boundary is empty on the first stage.
+struct StageInput {
+  StepBatch batch;
+  Boundary boundary;
+};
+
+/// What a stage gives back for one step: rows for the next stage (with the batch they belong to) or, from the last
+/// stage, the tokens. `timings` holds this stage's and those before it.
+struct StageOutput {
+  StepBatch batch;
+  std::variant<Boundary, SampledTokens> value;
+  std::vector<StageTiming> timings;
+};
+
+/// The caller's end of a stage: in this process (stage/local_link), in another (wire/grpc_link), several in a
+/// row (step/chain_link), or a fake in a test.
+///
+/// Every submitted step is answered exactly once through the sink, in submission order, with an output or an error.
+/// After an error that is about the stream rather than one step (kUnavailable, kDataLoss, kDeadlineExceeded) all
+/// steps in flight have failed and the stage's sequences are lost: the caller recreates them.
+class StageLink {
+ public:
+  /// Called on the link's own thread; must not block for long and must not call stop().
+  using Sink = std::function<void(Result<StageOutput>)>;
+
+  virtual ~StageLink() = default;
+
+  /// Called once, before the first submit.
+  virtual void start(Sink sink) = 0;
+
+  /// Hands one step over; waits while the stage's queue is full.
+  /// Errors: kUnavailable, the stage cannot take steps now (the sink is not called for this step).
+  virtual Status submit(StageInput input) = 0;
+
+  /// Whether a submit would be accepted now; the error says why not, for /health and status.
+  virtual Status health() const = 0;
+
+  /// Answers what is in flight with kCancelled, then returns. No sink call after that.
+  virtual void stop() = 0;
+};
+
+}  // namespace commissure

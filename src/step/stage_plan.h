@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/result.h"
+
+namespace commissure {
+
+/// Layers [first, last) of the whole model.
+struct LayerRange {
+  int first = 0;
+  int last = 0;
+  int n_layers() const { return last - first; }
+  bool operator==(const LayerRange&) const = default;
+};
+
+/// Which part of the model one stage runs. The first stage embeds, the last one holds the head and samples.
+struct StagePlan {
+  int index = 0;     ///< 0 is stage A
+  int n_stages = 1;
+  int n_model_layers = 0;
+  LayerRange layers;
+
+  bool is_first() const { return index == 0; }
+  bool is_last() const { return index == n_stages - 1; }
+  /// "a", "b", ... "z".
+  std::string name() const { return std::string(1, static_cast<char>('a' + index)); }
+  bool operator==(const StagePlan&) const = default;
+};
+
+inline constexpr int kMaxStages = 26;
+
+/// The plans of all stages for layer boundaries `cuts` (strictly rising, each in (0, n_model_layers)); no cuts is one stage.
+/// Errors: kInvalidArgument naming the cut.
+Result<std::vector<StagePlan>> plan_stages(int n_model_layers, std::span<const int> cuts);
+
+/// Cuts that level the stages' bytes. `layer_bytes` has one entry per layer; `first_bytes` and `last_bytes` are what the
+/// embedding and the head add to the ends. Every stage gets at least one layer.
+/// Errors: kInvalidArgument, more stages than layers or than kMaxStages.
+Result<std::vector<int>> balance_cuts(std::span<const std::uint64_t> layer_bytes, std::uint64_t first_bytes,
+                                      std::uint64_t last_bytes, int n_stages);
+
+/// "10,20" to {10, 20}. Errors: kInvalidArgument naming the bad part.
+Result<std::vector<int>> parse_cuts(std::string_view text);
+
+}  // namespace commissure

@@ -1,0 +1,38 @@
+#include "step/step_batch.h"
+
+#include <unordered_set>
+
+namespace commissure {
+
+int StepBatch::n_rows() const {
+  int total = 0;
+  for (const SequenceRows& slice : slices) total += slice.n_rows();
+  return total;
+}
+
+Status validate(const StepBatch& batch) {
+  std::unordered_set<SequenceId> seen;
+  for (const SequenceRows& slice : batch.slices) {
+    const auto invalid = [&](auto&&... what) {
+      return Error(Code::kInvalidArgument, "step ", batch.step.value, ", sequence ", slice.sequence.value, ": ", what...);
+    };
+    if (!seen.insert(slice.sequence).second) return invalid("appears twice");
+    if (slice.tokens.empty()) return invalid("has no rows");
+    if (slice.first_position < 0 || slice.table_start < 0) return invalid("negative position or table start");
+    const std::int64_t end = std::int64_t{slice.first_position} + slice.n_rows();
+    const std::int64_t covered =
+        (std::int64_t{slice.table_start} + static_cast<std::int64_t>(slice.new_blocks.size())) * kBlockPositions;
+    if (!slice.new_blocks.empty() && covered < end) {
+      return invalid("blocks cover ", covered, " positions, rows end at ", end);
+    }
+    if (!slice.targets.empty() && slice.targets.size() != slice.tokens.size()) {
+      return invalid(slice.targets.size(), " targets for ", slice.tokens.size(), " rows");
+    }
+    if (slice.params) {
+      if (Status status = validate(*slice.params); !status) return std::move(status).error();
+    }
+  }
+  return {};
+}
+
+}  // namespace commissure

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "core/ids.h"
+#include "core/result.h"
+#include "step/sampling_params.h"
+
+namespace commissure {
+
+/// Positions in one KV block. The same everywhere: it is part of the wire and of every kernel's reduction order.
+inline constexpr int kBlockPositions = 64;
+
+/// The rows of one sequence in one step: consecutive positions, prefill or decode alike.
+///
+/// A stage keeps per sequence only its block table, and a slice carries everything that changes it:
+/// `table_start` entries stay as the stage knows them, `new_blocks` follow them. A slice with
+/// table_start 0 (re)creates the sequence, so replay needs no special message.
+struct SequenceRows {
+  SequenceId sequence;
+  std::int32_t first_position = 0;
+  std::vector<TokenId> tokens;        ///< one per row; never empty
+  std::int32_t table_start = 0;       ///< first block table entry carried here
+  std::vector<BlockId> new_blocks;    ///< table entries from table_start on; covers all rows of the slice
+
+  /// Draw the token that follows the last row. Implies params were sent in this or an earlier slice.
+  bool sample = false;
+  /// Sent with the first slice of a sequence and whenever it is recreated; the last stage keeps them.
+  std::optional<SamplingParams> params;
+  /// Tokens to score, one per row (the token at the row's position + 1), or empty: prompt log-probabilities.
+  std::vector<TokenId> targets;
+
+  int n_rows() const { return static_cast<int>(tokens.size()); }
+  bool operator==(const SequenceRows&) const = default;
+};
+
+/// One batch for one pass through all stages: prefill and decode rows mixed. Rows are numbered slice
+/// after slice; row r of the boundary belongs to the r-th token.
+struct StepBatch {
+  StepId step;
+  std::vector<SequenceRows> slices;
+  std::vector<SequenceId> released;  ///< forget these before running the step (finished, cancelled, preempted)
+
+  int n_rows() const;
+  bool operator==(const StepBatch&) const = default;
+};
+
+/// Structural checks that need no state: non-empty slices, no sequence twice, positions and tables that cover the
+/// rows, targets that match. Errors: kInvalidArgument naming the sequence.
+Status validate(const StepBatch& batch);
+
+}  // namespace commissure
