@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "core/dtype.h"
+#include "core/json.h"
+#include "core/metadata.h"
+#include "core/result.h"
+#include "weights/byte_source.h"
+
+namespace commissure {
+
+enum class CheckpointFormat { kGguf, kSafetensors };
+
+/// One tensor of a checkpoint: where its bytes lie and what they are.
+struct TensorInfo {
+  std::string name;
+  DType dtype = DType::kF32;
+  std::vector<std::int64_t> shape;  ///< slowest first, as [outputs, inputs]
+  int source = 0;                   ///< which file of the checkpoint
+  std::uint64_t offset = 0;         ///< absolute, in that file
+  std::uint64_t n_bytes = 0;
+
+  std::int64_t n_elements() const;
+};
+
+/// A model's files: single or split GGUF, single or sharded safetensors. Opening reads headers only.
+/// Threading: const functions from any thread.
+class Checkpoint {
+ public:
+  /// Opens a .gguf file (its other splits are found beside it), a .safetensors file, a model folder (config.json with
+  /// model.safetensors or an index, or exactly one GGUF), or the http(s) URL of any of these files.
+  /// Errors: kNotFound; kInvalidArgument or kDataLoss, what is wrong where in which file and what to do.
+  static Result<std::unique_ptr<Checkpoint>> open(const std::string& location, ReadMode mode = ReadMode::kMap);
+
+  CheckpointFormat format() const { return format_; }
+  const std::string& location() const { return location_; }
+
+  /// GGUF's key-value header; empty for safetensors.
+  const Metadata& metadata() const { return metadata_; }
+  /// config.json of a safetensors model; null for GGUF.
+  const Json& config() const { return config_; }
+  /// Another file of the model folder (tokenizer.json, generation_config.json, ...).
+  /// Errors: kNotFound; kInvalidArgument, larger than `max_bytes`.
+  Result<std::string> read_side_file(std::string_view file_name, std::uint64_t max_bytes = 64u << 20) const;
+
+  const std::vector<TensorInfo>& tensors() const { return tensors_; }
+  /// nullptr when the checkpoint has no such tensor.
+  const TensorInfo* find(std::string_view name) const;
+
+  /// The tensor's bytes, exactly these and no others. Errors: as ByteSource::read.
+  Result<ByteRange> load(const TensorInfo& tensor) const;
+
+  /// Bytes asked from all files so far, headers included.
+  std::uint64_t bytes_read() const;
+  /// Bytes of the headers (everything before tensor data that opening had to read).
+  std::uint64_t header_bytes() const { return header_bytes_; }
+
+  /// A hash (hex) over config and tensor table: equal for the same model wherever its files lie.
+  std::string fingerprint() const;
+
+ private:
+  friend class CheckpointBuilder;
+  Checkpoint() = default;
+
+  CheckpointFormat format_ = CheckpointFormat::kGguf;
+  std::string location_;
+  Metadata metadata_;
+  Json config_;
+  std::vector<TensorInfo> tensors_;
+  std::unordered_map<std::string, std::size_t> by_name_;
+  std::vector<std::unique_ptr<ByteSource>> sources_;
+  std::uint64_t header_bytes_ = 0;
+};
+
+}  // namespace commissure
