@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/json.h"
+#include "engine/generation.h"
+#include "step/stage_info.h"
+#include "step/stage_link.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace commissure {
+
+/// What the engine serves: the text side of one model.
+struct ServedModel {
+  std::string name;
+  std::int64_t created = 0;  ///< Unix seconds
+  int context_length = 0;    ///< positions a sequence may have (prompt and completion)
+  GenerationDefaults defaults;
+  std::shared_ptr<const Tokenizer> tokenizer;         // shared: HTTP threads tokenise beside the engine
+  std::shared_ptr<const ChatTemplate> chat_template;  // may be null: completions only
+};
+
+struct EngineOptions {
+  int max_sequences = 16;          ///< running at once
+  int max_step_rows = 512;         ///< token budget of one step, prefill and decode together
+  int queue_limit = 256;           ///< waiting at once; more is kResourceExhausted
+  int steps_in_flight = 2;
+  std::int32_t n_kv_blocks = 0;    ///< the chain's capacity
+  int n_layers = 0;
+};
+
+struct EngineStats {
+  int running = 0;
+  int waiting = 0;
+  double kv_usage = 0;  ///< 0..1
+  std::uint64_t steps = 0;
+  std::uint64_t prompt_tokens = 0;
+  std::uint64_t generated_tokens = 0;
+  std::uint64_t preemptions = 0;
+  std::vector<StageTiming> last_timings;
+};
+
+using RequestHandle = std::uint64_t;
+
+/// Requests in, event streams out. One scheduler thread drives the chain of stages behind `chain`.
+/// Threading: any thread may call the public functions.
+class Engine {
+ public:
+  /// `chain` is the whole model, first stage to last; it outlives the engine.
+  static std::unique_ptr<Engine> create(ServedModel model, EngineOptions options, StageLink& chain);
+  virtual ~Engine() = default;
+
+  virtual const ServedModel& model() const = 0;
+  virtual const EngineOptions& options() const = 0;
+
+  /// Queues a request; returns at once. After a success the sink gets at least one event, the last with `finish`.
+  /// Errors (sink never called): kInvalidArgument, bad ids; kOutOfRange, the prompt and max_tokens exceed the context (both
+  /// numbers named); kResourceExhausted, the queue is full; kUnavailable, draining or the chain is not ready.
+  virtual Result<RequestHandle> submit(GenerationRequest request, EventSink sink) = 0;
+
+  /// The client went away: its rows leave the next step, its KV is free within one step. Its sink is not called again
+  /// after this returns. Unknown or finished handles are ignored.
+  virtual void cancel(RequestHandle request) = 0;
+
+  /// The truth about the whole chain.
+  virtual Status health() const = 0;
+  virtual EngineStats stats() const = 0;
+
+  /// Accepts nothing new; returns when running requests have finished or `grace` is over (the rest get an error event).
+  virtual void drain(std::chrono::milliseconds grace) = 0;
+};
+
+}  // namespace commissure

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/ids.h"
+#include "core/result.h"
+#include "step/sampled_tokens.h"
+#include "step/sampling_params.h"
+
+namespace commissure {
+
+/// One generation: a tokenised prompt and how to continue it. Values arrive validated by the API; the engine checks
+/// again what it relies on (token ids in the vocabulary, lengths against the context).
+struct GenerationRequest {
+  std::string id;                       ///< request id for logs; "" lets the engine choose
+  std::vector<TokenId> prompt;          ///< not empty
+  SamplingParams sampling;
+  int max_tokens = -1;                  ///< -1: whatever fits the context; 0: only score the prompt
+  std::vector<std::string> stop;        ///< stop strings
+  std::vector<TokenId> stop_tokens;     ///< further ids that end generation
+  bool ignore_eos = false;              ///< end tokens are banned
+  bool include_stop = false;            ///< leave the matched stop string in the text
+  int prompt_logprobs = -1;             ///< -1: none; k >= 0: score every prompt token, with the k best alternatives
+  std::optional<std::chrono::milliseconds> timeout;  ///< from submit to the last token
+};
+
+enum class FinishReason { kStop, kLength, kCancelled, kError };
+std::string_view finish_reason_name(FinishReason reason);
+
+struct Usage {
+  int prompt_tokens = 0;
+  int completion_tokens = 0;  ///< EOS included
+  int cached_tokens = 0;
+};
+
+/// One token of the answer: its bytes may be part of a code point.
+struct GeneratedToken {
+  TokenId token;
+  std::string bytes;
+  std::optional<ScoredToken> score;  ///< when n_logprobs >= 0
+};
+
+/// What happened since the last event. Text is whole code points, never part of a stop string; tokens are those whose
+/// text is out. The last event has `finish` set; after an error it also has `error`.
+struct GenerationEvent {
+  std::string text;
+  std::vector<GeneratedToken> tokens;
+  std::vector<ScoredToken> prompt_scores;  ///< in the first event: entry i scores prompt token i + 1
+  std::optional<FinishReason> finish;
+  std::optional<std::string> stop_string;  ///< which stop string matched
+  std::optional<TokenId> stop_token;       ///< or which token ended it
+  std::optional<Error> error;
+  Usage usage;                             ///< so far
+};
+
+/// Receives a request's events in order, on the engine's thread: hand over and return, never block.
+using EventSink = std::function<void(GenerationEvent)>;
+
+/// Sampling defaults of the model (generation_config.json); absent fields have none.
+struct GenerationDefaults {
+  std::optional<float> temperature, top_p, min_p;
+  std::optional<int> top_k;
+};
+
+}  // namespace commissure
