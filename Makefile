@@ -1,0 +1,57 @@
+# make run                     build, fetch the default model, start three stages, chat
+# make run ASK="a question"    the same with one answer instead of a chat
+# make test                    every test, twice: as released, and under ASan + UBSan
+# make bench                   speed beside llama.cpp (see bench/README.md)
+# make down                    stop what `make run` started
+# make clean
+
+MODEL  ?= smollm2-135m
+STAGES ?= 3
+PORT   ?= 8080
+ASK    ?=
+
+.PHONY: run build test test-release test-asan bench soak down clean packages models
+.DEFAULT_GOAL := build
+
+packages:
+	@tools/install_packages.sh build
+
+build/release/build.ninja: CMakeLists.txt CMakePresets.json
+	@cmake --preset release >build.log 2>&1 || { cat build.log; exit 1; }
+	@rm -f build.log
+
+build: packages build/release/build.ninja
+	@cmake --build --preset release --target commissure_program
+
+run: build
+	@tools/run.sh "$(MODEL)" "$(STAGES)" "$(PORT)" "$(ASK)"
+
+# The models the golden and whole-program tests run on; kept in the user's cache.
+models: build
+	@./commissure pull smollm2-135m
+	@./commissure pull gemma3-270m --accept-license
+
+test:
+	@tools/install_packages.sh build test
+	@$(MAKE) --no-print-directory models test-asan test-release
+
+test-release: build/release/build.ninja
+	@cmake --build --preset release
+	@ctest --preset release
+
+test-asan:
+	@cmake --preset asan >/dev/null
+	@cmake --build --preset asan
+	@ctest --preset asan
+
+bench: build
+	@bench/run.sh
+
+soak: build
+	@tests/soak/run.sh
+
+down:
+	@./commissure down
+
+clean:
+	rm -rf build
