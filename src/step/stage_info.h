@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "core/result.h"
 #include "step/stage_plan.h"
 
 namespace commissure {
@@ -12,29 +13,35 @@ enum class LoadState { kCold, kLoading, kReady, kFailed };
 
 /// What a stage says of itself in the handshake, in `status` and in /health.
 struct StageInfo {
-  std::string model;            ///< model name, for people
-  std::string fingerprint;      ///< hash over config and tensor table; equal on all stages of a chain
+  std::string model;        ///< model name, for people
+  std::string fingerprint;  ///< hash over config and tensor table; equal on all stages of a chain
   StagePlan plan;
-  std::string precision;        ///< numeric mode of the whole chain, "fast" today
-  std::string device;           ///< "cpu"
-  std::string isa;              ///< kernels in use: "avx512", "avx2", "generic", "reference"
+  std::string precision;  ///< numeric mode of the whole chain, "fast" today
+  std::string device;     ///< "cpu"
+  std::string isa;        ///< kernels in use: "avx512", "avx2", "generic", "reference"
   int d_model = 0;
-  std::int32_t n_kv_blocks = 0; ///< capacity in blocks of kBlockPositions; the chain's is the smallest
-  std::int32_t max_rows = 0;    ///< rows a step may have at most
+  std::int32_t n_kv_blocks = 0;  ///< capacity in blocks of kBlockPositions; the chain's is the smallest
+  std::int32_t max_rows = 0;     ///< rows a step may have at most
 
   LoadState state = LoadState::kCold;
-  std::string problem;          ///< why it failed or is not reachable; empty when well
-  std::uint64_t weight_bytes = 0;      ///< bytes of this stage's own tensors
-  std::uint64_t loaded_bytes = 0;      ///< of them, ready so far
-  std::uint64_t source_bytes_read = 0; ///< bytes asked from the byte sources, header included
-  std::uint64_t resident_bytes = 0;    ///< resident memory of the process
-  std::uint64_t private_bytes = 0;     ///< of it, private to the process
+  std::string problem;                  ///< why it failed or is not reachable; empty when well
+  std::uint64_t weight_bytes = 0;       ///< bytes of this stage's own tensors
+  std::uint64_t loaded_bytes = 0;       ///< of them, ready so far
+  std::uint64_t source_bytes_read = 0;  ///< bytes asked from the byte sources, header included
+  std::uint64_t resident_bytes = 0;     ///< resident memory of the process
+  std::uint64_t private_bytes = 0;      ///< of it, private to the process
   std::int64_t load_ms = 0;
   std::int64_t pid = 0;
+
+  bool operator==(const StageInfo&) const = default;
 };
 
-/// Checks that `stages` form one chain: same fingerprint and precision, layer ranges without gap or overlap, first to last.
+/// Checks that `after` continues `before`: same model, precision and width, adjoining layers and indices.
 /// Errors: kFailedPrecondition, naming both sides.
+Status validate_neighbours(const StageInfo& before, const StageInfo& after);
+
+/// Checks that `stages` form one chain: same fingerprint and precision, layer ranges without gap or overlap, first to
+/// last. Errors: kFailedPrecondition, naming both sides.
 Status validate_chain(const std::vector<StageInfo>& stages);
 
 }  // namespace commissure

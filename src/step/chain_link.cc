@@ -1,0 +1,141 @@
+#include "step/chain_link.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/check.h"
+
+namespace commissure {
+namespace {
+
+/// Errors after which a link has forgotten its sequences.
+bool is_about_the_stream(Code code) {
+  return code == Code::kUnavailable || code == Code::kDataLoss || code == Code::kDeadlineExceeded;
+}
+
+/// Time between the hand-over and the answer that the later stages did not account for.
+std::uint32_t unaccounted_us(std::chrono::steady_clock::time_point since, const std::vector<StageTiming>& later) {
+  std::int64_t us =
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - since).count();
+  for (const StageTiming& timing : later) {
+    us -= std::int64_t{timing.queue_us} + timing.compute_us + 2 * std::int64_t{timing.wire_us};
+  }
+  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(us, 0, UINT32_MAX));
+}
+
+}  // namespace
+
+void ChainLink::start(Sink sink) {
+  sink_ = std::move(sink);
+  rest_.start([this](Result<StageOutput> output) { on_rest(std::move(output)); });
+  first_.start([this](Result<StageOutput> output) { on_first(std::move(output)); });
+}
+
+Status ChainLink::submit(StageInput input) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return Error(Code::kUnavailable, "the pipeline is stopping");
+    steps_.emplace_back();  // before the submit: the answer may come before it returns
+  }
+  Status accepted = first_.submit(std::move(input));
+  if (!accepted) {
+    std::unique_lock lock(mutex_);
+    // One thread submits and `first` answers in order, so the refused step is the last one.
+    steps_.pop_back();
+    delivered_.notify_all();
+  }
+  return accepted;
+}
+
+Status ChainLink::health() const {
+  TRY(first_.health());
+  return rest_.health();
+}
+
+void ChainLink::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  // `rest` first: the thread of `first` may be waiting for room in it.
+  rest_.stop();
+  first_.stop();
+  std::unique_lock lock(mutex_);
+  delivered_.wait(lock, [this] { return steps_.empty() && !delivering_; });
+}
+
+void ChainLink::on_first(Result<StageOutput> output) {
+  std::unique_lock lock(mutex_);
+  Step& step = oldest(Place::kFirst);
+  if (output && !std::holds_alternative<Boundary>(output->value)) {
+    output = Error(Code::kFailedPrecondition, "a stage before the last one sampled: check the cuts of all stages");
+  }
+  if (!output || step.doom || stopping_) {
+    finish(step, std::move(output));
+    deliver(lock);
+    return;
+  }
+  step.place = Place::kRest;
+  step.timings = std::move(output->timings);
+  step.handed_over = std::chrono::steady_clock::now();
+  lock.unlock();
+
+  Status accepted = rest_.submit({std::move(output->batch), std::get<Boundary>(std::move(output->value))});
+  if (accepted) return;
+  lock.lock();
+  finish(step, std::move(accepted).error());
+  deliver(lock);
+}
+
+void ChainLink::on_rest(Result<StageOutput> output) {
+  std::unique_lock lock(mutex_);
+  Step& step = oldest(Place::kRest);
+  if (output) {
+    std::vector<StageTiming> timings = std::move(step.timings);
+    if (!timings.empty()) timings.back().wire_us = unaccounted_us(step.handed_over, output->timings) / 2;
+    timings.insert(timings.end(), output->timings.begin(), output->timings.end());
+    if (auto* tokens = std::get_if<SampledTokens>(&output->value)) tokens->timings = timings;
+    output->timings = std::move(timings);
+  }
+  finish(step, std::move(output));
+  deliver(lock);
+}
+
+ChainLink::Step& ChainLink::oldest(Place place) {
+  const auto step = std::find_if(steps_.begin(), steps_.end(), [&](const Step& s) { return s.place == place; });
+  CHECK(step != steps_.end());
+  return *step;
+}
+
+void ChainLink::finish(Step& step, Result<StageOutput> answer) {
+  const bool cut_short = stopping_ && (!answer || step.place == Place::kFirst);
+  if (cut_short) answer = Error(Code::kCancelled, "the pipeline is stopping");
+  step.answer = std::move(answer);
+  step.place = Place::kDone;
+}
+
+void ChainLink::deliver(std::unique_lock<std::mutex>& lock) {
+  if (delivering_) return;  // the other link's thread is at it and will take this answer too
+  delivering_ = true;
+  while (!steps_.empty() && steps_.front().answer) {
+    Result<StageOutput> answer = std::move(*steps_.front().answer);
+    const std::optional<Error> doom = std::move(steps_.front().doom);
+    steps_.pop_front();
+    if (doom && !stopping_) {
+      answer = *doom;
+    } else if (!answer && is_about_the_stream(answer.error().code())) {
+      // A link lost its sequences. Steps behind this one would reach (or have reached) a fresh stream that knows
+      // nothing of them, so they fail with the same error. Steps submitted from now on are not touched.
+      for (Step& later : steps_) {
+        if (!later.doom) later.doom = answer.error();
+      }
+    }
+    lock.unlock();
+    sink_(std::move(answer));
+    lock.lock();
+  }
+  delivering_ = false;
+  delivered_.notify_all();
+}
+
+}  // namespace commissure

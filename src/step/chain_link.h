@@ -1,0 +1,63 @@
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "step/stage_link.h"
+
+namespace commissure {
+
+/// Two links in a row that act as one: what `first` puts out is submitted to `rest`, whose answers are the chain's.
+/// Both outlive the chain; chains nest. Timings of `first` are put before those of `rest`, and the time a step spent
+/// between the two (half of what `rest` does not account for) becomes the `wire_us` of the last stage of `first`.
+///
+/// Threading: one thread submits. The hand-over runs on the thread that calls the sink of `first`, so a full queue
+/// in `rest` holds `first` back; the chain's sink runs on the sink thread of either, never on both at once.
+class ChainLink final : public StageLink {
+ public:
+  ChainLink(StageLink& first, StageLink& rest) : first_(first), rest_(rest) {}
+
+  ChainLink(const ChainLink&) = delete;
+  ChainLink& operator=(const ChainLink&) = delete;
+
+  void start(Sink sink) override;
+  Status submit(StageInput input) override;
+  Status health() const override;
+  void stop() override;
+
+ private:
+  enum class Place { kFirst, kRest, kDone };
+
+  /// One step on its way, in the order of submission.
+  struct Step {
+    Place place = Place::kFirst;
+    std::vector<StageTiming> timings = {};  ///< of `first`, once it is through
+    std::chrono::steady_clock::time_point handed_over = {};
+    std::optional<Error> doom = {};  ///< the stream broke while this step was on its way
+    std::optional<Result<StageOutput>> answer = {};
+  };
+
+  void on_first(Result<StageOutput> output);
+  void on_rest(Result<StageOutput> output);
+  /// The oldest step at `place`: both links answer in submission order.
+  Step& oldest(Place place);
+  void finish(Step& step, Result<StageOutput> answer);
+  /// Sends answers from the front to the sink, with the lock released around each call.
+  void deliver(std::unique_lock<std::mutex>& lock);
+
+  StageLink& first_;
+  StageLink& rest_;
+  Sink sink_;
+  std::mutex mutex_;
+  std::condition_variable delivered_;
+  std::deque<Step> steps_;  // a deque: references stay valid while others are pushed at the back
+  bool delivering_ = false;
+  bool stopping_ = false;
+};
+
+}  // namespace commissure
