@@ -35,6 +35,14 @@ class ByteSource {
 
   /// Bytes asked for so far.
   virtual std::uint64_t bytes_read() const = 0;
+
+  /// How much a reader of headers should ask for at once: small where a read is cheap, so that little is read in vain.
+  virtual std::uint64_t preferred_read_bytes() const { return 64u << 10; }
+
+  /// Hints that [offset, offset + n_bytes) is wanted soon, all of it. Never fails; does nothing where it cannot help.
+  virtual void prefetch(std::uint64_t offset, std::uint64_t n_bytes);
+  /// Hints that [offset, offset + n_bytes) has been copied elsewhere and its pages may go.
+  virtual void release(std::uint64_t offset, std::uint64_t n_bytes);
 };
 
 enum class ReadMode { kMap, kRead };

@@ -1,33 +1,23 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
-#include "core/dtype.h"
 #include "core/json.h"
 #include "core/metadata.h"
 #include "core/result.h"
 #include "weights/byte_source.h"
+#include "weights/gguf.h"
+#include "weights/tensor_info.h"
 
 namespace commissure {
 
 enum class CheckpointFormat { kGguf, kSafetensors };
-
-/// One tensor of a checkpoint: where its bytes lie and what they are.
-struct TensorInfo {
-  std::string name;
-  DType dtype = DType::kF32;
-  std::vector<std::int64_t> shape;  ///< slowest first, as [outputs, inputs]
-  int source = 0;                   ///< which file of the checkpoint
-  std::uint64_t offset = 0;         ///< absolute, in that file
-  std::uint64_t n_bytes = 0;
-
-  std::int64_t n_elements() const;
-};
 
 /// A model's files: single or split GGUF, single or sharded safetensors. Opening reads headers only.
 /// Threading: const functions from any thread.
@@ -36,7 +26,8 @@ class Checkpoint {
   /// Opens a .gguf file (its other splits are found beside it), a .safetensors file, a model folder (config.json with
   /// model.safetensors or an index, or exactly one GGUF), or the http(s) URL of any of these files.
   /// Errors: kNotFound; kInvalidArgument or kDataLoss, what is wrong where in which file and what to do.
-  static Result<std::unique_ptr<Checkpoint>> open(const std::string& location, ReadMode mode = ReadMode::kMap);
+  static Result<std::unique_ptr<Checkpoint>> open(const std::string& location, ReadMode mode = ReadMode::kMap,
+                                                  Vocabulary vocabulary = Vocabulary::kKeep);
 
   CheckpointFormat format() const { return format_; }
   const std::string& location() const { return location_; }
@@ -52,9 +43,15 @@ class Checkpoint {
   const std::vector<TensorInfo>& tensors() const { return tensors_; }
   /// nullptr when the checkpoint has no such tensor.
   const TensorInfo* find(std::string_view name) const;
+  /// As find. Errors: kNotFound, the checkpoint has no such tensor, or has it in a type that is not supported.
+  Result<const TensorInfo*> require(std::string_view name) const;
 
   /// The tensor's bytes, exactly these and no others. Errors: as ByteSource::read.
   Result<ByteRange> load(const TensorInfo& tensor) const;
+  /// Hints that the tensor will be loaded soon (starts the disk; with kMap, maps its pages).
+  void prefetch(const TensorInfo& tensor) const;
+  /// Hints that the tensor's bytes have been copied elsewhere; its mapped pages leave this process's memory.
+  void release(const TensorInfo& tensor) const;
 
   /// Bytes asked from all files so far, headers included.
   std::uint64_t bytes_read() const;
@@ -74,6 +71,8 @@ class Checkpoint {
   Json config_;
   std::vector<TensorInfo> tensors_;
   std::unordered_map<std::string, std::size_t> by_name_;
+  std::map<std::string, std::string, std::less<>> unsupported_;  // name -> dtype of tensors we cannot use
+  std::map<std::string, std::uint64_t> array_lengths_;
   std::vector<std::unique_ptr<ByteSource>> sources_;
   std::uint64_t header_bytes_ = 0;
 };

@@ -1,0 +1,49 @@
+#include "weights/checkpoint.h"
+
+#include <utility>
+
+#include "weights/checkpoint_builder.h"
+#include "weights/header_reader.h"
+#include "weights/location.h"
+
+namespace commissure {
+
+Result<std::unique_ptr<Checkpoint>> Checkpoint::open(const std::string& location, ReadMode mode,
+                                                     Vocabulary vocabulary) {
+  return CheckpointBuilder(location, mode, vocabulary).build();
+}
+
+const TensorInfo* Checkpoint::find(std::string_view name) const {
+  const auto it = by_name_.find(std::string(name));
+  return it == by_name_.end() ? nullptr : &tensors_[it->second];
+}
+
+Result<const TensorInfo*> Checkpoint::require(std::string_view name) const {
+  if (const TensorInfo* tensor = find(name)) return tensor;
+  if (const auto it = unsupported_.find(name); it != unsupported_.end()) {
+    return Error(Code::kNotFound, location_, ": tensor ", printable(name), " has dtype ", it->second,
+                 ", which is not supported");
+  }
+  return Error(Code::kNotFound, location_, ": has no tensor ", printable(name),
+               " (is it complete, and of the architecture it claims?)");
+}
+
+Result<ByteRange> Checkpoint::load(const TensorInfo& tensor) const {
+  return sources_.at(static_cast<std::size_t>(tensor.source))->read(tensor.offset, tensor.n_bytes);
+}
+
+void Checkpoint::prefetch(const TensorInfo& tensor) const {
+  sources_.at(static_cast<std::size_t>(tensor.source))->prefetch(tensor.offset, tensor.n_bytes);
+}
+
+void Checkpoint::release(const TensorInfo& tensor) const {
+  sources_.at(static_cast<std::size_t>(tensor.source))->release(tensor.offset, tensor.n_bytes);
+}
+
+std::uint64_t Checkpoint::bytes_read() const {
+  std::uint64_t n_bytes = 0;
+  for (const auto& source : sources_) n_bytes += source->bytes_read();
+  return n_bytes;
+}
+
+}  // namespace commissure
