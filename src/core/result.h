@@ -83,6 +83,12 @@ class [[nodiscard]] Result : public tl::expected<T, Error> {
 /// Success, or an Error.
 using Status = Result<void>;
 
+/// The value of a Result that has one; nothing for a Status (tl::expected<void> has no value()).
+template <typename T>
+T value_of(Result<T>&& result) {
+  if constexpr (!std::is_void_v<T>) return std::move(result).value();
+}
+
 }  // namespace commissure
 
 /// Evaluates a Result; on an error returns it from the enclosing function, else yields the value.
@@ -91,5 +97,5 @@ using Status = Result<void>;
     auto try_result_ = (expression);                                  \
     if (!try_result_.has_value()) [[unlikely]]                        \
       return ::commissure::Error(std::move(try_result_).error());     \
-    std::move(try_result_).value();                                   \
+    ::commissure::value_of(std::move(try_result_));                   \
   })
