@@ -1,0 +1,239 @@
+#include "wire/codec.h"
+
+#include <grpcpp/support/slice.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <random>
+
+#include "wire/codec_values.h"
+
+namespace commissure {
+namespace {
+
+std::string bytes_of(const grpc::ByteBuffer& buffer) {
+  std::vector<grpc::Slice> slices;
+  EXPECT_TRUE(buffer.Dump(&slices).ok());
+  std::string bytes;
+  for (const grpc::Slice& slice : slices) bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  return bytes;
+}
+
+/// The same bytes, cut into slices of `piece` bytes as a network may deliver them.
+grpc::ByteBuffer in_pieces(const std::string& bytes, std::size_t piece) {
+  std::vector<grpc::Slice> slices;
+  for (std::size_t at = 0; at < bytes.size(); at += piece) slices.emplace_back(bytes.substr(at, piece));
+  return {slices.data(), slices.size()};
+}
+
+grpc::ByteBuffer as_message(const std::string& bytes) { return in_pieces(bytes, bytes.size() + 1); }
+
+struct Random {
+  std::mt19937_64 engine;
+  std::uint64_t below(std::uint64_t limit) { return engine() % limit; }
+  template <typename IdType>
+  std::vector<IdType> ids(std::size_t n) {
+    std::vector<IdType> ids;
+    for (std::size_t i = 0; i < n; ++i) ids.emplace_back(static_cast<decltype(IdType::value)>(engine() >> 33));
+    return ids;
+  }
+  float number() { return static_cast<float>(below(1000)) / 7.0f; }
+};
+
+StageInput random_step(Random& random) {
+  StageInput input;
+  input.batch.step = StepId(random.engine());
+  for (std::uint64_t i = random.below(5); i > 0; --i) {
+    SequenceRows rows;
+    rows.sequence = SequenceId(random.engine());
+    rows.first_position = static_cast<std::int32_t>(random.below(1 << 20));
+    rows.tokens = random.ids<TokenId>(1 + random.below(40));
+    rows.table_start = static_cast<std::int32_t>(random.below(100));
+    rows.new_blocks = random.ids<BlockId>(random.below(10));
+    rows.sample = random.below(2) == 1;
+    if (random.below(2) == 1) {
+      rows.params = SamplingParams{random.number(),
+                                   3,
+                                   random.number(),
+                                   random.number(),
+                                   random.engine(),
+                                   -1 + static_cast<int>(random.below(22)),
+                                   random.ids<TokenId>(random.below(3))};
+    }
+    if (random.below(2) == 1) rows.targets = random.ids<TokenId>(rows.tokens.size());
+    input.batch.slices.push_back(rows);
+  }
+  input.batch.released = random.ids<SequenceId>(random.below(4));
+  const int n_rows = input.batch.n_rows();
+  const int d_model = 1 + static_cast<int>(random.below(64));
+  std::vector<bf16> values(static_cast<std::size_t>(n_rows * d_model));
+  for (bf16& value : values) value = static_cast<bf16>(random.engine());
+  input.boundary = make_boundary(input.batch.step, n_rows, d_model, std::move(values));
+  return input;
+}
+
+SampledTokens random_tokens(Random& random) {
+  const auto scored = [&] {
+    ScoredToken token{{TokenId(static_cast<std::int32_t>(random.below(300000))), -random.number()}, {}};
+    for (std::uint64_t i = random.below(4); i > 0; --i) token.top.push_back({TokenId(3), -random.number()});
+    return token;
+  };
+  SampledTokens tokens{StepId(random.engine()), {}, {}};
+  for (std::uint64_t i = random.below(5); i > 0; --i) {
+    SequenceResult result{SequenceId(random.engine()), {}, {}};
+    if (random.below(2) == 1) result.sampled = scored();
+    for (std::uint64_t n = random.below(4); n > 0; --n) result.scored.push_back(scored());
+    tokens.results.push_back(result);
+  }
+  tokens.timings = {{"a", 1, 2, 3}, {"b", 4, std::numeric_limits<std::uint32_t>::max(), 6}};
+  return tokens;
+}
+
+StageInfo some_info() {
+  StageInfo info;
+  info.model = "SmolLM2";
+  info.fingerprint = "12ab";
+  info.plan = {1, 3, 30, {10, 20}};
+  info.precision = "fast";
+  info.device = "cpu";
+  info.isa = "avx512";
+  info.d_model = 576;
+  info.n_kv_blocks = 128;
+  info.max_rows = 512;
+  info.state = LoadState::kLoading;
+  info.problem = "disk";
+  info.weight_bytes = 1ull << 40;
+  info.loaded_bytes = 5;
+  info.source_bytes_read = 6;
+  info.resident_bytes = 7;
+  info.private_bytes = 8;
+  info.load_ms = 9;
+  info.pid = 10;
+  return info;
+}
+
+void expect_broken(const grpc::ByteBuffer& message) {
+  const auto frame = decode_frame(message);
+  ASSERT_FALSE(frame.has_value());
+  EXPECT_EQ(frame.error().code(), Code::kDataLoss);
+}
+
+TEST(Codec, BringsRandomStepsBackInAnySlicing) {
+  Random random{std::mt19937_64(11)};
+  for (int round = 0; round < 300; ++round) {
+    const StageInput input = random_step(random);
+    const std::string bytes = bytes_of(encode_frame(input.batch, input.boundary));
+    for (const std::size_t piece : {bytes.size() + 1, std::size_t{1}, std::size_t{7}, std::size_t{64}}) {
+      const auto frame = decode_frame(in_pieces(bytes, piece));
+      ASSERT_TRUE(frame.has_value()) << frame.error().message();
+      const auto& output = std::get<StageInput>(*frame);
+      EXPECT_EQ(output.batch, input.batch);
+      EXPECT_EQ(output.boundary.step, input.batch.step);
+      EXPECT_EQ(output.boundary.n_rows, input.boundary.n_rows);
+      EXPECT_EQ(output.boundary.d_model, input.boundary.d_model);
+      EXPECT_TRUE(std::ranges::equal(output.boundary.values, input.boundary.values));
+    }
+  }
+}
+
+TEST(Codec, BringsResultsErrorsAndHellosBack) {
+  Random random{std::mt19937_64(12)};
+  for (int round = 0; round < 300; ++round) {
+    const SampledTokens tokens = random_tokens(random);
+    const auto output = std::get<SampledTokens>(decode_frame(encode_frame(tokens)).value());
+    EXPECT_EQ(output.step, tokens.step);
+    EXPECT_EQ(output.results, tokens.results);
+    EXPECT_EQ(output.timings, tokens.timings);
+  }
+  const Hello hello{1, 64, "session", {"a", "b"}, {some_info(), some_info()}};
+  EXPECT_EQ(std::get<Hello>(decode_frame(encode_frame(hello)).value()), hello);
+  const auto error =
+      std::get<StepError>(decode_frame(encode_frame(StepError{StepId(4), Error(Code::kNotFound, "x")})).value());
+  EXPECT_EQ(error.step, StepId(4));
+  EXPECT_EQ(error.error, Error(Code::kNotFound, "x"));
+  EXPECT_EQ(std::get<Goodbye>(decode_frame(encode_frame(Goodbye{"bye"})).value()).reason, "bye");
+}
+
+TEST(Codec, IsPlainProtobufForEveryOtherProgram) {
+  Random random{std::mt19937_64(13)};
+  StageInput input = random_step(random);
+  while (input.boundary.empty()) input = random_step(random);
+  v1::Frame frame;
+  ASSERT_TRUE(frame.ParseFromString(bytes_of(encode_frame(input.batch, input.boundary))));
+  EXPECT_EQ(frame.rows().size(), input.boundary.values.size_bytes());
+  EXPECT_EQ(std::get<StageInput>(decode_frame(as_message(frame.SerializeAsString())).value()).batch, input.batch);
+}
+
+TEST(Codec, SendsTheRowsWithoutCopyingThem) {
+  StageInput input;
+  input.batch.slices.push_back({SequenceId(1), 0, {TokenId(5)}, 0, {BlockId(0)}, false, {}, {}});
+  input.boundary = make_boundary(StepId(0), 1, 576, std::vector<bf16>(576, 3));
+  const grpc::ByteBuffer message = encode_frame(input.batch, input.boundary);
+  EXPECT_EQ(input.boundary.owner.use_count(), 2) << "the message shares the buffer";
+  std::vector<grpc::Slice> slices;
+  ASSERT_TRUE(message.Dump(&slices).ok());
+  EXPECT_EQ(static_cast<const void*>(slices.back().begin()), static_cast<const void*>(input.boundary.values.data()));
+}
+
+TEST(Codec, RefusesEveryTruncationAndEveryChangedCount) {
+  StageInput input;
+  input.batch.slices.push_back({SequenceId(1), 0, {TokenId(5), TokenId(6)}, 0, {BlockId(0)}, true, {}, {}});
+  input.boundary = make_boundary(StepId(0), 2, 3, {1, 2, 3, 4, 5, 6});
+  const std::string bytes = bytes_of(encode_frame(input.batch, input.boundary));
+  for (std::size_t length = 0; length < bytes.size(); ++length) expect_broken(as_message(bytes.substr(0, length)));
+  expect_broken(as_message(bytes + "x"));
+
+  const auto changed = [&](auto change) {
+    v1::Frame frame;
+    frame.ParseFromString(bytes);
+    change(frame);
+    return as_message(frame.SerializeAsString());
+  };
+  expect_broken(changed([](auto& f) { f.mutable_step()->set_n_rows(3); }));
+  expect_broken(changed([](auto& f) { f.mutable_step()->set_d_model(4); }));
+  expect_broken(changed([](auto& f) { f.mutable_step()->set_d_model(-3); }));
+  expect_broken(changed([](auto& f) { f.mutable_step()->set_d_model(2147483647); }));
+  expect_broken(changed([](auto& f) { f.mutable_step()->mutable_slices(0)->set_tokens(0, -1); }));
+  expect_broken(changed([](auto& f) { f.mutable_step()->mutable_slices(0)->set_new_blocks(0, -2); }));
+  expect_broken(changed([](auto& f) { f.mutable_rows()->resize(11); }));
+  expect_broken(changed([](auto& f) { f.clear_step(); }));
+  expect_broken(changed([](auto& f) { f.mutable_goodbye(); }));
+}
+
+TEST(Codec, RefusesHeadersOverTheirLimitAndUnknownFields) {
+  v1::Frame frame;
+  frame.mutable_goodbye()->set_reason(std::string(kMaxStepHeaderBytes + 1, 'x'));
+  expect_broken(as_message(frame.SerializeAsString()));
+  expect_broken(as_message(""));
+  expect_broken(as_message(std::string("\x32\x00", 2)));
+  expect_broken(as_message(std::string("\x08\x01", 2)));
+  const std::string two = bytes_of(encode_frame(Goodbye{"a"})) + bytes_of(encode_frame(Goodbye{"b"}));
+  expect_broken(as_message(two));
+}
+
+TEST(Codec, RefusesStagesThatNoChainCanHave) {
+  const auto refuse = [](auto change) {
+    v1::StageInfo message;
+    encode(some_info(), message);
+    change(message);
+    const auto info = decode(message);
+    ASSERT_FALSE(info.has_value());
+    EXPECT_EQ(info.error().code(), Code::kDataLoss);
+  };
+  refuse([](auto& m) { m.set_index(26); });
+  refuse([](auto& m) { m.set_index(-1); });
+  refuse([](auto& m) { m.set_n_stages(0); });
+  refuse([](auto& m) { m.set_state(static_cast<v1::StageInfo::LoadState>(9)); });
+  refuse([](auto& m) { m.set_max_rows(-1); });
+  refuse([](auto& m) { m.set_model(std::string(5000, 'm')); });
+}
+
+TEST(Codec, MapsStatusBothWaysAndShortensMessages) {
+  const Error error(Code::kFailedPrecondition, "wrong chain");
+  EXPECT_EQ(from_grpc(to_grpc(error)), error);
+  EXPECT_LE(to_grpc(Error(Code::kInternal, std::string(100000, 'x'))).error_message().size(), 1024u);
+  EXPECT_EQ(from_grpc(grpc::Status(static_cast<grpc::StatusCode>(77), "?")).code(), Code::kUnknown);
+}
+
+}  // namespace
+}  // namespace commissure

@@ -1,0 +1,256 @@
+#include "wire/codec_values.h"
+
+#include <string_view>
+#include <utility>
+
+namespace commissure {
+namespace {
+
+constexpr std::size_t kMaxText = 4096;
+constexpr int kMaxFeatures = 64;
+
+template <typename... What>
+Error broken(const What&... what) {
+  return Error(Code::kDataLoss, what...);
+}
+
+/// Ids as plain integers and back; a negative one (below `lowest`) is refused.
+template <typename IdType, typename Field>
+void put_ids(const std::vector<IdType>& ids, Field& field) {
+  field.Reserve(static_cast<int>(ids.size()));
+  for (const IdType id : ids) field.AddAlreadyReserved(id.value);
+}
+
+template <typename IdType, typename Field>
+Status take_ids(const Field& field, std::string_view name, int lowest, std::vector<IdType>& ids) {
+  ids.reserve(static_cast<std::size_t>(field.size()));
+  for (const auto value : field) {
+    if (value < lowest) return broken(name, " ", value, " is negative");
+    ids.emplace_back(value);
+  }
+  return {};
+}
+
+Status check_text(std::string_view text, std::string_view name) {
+  if (text.size() > kMaxText) return broken(name, " has ", text.size(), " bytes, at most ", kMaxText);
+  return {};
+}
+
+void encode(const SamplingParams& params, v1::SamplingParams& out) {
+  out.set_temperature(params.temperature);
+  out.set_top_k(params.top_k);
+  out.set_top_p(params.top_p);
+  out.set_min_p(params.min_p);
+  out.set_seed(params.seed);
+  out.set_n_logprobs(params.n_logprobs);
+  put_ids(params.banned, *out.mutable_banned());
+}
+
+Result<SamplingParams> decode(const v1::SamplingParams& message) {
+  SamplingParams params;
+  params.temperature = message.temperature();
+  params.top_k = message.top_k();
+  params.top_p = message.top_p();
+  params.min_p = message.min_p();
+  params.seed = message.seed();
+  params.n_logprobs = message.n_logprobs();
+  TRY(take_ids(message.banned(), "banned token", 0, params.banned));
+  return params;
+}
+
+Result<SequenceRows> decode(const v1::Slice& message) {
+  SequenceRows rows;
+  rows.sequence = SequenceId(message.sequence());
+  rows.first_position = message.first_position();
+  rows.table_start = message.table_start();
+  rows.sample = message.sample();
+  TRY(take_ids(message.tokens(), "token", 0, rows.tokens));
+  TRY(take_ids(message.new_blocks(), "block", 0, rows.new_blocks));
+  // -1 marks a row that has no next token to score.
+  TRY(take_ids(message.targets(), "target", -1, rows.targets));
+  if (message.has_params()) rows.params = TRY(decode(message.params()));
+  return rows;
+}
+
+void encode(const ScoredToken& token, v1::ScoredToken& out) {
+  out.set_token(token.chosen.token.value);
+  out.set_logprob(token.chosen.logprob);
+  for (const TokenLogprob& other : token.top) {
+    out.add_top_tokens(other.token.value);
+    out.add_top_logprobs(other.logprob);
+  }
+}
+
+Result<ScoredToken> decode(const v1::ScoredToken& message) {
+  if (message.top_tokens_size() != message.top_logprobs_size()) {
+    return broken(message.top_tokens_size(), " alternatives with ", message.top_logprobs_size(), " log-probabilities");
+  }
+  ScoredToken token;
+  token.chosen = {TokenId(message.token()), message.logprob()};
+  token.top.reserve(static_cast<std::size_t>(message.top_tokens_size()));
+  for (int i = 0; i < message.top_tokens_size(); ++i) {
+    token.top.push_back({TokenId(message.top_tokens(i)), message.top_logprobs(i)});
+  }
+  return token;
+}
+
+}  // namespace
+
+void encode(const Hello& hello, v1::Hello& out) {
+  out.set_protocol_version(hello.protocol_version);
+  out.set_block_positions(hello.block_positions);
+  out.set_session(hello.session);
+  for (const std::string& feature : hello.features) out.add_features(feature);
+  for (const StageInfo& stage : hello.stages) encode(stage, *out.add_stages());
+}
+
+Result<Hello> decode(const v1::Hello& message) {
+  TRY(check_text(message.session(), "session"));
+  if (message.features_size() > kMaxFeatures) return broken(message.features_size(), " features in a hello");
+  if (message.stages_size() > kMaxStages) return broken(message.stages_size(), " stages in a hello");
+  Hello hello;
+  hello.protocol_version = message.protocol_version();
+  hello.block_positions = message.block_positions();
+  hello.session = message.session();
+  for (const std::string& feature : message.features()) {
+    TRY(check_text(feature, "feature"));
+    hello.features.push_back(feature);
+  }
+  for (const v1::StageInfo& stage : message.stages()) hello.stages.push_back(TRY(decode(stage)));
+  return hello;
+}
+
+void encode(const StepBatch& batch, const Boundary& boundary, v1::Step& out) {
+  out.set_step(batch.step.value);
+  out.set_n_rows(batch.n_rows());
+  out.set_d_model(boundary.d_model);
+  for (const SequenceRows& rows : batch.slices) {
+    v1::Slice& slice = *out.add_slices();
+    slice.set_sequence(rows.sequence.value);
+    slice.set_first_position(rows.first_position);
+    put_ids(rows.tokens, *slice.mutable_tokens());
+    slice.set_table_start(rows.table_start);
+    put_ids(rows.new_blocks, *slice.mutable_new_blocks());
+    slice.set_sample(rows.sample);
+    if (rows.params) encode(*rows.params, *slice.mutable_params());
+    put_ids(rows.targets, *slice.mutable_targets());
+  }
+  put_ids(batch.released, *out.mutable_released());
+}
+
+Result<StepBatch> decode(const v1::Step& message) {
+  StepBatch batch;
+  batch.step = StepId(message.step());
+  std::int64_t n_rows = 0;
+  for (const v1::Slice& slice : message.slices()) {
+    n_rows += slice.tokens_size();
+    batch.slices.push_back(TRY(decode(slice)));
+  }
+  if (n_rows != message.n_rows() || n_rows > kMaxRows) {
+    return broken("step ", message.step(), " says ", message.n_rows(), " rows and has ", n_rows, ", at most ",
+                  kMaxRows);
+  }
+  for (const std::uint64_t sequence : message.released()) batch.released.emplace_back(sequence);
+  return batch;
+}
+
+void encode(const SampledTokens& tokens, v1::Result& out) {
+  out.set_step(tokens.step.value);
+  for (const SequenceResult& result : tokens.results) {
+    v1::SequenceResult& sequence = *out.add_results();
+    sequence.set_sequence(result.sequence.value);
+    if (result.sampled) encode(*result.sampled, *sequence.mutable_sampled());
+    for (const ScoredToken& token : result.scored) encode(token, *sequence.add_scored());
+  }
+  for (const StageTiming& timing : tokens.timings) {
+    v1::StageTiming& stage = *out.add_timings();
+    stage.set_stage(timing.stage);
+    stage.set_queue_us(timing.queue_us);
+    stage.set_compute_us(timing.compute_us);
+    stage.set_wire_us(timing.wire_us);
+  }
+}
+
+Result<SampledTokens> decode(const v1::Result& message) {
+  SampledTokens tokens;
+  tokens.step = StepId(message.step());
+  for (const v1::SequenceResult& sequence : message.results()) {
+    SequenceResult result;
+    result.sequence = SequenceId(sequence.sequence());
+    if (sequence.has_sampled()) result.sampled = TRY(decode(sequence.sampled()));
+    for (const v1::ScoredToken& token : sequence.scored()) result.scored.push_back(TRY(decode(token)));
+    tokens.results.push_back(std::move(result));
+  }
+  if (message.timings_size() > kMaxStages) return broken(message.timings_size(), " stage timings");
+  for (const v1::StageTiming& stage : message.timings()) {
+    TRY(check_text(stage.stage(), "stage name"));
+    tokens.timings.push_back({stage.stage(), stage.queue_us(), stage.compute_us(), stage.wire_us()});
+  }
+  return tokens;
+}
+
+void encode(const StageInfo& info, v1::StageInfo& out) {
+  out.set_model(info.model);
+  out.set_fingerprint(info.fingerprint);
+  out.set_index(info.plan.index);
+  out.set_n_stages(info.plan.n_stages);
+  out.set_n_model_layers(info.plan.n_model_layers);
+  out.set_first_layer(info.plan.layers.first);
+  out.set_last_layer(info.plan.layers.last);
+  out.set_precision(info.precision);
+  out.set_device(info.device);
+  out.set_isa(info.isa);
+  out.set_d_model(info.d_model);
+  out.set_n_kv_blocks(info.n_kv_blocks);
+  out.set_max_rows(info.max_rows);
+  out.set_state(static_cast<v1::StageInfo::LoadState>(info.state));
+  out.set_problem(info.problem.substr(0, kMaxText));
+  out.set_weight_bytes(info.weight_bytes);
+  out.set_loaded_bytes(info.loaded_bytes);
+  out.set_source_bytes_read(info.source_bytes_read);
+  out.set_resident_bytes(info.resident_bytes);
+  out.set_private_bytes(info.private_bytes);
+  out.set_load_ms(info.load_ms);
+  out.set_pid(info.pid);
+}
+
+Result<StageInfo> decode(const v1::StageInfo& message) {
+  const std::pair<const std::string&, std::string_view> texts[] = {{message.model(), "model"},
+                                                                   {message.fingerprint(), "fingerprint"},
+                                                                   {message.precision(), "precision"},
+                                                                   {message.device(), "device"},
+                                                                   {message.isa(), "isa"},
+                                                                   {message.problem(), "problem"}};
+  for (const auto& [text, name] : texts) TRY(check_text(text, name));
+  if (message.index() < 0 || message.index() >= kMaxStages || message.n_stages() < 1 ||
+      message.n_stages() > kMaxStages) {
+    return broken("stage ", message.index(), " of ", message.n_stages(), " in a chain of at most ", kMaxStages);
+  }
+  if (!v1::StageInfo::LoadState_IsValid(message.state())) return broken("load state ", int{message.state()});
+  if (message.d_model() < 0 || message.n_kv_blocks() < 0 || message.max_rows() < 0) {
+    return broken("stage ", message.index(), " has a negative size");
+  }
+  StageInfo info;
+  info.model = message.model();
+  info.fingerprint = message.fingerprint();
+  info.plan = {
+      message.index(), message.n_stages(), message.n_model_layers(), {message.first_layer(), message.last_layer()}};
+  info.precision = message.precision();
+  info.device = message.device();
+  info.isa = message.isa();
+  info.d_model = message.d_model();
+  info.n_kv_blocks = message.n_kv_blocks();
+  info.max_rows = message.max_rows();
+  info.state = static_cast<LoadState>(message.state());
+  info.problem = message.problem();
+  info.weight_bytes = message.weight_bytes();
+  info.loaded_bytes = message.loaded_bytes();
+  info.source_bytes_read = message.source_bytes_read();
+  info.resident_bytes = message.resident_bytes();
+  info.private_bytes = message.private_bytes();
+  info.load_ms = message.load_ms();
+  info.pid = message.pid();
+  return info;
+}
+
+}  // namespace commissure

@@ -1,0 +1,60 @@
+#include "wire/endpoint.h"
+
+#include <charconv>
+
+namespace commissure {
+namespace {
+
+// sockaddr_un::sun_path holds 108 bytes with its terminator; gRPC fails obscurely above that.
+constexpr std::size_t kMaxSocketPath = 107;
+
+bool is_loopback(std::string_view host) {
+  return host == "localhost" || host == "[::1]" || host == "::1" || host.starts_with("127.");
+}
+
+bool is_port(std::string_view text) {
+  int port = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), port);
+  return problem == std::errc() && end == text.data() + text.size() && port >= 0 && port <= 65535;
+}
+
+bool is_host(std::string_view host) {
+  if (host.starts_with('[')) return host.size() > 2 && host.ends_with(']');
+  return !host.empty() && host.find_first_of(" /:@?#[]\t\r\n") == std::string_view::npos;
+}
+
+}  // namespace
+
+Result<Endpoint> parse_endpoint(std::string_view text, bool allow_plaintext) {
+  const auto refused = [&](auto&&... why) { return Error(Code::kInvalidArgument, "endpoint '", text, "': ", why...); };
+  if (text.starts_with("unix:")) {
+    std::string_view path = text.substr(5);
+    if (path.starts_with("///")) path.remove_prefix(2);
+    if (!path.starts_with('/')) return refused("a unix socket needs an absolute path, like unix:/run/b.sock");
+    if (path.size() > kMaxSocketPath) {
+      return refused("the path has ", path.size(), " bytes, a socket path at most ", kMaxSocketPath);
+    }
+    return Endpoint{"unix:" + std::string(path), false, true};
+  }
+  std::string_view rest = text;
+  const bool tls = rest.starts_with("https://");
+  if (tls) rest.remove_prefix(8);
+  if (rest.starts_with("http://")) rest.remove_prefix(7);
+  if (rest.ends_with('/')) rest.remove_suffix(1);
+
+  std::size_t colon = rest.rfind(':');
+  if (rest.ends_with(']')) colon = std::string_view::npos;  // inside an IPv6 address
+  const std::string_view host = rest.substr(0, colon);
+  const std::string_view port = colon == std::string_view::npos ? std::string_view("443") : rest.substr(colon + 1);
+  if (colon == std::string_view::npos && !tls) return refused("it needs a port, like ", text, ":9000");
+  if (!is_host(host)) return refused("write it as host:port, unix:/path, http://host:port or https://host");
+  if (!is_port(port)) return refused("'", port, "' is no port");
+
+  const bool local = is_loopback(host);
+  if (!tls && !local && !allow_plaintext) {
+    return refused("plaintext to another machine is refused; use https://, or allow plaintext");
+  }
+  return Endpoint{fmt::format("{}:{}", host, port), tls, local};
+}
+
+}  // namespace commissure

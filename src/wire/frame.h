@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/result.h"
+#include "step/sampled_tokens.h"
+#include "step/stage_info.h"
+#include "step/stage_link.h"
+
+namespace commissure {
+
+/// Raised with every change of stage.proto or of its meaning; both sides of a stream must have the same.
+inline constexpr std::uint32_t kProtocolVersion = 1;
+
+/// Bounds of what is accepted from a peer. The header is everything but the rows.
+inline constexpr std::size_t kMaxFrameBytes = std::size_t{64} << 20;
+inline constexpr std::size_t kMaxStepHeaderBytes = std::size_t{1} << 20;
+inline constexpr std::size_t kMaxResultBytes = std::size_t{8} << 20;
+inline constexpr int kMaxRows = 1 << 16;
+
+/// The first frame each way.
+struct Hello {
+  std::uint32_t protocol_version = kProtocolVersion;
+  std::uint32_t block_positions = kBlockPositions;
+  std::string session;                ///< names the stream in both sides' logs
+  std::vector<std::string> features;  ///< what the sender would like to use; unknown ones are ignored
+  std::vector<StageInfo> stages;      ///< client: itself; server: itself and every stage after it
+  bool operator==(const Hello&) const = default;
+};
+
+/// One step failed, the stream goes on.
+struct StepError {
+  StepId step;
+  Error error;
+};
+
+/// No further steps are taken; what is in flight is still answered.
+struct Goodbye {
+  std::string reason;
+};
+
+/// One message of the boundary stream.
+using Frame = std::variant<Hello, StageInput, SampledTokens, StepError, Goodbye>;
+
+}  // namespace commissure
