@@ -1,0 +1,212 @@
+#include <cmath>
+#include <string>
+#include <string_view>
+
+#include "model/decoder_spec.h"
+#include "model/raw_spec.h"
+
+namespace commissure {
+namespace {
+
+/// Reads members of a config.json object; the first failure names the field. null counts as absent.
+class Fields {
+ public:
+  explicit Fields(const Json& object) : object_(object) {}
+
+  const Json* find(std::string_view name) const { return find_member(object_, name); }
+
+  Result<std::int64_t> integer(std::string_view name) const {
+    if (find(name) == nullptr) return Error(Code::kInvalidArgument, "config.json: ", name, " is missing");
+    return integer_or(name, 0);
+  }
+
+  Result<std::int64_t> integer_or(std::string_view name, std::int64_t fallback) const {
+    const Json* value = find(name);
+    if (value == nullptr) return fallback;
+    const bool fits =
+        value->is_number_integer() && (!value->is_number_unsigned() || value->get<std::uint64_t>() < (1ull << 62));
+    if (!fits) return Error(Code::kInvalidArgument, "config.json: ", name, " must be an integer");
+    return value->get<std::int64_t>();
+  }
+
+  Result<double> number_or(std::string_view name, double fallback) const {
+    const Json* value = find(name);
+    if (value == nullptr) return fallback;
+    if (!value->is_number()) return Error(Code::kInvalidArgument, "config.json: ", name, " must be a number");
+    return value->get<double>();
+  }
+
+  Result<bool> boolean_or(std::string_view name, bool fallback) const {
+    const Json* value = find(name);
+    if (value == nullptr) return fallback;
+    if (!value->is_boolean()) return Error(Code::kInvalidArgument, "config.json: ", name, " must be true or false");
+    return value->get<bool>();
+  }
+
+  Result<std::string> text_or(std::string_view name, std::string fallback) const {
+    const Json* value = find(name);
+    if (value == nullptr) return fallback;
+    if (!value->is_string()) return Error(Code::kInvalidArgument, "config.json: ", name, " must be a string");
+    return value->get<std::string>();
+  }
+
+ private:
+  const Json& object_;
+};
+
+/// `scaling` is a rope_scaling or rope_parameters object; it may carry theta itself (the newer form).
+Result<RawRope> read_rope(const Json* scaling, double theta) {
+  RawRope rope;
+  rope.theta = theta;
+  if (scaling == nullptr) return rope;
+  if (!scaling->is_object()) return Error(Code::kInvalidArgument, "config.json: rope scaling must be an object");
+  const Fields fields(*scaling);
+  rope.theta = TRY(fields.number_or("rope_theta", theta));
+  const std::string type = TRY(fields.text_or("rope_type", TRY(fields.text_or("type", "default"))));
+  if (type == "default") return rope;
+  if (type == "linear") {
+    rope.linear_factor = TRY(fields.number_or("factor", 1.0));
+    return rope;
+  }
+  if (type == "llama3") {
+    Llama3Scaling llama3;
+    llama3.factor = TRY(fields.number_or("factor", llama3.factor));
+    llama3.low_frequency_factor = TRY(fields.number_or("low_freq_factor", llama3.low_frequency_factor));
+    llama3.high_frequency_factor = TRY(fields.number_or("high_freq_factor", llama3.high_frequency_factor));
+    llama3.original_context = TRY(fields.number_or("original_max_position_embeddings", llama3.original_context));
+    rope.llama3 = llama3;
+    return rope;
+  }
+  return Error(Code::kUnimplemented, "rope scaling \"", type, "\" is not supported; supported: linear, llama3");
+}
+
+/// The older form keeps theta and rope_scaling apart, the newer has rope_parameters, per layer type or flat.
+const Json* rope_object(const Fields& fields, std::string_view layer_type) {
+  const Json* parameters = fields.find("rope_parameters");
+  if (parameters == nullptr) return layer_type == "sliding_attention" ? nullptr : fields.find("rope_scaling");
+  if (const Json* typed = find_member(*parameters, layer_type)) return typed;
+  const bool is_typed = find_member(*parameters, "full_attention") || find_member(*parameters, "sliding_attention");
+  return is_typed || layer_type == "sliding_attention" ? nullptr : parameters;
+}
+
+Result<std::vector<bool>> read_layer_types(const Json& types) {
+  if (!types.is_array()) return Error(Code::kInvalidArgument, "config.json: layer_types must be a list");
+  std::vector<bool> sliding;
+  for (const Json& type : types) {
+    if (type != "sliding_attention" && type != "full_attention") {
+      return Error(Code::kUnimplemented, "config.json: layer_types knows full_attention and sliding_attention, found ",
+                   dump_json(type));
+    }
+    sliding.push_back(type == "sliding_attention");
+  }
+  return sliding;
+}
+
+Result<RawSpec> read_common(const Fields& fields) {
+  RawSpec raw;
+  raw.n_layers = TRY(fields.integer("num_hidden_layers"));
+  raw.d_model = TRY(fields.integer("hidden_size"));
+  raw.d_ff = TRY(fields.integer("intermediate_size"));
+  raw.norm_eps = TRY(fields.number_or("rms_norm_eps", 1e-6));
+  if (TRY(fields.boolean_or("attention_bias", false)) || TRY(fields.boolean_or("mlp_bias", false))) {
+    return Error(Code::kUnimplemented, "config.json: attention and feed-forward biases are not supported");
+  }
+  return raw;
+}
+
+/// transformers multiplies by sqrt(width) in the embedding's own type.
+double rounded_embedding_scale(std::int64_t d_model, DType dtype) {
+  const auto scale = static_cast<float>(std::sqrt(static_cast<double>(d_model)));
+  if (dtype == DType::kBF16) return to_float(to_bf16(scale));
+  if (dtype == DType::kF16) return half_to_float(float_to_half(scale));
+  return scale;
+}
+
+Result<RawSpec> read_gemma3(const Fields& fields, DType embedding_dtype) {
+  RawSpec raw = TRY(read_common(fields));
+  raw.n_vocab = TRY(fields.integer_or("vocab_size", 262208));
+  raw.n_context = TRY(fields.integer_or("max_position_embeddings", 131072));
+  raw.n_heads = TRY(fields.integer_or("num_attention_heads", 8));
+  raw.n_kv_heads = TRY(fields.integer_or("num_key_value_heads", 4));
+  raw.head_dim = TRY(fields.integer_or("head_dim", 256));
+  raw.window = TRY(fields.integer_or("sliding_window", 4096));
+  raw.tied_head = TRY(fields.boolean_or("tie_word_embeddings", true));
+  const double query_scalar = TRY(fields.number_or("query_pre_attn_scalar", 256.0));
+  if (!(query_scalar >= 1e-3))
+    return Error(Code::kInvalidArgument, "config.json: query_pre_attn_scalar is not positive");
+  raw.attention_scale = 1.0 / std::sqrt(query_scalar);
+  const std::string activation = TRY(fields.text_or("hidden_activation", "gelu_pytorch_tanh"));
+  if (activation != "gelu_pytorch_tanh") {
+    return Error(Code::kUnimplemented, "config.json: hidden_activation \"", activation, "\" is not supported");
+  }
+  for (const auto* cap : {"attn_logit_softcapping", "final_logit_softcapping"}) {
+    if (TRY(fields.number_or(cap, 0.0)) != 0.0)
+      return Error(Code::kUnimplemented, "config.json: ", cap, " is not supported");
+  }
+  raw.activation = Activation::kGeluTanh;
+  raw.qk_norm = true;
+  raw.post_norms = true;
+  raw.norm_offset = 1.0;
+  raw.embedding_scale = rounded_embedding_scale(raw.d_model, embedding_dtype);
+
+  const std::int64_t period =
+      TRY(fields.integer_or("sliding_window_pattern", TRY(fields.integer_or("_sliding_window_pattern", 6))));
+  const Json* types = fields.find("layer_types");
+  raw.sliding = types != nullptr ? TRY(read_layer_types(*types)) : sliding_pattern(raw.n_layers, period);
+  raw.rope = TRY(read_rope(rope_object(fields, "full_attention"), TRY(fields.number_or("rope_theta", 1000000.0))));
+  raw.sliding_rope =
+      TRY(read_rope(rope_object(fields, "sliding_attention"), TRY(fields.number_or("rope_local_base_freq", 10000.0))));
+  return raw;
+}
+
+Result<RawSpec> read_llama(const Fields& fields) {
+  RawSpec raw = TRY(read_common(fields));
+  raw.n_vocab = TRY(fields.integer("vocab_size"));
+  raw.n_context = TRY(fields.integer_or("max_position_embeddings", 2048));
+  raw.n_heads = TRY(fields.integer("num_attention_heads"));
+  raw.n_kv_heads = TRY(fields.integer_or("num_key_value_heads", raw.n_heads));
+  raw.head_dim = TRY(fields.integer_or("head_dim", raw.n_heads > 0 ? raw.d_model / raw.n_heads : 0));
+  raw.tied_head = TRY(fields.boolean_or("tie_word_embeddings", false));
+  const std::string activation = TRY(fields.text_or("hidden_act", "silu"));
+  if (activation != "silu") {
+    return Error(Code::kUnimplemented, "config.json: hidden_act \"", activation, "\" is not supported");
+  }
+  raw.rope = TRY(read_rope(rope_object(fields, "full_attention"), TRY(fields.number_or("rope_theta", 10000.0))));
+  return raw;
+}
+
+Result<RawSpec> read_mistral(const Fields& fields, const Json& object) {
+  RawSpec raw = TRY(read_llama(fields));
+  raw.n_kv_heads = TRY(fields.integer_or("num_key_value_heads", 8));
+  // Absent means the family's default of 4096; an explicit null means no window.
+  raw.window = TRY(fields.integer_or("sliding_window", object.contains("sliding_window") ? 0 : 4096));
+  return raw;
+}
+
+}  // namespace
+
+Result<DecoderSpec> spec_from_config(const Json& config, DType embedding_dtype) {
+  const std::string model_type = TRY(Fields(config).text_or("model_type", ""));
+  if (model_type.empty()) return Error(Code::kInvalidArgument, "config.json: model_type is missing");
+  RawSpec raw;
+  if (model_type == "llama") {
+    raw = TRY(read_llama(Fields(config)));
+  } else if (model_type == "mistral") {
+    raw = TRY(read_mistral(Fields(config), config));
+  } else if (model_type == "gemma3_text") {
+    raw = TRY(read_gemma3(Fields(config), embedding_dtype));
+  } else if (model_type == "gemma3") {
+    const Json* text = find_member(config, "text_config");
+    if (text == nullptr) return Error(Code::kInvalidArgument, "config.json: text_config is missing");
+    raw = TRY(read_gemma3(Fields(*text), embedding_dtype));
+  } else {
+    return Error(Code::kUnimplemented, "model type \"", model_type,
+                 "\" is not supported; supported: ", supported_architectures());
+  }
+  raw.architecture = model_type == "gemma3_text" ? "gemma3" : model_type;
+  DecoderSpec spec = TRY(build_spec(raw));
+  spec.naming = {CheckpointFormat::kSafetensors, "model.", "lm_head.weight"};
+  return spec;
+}
+
+}  // namespace commissure

@@ -1,0 +1,165 @@
+#include "model/decoder.h"
+
+#include <algorithm>
+#include <array>
+
+#include "core/check.h"
+
+namespace commissure {
+namespace {
+
+/// Floats per row of the widest branch: attention's q, k, v and result, or the feed-forward's gate and up. The two
+/// never live at the same time and share their memory.
+std::size_t wide_floats(const DecoderSpec& spec, const ModelPart& part) {
+  std::size_t widest = 0;
+  for (int layer = part.first_layer; layer < part.last_layer; ++layer) {
+    const LayerSpec& l = spec.layers[static_cast<std::size_t>(layer)];
+    const auto dim = static_cast<std::size_t>(l.heads.head_dim);
+    const std::size_t attention = 2 * dim * static_cast<std::size_t>(l.heads.n_heads + l.heads.n_kv_heads);
+    widest = std::max({widest, attention, 2 * static_cast<std::size_t>(l.d_ff)});
+  }
+  return widest;
+}
+
+std::size_t rope_floats(const DecoderSpec& spec) {
+  std::size_t floats = 0;
+  for (const RopeSpec& rope : spec.ropes) floats += 2 * rope.frequencies.size();
+  return floats;
+}
+
+/// Consecutive [n_rows, n_cols] matrices inside one buffer.
+class Carver {
+ public:
+  Carver(DevicePtr base, int n_rows) : next_(base), n_rows_(n_rows) {}
+  Rows take(int n_cols) {
+    const Rows rows = Rows::dense(next_, n_rows_, n_cols);
+    next_ = next_.offset(static_cast<std::size_t>(n_rows_) * static_cast<std::size_t>(n_cols) * sizeof(float));
+    return rows;
+  }
+
+ private:
+  DevicePtr next_;
+  int n_rows_;
+};
+
+}  // namespace
+
+std::size_t Decoder::scratch_bytes(const DecoderSpec& spec, const ModelPart& part, int max_rows) {
+  const auto rows = static_cast<std::size_t>(max_rows);
+  const auto d_model = static_cast<std::size_t>(spec.d_model);
+  return rows * (sizeof(float) * (2 * d_model + wide_floats(spec, part) + rope_floats(spec)) + sizeof(bf16) * d_model);
+}
+
+Decoder::Decoder(Backend& backend, const DecoderSpec& spec, const ModelPart& part, PartWeights weights, int max_rows)
+    : backend_(backend),
+      spec_(spec),
+      part_(part),
+      max_rows_(max_rows),
+      weights_(std::move(weights)),
+      uses_rope_(spec.ropes.size(), false) {
+  for (int layer = part.first_layer; layer < part.last_layer; ++layer) {
+    uses_rope_[static_cast<std::size_t>(spec.layers[static_cast<std::size_t>(layer)].rope)] = true;
+  }
+}
+
+Result<std::unique_ptr<Decoder>> Decoder::create(Backend& backend, const DecoderSpec& spec, const ModelPart& part,
+                                                 PartWeights weights, int max_rows) {
+  CHECK(max_rows > 0);
+  std::unique_ptr<Decoder> decoder(new Decoder(backend, spec, part, std::move(weights), max_rows));
+  TRY(decoder->allocate());
+  return decoder;
+}
+
+Status Decoder::allocate() {
+  const auto rows = static_cast<std::size_t>(max_rows_);
+  const std::size_t stream_bytes = rows * static_cast<std::size_t>(spec_.d_model) * sizeof(float);
+  residual_ = TRY(backend_.allocate(stream_bytes));
+  normed_ = TRY(backend_.allocate(stream_bytes));
+  wide_ = TRY(backend_.allocate(rows * wide_floats(spec_, part_) * sizeof(float)));
+  rope_tables_ = TRY(backend_.allocate(rows * rope_floats(spec_) * sizeof(float)));
+  packed_ = TRY(backend_.allocate(rows * static_cast<std::size_t>(spec_.d_model) * sizeof(bf16)));
+  return {};
+}
+
+Rows Decoder::residual(int n_rows) const { return Rows::dense(residual_.ptr(), n_rows, spec_.d_model); }
+Rows Decoder::normed(int n_rows) const { return Rows::dense(normed_.ptr(), n_rows, spec_.d_model); }
+
+Rows Decoder::rope_table(int rope, int n_rows) const {
+  std::size_t floats_before = 0;
+  for (int i = 0; i < rope; ++i) floats_before += 2 * spec_.ropes[static_cast<std::size_t>(i)].frequencies.size();
+  const int n_cols = 2 * static_cast<int>(spec_.ropes[static_cast<std::size_t>(rope)].frequencies.size());
+  const std::size_t offset = floats_before * static_cast<std::size_t>(max_rows_) * sizeof(float);
+  return Rows::dense(rope_tables_.ptr().offset(offset), n_rows, n_cols);
+}
+
+void Decoder::begin_step(const StepIndex& index, int n_rows) {
+  DCHECK(n_rows > 0 && n_rows <= max_rows_);
+  for (int rope = 0; rope < static_cast<int>(spec_.ropes.size()); ++rope) {
+    if (!uses_rope_[static_cast<std::size_t>(rope)]) continue;
+    backend_.rope_table(spec_.ropes[static_cast<std::size_t>(rope)], index, rope_table(rope, n_rows));
+  }
+}
+
+void Decoder::embed(const StepIndex& index, int n_rows) {
+  backend_.embed(*weights_.embedding, index, spec_.embedding_scale, residual(n_rows));
+  pack_residual(n_rows, packed_.ptr());
+  unpack_residual(n_rows, packed_.ptr());
+}
+
+void Decoder::run_layer(int layer, const StepIndex& index, const KvLayer& kv, int n_rows) {
+  DCHECK(layer >= part_.first_layer && layer < part_.last_layer);
+  const LayerSpec& spec = spec_.layers[static_cast<std::size_t>(layer)];
+  const LayerWeights& weights = weights_.layers[static_cast<std::size_t>(layer - part_.first_layer)];
+  attention(spec, weights, index, kv, n_rows);
+  feed_forward(spec, weights, n_rows);
+}
+
+void Decoder::attention(const LayerSpec& spec, const LayerWeights& weights, const StepIndex& index, const KvLayer& kv,
+                        int n_rows) {
+  const HeadLayout& heads = spec.heads;
+  const RopeSpec& rope = spec_.ropes[static_cast<std::size_t>(spec.rope)];
+  const Rows table = rope_table(spec.rope, n_rows);
+  const Rows x = residual(n_rows);
+  const Rows branch = normed(n_rows);
+  Carver carve(wide_.ptr(), n_rows);
+  const Rows q = carve.take(heads.n_heads * heads.head_dim);
+  const Rows k = carve.take(heads.n_kv_heads * heads.head_dim);
+  const Rows v = carve.take(heads.n_kv_heads * heads.head_dim);
+  const Rows attended = carve.take(heads.n_heads * heads.head_dim);
+
+  backend_.rms_norm(x, weights.attention_norm.ptr(), spec_.norm_eps, branch);
+  backend_.matmul(
+      branch, std::array<MatmulJob, 3>{{{weights.query.get(), q}, {weights.key.get(), k}, {weights.value.get(), v}}});
+  backend_.norm_rope(q, heads.n_heads, weights.query_norm.ptr(), spec_.norm_eps, rope, table);
+  backend_.norm_rope(k, heads.n_kv_heads, weights.key_norm.ptr(), spec_.norm_eps, rope, table);
+  backend_.append_kv(k, v, index, kv);
+  backend_.attend(q, index, kv, {spec.attention_scale, spec.window}, attended);
+  backend_.matmul(attended, std::array<MatmulJob, 1>{{{weights.attention_output.get(), branch}}});
+  backend_.add(x, branch, weights.post_attention_norm.ptr(), spec_.norm_eps, /*round=*/false);
+}
+
+void Decoder::feed_forward(const LayerSpec& spec, const LayerWeights& weights, int n_rows) {
+  const Rows x = residual(n_rows);
+  const Rows branch = normed(n_rows);
+  Carver carve(wide_.ptr(), n_rows);
+  const Rows gate = carve.take(spec.d_ff);
+  const Rows up = carve.take(spec.d_ff);
+
+  backend_.rms_norm(x, weights.feed_forward_norm.ptr(), spec_.norm_eps, branch);
+  backend_.matmul(branch, std::array<MatmulJob, 2>{{{weights.gate.get(), gate}, {weights.up.get(), up}}});
+  backend_.gated(spec.activation, gate, up, gate);
+  backend_.matmul(gate, std::array<MatmulJob, 1>{{{weights.down.get(), branch}}});
+  backend_.add(x, branch, weights.post_feed_forward_norm.ptr(), spec_.norm_eps, /*round=*/true);
+}
+
+void Decoder::logits(std::span<const std::int32_t> rows, Rows out) {
+  const Rows picked = normed(static_cast<int>(rows.size()));
+  backend_.gather(residual(max_rows_), rows, picked);
+  backend_.rms_norm(picked, weights_.final_norm.ptr(), spec_.norm_eps, picked);
+  backend_.matmul(picked, std::array<MatmulJob, 1>{{{weights_.head(), out}}});
+}
+
+void Decoder::pack_residual(int n_rows, DevicePtr to) { backend_.pack_bf16(residual(n_rows), to); }
+void Decoder::unpack_residual(int n_rows, DevicePtr from) { backend_.unpack_bf16(from, residual(n_rows)); }
+
+}  // namespace commissure

@@ -1,0 +1,88 @@
+#include "model/decoder_spec.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <string_view>
+
+#include "model/tensor_names.h"
+
+namespace commissure {
+namespace {
+
+/// rope_freqs.weight as floats; absent is empty.
+Result<std::vector<float>> read_rope_divisors(const Checkpoint& checkpoint) {
+  const TensorInfo* tensor = checkpoint.find("rope_freqs.weight");
+  if (tensor == nullptr) return std::vector<float>{};
+  if (tensor->dtype != DType::kF32 || tensor->shape.size() != 1 || tensor->n_bytes > 4096) {
+    return Error(Code::kInvalidArgument, checkpoint.location(), ": rope_freqs.weight must be a short list of F32");
+  }
+  const ByteRange range = TRY(checkpoint.load(*tensor));
+  std::vector<float> divisors(range.bytes.size() / sizeof(float));
+  std::memcpy(divisors.data(), range.bytes.data(), divisors.size() * sizeof(float));
+  return divisors;
+}
+
+Result<DecoderSpec> read_gguf(const Checkpoint& checkpoint) {
+  GgufFacts facts;
+  if (const TensorInfo* table = checkpoint.find("token_embd.weight"); table != nullptr && table->shape.size() == 2) {
+    facts.n_vocab = table->shape[0];
+  } else {
+    return Error(Code::kInvalidArgument, "tensor token_embd.weight is missing or no matrix; is this a language model?");
+  }
+  facts.has_head = checkpoint.find("output.weight") != nullptr;
+  facts.rope_divisors = TRY(read_rope_divisors(checkpoint));
+  return spec_from_gguf(checkpoint.metadata(), facts);
+}
+
+/// Names differ by how the model was saved: text only, multimodal, multimodal by newer libraries.
+struct NamingForm {
+  std::string_view prefix;
+  std::string_view head;
+};
+constexpr std::array<NamingForm, 3> kNamingForms = {{
+    {"model.", "lm_head.weight"},
+    {"language_model.model.", "language_model.lm_head.weight"},
+    {"model.language_model.", "lm_head.weight"},
+}};
+
+Result<DecoderSpec> read_safetensors(const Checkpoint& checkpoint) {
+  for (const NamingForm& form : kNamingForms) {
+    const TensorInfo* table = checkpoint.find(std::string(form.prefix) + "embed_tokens.weight");
+    if (table == nullptr) continue;
+    DecoderSpec spec = TRY(spec_from_config(checkpoint.config(), table->dtype));
+    spec.naming.prefix = form.prefix;
+    spec.naming.head = form.head;
+    return spec;
+  }
+  return Error(Code::kInvalidArgument,
+               "no embed_tokens.weight under model., language_model.model. or "
+               "model.language_model.; is this a language model?");
+}
+
+/// A bias we would silently leave out would make wrong answers, so it ends the load.
+Status refuse_biases(const Checkpoint& checkpoint, const DecoderSpec& spec) {
+  for (const ExpectedTensor& expected : expected_tensors(spec, {0, spec.n_layers(), true, true})) {
+    std::string name = expected.name;
+    name.replace(name.size() - std::string_view("weight").size(), std::string::npos, "bias");
+    if (checkpoint.find(name) != nullptr) {
+      return Error(Code::kUnimplemented, checkpoint.location(), ": tensor ", name, ": biases are not supported");
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string supported_architectures() { return "gemma3, llama, mistral"; }
+
+Result<DecoderSpec> read_decoder_spec(const Checkpoint& checkpoint) {
+  Result<DecoderSpec> spec =
+      checkpoint.format() == CheckpointFormat::kGguf ? read_gguf(checkpoint) : read_safetensors(checkpoint);
+  if (!spec) return spec.error().within(checkpoint.location());
+  TRY(part_tensors(checkpoint, *spec, {0, spec->n_layers(), true, true}));
+  TRY(refuse_biases(checkpoint, *spec));
+  return spec;
+}
+
+}  // namespace commissure

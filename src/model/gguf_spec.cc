@@ -1,0 +1,164 @@
+#include <cmath>
+#include <string>
+#include <string_view>
+
+#include "model/decoder_spec.h"
+#include "model/raw_spec.h"
+
+namespace commissure {
+namespace {
+
+// Gemma 3 files leave these to the reader.
+constexpr double kGemmaLocalTheta = 10000.0;
+constexpr double kGemmaGlobalTheta = 1000000.0;
+constexpr std::int64_t kGemmaPeriod = 6;
+constexpr std::int64_t kGemma27BLayers = 62;
+constexpr std::int64_t kGemma4BLayers = 34;
+
+/// Reads "<architecture>.<name>" keys; the first failure names the key.
+class Keys {
+ public:
+  Keys(const Metadata& metadata, std::string architecture)
+      : metadata_(metadata), prefix_(std::move(architecture) + ".") {}
+
+  std::string full(std::string_view name) const { return prefix_ + std::string(name); }
+  bool has(std::string_view name) const { return metadata_.has(full(name)); }
+
+  Result<std::int64_t> integer(std::string_view name) const {
+    if (!has(name)) return Error(Code::kInvalidArgument, "GGUF header: key ", full(name), " is missing");
+    return integer_or(name, 0);
+  }
+
+  /// A per-layer list is accepted when all its entries agree.
+  Result<std::int64_t> integer_or(std::string_view name, std::int64_t fallback) const {
+    const std::string key = full(name);
+    if (!metadata_.has(key)) return fallback;
+    if (const auto value = metadata_.integer(key)) return *value;
+    const auto* list = metadata_.find<std::vector<std::int64_t>>(key);
+    if (list == nullptr || list->empty()) return Error(Code::kInvalidArgument, "GGUF header: ", key, " is no integer");
+    for (const std::int64_t value : *list) {
+      if (value == list->front()) continue;
+      return Error(Code::kUnimplemented, "GGUF header: ", key, " differs between layers, which is not supported");
+    }
+    return list->front();
+  }
+
+  Result<double> number_or(std::string_view name, double fallback) const {
+    const std::string key = full(name);
+    if (!metadata_.has(key)) return fallback;
+    if (const auto value = metadata_.number(key)) return *value;
+    return Error(Code::kInvalidArgument, "GGUF header: ", key, " is no number");
+  }
+
+  const Metadata& metadata() const { return metadata_; }
+
+ private:
+  const Metadata& metadata_;
+  std::string prefix_;
+};
+
+Result<RawSpec> read_common(const Keys& keys, const GgufFacts& facts) {
+  RawSpec raw;
+  raw.n_layers = TRY(keys.integer("block_count"));
+  raw.d_model = TRY(keys.integer("embedding_length"));
+  raw.n_vocab = facts.n_vocab;
+  raw.n_context = TRY(keys.integer("context_length"));
+  raw.n_heads = TRY(keys.integer("attention.head_count"));
+  raw.n_kv_heads = TRY(keys.integer_or("attention.head_count_kv", raw.n_heads));
+  raw.d_ff = TRY(keys.integer("feed_forward_length"));
+  raw.window = TRY(keys.integer_or("attention.sliding_window", 0));
+  raw.attention_scale = TRY(keys.number_or("attention.scale", 0.0));
+  raw.norm_eps = TRY(keys.number_or("attention.layer_norm_rms_epsilon", -1.0));
+  raw.tied_head = !facts.has_head;
+
+  const std::int64_t even_share = raw.n_heads > 0 ? raw.d_model / raw.n_heads : 0;
+  raw.head_dim = TRY(keys.integer_or("attention.key_length", even_share));
+  const std::int64_t value_dim = TRY(keys.integer_or("attention.value_length", raw.head_dim));
+  const std::int64_t rotated = TRY(keys.integer_or("rope.dimension_count", raw.head_dim));
+  if (value_dim != raw.head_dim || rotated != raw.head_dim) {
+    return Error(Code::kUnimplemented, "GGUF header: key length ", raw.head_dim, ", value length ", value_dim,
+                 " and rope dimensions ", rotated, " must be equal");
+  }
+  if (TRY(keys.integer_or("expert_count", 0)) > 0) {
+    return Error(Code::kUnimplemented, "mixture-of-experts models are not supported yet");
+  }
+  return raw;
+}
+
+Result<double> read_linear_factor(const Keys& keys, double fallback) {
+  const std::string* type = keys.metadata().text(keys.full("rope.scaling.type"));
+  if (type != nullptr && *type != "linear" && *type != "none") {
+    return Error(Code::kUnimplemented, "rope scaling \"", *type, "\" is not supported; supported: linear, llama3");
+  }
+  if (type != nullptr && *type == "none") return 1.0;
+  // Files from before rope.scaling.* carry rope.scale_linear.
+  const double legacy = TRY(keys.number_or("rope.scale_linear", fallback));
+  return keys.number_or("rope.scaling.factor", legacy);
+}
+
+Result<RawSpec> read_llama(const Keys& keys, const GgufFacts& facts) {
+  RawSpec raw = TRY(read_common(keys, facts));
+  raw.rope.theta = TRY(keys.number_or("rope.freq_base", 10000.0));
+  raw.rope.linear_factor = TRY(read_linear_factor(keys, 1.0));
+  raw.rope.divisors = facts.rope_divisors;
+  raw.rope.interleaved = true;  // the converter permutes the rows of q and k
+  return raw;
+}
+
+/// Newer files list the pattern: a period, or true for every sliding layer.
+Result<std::vector<bool>> read_sliding(const Keys& keys, std::int64_t n_layers) {
+  const std::string key = keys.full("attention.sliding_window_pattern");
+  if (const auto* list = keys.metadata().find<std::vector<bool>>(key)) return *list;
+  return sliding_pattern(n_layers, TRY(keys.integer_or("attention.sliding_window_pattern", kGemmaPeriod)));
+}
+
+Result<RawSpec> read_gemma3(const Keys& keys, const GgufFacts& facts) {
+  RawSpec raw = TRY(read_common(keys, facts));
+  if (TRY(keys.number_or("final_logit_softcapping", 0.0)) != 0.0 ||
+      TRY(keys.number_or("attn_logit_softcapping", 0.0)) != 0.0) {
+    return Error(Code::kUnimplemented, "logit softcapping is not supported");
+  }
+  raw.qk_norm = true;
+  raw.post_norms = true;
+  raw.activation = Activation::kGeluTanh;
+  raw.embedding_scale = std::sqrt(static_cast<double>(raw.d_model));
+  if (raw.n_layers == kGemma27BLayers && raw.attention_scale == 0.0 && raw.n_heads > 0 && raw.d_model > 0) {
+    raw.attention_scale = 1.0 / std::sqrt(static_cast<double>(raw.d_model) / static_cast<double>(raw.n_heads));
+  }
+  raw.sliding = TRY(read_sliding(keys, raw.n_layers));
+
+  // Some multimodal files omit both keys and mean the 4B values.
+  const bool omits_rope = !keys.has("rope.freq_base") && !keys.has("rope.scaling.type");
+  raw.rope.theta = TRY(keys.number_or("rope.freq_base", kGemmaGlobalTheta));
+  raw.rope.linear_factor = TRY(read_linear_factor(keys, omits_rope && raw.n_layers >= kGemma4BLayers ? 8.0 : 1.0));
+  RawRope local;
+  const double theta = TRY(keys.number_or("rope.local.freq_base", kGemmaLocalTheta));
+  local.theta = TRY(keys.number_or("rope.freq_base_swa", theta));
+  raw.sliding_rope = local;
+  return raw;
+}
+
+}  // namespace
+
+Result<DecoderSpec> spec_from_gguf(const Metadata& metadata, const GgufFacts& facts) {
+  const std::string* architecture = metadata.text("general.architecture");
+  if (architecture == nullptr) {
+    return Error(Code::kInvalidArgument, "GGUF header: general.architecture is missing; is this a model file?");
+  }
+  const Keys keys(metadata, *architecture);
+  RawSpec raw;
+  if (*architecture == "llama") {
+    raw = TRY(read_llama(keys, facts));
+  } else if (*architecture == "gemma3") {
+    raw = TRY(read_gemma3(keys, facts));
+  } else {
+    return Error(Code::kUnimplemented, "model architecture \"", *architecture,
+                 "\" is not supported; supported: ", supported_architectures());
+  }
+  raw.architecture = *architecture;
+  DecoderSpec spec = TRY(build_spec(raw));
+  spec.naming = {CheckpointFormat::kGguf, "", "output.weight"};
+  return spec;
+}
+
+}  // namespace commissure

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "core/result.h"
+#include "kernels/backend.h"
+#include "model/decoder_spec.h"
+#include "model/tensor_names.h"
+#include "weights/checkpoint.h"
+
+namespace commissure {
+
+/// One layer's weights on the device. Norms that the layer's spec does not have stay empty.
+struct LayerWeights {
+  DeviceBuffer attention_norm;                          // [d_model]
+  std::unique_ptr<Matrix> query;                        // [n_heads * head_dim, d_model]
+  std::unique_ptr<Matrix> key, value;                   // [n_kv_heads * head_dim, d_model]
+  DeviceBuffer query_norm, key_norm;                    // [head_dim]
+  std::unique_ptr<Matrix> attention_output;             // [d_model, n_heads * head_dim]
+  DeviceBuffer post_attention_norm, feed_forward_norm;  // [d_model]
+  std::unique_ptr<Matrix> gate, up;                     // [d_ff, d_model]
+  std::unique_ptr<Matrix> down;                         // [d_model, d_ff]
+  DeviceBuffer post_feed_forward_norm;                  // [d_model]
+};
+
+/// The weights of one part of a model on the device.
+struct PartWeights {
+  std::unique_ptr<Matrix> embedding;  ///< [n_vocab, d_model]; null where the part neither embeds nor ties its head
+  std::vector<LayerWeights> layers;   ///< of the part, first layer first
+  DeviceBuffer final_norm;            ///< [d_model]; with the head only
+  std::unique_ptr<Matrix> own_head;   ///< null when tied to `embedding`
+
+  const Matrix* head() const { return own_head ? own_head.get() : embedding.get(); }
+};
+
+/// Called after every tensor with the bytes loaded so far and the part's total. False stops the load.
+using LoadProgress = std::function<bool(std::uint64_t done_bytes, std::uint64_t total_bytes)>;
+
+/// Loads the tensors of `part`, and no byte of any other, in the order they are used.
+/// Errors: kInvalidArgument, a tensor is missing, of another shape or unreadable by the backend; kCancelled,
+/// `progress` said so; else as Checkpoint::load. What was loaded is released.
+Result<PartWeights> load_weights(Backend& backend, const Checkpoint& checkpoint, const DecoderSpec& spec,
+                                 const ModelPart& part, const LoadProgress& progress);
+
+}  // namespace commissure

@@ -1,0 +1,131 @@
+#include "model/raw_spec.h"
+
+#include <cmath>
+#include <string_view>
+
+namespace commissure {
+namespace {
+
+// Far above every published model, and low enough that no product of two of them overflows 64 bits.
+constexpr std::int64_t kMaxLayers = 1024;
+constexpr std::int64_t kMaxWidth = 1 << 17;
+constexpr std::int64_t kMaxHeads = 1024;
+constexpr std::int64_t kMaxHeadDim = 1024;
+constexpr std::int64_t kMaxFeedForward = 1 << 20;
+constexpr std::int64_t kMaxVocab = 1 << 24;
+constexpr std::int64_t kMaxContext = 1 << 26;
+
+Status check_range(std::string_view name, std::int64_t value, std::int64_t low, std::int64_t high) {
+  if (value >= low && value <= high) return {};
+  return Error(Code::kInvalidArgument, "model configuration: ", name, " is ", value, ", must be ", low, " to ", high);
+}
+
+Status check_range(std::string_view name, double value, double low, double high) {
+  if (value >= low && value <= high) return {};  // false for NaN too
+  return Error(Code::kInvalidArgument, "model configuration: ", name, " is ", value, ", must be ", low, " to ", high);
+}
+
+Status check_rope(const RawRope& rope, std::int64_t head_dim) {
+  TRY(check_range("rope theta", rope.theta, 1.0, 1e15));
+  TRY(check_range("rope scaling factor", rope.linear_factor, 1e-3, 1e6));
+  if (rope.llama3) {
+    const Llama3Scaling& scaling = *rope.llama3;
+    TRY(check_range("rope scaling factor", scaling.factor, 1e-3, 1e6));
+    TRY(check_range("low_freq_factor", scaling.low_frequency_factor, 1e-3, 1e6));
+    TRY(check_range("high_freq_factor", scaling.high_frequency_factor, 1e-3, 1e6));
+    TRY(check_range("original_max_position_embeddings", scaling.original_context, 1.0, 1e9));
+    if (scaling.high_frequency_factor <= scaling.low_frequency_factor) {
+      return Error(Code::kInvalidArgument, "model configuration: high_freq_factor must exceed low_freq_factor");
+    }
+  }
+  if (!rope.divisors.empty() && static_cast<std::int64_t>(rope.divisors.size()) != head_dim / 2) {
+    return Error(Code::kInvalidArgument, "rope_freqs.weight has ", rope.divisors.size(), " values, expected ",
+                 head_dim / 2);
+  }
+  for (const float divisor : rope.divisors) TRY(check_range("rope_freqs.weight", double{divisor}, 1e-6, 1e6));
+  return {};
+}
+
+Status check_numbers(const RawSpec& raw) {
+  TRY(check_range("number of layers", raw.n_layers, 1, kMaxLayers));
+  TRY(check_range("model width", raw.d_model, 1, kMaxWidth));
+  TRY(check_range("vocabulary size", raw.n_vocab, 1, kMaxVocab));
+  TRY(check_range("context length", raw.n_context, 1, kMaxContext));
+  TRY(check_range("number of attention heads", raw.n_heads, 1, kMaxHeads));
+  TRY(check_range("number of key/value heads", raw.n_kv_heads, 1, raw.n_heads));
+  TRY(check_range("head dimension", raw.head_dim, 2, kMaxHeadDim));
+  TRY(check_range("feed-forward width", raw.d_ff, 1, kMaxFeedForward));
+  TRY(check_range("sliding window", raw.window, 0, kMaxContext));
+  TRY(check_range("norm epsilon", raw.norm_eps, 0.0, 0.1));
+  TRY(check_range("attention scale", raw.attention_scale, 0.0, 1e3));
+  TRY(check_range("embedding scale", raw.embedding_scale, 1e-6, 1e6));
+  if (raw.n_heads % raw.n_kv_heads != 0) {
+    return Error(Code::kInvalidArgument, "model configuration: ", raw.n_heads,
+                 " attention heads are not a multiple of ", raw.n_kv_heads, " key/value heads");
+  }
+  if (raw.head_dim % 2 != 0) {
+    return Error(Code::kInvalidArgument, "model configuration: head dimension ", raw.head_dim, " is odd");
+  }
+  if (!raw.sliding.empty() && static_cast<std::int64_t>(raw.sliding.size()) != raw.n_layers) {
+    return Error(Code::kInvalidArgument, "model configuration: layer types are given for ", raw.sliding.size(),
+                 " layers, the model has ", raw.n_layers);
+  }
+  TRY(check_rope(raw.rope, raw.head_dim));
+  if (raw.sliding_rope) TRY(check_rope(*raw.sliding_rope, raw.head_dim));
+  return {};
+}
+
+RopeSpec build_rope(const RawRope& raw, int head_dim) {
+  RopeSpec rope;
+  rope.frequencies = rope_frequencies(head_dim, raw.theta);
+  if (raw.linear_factor != 1.0) scale_linear(rope.frequencies, raw.linear_factor);
+  if (raw.llama3) scale_llama3(rope.frequencies, *raw.llama3);
+  if (!raw.divisors.empty()) divide(rope.frequencies, raw.divisors);
+  rope.interleaved = raw.interleaved;
+  return rope;
+}
+
+}  // namespace
+
+std::vector<bool> sliding_pattern(std::int64_t n_layers, std::int64_t period) {
+  std::vector<bool> sliding;
+  for (std::int64_t layer = 0; layer < n_layers && layer < kMaxLayers; ++layer) {
+    sliding.push_back(period > 0 && (layer + 1) % period != 0);
+  }
+  return sliding;
+}
+
+Result<DecoderSpec> build_spec(const RawSpec& raw) {
+  TRY(check_numbers(raw));
+  DecoderSpec spec;
+  spec.architecture = raw.architecture;
+  spec.d_model = static_cast<int>(raw.d_model);
+  spec.n_vocab = static_cast<int>(raw.n_vocab);
+  spec.n_context = static_cast<int>(raw.n_context);
+  spec.norm_eps = static_cast<float>(raw.norm_eps);
+  spec.norm_offset = static_cast<float>(raw.norm_offset);
+  spec.embedding_scale = static_cast<float>(raw.embedding_scale);
+  spec.tied_head = raw.tied_head;
+
+  const int head_dim = static_cast<int>(raw.head_dim);
+  spec.ropes.push_back(build_rope(raw.rope, head_dim));
+  if (raw.sliding_rope) spec.ropes.push_back(build_rope(*raw.sliding_rope, head_dim));
+
+  LayerSpec layer;
+  layer.heads = {static_cast<int>(raw.n_heads), static_cast<int>(raw.n_kv_heads), head_dim};
+  layer.d_ff = static_cast<int>(raw.d_ff);
+  layer.qk_norm = raw.qk_norm;
+  layer.post_norms = raw.post_norms;
+  layer.activation = raw.activation;
+  layer.attention_scale =
+      static_cast<float>(raw.attention_scale > 0.0 ? raw.attention_scale : 1.0 / std::sqrt(double(head_dim)));
+  for (std::int64_t i = 0; i < raw.n_layers; ++i) {
+    const bool sliding = raw.sliding.empty() || raw.sliding[static_cast<std::size_t>(i)];
+    layer.window = sliding ? static_cast<int>(raw.window) : 0;
+    layer.rope = sliding && raw.sliding_rope ? 1 : 0;
+    spec.layers.push_back(layer);
+  }
+  return spec;
+}
+
+}  // namespace commissure

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+#include "model/decoder_spec.h"
+#include "model/rope.h"
+
+namespace commissure {
+
+/// One rope as a configuration states it.
+struct RawRope {
+  double theta = 10000.0;
+  double linear_factor = 1.0;
+  std::optional<Llama3Scaling> llama3;
+  std::vector<float> divisors;
+  bool interleaved = false;
+};
+
+/// A model's numbers as read, before any range check: the common ground of GGUF headers and config.json.
+struct RawSpec {
+  std::string architecture;
+  std::int64_t n_layers = 0;
+  std::int64_t d_model = 0;
+  std::int64_t n_vocab = 0;
+  std::int64_t n_context = 0;
+  std::int64_t n_heads = 0;
+  std::int64_t n_kv_heads = 0;
+  std::int64_t head_dim = 0;
+  std::int64_t d_ff = 0;
+  std::int64_t window = 0;
+  double norm_eps = 0.0;
+  double attention_scale = 0.0;  ///< 0: 1 / sqrt(head_dim)
+  double norm_offset = 0.0;
+  double embedding_scale = 1.0;
+  bool tied_head = false;
+  bool qk_norm = false;
+  bool post_norms = false;
+  Activation activation = Activation::kSilu;
+  std::vector<bool> sliding;  ///< per layer; empty: all layers use `window`
+  RawRope rope;
+  std::optional<RawRope> sliding_rope;  ///< of sliding layers; absent: the same as the others
+};
+
+/// Layers that alternate: every `period`-th sees everything, those between see the window.
+std::vector<bool> sliding_pattern(std::int64_t n_layers, std::int64_t period);
+
+/// Checks every range, then builds the spec (without naming).
+/// Errors: kInvalidArgument, naming the value and its range.
+Result<DecoderSpec> build_spec(const RawSpec& raw);
+
+}  // namespace commissure

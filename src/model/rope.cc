@@ -1,0 +1,43 @@
+#include "model/rope.h"
+
+#include <cmath>
+#include <numbers>
+
+#include "core/check.h"
+
+namespace commissure {
+
+std::vector<float> rope_frequencies(int head_dim, double theta) {
+  std::vector<float> frequencies(static_cast<std::size_t>(head_dim / 2));
+  for (std::size_t i = 0; i < frequencies.size(); ++i) {
+    frequencies[i] = static_cast<float>(std::pow(theta, -2.0 * static_cast<double>(i) / head_dim));
+  }
+  return frequencies;
+}
+
+void scale_linear(std::vector<float>& frequencies, double factor) {
+  for (float& frequency : frequencies) frequency = static_cast<float>(frequency / factor);
+}
+
+void scale_llama3(std::vector<float>& frequencies, const Llama3Scaling& scaling) {
+  const double low = scaling.low_frequency_factor;
+  const double high = scaling.high_frequency_factor;
+  for (float& frequency : frequencies) {
+    const double wavelength = 2.0 * std::numbers::pi / frequency;
+    if (wavelength < scaling.original_context / high) continue;
+    const double slowed = frequency / scaling.factor;
+    if (wavelength > scaling.original_context / low) {
+      frequency = static_cast<float>(slowed);
+      continue;
+    }
+    const double keep = (scaling.original_context / wavelength - low) / (high - low);
+    frequency = static_cast<float>((1.0 - keep) * slowed + keep * frequency);
+  }
+}
+
+void divide(std::vector<float>& frequencies, std::span<const float> divisors) {
+  CHECK(frequencies.size() == divisors.size());
+  for (std::size_t i = 0; i < frequencies.size(); ++i) frequencies[i] /= divisors[i];
+}
+
+}  // namespace commissure

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+namespace commissure {
+
+/// Rotation frequencies theta^(-2i / head_dim), i = 0 .. head_dim / 2 - 1, in radians per position.
+/// Source: RoFormer, arXiv:2104.09864.
+std::vector<float> rope_frequencies(int head_dim, double theta);
+
+/// Position interpolation: every frequency divided by `factor`. Source: arXiv:2306.15595.
+void scale_linear(std::vector<float>& frequencies, double factor);
+
+/// Llama 3.1's by-wavelength scaling: long waves are slowed by `factor`, short ones kept, those between are mixed.
+struct Llama3Scaling {
+  double factor = 8.0;
+  double low_frequency_factor = 1.0;
+  double high_frequency_factor = 4.0;
+  double original_context = 8192.0;
+};
+void scale_llama3(std::vector<float>& frequencies, const Llama3Scaling& scaling);
+
+/// Divides frequency i by divisors[i] (GGUF's rope_freqs tensor); the sizes are equal.
+void divide(std::vector<float>& frequencies, std::span<const float> divisors);
+
+}  // namespace commissure

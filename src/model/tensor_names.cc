@@ -1,0 +1,117 @@
+#include "model/tensor_names.h"
+
+#include <string_view>
+
+#include <fmt/ranges.h>
+
+namespace commissure {
+namespace {
+
+/// The middle part of a layer tensor's name in both formats; ".weight" follows.
+struct RoleName {
+  std::string_view gguf;
+  std::string_view safetensors;
+};
+
+/// Llama's post_attention_layernorm is the norm before the feed-forward; in Gemma 3 the same name is the norm after
+/// attention. `post_norms` tells them apart.
+RoleName role_name(TensorRole role, bool post_norms) {
+  switch (role) {
+    case TensorRole::kAttentionNorm: return {"attn_norm", "input_layernorm"};
+    case TensorRole::kQuery: return {"attn_q", "self_attn.q_proj"};
+    case TensorRole::kKey: return {"attn_k", "self_attn.k_proj"};
+    case TensorRole::kValue: return {"attn_v", "self_attn.v_proj"};
+    case TensorRole::kQueryNorm: return {"attn_q_norm", "self_attn.q_norm"};
+    case TensorRole::kKeyNorm: return {"attn_k_norm", "self_attn.k_norm"};
+    case TensorRole::kAttentionOutput: return {"attn_output", "self_attn.o_proj"};
+    case TensorRole::kPostAttentionNorm: return {"post_attention_norm", "post_attention_layernorm"};
+    case TensorRole::kFeedForwardNorm:
+      return {"ffn_norm", post_norms ? "pre_feedforward_layernorm" : "post_attention_layernorm"};
+    case TensorRole::kGate: return {"ffn_gate", "mlp.gate_proj"};
+    case TensorRole::kUp: return {"ffn_up", "mlp.up_proj"};
+    case TensorRole::kDown: return {"ffn_down", "mlp.down_proj"};
+    case TensorRole::kPostFeedForwardNorm: return {"post_ffw_norm", "post_feedforward_layernorm"};
+    case TensorRole::kEmbedding:
+    case TensorRole::kFinalNorm:
+    case TensorRole::kHead: break;
+  }
+  return {};
+}
+
+std::string layer_tensor_name(const DecoderSpec& spec, TensorRole role, int layer) {
+  const RoleName name = role_name(role, spec.layers[static_cast<std::size_t>(layer)].post_norms);
+  if (spec.naming.format == CheckpointFormat::kGguf) return fmt::format("blk.{}.{}.weight", layer, name.gguf);
+  return fmt::format("{}layers.{}.{}.weight", spec.naming.prefix, layer, name.safetensors);
+}
+
+std::string embedding_name(const DecoderSpec& spec) {
+  return spec.naming.format == CheckpointFormat::kGguf ? "token_embd.weight"
+                                                       : spec.naming.prefix + "embed_tokens.weight";
+}
+
+std::string final_norm_name(const DecoderSpec& spec) {
+  return spec.naming.format == CheckpointFormat::kGguf ? "output_norm.weight" : spec.naming.prefix + "norm.weight";
+}
+
+void append_layer(const DecoderSpec& spec, int layer, std::vector<ExpectedTensor>& out) {
+  const LayerSpec& l = spec.layers[static_cast<std::size_t>(layer)];
+  const std::int64_t d = spec.d_model;
+  const std::int64_t q = std::int64_t{l.heads.n_heads} * l.heads.head_dim;
+  const std::int64_t kv = std::int64_t{l.heads.n_kv_heads} * l.heads.head_dim;
+  const auto put = [&](TensorRole role, std::vector<std::int64_t> shape) {
+    out.push_back({role, layer, layer_tensor_name(spec, role, layer), std::move(shape)});
+  };
+  put(TensorRole::kAttentionNorm, {d});
+  put(TensorRole::kQuery, {q, d});
+  put(TensorRole::kKey, {kv, d});
+  put(TensorRole::kValue, {kv, d});
+  if (l.qk_norm) put(TensorRole::kQueryNorm, {l.heads.head_dim});
+  if (l.qk_norm) put(TensorRole::kKeyNorm, {l.heads.head_dim});
+  put(TensorRole::kAttentionOutput, {d, q});
+  if (l.post_norms) put(TensorRole::kPostAttentionNorm, {d});
+  put(TensorRole::kFeedForwardNorm, {d});
+  put(TensorRole::kGate, {l.d_ff, d});
+  put(TensorRole::kUp, {l.d_ff, d});
+  put(TensorRole::kDown, {d, l.d_ff});
+  if (l.post_norms) put(TensorRole::kPostFeedForwardNorm, {d});
+}
+
+}  // namespace
+
+std::vector<ExpectedTensor> expected_tensors(const DecoderSpec& spec, const ModelPart& part) {
+  std::vector<ExpectedTensor> out;
+  const std::vector<std::int64_t> table = {spec.n_vocab, spec.d_model};
+  if (part.has_embedding) out.push_back({TensorRole::kEmbedding, -1, embedding_name(spec), table});
+  for (int layer = part.first_layer; layer < part.last_layer; ++layer) append_layer(spec, layer, out);
+  if (part.has_head) {
+    out.push_back({TensorRole::kFinalNorm, -1, final_norm_name(spec), {spec.d_model}});
+    if (!spec.tied_head) {
+      out.push_back({TensorRole::kHead, -1, spec.naming.head, table});
+    } else if (!part.has_embedding) {
+      out.push_back({TensorRole::kHead, -1, embedding_name(spec), table});
+    }
+  }
+  return out;
+}
+
+Result<std::vector<TensorInfo>> part_tensors(const Checkpoint& checkpoint, const DecoderSpec& spec,
+                                             const ModelPart& part) {
+  std::vector<TensorInfo> found;
+  for (const ExpectedTensor& expected : expected_tensors(spec, part)) {
+    const TensorInfo* tensor = checkpoint.find(expected.name);
+    if (tensor == nullptr) {
+      return Error(Code::kInvalidArgument, checkpoint.location(), ": tensor ", expected.name, " is missing (expected [",
+                   fmt::format("{}", fmt::join(expected.shape, ", ")),
+                   "]); the file is incomplete or of another model");
+    }
+    if (tensor->shape != expected.shape) {
+      return Error(Code::kInvalidArgument, checkpoint.location(), ": tensor ", expected.name, " has shape [",
+                   fmt::format("{}", fmt::join(tensor->shape, ", ")), "], its configuration asks for [",
+                   fmt::format("{}", fmt::join(expected.shape, ", ")), "]");
+    }
+    found.push_back(*tensor);
+  }
+  return found;
+}
+
+}  // namespace commissure

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+#include "model/decoder_spec.h"
+#include "weights/checkpoint.h"
+
+namespace commissure {
+
+/// What a tensor is for, whatever its file calls it.
+enum class TensorRole {
+  kEmbedding,
+  kFinalNorm,
+  kHead,
+  kAttentionNorm,
+  kQuery,
+  kKey,
+  kValue,
+  kQueryNorm,
+  kKeyNorm,
+  kAttentionOutput,
+  kPostAttentionNorm,
+  kFeedForwardNorm,
+  kGate,
+  kUp,
+  kDown,
+  kPostFeedForwardNorm,
+};
+
+inline bool is_norm(TensorRole role) {
+  return role == TensorRole::kFinalNorm || role == TensorRole::kAttentionNorm || role == TensorRole::kQueryNorm ||
+         role == TensorRole::kKeyNorm || role == TensorRole::kPostAttentionNorm ||
+         role == TensorRole::kFeedForwardNorm || role == TensorRole::kPostFeedForwardNorm;
+}
+
+/// Which part of a model is wanted: layers [first_layer, last_layer) and what stands before and after them.
+struct ModelPart {
+  int first_layer = 0;
+  int last_layer = 0;
+  bool has_embedding = true;  ///< looks tokens up (the first stage)
+  bool has_head = true;       ///< final norm and head (the last stage)
+};
+
+/// A tensor the spec asks for. `shape` is [outputs, inputs] for matrices and [n] for norms.
+struct ExpectedTensor {
+  TensorRole role;
+  int layer = -1;  ///< -1: outside the layers
+  std::string name;
+  std::vector<std::int64_t> shape;
+};
+
+/// Every tensor of `part`, in the order it is used. A tied head names the embedding (once, if the part has both).
+std::vector<ExpectedTensor> expected_tensors(const DecoderSpec& spec, const ModelPart& part);
+
+/// The checkpoint's entries for `part`, shapes checked, in the order of expected_tensors.
+/// Errors: kInvalidArgument, a missing tensor or one of another shape, with name, found and expected.
+Result<std::vector<TensorInfo>> part_tensors(const Checkpoint& checkpoint, const DecoderSpec& spec,
+                                             const ModelPart& part);
+
+}  // namespace commissure
