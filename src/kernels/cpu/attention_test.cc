@@ -1,0 +1,231 @@
+#include "kernels/cpu/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <tuple>
+
+#include "kernels/cpu/testing.h"
+
+namespace commissure {
+namespace {
+
+using testing::backend_for;
+using testing::kEpsilon;
+using testing::random_values;
+
+constexpr int kBlock = 64;
+
+/// Queries, keys and values of whole sequences, the same for every way to cut them into steps.
+struct Texts {
+  HeadLayout heads;
+  std::vector<int> lengths;
+  std::vector<std::vector<float>> q, k, v;  // [sequence][position * width]
+
+  int q_width() const { return heads.n_heads * heads.head_dim; }
+  int kv_width() const { return heads.n_kv_heads * heads.head_dim; }
+};
+
+Texts random_texts(HeadLayout heads, std::vector<int> lengths) {
+  Texts texts = {heads, std::move(lengths), {}, {}, {}};
+  unsigned seed = 1;
+  for (const int length : texts.lengths) {
+    const auto n = static_cast<std::size_t>(length);
+    texts.q.push_back(random_values(n * static_cast<std::size_t>(texts.q_width()), seed++));
+    texts.k.push_back(random_values(n * static_cast<std::size_t>(texts.kv_width()), seed++));
+    texts.v.push_back(random_values(n * static_cast<std::size_t>(texts.kv_width()), seed++));
+  }
+  return texts;
+}
+
+/// How to run the texts: every step takes up to `chunk` rows of every sequence that has some left.
+struct Cut {
+  std::string isa;
+  int window = 0;
+  int chunk = 1 << 20;
+  int n_threads = 2;
+  bool scattered = false;  ///< block tables that jump about and interleave the sequences
+  bool poisoned = false;   ///< the cache is full of NaN before the first step
+};
+
+/// The physical block of a sequence's block i.
+std::int32_t physical_block(const Texts& texts, bool scattered, std::size_t sequence, int i) {
+  const auto n_sequences = static_cast<std::int32_t>(texts.lengths.size());
+  constexpr std::int32_t kPerSequence = 8;
+  if (!scattered) return static_cast<std::int32_t>(sequence) * kPerSequence + i;
+  return (kPerSequence - 1 - i) * n_sequences + static_cast<std::int32_t>(sequence);
+}
+
+std::span<const float> rows_of(const std::vector<float>& values, int width, int first, int n) {
+  return std::span(values).subspan(static_cast<std::size_t>(first * width), static_cast<std::size_t>(n * width));
+}
+
+/// Attention outputs of all positions: [sequence][position * q_width].
+std::vector<std::vector<float>> outputs(const Texts& texts, const Cut& cut) {
+  const auto backend = backend_for(cut.isa, cut.n_threads);
+  const std::size_t n_blocks = 8 * texts.lengths.size();
+  const std::size_t kv_bytes = n_blocks * backend->kv_block_bytes(texts.heads, KvType::kBF16);
+  const DeviceBuffer cache = backend->allocate(kv_bytes).value();
+  if (cut.poisoned) backend->upload(cache.ptr(), std::vector<std::byte>(kv_bytes, std::byte{0xff}));
+  const KvLayer layer = {cache.ptr(), texts.heads, KvType::kBF16};
+  const AttendOptions options = {1.0f / std::sqrt(static_cast<float>(texts.heads.head_dim)), cut.window};
+
+  std::vector<std::vector<float>> out(texts.lengths.size());
+  for (int done = 0; done < *std::max_element(texts.lengths.begin(), texts.lengths.end()); done += cut.chunk) {
+    StepShape shape;
+    std::vector<float> q, k, v;
+    std::vector<std::size_t> running;
+    for (std::size_t s = 0; s < texts.lengths.size(); ++s) {
+      const int n = std::min(cut.chunk, texts.lengths[s] - done);
+      if (n <= 0) continue;
+      SequenceSpan span = {shape.n_rows(), n, done, {}};
+      for (int i = 0; i * kBlock < done + n; ++i) span.blocks.push_back(physical_block(texts, cut.scattered, s, i));
+      shape.sequences.push_back(span);
+      shape.tokens.resize(shape.tokens.size() + static_cast<std::size_t>(n));
+      for (auto [from, to, width] :
+           {std::tuple(&texts.q[s], &q, texts.q_width()), std::tuple(&texts.k[s], &k, texts.kv_width()),
+            std::tuple(&texts.v[s], &v, texts.kv_width())}) {
+        const auto rows = rows_of(*from, width, done, n);
+        to->insert(to->end(), rows.begin(), rows.end());
+      }
+      running.push_back(s);
+    }
+    const auto index = backend->make_step_index(shape);
+    const auto dq = testing::upload(*backend, q, shape.n_rows()), dk = testing::upload(*backend, k, shape.n_rows()),
+               dv = testing::upload(*backend, v, shape.n_rows());
+    const auto result = testing::upload(*backend, std::vector<float>(q.size(), NAN), shape.n_rows());
+    backend->append_kv(dk.rows, dv.rows, *index, layer);
+    backend->attend(dq.rows, *index, layer, options, result.rows);
+    const std::vector<float> values = testing::download(*backend, result.rows);
+    for (std::size_t i = 0; i < running.size(); ++i) {
+      const SequenceSpan& span = shape.sequences[i];
+      const auto rows = rows_of(values, texts.q_width(), span.first_row, span.n_rows);
+      out[running[i]].insert(out[running[i]].end(), rows.begin(), rows.end());
+    }
+  }
+  return out;
+}
+
+/// Softmax attention of one query straight from the definition, in double, over bf16 keys and values.
+std::vector<float> by_definition(const Texts& texts, std::size_t s, int position, int head, int window) {
+  const int dim = texts.heads.head_dim, kv_head = head / (texts.heads.n_heads / texts.heads.n_kv_heads);
+  const float* q = &texts.q[s][static_cast<std::size_t>(position * texts.q_width() + head * dim)];
+  const auto cached = [&](const std::vector<float>& values, int at, int i) {
+    return static_cast<double>(
+        to_float(to_bf16(values[static_cast<std::size_t>(at * texts.kv_width() + kv_head * dim + i)])));
+  };
+  std::vector<double> out(static_cast<std::size_t>(dim));
+  double sum = 0.0;
+  for (int key = 0; key <= position; ++key) {
+    if (window > 0 && position - key >= window) continue;
+    double score = 0.0;
+    for (int i = 0; i < dim; ++i) score += static_cast<double>(q[i]) * cached(texts.k[s], key, i);
+    const double weight = std::exp(score / std::sqrt(static_cast<double>(dim)));
+    for (int i = 0; i < dim; ++i) out[static_cast<std::size_t>(i)] += weight * cached(texts.v[s], key, i);
+    sum += weight;
+  }
+  std::vector<float> values;
+  for (const double value : out) values.push_back(static_cast<float>(value / sum));
+  return values;
+}
+
+/// Bound on what f32 can do to an output: a score sums head_dim products whose magnitudes add up to at most |q||k|,
+/// its error enters a weight as a factor, and up to n weighted values below `largest` are summed.
+float tolerance(const HeadLayout& heads, int n, float largest) {
+  const auto dim = static_cast<float>(heads.head_dim);
+  const float magnitude = 1.5f * std::sqrt(dim);  // |q||k| / sqrt(dim) for normal values, with room
+  return largest * kEpsilon * (2.0f * dim * magnitude + static_cast<float>(n) + 8.0f);
+}
+
+constexpr int kWindows[] = {0, 1, 63, 64, 65, 100};
+
+TEST(Attention, ReferenceFollowsTheDefinition) {
+  const Texts texts = random_texts({6, 2, 32}, {150, 70});
+  for (const int window : kWindows) {
+    const auto out = outputs(texts, {.isa = "reference", .window = window, .chunk = 33, .scattered = true});
+    for (const auto& [s, position, head] : {std::tuple(0, 0, 5), std::tuple(0, 63, 0), std::tuple(0, 64, 3),
+                                            std::tuple(0, 149, 2), std::tuple(1, 1, 1), std::tuple(1, 69, 4)}) {
+      const auto row = rows_of(out[static_cast<std::size_t>(s)], texts.q_width(), position, 1);
+      const auto expected = by_definition(texts, static_cast<std::size_t>(s), position, head, window);
+      EXPECT_LE(testing::max_difference(row.subspan(static_cast<std::size_t>(head * 32), 32), expected),
+                tolerance(texts.heads, 150, 5.0f))
+          << "window " << window << " sequence " << s << " position " << position << " head " << head;
+    }
+  }
+}
+
+TEST(Attention, EveryIsaAgreesWithTheReference) {
+  for (const HeadLayout heads :
+       {HeadLayout{1, 1, 16}, HeadLayout{9, 3, 64}, HeadLayout{4, 1, 256}, HeadLayout{5, 1, 80}, HeadLayout{2, 2, 96},
+        HeadLayout{18, 1, 32}, HeadLayout{4, 2, 128}}) {
+    const Texts texts = random_texts(heads, {130, 67});
+    for (const int window : {0, 65}) {
+      const auto expected = outputs(texts, {.isa = "reference", .window = window});
+      for (const std::string& isa : testing::fast_isas()) {
+        const auto out = outputs(texts, {.isa = isa, .window = window, .scattered = true});
+        for (std::size_t s = 0; s < out.size(); ++s) {
+          EXPECT_LE(testing::max_difference(out[s], expected[s]), tolerance(heads, 130, 5.0f))
+              << isa << " heads " << heads.n_heads << "/" << heads.n_kv_heads << " dim " << heads.head_dim;
+        }
+      }
+    }
+  }
+}
+
+TEST(Attention, AMissingKeyExceedsTheTolerance) {
+  Texts texts = random_texts({4, 2, 64}, {100});
+  const auto expected = outputs(texts, {.isa = "reference"});
+  const auto shorter = outputs(texts, {.isa = "reference", .window = 99});  // the last row loses one key of 100
+  EXPECT_GT(testing::max_difference(rows_of(shorter[0], texts.q_width(), 99, 1),
+                                    rows_of(expected[0], texts.q_width(), 99, 1)),
+            tolerance(texts.heads, 100, 5.0f));
+}
+
+TEST(Attention, Avx2AndAvx512GiveTheSameBits) {
+  const std::vector<std::string> isas = testing::fast_isas();
+  if (std::find(isas.begin(), isas.end(), "avx512") == isas.end()) GTEST_SKIP() << "this CPU lacks AVX-512";
+  for (const HeadLayout heads : {HeadLayout{9, 3, 64}, HeadLayout{4, 1, 256}, HeadLayout{3, 1, 48}}) {
+    const Texts texts = random_texts(heads, {150});
+    const auto avx2 = outputs(texts, {.isa = "avx2", .window = 100});
+    const auto avx512 = outputs(texts, {.isa = "avx512", .window = 100});
+    EXPECT_TRUE(testing::same_bits(avx2[0], avx512[0])) << heads.head_dim;
+  }
+}
+
+class AttentionBits : public ::testing::TestWithParam<std::tuple<std::string, int>> {};
+
+TEST_P(AttentionBits, DoNotDependOnChunksThreadsNeighboursOrBlocks) {
+  const auto [isa, window] = GetParam();
+  const Texts both = random_texts({6, 2, 32}, {200, 131});
+  Texts alone = both;
+  alone.lengths.resize(1);
+  const auto whole = outputs(both, {.isa = isa, .window = window});
+  const Cut cuts[] = {{.isa = isa, .window = window, .chunk = 1},
+                      {.isa = isa, .window = window, .chunk = 7, .n_threads = 1, .scattered = true},
+                      {.isa = isa, .window = window, .chunk = 64, .n_threads = 3, .poisoned = true},
+                      {.isa = isa, .window = window, .chunk = 65, .scattered = true, .poisoned = true}};
+  for (const Cut& cut : cuts) {
+    const auto out = outputs(both, cut);
+    EXPECT_TRUE(testing::same_bits(out[0], whole[0])) << "chunk " << cut.chunk;
+    EXPECT_TRUE(testing::same_bits(out[1], whole[1])) << "chunk " << cut.chunk;
+  }
+  EXPECT_TRUE(testing::same_bits(outputs(alone, cuts[3])[0], whole[0])) << "alone";
+}
+
+INSTANTIATE_TEST_SUITE_P(AllIsas, AttentionBits,
+                         ::testing::Combine(::testing::ValuesIn(available_isas()), ::testing::ValuesIn(kWindows)),
+                         [](const auto& info) {
+                           return std::get<0>(info.param) + "_window_" + std::to_string(std::get<1>(info.param));
+                         });
+
+TEST(Attention, AnUnwrittenNanBehindTheRowChangesNothing) {
+  // Every length up to a block and a bit: each cuts its last pair of positions at another place.
+  const Texts texts = random_texts({3, 1, 16}, {70});
+  for (const std::string& isa : available_isas()) {
+    const auto clean = outputs(texts, {.isa = isa, .chunk = 1});
+    const auto poisoned = outputs(texts, {.isa = isa, .chunk = 1, .poisoned = true});
+    EXPECT_TRUE(testing::same_bits(clean[0], poisoned[0])) << isa;
+  }
+}
+
+}  // namespace
+}  // namespace commissure

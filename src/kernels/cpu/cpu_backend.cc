@@ -1,0 +1,242 @@
+#include "kernels/cpu/cpu_backend.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "core/check.h"
+#include "kernels/cpu/reference.h"
+#include "kernels/cpu/rows.h"
+#include "kernels/quant.h"
+
+namespace commissure::cpu {
+
+namespace {
+
+/// Below this many values an operation takes about as long as starting the pool does (some microseconds).
+constexpr std::int64_t kSerialValues = 16 * 1024;
+
+const CpuStepIndex& places_of(const StepIndex& index) { return static_cast<const CpuStepIndex&>(index); }
+
+/// The part's share of [0, n): equal halves, thirds, ...
+std::pair<int, int> share(int n, int part, int n_parts) {
+  const auto bound = [&](int i) { return static_cast<int>(static_cast<std::int64_t>(n) * i / n_parts); };
+  return {bound(part), bound(part + 1)};
+}
+
+std::size_t block_stride(const HeadLayout& heads) {
+  return static_cast<std::size_t>(heads.n_kv_heads) * head_block_size(heads.head_dim);
+}
+
+}  // namespace
+
+CpuStepIndex::CpuStepIndex(StepShape shape) : shape_(std::move(shape)) {
+  places_.reserve(shape_.tokens.size());
+  for (int sequence = 0; std::cmp_less(sequence, shape_.sequences.size()); ++sequence) {
+    const SequenceSpan& span = shape_.sequences[static_cast<std::size_t>(sequence)];
+    CHECK(std::cmp_equal(span.first_row, places_.size()) && span.n_rows >= 0 && span.first_position >= 0);
+    CHECK(std::cmp_less_equal(span.first_position + span.n_rows, span.blocks.size() * kBlockPositions));
+    for (int row = 0; row < span.n_rows; ++row) places_.push_back({sequence, span.first_position + row});
+  }
+  CHECK(places_.size() == shape_.tokens.size());
+}
+
+CpuBackend::CpuBackend(KernelSet kernels, int n_threads) : kernels_(kernels), pool_(n_threads) {
+  if (kernels_.isa != Isa::kReference) matmul_.emplace(kernels_.isa);
+}
+
+BackendInfo CpuBackend::info() const { return {"cpu", std::string(isa_name(kernels_.isa)), pool_.n_threads()}; }
+
+template <typename F>
+void CpuBackend::for_rows(int n_rows, int values_per_row, F&& f) {
+  if (n_rows == 1 || static_cast<std::int64_t>(n_rows) * values_per_row < kSerialValues) {
+    for (int row = 0; row < n_rows; ++row) f(row);
+    return;
+  }
+  pool_.run([&](int part, int n_parts) {
+    const auto [first, last] = share(n_rows, part, n_parts);
+    for (int row = first; row < last; ++row) f(row);
+  });
+}
+
+void CpuBackend::embed(const Matrix& table, const StepIndex& index, float scale, Rows out) {
+  const MatrixSource& source = static_cast<const CpuMatrix&>(table).source();
+  const std::vector<std::int32_t>& tokens = places_of(index).shape().tokens;
+  const std::size_t stride = row_bytes(source.dtype, source.n_cols);
+  for_rows(out.n_rows, out.n_cols, [&](int row) {
+    float* values = row_of(out, row);
+    const auto token = static_cast<std::size_t>(tokens[static_cast<std::size_t>(row)]);
+    dequantise(source.dtype, source.data.bytes.data() + token * stride, {values, static_cast<std::size_t>(out.n_cols)});
+    for (int i = 0; i < out.n_cols; ++i) values[i] *= scale;
+  });
+}
+
+void CpuBackend::rms_norm(Rows x, DevicePtr weight, float eps, Rows out) {
+  for_rows(x.n_rows, x.n_cols, [&](int row) {
+    kernels_.pointwise->rms_norm(row_of(x, row), address<float>(weight), eps, x.n_cols, row_of(out, row));
+  });
+}
+
+void CpuBackend::matmul(Rows x, std::span<const MatmulJob> jobs) {
+  if (!matmul_) {
+    pool_.run([&](int part, int n_parts) {
+      for (const MatmulJob& job : jobs) {
+        const MatrixSource& weight = static_cast<const CpuMatrix*>(job.weight)->source();
+        const auto [first, last] = share(static_cast<int>(weight.n_rows), part, n_parts);
+        reference::matmul(weight, x, job.out, first, last);
+      }
+    });
+    return;
+  }
+  tasks_.clear();
+  for (const MatmulJob& job : jobs) {
+    const MatrixSource& weight = static_cast<const CpuMatrix*>(job.weight)->source();
+    DCHECK(weight.n_cols == x.n_cols && weight.n_rows == job.out.n_cols && x.n_rows == job.out.n_rows);
+    tasks_.push_back({.dtype = weight.dtype,
+                      .weight = weight.data.bytes.data(),
+                      .n_rows = weight.n_rows,
+                      .out = row_of(job.out, 0),
+                      .out_stride = job.out.stride});
+  }
+  matmul_->run({row_of(x, 0), x.stride, x.n_rows, x.n_cols}, tasks_, pool_);
+}
+
+void CpuBackend::rope_table(const RopeSpec& rope, const StepIndex& index, Rows out) {
+  const std::span<const CpuStepIndex::Place> places = places_of(index).places();
+  const auto n_pairs = rope.frequencies.size();
+  // A sine costs as much as some thirty of the values that for_rows counts in.
+  for_rows(out.n_rows, 32 * out.n_cols, [&](int row) {
+    float* cosines = row_of(out, row);
+    const auto position = static_cast<float>(places[static_cast<std::size_t>(row)].position);
+    for (std::size_t pair = 0; pair < n_pairs; ++pair) {
+      const float angle = position * rope.frequencies[pair];
+      cosines[pair] = std::cos(angle) * rope.magnitude;
+      cosines[n_pairs + pair] = std::sin(angle) * rope.magnitude;
+    }
+  });
+}
+
+void CpuBackend::norm_rope(Rows x, int n_heads, DevicePtr norm, float eps, const RopeSpec& rope, Rows table) {
+  for_rows(x.n_rows, x.n_cols, [&](int row) {
+    const HeadRotation rotation = {.head_dim = x.n_cols / n_heads,
+                                   .norm = address<float>(norm),
+                                   .eps = eps,
+                                   .table = row_of(table, row),
+                                   .n_pairs = static_cast<int>(rope.frequencies.size()),
+                                   .interleaved = rope.interleaved};
+    kernels_.pointwise->norm_rope(row_of(x, row), n_heads, rotation);
+  });
+}
+
+void CpuBackend::append_kv(Rows keys, Rows values, const StepIndex& index, const KvLayer& layer) {
+  const CpuStepIndex& places = places_of(index);
+  const int dim = layer.heads.head_dim;
+  for_rows(keys.n_rows, 4 * keys.n_cols, [&](int row) {
+    const CpuStepIndex::Place place = places.places()[static_cast<std::size_t>(row)];
+    const SequenceSpan& span = places.shape().sequences[static_cast<std::size_t>(place.sequence)];
+    const auto block =
+        static_cast<std::size_t>(span.blocks[static_cast<std::size_t>(place.position / kBlockPositions)]);
+    std::uint16_t* head_block = address<std::uint16_t>(layer.data) + block * block_stride(layer.heads);
+    for (int head = 0; head < layer.heads.n_kv_heads; ++head, head_block += head_block_size(dim)) {
+      kernels_.attention->append(head_block, place.position % kBlockPositions, row_of(keys, row) + head * dim,
+                                 row_of(values, row) + head * dim, dim);
+    }
+  });
+}
+
+void CpuBackend::plan_attention(Rows q, const StepShape& shape, const KvLayer& layer, const AttendOptions& options,
+                                Rows out) {
+  const HeadLayout& heads = layer.heads;
+  const int group = heads.n_heads / heads.n_kv_heads;
+  int n_tiles = 0;
+  for (const SequenceSpan& span : shape.sequences) n_tiles += (span.n_rows + kMaxItemRows - 1) / kMaxItemRows;
+  // Query heads of one kv head share its loads; only when threads would stand idle do they part.
+  const bool has_idle_threads = n_tiles * heads.n_kv_heads < pool_.n_threads();
+  const int heads_per_item = has_idle_threads ? (group + 1) / 2 : group;
+
+  items_.clear();
+  for (const SequenceSpan& span : shape.sequences) {
+    for (int row = 0; row < span.n_rows; row += kMaxItemRows) {
+      for (int head = 0; head < heads.n_heads;) {
+        const int kv_head = head / group;
+        const int n_heads = std::min(heads_per_item, (kv_head + 1) * group - head);
+        items_.push_back({.q = row_of(q, span.first_row + row) + head * heads.head_dim,
+                          .q_stride = q.stride,
+                          .out = row_of(out, span.first_row + row) + head * heads.head_dim,
+                          .out_stride = out.stride,
+                          .n_rows = std::min(kMaxItemRows, span.n_rows - row),
+                          .n_heads = n_heads,
+                          .head_dim = heads.head_dim,
+                          .first_position = span.first_position + row,
+                          .window = options.window,
+                          .scale = options.scale,
+                          .cache = address<const std::uint16_t>(layer.data) +
+                                   static_cast<std::size_t>(kv_head) * head_block_size(heads.head_dim),
+                          .block_stride = block_stride(heads),
+                          .blocks = span.blocks.data()});
+        head += n_heads;
+      }
+    }
+  }
+}
+
+void CpuBackend::attend(Rows q, const StepIndex& index, const KvLayer& layer, const AttendOptions& options, Rows out) {
+  const StepShape& shape = places_of(index).shape();
+  plan_attention(q, shape, layer, options, out);
+  std::int64_t n_products = 0;
+  for (const SequenceSpan& span : shape.sequences) {
+    n_products += static_cast<std::int64_t>(span.n_rows) * q.n_cols * (span.first_position + span.n_rows);
+  }
+  if (n_products < 4 * kSerialValues) {
+    for (const AttendItem& item : items_) kernels_.attention->attend(item);
+    return;
+  }
+  pool_.run([&](int part, int n_parts) {
+    // Later tiles of a prompt see more keys: dealing them out in turn keeps the shares even.
+    for (auto i = static_cast<std::size_t>(part); i < items_.size(); i += static_cast<std::size_t>(n_parts)) {
+      kernels_.attention->attend(items_[i]);
+    }
+  });
+}
+
+void CpuBackend::gated(Activation activation, Rows gate, Rows up, Rows out) {
+  const auto kernel = activation == Activation::kSilu ? kernels_.pointwise->gated_silu : kernels_.pointwise->gated_gelu;
+  for_rows(gate.n_rows, 4 * gate.n_cols,
+           [&](int row) { kernel(row_of(gate, row), row_of(up, row), gate.n_cols, row_of(out, row)); });
+}
+
+void CpuBackend::add(Rows x, Rows y, DevicePtr norm, float eps, bool round) {
+  const Residual residual = {.norm = address<float>(norm), .eps = eps, .round_to_bf16 = round};
+  for_rows(x.n_rows, x.n_cols,
+           [&](int row) { kernels_.pointwise->add(row_of(x, row), row_of(y, row), residual, x.n_cols); });
+}
+
+void CpuBackend::gather(Rows x, std::span<const std::int32_t> rows, Rows out) {
+  for (int row = 0; row < out.n_rows; ++row) {
+    std::memcpy(row_of(out, row), row_of(x, rows[static_cast<std::size_t>(row)]),
+                static_cast<std::size_t>(out.n_cols) * sizeof(float));
+  }
+}
+
+void CpuBackend::unpack_bf16(DevicePtr from, Rows out) {
+  for_rows(out.n_rows, out.n_cols, [&](int row) {
+    const auto* values = address<const std::uint16_t>(from) + static_cast<std::ptrdiff_t>(row) * out.n_cols;
+    kernels_.pointwise->unpack_bf16(values, out.n_cols, row_of(out, row));
+  });
+}
+
+void CpuBackend::pack_bf16(Rows x, DevicePtr to) {
+  for_rows(x.n_rows, x.n_cols, [&](int row) {
+    auto* values = address<std::uint16_t>(to) + static_cast<std::ptrdiff_t>(row) * x.n_cols;
+    kernels_.pointwise->pack_bf16(row_of(x, row), x.n_cols, values);
+  });
+}
+
+Result<std::span<const std::byte>> CpuBackend::fetch(DevicePtr from, std::size_t n_bytes) {
+  pool_.rest();  // a step ends here: until the next one the cores belong to others
+  return std::span<const std::byte>(address<const std::byte>(from), n_bytes);
+}
+
+}  // namespace commissure::cpu

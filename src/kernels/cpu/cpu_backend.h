@@ -1,0 +1,99 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "core/thread_pool.h"
+#include "kernels/backend.h"
+#include "kernels/cpu/attention.h"
+#include "kernels/cpu/cpu_features.h"
+#include "kernels/cpu/matmul.h"
+#include "kernels/cpu/pointwise.h"
+
+namespace commissure::cpu {
+
+/// The row kernels of one instruction set; Matmul finds its own.
+struct KernelSet {
+  Isa isa = Isa::kReference;
+  const PointwiseKernels* pointwise = nullptr;
+  const AttentionKernels* attention = nullptr;
+};
+
+/// A matrix in the checkpoint's own bytes, which `source` keeps alive.
+class CpuMatrix final : public Matrix {
+ public:
+  explicit CpuMatrix(MatrixSource source) : source_(std::move(source)) {}
+  std::int64_t n_rows() const override { return source_.n_rows; }
+  std::int64_t n_cols() const override { return source_.n_cols; }
+  DType dtype() const override { return source_.dtype; }
+  const MatrixSource& source() const { return source_; }
+
+ private:
+  MatrixSource source_;
+};
+
+/// A step's integers, with every row's place spelled out.
+class CpuStepIndex final : public StepIndex {
+ public:
+  struct Place {
+    int sequence;  ///< index in shape().sequences
+    int position;
+  };
+
+  explicit CpuStepIndex(StepShape shape);
+  const StepShape& shape() const { return shape_; }
+  std::span<const Place> places() const { return places_; }
+
+ private:
+  StepShape shape_;
+  std::vector<Place> places_;  // one per row
+};
+
+/// Runs every operation at once, on the calling thread and the pool; device memory is the process's own.
+/// Threading: one thread at a time (the executor's).
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(KernelSet kernels, int n_threads);
+
+  BackendInfo info() const override;
+
+  Result<DeviceBuffer> allocate(std::size_t n_bytes) override;
+  void release(DevicePtr ptr, std::size_t n_bytes) override;
+  void upload(DevicePtr to, std::span<const std::byte> from) override;
+  Result<std::unique_ptr<Matrix>> load_matrix(const MatrixSource& source) override;
+  Result<DeviceBuffer> load_vector(const MatrixSource& source, float add) override;
+  std::size_t kv_block_bytes(const HeadLayout& heads, KvType type) const override;
+  std::unique_ptr<StepIndex> make_step_index(const StepShape& shape) override;
+
+  void embed(const Matrix& table, const StepIndex& index, float scale, Rows out) override;
+  void rms_norm(Rows x, DevicePtr weight, float eps, Rows out) override;
+  void matmul(Rows x, std::span<const MatmulJob> jobs) override;
+  void rope_table(const RopeSpec& rope, const StepIndex& index, Rows out) override;
+  void norm_rope(Rows x, int n_heads, DevicePtr norm, float eps, const RopeSpec& rope, Rows table) override;
+  void append_kv(Rows keys, Rows values, const StepIndex& index, const KvLayer& layer) override;
+  void attend(Rows q, const StepIndex& index, const KvLayer& layer, const AttendOptions& options, Rows out) override;
+  void gated(Activation activation, Rows gate, Rows up, Rows out) override;
+  void add(Rows x, Rows y, DevicePtr norm, float eps, bool round) override;
+  void gather(Rows x, std::span<const std::int32_t> rows, Rows out) override;
+  void unpack_bf16(DevicePtr from, Rows out) override;
+  void pack_bf16(Rows x, DevicePtr to) override;
+  Result<std::span<const std::byte>> fetch(DevicePtr from, std::size_t n_bytes) override;
+
+ private:
+  /// Calls f(row) for every row: on the caller when all rows together are less work than waking the pool is worth.
+  template <typename F>
+  void for_rows(int n_rows, int values_per_row, F&& f);
+
+  /// Work items of an attention call, cut so that every thread has some.
+  void plan_attention(Rows q, const StepShape& shape, const KvLayer& layer, const AttendOptions& options, Rows out);
+
+  KernelSet kernels_;
+  ThreadPool pool_;
+  std::optional<Matmul> matmul_;   // absent: the reference's plain loops
+  std::vector<MatmulTask> tasks_;  // reused by every matmul()
+  std::vector<AttendItem> items_;  // reused by every attend()
+};
+
+}  // namespace commissure::cpu

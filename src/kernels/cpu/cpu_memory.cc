@@ -1,0 +1,93 @@
+#include <sys/mman.h>
+
+#include <cstring>
+
+#include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/rows.h"
+#include "kernels/quant.h"
+
+/// The memory half of CpuBackend: buffers and weights.
+namespace commissure::cpu {
+
+namespace {
+
+/// Checks that the bytes are a [n_rows, n_cols] tensor of the dtype; returns how many values that is.
+Result<std::size_t> n_values(const MatrixSource& source) {
+  const BlockSize block = block_size(source.dtype);
+  if (!Matmul::supports(source.dtype)) {
+    return Error(Code::kUnimplemented, source.name, ": no kernel for ", dtype_name(source.dtype), " weights");
+  }
+  // A kernel counts rows and columns in int.
+  constexpr std::int64_t kMaxSide = std::int64_t{1} << 30;
+  if (source.n_rows <= 0 || source.n_cols <= 0 || source.n_rows > kMaxSide || source.n_cols > kMaxSide) {
+    return Error(Code::kInvalidArgument, source.name, ": impossible shape [", source.n_rows, ", ", source.n_cols, "]");
+  }
+  if (source.n_cols % block.n_elements != 0) {
+    return Error(Code::kInvalidArgument, source.name, ": rows of ", source.n_cols, " values cannot be ",
+                 dtype_name(source.dtype), ", whose blocks hold ", block.n_elements);
+  }
+  // At most 2^30 * 2^32: no overflow.
+  const std::size_t n_bytes = static_cast<std::size_t>(source.n_rows) * row_bytes(source.dtype, source.n_cols);
+  if (n_bytes != source.data.bytes.size()) {
+    return Error(Code::kInvalidArgument, source.name, ": ", source.data.bytes.size(), " bytes for ", source.n_rows,
+                 " x ", source.n_cols, " ", dtype_name(source.dtype), " values, expected ", n_bytes);
+  }
+  return static_cast<std::size_t>(source.n_rows) * static_cast<std::size_t>(source.n_cols);
+}
+
+/// The source with its values on their natural boundary: kernels read F32, F16 and BF16 as such. Files nearly always
+/// align them already; one that does not costs a copy.
+MatrixSource aligned(const MatrixSource& source) {
+  const auto bytes = source.data.bytes;
+  const auto alignment = static_cast<std::uintptr_t>(block_size(source.dtype).n_bytes);
+  if (is_quantised(source.dtype) || reinterpret_cast<std::uintptr_t>(bytes.data()) % alignment == 0) return source;
+  auto copy = std::make_shared<std::vector<std::byte>>(bytes.begin(), bytes.end());
+  MatrixSource moved = source;
+  moved.data = {*copy, copy};
+  return moved;
+}
+
+}  // namespace
+
+Result<DeviceBuffer> CpuBackend::allocate(std::size_t n_bytes) {
+  if (n_bytes == 0) return DeviceBuffer();
+  void* memory = mmap(nullptr, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) {
+    return Error(Code::kResourceExhausted, "no memory for a buffer of ", n_bytes, " bytes");
+  }
+  return DeviceBuffer(*this, {reinterpret_cast<std::uintptr_t>(memory)}, n_bytes);
+}
+
+void CpuBackend::release(DevicePtr ptr, std::size_t n_bytes) { munmap(address<void>(ptr), n_bytes); }
+
+void CpuBackend::upload(DevicePtr to, std::span<const std::byte> from) {
+  if (!from.empty()) std::memcpy(address<void>(to), from.data(), from.size());
+}
+
+Result<std::unique_ptr<Matrix>> CpuBackend::load_matrix(const MatrixSource& source) {
+  TRY(n_values(source));
+  return std::make_unique<CpuMatrix>(aligned(source));
+}
+
+Result<DeviceBuffer> CpuBackend::load_vector(const MatrixSource& source, float add) {
+  const std::size_t n = TRY(n_values(source));
+  if (is_quantised(source.dtype)) {
+    return Error(Code::kUnimplemented, source.name, ": a ", dtype_name(source.dtype),
+                 " vector; expected F32, F16 or BF16");
+  }
+  DeviceBuffer buffer = TRY(allocate(n * sizeof(float)));
+  const std::span<float> values(address<float>(buffer.ptr()), n);
+  dequantise(source.dtype, aligned(source).data.bytes.data(), values);
+  for (float& value : values) value += add;
+  return buffer;
+}
+
+std::size_t CpuBackend::kv_block_bytes(const HeadLayout& heads, KvType) const {
+  return static_cast<std::size_t>(heads.n_kv_heads) * head_block_size(heads.head_dim) * sizeof(std::uint16_t);
+}
+
+std::unique_ptr<StepIndex> CpuBackend::make_step_index(const StepShape& shape) {
+  return std::make_unique<CpuStepIndex>(shape);
+}
+
+}  // namespace commissure::cpu

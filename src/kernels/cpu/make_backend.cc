@@ -1,0 +1,56 @@
+#include <sched.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "kernels/backend.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/cpu_features.h"
+
+namespace commissure {
+
+namespace {
+
+/// CPUs this process may run on: a container often owns fewer than the machine has.
+int n_usable_cpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+cpu::KernelSet kernels_of(cpu::Isa isa) {
+  switch (isa) {
+    case cpu::Isa::kGeneric: return {isa, &cpu::generic::kPointwise, &cpu::generic::kAttention};
+#if defined(COMMISSURE_X86_KERNELS)
+    case cpu::Isa::kAvx2: return {isa, &cpu::avx2::kPointwise, &cpu::avx2::kAttention};
+    case cpu::Isa::kAvx512: return {isa, &cpu::avx512::kPointwise, &cpu::avx512::kAttention};
+#endif
+    default: return {isa, &cpu::reference::kPointwise, &cpu::reference::kAttention};
+  }
+}
+
+Result<cpu::Isa> chosen_isa(const std::string& name) {
+  if (name.empty()) return cpu::best_isa();
+  std::string possible;
+  for (const cpu::Isa isa : cpu::kAllIsas) {
+    if (!cpu::can_run(isa)) continue;
+    if (name == cpu::isa_name(isa)) return isa;
+    possible += (possible.empty() ? "" : ", ") + std::string(cpu::isa_name(isa));
+  }
+  return Error(Code::kInvalidArgument, "no kernels for \"", name, "\" on this CPU; possible: ", possible);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Backend>> make_cpu_backend(const CpuOptions& options) {
+  constexpr int kMaxThreads = 1024;
+  if (options.n_threads < 0 || options.n_threads > kMaxThreads) {
+    return Error(Code::kInvalidArgument, options.n_threads, " threads; choose 0 (all CPUs) to ", kMaxThreads);
+  }
+  const cpu::Isa isa = TRY(chosen_isa(options.isa));
+  const int n_threads = options.n_threads > 0 ? options.n_threads : n_usable_cpus();
+  return std::make_unique<cpu::CpuBackend>(kernels_of(isa), n_threads);
+}
+
+}  // namespace commissure

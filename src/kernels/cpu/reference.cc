@@ -1,0 +1,172 @@
+#include "kernels/cpu/reference.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "core/dtype.h"
+#include "kernels/cpu/rows.h"
+#include "kernels/quant.h"
+
+namespace commissure::cpu::reference {
+
+namespace {
+
+constexpr int kLanes = 8;  // independent double sums: a fixed order that the compiler can still vectorise
+
+double dot(const float* a, const float* b, int n) {
+  std::array<double, kLanes> lanes{};
+  int i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      lanes[lane] += static_cast<double>(a[i + lane]) * static_cast<double>(b[i + lane]);
+    }
+  }
+  for (int lane = 0; i < n; ++i, ++lane) lanes[lane] += static_cast<double>(a[i]) * static_cast<double>(b[i]);
+  double sum = 0.0;
+  for (const double lane : lanes) sum += lane;
+  return sum;
+}
+
+float inverse_rms(const float* x, float eps, int n) {
+  return static_cast<float>(1.0 / std::sqrt(dot(x, x, n) / n + static_cast<double>(eps)));
+}
+
+void rms_norm(const float* x, const float* weight, float eps, int n, float* out) {
+  const float inverse = inverse_rms(x, eps, n);
+  for (int i = 0; i < n; ++i) out[i] = x[i] * inverse * weight[i];
+}
+
+void rotate(float& a, float& b, float cosine, float sine) {
+  const float first = a;
+  a = first * cosine - b * sine;
+  b = b * cosine + first * sine;
+}
+
+void norm_rope(float* row, int n_heads, const HeadRotation& rotation) {
+  const int n_pairs = rotation.n_pairs;
+  for (int head = 0; head < n_heads; ++head) {
+    float* x = row + head * rotation.head_dim;
+    if (rotation.norm != nullptr) rms_norm(x, rotation.norm, rotation.eps, rotation.head_dim, x);
+    for (int pair = 0; pair < n_pairs; ++pair) {
+      const int a = rotation.interleaved ? 2 * pair : pair;
+      const int b = rotation.interleaved ? 2 * pair + 1 : pair + n_pairs;
+      rotate(x[a], x[b], rotation.table[pair], rotation.table[n_pairs + pair]);
+    }
+  }
+}
+
+float silu(float x) { return x / (1.0f + std::exp(-x)); }
+
+float gelu_tanh(float x) {
+  const float inner = 0.7978845608f * (x + 0.044715f * x * x * x);  // sqrt(2 / pi)
+  return 0.5f * x * (1.0f + std::tanh(inner));
+}
+
+void gated_silu(const float* gate, const float* up, int n, float* out) {
+  for (int i = 0; i < n; ++i) out[i] = silu(gate[i]) * up[i];
+}
+
+void gated_gelu(const float* gate, const float* up, int n, float* out) {
+  for (int i = 0; i < n; ++i) out[i] = gelu_tanh(gate[i]) * up[i];
+}
+
+void add(float* x, const float* y, const Residual& residual, int n) {
+  const float inverse = residual.norm != nullptr ? inverse_rms(y, residual.eps, n) : 1.0f;
+  for (int i = 0; i < n; ++i) {
+    const float sum = x[i] + (residual.norm != nullptr ? y[i] * inverse * residual.norm[i] : y[i]);
+    x[i] = residual.round_to_bf16 ? to_float(to_bf16(sum)) : sum;
+  }
+}
+
+void unpack_bf16(const std::uint16_t* from, int n, float* out) {
+  for (int i = 0; i < n; ++i) out[i] = to_float(from[i]);
+}
+
+void pack_bf16(const float* from, int n, std::uint16_t* out) {
+  for (int i = 0; i < n; ++i) out[i] = to_bf16(from[i]);
+}
+
+/// Layout of one head's part of a block: keys [64, head_dim], then values [64, head_dim].
+void append(std::uint16_t* head_block, int slot, const float* key, const float* value, int head_dim) {
+  pack_bf16(key, head_dim, head_block + slot * head_dim);
+  pack_bf16(value, head_dim, head_block + (kBlockPositions + slot) * head_dim);
+}
+
+float score(const float* q, const std::uint16_t* key, int head_dim) {
+  double sum = 0.0;
+  for (int i = 0; i < head_dim; ++i) sum += static_cast<double>(q[i]) * static_cast<double>(to_float(key[i]));
+  return static_cast<float>(sum);
+}
+
+/// Running softmax of one query: maximum, sum of weights; the weighted values stand in the output row.
+struct Softmax {
+  float max = -std::numeric_limits<float>::infinity();
+  float sum = 0.0f;
+};
+
+/// Folds slots [first, last) of one block into `out`.
+void fold(const AttendItem& item, const float* q, const std::uint16_t* block, int first, int last, Softmax& state,
+          float* out) {
+  std::array<float, kBlockPositions> weights{};
+  float max = state.max;
+  for (int slot = first; slot < last; ++slot) {
+    weights[slot] = item.scale * score(q, block + slot * item.head_dim, item.head_dim);
+    max = std::max(max, weights[slot]);
+  }
+  const float keep = std::exp(state.max - max);  // 0 for the first block: exp(-inf)
+  for (int i = 0; i < item.head_dim; ++i) out[i] *= keep;
+  double sum = 0.0;
+  for (int slot = first; slot < last; ++slot) {
+    const float weight = std::exp(weights[slot] - max);
+    const std::uint16_t* value = block + (kBlockPositions + slot) * item.head_dim;
+    for (int i = 0; i < item.head_dim; ++i) out[i] += weight * to_float(value[i]);
+    sum += static_cast<double>(weight);
+  }
+  state.sum = state.sum * keep + static_cast<float>(sum);
+  state.max = max;
+}
+
+void attend_query(const AttendItem& item, int position, const float* q, float* out) {
+  const int begin = item.window > 0 ? std::max(0, position - item.window + 1) : 0;
+  Softmax state;
+  std::fill_n(out, item.head_dim, 0.0f);
+  for (int block = begin / kBlockPositions; block <= position / kBlockPositions; ++block) {
+    const int base = block * kBlockPositions;
+    const std::uint16_t* keys = item.cache + static_cast<std::size_t>(item.blocks[block]) * item.block_stride;
+    fold(item, q, keys, std::max(begin - base, 0), std::min(position - base + 1, kBlockPositions), state, out);
+  }
+  for (int i = 0; i < item.head_dim; ++i) out[i] /= state.sum;
+}
+
+void attend(const AttendItem& item) {
+  for (int row = 0; row < item.n_rows; ++row) {
+    const float* q = item.q + static_cast<std::ptrdiff_t>(row) * item.q_stride;
+    float* out = item.out + static_cast<std::ptrdiff_t>(row) * item.out_stride;
+    for (int head = 0; head < item.n_heads; ++head) {
+      attend_query(item, item.first_position + row, q + head * item.head_dim, out + head * item.head_dim);
+    }
+  }
+}
+
+}  // namespace
+
+void matmul(const MatrixSource& weight, Rows x, Rows out, int first, int last) {
+  const int n = static_cast<int>(weight.n_cols);
+  const std::size_t stride = row_bytes(weight.dtype, n);
+  std::vector<float> values(static_cast<std::size_t>(n));
+  for (int output = first; output < last; ++output) {
+    dequantise(weight.dtype, weight.data.bytes.data() + static_cast<std::size_t>(output) * stride, values);
+    for (int row = 0; row < x.n_rows; ++row) {
+      row_of(out, row)[output] = static_cast<float>(dot(values.data(), row_of(x, row), n));
+    }
+  }
+}
+
+const PointwiseKernels kPointwise = {rms_norm, norm_rope, gated_silu, gated_gelu, add, unpack_bf16, pack_bf16};
+const AttentionKernels kAttention = {append, attend};
+
+}  // namespace commissure::cpu::reference
