@@ -1,0 +1,23 @@
+#pragma once
+
+#include <string_view>
+
+namespace commissure::cpu {
+
+/// The instruction sets the kernels are compiled for, slowest first. kReference is the plain oracle.
+enum class Isa { kReference, kGeneric, kAvx2, kAvx512 };
+
+constexpr Isa kAllIsas[] = {Isa::kReference, Isa::kGeneric, Isa::kAvx2, Isa::kAvx512};
+
+/// "reference", "generic", "avx2", "avx512".
+std::string_view isa_name(Isa isa);
+
+/// Whether this CPU and its operating system can run kernels of `isa`.
+///   avx2    needs AVX2, FMA, F16C, BMI2
+///   avx512  those and AVX-512 F, BW, DQ, VL, VNNI
+bool can_run(Isa isa);
+
+/// The fastest ISA that can run here.
+Isa best_isa();
+
+}  // namespace commissure::cpu

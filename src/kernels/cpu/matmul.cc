@@ -1,0 +1,138 @@
+#include "kernels/cpu/matmul.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "core/check.h"
+
+namespace commissure::cpu {
+namespace {
+
+/// Weight rows are dealt out in tiles of 16.
+constexpr std::int64_t kTileRows = 16;
+/// Packed columns of one pass; wider inputs take several passes over the weights.
+constexpr std::size_t kMaxPackedBytes = std::size_t{16} << 20;
+/// Below this many values one thread packs alone: it takes about as long as calling the pool.
+constexpr std::int64_t kSerialPackValues = 4096;
+
+std::size_t round_up(std::size_t n, std::size_t to) { return (n + to - 1) / to * to; }
+
+std::size_t groups_of(int n_cols) {
+  return static_cast<std::size_t>((n_cols + kChains * kBlock - 1) / (kChains * kBlock));
+}
+
+const MatmulKernels& kernels_of(Isa isa) {
+  switch (isa) {
+#if defined(COMMISSURE_X86_KERNELS)
+    case Isa::kAvx2: return avx2::kMatmul;
+    case Isa::kAvx512: return avx512::kMatmul;
+#endif
+    default: return generic::kMatmul;
+  }
+}
+
+/// The part's share of a matrix, in whole tiles; shares are contiguous so that each thread reads one linear stream.
+std::pair<std::int64_t, std::int64_t> share_rows(std::int64_t n_rows, int part, int n_parts) {
+  const std::int64_t n_tiles = (n_rows + kTileRows - 1) / kTileRows;
+  const auto bound = [&](int i) { return std::min(n_rows, n_tiles * i / n_parts * kTileRows); };
+  return {bound(part), bound(part + 1)};
+}
+
+}  // namespace
+
+void Matmul::Free::operator()(std::byte* p) const { std::free(p); }
+
+Matmul::Matmul(Isa isa) : kernels_(&kernels_of(isa)) { CHECK(isa != Isa::kReference && can_run(isa)); }
+
+bool Matmul::supports(DType dtype) { return dtype != DType::kI32; }
+
+void Matmul::run(const MatmulInput& x, std::span<const MatmulTask> tasks, ThreadPool& pool) {
+  const std::size_t column_bytes = groups_of(x.n_cols) * sizeof(ColumnGroup) + 64;
+  const int max_columns = static_cast<int>(std::max<std::size_t>(kMaxPackedBytes / column_bytes, 64));
+  MatmulTask shifted[8];
+  for (int first = 0; first < x.n_columns; first += max_columns) {
+    MatmulInput columns = x;
+    columns.x += first * x.stride;
+    columns.n_columns = std::min(max_columns, x.n_columns - first);
+    for (std::size_t done = 0; done < tasks.size(); done += std::size(shifted)) {
+      const std::size_t n = std::min(std::size(shifted), tasks.size() - done);
+      for (std::size_t i = 0; i < n; ++i) {
+        shifted[i] = tasks[done + i];
+        shifted[i].out += first * shifted[i].out_stride;
+      }
+      run_columns(columns, {shifted, n}, pool);
+    }
+  }
+}
+
+void Matmul::run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks, ThreadPool& pool) {
+  const bool in_tiles = kernels_->tile_width > 0 && x.n_columns >= kernels_->min_tile_columns;
+  const bool any_quantised =
+      std::any_of(tasks.begin(), tasks.end(), [](const MatmulTask& task) { return is_quantised(task.dtype); });
+  if (any_quantised) pack(x, in_tiles, pool);
+
+  pool.run([&](int part, int n_parts) {
+    for (const MatmulTask& task : tasks) {
+      const auto [first, last] = share_rows(task.n_rows, part, n_parts);
+      if (first == last) continue;
+      const std::size_t stride = row_bytes(task.dtype, x.n_cols);
+      const MatmulPart share = {.dtype = task.dtype,
+                                .weights = task.weight + static_cast<std::size_t>(first) * stride,
+                                .row_bytes = stride,
+                                .n_rows = last - first,
+                                .n_cols = x.n_cols,
+                                .n_columns = x.n_columns,
+                                .x = x.x,
+                                .x_stride = x.stride,
+                                .packed = scratch_.get(),
+                                .out = task.out + first,
+                                .out_stride = task.out_stride,
+                                .tile = tiles_ + static_cast<std::size_t>(part) * tile_stride_};
+      if (!is_quantised(task.dtype)) {
+        kernels_->floats(share);
+      } else {
+        (in_tiles ? kernels_->tile : kernels_->few)(share);
+      }
+    }
+  });
+}
+
+void Matmul::pack(const MatmulInput& x, bool in_tiles, ThreadPool& pool) {
+  const int width = in_tiles ? kernels_->tile_width : 1;
+  const std::size_t group_bytes =
+      in_tiles ? static_cast<std::size_t>(x.n_cols / kBlock) * kTileBytesPerBlock * static_cast<std::size_t>(width)
+               : groups_of(x.n_cols) * sizeof(ColumnGroup);
+  const int n_groups = (x.n_columns + width - 1) / width;
+  reserve(group_bytes * static_cast<std::size_t>(n_groups), tile_bytes(x.n_cols), pool.n_threads());
+
+  const auto pack_groups = [&](int first, int last) {
+    for (int group = first; group < last; ++group) {
+      std::byte* out = scratch_.get() + static_cast<std::size_t>(group) * group_bytes;
+      const float* from = x.x + static_cast<std::ptrdiff_t>(group) * width * x.stride;
+      if (in_tiles) {
+        kernels_->pack_tile(from, x.stride, x.n_cols, std::min(width, x.n_columns - group * width), out);
+      } else {
+        kernels_->pack_few(from, x.n_cols, reinterpret_cast<ColumnGroup*>(out));
+      }
+    }
+  };
+  if (std::int64_t{x.n_columns} * x.n_cols <= kSerialPackValues) return pack_groups(0, n_groups);
+  pool.run([&](int part, int n_parts) { pack_groups(n_groups * part / n_parts, n_groups * (part + 1) / n_parts); });
+}
+
+void Matmul::reserve(std::size_t packed_bytes, std::size_t tile_bytes, int n_threads) {
+  packed_bytes = round_up(packed_bytes, 64);
+  // A page apart, so that threads never share a line or alias each other's tile in the cache sets of the packed
+  // columns.
+  const std::size_t stride = round_up(tile_bytes, 4096) + 4096;
+  const std::size_t n_bytes = packed_bytes + stride * static_cast<std::size_t>(n_threads);
+  if (n_bytes > scratch_bytes_) {
+    scratch_.reset(static_cast<std::byte*>(std::aligned_alloc(4096, round_up(n_bytes, 4096))));
+    CHECK(scratch_ != nullptr);
+    scratch_bytes_ = round_up(n_bytes, 4096);
+  }
+  tile_stride_ = stride;
+  tiles_ = scratch_.get() + packed_bytes;
+}
+
+}  // namespace commissure::cpu

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "core/dtype.h"
+#include "core/thread_pool.h"
+#include "kernels/cpu/cpu_features.h"
+#include "kernels/cpu/matmul_kernels.h"
+
+namespace commissure::cpu {
+
+/// x: f32 [n_columns, n_cols], rows `stride` floats apart. A "column" is one token's vector.
+struct MatmulInput {
+  const float* x = nullptr;
+  std::ptrdiff_t stride = 0;
+  int n_columns = 0;
+  int n_cols = 0;
+};
+
+/// One product: out[column * out_stride + row] = weight[row] . x[column].
+struct MatmulTask {
+  DType dtype = DType::kF32;
+  const std::byte* weight = nullptr;  ///< [n_rows, n_cols] as the checkpoint stores it
+  std::int64_t n_rows = 0;
+  float* out = nullptr;
+  std::ptrdiff_t out_stride = 0;
+};
+
+/// Products of weights as stored with f32 activations. Weights are unpacked on the fly, so the only memory besides
+/// the checkpoint's own pages is a scratch of at most some MiB.
+///
+/// Quantised weights meet x rounded to int8 per 32 values; float weights meet x in f32. A column's result does not
+/// depend on the other columns, nor on the number of threads; avx2 and avx512 give the same bits.
+/// Threading: one thread at a time; the pool's threads share the work.
+class Matmul {
+ public:
+  /// `isa` is kGeneric, kAvx2 or kAvx512 and can run here; the reference has its own plain loops.
+  explicit Matmul(Isa isa);
+
+  /// All tasks read the same x; n_cols is a multiple of each dtype's block.
+  void run(const MatmulInput& x, std::span<const MatmulTask> tasks, ThreadPool& pool);
+
+  /// Whether there is a kernel for weights of this type.
+  static bool supports(DType dtype);
+
+ private:
+  void run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks, ThreadPool& pool);
+  void pack(const MatmulInput& x, bool in_tiles, ThreadPool& pool);
+  void reserve(std::size_t packed_bytes, std::size_t tile_bytes, int n_threads);
+
+  struct Free {
+    void operator()(std::byte* p) const;
+  };
+
+  const MatmulKernels* kernels_;
+  std::unique_ptr<std::byte[], Free> scratch_;  // packed columns, then one tile per thread
+  std::size_t scratch_bytes_ = 0;
+  std::byte* tiles_ = nullptr;
+  std::size_t tile_stride_ = 0;
+};
+
+}  // namespace commissure::cpu

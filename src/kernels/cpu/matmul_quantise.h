@@ -1,0 +1,90 @@
+#pragma once
+
+#include "kernels/cpu/matmul_kernels.h"
+#include "kernels/cpu/simd.h"
+
+/// Activations to int8 per 32 values: d = max|x| / 127, q = round(x * (1 / d)), ties to even.
+/// Blocks below 1e-30 become zero (1 / d would overflow). A column with an infinity or NaN becomes NaN as a whole:
+/// an int8 cannot carry it, and hiding it would turn a broken model into a wrong answer.
+namespace commissure::cpu::COMMISSURE_ISA_NS {
+
+struct QuantisedBlock {
+  alignas(32) std::int8_t q[kBlock];
+  float d;
+  float ds;
+  std::int32_t half_sums[2];
+};
+
+/// 0 when all n_cols values are finite, else NaN. x - x is 0 or NaN.
+inline float finite_probe(const float* x, int n_cols) {
+  f32x16 probe = set1(0.0f);
+  for (int i = 0; i < n_cols; i += kLanes) {
+    const f32x16 v = load(x + i);
+    probe = probe + (v - v);
+  }
+  return reduce_add(probe);
+}
+
+inline void quantise_block(const float* x, float probe, QuantisedBlock& out) {
+  const f32x16 lo = load(x), hi = load(x + kLanes);
+  const float largest = reduce_max(max(abs(lo), abs(hi)));
+  const bool is_zero = largest < 1e-30f;
+  const float d = is_zero ? 0.0f : largest / 127.0f;
+  const f32x16 inverse = set1(is_zero ? 0.0f : 1.0f / d);
+  store_i8(out.q, lo * inverse);
+  store_i8(out.q + kLanes, hi * inverse);
+  for (int h = 0; h < 2; ++h) {
+    const __m128i q = _mm_load_si128(reinterpret_cast<const __m128i*>(out.q + h * 16));
+    // The sum of absolute differences adds unsigned bytes: shift int8 up by 128 and take 16 * 128 off again.
+    const __m128i sums = _mm_sad_epu8(_mm_xor_si128(q, _mm_set1_epi8(-128)), _mm_setzero_si128());
+    out.half_sums[h] = _mm_cvtsi128_si32(sums) + _mm_extract_epi16(sums, 4) - 16 * 128;
+  }
+  out.d = d + probe;
+  out.ds = d * static_cast<float>(out.half_sums[0] + out.half_sums[1]) + probe;
+}
+
+inline void pack_few(const float* x, int n_cols, ColumnGroup* out) {
+  const float probe = finite_probe(x, n_cols);
+  const int n_blocks = n_cols / kBlock;
+  const int n_whole = (n_blocks + kChains - 1) / kChains * kChains;
+  for (int b = 0; b < n_whole; ++b) {
+    ColumnGroup& group = out[b / kChains];
+    const int i = b % kChains;
+    QuantisedBlock block = {};
+    if (b < n_blocks) quantise_block(x + b * kBlock, probe, block);
+    std::memcpy(group.q + i * kBlock, block.q, kBlock);
+    group.d[i] = block.d;
+    group.ds[i] = block.ds;
+    group.half_sums[i] = block.half_sums[0];
+    group.half_sums[kChains + i] = block.half_sums[1];
+  }
+}
+
+/// Byte offsets inside one block of a tile group `width` columns wide.
+struct TileOffsets {
+  explicit constexpr TileOffsets(int width)
+      : d(kBlock * width), ds(d + 4 * width), minus_sum(ds + 4 * width), minus_half(minus_sum + 4 * width) {}
+  int d, ds, minus_sum, minus_half;
+};
+
+inline void pack_tile(const float* x, std::ptrdiff_t x_stride, int n_cols, int width, std::byte* out) {
+  const TileOffsets at(width);
+  for (int c = 0; c < width; ++c, x += x_stride) {
+    const float probe = finite_probe(x, n_cols);
+    std::byte* to = out + 4 * c;
+    for (int b = 0; b < n_cols / kBlock; ++b, to += kTileBytesPerBlock * width) {
+      QuantisedBlock block;
+      quantise_block(x + b * kBlock, probe, block);
+      for (int j = 0; j < kBlock / 4; ++j) std::memcpy(to + 4 * width * j, block.q + 4 * j, 4);
+      const std::int32_t minus[3] = {-(block.half_sums[0] + block.half_sums[1]), -block.half_sums[0],
+                                     -block.half_sums[1]};
+      std::memcpy(to + at.d, &block.d, 4);
+      std::memcpy(to + at.ds, &block.ds, 4);
+      std::memcpy(to + at.minus_sum, &minus[0], 4);
+      std::memcpy(to + at.minus_half, &minus[1], 4);
+      std::memcpy(to + at.minus_half + 4 * width, &minus[2], 4);
+    }
+  }
+}
+
+}  // namespace commissure::cpu::COMMISSURE_ISA_NS

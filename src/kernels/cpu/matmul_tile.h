@@ -1,0 +1,272 @@
+#pragma once
+
+#include "kernels/cpu/matmul_quantise.h"
+#include "kernels/cpu/matmul_unpack.h"
+
+/// Many columns: 16 weight rows are unpacked once into a tile with four consecutive bytes of every row side by side,
+/// so that one vector holds 16 rows and one broadcast feeds four values of a column to all of them.
+namespace commissure::cpu::COMMISSURE_ISA_NS {
+
+constexpr int kTileRows = 16;
+
+/// One 32-block of 16 rows. The half scales are Q6_K's.
+struct alignas(64) TileBlock {
+  std::uint8_t w[kBlock / 4][kTileRows][4];
+  float d[kTileRows];
+  float m[kTileRows];
+  std::int32_t half_scales[2][kTileRows];
+};
+static_assert(kChains * sizeof(TileBlock) == tile_bytes(kBlock));
+
+// --- vectors over rows: all 16 in a zmm, or 8 in a ymm ---
+
+#if defined(__AVX512F__)
+constexpr int kTileWidth = 12;
+using RowInts = __m512i;
+using RowFloats = __m512;
+inline RowInts load_rows(const void* p) { return _mm512_load_si512(p); }
+inline RowFloats load_row_floats(const float* p) { return _mm512_load_ps(p); }
+inline RowInts broadcast(std::int32_t x) { return _mm512_set1_epi32(x); }
+inline RowFloats broadcast(float x) { return _mm512_set1_ps(x); }
+template <bool kSigned>
+RowInts add_dot4(RowInts acc, RowInts w, std::int32_t x) {
+  return _mm512_dpbusd_epi32(acc, w, broadcast(x));
+}
+inline RowInts add(RowInts a, RowInts b) { return _mm512_add_epi32(a, b); }
+inline RowInts multiply(RowInts a, RowInts b) { return _mm512_mullo_epi32(a, b); }
+inline RowFloats to_floats(RowInts a) { return _mm512_cvtepi32_ps(a); }
+inline RowFloats multiply(RowFloats a, RowFloats b) { return _mm512_mul_ps(a, b); }
+inline RowFloats add(RowFloats a, RowFloats b) { return _mm512_add_ps(a, b); }
+inline RowFloats multiply_add(RowFloats a, RowFloats b, RowFloats c) { return _mm512_fmadd_ps(a, b, c); }
+inline void store_rows(float* p, RowFloats a) { _mm512_storeu_ps(p, a); }
+#else
+constexpr int kTileWidth = 4;
+using RowInts = __m256i;
+using RowFloats = __m256;
+inline RowInts load_rows(const void* p) { return _mm256_load_si256(static_cast<const __m256i*>(p)); }
+inline RowFloats load_row_floats(const float* p) { return _mm256_load_ps(p); }
+inline RowInts broadcast(std::int32_t x) { return _mm256_set1_epi32(x); }
+inline RowFloats broadcast(float x) { return _mm256_set1_ps(x); }
+template <bool kSigned>
+RowInts add_dot4(RowInts acc, RowInts w, std::int32_t x) {
+  const __m256i pairs = kSigned ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(broadcast(x), w))
+                                : _mm256_maddubs_epi16(w, broadcast(x));
+  return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+inline RowInts add(RowInts a, RowInts b) { return _mm256_add_epi32(a, b); }
+inline RowInts multiply(RowInts a, RowInts b) { return _mm256_mullo_epi32(a, b); }
+inline RowFloats to_floats(RowInts a) { return _mm256_cvtepi32_ps(a); }
+inline RowFloats multiply(RowFloats a, RowFloats b) { return _mm256_mul_ps(a, b); }
+inline RowFloats add(RowFloats a, RowFloats b) { return _mm256_add_ps(a, b); }
+inline RowFloats multiply_add(RowFloats a, RowFloats b, RowFloats c) { return _mm256_fmadd_ps(a, b, c); }
+inline void store_rows(float* p, RowFloats a) { _mm256_storeu_ps(p, a); }
+#endif
+constexpr int kVectorRows = sizeof(RowFloats) / sizeof(float);
+
+// --- unpacking ---
+
+/// 8 rows of 8 dwords become 8 dwords of 8 rows each, `to` moving on by one tile line (64 bytes) per dword.
+inline void transpose8(const __m256i* rows, std::uint8_t* to) {
+  __m256i a[8], b[8];
+  for (int i = 0; i < 8; i += 2) {
+    a[i] = _mm256_unpacklo_epi32(rows[i], rows[i + 1]);
+    a[i + 1] = _mm256_unpackhi_epi32(rows[i], rows[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    b[i] = _mm256_unpacklo_epi64(a[i], a[i + 2]);
+    b[i + 1] = _mm256_unpackhi_epi64(a[i], a[i + 2]);
+    b[i + 2] = _mm256_unpacklo_epi64(a[i + 1], a[i + 3]);
+    b[i + 3] = _mm256_unpackhi_epi64(a[i + 1], a[i + 3]);
+  }
+  for (int i = 0; i < 4; ++i) {
+    _mm256_store_si256(reinterpret_cast<__m256i*>(to + 64 * i), _mm256_permute2x128_si256(b[i], b[i + 4], 0x20));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(to + 64 * (i + 4)), _mm256_permute2x128_si256(b[i], b[i + 4], 0x31));
+  }
+}
+
+/// Four rows of one float per block go to four tile blocks, at the same place in each.
+inline void scatter4(__m128 r0, __m128 r1, __m128 r2, __m128 r3, void* first) {
+  _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
+  auto* to = static_cast<std::byte*>(first);
+  _mm_store_ps(reinterpret_cast<float*>(to), r0);
+  _mm_store_ps(reinterpret_cast<float*>(to + sizeof(TileBlock)), r1);
+  _mm_store_ps(reinterpret_cast<float*>(to + 2 * sizeof(TileBlock)), r2);
+  _mm_store_ps(reinterpret_cast<float*>(to + 3 * sizeof(TileBlock)), r3);
+}
+
+/// Group g of 16 rows into tile[0..4). Rows past `n_rows` repeat the last one; their results are dropped.
+template <typename Format>
+void unpack_group(const MatmulPart& part, const std::byte* first_row, int n_rows, int g, TileBlock* tile) {
+  alignas(32) __m256i w[kChains][kTileRows];
+  WeightGroup groups[4];
+  for (int r = 0; r < kTileRows; ++r) {
+    const int row = r < n_rows ? r : n_rows - 1;
+    WeightGroup& group = groups[r % 4];
+    load_group<Format>(first_row + static_cast<std::size_t>(row) * part.row_bytes, g, part.n_cols / kBlock, group);
+    for (int i = 0; i < kChains; ++i) w[i][r] = group.w[i];
+    if (r % 4 != 3) continue;
+    scatter4(groups[0].d, groups[1].d, groups[2].d, groups[3].d, &tile->d[r - 3]);
+    if constexpr (Format::kHasMinimum) {
+      scatter4(groups[0].m, groups[1].m, groups[2].m, groups[3].m, &tile->m[r - 3]);
+    }
+    if constexpr (Format::kHasHalfScale) {
+      __m128 s[2][4];
+      for (int i = 0; i < 4; ++i) {
+        s[0][i] = _mm_castsi128_ps(_mm256_castsi256_si128(groups[i].half_scales));
+        s[1][i] = _mm_castsi128_ps(_mm256_extracti128_si256(groups[i].half_scales, 1));
+      }
+      for (int h = 0; h < 2; ++h) scatter4(s[h][0], s[h][1], s[h][2], s[h][3], &tile->half_scales[h][r - 3]);
+    }
+  }
+  for (int i = 0; i < kChains; ++i) {
+    transpose8(w[i], &tile[i].w[0][0][0]);
+    transpose8(w[i] + 8, &tile[i].w[0][8][0]);
+  }
+}
+
+// --- products ---
+
+inline std::int32_t int_at(const std::byte* p) {
+  std::int32_t x;
+  std::memcpy(&x, p, sizeof x);
+  return x;
+}
+inline float float_at(const std::byte* p) {
+  float x;
+  std::memcpy(&x, p, sizeof x);
+  return x;
+}
+
+/// Adds dwords [first, first + n) of a block for all columns.
+template <typename Format, int kColumns>
+void add_products(const TileBlock& tile, int row, const std::byte* x, int first, int n, RowInts* sums) {
+#pragma GCC unroll 8
+  for (int j = first; j < first + n; ++j) {
+    const RowInts w = load_rows(tile.w[j][row]);
+    const std::byte* at = x + 4 * kColumns * j;
+#pragma GCC unroll 16
+    for (int c = 0; c < kColumns; ++c) sums[c] = add_dot4<Format::kSigned>(sums[c], w, int_at(at + 4 * c));
+  }
+}
+
+/// Starts sums at minus the offset times the sum of the activations, so that the products need no correction.
+template <typename Format, int kColumns>
+void start_sums(const std::byte* minus_sums, RowInts* sums) {
+#pragma GCC unroll 16
+  for (int c = 0; c < kColumns; ++c) {
+    if constexpr (Format::kBiasShift == kNoBias) {
+      sums[c] = broadcast(std::int32_t{0});
+    } else {
+#if defined(__AVX512F__)
+      sums[c] = _mm512_slli_epi32(broadcast(int_at(minus_sums + 4 * c)), Format::kBiasShift);
+#else
+      sums[c] = _mm256_slli_epi32(broadcast(int_at(minus_sums + 4 * c)), Format::kBiasShift);
+#endif
+    }
+  }
+}
+
+template <typename Format, int kColumns>
+void block_sums(const TileBlock& tile, int row, const std::byte* x, RowInts* sums) {
+  constexpr TileOffsets at(kColumns);
+  if constexpr (!Format::kHasHalfScale) {
+    start_sums<Format, kColumns>(x + at.minus_sum, sums);
+    add_products<Format, kColumns>(tile, row, x, 0, 8, sums);
+  } else {
+    RowInts second[kColumns];
+    start_sums<Format, kColumns>(x + at.minus_half, sums);
+    add_products<Format, kColumns>(tile, row, x, 0, 4, sums);
+    const RowInts scale = load_rows(&tile.half_scales[0][row]);
+#pragma GCC unroll 16
+    for (int c = 0; c < kColumns; ++c) sums[c] = multiply(sums[c], scale);
+    start_sums<Format, kColumns>(x + at.minus_half + 4 * kColumns, second);
+    add_products<Format, kColumns>(tile, row, x, 4, 4, second);
+    const RowInts second_scale = load_rows(&tile.half_scales[1][row]);
+#pragma GCC unroll 16
+    for (int c = 0; c < kColumns; ++c) sums[c] = add(sums[c], multiply(second[c], second_scale));
+  }
+}
+
+/// One of the four chains: every fourth block from `chain` on.
+template <typename Format, int kColumns>
+void chain_sums(const TileBlock* tile, int n_blocks, int chain, int row, const std::byte* x, RowFloats* acc) {
+  constexpr TileOffsets at(kColumns);
+#pragma GCC unroll 16
+  for (int c = 0; c < kColumns; ++c) acc[c] = broadcast(0.0f);
+  for (int b = chain; b < n_blocks; b += kChains) {
+    const std::byte* x_b = x + static_cast<std::ptrdiff_t>(b) * kTileBytesPerBlock * kColumns;
+    RowInts sums[kColumns];
+    block_sums<Format, kColumns>(tile[b], row, x_b, sums);
+    const RowFloats d = load_row_floats(&tile[b].d[row]);
+#pragma GCC unroll 16
+    for (int c = 0; c < kColumns; ++c) {
+      acc[c] = multiply_add(to_floats(sums[c]), multiply(d, broadcast(float_at(x_b + at.d + 4 * c))), acc[c]);
+    }
+    if constexpr (Format::kHasMinimum) {
+      const RowFloats m = load_row_floats(&tile[b].m[row]);
+#pragma GCC unroll 16
+      for (int c = 0; c < kColumns; ++c) {
+        acc[c] = multiply_add(m, broadcast(float_at(x_b + at.ds + 4 * c)), acc[c]);
+      }
+    }
+  }
+}
+
+/// A tile times one group of columns, in four passes: all four chains at once would not fit the registers.
+template <typename Format, int kColumns>
+void tile_columns(const MatmulPart& part, const TileBlock* tile, const std::byte* x, int n_rows, float* out) {
+  const int n_blocks = part.n_cols / kBlock;
+  for (int row = 0; row < n_rows; row += kVectorRows) {
+    RowFloats even[kColumns], odd[kColumns], total[kColumns];
+    chain_sums<Format, kColumns>(tile, n_blocks, 0, row, x, even);
+    chain_sums<Format, kColumns>(tile, n_blocks, 1, row, x, odd);
+    for (int c = 0; c < kColumns; ++c) total[c] = add(even[c], odd[c]);
+    chain_sums<Format, kColumns>(tile, n_blocks, 2, row, x, even);
+    chain_sums<Format, kColumns>(tile, n_blocks, 3, row, x, odd);
+    const int left = n_rows - row;
+    for (int c = 0; c < kColumns; ++c) {
+      const RowFloats y = add(total[c], add(even[c], odd[c]));
+      float* to = out + c * part.out_stride + row;
+      if (left >= kVectorRows) {
+        store_rows(to, y);
+      } else {
+        alignas(64) float rows[kVectorRows];
+        store_rows(rows, y);
+        std::memcpy(to, rows, sizeof(float) * static_cast<std::size_t>(left));
+      }
+    }
+  }
+}
+
+/// Columns [0, n) of a group that is n wide.
+template <typename Format, int kColumns>
+void last_columns(const MatmulPart& part, const TileBlock* tile, const std::byte* x, int n_rows, int n, float* out) {
+  if constexpr (kColumns > 0) {
+    if (n == kColumns) return tile_columns<Format, kColumns>(part, tile, x, n_rows, out);
+    last_columns<Format, kColumns - 1>(part, tile, x, n_rows, n, out);
+  }
+}
+
+template <typename Format>
+void tile(const MatmulPart& part) {
+  const int n_blocks = part.n_cols / kBlock;
+  const std::size_t group_bytes = static_cast<std::size_t>(n_blocks) * kTileBytesPerBlock * kTileWidth;
+  // A last group of fewer than four blocks still writes four; tile_bytes() leaves room.
+  auto* tile = reinterpret_cast<TileBlock*>(part.tile);
+  for (std::int64_t r = 0; r < part.n_rows; r += kTileRows) {
+    const int n_rows = part.n_rows - r < kTileRows ? static_cast<int>(part.n_rows - r) : kTileRows;
+    const std::byte* rows = part.weights + static_cast<std::size_t>(r) * part.row_bytes;
+    for (int g = 0; g * kChains < n_blocks; ++g) {
+      unpack_group<Format>(part, rows, n_rows, g, tile + g * kChains);
+    }
+    const std::byte* x = part.packed;
+    float* out = part.out + r;
+    int left = part.n_columns;
+    for (; left >= kTileWidth; left -= kTileWidth, x += group_bytes, out += kTileWidth * part.out_stride) {
+      tile_columns<Format, kTileWidth>(part, tile, x, n_rows, out);
+    }
+    last_columns<Format, kTileWidth - 1>(part, tile, x, n_rows, left, out);
+  }
+}
+
+}  // namespace commissure::cpu::COMMISSURE_ISA_NS

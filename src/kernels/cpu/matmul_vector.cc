@@ -1,0 +1,54 @@
+#include "kernels/cpu/matmul_few.h"
+#include "kernels/cpu/matmul_float.h"
+#include "kernels/cpu/matmul_kernels.h"
+#include "kernels/cpu/matmul_quantise.h"
+#include "kernels/cpu/matmul_tile.h"
+
+/// Matmul for AVX2 and AVX-512: one source, compiled for each.
+namespace commissure::cpu::COMMISSURE_ISA_NS {
+namespace {
+
+/// Calls f(format) for the format of `dtype`.
+template <typename F>
+void with_format(DType dtype, F f) {
+  switch (dtype) {
+    case DType::kQ4_0: return f(FormatQ4_0());
+    case DType::kQ4_1: return f(FormatQ4_1());
+    case DType::kQ5_0: return f(FormatQ5_0());
+    case DType::kQ5_1: return f(FormatQ5_1());
+    case DType::kQ8_0: return f(FormatQ8_0());
+    case DType::kQ4_K: return f(FormatQ4_K());
+    case DType::kQ5_K: return f(FormatQ5_K());
+    case DType::kQ6_K: return f(FormatQ6_K());
+    default: return;
+  }
+}
+
+void few_of(const MatmulPart& part) {
+  with_format(part.dtype, [&](auto format) { few<decltype(format)>(part); });
+}
+
+void tile_of(const MatmulPart& part) {
+  with_format(part.dtype, [&](auto format) { tile<decltype(format)>(part); });
+}
+
+void floats_of(const MatmulPart& part) {
+  switch (part.dtype) {
+    case DType::kF32: return floats<WeightF32>(part);
+    case DType::kF16: return floats<WeightF16>(part);
+    case DType::kBF16: return floats<WeightBF16>(part);
+    default: return;
+  }
+}
+
+}  // namespace
+
+const MatmulKernels kMatmul = {.tile_width = kTileWidth,
+                               .min_tile_columns = 5,
+                               .pack_few = pack_few,
+                               .pack_tile = pack_tile,
+                               .few = few_of,
+                               .tile = tile_of,
+                               .floats = floats_of};
+
+}  // namespace commissure::cpu::COMMISSURE_ISA_NS
