@@ -1,0 +1,48 @@
+#pragma once
+
+#include <functional>
+#include <mutex>
+#include <utility>
+
+namespace commissure {
+
+/// A callback that can be shut off: once close() has returned, no call is running and none will come.
+/// Threading: any thread. Closing from inside the callback is allowed; that call then is the last.
+template <typename... Arguments>
+class Gate {
+ public:
+  explicit Gate(std::function<void(Arguments...)> callback) : callback_(std::move(callback)) {}
+
+  Gate(const Gate&) = delete;
+  Gate& operator=(const Gate&) = delete;
+
+  /// False, and nothing called, when the gate is closed.
+  bool call(Arguments... arguments) {
+    const std::lock_guard lock(mutex_);
+    if (closed_) return false;
+    callback_(std::move(arguments)...);
+    return true;
+  }
+
+  /// Calls for the last time.
+  bool call_last(Arguments... arguments) {
+    const std::lock_guard lock(mutex_);
+    if (closed_) return false;
+    closed_ = true;
+    callback_(std::move(arguments)...);
+    return true;
+  }
+
+  /// False when it was closed already. Waits for a call that is running on another thread.
+  bool close() {
+    const std::lock_guard lock(mutex_);
+    return !std::exchange(closed_, true);
+  }
+
+ private:
+  std::recursive_mutex mutex_;  // recursive: the callback may close its own gate
+  std::function<void(Arguments...)> callback_;
+  bool closed_ = false;
+};
+
+}  // namespace commissure

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <mutex>
+#include <utility>
+
+namespace commissure {
+
+/// A value that several threads share: it is reached only under its lock, for as short as the function runs.
+template <typename T>
+class Guarded {
+ public:
+  Guarded() = default;
+  explicit Guarded(T value) : value_(std::move(value)) {}
+
+  Guarded(const Guarded&) = delete;
+  Guarded& operator=(const Guarded&) = delete;
+
+  /// Runs `use(value)` under the lock; it must not reach for the same value again.
+  template <typename Use>
+  auto with(Use&& use) {
+    const std::lock_guard lock(mutex_);
+    return std::forward<Use>(use)(value_);
+  }
+
+  template <typename Use>
+  auto with(Use&& use) const {
+    const std::lock_guard lock(mutex_);
+    return std::forward<Use>(use)(value_);
+  }
+
+  T copy() const {
+    const std::lock_guard lock(mutex_);
+    return value_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  T value_{};
+};
+
+}  // namespace commissure
