@@ -1,0 +1,293 @@
+#include "sched/scheduler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "core/check.h"
+
+namespace commissure {
+
+namespace {
+
+SchedulerOptions normalised(SchedulerOptions options) {
+  options.max_sequences = std::max(1, options.max_sequences);
+  options.max_step_rows = std::max(1, options.max_step_rows);
+  options.decode_slots = std::max(1, options.decode_slots);
+  if (options.max_mixed_prefill_rows <= 0) {
+    options.max_mixed_prefill_rows = std::max(kBlockPositions, options.max_step_rows / 4);
+  }
+  return options;
+}
+
+}  // namespace
+
+Scheduler::Scheduler(const SchedulerOptions& options) : options_(normalised(options)), blocks_(options.n_kv_blocks) {}
+
+Status Scheduler::add(SequenceSpec spec) {
+  const SequenceId id = spec.id;
+  auto sequence = std::make_unique<Sequence>(std::move(spec));
+  CHECK(sequence->n_ready_rows() > 0);
+  CHECK(!sequences_.contains(id));
+  if (blocks_for(sequence->max_rows()) > blocks_.n_blocks()) {
+    return Error(Code::kOutOfRange, "sequence ", id.value, " may need ", blocks_for(sequence->max_rows()),
+                 " KV blocks of ", kBlockPositions, " positions, the stages have ", blocks_.n_blocks(),
+                 ": ask for fewer tokens");
+  }
+  sequences_.emplace(id, std::move(sequence));
+  waiting_.insert(id);
+  return {};
+}
+
+void Scheduler::remove(SequenceId id) {
+  const auto it = sequences_.find(id);
+  if (it == sequences_.end()) return;
+  for (const BlockId block : it->second->blocks) blocks_.release(block);
+  if (it->second->n_blocks_sent > 0) released_.push_back(id);
+  std::erase(running_, it->second.get());
+  waiting_.erase(id);
+  sequences_.erase(it);
+}
+
+bool Scheduler::is_running(SequenceId id) const { return sequences_.contains(id) && !waiting_.contains(id); }
+
+std::optional<StepBatch> Scheduler::next_step() {
+  StepBatch batch;
+  batch.step = next_step_;
+  bool preempted = false;
+  do {
+    const std::uint64_t before = n_preemptions_;
+    schedule_decodes(batch);
+    preempted = n_preemptions_ != before;
+    schedule_prefills(batch, !preempted);
+  } while (batch.slices.empty() && preempted);  // all chosen ones lost their blocks: those go to others
+  if (batch.slices.empty()) return std::nullopt;
+  batch.released = std::exchange(released_, {});
+  next_step_ = next_step_.next();
+  note_in_flight(batch);
+  return batch;
+}
+
+/// The sequences that decode in the next step, in order of admission. Those that waited longest come first when
+/// the slot is too small for all, so nobody starves while sequences join and leave.
+std::vector<Sequence*> Scheduler::choose_decodes() const {
+  std::vector<std::size_t> ready;
+  int n_decoding = 0;
+  for (std::size_t i = 0; i < running_.size(); ++i) {
+    if (!running_[i]->decodes()) continue;
+    ++n_decoding;
+    if (running_[i]->n_ready_rows() == 1) ready.push_back(i);
+  }
+  const int per_slot = (n_decoding + options_.decode_slots - 1) / options_.decode_slots;
+  const auto n = static_cast<std::size_t>(std::min(per_slot, options_.max_step_rows));
+  if (ready.size() > n) {
+    std::ranges::stable_sort(ready, {}, [&](std::size_t i) { return running_[i]->last_step; });
+    ready.resize(n);
+    std::ranges::sort(ready);
+  }
+  std::vector<Sequence*> chosen;
+  chosen.reserve(ready.size());
+  for (const std::size_t i : ready) chosen.push_back(running_[i]);
+  return chosen;
+}
+
+void Scheduler::schedule_decodes(StepBatch& batch) {
+  std::vector<Sequence*> chosen = choose_decodes();
+  // Blocks first, oldest first: a victim is always younger than the sequence that needs the block, or that sequence
+  // itself, so the oldest always gets on and the whole never stands still.
+  for (Sequence* sequence : chosen) {
+    while (!waiting_.contains(sequence->spec.id) && !grow_table(*sequence, sequence->n_scheduled + 1)) {
+      preempt_youngest();
+    }
+  }
+  for (Sequence* sequence : chosen) {
+    if (!waiting_.contains(sequence->spec.id)) add_slice(batch, *sequence, 1);
+  }
+}
+
+int Scheduler::prefill_budget(int n_decode_rows) const {
+  const int room = options_.max_step_rows - n_decode_rows;
+  const bool others_decode = std::ranges::any_of(running_, [](const Sequence* s) { return s->decodes(); });
+  return others_decode ? std::min(room, options_.max_mixed_prefill_rows) : room;
+}
+
+void Scheduler::schedule_prefills(StepBatch& batch, bool may_admit) {
+  int budget = prefill_budget(batch.n_rows());
+  for (std::size_t i = 0; budget > 0; ++i) {
+    // Who was preempted just now would only take the block back that an older sequence needed.
+    if (i == running_.size() && (!may_admit || !admit_next())) break;
+    Sequence& sequence = *running_[i];
+    const int n_rows = std::min(budget, sequence.n_ready_rows());
+    if (n_rows == 0 || sequence.decodes()) continue;
+    add_slice(batch, sequence, n_rows);
+    budget -= n_rows;
+  }
+}
+
+/// Moves the first waiting sequence to running when a place and blocks for all its known rows, and one to grow, are
+/// free. The blocks are taken at once: a prompt under way never has to wait for blocks.
+bool Scheduler::admit_next() {
+  if (waiting_.empty() || n_running() >= options_.max_sequences) return false;
+  Sequence& sequence = *sequences_.at(*waiting_.begin());
+  const int n_rows = sequence.n_ready_rows();
+  const std::int32_t wanted = std::min(blocks_for(n_rows) + 1, blocks_for(sequence.max_rows()));
+  if (blocks_.n_free() < wanted) return false;
+  CHECK(grow_table(sequence, n_rows));
+  waiting_.erase(waiting_.begin());
+  running_.push_back(&sequence);
+  return true;
+}
+
+/// Makes the block table cover rows [0, n_rows). On false the table holds what could be had.
+bool Scheduler::grow_table(Sequence& sequence, int n_rows) {
+  const auto wanted = static_cast<std::size_t>(blocks_for(n_rows));
+  while (sequence.blocks.size() < wanted) {
+    const std::optional<BlockId> block = blocks_.allocate();
+    if (!block) return false;
+    sequence.blocks.push_back(*block);
+  }
+  return true;
+}
+
+void Scheduler::preempt_youngest() {
+  CHECK(!running_.empty());
+  Sequence& victim = *running_.back();
+  running_.pop_back();
+  send_back(victim);
+  ++n_preemptions_;
+}
+
+/// To the waiting sequences, to be computed again from the log under a new life.
+void Scheduler::send_back(Sequence& sequence) {
+  for (const BlockId block : sequence.blocks) blocks_.release(block);
+  if (sequence.n_blocks_sent > 0) released_.push_back(sequence.spec.id);
+  sequence.blocks.clear();
+  sequence.n_blocks_sent = 0;
+  sequence.n_scheduled = 0;
+  sequence.params_sent = false;
+  ++sequence.life;
+  waiting_.insert(sequence.spec.id);
+}
+
+void Scheduler::add_slice(StepBatch& batch, Sequence& sequence, int n_rows) {
+  SequenceRows& slice = batch.slices.emplace_back();
+  const int first = sequence.n_scheduled;
+  const int end = first + n_rows;
+  const int n_tokens = static_cast<int>(sequence.tokens.size());
+  slice.sequence = sequence.spec.id;
+  slice.first_position = first;
+  slice.tokens.assign(sequence.tokens.begin() + first, sequence.tokens.begin() + end);
+  slice.table_start = sequence.n_blocks_sent;
+  slice.new_blocks.assign(sequence.blocks.begin() + sequence.n_blocks_sent, sequence.blocks.end());
+  if (!sequence.params_sent) slice.params = sequence.spec.params;
+  slice.sample = !sequence.only_scores() && end == n_tokens;
+  if (sequence.spec.score_prompt && end > sequence.n_scored && first < sequence.n_prompt() - 1) {
+    // Targets come one per row; a last row that nothing follows yet gets a stand-in, whose score commit drops.
+    for (int p = first; p < end; ++p)
+      slice.targets.push_back(sequence.tokens[static_cast<std::size_t>(std::min(p + 1, n_tokens - 1))]);
+  }
+  sequence.n_scheduled = end;
+  sequence.n_blocks_sent = static_cast<int>(sequence.blocks.size());
+  sequence.params_sent = true;
+  sequence.last_step = batch.step.value;
+}
+
+void Scheduler::note_in_flight(const StepBatch& batch) {
+  ScheduledStep& step = in_flight_.emplace_back();
+  step.step = batch.step;
+  step.released = batch.released;
+  step.slices.reserve(batch.slices.size());
+  for (const SequenceRows& slice : batch.slices) {
+    step.slices.push_back({slice.sequence, sequences_.at(slice.sequence)->life, slice.first_position, slice.sample,
+                           static_cast<int>(slice.targets.size())});
+  }
+}
+
+Sequence* Scheduler::find(const ScheduledRows& rows) {
+  const auto it = sequences_.find(rows.sequence);
+  return it != sequences_.end() && it->second->life == rows.life ? it->second.get() : nullptr;
+}
+
+Result<std::vector<Progress>> Scheduler::commit(const SampledTokens& tokens) {
+  if (in_flight_.empty()) return Error(Code::kDataLoss, "step ", tokens.step.value, " answered, none is in flight");
+  TRY(check_result(in_flight_.front(), tokens));
+  const ScheduledStep step = std::move(in_flight_.front());
+  in_flight_.pop_front();
+
+  std::vector<Progress> progress;
+  progress.reserve(step.slices.size());
+  for (std::size_t i = 0; i < step.slices.size(); ++i) {
+    const ScheduledRows& rows = step.slices[i];
+    Sequence* sequence = find(rows);
+    if (sequence == nullptr) continue;
+    Progress& made = progress.emplace_back();
+    made.sequence = rows.sequence;
+    made.sampled = tokens.results[i].sampled;
+    if (made.sampled) sequence->tokens.push_back(made.sampled->chosen.token);
+    if (rows.n_targets == 0) continue;
+    const int n = std::min(rows.n_targets, sequence->n_prompt() - 1 - rows.first_position);
+    made.first_scored = rows.first_position;
+    made.scored.assign(tokens.results[i].scored.begin(), tokens.results[i].scored.begin() + n);
+    sequence->n_scored = std::max(sequence->n_scored, rows.first_position + n);
+  }
+  return progress;
+}
+
+Status Scheduler::check_result(const ScheduledStep& step, const SampledTokens& tokens) const {
+  const auto wrong = [&](const auto&... what) {
+    return Error(Code::kDataLoss, "step ", step.step.value, ": ", what...);
+  };
+  if (tokens.step != step.step) return wrong("the stages answered step ", tokens.step.value);
+  if (tokens.results.size() != step.slices.size()) {
+    return wrong("the stages answered ", tokens.results.size(), " sequences of ", step.slices.size());
+  }
+  for (std::size_t i = 0; i < step.slices.size(); ++i) {
+    const ScheduledRows& rows = step.slices[i];
+    const SequenceResult& result = tokens.results[i];
+    if (result.sequence != rows.sequence) {
+      return wrong("result ", i, " is for sequence ", result.sequence.value, ", not ", rows.sequence.value);
+    }
+    if (result.sampled.has_value() != rows.sample)
+      return wrong("sequence ", rows.sequence.value, ": sample missing or unasked");
+    if (std::ssize(result.scored) != rows.n_targets) {
+      return wrong("sequence ", rows.sequence.value, ": ", result.scored.size(), " scores for ", rows.n_targets,
+                   " targets");
+    }
+    if (result.sampled) TRY(check_token(*result.sampled));
+    for (const ScoredToken& scored : result.scored) TRY(check_token(scored));
+  }
+  return {};
+}
+
+Status Scheduler::check_token(const ScoredToken& token) const {
+  const auto good = [&](const TokenLogprob& t) {
+    return t.token.value >= 0 && t.token.value < options_.n_vocabulary && !std::isnan(t.logprob);
+  };
+  if (good(token.chosen) && std::ranges::all_of(token.top, good)) return {};
+  return Error(Code::kDataLoss, "the stages answered token ", token.chosen.token.value, " with log-probability ",
+               token.chosen.logprob, ", outside the vocabulary of ", options_.n_vocabulary, " or not a number");
+}
+
+std::vector<SequenceId> Scheduler::fail_step() {
+  CHECK(!in_flight_.empty());
+  const ScheduledStep step = std::move(in_flight_.front());
+  in_flight_.pop_front();
+  // Nobody knows whether the stages saw this step's releases. Those of living sequences need no second one: they were
+  // created again by a later step, and releasing them now would take that away.
+  for (const SequenceId id : step.released) {
+    if (!sequences_.contains(id)) released_.push_back(id);
+  }
+  std::vector<SequenceId> failed;
+  for (const ScheduledRows& rows : step.slices) {
+    if (find(rows) != nullptr) failed.push_back(rows.sequence);
+  }
+  return failed;
+}
+
+void Scheduler::restart() {
+  while (!in_flight_.empty()) fail_step();
+  for (Sequence* sequence : running_) send_back(*sequence);
+  running_.clear();
+}
+
+}  // namespace commissure

@@ -1,0 +1,115 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <vector>
+
+#include "core/ids.h"
+#include "core/result.h"
+#include "sched/block_manager.h"
+#include "sched/sequence.h"
+#include "step/sampled_tokens.h"
+#include "step/step_batch.h"
+
+namespace commissure {
+
+struct SchedulerOptions {
+  int max_sequences = 16;   ///< running at once
+  int max_step_rows = 512;  ///< rows of one step, prefill and decode together
+  int decode_slots = 1;     ///< steps over which decode rows are spread, so that every stage has work
+  /// Prefill rows a step may have while others decode: what a long prompt may add to their inter-token latency. 0: a
+  /// quarter of max_step_rows, at least one block.
+  int max_mixed_prefill_rows = 0;
+  std::int32_t n_kv_blocks = 0;
+  int n_vocabulary = 0;  ///< sampled ids must be below
+};
+
+/// What a committed step did for one sequence.
+struct Progress {
+  SequenceId sequence;
+  std::optional<ScoredToken> sampled;  ///< the new token, already in the sequence's log
+  int first_scored = 0;                ///< scored[i] is about prompt token first_scored + i + 1
+  std::vector<ScoredToken> scored;
+};
+
+/// Decides which rows run in the next step. Decode rows come first, then prompt chunks of running sequences, then new
+/// ones, first come first served, as far as rows and blocks reach. Several steps may be in flight: a sequence whose
+/// sample is pending waits, the next chunk of a prompt follows at once. Pure: no thread, no clock, no input or output.
+/// Threading: one thread at a time.
+class Scheduler {
+ public:
+  explicit Scheduler(const SchedulerOptions& options);
+
+  /// Queues a sequence. Errors: kOutOfRange, its rows can never fit into the blocks.
+  Status add(SequenceSpec spec);
+
+  /// Forgets a sequence in any state (finished, cancelled, failed); its blocks are free at once, since steps run in
+  /// order on every stage and a later owner writes after the last row of this one. Unknown ids are ignored.
+  void remove(SequenceId sequence);
+
+  /// The next step, or none when nothing can run now. It is in flight until commit, fail_step or restart.
+  std::optional<StepBatch> next_step();
+
+  /// Takes the result of the oldest step in flight; sequences that were removed or restarted since are left out.
+  /// Errors: kDataLoss, the result does not fit the step; the step is still in flight, for fail_step.
+  Result<std::vector<Progress>> commit(const SampledTokens& tokens);
+
+  /// Drops the oldest step in flight and names its sequences that still count on it; the caller removes them.
+  std::vector<SequenceId> fail_step();
+
+  /// The stages lost everything: no step is in flight, every running sequence waits to be computed again from its log.
+  void restart();
+
+  bool has_work() const { return !sequences_.empty(); }
+  bool is_running(SequenceId sequence) const;
+  int n_running() const { return static_cast<int>(running_.size()); }
+  int n_waiting() const { return static_cast<int>(waiting_.size()); }
+  int n_in_flight() const { return static_cast<int>(in_flight_.size()); }
+  std::uint64_t n_preemptions() const { return n_preemptions_; }
+  const BlockManager& blocks() const { return blocks_; }
+
+ private:
+  struct ScheduledRows {
+    SequenceId sequence;
+    std::uint32_t life = 0;
+    int first_position = 0;
+    bool sample = false;
+    int n_targets = 0;
+  };
+  struct ScheduledStep {
+    StepId step;
+    std::vector<ScheduledRows> slices;
+    std::vector<SequenceId> released;
+  };
+
+  std::vector<Sequence*> choose_decodes() const;
+  void schedule_decodes(StepBatch& batch);
+  void schedule_prefills(StepBatch& batch, bool may_admit);
+  bool admit_next();
+  int prefill_budget(int n_decode_rows) const;
+  bool grow_table(Sequence& sequence, int n_rows);
+  void preempt_youngest();
+  void send_back(Sequence& sequence);
+  void add_slice(StepBatch& batch, Sequence& sequence, int n_rows);
+  void note_in_flight(const StepBatch& batch);
+  Status check_result(const ScheduledStep& step, const SampledTokens& tokens) const;
+  Status check_token(const ScoredToken& token) const;
+  Sequence* find(const ScheduledRows& rows);
+
+  const SchedulerOptions options_;
+  BlockManager blocks_;
+  std::map<SequenceId, std::unique_ptr<Sequence>> sequences_;
+  std::set<SequenceId> waiting_;
+  std::vector<Sequence*> running_;  // in order of admission: the youngest is the last
+  std::vector<SequenceId> released_;
+  std::deque<ScheduledStep> in_flight_;
+  StepId next_step_;
+  std::uint64_t n_preemptions_ = 0;
+};
+
+}  // namespace commissure

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "core/ids.h"
+#include "step/sampling_params.h"
+#include "step/step_batch.h"
+
+namespace commissure {
+
+/// What the scheduler is told of a request.
+struct SequenceSpec {
+  SequenceId id;                ///< never used before; the order of ids is the order of arrival
+  std::vector<TokenId> prompt;  ///< not empty
+  int max_tokens = 0;           ///< tokens it may generate; 0 only scores the prompt
+  SamplingParams params;
+  bool score_prompt = false;  ///< rows of the prompt carry targets
+};
+
+/// One request's token log and how much of it the stages have. The log is all that is needed to compute the
+/// sequence again, so preemption and recovery only reset `n_scheduled` and the block table.
+struct Sequence {
+  SequenceSpec spec;
+  std::vector<TokenId> tokens;  ///< prompt, then what was generated and committed
+  int n_scheduled = 0;          ///< rows handed to the stages in this life
+  int n_scored = 0;             ///< prompt rows whose score has come back
+  std::vector<BlockId> blocks;
+  int n_blocks_sent = 0;  ///< block table entries the stages know
+  bool params_sent = false;
+  /// Counts lives: a result that was scheduled in an earlier life is not for this one.
+  std::uint32_t life = 0;
+  std::uint64_t last_step = 0;  ///< the last step with a row of this sequence
+
+  explicit Sequence(SequenceSpec from) : spec(std::move(from)), tokens(spec.prompt) {}
+
+  int n_prompt() const { return static_cast<int>(spec.prompt.size()); }
+  bool only_scores() const { return spec.max_tokens == 0; }
+
+  /// Rows that can be scheduled now: 0 while a sample is pending, 1 for decode, more for prefill. Scoring needs no row
+  /// for the last prompt token, since nothing follows it.
+  int n_ready_rows() const { return static_cast<int>(tokens.size()) - n_scheduled - (only_scores() ? 1 : 0); }
+
+  /// Whether only decode rows are left, scheduled or pending.
+  bool decodes() const { return n_scheduled >= n_prompt() && n_ready_rows() <= 1; }
+
+  /// The most rows it can ever have: the last generated token is never computed.
+  int max_rows() const { return std::max(1, n_prompt() + spec.max_tokens - 1); }
+};
+
+/// Blocks that hold `n_rows` positions.
+inline std::int32_t blocks_for(int n_rows) { return (n_rows + kBlockPositions - 1) / kBlockPositions; }
+
+}  // namespace commissure
