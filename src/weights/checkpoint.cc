@@ -5,6 +5,7 @@
 #include "weights/checkpoint_builder.h"
 #include "weights/header_reader.h"
 #include "weights/location.h"
+#include "weights/read_file.h"
 
 namespace commissure {
 
@@ -38,6 +39,13 @@ void Checkpoint::prefetch(const TensorInfo& tensor) const {
 
 void Checkpoint::release(const TensorInfo& tensor) const {
   sources_.at(static_cast<std::size_t>(tensor.source))->release(tensor.offset, tensor.n_bytes);
+}
+
+Result<std::string> Checkpoint::read_side_file(std::string_view file_name, std::uint64_t max_bytes) const {
+  if (!is_plain_file_name(file_name)) {
+    return Error(Code::kInvalidArgument, printable(file_name), ": is not the name of a file in the model's folder");
+  }
+  return read_whole(sibling_of(file_, file_name), max_bytes);
 }
 
 std::uint64_t Checkpoint::bytes_read() const {

@@ -67,6 +67,7 @@ class Checkpoint {
 
   CheckpointFormat format_ = CheckpointFormat::kGguf;
   std::string location_;
+  std::string file_;  // the GGUF or safetensors file or index that location_ led to
   Metadata metadata_;
   Json config_;
   std::vector<TensorInfo> tensors_;

@@ -2,11 +2,21 @@
 
 #include <utility>
 
+#include "weights/find_model_file.h"
 #include "weights/gguf.h"
 #include "weights/header_reader.h"
 #include "weights/location.h"
+#include "weights/read_file.h"
+#include "weights/safetensors.h"
 
 namespace commissure {
+
+namespace {
+
+constexpr std::uint64_t kMaxConfigBytes = 4u << 20;
+constexpr std::uint64_t kMaxIndexBytes = 64u << 20;
+
+}  // namespace
 
 CheckpointBuilder::CheckpointBuilder(std::string location, ReadMode mode, Vocabulary vocabulary)
     : mode_(mode), vocabulary_(vocabulary), checkpoint_(new Checkpoint) {
@@ -14,8 +24,15 @@ CheckpointBuilder::CheckpointBuilder(std::string location, ReadMode mode, Vocabu
 }
 
 Result<std::unique_ptr<Checkpoint>> CheckpointBuilder::build() {
-  TRY(open_gguf(checkpoint_->location_));
-  checkpoint_->header_bytes_ = checkpoint_->bytes_read();
+  checkpoint_->file_ = TRY(find_model_file(checkpoint_->location_));
+  const std::string& file = checkpoint_->file_;
+  const std::string_view name = file_name_of(file);
+  if (name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json")) {
+    TRY(open_safetensors(file));
+  } else {
+    TRY(open_gguf(file));
+  }
+  for (const auto& source : checkpoint_->sources_) checkpoint_->header_bytes_ += source->bytes_read();
   return std::move(checkpoint_);
 }
 
@@ -47,14 +64,7 @@ Status CheckpointBuilder::add_splits(const std::string& first_file) {
     return Error(Code::kDataLoss, first_file, ": says it is split ", number.value_or(-1) + 1, ", its name says 1");
   }
   for (int number = 2; number <= series->count; ++number) {
-    const std::string file = sibling_of(first_file, series->with_number(number));
-    auto source = TRY(open_byte_source(file, mode_));
-    GgufHeader header = TRY(read_gguf_header(*source, Vocabulary::kSkip));
-    if (header.metadata.integer("split.no") != number - 1 || header.metadata.integer("split.count") != count) {
-      return Error(Code::kDataLoss, file, ": says it is split ", header.metadata.integer("split.no").value_or(-1) + 1,
-                   " of ", header.metadata.integer("split.count").value_or(0), ", expected ", number, " of ", count);
-    }
-    TRY(add_tensors(std::move(header.tensors), std::move(source)));
+    TRY(add_split(sibling_of(first_file, series->with_number(number)), number, count));
   }
   const auto n_tensors = static_cast<std::int64_t>(checkpoint_->tensors_.size());
   if (const auto stated = metadata.integer("split.tensors.count"); stated && *stated != n_tensors) {
@@ -64,14 +74,70 @@ Status CheckpointBuilder::add_splits(const std::string& first_file) {
   return {};
 }
 
+Status CheckpointBuilder::add_split(const std::string& file, int number, std::int64_t count) {
+  auto source = open_byte_source(file, mode_);
+  if (!source) return source.error().within(fmt::format("split {} of {} cannot be opened", number, count));
+  GgufHeader header = TRY(read_gguf_header(**source, Vocabulary::kSkip));
+  const auto own_number = header.metadata.integer("split.no");
+  const auto own_count = header.metadata.integer("split.count");
+  if (own_number != number - 1 || own_count != count) {
+    return Error(Code::kDataLoss, file, ": says it is split ", own_number.value_or(-1) + 1, " of ",
+                 own_count.value_or(0), ", expected ", number, " of ", count);
+  }
+  return add_tensors(std::move(header.tensors), std::move(*source));
+}
+
+Status CheckpointBuilder::open_safetensors(const std::string& file) {
+  checkpoint_->format_ = CheckpointFormat::kSafetensors;
+  TRY(read_config(file));
+  if (file_name_of(file).ends_with(".index.json")) return open_index(file);
+  const auto series = parse_series_name(file_name_of(file));
+  if (series && series->count > 1) return open_index(sibling_of(file, series->prefix + ".safetensors.index.json"));
+  return add_safetensors(file);
+}
+
+Status CheckpointBuilder::open_index(const std::string& index_file) {
+  const std::string text = TRY(read_whole(index_file, kMaxIndexBytes));
+  for (const std::string& shard : TRY(parse_safetensors_index(text, index_file))) {
+    const Status added = add_safetensors(sibling_of(index_file, shard));
+    if (!added && added.error().code() == Code::kNotFound) {
+      return Error(Code::kNotFound, index_file, ": its shard ", printable(shard), " is missing; fetch it again");
+    }
+    if (!added) return added.error();
+  }
+  return {};
+}
+
+Status CheckpointBuilder::add_safetensors(const std::string& file) {
+  auto source = TRY(open_byte_source(file, mode_));
+  SafetensorsHeader header = TRY(read_safetensors_header(*source));
+  checkpoint_->unsupported_.insert(header.unsupported.begin(), header.unsupported.end());
+  return add_tensors(std::move(header.tensors), std::move(source));
+}
+
+Status CheckpointBuilder::read_config(const std::string& file) {
+  const std::string path = sibling_of(file, "config.json");
+  const auto text = read_whole(path, kMaxConfigBytes);
+  if (!text) {
+    if (text.error().code() != Code::kNotFound) return text.error();
+    return Error(Code::kNotFound, path, ": is missing; a safetensors model needs its config.json beside it");
+  }
+  auto config = parse_json(*text);
+  if (!config) return config.error().within(path);
+  if (!config->is_object()) return Error(Code::kInvalidArgument, path, ": is not a JSON object");
+  checkpoint_->config_ = std::move(*config);
+  return {};
+}
+
 Status CheckpointBuilder::add_tensors(std::vector<TensorInfo> tensors, std::unique_ptr<ByteSource> source) {
   const int index = static_cast<int>(checkpoint_->sources_.size());
   for (TensorInfo& tensor : tensors) {
     tensor.source = index;
     const auto [entry, is_new] = checkpoint_->by_name_.try_emplace(tensor.name, checkpoint_->tensors_.size());
     if (!is_new) {
+      const TensorInfo& other = checkpoint_->tensors_[entry->second];
       return Error(Code::kDataLoss, source->name(), ": tensor ", printable(tensor.name), " is also in ",
-                   checkpoint_->sources_[checkpoint_->tensors_[entry->second].source]->name());
+                   checkpoint_->sources_[static_cast<std::size_t>(other.source)]->name());
     }
     checkpoint_->tensors_.push_back(std::move(tensor));
   }

@@ -19,9 +19,14 @@ class CheckpointBuilder {
   Result<std::unique_ptr<Checkpoint>> build();
 
  private:
-  Result<std::string> find_in_folder() const;
   Status open_gguf(std::string file);
   Status add_splits(const std::string& first_file);
+  Status add_split(const std::string& file, int number, std::int64_t count);
+
+  Status open_safetensors(const std::string& file);
+  Status open_index(const std::string& index_file);
+  Status add_safetensors(const std::string& file);
+  Status read_config(const std::string& file);
 
   /// Takes over one file's tensors. Errors: kDataLoss, a name that another file has already.
   Status add_tensors(std::vector<TensorInfo> tensors, std::unique_ptr<ByteSource> source);

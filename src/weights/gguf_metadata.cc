@@ -71,8 +71,8 @@ class MetadataReader {
 
  private:
   Error corrupt(std::string_view why) const {
-    return Error(Code::kDataLoss, reader_.name(), ": metadata key ", printable(key_), " before byte ", reader_.position(),
-                 ": ", why, " (the file is corrupt)");
+    return Error(Code::kDataLoss, reader_.name(), ": metadata key ", printable(key_), " before byte ",
+                 reader_.position(), ": ", why, " (the file is corrupt)");
   }
 
   Result<MetadataValue> read_scalar(std::uint32_t type) {
