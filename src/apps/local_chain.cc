@@ -16,7 +16,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string socket_of(int index) { return (local_dir() / (std::string(1, static_cast<char>('a' + index)) + ".sock")).string(); }
+std::string socket_of(int index) {
+  return (local_dir() / (std::string(1, static_cast<char>('a' + index)) + ".sock")).string();
+}
 
 std::string joined(const std::vector<int>& cuts) {
   std::string text;
@@ -29,8 +31,8 @@ SubprocessOptions stage_command(const LocalChainOptions& options, int index) {
   const int n_stages = static_cast<int>(options.cuts.size()) + 1;
   const std::string name(1, static_cast<char>('a' + index));
   SubprocessOptions command;
-  command.arguments = {own_executable().string(), "stage", "--stage", name, "--model", options.model,
-                       "--model-name", options.model_name, "--lazy"};
+  command.arguments = {own_executable().string(), "stage", "--stage", name, "--model", options.model, "--model-name",
+                       options.model_name,        "--lazy"};
   auto& arguments = command.arguments;
   const auto add = [&](std::initializer_list<std::string> more) { arguments.insert(arguments.end(), more); };
   if (!options.cuts.empty()) add({"--cuts", joined(options.cuts)});
@@ -43,7 +45,8 @@ SubprocessOptions stage_command(const LocalChainOptions& options, int index) {
   }
   arguments.insert(arguments.end(), options.stage_flags.begin(), options.stage_flags.end());
   // The contract's variables of our own environment must not leak into the stages.
-  for (const char* variable : {"STAGE", "CUTS", "PORT", "NEXT_ENDPOINT", "MODEL_DIR"}) command.environment.emplace_back(variable, "");
+  for (const char* variable : {"STAGE", "CUTS", "PORT", "NEXT_ENDPOINT", "MODEL_DIR"})
+    command.environment.emplace_back(variable, "");
   command.output = local_dir() / (name + ".log");
   command.new_session = true;
   return command;
@@ -87,7 +90,8 @@ Result<LocalState> start_local_chain(const LocalChainOptions& options) {
   if (problem) return Error(Code::kPermissionDenied, "cannot create ", local_dir().string(), ": ", problem.message());
   fs::permissions(local_dir(), fs::perms::owner_all, problem);
   if (socket_of(25).size() > 100) {  // sun_path holds 107 bytes
-    return Error(Code::kInvalidArgument, local_dir().string(), " is too long for a socket's path; set COMMISSURE_RUN_DIR to a shorter one");
+    return Error(Code::kInvalidArgument, local_dir().string(),
+                 " is too long for a socket's path; set COMMISSURE_RUN_DIR to a shorter one");
   }
 
   LocalState state{options.model, options.model_name, options.cuts, options.port, {}};

@@ -11,16 +11,16 @@ namespace commissure {
 
 /// What `up --local` was asked for.
 struct LocalChainOptions {
-  std::string model;       ///< resolved: file, folder or URL
+  std::string model;  ///< resolved: file, folder or URL
   std::string model_name;
   std::vector<int> cuts;
   int port = 8080;
   std::vector<std::string> stage_flags;  ///< handed on to every `commissure stage`
 };
 
-/// Starts the chain's processes, last stage first, each cold; writes the state file. Sockets, logs and the core lease lie
-/// in local_dir(). On an error everything it started is ended again.
-/// Errors: kAlreadyExists, the port is in use; kResourceExhausted; kInternal, a stage died at once (with its last log line).
+/// Starts the chain's processes, last stage first, each cold; writes the state file. Sockets, logs and the core lease
+/// lie in local_dir(). On an error everything it started is ended again. Errors: kAlreadyExists, the port is in use;
+/// kResourceExhausted; kInternal, a stage died at once (with its last log line).
 Result<LocalState> start_local_chain(const LocalChainOptions& options);
 
 /// Starts again those stages of a running chain that died. Errors: as above.

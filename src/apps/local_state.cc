@@ -19,7 +19,11 @@ Json to_json(const LocalState& state) {
   for (const LocalStage& stage : state.stages) {
     stages.push_back({{"name", stage.name}, {"pid", stage.pid}, {"start_time", stage.start_time}, {"log", stage.log}});
   }
-  return {{"model", state.model}, {"model_name", state.model_name}, {"cuts", state.cuts}, {"port", state.port}, {"stages", stages}};
+  return {{"model", state.model},
+          {"model_name", state.model_name},
+          {"cuts", state.cuts},
+          {"port", state.port},
+          {"stages", stages}};
 }
 
 LocalState from_json(const Json& json) {
@@ -45,7 +49,8 @@ Result<std::optional<LocalState>> read_local_state() {
   std::stringstream text;
   text << file.rdbuf();
   const auto broken = [&](std::string_view why) {
-    return Error(Code::kDataLoss, state_file().string(), " is broken (", why, "); end the stages by hand and remove ", local_dir().string());
+    return Error(Code::kDataLoss, state_file().string(), " is broken (", why, "); end the stages by hand and remove ",
+                 local_dir().string());
   };
   const auto json = parse_json(text.str());
   if (!json) return broken(json.error().message());
@@ -66,9 +71,7 @@ Status write_local_state(const LocalState& state) {
   return rename_file(fresh, state_file());
 }
 
-bool is_alive(const LocalStage& stage) {
-  return process_start_time(stage.pid) == std::optional(stage.start_time);
-}
+bool is_alive(const LocalStage& stage) { return process_start_time(stage.pid) == std::optional(stage.start_time); }
 
 std::string last_log_line(const std::string& path) {
   std::ifstream file(path, std::ios::ate);

@@ -19,7 +19,7 @@ struct LocalStage {
 
 /// The chain that `up --local` started, as its state file tells.
 struct LocalState {
-  std::string model;       ///< as resolved: a file, a folder or a URL
+  std::string model;  ///< as resolved: a file, a folder or a URL
   std::string model_name;
   std::vector<int> cuts;
   int port = 0;

@@ -50,7 +50,8 @@ Result<int> show_logs(const LogsOptions& options) {
   for (const LocalStage& stage : state->stages) {
     if (options.stage.empty() || options.stage == stage.name) stages.push_back(stage);
   }
-  if (stages.empty()) return Error(Code::kNotFound, "there is no stage ", options.stage, "; the last one is ", state->stages.back().name);
+  if (stages.empty())
+    return Error(Code::kNotFound, "there is no stage ", options.stage, "; the last one is ", state->stages.back().name);
   for (const LocalStage& stage : stages) positions[stage.name] = start_of_last_lines(stage.log, options.n_lines);
   do {
     for (const LocalStage& stage : stages) print_new(stage, stages.size() > 1, positions[stage.name]);

@@ -39,7 +39,8 @@ constexpr Entry kCommands[] = {
      "  STAGE=b K1=10 K2=20 MODEL_DIR=/models/m.gguf C_ENDPOINT=https://c.example PORT=8080 commissure stage\n"
      "  commissure stage --stage a --model ./model.gguf --port 8080"},
     {"inspect", "Show a model's tensors, sizes and a memory estimate per stage", commissure::add_inspect,
-     "Examples:\n  commissure inspect smollm2-135m --stages 3\n  commissure inspect ./model.gguf --cuts 10,20 --tensors"},
+     "Examples:\n  commissure inspect smollm2-135m --stages 3\n  commissure inspect ./model.gguf --cuts 10,20 "
+     "--tensors"},
     {"pull", "Download a model into the cache", commissure::add_pull,
      "Examples:\n"
      "  commissure pull smollm2-135m\n"

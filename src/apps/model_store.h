@@ -28,8 +28,8 @@ std::filesystem::path models_dir();
 /// pulled now unless `may_pull` is false). Errors: kNotFound, listing what is there and how to get more; as pull.
 Result<LocalModel> resolve_model(const std::string& text, bool may_pull);
 
-/// Downloads a known model unless the cache has it. Licence terms are shown and must be accepted: by `accept_license`, or at the
-/// terminal. Errors: kPermissionDenied, not accepted; as fetch_packages.
+/// Downloads a known model unless the cache has it. Licence terms are shown and must be accepted: by `accept_license`,
+/// or at the terminal. Errors: kPermissionDenied, not accepted; as fetch_packages.
 Result<LocalModel> pull_known_model(const std::string& name, bool accept_license);
 
 std::vector<CachedModel> cached_models();

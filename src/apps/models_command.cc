@@ -35,7 +35,9 @@ int list_models(bool as_json) {
   for (const KnownModel& model : known_models()) {
     bool have = false;
     for (const CachedModel& other : cached) have |= other.name == model.name;
-    if (!have) fmt::print("{:<32} {:>10}  not here yet: commissure pull {}\n", model.name, human_bytes(model.n_bytes), model.name);
+    if (!have)
+      fmt::print("{:<32} {:>10}  not here yet: commissure pull {}\n", model.name, human_bytes(model.n_bytes),
+                 model.name);
   }
   return 0;
 }

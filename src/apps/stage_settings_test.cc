@@ -16,8 +16,12 @@ Environment environment_of(std::map<std::string, std::string> values) {
 
 TEST(StageSettings, ReadsTheDeploymentContract) {
   StageSettings settings;
-  ASSERT_TRUE(apply_environment(environment_of({{"STAGE", "B"}, {"K1", "20"}, {"K2", "44"}, {"MODEL_DIR", "/m"},
-                                                {"C_ENDPOINT", "https://c.example"}, {"PORT", "9000"}}),
+  ASSERT_TRUE(apply_environment(environment_of({{"STAGE", "B"},
+                                                {"K1", "20"},
+                                                {"K2", "44"},
+                                                {"MODEL_DIR", "/m"},
+                                                {"C_ENDPOINT", "https://c.example"},
+                                                {"PORT", "9000"}}),
                                 settings)
                   .has_value());
   EXPECT_TRUE(validate(settings).has_value());
@@ -29,7 +33,9 @@ TEST(StageSettings, ReadsTheDeploymentContract) {
 
 TEST(StageSettings, NextEndpointWinsOverTheLetterForm) {
   StageSettings settings;
-  ASSERT_TRUE(apply_environment(environment_of({{"CUTS", "1"}, {"B_ENDPOINT", "x:1"}, {"NEXT_ENDPOINT", "y:2"}}), settings).has_value());
+  ASSERT_TRUE(
+      apply_environment(environment_of({{"CUTS", "1"}, {"B_ENDPOINT", "x:1"}, {"NEXT_ENDPOINT", "y:2"}}), settings)
+          .has_value());
   EXPECT_EQ(settings.next, "y:2");
 }
 

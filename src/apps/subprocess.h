@@ -15,7 +15,7 @@ namespace commissure {
 
 /// How to start a program. No shell is involved; secrets belong into `environment`, never into `arguments`.
 struct SubprocessOptions {
-  std::vector<std::string> arguments;  ///< argv, [0] is the program (searched in PATH)
+  std::vector<std::string> arguments;                            ///< argv, [0] is the program (searched in PATH)
   std::vector<std::pair<std::string, std::string>> environment;  ///< added to or replacing ours
   std::filesystem::path output;  ///< standard output and error are appended here; empty: /dev/null
   bool new_session = false;      ///< survives the end of our terminal

@@ -13,7 +13,7 @@ namespace commissure {
 namespace {
 
 struct Transfer {
-  HttpResponse response;
+  HttpReply response;
   const HttpReceiver* receiver;
   bool refused = false;
 };
@@ -25,13 +25,15 @@ std::size_t on_header(char* data, std::size_t size, std::size_t n, void* user) {
   if (line.starts_with("HTTP/")) {  // a new response begins: after a redirect or a 100
     transfer.response.headers.clear();
     const auto space = line.find(' ');
-    transfer.response.status = space == std::string_view::npos ? 0 : std::atoi(std::string(line.substr(space + 1, 3)).c_str());
+    transfer.response.status =
+        space == std::string_view::npos ? 0 : std::atoi(std::string(line.substr(space + 1, 3)).c_str());
     return size * n;
   }
   const auto colon = line.find(':');
   if (colon != std::string_view::npos) {
     std::string name(line.substr(0, colon));
-    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     auto value = line.substr(colon + 1);
     while (!value.empty() && value.front() == ' ') value.remove_prefix(1);
     transfer.response.headers[name] = std::string(value);
@@ -51,12 +53,13 @@ std::size_t on_body(char* data, std::size_t size, std::size_t n, void* user) {
   return 0;
 }
 
-Error failure(CURLcode code, const HttpRequest& request, const char* detail) {
+Error failure(CURLcode code, const HttpFetch& request, const char* detail) {
   const std::string where = public_url(request.url);
   const std::string_view why = *detail != '\0' ? detail : curl_easy_strerror(code);
   switch (code) {
     case CURLE_OPERATION_TIMEDOUT: return Error(Code::kDeadlineExceeded, where, ": no answer in time");
-    case CURLE_COULDNT_RESOLVE_HOST: return Error(Code::kUnavailable, where, ": the host name is not known here (no network?)");
+    case CURLE_COULDNT_RESOLVE_HOST:
+      return Error(Code::kUnavailable, where, ": the host name is not known here (no network?)");
     case CURLE_COULDNT_CONNECT: return Error(Code::kUnavailable, where, ": nothing answers there");
     case CURLE_PARTIAL_FILE:
     case CURLE_RECV_ERROR:
@@ -67,7 +70,7 @@ Error failure(CURLcode code, const HttpRequest& request, const char* detail) {
   }
 }
 
-void set_timeouts(CURL* curl, const HttpRequest& request) {
+void set_timeouts(CURL* curl, const HttpFetch& request) {
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.connect_timeout.count()));
   curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, static_cast<long>(request.timeout.count()));
   const long stall = std::max<long>(1, std::chrono::duration_cast<std::chrono::seconds>(request.stall_timeout).count());
@@ -96,7 +99,7 @@ std::string public_url(std::string_view url) {
   return std::string(url.substr(0, host)) + std::string(url.substr(host + at + 1));
 }
 
-Result<HttpResponse> http_exchange(const HttpRequest& request, const HttpReceiver& receiver) {
+Result<HttpReply> http_fetch(const HttpFetch& request, const HttpReceiver& receiver) {
   static std::once_flag started;
   std::call_once(started, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
   const std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> handle(curl_easy_init(), curl_easy_cleanup);
@@ -118,8 +121,8 @@ Result<HttpResponse> http_exchange(const HttpRequest& request, const HttpReceive
     curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.body.data());
   }
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
-  curl_easy_setopt(curl, CURLOPT_PROTOCOLS, static_cast<long>(CURLPROTO_HTTP | CURLPROTO_HTTPS));
-  curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS, static_cast<long>(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, request.follow_redirects ? 1L : 0L);
   curl_easy_setopt(curl, CURLOPT_MAXREDIRS, 8L);
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);

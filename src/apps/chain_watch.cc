@@ -1,0 +1,78 @@
+#include "apps/chain_watch.h"
+
+#include <cstdio>
+#include <set>
+#include <string>
+#include <thread>
+
+#include "apps/stage_table.h"
+
+namespace commissure {
+
+namespace {
+
+Status check_alive(const std::optional<LocalState>& local) {
+  if (!local) return {};
+  for (const LocalStage& stage : local->stages) {
+    if (is_alive(stage)) continue;
+    return Error(Code::kUnavailable, "stage ", stage.name, " ended: ", last_log_line(stage.log),
+                 " (whole log: commissure logs --stage ", stage.name, ")");
+  }
+  return {};
+}
+
+std::string text_of(const Json& stage, const char* key) {
+  const Json* value = find_member(stage, key);
+  return value != nullptr && value->is_string() ? value->get<std::string>() : "";
+}
+
+/// Prints stages that became ready. True when all are.
+Result<bool> all_ready(const Json& stages, std::set<std::string>& shown) {
+  bool ready = !stages.empty();
+  for (const Json& stage : stages) {
+    const std::string name = text_of(stage, "stage");
+    const std::string state = text_of(stage, "state");
+    if (state == "failed") return Error(Code::kUnavailable, "stage ", name, ": ", text_of(stage, "problem"));
+    if (state != "ready") {
+      ready = false;
+    } else if (shown.insert(name).second) {
+      std::fprintf(stderr, "%s\n", stage_line(stage).c_str());
+    }
+  }
+  return ready;
+}
+
+}  // namespace
+
+Result<Json> fetch_stages(const Endpoint& endpoint) {
+  const Json health = TRY(exchange_json(endpoint, "/health"));
+  const Json* stages = find_member(health, "stages");
+  if (stages == nullptr || !stages->is_array())
+    return Error(Code::kDataLoss, endpoint.url, "/health names no stages; is it a Commissure endpoint?");
+  return *stages;
+}
+
+Status wake_chain(const Endpoint& endpoint, const std::optional<LocalState>& local, std::chrono::seconds limit) {
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  bool asked = false;
+  std::set<std::string> shown;
+  Error last(Code::kDeadlineExceeded, "the endpoint ", endpoint.url, " did not answer within ", limit.count(), " s");
+  while (std::chrono::steady_clock::now() < deadline) {
+    TRY(check_alive(local));
+    if (!asked) {
+      const auto answer = exchange_json(endpoint, "/warm", Json::object());
+      asked = answer.has_value();
+      if (!asked && answer.error().code() != Code::kUnavailable) return Error(answer.error());
+    }
+    if (asked) {
+      const auto stages = fetch_stages(endpoint);
+      const bool complete = stages && (!local || stages->size() == local->stages.size());
+      if (complete && TRY(all_ready(*stages, shown))) return {};
+      if (!stages) last = stages.error();
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  return last;
+}
+
+}  // namespace commissure

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/json.h"
+#include "core/result.h"
+
+namespace commissure {
+
+/// Where the CLI finds the endpoint and with what key.
+struct Endpoint {
+  std::string url;      ///< "http://127.0.0.1:8080"
+  std::string api_key;  ///< from COMMISSURE_API_KEY; "" without
+};
+
+/// `url` if given, else COMMISSURE_URL, else the local chain's. Errors: kNotFound, nothing is running and none was
+/// named.
+Result<Endpoint> find_endpoint(const std::string& url);
+
+/// GET or POST (when `body` is not null) of a JSON document. Errors: as http_fetch; an HTTP error's message otherwise.
+Result<Json> exchange_json(const Endpoint& endpoint, const std::string& path, const Json& body = nullptr);
+
+/// How a streamed answer went.
+struct AnswerSummary {
+  std::string text;
+  std::string finish_reason;
+  Json usage;
+  double first_token_seconds = 0;
+  double seconds = 0;
+};
+
+/// Streams a chat completion (`request` without "stream"); `on_text` gets each piece and returns false to stop.
+/// A model without a chat template answers through /v1/completions: then `request` must have "prompt" instead of
+/// "messages". Errors: the server's message; as http_fetch.
+Result<AnswerSummary> stream_answer(const Endpoint& endpoint, Json request,
+                                    const std::function<bool(const std::string&)>& on_text);
+
+}  // namespace commissure

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "apps/model_store.h"
+#include "core/result.h"
+
+namespace commissure {
+
+/// A model on a hub that speaks Hugging Face's HTTP.
+struct HubRequest {
+  std::string repo;                  ///< "OWNER/REPO"
+  std::string revision = "main";     ///< branch, tag or commit; resolved to a commit first, so that files agree
+  std::vector<std::string> include;  ///< globs; empty: what serving needs
+  std::string endpoint;              ///< HF_ENDPOINT, or the public hub
+  std::string token;                 ///< HF_TOKEN; never shown
+};
+
+/// Fills endpoint and token from HF_ENDPOINT, HF_TOKEN and HUGGING_FACE_HUB_TOKEN.
+HubRequest hub_request(const std::string& repo, const std::string& revision);
+
+/// Downloads the repository's model files into the cache; files already there with the right size stay.
+/// Errors: kInvalidArgument, no "OWNER/REPO"; kNotFound, no such repository or revision, or no model files in it; as
+/// download.
+Result<LocalModel> pull_from_hub(const HubRequest& request);
+
+}  // namespace commissure

@@ -1,0 +1,154 @@
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <map>
+#include <memory>
+
+#include "apps/command.h"
+#include "apps/model_store.h"
+#include "apps/progress.h"
+#include "apps/split_plan.h"
+#include "core/json.h"
+
+namespace commissure {
+
+namespace {
+
+struct InspectOptions {
+  std::string model;
+  std::string cuts;
+  int n_stages = 1;
+  bool tensors = false;
+  bool as_json = false;
+  int max_model_len = 0;
+  std::int64_t kv_tokens = 0;
+};
+
+std::string shape_text(const TensorInfo& tensor) {
+  std::string text;
+  for (const std::int64_t size : tensor.shape) text += (text.empty() ? "" : " x ") + std::to_string(size);
+  return text;
+}
+
+struct Inspection {
+  LocalModel model;
+  std::unique_ptr<Checkpoint> checkpoint;
+  DecoderSpec spec;
+  ContextPlan context;
+  std::vector<StageEstimate> stages;
+};
+
+Result<Inspection> inspect(const InspectOptions& options) {
+  Inspection result;
+  result.model = TRY(resolve_model(options.model, false));
+  result.checkpoint = TRY(Checkpoint::open(result.model.location));
+  result.spec = TRY(read_decoder_spec(*result.checkpoint));
+  result.context = plan_context(result.spec, options.max_model_len, options.kv_tokens);
+  const std::vector<int> cuts = options.cuts.empty()
+                                    ? TRY(choose_cuts(*result.checkpoint, result.spec, options.n_stages))
+                                    : TRY(parse_cuts(options.cuts));
+  result.stages = TRY(estimate_stages(*result.checkpoint, result.spec, cuts, result.context.kv_tokens, 512));
+  return result;
+}
+
+std::map<std::string, std::pair<int, std::uint64_t>> by_dtype(const Checkpoint& checkpoint) {
+  std::map<std::string, std::pair<int, std::uint64_t>> types;
+  for (const TensorInfo& tensor : checkpoint.tensors()) {
+    auto& [count, bytes] = types[std::string(dtype_name(tensor.dtype))];
+    ++count;
+    bytes += tensor.n_bytes;
+  }
+  return types;
+}
+
+Json to_json(const Inspection& model, bool with_tensors) {
+  Json types = Json::object(), stages = Json::array(), layers = Json::array();
+  for (const auto& [name, entry] : by_dtype(*model.checkpoint))
+    types[name] = {{"tensors", entry.first}, {"bytes", entry.second}};
+  for (const StageEstimate& stage : model.stages) {
+    stages.push_back({{"stage", stage.plan.name()},
+                      {"layers", {stage.plan.layers.first, stage.plan.layers.last}},
+                      {"weight_bytes", stage.weight_bytes},
+                      {"kv_bytes", stage.kv_bytes},
+                      {"scratch_bytes", stage.scratch_bytes}});
+  }
+  for (int layer = 0; layer < model.spec.n_layers(); ++layer)
+    layers.push_back(layer_bytes(*model.checkpoint, model.spec, layer));
+  Json json = {{"location", model.model.location},
+               {"architecture", model.spec.architecture},
+               {"n_layers", model.spec.n_layers()},
+               {"d_model", model.spec.d_model},
+               {"n_vocab", model.spec.n_vocab},
+               {"context", model.spec.n_context},
+               {"fingerprint", model.checkpoint->fingerprint()},
+               {"types", types},
+               {"layer_bytes", layers},
+               {"stages", stages},
+               {"kv_tokens", model.context.kv_tokens}};
+  if (with_tensors) {
+    json["tensors"] = Json::array();
+    for (const TensorInfo& tensor : model.checkpoint->tensors()) {
+      json["tensors"].push_back({{"name", tensor.name},
+                                 {"dtype", dtype_name(tensor.dtype)},
+                                 {"shape", tensor.shape},
+                                 {"bytes", tensor.n_bytes}});
+    }
+  }
+  return json;
+}
+
+void print(const Inspection& model, bool with_tensors) {
+  const DecoderSpec& spec = model.spec;
+  const HeadLayout& heads = spec.layers.front().heads;
+  std::uint64_t total = 0;
+  for (const TensorInfo& tensor : model.checkpoint->tensors()) total += tensor.n_bytes;
+  fmt::print("{}\n  family {}, {} layers, d_model {}, {} heads / {} kv heads of {}, vocabulary {}, context {}\n",
+             model.model.location, spec.architecture, spec.n_layers(), spec.d_model, heads.n_heads, heads.n_kv_heads,
+             heads.head_dim, spec.n_vocab, spec.n_context);
+  fmt::print("  {} tensors, {}:", model.checkpoint->tensors().size(), human_bytes(total));
+  for (const auto& [name, entry] : by_dtype(*model.checkpoint))
+    fmt::print(" {} x {} ({})", name, entry.first, human_bytes(entry.second));
+  fmt::print("\n  bytes per layer:");
+  for (int layer = 0; layer < spec.n_layers(); ++layer)
+    fmt::print(" {}", human_bytes(layer_bytes(*model.checkpoint, spec, layer)));
+  fmt::print("\n\n{:<6} {:<9} {:>10} {:>12} {:>12} {:>10}\n", "STAGE", "LAYERS", "WEIGHTS", "KV", "ACTIVATIONS",
+             "TOTAL");
+  for (const StageEstimate& stage : model.stages) {
+    fmt::print("{:<6} {:<9} {:>10} {:>12} {:>12} {:>10}\n", stage.plan.name(),
+               fmt::format("{}-{}", stage.plan.layers.first, stage.plan.layers.last - 1),
+               human_bytes(stage.weight_bytes), human_bytes(stage.kv_bytes), human_bytes(stage.scratch_bytes),
+               human_bytes(stage.weight_bytes + stage.kv_bytes + stage.scratch_bytes));
+  }
+  fmt::print("KV for {} positions in all; pages become resident as they are used.\n", model.context.kv_tokens);
+  if (!with_tensors) return;
+  fmt::print("\n{:<44} {:<6} {:>18} {:>10}\n", "TENSOR", "TYPE", "SHAPE", "BYTES");
+  for (const TensorInfo& tensor : model.checkpoint->tensors()) {
+    fmt::print("{:<44} {:<6} {:>18} {:>10}\n", tensor.name, dtype_name(tensor.dtype), shape_text(tensor),
+               tensor.n_bytes);
+  }
+}
+
+}  // namespace
+
+CommandRun add_inspect(CLI::App& app) {
+  auto options = std::make_shared<InspectOptions>();
+  app.add_option("model", options->model, "known name, file, folder or URL")->required();
+  app.add_option("--stages", options->n_stages, "estimate for so many stages of equal bytes")
+      ->check(CLI::Range(1, kMaxStages));
+  app.add_option("--cuts", options->cuts, "estimate for these layer boundaries");
+  app.add_flag("--tensors", options->tensors, "list every tensor");
+  app.add_option("--max-model-len", options->max_model_len, "longest sequence");
+  app.add_option("--kv-tokens", options->kv_tokens, "positions all sequences may hold together");
+  app.add_flag("--json", options->as_json, "print JSON");
+  return [options]() -> Result<int> {
+    const Inspection inspection = TRY(inspect(*options));
+    if (options->as_json) {
+      fmt::print("{}\n", pretty_json(to_json(inspection, options->tensors)));
+    } else {
+      print(inspection, options->tensors);
+    }
+    return 0;
+  };
+}
+
+}  // namespace commissure

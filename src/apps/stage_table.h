@@ -1,0 +1,21 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/json.h"
+#include "core/result.h"
+#include "step/stage_info.h"
+
+namespace commissure {
+
+std::string_view load_state_name(LoadState state);
+
+/// What /stages answers: everything a stage says of itself.
+Json to_json(const StageInfo& info);
+
+/// One line of a stage for people: "stage b  layers 10-19  32.1 MB  ready in 0.05 s  resident 48.0 MB".
+/// `info` is one element of /stages.
+std::string stage_line(const Json& info);
+
+}  // namespace commissure

@@ -1,0 +1,157 @@
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <memory>
+#include <thread>
+
+#include "apps/chain_watch.h"
+#include "apps/command.h"
+#include "apps/local_chain.h"
+#include "apps/model_store.h"
+#include "apps/progress.h"
+#include "apps/split_plan.h"
+#include "apps/stage_table.h"
+
+namespace commissure {
+
+namespace {
+
+struct UpOptions {
+  bool local = false;
+  int n_stages = 3;
+  std::string cuts;
+  std::string model = "smollm2-135m";
+  int port = 8080;
+  bool detach = false;
+  bool lazy = false;
+  int threads = 0;
+  std::string isa;
+  int max_model_len = 0;
+  std::int64_t kv_tokens = 0;
+};
+
+volatile std::sig_atomic_t stop_requested = 0;
+void on_stop(int) { stop_requested = 1; }
+
+Result<LocalChainOptions> plan_chain(const UpOptions& options) {
+  LocalChainOptions chain;
+  const LocalModel model = TRY(resolve_model(options.model, true));
+  const auto checkpoint = TRY(Checkpoint::open(model.location));
+  const DecoderSpec spec = TRY(read_decoder_spec(*checkpoint));
+  chain.cuts =
+      options.cuts.empty() ? TRY(choose_cuts(*checkpoint, spec, options.n_stages)) : TRY(parse_cuts(options.cuts));
+  TRY(plan_stages(spec.n_layers(), chain.cuts));
+  chain.model = model.location;
+  chain.model_name = model.name;
+  chain.port = options.port;
+  const auto flag = [&](const char* name, const std::string& value) {
+    chain.stage_flags.emplace_back(name);
+    chain.stage_flags.push_back(value);
+  };
+  if (options.threads > 0) flag("--threads", std::to_string(options.threads));
+  if (!options.isa.empty()) flag("--isa", options.isa);
+  if (options.max_model_len > 0) flag("--max-model-len", std::to_string(options.max_model_len));
+  if (options.kv_tokens > 0) flag("--kv-tokens", std::to_string(options.kv_tokens));
+  return chain;
+}
+
+Status check_same(const LocalState& running, const LocalChainOptions& wanted) {
+  if (running.model == wanted.model && running.cuts == wanted.cuts && running.port == wanted.port) return {};
+  const auto text = [](const std::string& model, const std::vector<int>& cuts, int port) {
+    std::string result = model + " in " + std::to_string(cuts.size() + 1) + " stages";
+    for (std::size_t i = 0; i < cuts.size(); ++i) result += (i == 0 ? " cut at " : ",") + std::to_string(cuts[i]);
+    return result + " on port " + std::to_string(port);
+  };
+  return Error(Code::kAlreadyExists, "another chain is running: ", text(running.model, running.cuts, running.port),
+               "; asked for: ", text(wanted.model, wanted.cuts, wanted.port), "; stop it first with: commissure down");
+}
+
+bool any_alive(const LocalState& state) {
+  for (const LocalStage& stage : state.stages) {
+    if (is_alive(stage)) return true;
+  }
+  return false;
+}
+
+void print_endpoint(const LocalState& state) {
+  std::fprintf(stderr,
+               "\nServing %s at %s/v1\nTry it:\n"
+               "  curl %s/v1/chat/completions -H 'Content-Type: application/json' \\\n"
+               "    -d '{\"messages\":[{\"role\":\"user\",\"content\":\"Hello!\"}]}'\n"
+               "Stop it:  commissure down\n\n",
+               state.model_name.c_str(), state.url().c_str(), state.url().c_str());
+}
+
+/// Stays until a signal or a stage's death.
+Result<int> stay(const LocalState& state) {
+  struct sigaction action{};
+  action.sa_handler = on_stop;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGHUP, &action, nullptr);
+  std::fprintf(stderr, "Ctrl-C stops all stages.\n");
+  while (stop_requested == 0) {
+    for (const LocalStage& stage : state.stages) {
+      if (is_alive(stage)) continue;
+      const auto still_ours = read_local_state();
+      if (still_ours && !still_ours->has_value()) return 0;  // `commissure down` ended it
+      const std::string line = last_log_line(stage.log);
+      stop_local_chain(state);
+      return Error(Code::kUnavailable, "stage ", stage.name, " ended: ", line);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  stop_local_chain(state);
+  std::fprintf(stderr, "Stopped.\n");
+  return 0;
+}
+
+Result<int> up(const UpOptions& options) {
+  if (!options.local) {
+    return Error(Code::kInvalidArgument, "say where: commissure up --local starts a chain on this machine");
+  }
+  const LocalChainOptions wanted = TRY(plan_chain(options));
+  auto running = TRY(read_local_state());
+  LocalState state;
+  const bool existed = running && any_alive(*running);
+  if (existed) {
+    TRY(check_same(*running, wanted));
+    state = *running;
+    TRY(revive_local_chain(state, wanted));
+  } else {
+    if (running) stop_local_chain(*running);
+    state = TRY(start_local_chain(wanted));
+  }
+  const Endpoint endpoint = TRY(find_endpoint(state.url()));
+  if (!options.lazy) {
+    const Status warm = wake_chain(endpoint, state, std::chrono::seconds(600));
+    if (!warm) {
+      if (!existed) stop_local_chain(state);
+      return Error(warm.error());
+    }
+  }
+  print_endpoint(state);
+  return options.detach ? Result<int>(0) : stay(state);
+}
+
+}  // namespace
+
+CommandRun add_up(CLI::App& app) {
+  auto options = std::make_shared<UpOptions>();
+  app.add_flag("--local", options->local, "all stages on this machine, joined over sockets");
+  app.add_option("--stages", options->n_stages, "how many stages")->check(CLI::Range(1, kMaxStages));
+  app.add_option("--cuts", options->cuts, "layer boundaries, e.g. 10,20; default: equal bytes");
+  app.add_option("--model", options->model, "known name, file, folder or URL");
+  app.add_option("--port", options->port, "port of the endpoint")->check(CLI::Range(1, 65535));
+  app.add_flag("--detach,-d", options->detach, "return when the chain is ready");
+  app.add_flag("--lazy", options->lazy, "do not load weights before the first use or `commissure warm`");
+  app.add_option("--threads", options->threads, "threads per stage; default: all cores")->check(CLI::NonNegativeNumber);
+  app.add_option("--isa", options->isa, "kernels: reference, generic, avx2, avx512; default: the best");
+  app.add_option("--max-model-len", options->max_model_len,
+                 "longest sequence; default: the model's context, at most 8192");
+  app.add_option("--kv-tokens", options->kv_tokens, "positions all sequences may hold together");
+  return [options] { return up(*options); };
+}
+
+}  // namespace commissure

@@ -1,0 +1,127 @@
+"""What the whole-program tests share: a chain of real stage processes in a private run folder, and a tiny HTTP client.
+
+Every test is a plain Python program: asserts, prints what it saw, exit status 0 or 1 (77: skipped).
+"""
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROGRAM = pathlib.Path(os.environ.get("COMMISSURE_PROGRAM", ROOT / "build/release/src/apps/commissure"))
+MODELS = pathlib.Path(os.environ.get("COMMISSURE_TEST_MODELS", ROOT / "build/test-models"))
+SMOL = MODELS / "SmolLM2-135M-Instruct.Q4_1.gguf"
+GEMMA = MODELS / "gemma-3-270m-q4_k_m.gguf"
+
+
+def need(*paths):
+    """Skips the test when a model is not here."""
+    for path in paths:
+        if not path.exists():
+            print(f"SKIPPED: {path} is absent; `make models` fetches it")
+            sys.exit(77)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until(condition, seconds, what):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+class Chain:
+    """`commissure up --local --detach` in a folder of its own; taken down on exit."""
+
+    def __init__(self, model, stages=3, cuts=None, flags=(), environment=None):
+        self.folder = tempfile.TemporaryDirectory(prefix="commissure-e2e-")
+        self.port = free_port()
+        self.environment = dict(os.environ, COMMISSURE_RUN_DIR=self.folder.name + "/run", **(environment or {}))
+        self.environment.pop("COMMISSURE_URL", None)
+        split = ["--cuts", cuts] if cuts else ["--stages", str(stages)]
+        self.up_command = ["up", "--local", "--detach", "--model", str(model), "--port", str(self.port), *split, *flags]
+
+    def run(self, *arguments, check=True, stdin=None, timeout=180):
+        done = subprocess.run([PROGRAM, *arguments], env=self.environment, capture_output=True, text=True, input=stdin, timeout=timeout)
+        if check and done.returncode != 0:
+            raise AssertionError(f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def up(self, **options):
+        return self.run(*self.up_command, **options)
+
+    def status(self):
+        return json.loads(self.run("status", "--json", check=False).stdout)
+
+    def state(self):
+        return json.loads((pathlib.Path(self.folder.name) / "run/local/state.json").read_text())
+
+    def __enter__(self):
+        try:
+            self.up()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def close(self):
+        self.run("down", check=False)
+        self.folder.cleanup()
+
+    def __exit__(self, *_):
+        self.close()
+
+    # HTTP
+
+    def request(self, method, path, body=None, headers=None, timeout=120):
+        """(status, headers, text)"""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        with contextlib.closing(connection):
+            payload = json.dumps(body) if isinstance(body, (dict, list)) else body
+            connection.request(method, path, payload, {"Content-Type": "application/json", **(headers or {})})
+            response = connection.getresponse()
+            return response.status, dict(response.getheaders()), response.read().decode()
+
+    def post(self, path, body, timeout=120):
+        status, _, text = self.request("POST", path, body, timeout=timeout)
+        assert status == 200, f"{path}: {status} {text}"
+        return json.loads(text)
+
+    def stream(self, path, body, timeout=120):
+        """The JSON of every event, in order; [DONE] ends it."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        with contextlib.closing(connection):
+            connection.request("POST", path, json.dumps({**body, "stream": True}), {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            assert response.status == 200, response.read()
+            for line in response:
+                line = line.decode().strip()
+                if line.startswith("data: ") and line != "data: [DONE]":
+                    yield json.loads(line[6:])
+
+    def metric(self, name):
+        """The sum of a metric's samples."""
+        text = self.request("GET", "/metrics")[2]
+        values = [float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.split("{")[0].split(" ")[0] == name]
+        return sum(values) if values else None
+
+
+def process_alive(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,51 @@
+#!/usr/bin/env python3
+"""Splitting, chunking and company never change an answer: same tokens and the same log-probabilities to the last digit."""
+import concurrent.futures
+import json
+
+from harness import GEMMA, SMOL, Chain, need
+
+need(SMOL, GEMMA)
+
+PARAGRAPH = ("The lighthouse keeper counted the ships at dusk, wrote their names into a green book, and closed it with a ribbon. "
+             "In winter there were fewer names and more ribbon. ")
+PROMPTS = [
+    "The capital of France is",
+    "def fibonacci(n):\n    ",
+    "Wer abends spät nach Hause kommt, der",
+    PARAGRAPH * 4,
+    PARAGRAPH * 24,  # longer than one chunk and than Gemma's window
+]
+
+
+def answers(chain, concurrent):
+    """Greedy and seeded completions with log-probabilities, and the scores of every prompt token."""
+    jobs = []
+    for prompt in PROMPTS:
+        jobs.append({"prompt": prompt, "max_tokens": 16, "temperature": 0, "logprobs": 3, "ignore_eos": True})
+        jobs.append({"prompt": prompt, "max_tokens": 16, "temperature": 0.9, "top_k": 50, "seed": 7, "logprobs": 1, "ignore_eos": True})
+        jobs.append({"prompt": prompt, "max_tokens": 0, "echo": True, "logprobs": 1, "temperature": 0})
+
+    def ask(job):
+        choice = chain.post("/v1/completions", job)["choices"][0]
+        return choice["text"], json.dumps(choice["logprobs"])
+
+    with concurrent.futures.ThreadPoolExecutor(len(jobs) if concurrent else 1) as pool:
+        return list(pool.map(ask, jobs))
+
+
+def compare(name, expected, found):
+    for index, (want, have) in enumerate(zip(expected, found)):
+        assert want == have, f"{name}: answer {index} differs\nwant {want[0][-200:]!r}\nhave {have[0][-200:]!r}\n{want[1][-300:]}\n{have[1][-300:]}"
+    print(f"{name}: {len(found)} answers identical")
+
+
+for model, layers in ((SMOL, 30), (GEMMA, 18)):
+    with Chain(model, stages=1) as whole:
+        expected = answers(whole, concurrent=False)
+        compare(f"{model.name}, one stage, {len(expected)} at once", expected, answers(whole, concurrent=True))
+    for cuts in ("1", f"{layers // 2}", f"{layers // 3},{2 * layers // 3}", "1,2,3,5,8,13"):
+        with Chain(model, cuts=cuts) as split:
+            compare(f"{model.name}, cut at {cuts}, alone", expected, answers(split, concurrent=False))
+            compare(f"{model.name}, cut at {cuts}, together", expected, answers(split, concurrent=True))
+print("split bits: ok")
