@@ -1,0 +1,53 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "api/generation_run.h"
+
+namespace commissure {
+
+/// How the answers of /v1/chat/completions and /v1/completions look, beside their tokens.
+struct AnswerShape {
+  std::string model;               ///< as shown in the answer
+  std::string system_fingerprint;  ///< "" is null
+  bool logprobs = false;
+  bool include_usage = false;
+  bool continuous_usage = false;
+  std::shared_ptr<const Tokenizer> tokenizer;  // shared with the engine's model
+};
+
+/// The frame all chunks of one stream share: written once, since it costs more than the token in it.
+class ChunkFrame {
+ public:
+  ChunkFrame(std::string_view id_prefix, std::string_view object, const AnswerShape& shape);
+
+  /// One event around the choice; `choices` is the array's inside, "" for none.
+  std::string event(std::string_view choices, const Usage* usage, bool null_usage) const;
+  /// {id, object, created, model, system_fingerprint} for answers in one piece.
+  Json envelope(std::string_view object) const;
+
+ private:
+  std::string id_;
+  std::int64_t created_;
+  std::string model_;
+  Json fingerprint_;
+  std::string head_;
+};
+
+std::unique_ptr<AnswerFormat> make_chat_format(AnswerShape shape);
+
+/// For /v1/completions.
+///   echoes   per prompt, the text that comes before the answer; empty: no echo
+///   prompts  per prompt, its tokens, for log-probabilities under echo
+struct CompletionEcho {
+  std::vector<std::string> texts = {};
+  std::vector<std::vector<TokenId>> prompts = {};
+};
+std::unique_ptr<AnswerFormat> make_completion_format(AnswerShape shape, int n_choices, CompletionEcho echo);
+
+/// For /generate. `echo`: what comes before the answer, "" for nothing.
+std::unique_ptr<AnswerFormat> make_generate_format(std::string model, std::string echo, std::uint64_t seed);
+
+}  // namespace commissure

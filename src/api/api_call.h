@@ -1,0 +1,39 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "api/api_error.h"
+#include "api/api_service.h"
+
+namespace commissure {
+
+/// One request on its way through the routes. Every route ends in exactly one answer.
+struct ApiService::Call {
+  HttpRequest request;
+  std::shared_ptr<Responder> responder;
+  std::string id;  ///< x-request-id, the client's or ours
+
+  /// The body as an object; answers 400 itself when it is none.
+  std::optional<Json> body();
+
+  void answer(const Json& value, int status = 200);
+  void fail(const ApiError& error);
+};
+
+/// One line of the table of endpoints.
+struct ApiService::Route {
+  std::string_view method;
+  std::string_view path;  ///< ending in '*': any path that begins so
+  void (ApiService::*run)(Call&) const;
+
+  bool matches(std::string_view requested) const {
+    return path.ends_with('*')
+               ? requested.starts_with(path.substr(0, path.size() - 1)) && requested.size() >= path.size()
+               : requested == path;
+  }
+};
+
+}  // namespace commissure

@@ -1,0 +1,182 @@
+#include "api/api_service.h"
+
+#include <algorithm>
+
+#include "api/api_call.h"
+#include "api/openai.h"
+#include "core/log.h"
+
+namespace commissure {
+
+namespace {
+
+constexpr std::size_t kMaxRequestId = 128;
+
+/// Adds fields to whatever the route answers: the request id and CORS.
+class DecoratedResponder final : public Responder {
+ public:
+  DecoratedResponder(std::shared_ptr<Responder> inner, HttpHeaders extra)
+      : inner_(std::move(inner)), extra_(std::move(extra)) {}
+
+  void post(std::function<void()> task) override { inner_->post(std::move(task)); }
+  void send(HttpResponse response) override { inner_->send(with_extra(std::move(response))); }
+  void begin_stream(HttpResponse head) override { inner_->begin_stream(with_extra(std::move(head))); }
+  void write(std::string bytes) override { inner_->write(std::move(bytes)); }
+  void end_stream(bool close) override { inner_->end_stream(close); }
+  void on_gone(std::function<void()> callback) override { inner_->on_gone(std::move(callback)); }
+  void on_silence(std::chrono::milliseconds silence, std::function<void()> callback) override {
+    inner_->on_silence(silence, std::move(callback));
+  }
+
+ private:
+  HttpResponse with_extra(HttpResponse response) const {
+    response.headers.insert(response.headers.end(), extra_.begin(), extra_.end());
+    return response;
+  }
+
+  const std::shared_ptr<Responder> inner_;
+  const HttpHeaders extra_;
+};
+
+/// The client's id if it is short and printable (it goes to logs and back into a header), else a new one.
+std::string request_id(const HttpRequest& request) {
+  const std::string* given = request.header("x-request-id");
+  const auto printable = [](char c) { return c > ' ' && c < 127; };
+  if (given != nullptr && !given->empty() && given->size() <= kMaxRequestId &&
+      std::all_of(given->begin(), given->end(), printable)) {
+    return *given;
+  }
+  return random_id("req_");
+}
+
+HttpHeaders cors_headers(const HttpRequest& request, const std::vector<std::string>& origins) {
+  const std::string* origin = request.header("origin");
+  if (origin == nullptr || origins.empty()) return {};
+  const bool any = std::find(origins.begin(), origins.end(), "*") != origins.end();
+  if (!any && std::find(origins.begin(), origins.end(), *origin) == origins.end()) return {{"vary", "origin"}};
+  HttpHeaders headers = {{"access-control-allow-origin", *origin},
+                         {"access-control-expose-headers", "x-request-id, retry-after"},
+                         {"vary", "origin"}};
+  if (request.method == "OPTIONS") {
+    const std::string* wanted = request.header("access-control-request-headers");
+    headers.emplace_back("access-control-allow-methods", "GET, HEAD, POST, OPTIONS");
+    headers.emplace_back("access-control-allow-headers", wanted != nullptr ? *wanted : "authorization, content-type");
+    headers.emplace_back("access-control-max-age", "86400");
+  }
+  return headers;
+}
+
+/// Takes the same time wherever the first difference is.
+bool equal_secrets(std::string_view a, std::string_view b) {
+  unsigned difference = a.size() == b.size() ? 0 : 1;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    difference |= static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b.empty() ? 0 : b[i % b.size()]);
+  }
+  return difference == 0;
+}
+
+bool is_public(std::string_view path) { return path == "/health" || path == "/v1/health"; }
+
+}  // namespace
+
+const std::vector<ApiService::Route>& ApiService::routes() {
+  static const std::vector<Route> kRoutes = {
+      {"POST", "/v1/chat/completions", &ApiService::chat},
+      {"POST", "/v1/completions", &ApiService::completions},
+      {"POST", "/generate", &ApiService::generate},
+      {"POST", "/tokenize", &ApiService::tokenize},
+      {"POST", "/detokenize", &ApiService::detokenize},
+      {"POST", "/apply-template", &ApiService::apply_template},
+      {"GET", "/v1/models", &ApiService::models},
+      {"GET", "/v1/models/*", &ApiService::one_model},
+      {"GET", "/health", &ApiService::health},
+      {"GET", "/v1/health", &ApiService::health},
+      {"GET", "/metrics", &ApiService::metrics},
+      {"GET", "/props", &ApiService::props},
+      {"GET", "/", &ApiService::index},
+  };
+  return kRoutes;
+}
+
+std::optional<Json> ApiService::Call::body() {
+  auto parsed = parse_json(request.body);
+  if (!parsed) {
+    fail(bad_field("", "the request body is no valid JSON: " + parsed.error().message()));
+    return std::nullopt;
+  }
+  if (!parsed->is_object()) {
+    fail(bad_field("", "the request body must be a JSON object"));
+    return std::nullopt;
+  }
+  return std::move(*parsed);
+}
+
+void ApiService::Call::answer(const Json& value, int status) {
+  responder->send({.status = status, .body = dump_json(value)});
+}
+
+void ApiService::Call::fail(const ApiError& error) {
+  log_info("request",
+           {{"request_id", id}, {"path", request.path}, {"status", error.status}, {"problem", error.message}});
+  responder->send(error.response());
+}
+
+bool ApiService::is_authorized(const HttpRequest& request) const {
+  if (options_.api_keys.empty()) return true;
+  std::string_view given;
+  if (const std::string* key = request.header("x-api-key")) given = *key;
+  if (const std::string* bearer = request.header("authorization")) {
+    constexpr std::string_view kScheme = "bearer ";
+    std::string scheme = bearer->substr(0, kScheme.size());
+    std::transform(scheme.begin(), scheme.end(), scheme.begin(), [](unsigned char c) { return std::tolower(c); });
+    if (scheme == kScheme) given = std::string_view(*bearer).substr(kScheme.size());
+  }
+  bool found = false;
+  for (const std::string& key : options_.api_keys) found |= equal_secrets(given, key);  // all of them: no early exit
+  return found;
+}
+
+void ApiService::handle(HttpRequest request, std::shared_ptr<Responder> responder) const {
+  const std::string id = request_id(request);
+  HttpHeaders extra = cors_headers(request, options_.cors_origins);
+  extra.emplace_back("x-request-id", id);
+  Call call{.request = std::move(request),
+            .responder = std::make_shared<DecoratedResponder>(std::move(responder), std::move(extra)),
+            .id = id};
+  dispatch(call);
+}
+
+void ApiService::dispatch(Call& call) const {
+  const std::string& method = call.request.method;
+  const std::string& path = call.request.path;
+  if (method != "OPTIONS" && !is_public(path) && !is_authorized(call.request)) {
+    return call.fail({.status = 401,
+                      .message = "the API key is missing or wrong: send it as 'Authorization: Bearer KEY'",
+                      .type = "authentication_error",
+                      .code = "invalid_api_key"});
+  }
+  std::string allowed;
+  for (const Route& route : routes()) {
+    if (!route.matches(path)) continue;
+    if (method == route.method || (method == "HEAD" && route.method == "GET")) return (this->*route.run)(call);
+    allowed = route.method == "GET" ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
+  }
+  if (method == "OPTIONS") {
+    return call.responder->send(
+        {.status = 204, .headers = {{"allow", allowed.empty() ? "GET, HEAD, POST, OPTIONS" : allowed}}});
+  }
+  if (allowed.empty()) {
+    return call.fail({.status = 404,
+                      .message = fmt::format("There is nothing at {} {}; GET / lists the endpoints.", method, path),
+                      .type = "not_found_error",
+                      .code = "not_found"});
+  }
+  const ApiError error{.status = 405,
+                       .message = fmt::format("{} does not answer {}; use {}.", path, method, allowed),
+                       .code = "method_not_allowed"};
+  HttpResponse response = error.response();
+  response.headers.emplace_back("allow", allowed);
+  call.responder->send(std::move(response));
+}
+
+}  // namespace commissure

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "api/api_options.h"
+#include "api/http.h"
+#include "engine/engine.h"
+
+namespace commissure {
+
+/// The routes: OpenAI's, the native ones, health and metrics, behind keys and CORS.
+///
+///   ApiService service(engine, options);
+///   auto server = HttpServer::start(http, service.handler());
+///
+/// Threading: handle may be called from several threads at once. `engine` outlives the service; the service outlives
+/// the server.
+class ApiService {
+ public:
+  ApiService(Engine& engine, ApiOptions options) : engine_(engine), options_(std::move(options)) {}
+
+  void handle(HttpRequest request, std::shared_ptr<Responder> responder) const;
+  HttpHandler handler() const {
+    return [this](HttpRequest request, std::shared_ptr<Responder> responder) {
+      handle(std::move(request), std::move(responder));
+    };
+  }
+
+ private:
+  struct Call;
+  struct Route;
+  static const std::vector<Route>& routes();
+
+  bool is_authorized(const HttpRequest& request) const;
+  void dispatch(Call& call) const;
+
+  void chat(Call& call) const;
+  void completions(Call& call) const;
+  void generate(Call& call) const;
+  void run_prompts(Call& call, struct CompletionRequest parsed, bool native) const;
+
+  void tokenize(Call& call) const;
+  void detokenize(Call& call) const;
+  void apply_template(Call& call) const;
+
+  void models(Call& call) const;
+  void one_model(Call& call) const;
+  void health(Call& call) const;
+  void metrics(Call& call) const;
+  void props(Call& call) const;
+  void index(Call& call) const;
+
+  Engine& engine_;
+  const ApiOptions options_;
+};
+
+}  // namespace commissure

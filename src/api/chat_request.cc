@@ -1,0 +1,176 @@
+#include "api/chat_request.h"
+
+#include <algorithm>
+#include <array>
+
+namespace commissure {
+
+namespace {
+
+constexpr std::size_t kMaxMessages = 10'000;
+
+/// A message's content for the template: text parts become one string. Empty when a part is of another kind.
+std::optional<Json> content_text(Fields& fields, const std::string& where, const Json& content) {
+  if (content.is_string()) return content;
+  const auto refuse = [&](std::string message) {
+    fields.fail(bad_field("messages", std::move(message)));
+    return std::nullopt;
+  };
+  if (!content.is_array()) {
+    return refuse(fmt::format("'{}.content' must be a string or an array of parts, not {}", where, kind_of(content)));
+  }
+  std::string text;
+  for (const Json& part : content) {
+    const Json* type = find_member(part, "type");
+    const std::string kind = type != nullptr && type->is_string() ? type->get<std::string>() : "";
+    const Json* value = find_member(part, kind == "refusal" ? "refusal" : "text");
+    if (kind != "text" && kind != "refusal" && kind != "input_text" && kind != "output_text") {
+      return refuse(
+          fmt::format("'{}.content' holds a part of type '{}'; this model takes text parts only", where, kind));
+    }
+    if (value == nullptr || !value->is_string())
+      return refuse(fmt::format("'{}.content' holds a part without text", where));
+    text += value->get_ref<const std::string&>();
+  }
+  return Json(text);
+}
+
+/// Templates index into arguments, so the JSON text of the API becomes a value again where it is one.
+Json template_tool_calls(const Json& calls) {
+  Json result = calls;
+  for (Json& call : result) {
+    if (!call.is_object() || !call.contains("function") || !call["function"].is_object()) continue;
+    Json& function = call["function"];
+    if (!function.contains("arguments") || !function["arguments"].is_string()) continue;
+    if (auto parsed = parse_json(function["arguments"].get_ref<const std::string&>())) function["arguments"] = *parsed;
+  }
+  return result;
+}
+
+std::optional<Json> template_message(Fields& fields, const Json& message, std::size_t index) {
+  static constexpr std::array<std::string_view, 6> kRoles = {"system",    "developer", "user",
+                                                             "assistant", "tool",      "function"};
+  const std::string where = fmt::format("messages[{}]", index);
+  const auto refuse = [&](std::string text) {
+    fields.fail(bad_field("messages", std::move(text)));
+    return std::nullopt;
+  };
+  if (!message.is_object()) return refuse(fmt::format("'{}' must be an object, not {}", where, kind_of(message)));
+  const Json* role_value = find_member(message, "role");
+  if (role_value == nullptr || !role_value->is_string())
+    return refuse(fmt::format("'{}.role' must be a string", where));
+  const std::string role = role_value->get<std::string>();
+  if (std::find(kRoles.begin(), kRoles.end(), role) == kRoles.end()) {
+    return refuse(fmt::format("'{}.role' is '{}', but must be one of {}", where, role, fmt::join(kRoles, ", ")));
+  }
+  Json result = {{"role", role == "developer" ? "system" : role}};
+  const Json* calls = find_member(message, "tool_calls");
+  if (const Json* content = find_member(message, "content")) {
+    auto text = content_text(fields, where, *content);
+    if (!text) return std::nullopt;
+    result["content"] = std::move(*text);
+  } else if (role != "assistant") {
+    return refuse(fmt::format("'{}.content' is missing", where));
+  } else {
+    result["content"] = calls == nullptr ? Json("") : Json(nullptr);
+  }
+  if (calls != nullptr && calls->is_array() && !calls->empty()) result["tool_calls"] = template_tool_calls(*calls);
+  for (const std::string_view name : {"name", "tool_call_id", "reasoning_content", "reasoning"}) {
+    if (const Json* value = find_member(message, name)) result[std::string(name)] = *value;
+  }
+  return result;
+}
+
+std::optional<Json> template_messages(Fields& fields) {
+  const Json* messages = fields.array("messages");
+  if (messages == nullptr || messages->empty() || messages->size() > kMaxMessages) {
+    fields.fail("messages", messages == nullptr ? "'messages' is missing: give at least one message"
+                            : messages->empty() ? "'messages' is empty: give at least one message"
+                                                : fmt::format("'messages' has {} entries, but may have at most {}",
+                                                              messages->size(), kMaxMessages));
+    return std::nullopt;
+  }
+  Json result = Json::array();
+  for (std::size_t i = 0; i < messages->size(); ++i) {
+    auto message = template_message(fields, (*messages)[i], i);
+    if (!message) return std::nullopt;
+    result.push_back(std::move(*message));
+  }
+  return result;
+}
+
+/// Everything a template may look at beside the messages.
+Json template_variables(Fields& fields, const Tokenizer& tokenizer) {
+  const auto spelled = [&](std::optional<TokenId> token) {
+    return token ? std::string(tokenizer.token_text(*token)) : std::string();
+  };
+  Json variables = {{"bos_token", spelled(tokenizer.bos())},
+                    {"eos_token", spelled(tokenizer.eos())},
+                    {"add_generation_prompt", fields.boolean("add_generation_prompt").value_or(true)}};
+  if (const Json* documents = fields.array("documents")) variables["documents"] = *documents;
+  if (const auto effort = fields.text("reasoning_effort")) {
+    variables["reasoning_effort"] = *effort;
+    variables["enable_thinking"] = *effort != "none";
+  }
+  if (const Json* more = fields.object("chat_template_kwargs")) {
+    for (const auto& [name, value] : more->items()) variables[name] = value;
+  }
+  return variables;
+}
+
+int read_max_tokens(Fields& fields) {
+  const auto newer = fields.integer("max_completion_tokens", 1, INT32_MAX);
+  const auto older = fields.integer("max_tokens", 1, INT32_MAX);
+  return static_cast<int>(newer.value_or(older.value_or(-1)));
+}
+
+}  // namespace
+
+std::vector<std::string> model_names(const ServedModel& model, const ApiOptions& options) {
+  std::vector<std::string> names = {model.name};
+  names.insert(names.end(), options.model_aliases.begin(), options.model_aliases.end());
+  return names;
+}
+
+std::string render_chat(Fields& fields, const ServedModel& model) {
+  if (model.chat_template == nullptr) {
+    fields.fail("messages", "this model has no chat template: send a 'prompt' to /v1/completions instead");
+    return {};
+  }
+  auto messages = template_messages(fields);
+  if (!messages) return {};
+  Json variables = template_variables(fields, *model.tokenizer);
+  variables["messages"] = std::move(*messages);
+  auto text = model.chat_template->render(variables);
+  if (!text) {
+    fields.fail("messages", "the model's chat template refused the messages: " + text.error().message());
+    return {};
+  }
+  return std::move(*text);
+}
+
+ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& model, const ApiOptions& options) {
+  Fields fields(body);
+  check_model(fields, model_names(model, options));
+  ChatRequest result{.fields = read_generation_fields(fields, model)};
+  GenerationRequest& request = result.fields.request;
+
+  request.max_tokens = read_max_tokens(fields);
+  result.logprobs = fields.boolean("logprobs").value_or(false);
+  const auto top = fields.integer("top_logprobs", 0, 20);
+  if (top && !result.logprobs) fields.fail("top_logprobs", "'top_logprobs' needs 'logprobs' to be true");
+  if (result.logprobs) request.sampling.n_logprobs = static_cast<int>(top.value_or(0));
+  if (fields.boolean("echo").value_or(false)) fields.fail("echo", "'echo' is not supported here; use /v1/completions");
+
+  if (!fields.ok()) return tl::unexpected(*fields.error());
+  const std::string prompt = render_chat(fields, model);
+  if (!fields.ok()) return tl::unexpected(*fields.error());
+  const bool add_special = fields.boolean("add_special_tokens").value_or(false);
+  request.prompt = model.tokenizer->encode(prompt, {.add_special = add_special, .parse_special = true});
+  if (request.prompt.empty()) fields.fail("messages", "the messages give an empty prompt");
+  if (auto error = check_context(model, request.prompt.size(), request.max_tokens, "messages")) fields.fail(*error);
+  if (!fields.ok()) return tl::unexpected(*fields.error());
+  return result;
+}
+
+}  // namespace commissure

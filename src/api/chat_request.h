@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+
+#include "api/api_options.h"
+#include "api/generation_fields.h"
+
+namespace commissure {
+
+struct ChatRequest {
+  GenerationFields fields;  ///< request complete, prompt included
+  bool logprobs = false;
+};
+
+/// Reads a /v1/chat/completions body: messages through the model's template to tokens.
+/// Errors: 400 naming the field, 404 another model.
+/// Threading: any thread; renders and tokenises, so it takes time with the prompt's length.
+ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& model, const ApiOptions& options);
+
+/// `messages` (and template options) of a body as prompt text. Findings go to `fields`.
+std::string render_chat(Fields& fields, const ServedModel& model);
+
+/// The served name and its aliases.
+std::vector<std::string> model_names(const ServedModel& model, const ApiOptions& options);
+
+}  // namespace commissure

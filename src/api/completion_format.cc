@@ -1,0 +1,86 @@
+#include "api/answer_format.h"
+#include "api/openai.h"
+
+namespace commissure {
+
+namespace {
+
+class CompletionFormat final : public AnswerFormat {
+ public:
+  CompletionFormat(AnswerShape shape, int n_choices, CompletionEcho echo)
+      : shape_(std::move(shape)), echo_(std::move(echo)), frame_("cmpl-", "text_completion", shape_) {
+    for (int i = 0; i < n_choices; ++i) choices_.emplace_back(*shape_.tokenizer);
+  }
+
+  std::string stream_event(int choice, const GenerationEvent& event, const Usage& usage) override {
+    Choice& state = add(choice, event);
+    const bool has_logprobs = shape_.logprobs && state.n_new_logprobs > 0;
+    if (state.text.empty() && !has_logprobs && !event.finish) return {};
+    Json entry = {{"index", choice},
+                  {"text", std::exchange(state.text, {})},
+                  {"logprobs", has_logprobs ? state.logprobs.take() : Json(nullptr)},
+                  {"finish_reason", event.finish ? Json(openai_finish(*event.finish)) : Json(nullptr)}};
+    state.n_new_logprobs = 0;
+    return frame_.event(dump_json(entry), shape_.continuous_usage ? &usage : nullptr, shape_.include_usage);
+  }
+
+  std::string stream_end(const Usage& usage) override {
+    return (shape_.include_usage ? frame_.event("", &usage, false) : "") + "data: [DONE]\n\n";
+  }
+
+  void collect(int choice, const GenerationEvent& event) override {
+    Choice& state = add(choice, event);
+    if (event.finish) state.finish = openai_finish(*event.finish);
+  }
+
+  Json whole(const Usage& usage) override {
+    Json list = Json::array();
+    for (std::size_t i = 0; i < choices_.size(); ++i) {
+      list.push_back({{"index", i},
+                      {"text", choices_[i].text},
+                      {"logprobs", shape_.logprobs ? choices_[i].logprobs.take() : Json(nullptr)},
+                      {"finish_reason", choices_[i].finish}});
+    }
+    Json answer = frame_.envelope("text_completion");
+    answer["choices"] = std::move(list);
+    answer["usage"] = usage_json(usage);
+    return answer;
+  }
+
+ private:
+  struct Choice {
+    explicit Choice(const Tokenizer& tokenizer) : logprobs(tokenizer) {}
+    CompletionLogprobs logprobs;
+    std::size_t n_new_logprobs = 0;
+    std::string text;
+    std::string finish;
+    bool begun = false;
+  };
+
+  Choice& add(int index, const GenerationEvent& event) {
+    const auto i = static_cast<std::size_t>(index);
+    Choice& state = choices_[i];
+    if (!std::exchange(state.begun, true) && !echo_.texts.empty()) {
+      state.text = echo_.texts[i];
+      if (shape_.logprobs) state.logprobs.add_prompt(echo_.prompts[i], event.prompt_scores);
+      state.n_new_logprobs = echo_.prompts[i].size();
+    }
+    state.text += event.text;
+    if (shape_.logprobs) state.logprobs.add(event.tokens);
+    state.n_new_logprobs += event.tokens.size();
+    return state;
+  }
+
+  const AnswerShape shape_;
+  const CompletionEcho echo_;
+  const ChunkFrame frame_;
+  std::vector<Choice> choices_;
+};
+
+}  // namespace
+
+std::unique_ptr<AnswerFormat> make_completion_format(AnswerShape shape, int n_choices, CompletionEcho echo) {
+  return std::make_unique<CompletionFormat>(std::move(shape), n_choices, std::move(echo));
+}
+
+}  // namespace commissure

@@ -1,0 +1,135 @@
+#include "api/completion_request.h"
+
+#include <algorithm>
+
+#include "api/chat_request.h"
+
+namespace commissure {
+
+namespace {
+
+constexpr std::size_t kMaxPrompts = 1024;
+constexpr int kDefaultMaxTokens = 16;  // of the OpenAI API
+
+/// Reads prompts one by one into a request.
+class PromptReader {
+ public:
+  PromptReader(Fields& fields, std::string_view name, const ServedModel& model, bool echo)
+      : fields_(fields),
+        name_(name),
+        tokenizer_(*model.tokenizer),
+        echo_(echo),
+        add_special_(fields.boolean("add_special_tokens").value_or(true)) {}
+
+  void read(const Json& prompt, CompletionRequest& result) {
+    const bool is_list = prompt.is_array() && !prompt.empty() && !prompt.front().is_number();
+    if (!is_list) return one(prompt, result);
+    if (prompt.size() > kMaxPrompts) {
+      return fields_.fail(
+          name_, fmt::format("'{}' has {} prompts, but may have at most {}", name_, prompt.size(), kMaxPrompts));
+    }
+    for (const Json& entry : prompt) {
+      if (fields_.ok()) one(entry, result);
+    }
+  }
+
+ private:
+  void one(const Json& prompt, CompletionRequest& result) {
+    std::vector<TokenId> tokens;
+    std::string text;
+    if (prompt.is_string()) {
+      text = prompt.get<std::string>();
+      tokens = tokenizer_.encode(text, {.add_special = add_special_, .parse_special = true});
+    } else if (prompt.is_array()) {
+      auto ids = read_token_ids(fields_, name_, prompt, tokenizer_);
+      if (!ids) return;
+      tokens = std::move(*ids);
+      if (echo_) text = tokenizer_.decode(tokens);
+    } else {
+      return fields_.fail(
+          name_, fmt::format("'{}' must be a string, an array of strings, token ids or an array of those, not {}",
+                             name_, kind_of(prompt)));
+    }
+    if (tokens.empty()) return fields_.fail(name_, fmt::format("'{}' is empty: give at least one token", name_));
+    result.prompts.push_back(std::move(tokens));
+    if (echo_) result.echo_texts.push_back(std::move(text));
+  }
+
+  Fields& fields_;
+  const std::string_view name_;
+  const Tokenizer& tokenizer_;
+  const bool echo_;
+  const bool add_special_;
+};
+
+void read_prompts(Fields& fields, std::string_view name, const ServedModel& model, bool echo,
+                  CompletionRequest& result) {
+  const Json* prompt = fields.find(name);
+  if (prompt == nullptr) return fields.fail(name, fmt::format("'{}' is missing", name));
+  PromptReader(fields, name, model, echo).read(*prompt, result);
+  for (const auto& tokens : result.prompts) {
+    if (auto error = check_context(model, tokens.size(), result.fields.request.max_tokens, name)) fields.fail(*error);
+  }
+}
+
+/// TGI's body as ours: the members of `parameters` move to the top, under our names.
+Json flat_generate_body(const Json& body, Fields& fields) {
+  Json flat = body;
+  if (const Json* inputs = fields.find("inputs"); inputs != nullptr && fields.find("prompt") == nullptr)
+    flat["prompt"] = *inputs;
+  if (const Json* parameters = fields.object("parameters")) {
+    for (const auto& [name, value] : parameters->items()) {
+      if (find_member(body, name) == nullptr) flat[name] = value;
+    }
+  }
+  const auto alias = [&](const char* name, const char* ours) {
+    if (find_member(flat, ours) == nullptr && find_member(flat, name) != nullptr) flat[ours] = Json(flat[name]);
+  };
+  alias("max_new_tokens", "max_tokens");
+  alias("n_predict", "max_tokens");
+  alias("stop_sequences", "stop");
+  // TGI draws only when asked to.
+  const Json* sample = find_member(flat, "do_sample");
+  if (sample != nullptr && *sample == false) flat["temperature"] = 0;
+  return flat;
+}
+
+}  // namespace
+
+ApiResult<CompletionRequest> parse_completion_request(const Json& body, const ServedModel& model,
+                                                      const ApiOptions& options) {
+  Fields fields(body);
+  check_model(fields, model_names(model, options));
+  CompletionRequest result{.fields = read_generation_fields(fields, model)};
+  GenerationRequest& request = result.fields.request;
+
+  request.max_tokens = static_cast<int>(fields.integer("max_tokens", 0, INT32_MAX).value_or(kDefaultMaxTokens));
+  const bool echo = fields.boolean("echo").value_or(false);
+  if (const auto logprobs = fields.integer("logprobs", 0, 20)) {
+    result.logprobs = true;
+    request.sampling.n_logprobs = static_cast<int>(*logprobs);
+    if (echo) request.prompt_logprobs = static_cast<int>(*logprobs);
+  }
+  if (fields.ok()) read_prompts(fields, "prompt", model, echo, result);
+  if (!fields.ok()) return tl::unexpected(*fields.error());
+  return result;
+}
+
+ApiResult<CompletionRequest> parse_generate_request(const Json& body, const ServedModel& model,
+                                                    const ApiOptions& options) {
+  Fields outer(body);
+  const Json flat = flat_generate_body(body, outer);
+  if (!outer.ok()) return tl::unexpected(*outer.error());
+  Fields fields(flat);
+  check_model(fields, model_names(model, options));
+  CompletionRequest result{.fields = read_generation_fields(fields, model)};
+  result.fields.request.max_tokens = static_cast<int>(fields.integer("max_tokens", 1, INT32_MAX).value_or(-1));
+  const bool echo = fields.boolean("return_full_text").value_or(false);
+  if (fields.ok()) read_prompts(fields, "prompt", model, echo, result);
+  if (fields.ok() && result.prompts.size() != 1)
+    fields.fail("prompt", "'prompt' must be one prompt here; lists go to /v1/completions");
+  if (!fields.ok()) return tl::unexpected(*fields.error());
+  return result;
+}
+
+}  // namespace commissure

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "api/api_options.h"
+#include "api/generation_fields.h"
+
+namespace commissure {
+
+struct CompletionRequest {
+  GenerationFields fields;                         ///< prompt left empty
+  std::vector<std::vector<TokenId>> prompts = {};  ///< one per choice
+  std::vector<std::string> echo_texts = {};        ///< per prompt, when `echo`; else empty
+  bool logprobs = false;
+};
+
+/// Reads a /v1/completions body: prompt as text, list of texts, token ids or list of those.
+/// Errors: 400 naming the field, 404 another model. Threading: as parse_chat_request.
+ApiResult<CompletionRequest> parse_completion_request(const Json& body, const ServedModel& model,
+                                                      const ApiOptions& options);
+
+/// /generate: `prompt` or `inputs`, the members of `parameters` (TGI's names) or the same at the top.
+ApiResult<CompletionRequest> parse_generate_request(const Json& body, const ServedModel& model,
+                                                    const ApiOptions& options);
+
+}  // namespace commissure

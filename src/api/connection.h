@@ -1,0 +1,109 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "api/http.h"
+#include "api/http_parser.h"
+#include "api/http_server.h"
+
+namespace commissure {
+
+/// What all connections of a server share; lives until the last of them is gone.
+struct ConnectionContext {
+  HttpServerOptions options;
+  HttpHandler handler;
+  boost::asio::io_context io;
+  boost::asio::thread_pool workers;
+  std::function<void(std::uint64_t)> closed;  ///< by connection number, on the connection's strand
+
+  ConnectionContext(HttpServerOptions o, HttpHandler h)
+      : options(std::move(o)), handler(std::move(h)), workers(static_cast<std::size_t>(options.n_workers)) {}
+};
+
+/// One client: reads requests, answers them in turn, watches for the client's going away while it answers.
+/// Threading: everything runs on the socket's strand; the public functions may be called from any thread.
+class Connection final : public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(std::shared_ptr<ConnectionContext> context, boost::asio::ip::tcp::socket socket, std::uint64_t number);
+
+  void start();
+  /// Answers 503 without reading anything, and closes.
+  void refuse();
+  /// Closes when idle, else after the running response.
+  void drain();
+  /// Closes now.
+  void cut();
+
+ private:
+  class Exchange;
+  using Clock = std::chrono::steady_clock;
+
+  /// kLingering: all is said; bytes still arriving are dropped so that the client can read the answer before the close.
+  enum class Phase { kIdle, kReading, kBusy, kLingering, kClosed };
+
+  void read_more();
+  void received(std::size_t n_bytes);
+  void peer_closed();
+  void advance();
+  void dispatch();
+  void reject(int status, std::string_view problem);
+
+  void respond(HttpResponse response);
+  void begin_stream(const HttpResponse& head);
+  void write_piece(std::string_view bytes);
+  void end_stream(bool close);
+  void finish_exchange();
+  std::string head_text(const HttpResponse& head, std::string_view framing) const;
+
+  void enqueue(std::string_view bytes);
+  void flush();
+  void drained();
+  void linger();
+  void close();
+
+  void arm_timer();
+  void check_deadlines();
+
+  std::shared_ptr<ConnectionContext> context_;  // first: the socket needs its io_context to the end
+  boost::asio::ip::tcp::socket socket_;
+  boost::asio::steady_timer timer_;
+  const std::uint64_t number_;
+
+  Phase phase_ = Phase::kIdle;
+  std::atomic<bool> closed_{false};  // lets other threads drop their work early
+  bool draining_ = false;
+
+  std::array<char, 16 << 10> chunk_;
+  std::string in_;
+  bool reading_ = false;
+  std::optional<HttpParser> parser_;
+  Clock::time_point read_deadline_;
+
+  std::string pending_;   // not yet given to the socket
+  std::string inflight_;  // being written, from written_ on
+  std::size_t written_ = 0;
+  bool writing_ = false;
+  Clock::time_point write_deadline_;
+  Clock::time_point last_write_;
+
+  std::uint64_t exchange_ = 0;  // the running exchange's number, 0 between two
+  std::uint64_t last_exchange_ = 0;
+  bool keep_alive_ = true;
+  bool chunks_ = true;
+  bool head_only_ = false;
+  bool streaming_ = false;
+  std::function<void()> on_gone_;
+  std::chrono::milliseconds silence_{0};
+  std::function<void()> on_silence_;
+};
+
+}  // namespace commissure

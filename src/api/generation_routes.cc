@@ -1,0 +1,93 @@
+#include <algorithm>
+
+#include "api/answer_format.h"
+#include "api/api_call.h"
+#include "api/chat_request.h"
+#include "api/completion_request.h"
+#include "api/generation_run.h"
+
+namespace commissure {
+
+namespace {
+
+/// The part of a job that does not depend on the endpoint.
+GenerationJob make_job(const std::string& id, const std::string& path, const GenerationFields& fields,
+                       const ApiOptions& options) {
+  return {.id = id,
+          .path = path,
+          .requests = {},
+          .format = nullptr,
+          .stream = fields.stream,
+          .ping = fields.ping.value_or(options.ping_interval)};
+}
+
+AnswerShape make_shape(const ServedModel& model, const ApiOptions& options, const GenerationFields& fields,
+                       bool logprobs) {
+  return {.model = model.name,
+          .system_fingerprint = options.system_fingerprint,
+          .logprobs = logprobs,
+          .include_usage = fields.include_usage,
+          .continuous_usage = fields.continuous_usage,
+          .tokenizer = model.tokenizer};
+}
+
+void set_timeout(GenerationRequest& request, const ApiOptions& options) {
+  if (!request.timeout && options.request_timeout.count() > 0) request.timeout = options.request_timeout;
+}
+
+}  // namespace
+
+void ApiService::chat(Call& call) const {
+  const auto body = call.body();
+  if (!body) return;
+  auto parsed = parse_chat_request(*body, engine_.model(), options_);
+  if (!parsed) return call.fail(parsed.error());
+
+  GenerationJob job = make_job(call.id, call.request.path, parsed->fields, options_);
+  GenerationRequest& request = parsed->fields.request;
+  request.id = call.id;
+  set_timeout(request, options_);
+  job.format = make_chat_format(make_shape(engine_.model(), options_, parsed->fields, parsed->logprobs));
+  job.requests.push_back(std::move(request));
+  start_generation(engine_, call.responder, std::move(job));
+}
+
+void ApiService::completions(Call& call) const {
+  const auto body = call.body();
+  if (!body) return;
+  auto parsed = parse_completion_request(*body, engine_.model(), options_);
+  if (!parsed) return call.fail(parsed.error());
+  run_prompts(call, std::move(*parsed), false);
+}
+
+void ApiService::generate(Call& call) const {
+  const auto body = call.body();
+  if (!body) return;
+  auto parsed = parse_generate_request(*body, engine_.model(), options_);
+  if (!parsed) return call.fail(parsed.error());
+  run_prompts(call, std::move(*parsed), true);
+}
+
+void ApiService::run_prompts(Call& call, CompletionRequest parsed, bool native) const {
+  GenerationJob job = make_job(call.id, call.request.path, parsed.fields, options_);
+  GenerationRequest& shared = parsed.fields.request;
+  set_timeout(shared, options_);
+  const std::size_t n_prompts = parsed.prompts.size();
+  for (std::size_t i = 0; i < n_prompts; ++i) {
+    GenerationRequest request = shared;
+    request.id = n_prompts == 1 ? call.id : fmt::format("{}-{}", call.id, i);
+    request.prompt = parsed.prompts[i];
+    job.requests.push_back(std::move(request));
+  }
+  if (native) {
+    job.format = make_generate_format(engine_.model().name, parsed.echo_texts.empty() ? "" : parsed.echo_texts.front(),
+                                      shared.sampling.seed);
+  } else {
+    job.format = make_completion_format(make_shape(engine_.model(), options_, parsed.fields, parsed.logprobs),
+                                        static_cast<int>(n_prompts),
+                                        {.texts = std::move(parsed.echo_texts), .prompts = std::move(parsed.prompts)});
+  }
+  start_generation(engine_, call.responder, std::move(job));
+}
+
+}  // namespace commissure

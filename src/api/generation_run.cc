@@ -1,0 +1,165 @@
+#include "api/generation_run.h"
+
+#include <algorithm>
+
+#include "core/log.h"
+
+namespace commissure {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// Prompts of one HTTP request that are in the engine at the same time: a long list must not fill the queue for others.
+constexpr int kMaxPromptsAtOnce = 16;
+
+/// Lives as long as the engine or the connection may call it.
+class GenerationRun : public std::enable_shared_from_this<GenerationRun> {
+ public:
+  GenerationRun(Engine& engine, std::shared_ptr<Responder> responder, GenerationJob job)
+      : engine_(engine),
+        responder_(std::move(responder)),
+        job_(std::move(job)),
+        handles_(job_.requests.size()),
+        usage_(job_.requests.size()) {}
+
+  void start() {
+    responder_->on_gone([self = shared_from_this()] { self->gone(); });
+    if (job_.stream && job_.ping.count() > 0) {
+      responder_->on_silence(job_.ping, [self = shared_from_this()] { self->ping(); });
+    }
+    submit_more();
+  }
+
+ private:
+  void submit_more() {
+    while (!done_ && next_ < job_.requests.size() && n_running_ < kMaxPromptsAtOnce) {
+      const std::size_t choice = next_;
+      GenerationRequest request = job_.requests[choice];
+      auto handle = engine_.submit(std::move(request), [self = shared_from_this(), choice](GenerationEvent event) {
+        self->responder_->post([self, choice, event = std::move(event)] { self->received(choice, event); });
+      });
+      if (!handle) {
+        // A list of prompts that met a full queue goes on when its own earlier prompts have left it.
+        if (handle.error().code() == Code::kResourceExhausted && n_running_ > 0) return;
+        return fail(handle.error());
+      }
+      handles_[choice] = *handle;
+      ++n_running_;
+      ++next_;
+    }
+  }
+
+  void received(std::size_t choice, const GenerationEvent& event) {
+    if (done_) return;
+    if (!first_event_) first_event_ = Clock::now();
+    total_.prompt_tokens += event.usage.prompt_tokens - usage_[choice].prompt_tokens;
+    total_.completion_tokens += event.usage.completion_tokens - usage_[choice].completion_tokens;
+    total_.cached_tokens += event.usage.cached_tokens - usage_[choice].cached_tokens;
+    usage_[choice] = event.usage;
+    if (event.finish) handles_[choice].reset();
+    if (event.error) return fail(*event.error);
+    if (event.finish == FinishReason::kCancelled || event.finish == FinishReason::kError) {
+      return fail(Error(Code::kUnavailable, "the generation was cut off by the server; try again"));
+    }
+    if (job_.stream) {
+      begin_stream();
+      responder_->write(job_.format->stream_event(static_cast<int>(choice), event, total_));
+    } else {
+      job_.format->collect(static_cast<int>(choice), event);
+    }
+    if (event.finish) choice_finished();
+  }
+
+  void choice_finished() {
+    --n_running_;
+    submit_more();
+    if (done_ || n_running_ > 0 || next_ < job_.requests.size()) return;
+    done_ = true;
+    log_end(200, "");
+    if (job_.stream) {
+      responder_->write(job_.format->stream_end(total_));
+      responder_->end_stream(false);
+    } else {
+      responder_->send({.status = 200, .body = dump_json(job_.format->whole(total_))});
+    }
+  }
+
+  void begin_stream() {
+    if (streaming_) return;
+    streaming_ = true;
+    responder_->begin_stream({.status = 200,
+                              .content_type = "text/event-stream; charset=utf-8",
+                              .headers = {{"cache-control", "no-cache"}, {"x-accel-buffering", "no"}}});
+  }
+
+  void ping() {
+    if (done_) return;
+    begin_stream();
+    responder_->write(": keep-alive\n\n");
+  }
+
+  void fail(const Error& error) {
+    if (done_) return;
+    done_ = true;
+    cancel_all();
+    const ApiError api_error = to_api_error(error);
+    log_end(api_error.status, error.to_string());
+    if (!streaming_) return responder_->send(api_error.response());
+    responder_->write(sse_data(api_error.body()));
+    responder_->end_stream(true);
+  }
+
+  void gone() {
+    if (done_) return;
+    done_ = true;
+    cancel_all();
+    log_end(499, "the client went away");
+  }
+
+  void cancel_all() {
+    for (auto& handle : handles_) {
+      if (handle) engine_.cancel(*handle);
+      handle.reset();
+    }
+  }
+
+  void log_end(int status, std::string_view problem) const {
+    const auto ms = [&](Clock::time_point until) {
+      return std::chrono::duration_cast<std::chrono::microseconds>(until - started_).count() / 1000.0;
+    };
+    LogFields fields = {{"request_id", job_.id},
+                        {"path", job_.path},
+                        {"status", status},
+                        {"prompt_tokens", total_.prompt_tokens},
+                        {"completion_tokens", total_.completion_tokens},
+                        {"total_ms", ms(Clock::now())}};
+    if (first_event_) fields.emplace_back("ttft_ms", ms(*first_event_));
+    if (!problem.empty()) fields.emplace_back("problem", std::string(problem));
+    log(status >= 500 ? Severity::kWarning : Severity::kInfo, "request", fields);
+  }
+
+  Engine& engine_;
+  const std::shared_ptr<Responder> responder_;
+  const GenerationJob job_;
+  std::vector<std::optional<RequestHandle>> handles_;  // by choice, while it runs
+  std::vector<Usage> usage_;
+  Usage total_;
+  std::size_t next_ = 0;
+  int n_running_ = 0;
+  bool streaming_ = false;
+  bool done_ = false;
+  const Clock::time_point started_ = Clock::now();
+  std::optional<Clock::time_point> first_event_;
+};
+
+}  // namespace
+
+void start_generation(Engine& engine, std::shared_ptr<Responder> responder, GenerationJob job) {
+  Responder& strand = *responder;
+  strand.post([run = std::make_shared<GenerationRun>(engine, std::move(responder), std::move(job))] { run->start(); });
+}
+
+std::string sse_data(const Json& value) { return "data: " + dump_json(value) + "\n\n"; }
+
+}  // namespace commissure

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "api/api_error.h"
+#include "api/http.h"
+#include "engine/engine.h"
+
+namespace commissure {
+
+/// What one kind of endpoint makes of the engine's events. One object per HTTP request.
+/// Threading: the request's strand.
+class AnswerFormat {
+ public:
+  virtual ~AnswerFormat() = default;
+
+  /// Server-sent events for one engine event of prompt `choice`; may be empty. `usage` is the request's, so far.
+  virtual std::string stream_event(int choice, const GenerationEvent& event, const Usage& usage) = 0;
+  /// What follows the last choice's end.
+  virtual std::string stream_end(const Usage& usage) = 0;
+
+  /// Keeps one engine event for `whole`.
+  virtual void collect(int choice, const GenerationEvent& event) = 0;
+  virtual Json whole(const Usage& usage) = 0;
+};
+
+/// One HTTP request's way through the engine.
+struct GenerationJob {
+  std::string id = {};  ///< the request id, for the engine's and our log lines
+  std::string path = {};
+  std::vector<GenerationRequest> requests = {};  ///< one per prompt, not empty
+  std::unique_ptr<AnswerFormat> format = {};
+  bool stream = false;
+  std::chrono::milliseconds ping{0};  ///< a comment after so much silence on a stream; 0 or less: never
+};
+
+/// Submits the job and writes its answer: collects or streams, cancels what is left when the client goes away or one
+/// prompt fails. Until the first event (or comment) an error still gets its HTTP status; later it is an error event.
+/// Threading: any thread; `engine` outlives the run.
+void start_generation(Engine& engine, std::shared_ptr<Responder> responder, GenerationJob job);
+
+/// "data: <one line>\n\n"
+std::string sse_data(const Json& value);
+
+}  // namespace commissure

@@ -1,0 +1,91 @@
+#include "api/http_parser.h"
+
+#include <boost/asio/buffer.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
+
+namespace commissure {
+
+namespace http = boost::beast::http;
+
+struct HttpParser::Impl {
+  http::request_parser<http::string_body> parser;
+  bool expectation_seen = false;
+};
+
+namespace {
+
+std::string lower(boost::beast::string_view text) {
+  std::string result(text);
+  for (char& c : result) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c + ('a' - 'A'));
+  }
+  return result;
+}
+
+/// "/v1/models?x=1" or "http://host/v1/models?x=1" to path and query.
+bool split_target(std::string_view target, HttpRequest& request) {
+  if (const auto scheme = target.find("://"); scheme != std::string_view::npos && target.front() != '/') {
+    const auto path = target.find('/', scheme + 3);
+    target = path == std::string_view::npos ? "/" : target.substr(path);
+  }
+  target = target.substr(0, target.find('#'));
+  const auto mark = target.find('?');
+  if (mark != std::string_view::npos) request.query = std::string(target.substr(mark + 1));
+  auto path = percent_decode(target.substr(0, mark));
+  if (!path || path->empty() || (path->front() != '/' && *path != "*")) return false;
+  request.path = std::move(*path);
+  return true;
+}
+
+}  // namespace
+
+HttpParser::HttpParser(std::size_t max_header_bytes, std::size_t max_body_bytes) : impl_(std::make_unique<Impl>()) {
+  impl_->parser.eager(true);
+  impl_->parser.header_limit(static_cast<std::uint32_t>(max_header_bytes));
+  impl_->parser.body_limit(max_body_bytes);
+}
+
+HttpParser::~HttpParser() = default;
+
+HttpParser::Step HttpParser::feed(std::string_view bytes) {
+  Step step;
+  boost::beast::error_code error;
+  step.used = impl_->parser.put(boost::asio::buffer(bytes.data(), bytes.size()), error);
+  if (!error || error == http::error::need_more) return step;
+  step.problem = "malformed HTTP request: " + error.message();
+  step.status = 400;
+  if (error == http::error::header_limit) {
+    step.status = 431;
+    step.problem = "the request's header fields are too large";
+  } else if (error == http::error::body_limit) {
+    step.status = 413;
+    step.problem = "the request's body is too large";
+  }
+  return step;
+}
+
+bool HttpParser::done() const { return impl_->parser.is_done(); }
+
+bool HttpParser::take_expectation() {
+  if (impl_->expectation_seen || !impl_->parser.is_header_done()) return false;
+  impl_->expectation_seen = true;
+  const auto field = impl_->parser.get()[http::field::expect];
+  return !impl_->parser.is_done() && impl_->parser.get().version() >= 11 && lower(field) == "100-continue";
+}
+
+bool HttpParser::keep_alive() const { return impl_->parser.keep_alive(); }
+
+bool HttpParser::knows_chunks() const { return impl_->parser.get().version() >= 11; }
+
+bool HttpParser::take(HttpRequest& request) {
+  auto message = impl_->parser.release();
+  request.method = std::string(message.method_string());
+  for (const auto& field : message)
+    request.headers.emplace_back(lower(field.name_string()), std::string(field.value()));
+  request.body = std::move(message.body());
+  return split_target(std::string_view(message.target().data(), message.target().size()), request);
+}
+
+}  // namespace commissure

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "api/http.h"
+#include "core/json.h"
+#include "engine/engine.h"
+
+namespace commissure {
+
+/// "stop", "length", ... of the OpenAI API.
+std::string_view openai_finish(FinishReason reason);
+
+/// {prompt_tokens, completion_tokens, total_tokens, prompt_tokens_details, completion_tokens_details}
+Json usage_json(const Usage& usage);
+
+/// Unix seconds.
+std::int64_t unix_now();
+
+/// `prefix` and 24 random hexadecimal digits.
+std::string random_id(std::string_view prefix);
+
+/// {"content": [{token, bytes, logprob, top_logprobs}], "refusal": null} of chat answers.
+Json chat_logprobs(const Tokenizer& tokenizer, const std::vector<GeneratedToken>& tokens);
+
+/// The four parallel arrays of /v1/completions, built as text comes.
+class CompletionLogprobs {
+ public:
+  explicit CompletionLogprobs(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+
+  /// `scores[i]` belongs to prompt token i + 1; the first token has none.
+  void add_prompt(const std::vector<TokenId>& prompt, const std::vector<ScoredToken>& scores);
+  void add(const std::vector<GeneratedToken>& tokens);
+
+  /// What was added since the last call; text offsets go on counting.
+  Json take();
+
+ private:
+  void push(TokenId token, const std::string& bytes, const ScoredToken* score);
+
+  const Tokenizer& tokenizer_;
+  std::int64_t offset_ = 0;  // code points so far
+  Json tokens_ = Json::array();
+  Json logprobs_ = Json::array();
+  Json top_ = Json::array();
+  Json offsets_ = Json::array();
+};
+
+}  // namespace commissure

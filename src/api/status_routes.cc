@@ -1,0 +1,92 @@
+#include <algorithm>
+
+#include "api/api_call.h"
+#include "api/chat_request.h"
+
+namespace commissure {
+
+namespace {
+
+Json model_json(const ServedModel& model, const std::string& id) {
+  return {{"id", id},
+          {"object", "model"},
+          {"created", model.created},
+          {"owned_by", "commissure"},
+          {"root", model.name},
+          {"parent", id == model.name ? Json(nullptr) : Json(model.name)},
+          {"max_model_len", model.context_length},
+          {"permission", Json::array()}};
+}
+
+}  // namespace
+
+void ApiService::models(Call& call) const {
+  Json data = Json::array();
+  for (const std::string& name : model_names(engine_.model(), options_))
+    data.push_back(model_json(engine_.model(), name));
+  call.answer({{"object", "list"}, {"data", std::move(data)}});
+}
+
+void ApiService::one_model(Call& call) const {
+  constexpr std::string_view kPrefix = "/v1/models/";
+  const std::string id = call.request.path.substr(kPrefix.size());  // may hold slashes
+  const auto names = model_names(engine_.model(), options_);
+  if (std::find(names.begin(), names.end(), id) == names.end()) {
+    return call.fail(
+        {.status = 404,
+         .message = fmt::format("The model '{}' does not exist here; this server has '{}'.", id, names.front()),
+         .type = "not_found_error",
+         .param = "model",
+         .code = "model_not_found"});
+  }
+  call.answer(model_json(engine_.model(), id));
+}
+
+void ApiService::health(Call& call) const {
+  const Status health = engine_.health();
+  Json answer = {{"status", health ? "ok" : "unavailable"}, {"model", engine_.model().name}};
+  if (!health) answer.update(to_api_error(Error(Code::kUnavailable, health.error().message())).body());
+  if (options_.status) answer.update(options_.status());
+  HttpResponse response{.status = health ? 200 : 503, .body = dump_json(answer)};
+  if (!health) response.headers.emplace_back("retry-after", "2");
+  call.responder->send(std::move(response));
+}
+
+void ApiService::metrics(Call& call) const {
+  call.responder->send({.status = 200,
+                        .body = options_.metrics ? options_.metrics() : "",
+                        .content_type = "text/plain; version=0.0.4; charset=utf-8"});
+}
+
+void ApiService::props(Call& call) const {
+  const ServedModel& model = engine_.model();
+  Json defaults = Json::object();
+  const auto put = [&](const char* name, const auto& value) {
+    if (value) defaults[name] = *value;
+  };
+  put("temperature", model.defaults.temperature);
+  put("top_k", model.defaults.top_k);
+  put("top_p", model.defaults.top_p);
+  put("min_p", model.defaults.min_p);
+  Json answer = {{"model", model.name},
+                 {"n_ctx", model.context_length},
+                 {"n_vocab", model.tokenizer->n_tokens()},
+                 {"total_slots", engine_.options().max_sequences},
+                 {"has_chat_template", model.chat_template != nullptr},
+                 {"modalities", {{"text", true}, {"vision", false}, {"audio", false}}},
+                 {"default_generation_settings", std::move(defaults)},
+                 {"version", options_.version}};
+  if (options_.status) answer.update(options_.status());
+  call.answer(answer);
+}
+
+void ApiService::index(Call& call) const {
+  Json endpoints = Json::array();
+  for (const Route& route : routes()) endpoints.push_back(fmt::format("{} {}", route.method, route.path));
+  call.answer({{"name", "commissure"},
+               {"version", options_.version},
+               {"model", engine_.model().name},
+               {"endpoints", std::move(endpoints)}});
+}
+
+}  // namespace commissure

@@ -1,0 +1,93 @@
+#include "api/api_call.h"
+#include "api/chat_request.h"
+
+namespace commissure {
+
+namespace {
+
+/// What /tokenize shall encode: `prompt` (vLLM), `content` (llama.cpp) or `messages`. They differ in whether special
+/// tokens are added by default.
+struct TokenizeInput {
+  std::string text;
+  bool add_special = true;
+};
+
+std::optional<TokenizeInput> tokenize_input(Fields& fields, const ServedModel& model) {
+  TokenizeInput input;
+  if (fields.find("messages") != nullptr) {
+    input = {.text = render_chat(fields, model), .add_special = false};
+  } else if (auto prompt = fields.text("prompt")) {
+    input = {.text = std::move(*prompt), .add_special = true};
+  } else if (auto content = fields.text("content")) {
+    input = {.text = std::move(*content), .add_special = false};
+  } else {
+    fields.fail("prompt", "'prompt', 'content' or 'messages' is missing");
+  }
+  if (const auto add = fields.boolean("add_special_tokens")) input.add_special = *add;
+  if (const auto add = fields.boolean("add_special")) input.add_special = *add;
+  if (!fields.ok()) return std::nullopt;
+  return input;
+}
+
+}  // namespace
+
+void ApiService::tokenize(Call& call) const {
+  const auto body = call.body();
+  if (!body) return;
+  Fields fields(*body);
+  check_model(fields, model_names(engine_.model(), options_));
+  const Tokenizer& tokenizer = *engine_.model().tokenizer;
+  const auto input = tokenize_input(fields, engine_.model());
+  const bool parse_special = fields.boolean("parse_special").value_or(true);
+  const bool with_pieces = fields.boolean("with_pieces").value_or(false);
+  const bool with_texts = fields.boolean("return_token_strs").value_or(false);
+  if (!fields.ok()) return call.fail(*fields.error());
+
+  Json ids = Json::array();
+  Json texts = Json::array();
+  for (const TokenId token : tokenizer.encode(input->text, {input->add_special, parse_special})) {
+    if (with_pieces) {
+      ids.push_back({{"id", token.value}, {"piece", tokenizer.token_bytes(token, true)}});
+    } else {
+      ids.push_back(token.value);
+    }
+    texts.push_back(std::string(tokenizer.token_text(token)));
+  }
+  Json answer = {{"count", ids.size()}, {"max_model_len", engine_.model().context_length}, {"tokens", std::move(ids)}};
+  if (with_texts) answer["token_strs"] = std::move(texts);
+  call.answer(answer);
+}
+
+void ApiService::detokenize(Call& call) const {
+  const auto body = call.body();
+  if (!body) return;
+  Fields fields(*body);
+  check_model(fields, model_names(engine_.model(), options_));
+  const Tokenizer& tokenizer = *engine_.model().tokenizer;
+  const Json* list = fields.array("tokens");
+  if (list == nullptr) fields.fail("tokens", "'tokens' is missing: give an array of token ids");
+  std::optional<std::vector<TokenId>> tokens;
+  if (fields.ok()) tokens = read_token_ids(fields, "tokens", *list, tokenizer);
+  if (!fields.ok()) return call.fail(*fields.error());
+
+  // Control tokens are shown, so that what /tokenize made of a text comes back as that text.
+  std::string text;
+  for (const TokenId token : *tokens) {
+    std::string bytes = tokenizer.token_bytes(token, true);
+    if (text.empty() && tokenizer.strips_leading_space() && bytes.starts_with(' ')) bytes.erase(0, 1);
+    text += bytes;
+  }
+  call.answer({{"prompt", text}, {"content", text}});
+}
+
+void ApiService::apply_template(Call& call) const {
+  const auto body = call.body();
+  if (!body) return;
+  Fields fields(*body);
+  check_model(fields, model_names(engine_.model(), options_));
+  const std::string prompt = fields.ok() ? render_chat(fields, engine_.model()) : "";
+  if (!fields.ok()) return call.fail(*fields.error());
+  call.answer({{"prompt", prompt}});
+}
+
+}  // namespace commissure
