@@ -46,6 +46,9 @@ class Matmul {
   /// Whether there is a kernel for weights of this type.
   static bool supports(DType dtype);
 
+  /// The kernels that run: those of the ISA asked for.
+  const MatmulKernels& kernels() const { return *kernels_; }
+
  private:
   void run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks, ThreadPool& pool);
   void pack(const MatmulInput& x, bool in_tiles, ThreadPool& pool);

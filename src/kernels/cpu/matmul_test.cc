@@ -302,6 +302,18 @@ TEST(Matmul, GivesTheSameBitsOnAvx2AndAvx512) {
   }
 }
 
+TEST(Matmul, RunsTheIsaAskedFor) {
+  EXPECT_EQ(&Matmul(Isa::kGeneric).kernels(), &generic::kMatmul);
+#if defined(COMMISSURE_X86_KERNELS)
+  if (can_run(Isa::kAvx2)) {
+    EXPECT_EQ(&Matmul(Isa::kAvx2).kernels(), &avx2::kMatmul);
+  }
+  if (can_run(Isa::kAvx512)) {
+    EXPECT_EQ(&Matmul(Isa::kAvx512).kernels(), &avx512::kMatmul);
+  }
+#endif
+}
+
 TEST(Matmul, DoesNotDependOnTheNumberOfThreads) {
   for (DType dtype : {DType::kQ4_1, DType::kQ6_K, DType::kF32}) {
     const Weights w = random_weights(dtype, 50, 256, 23);

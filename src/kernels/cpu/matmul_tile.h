@@ -250,6 +250,7 @@ void last_columns(const MatmulPart& part, const TileBlock* tile, const std::byte
 template <typename Format>
 void tile(const MatmulPart& part) {
   const int n_blocks = part.n_cols / kBlock;
+  constexpr std::size_t kGroupBytes = sizeof(typename Format::Block) * kChains / Format::kBlocks;
   const std::size_t group_bytes = static_cast<std::size_t>(n_blocks) * kTileBytesPerBlock * kTileWidth;
   // A last group of fewer than four blocks still writes four; tile_bytes() leaves room.
   auto* tile = reinterpret_cast<TileBlock*>(part.tile);
@@ -257,6 +258,9 @@ void tile(const MatmulPart& part) {
     const int n_rows = part.n_rows - r < kTileRows ? static_cast<int>(part.n_rows - r) : kTileRows;
     const std::byte* rows = part.weights + static_cast<std::size_t>(r) * part.row_bytes;
     for (int g = 0; g * kChains < n_blocks; ++g) {
+      // Sixteen rows side by side defeat the hardware's prefetchers: ask for the next tile's bytes in storage order.
+      const std::byte* ahead = rows + kTileRows * (part.row_bytes + static_cast<std::size_t>(g) * kGroupBytes);
+      for (std::size_t i = 0; i < kTileRows * kGroupBytes; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T1);
       unpack_group<Format>(part, rows, n_rows, g, tile + g * kChains);
     }
     const std::byte* x = part.packed;
