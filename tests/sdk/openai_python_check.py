@@ -1,0 +1,262 @@
+#!/usr/bin/env python3
+"""Runs the OpenAI Python SDK against a live server: openai_python_check.py BASE_URL [--key KEY] [--model NAME].
+
+BASE_URL is the server's root, e.g. http://127.0.0.1:8080. Prints one line per check; exits 1 if any failed.
+Needs openai >= 1. Works with any model, since it checks shapes and not words.
+"""
+import argparse
+import json
+import sys
+import traceback
+import urllib.request
+
+import openai
+
+CHECKS = []
+
+
+def check(function):
+    CHECKS.append(function)
+    return function
+
+
+class Live:
+    def __init__(self, base, key, model):
+        self.base, self.key = base.rstrip("/"), key
+        self.client = openai.OpenAI(base_url=self.base + "/v1", api_key=key or "none", timeout=120)
+        self.model = model or self.client.models.list().data[0].id
+
+    def chat(self, **options):
+        options = {"max_tokens": 12, "temperature": 0, **options}
+        options.setdefault("messages", [{"role": "user", "content": "Say hello."}])
+        return self.client.chat.completions.create(model=self.model, **options)
+
+    def complete(self, prompt, **options):
+        options = {"max_tokens": 8, "temperature": 0, **options}
+        return self.client.completions.create(model=self.model, prompt=prompt, **options)
+
+    def post(self, path, body):
+        headers = {"content-type": "application/json"}
+        if self.key:
+            headers["authorization"] = "Bearer " + self.key
+        request = urllib.request.Request(self.base + path, json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return json.load(answer)
+
+
+def raises(kind, call):
+    try:
+        call()
+    except kind as error:
+        return error
+    raise AssertionError(f"no {kind.__name__}")
+
+
+@check
+def models_are_listed_and_found(live):
+    listed = [model.id for model in live.client.models.list()]
+    assert live.model in listed, listed
+    assert live.client.models.retrieve(live.model).id == live.model
+
+
+@check
+def chat_answers(live):
+    answer = live.chat()
+    choice = answer.choices[0]
+    assert answer.object == "chat.completion" and answer.id and answer.created
+    assert choice.message.role == "assistant" and isinstance(choice.message.content, str)
+    assert choice.finish_reason in ("stop", "length")
+    usage = answer.usage
+    assert usage.prompt_tokens > 0 and usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
+    assert usage.completion_tokens <= 12
+
+
+@check
+def text_parts_equal_plain_text(live):
+    plain = live.chat(messages=[{"role": "user", "content": "One two three"}])
+    parts = [{"type": "text", "text": "One two "}, {"type": "text", "text": "three"}]
+    split = live.chat(messages=[{"role": "user", "content": parts}])
+    assert plain.usage.prompt_tokens == split.usage.prompt_tokens
+    assert plain.choices[0].message.content == split.choices[0].message.content
+
+
+@check
+def chat_streams_the_same_text(live):
+    whole = live.chat()
+    chunks = list(live.chat(stream=True, stream_options={"include_usage": True}))
+    text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+    assert text == whole.choices[0].message.content, (text, whole.choices[0].message.content)
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert len({(c.id, c.created, c.model) for c in chunks}) == 1
+    reasons = [c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason]
+    assert reasons == [whole.choices[0].finish_reason], reasons
+    assert chunks[-1].choices == [] and chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
+    assert all(c.usage is None for c in chunks[:-1])
+
+
+@check
+def stream_without_usage_has_none(live):
+    assert all(c.choices and c.usage is None for c in live.chat(stream=True))
+
+
+@check
+def continuous_usage_grows(live):
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    counts = [c.usage.completion_tokens for c in live.chat(stream=True, extra_body={"stream_options": options})]
+    assert counts and counts == sorted(counts), counts
+
+
+@check
+def chat_logprobs_have_their_shape(live):
+    content = live.chat(logprobs=True, top_logprobs=3).choices[0].logprobs.content
+    assert content
+    for entry in content:
+        assert entry.logprob <= 0 and len(entry.top_logprobs) == 3
+        assert isinstance(entry.bytes, list)
+        assert abs(entry.top_logprobs[0].logprob - entry.logprob) < 1e-5  # greedy took the likeliest
+
+
+@check
+def max_completion_tokens_wins(live):
+    answer = live.chat(max_completion_tokens=3, max_tokens=9, extra_body={"ignore_eos": True})
+    assert answer.usage.completion_tokens == 3 and answer.choices[0].finish_reason == "length"
+
+
+@check
+def seed_repeats(live):
+    first = live.chat(temperature=1, seed=7)
+    assert first.choices[0].message.content == live.chat(temperature=1, seed=7).choices[0].message.content
+
+
+@check
+def null_is_absent_and_unknown_is_ignored(live):
+    nothing = {"stop": None, "seed": None, "logit_bias": None, "tools": None, "response_format": None, "top_k": None}
+    live.chat(extra_body={**nothing, "some_future_field": {"a": 1}})
+
+
+@check
+def completion_answers(live):
+    answer = live.complete("Once upon a time")
+    assert answer.object == "text_completion" and answer.choices[0].finish_reason in ("stop", "length")
+
+
+@check
+def completion_streams_the_same_text(live):
+    whole = live.complete("Once upon a time").choices[0].text
+    assert "".join(c.choices[0].text for c in live.complete("Once upon a time", stream=True)) == whole
+
+
+@check
+def completion_takes_lists(live):
+    answer = live.complete(["One", "Two", "Three"], max_tokens=2)
+    assert sorted(choice.index for choice in answer.choices) == [0, 1, 2]
+    assert answer.usage.prompt_tokens >= 3
+
+
+@check
+def stop_string_never_shows(live):
+    text = live.complete("Count: one two three", max_tokens=16).choices[0].text
+    mark = text[len(text) // 2:][:2]
+    if mark.strip():
+        stopped = live.complete("Count: one two three", max_tokens=16, stop=[mark]).choices[0]
+        assert mark not in stopped.text and stopped.finish_reason == "stop"
+        assert text.startswith(stopped.text)
+
+
+@check
+def lm_eval_scores_a_prompt(live):
+    """The request of lm-eval's local-completions: token ids, echo, logprobs."""
+    tokens = [live.post("/tokenize", {"prompt": text})["tokens"] for text in ("The sky is blue", "Two and two is four")]
+    for max_tokens in (0, 1):
+        answer = live.complete(tokens, echo=True, logprobs=1, max_tokens=max_tokens, seed=1234)
+        for ids, choice in zip(tokens, sorted(answer.choices, key=lambda c: c.index)):
+            probs = choice.logprobs
+            assert len(probs.token_logprobs) >= len(ids)
+            assert len(probs.tokens) == len(probs.token_logprobs) == len(probs.top_logprobs) == len(probs.text_offset)
+            assert probs.token_logprobs[0] is None and probs.top_logprobs[0] is None
+            for logprob, top in list(zip(probs.token_logprobs, probs.top_logprobs))[1:len(ids)]:
+                assert logprob <= max(top.values())
+
+
+@check
+def token_ids_come_back(live):
+    text = "Grüße, 你好 😀"
+    tokens = live.post("/tokenize", {"content": text})["tokens"]
+    assert live.post("/detokenize", {"tokens": tokens})["content"] == text
+
+
+@check
+def generate_answers(live):
+    answer = live.post("/generate", {"inputs": "Once", "parameters": {"max_new_tokens": 4}})
+    assert isinstance(answer["generated_text"], str) and answer["details"]["generated_tokens"] <= 4
+
+
+@check
+def unknown_model_is_404(live):
+    error = raises(openai.NotFoundError, lambda: live.client.chat.completions.create(
+        model="no-such-model", messages=[{"role": "user", "content": "x"}]))
+    assert error.code == "model_not_found", error.body
+
+
+@check
+def bad_values_are_400_naming_the_field(live):
+    bad = {"temperature": 5, "top_p": 0, "max_tokens": 0, "top_logprobs": 3, "stop": [""], "n": 3}
+    for name, value in bad.items():
+        error = raises(openai.BadRequestError, lambda: live.chat(**{name: value}))
+        assert error.param == name, (name, error.body)
+        assert name in error.message
+
+
+@check
+def overflow_is_400_with_both_numbers(live):
+    error = raises(openai.BadRequestError, lambda: live.complete("x", max_tokens=2_000_000_000))
+    assert error.code == "context_length_exceeded" and "maximum context length is" in error.message
+
+
+@check
+def wrong_key_is_401(live):
+    if not live.key:
+        return "skipped: the server has no key"
+    stranger = openai.OpenAI(base_url=live.base + "/v1", api_key="wrong", max_retries=0)
+    raises(openai.AuthenticationError, lambda: stranger.models.list())
+    assert urllib.request.urlopen(live.base + "/health", timeout=30).status == 200
+
+
+@check
+def client_timeout_is_a_timeout(live):
+    hasty = live.client.with_options(timeout=0.001, max_retries=0)
+    raises(openai.APITimeoutError, lambda: hasty.chat.completions.create(
+        model=live.model, messages=[{"role": "user", "content": "Tell a long story."}], max_tokens=200))
+    live.chat()  # the server is none the worse
+
+
+@check
+def request_id_is_echoed(live):
+    answer = live.client.chat.completions.with_raw_response.create(
+        model=live.model, messages=[{"role": "user", "content": "x"}], max_tokens=1,
+        extra_headers={"x-request-id": "check-42"})
+    assert answer.headers["x-request-id"] == "check-42"
+    assert live.chat(max_tokens=1)._request_id
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("base_url")
+    parser.add_argument("--key", default="")
+    parser.add_argument("--model", default="")
+    arguments = parser.parse_args()
+    live = Live(arguments.base_url, arguments.key, arguments.model)
+    failed = 0
+    for function in CHECKS:
+        name = function.__name__.replace("_", " ")
+        try:
+            print(f"ok    {name}" + (f" ({note})" if (note := function(live)) else ""))
+        except Exception:
+            failed += 1
+            print(f"FAIL  {name}\n{traceback.format_exc()}")
+    print(f"{len(CHECKS) - failed} of {len(CHECKS)} checks passed with openai {openai.__version__}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
