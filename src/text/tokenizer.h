@@ -50,7 +50,8 @@ class Tokenizer {
   virtual const std::vector<TokenId>& end_tokens() const = 0;
   /// Whether add_special puts BOS in front.
   virtual bool adds_bos() const = 0;
-  /// Whether a leading space of a whole text belongs to the tokenizer, not to the text (dropped when decoding from the start).
+  /// Whether a leading space of a whole text belongs to the tokenizer, not to the text (dropped when decoding from the
+  /// start).
   virtual bool strips_leading_space() const = 0;
 
   /// Whole-text decoding with control tokens left out; invalid UTF-8 becomes U+FFFD.

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "text/regex.h"
+#include "text/unicode.h"
+
+namespace commissure {
+
+/// What a tokenizer does to text before it splits it.
+/// Threading: const functions from any thread.
+class Normaliser {
+ public:
+  struct Prepend {
+    std::string text;  ///< put before text that is not empty
+  };
+  struct Replace {
+    std::string from, to;  ///< every occurrence
+  };
+  struct ReplaceRegex {
+    Regex from;
+    std::string to;
+  };
+  struct Strip {
+    bool left, right;
+  };
+  struct Lowercase {};
+  struct StripAccents {};
+  using Step = std::variant<Prepend, Replace, ReplaceRegex, Strip, Lowercase, StripAccents, NormalForm>;
+
+  void add(Step step) { steps_.push_back(std::move(step)); }
+  bool empty() const { return steps_.empty(); }
+
+  std::string run(std::string text) const;
+
+ private:
+  std::vector<Step> steps_;
+};
+
+/// `text` with every `from` replaced by `to`.
+std::string replace_all(std::string_view text, std::string_view from, std::string_view to);
+
+}  // namespace commissure

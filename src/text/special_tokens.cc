@@ -1,0 +1,111 @@
+#include "text/special_tokens.h"
+
+#include <algorithm>
+
+#include "text/unicode.h"
+#include "text/utf8.h"
+
+namespace commissure {
+
+namespace {
+
+/// Whether a word character touches [begin, end) from outside.
+bool is_inside_word(std::string_view text, std::size_t begin, std::size_t end) {
+  const CodePoint after = decode_code_point(text, end);
+  if (after.is_valid && is_word_character(after.value)) return true;
+  if (begin == 0) return false;
+  std::size_t before = begin - 1;
+  while (before > 0 && (static_cast<unsigned char>(text[before]) & 0xC0u) == 0x80u) --before;
+  const CodePoint previous = decode_code_point(text, before);
+  return previous.is_valid && is_word_character(previous.value);
+}
+
+std::size_t skip_space_left(std::string_view text, std::size_t from, std::size_t begin) {
+  while (begin > from) {
+    std::size_t start = begin - 1;
+    while (start > from && (static_cast<unsigned char>(text[start]) & 0xC0u) == 0x80u) --start;
+    const CodePoint point = decode_code_point(text, start);
+    if (!point.is_valid || !is_white_space(point.value)) break;
+    begin = start;
+  }
+  return begin;
+}
+
+std::size_t skip_space_right(std::string_view text, std::size_t end) {
+  for (;;) {
+    const CodePoint point = decode_code_point(text, end);
+    if (!point.is_valid || !is_white_space(point.value)) return end;
+    end += static_cast<std::size_t>(point.n_bytes);
+  }
+}
+
+}  // namespace
+
+SpecialTokens::SpecialTokens() { std::fill(std::begin(roots_), std::end(roots_), -1); }
+
+std::int32_t SpecialTokens::child(std::int32_t node, unsigned char byte) const {
+  std::int32_t candidate = nodes_[static_cast<std::size_t>(node)].first_child;
+  while (candidate >= 0 && nodes_[static_cast<std::size_t>(candidate)].byte != byte) {
+    candidate = nodes_[static_cast<std::size_t>(candidate)].next_sibling;
+  }
+  return candidate;
+}
+
+void SpecialTokens::add(std::string_view text, const SpecialToken& special) {
+  if (text.empty()) return;
+  const auto first = static_cast<unsigned char>(text[0]);
+  if (roots_[first] < 0) {
+    roots_[first] = static_cast<std::int32_t>(nodes_.size());
+    nodes_.push_back({-1, -1, -1, first});
+  }
+  std::int32_t node = roots_[first];
+  for (const char c : text.substr(1)) {
+    const auto byte = static_cast<unsigned char>(c);
+    std::int32_t next = child(node, byte);
+    if (next < 0) {
+      next = static_cast<std::int32_t>(nodes_.size());
+      nodes_.push_back({-1, nodes_[static_cast<std::size_t>(node)].first_child, -1, byte});
+      nodes_[static_cast<std::size_t>(node)].first_child = next;
+    }
+    node = next;
+  }
+  std::int32_t& slot = nodes_[static_cast<std::size_t>(node)].special;
+  if (slot >= 0) return;
+  slot = static_cast<std::int32_t>(specials_.size());
+  specials_.push_back(special);
+}
+
+std::int32_t SpecialTokens::longest_at(std::string_view text, std::size_t begin, bool with_control,
+                                       std::size_t& end) const {
+  std::int32_t best = -1;
+  std::int32_t node = roots_[static_cast<unsigned char>(text[begin])];
+  for (std::size_t position = begin + 1; node >= 0; ++position) {
+    const std::int32_t special = nodes_[static_cast<std::size_t>(node)].special;
+    if (special >= 0 && (with_control || !specials_[static_cast<std::size_t>(special)].is_control)) {
+      best = special;
+      end = position;
+    }
+    if (position >= text.size()) break;
+    node = child(node, static_cast<unsigned char>(text[position]));
+  }
+  return best;
+}
+
+std::optional<SpecialTokens::Match> SpecialTokens::find(std::string_view text, std::size_t from,
+                                                        bool with_control) const {
+  for (std::size_t begin = from; begin < text.size(); ++begin) {
+    if (roots_[static_cast<unsigned char>(text[begin])] < 0) continue;
+    std::size_t end = begin;
+    const std::int32_t found = longest_at(text, begin, with_control, end);
+    if (found < 0) continue;
+    const SpecialToken& special = specials_[static_cast<std::size_t>(found)];
+    if (special.single_word && is_inside_word(text, begin, end)) continue;
+    Match match{begin, end, special.token};
+    if (special.strips_left) match.begin = skip_space_left(text, from, begin);
+    if (special.strips_right) match.end = skip_space_right(text, end);
+    return match;
+  }
+  return std::nullopt;
+}
+
+}  // namespace commissure

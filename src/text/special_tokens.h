@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "core/ids.h"
+
+namespace commissure {
+
+/// A token whose text is recognised in raw text before everything else.
+struct SpecialToken {
+  TokenId token;
+  bool is_control = false;                         ///< matches only when the caller parses control tokens
+  bool strips_left = false, strips_right = false;  ///< swallow the whitespace beside them
+  bool single_word = false;                        ///< not inside a word
+};
+
+/// Finds special tokens in text: leftmost, and of several at one place the longest.
+/// Threading: const functions from any thread.
+class SpecialTokens {
+ public:
+  SpecialTokens();
+
+  /// Empty texts are ignored; of two tokens with one text the first stays.
+  void add(std::string_view text, const SpecialToken& special);
+
+  struct Match {
+    std::size_t begin, end;  ///< bytes of the text, with the whitespace it swallows
+    TokenId token;
+  };
+  /// The first match at or after `from`. Finding all matches of a text costs at most its length times the
+  /// longest special token.
+  std::optional<Match> find(std::string_view text, std::size_t from, bool with_control) const;
+
+  bool empty() const { return specials_.empty(); }
+
+ private:
+  std::int32_t child(std::int32_t node, unsigned char byte) const;
+  std::int32_t longest_at(std::string_view text, std::size_t begin, bool with_control, std::size_t& end) const;
+
+  // A trie in three columns; children of a node form a list through next_.
+  struct Node {
+    std::int32_t first_child = -1, next_sibling = -1, special = -1;
+    unsigned char byte = 0;
+  };
+  std::vector<Node> nodes_;
+  std::int32_t roots_[256];
+  std::vector<SpecialToken> specials_;
+};
+
+}  // namespace commissure

@@ -1,0 +1,102 @@
+// Ids of the corpus against those that llama.cpp and Hugging Face's tokenizers gave (tools/golden).
+
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+#include "core/json.h"
+#include "text/golden_files.h"
+#include "text/tokenizer.h"
+
+namespace commissure {
+namespace {
+
+const std::string kFolder = std::string(COMMISSURE_SOURCE_DIR) + "/tests/golden/tokenizer/";
+
+const std::vector<std::string>& corpus() {
+  static const std::vector<std::string> texts = [] {
+    std::vector<std::string> result;
+    for (const std::string& line : testing::read_lines(kFolder + "corpus.txt")) {
+      result.push_back(parse_json(line).value().get<std::string>());
+    }
+    return result;
+  }();
+  return texts;
+}
+
+std::string spell(const std::vector<TokenId>& tokens) {
+  std::ostringstream out;
+  for (std::size_t i = 0; i < tokens.size(); ++i) out << (i > 0 ? " " : "") << tokens[i].value;
+  return out.str();
+}
+
+/// Compares all lines of NAME.ids; reports the first few that differ.
+void expect_same_ids(const Tokenizer& tokenizer, const std::string& name, std::size_t step, bool special) {
+  const std::vector<std::string> rows = testing::read_lines(kFolder + name + ".ids");
+  ASSERT_GT(rows.size(), 1000u) << "tests/golden/tokenizer/" << name << ".ids is missing";
+  ASSERT_EQ(rows.size() - 1, (corpus().size() + step - 1) / step);
+  int n_different = 0;
+  for (std::size_t row = 1; row < rows.size(); ++row) {
+    const std::string& text = corpus()[(row - 1) * step];
+    const std::string ids = spell(tokenizer.encode(text, {.add_special = special, .parse_special = special}));
+    if (ids == rows[row] || ++n_different > 8) continue;
+    ADD_FAILURE() << dump_json(text) << "\n  wanted " << rows[row] << "\n  got    " << ids;
+  }
+  EXPECT_EQ(n_different, 0) << "of " << rows.size() - 1;
+}
+
+/// Decoding what was encoded gives the text back, where the vocabulary has a token for every byte of it.
+void expect_round_trips(const Tokenizer& tokenizer) {
+  std::string missing;
+  for (int byte = 1; byte < 128; ++byte) {
+    const std::string text(1, static_cast<char>(byte));
+    if (tokenizer.encode(text, {.add_special = false}).empty()) missing += text;
+  }
+  int n_checked = 0;
+  for (const std::string& text : corpus()) {
+    if (text.find_first_of(missing) != std::string::npos) continue;
+    ASSERT_EQ(tokenizer.decode(tokenizer.encode(text, {.add_special = true, .parse_special = false})), text);
+    ++n_checked;
+  }
+  EXPECT_GT(n_checked, 5000);
+}
+
+std::unique_ptr<Tokenizer> from_gguf(const std::string& path) {
+  return Tokenizer::from_metadata(testing::TrustedGgufKeys(path).read()).value();
+}
+
+#define NEED_MODEL(path, name)                 \
+  const auto path = testing::model_path(name); \
+  if (!path) GTEST_SKIP() << "COMMISSURE_TEST_MODELS names no folder with " << name
+
+TEST(TokenizerGolden, GivesLlamaCppsIdsForSmolLm2) {
+  NEED_MODEL(path, "SmolLM2-135M-Instruct.Q4_1.gguf");
+  const auto tokenizer = from_gguf(*path);
+  expect_same_ids(*tokenizer, "smollm2_gguf", 1, true);
+  expect_same_ids(*tokenizer, "smollm2_gguf_plain", 4, false);
+  expect_round_trips(*tokenizer);
+}
+
+TEST(TokenizerGolden, GivesLlamaCppsIdsForGemma3) {
+  NEED_MODEL(path, "gemma-3-270m-q4_k_m.gguf");
+  const auto tokenizer = from_gguf(*path);
+  expect_same_ids(*tokenizer, "gemma3_gguf", 1, true);
+  expect_same_ids(*tokenizer, "gemma3_gguf_plain", 4, false);
+}
+
+class JsonTokenizerGolden : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(JsonTokenizerGolden, GivesTheIdsOfHuggingFaceTokenizers) {
+  const std::string name = GetParam();
+  const Json file = parse_json(testing::read_file(kFolder + name + ".json")).value();
+  const auto tokenizer = Tokenizer::from_json(file, Json());
+  ASSERT_TRUE(tokenizer.has_value()) << tokenizer.error().message();
+  expect_same_ids(**tokenizer, name, 3, true);
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, JsonTokenizerGolden,
+                         ::testing::Values("llama3", "qwen2", "qwen35", "tekken", "smollm", "gemma", "mistral",
+                                           "metaspace"));
+
+}  // namespace
+}  // namespace commissure
