@@ -1,0 +1,182 @@
+#include "stage/executor.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/check.h"
+#include "stage/stage_memory.h"
+
+namespace commissure {
+
+/// A row of the step whose logits are wanted.
+struct Executor::HeadRow {
+  std::int32_t row;   ///< in the step
+  std::size_t slice;  ///< in the batch
+  int row_in_slice;
+  bool is_sampled;  ///< the slice's last row, and it asks for a token
+};
+
+namespace {
+
+StepShape make_shape(const StepBatch& batch, const std::vector<SequenceState>& states) {
+  StepShape shape;
+  shape.tokens.reserve(static_cast<std::size_t>(batch.n_rows()));
+  for (std::size_t i = 0; i < batch.slices.size(); ++i) {
+    const SequenceRows& slice = batch.slices[i];
+    SequenceSpan span;
+    span.first_row = shape.n_rows();
+    span.n_rows = slice.n_rows();
+    span.first_position = slice.first_position;
+    span.blocks = states[i].blocks;
+    shape.sequences.push_back(std::move(span));
+    for (const TokenId token : slice.tokens) shape.tokens.push_back(token.value);
+  }
+  return shape;
+}
+
+}  // namespace
+
+Executor::Executor(Backend& backend, const StagePlan& plan, std::unique_ptr<Decoder> decoder, KvPool kv)
+    : backend_(backend),
+      plan_(plan),
+      decoder_(std::move(decoder)),
+      kv_(std::move(kv)),
+      sequences_(kv_.n_blocks(), decoder_->spec().n_vocab) {}
+
+Result<std::unique_ptr<Executor>> Executor::create(Backend& backend, const DecoderSpec& spec, const StagePlan& plan,
+                                                   PartWeights weights, int max_rows, std::int32_t n_kv_blocks) {
+  if (max_rows <= 0) return Error(Code::kInvalidArgument, "max_rows is ", max_rows, ", must be at least 1");
+  KvPool kv = TRY(KvPool::create(backend, spec, plan, n_kv_blocks));
+  auto decoder = TRY(Decoder::create(backend, spec, model_part(plan), std::move(weights), max_rows));
+  std::unique_ptr<Executor> executor(new Executor(backend, plan, std::move(decoder), std::move(kv)));
+  const std::size_t row_bytes = static_cast<std::size_t>(spec.d_model) * sizeof(bf16);
+  executor->boundary_ = TRY(backend.allocate(static_cast<std::size_t>(max_rows) * row_bytes));
+  if (plan.is_last()) {
+    executor->n_head_rows_ = head_rows(spec, max_rows);
+    executor->logits_ = TRY(backend.allocate(static_cast<std::size_t>(executor->n_head_rows_) *
+                                             static_cast<std::size_t>(spec.n_vocab) * sizeof(float)));
+  }
+  return executor;
+}
+
+Result<StageOutput> Executor::step(StageInput input) {
+  const int n_rows = input.batch.n_rows();
+  const StepId step = input.batch.step;
+  if (n_rows > max_rows()) {
+    return Error(Code::kInvalidArgument, "step ", step.value, " has ", n_rows, " rows, this stage takes ", max_rows());
+  }
+  TRY(check_boundary(input, n_rows));
+  std::vector<SequenceState> states = TRY(sequences_.prepare(input.batch));
+
+  StageOutput output;
+  if (n_rows > 0) TRY(run_layers(input, states, n_rows));
+  // Both wait for the device, so a device error also ends here, before the commit.
+  if (plan_.is_last()) {
+    output.value = TRY(sample_tokens(input.batch, states));
+  } else {
+    output.value = TRY(make_output_boundary(step, n_rows));
+  }
+  sequences_.commit(input.batch, std::move(states));
+  output.batch = std::move(input.batch);
+  return output;
+}
+
+Status Executor::check_boundary(const StageInput& input, int n_rows) const {
+  if (plan_.is_first()) return {};
+  const Boundary& boundary = input.boundary;
+  const std::uint64_t step = input.batch.step.value;
+  const int d_model = decoder_->spec().d_model;
+  if (boundary.n_rows != n_rows || (n_rows > 0 && (boundary.step != input.batch.step || boundary.d_model != d_model))) {
+    return Error(Code::kDataLoss, "step ", step, ": boundary of step ", boundary.step.value, " is [", boundary.n_rows,
+                 ", ", boundary.d_model, "], the batch asks for [", n_rows, ", ", d_model, "]");
+  }
+  const std::size_t n_values = static_cast<std::size_t>(n_rows) * static_cast<std::size_t>(d_model);
+  if (boundary.values.size() != n_values) {
+    return Error(Code::kDataLoss, "step ", step, ": boundary holds ", boundary.values.size(), " values, its shape ",
+                 n_values);
+  }
+  return {};
+}
+
+Status Executor::run_layers(const StageInput& input, const std::vector<SequenceState>& states, int n_rows) {
+  const std::unique_ptr<StepIndex> index = backend_.make_step_index(make_shape(input.batch, states));
+  decoder_->begin_step(*index, n_rows);
+  if (plan_.is_first()) {
+    decoder_->embed(*index, n_rows);
+  } else {
+    backend_.upload(boundary_.ptr(), std::as_bytes(input.boundary.values));
+    decoder_->unpack_residual(n_rows, boundary_.ptr());
+  }
+  for (int layer = plan_.layers.first; layer < plan_.layers.last; ++layer) {
+    decoder_->run_layer(layer, *index, kv_.layer(layer), n_rows);
+  }
+  // The index must outlive the queued work; a fetch of nothing waits for it.
+  TRY(backend_.fetch(boundary_.ptr(), 0));
+  return {};
+}
+
+Result<Boundary> Executor::make_output_boundary(StepId step, int n_rows) {
+  const int d_model = decoder_->spec().d_model;
+  if (n_rows == 0) return Boundary{.step = step, .n_rows = 0, .d_model = d_model, .values = {}, .owner = {}};
+  std::vector<bf16> values(static_cast<std::size_t>(n_rows) * static_cast<std::size_t>(d_model));
+  decoder_->pack_residual(n_rows, boundary_.ptr());
+  const auto bytes = TRY(backend_.fetch(boundary_.ptr(), values.size() * sizeof(bf16)));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return make_boundary(step, n_rows, d_model, std::move(values));
+}
+
+Result<SampledTokens> Executor::sample_tokens(const StepBatch& batch, const std::vector<SequenceState>& states) {
+  SampledTokens tokens;
+  tokens.step = batch.step;
+  std::vector<HeadRow> wanted;
+  std::int32_t row = 0;
+  for (std::size_t i = 0; i < batch.slices.size(); ++i) {
+    const SequenceRows& slice = batch.slices[i];
+    tokens.results.push_back({.sequence = slice.sequence, .sampled = {}, .scored = {}});
+    for (int r = 0; r < slice.n_rows(); ++r, ++row) {
+      const bool is_sampled = slice.sample && r == slice.n_rows() - 1;
+      if (is_sampled || !slice.targets.empty()) wanted.push_back({row, i, r, is_sampled});
+    }
+  }
+  // A slice of rows at a time, so that logits take bounded memory whatever the step asks for.
+  const std::span<const HeadRow> all(wanted);
+  for (std::size_t first = 0; first < all.size(); first += static_cast<std::size_t>(n_head_rows_)) {
+    const std::size_t n = std::min(all.size() - first, static_cast<std::size_t>(n_head_rows_));
+    TRY(sample_rows(batch, states, all.subspan(first, n), tokens.results));
+  }
+  return tokens;
+}
+
+Status Executor::sample_rows(const StepBatch& batch, const std::vector<SequenceState>& states,
+                             std::span<const HeadRow> rows, std::vector<SequenceResult>& results) {
+  const auto n_vocab = static_cast<std::size_t>(decoder_->spec().n_vocab);
+  std::vector<std::int32_t> row_ids;
+  for (const HeadRow& row : rows) row_ids.push_back(row.row);
+  decoder_->logits(row_ids, Rows::dense(logits_.ptr(), static_cast<int>(rows.size()), static_cast<int>(n_vocab)));
+  const auto bytes = TRY(backend_.fetch(logits_.ptr(), rows.size() * n_vocab * sizeof(float)));
+  const std::span<const float> logits(reinterpret_cast<const float*>(bytes.data()), rows.size() * n_vocab);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const SequenceRows& slice = batch.slices[rows[i].slice];
+    Status status =
+        sample_row(slice, states[rows[i].slice], rows[i], logits.subspan(i * n_vocab, n_vocab), results[rows[i].slice]);
+    if (status) continue;
+    return status.error().within(fmt::format("step {}, sequence {}", batch.step.value, slice.sequence.value));
+  }
+  return {};
+}
+
+Status Executor::sample_row(const SequenceRows& slice, const SequenceState& state, const HeadRow& row,
+                            std::span<const float> logits, SequenceResult& result) {
+  if (!slice.targets.empty()) {
+    const int n_top = state.params ? std::max(0, state.params->n_logprobs) : 0;
+    const TokenId target = slice.targets[static_cast<std::size_t>(row.row_in_slice)];
+    result.scored.push_back(TRY(sampler_.score(logits, target, n_top)));
+  }
+  if (row.is_sampled) {
+    const std::int64_t position = std::int64_t{slice.first_position} + slice.n_rows();
+    result.sampled = TRY(sampler_.sample(logits, *state.params, position));
+  }
+  return {};
+}
+
+}  // namespace commissure

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "core/result.h"
+#include "kernels/backend.h"
+#include "model/decoder.h"
+#include "sample/sampler.h"
+#include "stage/kv_pool.h"
+#include "stage/sequence_table.h"
+#include "step/stage_link.h"
+#include "step/stage_plan.h"
+
+namespace commissure {
+
+/// Runs steps through one stage's layers: embedding or boundary in, boundary or tokens out.
+/// Threading: the executor thread only.
+class Executor {
+ public:
+  /// Allocates the activations and the KV pool; `backend` outlives the executor.
+  /// Errors: kResourceExhausted, naming what did not fit.
+  static Result<std::unique_ptr<Executor>> create(Backend& backend, const DecoderSpec& spec, const StagePlan& plan,
+                                                  PartWeights weights, int max_rows, std::int32_t n_kv_blocks);
+
+  /// Runs one step. `input.boundary` is empty on the first stage and else has a row for each of the batch's.
+  /// Errors: kInvalidArgument, the batch is malformed, larger than max_rows, or names tokens outside the vocabulary;
+  /// kDataLoss, the boundary or a block table does not fit what this stage knows; kInternal, the device failed or
+  /// produced numbers that are not finite. After an error the sequences are as before.
+  Result<StageOutput> step(StageInput input);
+
+  /// Forgets all sequences: the stream that created them is gone.
+  void forget_sequences() { sequences_.clear(); }
+
+  int max_rows() const { return decoder_->max_rows(); }
+  const KvPool& kv() const { return kv_; }
+
+ private:
+  struct HeadRow;
+  Executor(Backend& backend, const StagePlan& plan, std::unique_ptr<Decoder> decoder, KvPool kv);
+  Status check_boundary(const StageInput& input, int n_rows) const;
+  Status run_layers(const StageInput& input, const std::vector<SequenceState>& states, int n_rows);
+  Result<Boundary> make_output_boundary(StepId step, int n_rows);
+  Result<SampledTokens> sample_tokens(const StepBatch& batch, const std::vector<SequenceState>& states);
+  Status sample_rows(const StepBatch& batch, const std::vector<SequenceState>& states, std::span<const HeadRow> rows,
+                     std::vector<SequenceResult>& results);
+  Status sample_row(const SequenceRows& slice, const SequenceState& state, const HeadRow& row,
+                    std::span<const float> logits, SequenceResult& result);
+
+  Backend& backend_;
+  const StagePlan plan_;
+  std::unique_ptr<Decoder> decoder_;
+  KvPool kv_;
+  SequenceTable sequences_;
+  Sampler sampler_;
+  DeviceBuffer boundary_;  // bf16 [max_rows, d_model]
+  DeviceBuffer logits_;    // [n_head_rows_, n_vocab], last stage only
+  int n_head_rows_ = 0;
+};
+
+}  // namespace commissure

@@ -1,0 +1,42 @@
+#include "stage/kv_pool.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "stage/stage_memory.h"
+
+namespace commissure {
+
+Result<KvPool> KvPool::create(Backend& backend, const DecoderSpec& spec, const StagePlan& plan, std::int32_t n_blocks) {
+  if (n_blocks <= 0) return Error(Code::kInvalidArgument, "a stage needs at least one KV block, got ", n_blocks);
+  KvPool pool;
+  pool.n_blocks_ = n_blocks;
+  pool.first_layer_ = plan.layers.first;
+  for (int layer = plan.layers.first; layer < plan.layers.last; ++layer) {
+    const HeadLayout& heads = spec.layers[static_cast<std::size_t>(layer)].heads;
+    const std::size_t block_bytes = backend.kv_block_bytes(heads, KvType::kBF16);
+    if (block_bytes > std::numeric_limits<std::size_t>::max() / 2 / static_cast<std::size_t>(n_blocks)) {
+      return Error(Code::kInvalidArgument, n_blocks, " KV blocks of ", block_bytes, " bytes overflow; ask for fewer");
+    }
+    Result<DeviceBuffer> buffer = backend.allocate(static_cast<std::size_t>(n_blocks) * block_bytes);
+    if (!buffer) return buffer.error().within("KV cache (ask for fewer blocks)");
+    pool.layers_.push_back({buffer->ptr(), heads, KvType::kBF16});
+    pool.buffers_.push_back(std::move(*buffer));
+  }
+  return pool;
+}
+
+std::size_t KvPool::n_bytes() const {
+  std::size_t bytes = 0;
+  for (const DeviceBuffer& buffer : buffers_) bytes += buffer.n_bytes();
+  return bytes;
+}
+
+std::int32_t blocks_within(std::uint64_t budget_bytes, const Backend& backend, const DecoderSpec& spec,
+                           const StagePlan& plan) {
+  const std::uint64_t blocks = budget_bytes / std::max<std::size_t>(1, kv_block_bytes(backend, spec, plan));
+  constexpr std::uint64_t kMost = std::numeric_limits<std::int32_t>::max();
+  return static_cast<std::int32_t>(std::clamp<std::uint64_t>(blocks, 1, kMost));
+}
+
+}  // namespace commissure

@@ -1,0 +1,85 @@
+#include "stage/sequence_table.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace commissure {
+namespace {
+
+template <typename... Parts>
+Error slice_error(Code code, const StepBatch& batch, const SequenceRows& slice, const Parts&... parts) {
+  return Error(code, "step ", batch.step.value, ", sequence ", slice.sequence.value, ": ", parts...);
+}
+
+}  // namespace
+
+Result<std::vector<SequenceState>> SequenceTable::prepare(const StepBatch& batch) const {
+  TRY(validate(batch));
+  std::vector<SequenceState> states;
+  states.reserve(batch.slices.size());
+  for (const SequenceRows& slice : batch.slices) {
+    TRY(check_tokens(batch, slice));
+    states.push_back(TRY(prepare_slice(batch, slice)));
+  }
+  return states;
+}
+
+Status SequenceTable::check_tokens(const StepBatch& batch, const SequenceRows& slice) const {
+  const auto is_outside = [&](TokenId token) { return token.value < 0 || token.value >= n_vocab_; };
+  for (const auto* tokens : {&slice.tokens, &slice.targets}) {
+    const auto bad = std::find_if(tokens->begin(), tokens->end(), is_outside);
+    if (bad == tokens->end()) continue;
+    return slice_error(Code::kInvalidArgument, batch, slice, "token id ", bad->value, " is outside the vocabulary of ",
+                       n_vocab_);
+  }
+  return {};
+}
+
+Result<SequenceState> SequenceTable::prepare_slice(const StepBatch& batch, const SequenceRows& slice) const {
+  const auto lost = [&](const auto&... parts) { return slice_error(Code::kDataLoss, batch, slice, parts...); };
+  SequenceState state;
+  // table_start 0 recreates; the positions before first_position then lie in blocks that stage A found by prefix.
+  if (slice.table_start == 0 && !slice.new_blocks.empty()) {
+    state.n_positions = slice.first_position;
+  } else {
+    const bool is_released =
+        std::find(batch.released.begin(), batch.released.end(), slice.sequence) != batch.released.end();
+    const auto known = sequences_.find(slice.sequence);
+    if (is_released || known == sequences_.end()) return lost("this stage does not know it");
+    state = known->second;
+  }
+
+  const auto table_start = static_cast<std::size_t>(slice.table_start);
+  if (table_start > state.blocks.size()) {
+    return lost("block table continues at ", slice.table_start, ", this stage knows ", state.blocks.size(), " entries");
+  }
+  if (slice.first_position > state.n_positions) {
+    return lost("rows start at position ", slice.first_position, ", this stage knows ", state.n_positions);
+  }
+  state.blocks.resize(slice.new_blocks.empty() ? state.blocks.size() : table_start);
+  for (const BlockId block : slice.new_blocks) {
+    if (block.value < 0 || block.value >= n_blocks_)
+      return lost("block ", block.value, " of ", n_blocks_, " is unknown");
+    state.blocks.push_back(block.value);
+  }
+  const std::int64_t end = std::int64_t{slice.first_position} + slice.n_rows();
+  const std::int64_t covered = static_cast<std::int64_t>(state.blocks.size()) * kBlockPositions;
+  if (covered < end) return lost("blocks cover ", covered, " positions, rows end at ", end);
+  if (end > std::numeric_limits<std::int32_t>::max()) return lost("rows end at position ", end, ", which is too far");
+  state.n_positions = static_cast<std::int32_t>(end);
+
+  if (slice.params) state.params = slice.params;
+  if (slice.sample && !state.params) {
+    return slice_error(Code::kInvalidArgument, batch, slice, "asks for a sample, but its parameters were never sent");
+  }
+  return state;
+}
+
+void SequenceTable::commit(const StepBatch& batch, std::vector<SequenceState> prepared) {
+  for (const SequenceId released : batch.released) sequences_.erase(released);
+  for (std::size_t i = 0; i < prepared.size(); ++i) {
+    sequences_.insert_or_assign(batch.slices[i].sequence, std::move(prepared[i]));
+  }
+}
+
+}  // namespace commissure

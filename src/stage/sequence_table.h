@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "core/ids.h"
+#include "core/result.h"
+#include "step/step_batch.h"
+
+namespace commissure {
+
+/// All a stage knows of one sequence.
+struct SequenceState {
+  std::vector<std::int32_t> blocks;      ///< block table: entry i holds positions [64 i, 64 i + 64)
+  std::int32_t n_positions = 0;          ///< positions whose keys and values are in the cache
+  std::optional<SamplingParams> params;  ///< as last sent; only the last stage uses them
+};
+
+/// The sequences of a stage. A step is prepared first, run, and committed when it succeeded: an error anywhere between
+/// leaves the table as it was.
+/// Threading: the executor thread only.
+class SequenceTable {
+ public:
+  /// Block ids are valid in [0, n_blocks), token ids in [0, n_vocab).
+  SequenceTable(std::int32_t n_blocks, std::int32_t n_vocab) : n_blocks_(n_blocks), n_vocab_(n_vocab) {}
+
+  /// The states that the batch's slices lead to, in their order. Changes nothing.
+  /// Errors: kInvalidArgument, the batch is malformed, a token is outside the vocabulary, or a sample is asked for
+  /// without parameters; kDataLoss, table or positions leave a gap after what this stage knows, or a block id is
+  /// unknown: the sequence must be recreated.
+  Result<std::vector<SequenceState>> prepare(const StepBatch& batch) const;
+
+  /// Forgets the batch's released sequences and takes over the prepared states.
+  void commit(const StepBatch& batch, std::vector<SequenceState> prepared);
+
+  void clear() { sequences_.clear(); }
+  std::size_t size() const { return sequences_.size(); }
+
+ private:
+  Result<SequenceState> prepare_slice(const StepBatch& batch, const SequenceRows& slice) const;
+  Status check_tokens(const StepBatch& batch, const SequenceRows& slice) const;
+
+  const std::int32_t n_blocks_;
+  const std::int32_t n_vocab_;
+  std::unordered_map<SequenceId, SequenceState> sequences_;
+};
+
+}  // namespace commissure

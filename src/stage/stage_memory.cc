@@ -1,0 +1,54 @@
+#include "stage/stage_memory.h"
+
+#include <algorithm>
+
+#include "model/decoder.h"
+
+namespace commissure {
+
+ModelPart model_part(const StagePlan& plan) {
+  return {plan.layers.first, plan.layers.last, plan.is_first(), plan.is_last()};
+}
+
+Result<std::vector<TensorInfo>> stage_tensors(const Checkpoint& checkpoint, const DecoderSpec& spec,
+                                              const StagePlan& plan) {
+  const LayerRange& layers = plan.layers;
+  if (plan.n_model_layers != spec.n_layers() || layers.first < 0 || layers.first >= layers.last ||
+      layers.last > spec.n_layers()) {
+    return Error(Code::kInvalidArgument, "stage ", plan.name(), " is planned for layers ", layers.first, "-",
+                 layers.last, " of ", plan.n_model_layers, ", ", checkpoint.location(), " has ", spec.n_layers());
+  }
+  return part_tensors(checkpoint, spec, model_part(plan));
+}
+
+std::uint64_t total_bytes(const std::vector<TensorInfo>& tensors) {
+  std::uint64_t total = 0;
+  for (const TensorInfo& tensor : tensors) total += tensor.n_bytes;
+  return total;
+}
+
+std::size_t kv_block_bytes(const Backend& backend, const DecoderSpec& spec, const StagePlan& plan) {
+  std::size_t bytes = 0;
+  for (int layer = plan.layers.first; layer < plan.layers.last; ++layer) {
+    bytes += backend.kv_block_bytes(spec.layers[static_cast<std::size_t>(layer)].heads, KvType::kBF16);
+  }
+  return bytes;
+}
+
+std::size_t scratch_bytes(const DecoderSpec& spec, const StagePlan& plan, int max_rows) {
+  std::size_t bytes = Decoder::scratch_bytes(spec, model_part(plan), max_rows);
+  if (plan.is_last()) {
+    const auto rows = static_cast<std::size_t>(head_rows(spec, max_rows));
+    bytes += rows * static_cast<std::size_t>(spec.n_vocab) * sizeof(float);
+  }
+  bytes += static_cast<std::size_t>(max_rows) * static_cast<std::size_t>(spec.d_model) * sizeof(bf16);
+  return bytes;
+}
+
+int head_rows(const DecoderSpec& spec, int max_rows) {
+  constexpr int kLogitsBytes = 16 << 20;
+  const int rows = kLogitsBytes / static_cast<int>(sizeof(float)) / spec.n_vocab;
+  return std::clamp(rows, 1, std::min(max_rows, 64));
+}
+
+}  // namespace commissure

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "core/result.h"
+#include "kernels/backend.h"
+#include "model/decoder_spec.h"
+#include "model/tensor_names.h"
+#include "step/stage_plan.h"
+#include "weights/checkpoint.h"
+
+namespace commissure {
+
+/// What of the model a stage runs: its layers, the embedding on the first, norm and head on the last.
+ModelPart model_part(const StagePlan& plan);
+
+/// The tensors a stage loads, in order; a tied head makes the last stage load the embedding too.
+/// Errors: kInvalidArgument, a tensor is missing or of another shape; or the plan is for another number of layers.
+Result<std::vector<TensorInfo>> stage_tensors(const Checkpoint& checkpoint, const DecoderSpec& spec,
+                                              const StagePlan& plan);
+std::uint64_t total_bytes(const std::vector<TensorInfo>& tensors);
+
+/// Bytes of one logical KV block over all layers of the stage.
+std::size_t kv_block_bytes(const Backend& backend, const DecoderSpec& spec, const StagePlan& plan);
+
+/// Bytes of activations and logits a stage allocates beside weights and KV; resident only as far as steps use them.
+std::size_t scratch_bytes(const DecoderSpec& spec, const StagePlan& plan, int max_rows);
+
+/// Rows whose logits are computed at once, at most `max_rows`: bounds the logits to about 16 MiB.
+int head_rows(const DecoderSpec& spec, int max_rows);
+
+}  // namespace commissure
