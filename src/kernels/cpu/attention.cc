@@ -13,13 +13,17 @@ namespace commissure::cpu::COMMISSURE_ISA_NS {
 
 namespace {
 
-// Queries and vectors per sweep: as many sums as there are registers for.
+// Queries and vectors per sweep: as many sums as there are registers for. Four vectors read a block as one linear
+// stream, which counts for more than sharing it: 16 registers hold the sums of one query only.
 #if defined(__AVX512F__)
-constexpr int kMaxQueries = 4, kMaxVectors = 4;
-#elif defined(__AVX2__)
-constexpr int kMaxQueries = 2, kMaxVectors = 2;
+constexpr int kMaxQueries = 4;
 #else
-constexpr int kMaxQueries = 2, kMaxVectors = 1;
+constexpr int kMaxQueries = 1;
+#endif
+#if defined(__AVX2__)
+constexpr int kMaxVectors = 4;
+#else
+constexpr int kMaxVectors = 1;
 #endif
 
 constexpr int kPairRow = 2 * kBlockPositions;  // bf16 values of one pair of dims in the keys
@@ -51,8 +55,14 @@ Pairs load_pairs(const std::uint16_t* p) {
 }
 #else
 Pairs load_pairs(const std::uint16_t* p) {
-  return {each_lane([&](int i) { return to_float(p[2 * i]); }),
-          each_lane([&](int i) { return to_float(p[2 * i + 1]); })};
+  std::uint32_t bits[kLanes], first[kLanes], second[kLanes];
+  __builtin_memcpy(bits, p, sizeof bits);
+  for (int i = 0; i < kLanes; ++i) first[i] = bits[i] << 16;
+  for (int i = 0; i < kLanes; ++i) second[i] = bits[i] & 0xffff0000u;
+  Pairs pairs;
+  __builtin_memcpy(pairs.first.v, first, sizeof first);
+  __builtin_memcpy(pairs.second.v, second, sizeof second);
+  return pairs;
 }
 #endif
 
@@ -187,14 +197,14 @@ void fold_queries(Group& group, const AttendItem& item, const std::uint16_t* blo
   fold_values<kQueries>(group, block + item.head_dim * kBlockPositions, item.head_dim, first, last);
 }
 
-/// Folds slots [first, last) of a block into the group's queries and empties the group.
+/// Folds slots [first, last) of a block into the group's queries, of which there are at most kQueries, and empties it.
+template <int kQueries = kMaxQueries>
 void fold(Group& group, const AttendItem& item, const std::uint16_t* block, int first, int last) {
-  if constexpr (kMaxQueries == 4) {
-    if (group.n == 4) fold_queries<kMaxQueries>(group, item, block, first, last);
-    if (group.n == 3) fold_queries<kMaxQueries - 1>(group, item, block, first, last);
+  if (group.n == kQueries) {
+    fold_queries<kQueries>(group, item, block, first, last);
+  } else if constexpr (kQueries > 1) {
+    fold<kQueries - 1>(group, item, block, first, last);
   }
-  if (group.n == 2) fold_queries<2>(group, item, block, first, last);
-  if (group.n == 1) fold_queries<1>(group, item, block, first, last);
   group.n = 0;
 }
 
