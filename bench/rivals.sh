@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Finds or builds llama.cpp for comparison; prints the folder of its programs on standard output.
+# Looks at $LLAMA_CPP_BIN first; else builds the sources that the Python package llama-cpp-python carries (about 10 minutes,
+# once, under ~/.cache/commissure/rivals; needs clang-19, since GCC 12 miscompiles its AMX set-up).
+set -euo pipefail
+if [ -n "${LLAMA_CPP_BIN:-}" ]; then echo "$LLAMA_CPP_BIN"; exit 0; fi
+folder=${XDG_CACHE_HOME:-$HOME/.cache}/commissure/rivals/llama.cpp
+if [ ! -x "$folder/build/bin/llama-bench" ]; then
+  command -v clang-19 >/dev/null || { echo "bench: install clang-19 to build llama.cpp, or set LLAMA_CPP_BIN" >&2; exit 1; }
+  mkdir -p "$folder"
+  python3 -m pip download -q --no-deps --no-binary :all: --no-build-isolation llama-cpp-python==0.3.36 -d "$folder" >&2 ||
+    python3 -m pip download -q --no-deps --no-binary :all: llama-cpp-python==0.3.36 -d "$folder" >&2
+  tar -C "$folder" -xf "$folder"/llama_cpp_python-*.tar.gz
+  cmake -G Ninja -S "$folder"/llama_cpp_python-*/vendor/llama.cpp -B "$folder/build" -DCMAKE_BUILD_TYPE=Release \
+    -DCMAKE_C_COMPILER=clang-19 -DCMAKE_CXX_COMPILER=clang++-19 -DGGML_NATIVE=ON -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF \
+    -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_APP=OFF >&2
+  cmake --build "$folder/build" --target llama-bench llama-server >&2
+fi
+echo "$folder/build/bin"

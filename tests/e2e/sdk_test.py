@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+"""The OpenAI Python and Node SDKs, unmodified, against three real stages. Installs both below the build folder once."""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import venv
+
+from harness import PROGRAM, ROOT, SMOL, Chain, need
+
+need(SMOL)
+clients = pathlib.Path(PROGRAM).resolve().parents[3] / "sdk-clients"  # build/, shared by all presets
+
+
+def python_client():
+    folder = clients / "python"
+    python = folder / "bin/python"
+    if not (folder / "ready").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        venv.create(folder, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "openai==1.109.1"], check=True)
+        (folder / "ready").touch()
+    return python
+
+
+def node_client():
+    folder = clients / "node"
+    if not (folder / "ready").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        (folder / "package.json").write_text(json.dumps({"name": "clients", "private": True, "type": "module"}))
+        subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "openai@6"], cwd=folder, check=True)
+        (folder / "ready").touch()
+    return folder
+
+
+with Chain(SMOL, stages=3) as chain:
+    base = f"http://127.0.0.1:{chain.port}/v1"
+    python = python_client()
+    checks = [[python, ROOT / "tests/sdk/openai_python_check.py", base], [python, ROOT / "examples/openai_client.py", base]]
+    if shutil.which("node") and shutil.which("npm"):
+        script = node_client() / "openai_node_check.mjs"  # beside node_modules, where node looks
+        shutil.copy(ROOT / "tests/sdk/openai_node_check.mjs", script)
+        checks.append(["node", script, base])
+    else:
+        print("SKIPPED: node and npm are absent, the Node SDK was not tried")
+    for check in checks:
+        done = subprocess.run([str(part) for part in check], timeout=300, env={**os.environ, "OPENAI_API_KEY": "none"})
+        if done.returncode != 0:
+            sys.exit(f"{check[1]} failed")
+print("sdk: ok")
