@@ -8,10 +8,10 @@ namespace commissure {
 }  // namespace commissure
 
 /// For our own broken invariants only, in all builds; never for input.
-#define CHECK(condition)                                                     \
-  do {                                                                       \
-    if (!(condition)) [[unlikely]]                                           \
-      ::commissure::check_failed(#condition, __FILE__, __LINE__);            \
+#define CHECK(condition)                                          \
+  do {                                                            \
+    if (!(condition)) [[unlikely]]                                \
+      ::commissure::check_failed(#condition, __FILE__, __LINE__); \
   } while (false)
 
 /// CHECK in hot loops: absent from release builds.

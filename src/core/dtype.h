@@ -1,8 +1,8 @@
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <bit>
 #include <string_view>
 
 namespace commissure {
@@ -10,7 +10,18 @@ namespace commissure {
 /// Element types of tensors: plain floats and the block formats of GGUF.
 /// Source: ggml block formats, written down in src/kernels/quant.h.
 enum class DType : std::uint8_t {
-  kF32, kF16, kBF16, kQ8_0, kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ4_K, kQ5_K, kQ6_K, kI32,
+  kF32,
+  kF16,
+  kBF16,
+  kQ8_0,
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,
+  kI32,
 };
 
 /// Size of a block: `n_elements` values are stored in `n_bytes` bytes (1 element for plain types).

@@ -29,7 +29,5 @@ using BlockId = Id<struct BlockTag, std::int32_t>;
 
 template <typename Tag, typename Value>
 struct std::hash<commissure::Id<Tag, Value>> {
-  std::size_t operator()(const commissure::Id<Tag, Value>& id) const {
-    return std::hash<Value>{}(id.value);
-  }
+  std::size_t operator()(const commissure::Id<Tag, Value>& id) const { return std::hash<Value>{}(id.value); }
 };

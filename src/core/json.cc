@@ -79,13 +79,9 @@ Result<Json> parse_json(std::string_view text, int max_depth) {
   return root;
 }
 
-std::string dump_json(const Json& value) {
-  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
+std::string dump_json(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
-std::string pretty_json(const Json& value) {
-  return value.dump(2, ' ', false, Json::error_handler_t::replace);
-}
+std::string pretty_json(const Json& value) { return value.dump(2, ' ', false, Json::error_handler_t::replace); }
 
 const Json* find_member(const Json& object, std::string_view key) {
   if (!object.is_object()) return nullptr;

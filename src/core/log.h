@@ -24,9 +24,7 @@ void configure_log(LogFormat format, Severity threshold, std::string_view name);
 /// Threading: any thread.
 void log(Severity severity, std::string_view message, const LogFields& fields = {});
 
-inline void log_info(std::string_view message, const LogFields& fields = {}) {
-  log(Severity::kInfo, message, fields);
-}
+inline void log_info(std::string_view message, const LogFields& fields = {}) { log(Severity::kInfo, message, fields); }
 inline void log_warning(std::string_view message, const LogFields& fields = {}) {
   log(Severity::kWarning, message, fields);
 }

@@ -11,9 +11,8 @@
 namespace commissure {
 
 /// One value of a model file's key-value header, widened to the largest type of its kind.
-using MetadataValue =
-    std::variant<bool, std::int64_t, double, std::string, std::vector<bool>, std::vector<std::int64_t>,
-                 std::vector<float>, std::vector<std::string>>;
+using MetadataValue = std::variant<bool, std::int64_t, double, std::string, std::vector<bool>,
+                                   std::vector<std::int64_t>, std::vector<float>, std::vector<std::string>>;
 
 /// A model file's key-value header (GGUF), free of the file it came from.
 class Metadata {

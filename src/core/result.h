@@ -51,9 +51,7 @@ class Error {
   std::string to_string() const;
 
   /// The same error with `context` and ": " put before its message.
-  Error within(std::string_view context) const {
-    return Error(code_, context, ": ", message_);
-  }
+  Error within(std::string_view context) const { return Error(code_, context, ": ", message_); }
 
   bool operator==(const Error&) const = default;
 
@@ -92,10 +90,10 @@ T value_of(Result<T>&& result) {
 }  // namespace commissure
 
 /// Evaluates a Result; on an error returns it from the enclosing function, else yields the value.
-#define TRY(expression)                                               \
-  __extension__({                                                     \
-    auto try_result_ = (expression);                                  \
-    if (!try_result_.has_value()) [[unlikely]]                        \
-      return ::commissure::Error(std::move(try_result_).error());     \
-    ::commissure::value_of(std::move(try_result_));                   \
+#define TRY(expression)                                           \
+  __extension__({                                                 \
+    auto try_result_ = (expression);                              \
+    if (!try_result_.has_value()) [[unlikely]]                    \
+      return ::commissure::Error(std::move(try_result_).error()); \
+    ::commissure::value_of(std::move(try_result_));               \
   })
