@@ -34,6 +34,10 @@ RowInts add_dot4(RowInts acc, RowInts w, std::int32_t x) {
 }
 inline RowInts add(RowInts a, RowInts b) { return _mm512_add_epi32(a, b); }
 inline RowInts multiply(RowInts a, RowInts b) { return _mm512_mullo_epi32(a, b); }
+template <int kBits>
+RowInts shift_left(RowInts a) {
+  return _mm512_slli_epi32(a, kBits);
+}
 inline RowFloats to_floats(RowInts a) { return _mm512_cvtepi32_ps(a); }
 inline RowFloats multiply(RowFloats a, RowFloats b) { return _mm512_mul_ps(a, b); }
 inline RowFloats add(RowFloats a, RowFloats b) { return _mm512_add_ps(a, b); }
@@ -55,6 +59,10 @@ RowInts add_dot4(RowInts acc, RowInts w, std::int32_t x) {
 }
 inline RowInts add(RowInts a, RowInts b) { return _mm256_add_epi32(a, b); }
 inline RowInts multiply(RowInts a, RowInts b) { return _mm256_mullo_epi32(a, b); }
+template <int kBits>
+RowInts shift_left(RowInts a) {
+  return _mm256_slli_epi32(a, kBits);
+}
 inline RowFloats to_floats(RowInts a) { return _mm256_cvtepi32_ps(a); }
 inline RowFloats multiply(RowFloats a, RowFloats b) { return _mm256_mul_ps(a, b); }
 inline RowFloats add(RowFloats a, RowFloats b) { return _mm256_add_ps(a, b); }
@@ -137,77 +145,80 @@ inline float float_at(const std::byte* p) {
   return x;
 }
 
-/// Adds dwords [first, first + n) of a block for all columns.
-template <typename Format, int kColumns>
+/// Adds dwords [first, first + n) of a block for kCount columns of a group kWidth wide.
+template <typename Format, int kWidth, int kCount>
 void add_products(const TileBlock& tile, int row, const std::byte* x, int first, int n, RowInts* sums) {
 #pragma GCC unroll 8
   for (int j = first; j < first + n; ++j) {
     const RowInts w = load_rows(tile.w[j][row]);
-    const std::byte* at = x + 4 * kColumns * j;
+    const std::byte* at = x + 4 * kWidth * j;
 #pragma GCC unroll 16
-    for (int c = 0; c < kColumns; ++c) sums[c] = add_dot4<Format::kSigned>(sums[c], w, int_at(at + 4 * c));
+    for (int c = 0; c < kCount; ++c) sums[c] = add_dot4<Format::kSigned>(sums[c], w, int_at(at + 4 * c));
   }
 }
 
 /// Starts sums at minus the offset times the sum of the activations, so that the products need no correction.
-template <typename Format, int kColumns>
+template <typename Format, int kCount>
 void start_sums(const std::byte* minus_sums, RowInts* sums) {
 #pragma GCC unroll 16
-  for (int c = 0; c < kColumns; ++c) {
+  for (int c = 0; c < kCount; ++c) {
     if constexpr (Format::kBiasShift == kNoBias) {
       sums[c] = broadcast(std::int32_t{0});
     } else {
-#if defined(__AVX512F__)
-      sums[c] = _mm512_slli_epi32(broadcast(int_at(minus_sums + 4 * c)), Format::kBiasShift);
-#else
-      sums[c] = _mm256_slli_epi32(broadcast(int_at(minus_sums + 4 * c)), Format::kBiasShift);
-#endif
+      sums[c] = shift_left<Format::kBiasShift>(broadcast(int_at(minus_sums + 4 * c)));
     }
   }
 }
 
-template <typename Format, int kColumns>
+/// Integer sums of kCount columns of a group kWidth wide; x points at the first of them.
+template <typename Format, int kWidth, int kCount>
 void block_sums(const TileBlock& tile, int row, const std::byte* x, RowInts* sums) {
-  constexpr TileOffsets at(kColumns);
+  constexpr TileOffsets at(kWidth);
   if constexpr (!Format::kHasHalfScale) {
-    start_sums<Format, kColumns>(x + at.minus_sum, sums);
-    add_products<Format, kColumns>(tile, row, x, 0, 8, sums);
+    start_sums<Format, kCount>(x + at.minus_sum, sums);
+    add_products<Format, kWidth, kCount>(tile, row, x, 0, 8, sums);
   } else {
-    RowInts second[kColumns];
-    start_sums<Format, kColumns>(x + at.minus_half, sums);
-    add_products<Format, kColumns>(tile, row, x, 0, 4, sums);
-    const RowInts scale = load_rows(&tile.half_scales[0][row]);
+    RowInts second[kCount];
+    start_sums<Format, kCount>(x + at.minus_half, sums);
+    add_products<Format, kWidth, kCount>(tile, row, x, 0, 4, sums);
+    start_sums<Format, kCount>(x + at.minus_half + 4 * kWidth, second);
+    add_products<Format, kWidth, kCount>(tile, row, x, 4, 4, second);
+    const RowInts scale = load_rows(&tile.half_scales[0][row]), second_scale = load_rows(&tile.half_scales[1][row]);
 #pragma GCC unroll 16
-    for (int c = 0; c < kColumns; ++c) sums[c] = multiply(sums[c], scale);
-    start_sums<Format, kColumns>(x + at.minus_half + 4 * kColumns, second);
-    add_products<Format, kColumns>(tile, row, x, 4, 4, second);
-    const RowInts second_scale = load_rows(&tile.half_scales[1][row]);
+    for (int c = 0; c < kCount; ++c) sums[c] = add(multiply(sums[c], scale), multiply(second[c], second_scale));
+  }
+}
+
+/// Adds a block's share to kCount chains; x points at the first column's share of the block.
+template <typename Format, int kWidth, int kCount>
+void add_block(const TileBlock& tile, int row, const std::byte* x, RowFloats* acc) {
+  constexpr TileOffsets at(kWidth);
+  RowInts sums[kCount];
+  block_sums<Format, kWidth, kCount>(tile, row, x, sums);
+  const RowFloats d = load_row_floats(&tile.d[row]);
 #pragma GCC unroll 16
-    for (int c = 0; c < kColumns; ++c) sums[c] = add(sums[c], multiply(second[c], second_scale));
+  for (int c = 0; c < kCount; ++c) {
+    acc[c] = multiply_add(to_floats(sums[c]), multiply(d, broadcast(float_at(x + at.d + 4 * c))), acc[c]);
+  }
+  if constexpr (Format::kHasMinimum) {
+    const RowFloats m = load_row_floats(&tile.m[row]);
+#pragma GCC unroll 16
+    for (int c = 0; c < kCount; ++c) acc[c] = multiply_add(m, broadcast(float_at(x + at.ds + 4 * c)), acc[c]);
   }
 }
 
 /// One of the four chains: every fourth block from `chain` on.
 template <typename Format, int kColumns>
 void chain_sums(const TileBlock* tile, int n_blocks, int chain, int row, const std::byte* x, RowFloats* acc) {
-  constexpr TileOffsets at(kColumns);
+  // Half scales need two integer sums per column, so the columns are taken in two parts to stay in registers.
+  constexpr int kFirst = Format::kHasHalfScale ? (kColumns + 1) / 2 : kColumns;
 #pragma GCC unroll 16
   for (int c = 0; c < kColumns; ++c) acc[c] = broadcast(0.0f);
   for (int b = chain; b < n_blocks; b += kChains) {
     const std::byte* x_b = x + static_cast<std::ptrdiff_t>(b) * kTileBytesPerBlock * kColumns;
-    RowInts sums[kColumns];
-    block_sums<Format, kColumns>(tile[b], row, x_b, sums);
-    const RowFloats d = load_row_floats(&tile[b].d[row]);
-#pragma GCC unroll 16
-    for (int c = 0; c < kColumns; ++c) {
-      acc[c] = multiply_add(to_floats(sums[c]), multiply(d, broadcast(float_at(x_b + at.d + 4 * c))), acc[c]);
-    }
-    if constexpr (Format::kHasMinimum) {
-      const RowFloats m = load_row_floats(&tile[b].m[row]);
-#pragma GCC unroll 16
-      for (int c = 0; c < kColumns; ++c) {
-        acc[c] = multiply_add(m, broadcast(float_at(x_b + at.ds + 4 * c)), acc[c]);
-      }
+    add_block<Format, kColumns, kFirst>(tile[b], row, x_b, acc);
+    if constexpr (kFirst < kColumns) {
+      add_block<Format, kColumns, kColumns - kFirst>(tile[b], row, x_b + 4 * kFirst, acc + kFirst);
     }
   }
 }
