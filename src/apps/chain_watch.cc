@@ -13,7 +13,7 @@ namespace {
 
 Status check_alive(const std::optional<LocalState>& local) {
   if (!local) return {};
-  for (const LocalStage& stage : local->stages) {
+  for (const StageProcess& stage : local->stages) {
     if (is_alive(stage)) continue;
     return Error(Code::kUnavailable, "stage ", stage.name, " ended: ", last_log_line(stage.log),
                  " (whole log: commissure logs --stage ", stage.name, ")");
@@ -44,7 +44,7 @@ Result<bool> all_ready(const Json& stages, std::set<std::string>& shown) {
 
 }  // namespace
 
-Result<Json> fetch_stages(const Endpoint& endpoint) {
+Result<Json> fetch_stages(const ApiAddress& endpoint) {
   const Json health = TRY(exchange_json(endpoint, "/health"));
   const Json* stages = find_member(health, "stages");
   if (stages == nullptr || !stages->is_array())
@@ -52,7 +52,7 @@ Result<Json> fetch_stages(const Endpoint& endpoint) {
   return *stages;
 }
 
-Status wake_chain(const Endpoint& endpoint, const std::optional<LocalState>& local, std::chrono::seconds limit) {
+Status warm_chain(const ApiAddress& endpoint, const std::optional<LocalState>& local, std::chrono::seconds limit) {
   const auto deadline = std::chrono::steady_clock::now() + limit;
   bool asked = false;
   std::set<std::string> shown;

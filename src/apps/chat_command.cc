@@ -24,7 +24,7 @@ constexpr const char* kHelp =
 
 class Chat {
  public:
-  Chat(Endpoint endpoint, AnswerOptions options) : endpoint_(std::move(endpoint)), options_(std::move(options)) {
+  Chat(ApiAddress endpoint, AnswerOptions options) : endpoint_(std::move(endpoint)), options_(std::move(options)) {
     clear();
   }
 
@@ -88,13 +88,13 @@ class Chat {
     if (isatty(STDERR_FILENO) != 0) std::fprintf(stderr, "\033[2m%s\033[0m\n", speed_line(*summary).c_str());
   }
 
-  const Endpoint endpoint_;
+  const ApiAddress endpoint_;
   AnswerOptions options_;
   Json messages_;
 };
 
 Result<int> chat(const AnswerOptions& options) {
-  Endpoint endpoint = TRY(find_endpoint(options.url));
+  ApiAddress endpoint = TRY(find_api(options.url));
   if (!TRY(can_chat(endpoint))) {
     return Error(Code::kFailedPrecondition,
                  "this model has no chat template; it completes text: commissure ask \"Once upon a time\"");

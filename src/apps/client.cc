@@ -11,7 +11,7 @@ namespace commissure {
 
 namespace {
 
-std::vector<std::pair<std::string, std::string>> headers_of(const Endpoint& endpoint) {
+std::vector<std::pair<std::string, std::string>> headers_of(const ApiAddress& endpoint) {
   std::vector<std::pair<std::string, std::string>> headers = {{"Content-Type", "application/json"}};
   if (!endpoint.api_key.empty()) headers.emplace_back("Authorization", "Bearer " + endpoint.api_key);
   return headers;
@@ -70,9 +70,9 @@ std::string text_of(const Json& choice) {
 
 }  // namespace
 
-Result<Endpoint> find_endpoint(const std::string& url) {
+Result<ApiAddress> find_api(const std::string& url) {
   const char* key = std::getenv("COMMISSURE_API_KEY");
-  Endpoint endpoint{url, key == nullptr ? "" : key};
+  ApiAddress endpoint{url, key == nullptr ? "" : key};
   if (endpoint.url.empty()) {
     if (const char* named = std::getenv("COMMISSURE_URL"); named != nullptr) endpoint.url = named;
   }
@@ -88,7 +88,7 @@ Result<Endpoint> find_endpoint(const std::string& url) {
   return endpoint;
 }
 
-Result<Json> exchange_json(const Endpoint& endpoint, const std::string& path, const Json& body) {
+Result<Json> exchange_json(const ApiAddress& endpoint, const std::string& path, const Json& body) {
   HttpFetch request;
   request.url = endpoint.url + path;
   request.headers = headers_of(endpoint);
@@ -107,7 +107,7 @@ Result<Json> exchange_json(const Endpoint& endpoint, const std::string& path, co
   return *json;
 }
 
-Result<AnswerSummary> stream_answer(const Endpoint& endpoint, Json body,
+Result<AnswerSummary> stream_answer(const ApiAddress& endpoint, Json body,
                                     const std::function<bool(const std::string&)>& on_text) {
   using Clock = std::chrono::steady_clock;
   const bool chat = body.contains("messages");

@@ -11,17 +11,17 @@
 namespace commissure {
 
 /// Where the CLI finds the endpoint and with what key.
-struct Endpoint {
+struct ApiAddress {
   std::string url;      ///< "http://127.0.0.1:8080"
   std::string api_key;  ///< from COMMISSURE_API_KEY; "" without
 };
 
 /// `url` if given, else COMMISSURE_URL, else the local chain's. Errors: kNotFound, nothing is running and none was
 /// named.
-Result<Endpoint> find_endpoint(const std::string& url);
+Result<ApiAddress> find_api(const std::string& url);
 
 /// GET or POST (when `body` is not null) of a JSON document. Errors: as http_fetch; an HTTP error's message otherwise.
-Result<Json> exchange_json(const Endpoint& endpoint, const std::string& path, const Json& body = nullptr);
+Result<Json> exchange_json(const ApiAddress& endpoint, const std::string& path, const Json& body = nullptr);
 
 /// How a streamed answer went.
 struct AnswerSummary {
@@ -35,7 +35,7 @@ struct AnswerSummary {
 /// Streams a chat completion (`request` without "stream"); `on_text` gets each piece and returns false to stop.
 /// A model without a chat template answers through /v1/completions: then `request` must have "prompt" instead of
 /// "messages". Errors: the server's message; as http_fetch.
-Result<AnswerSummary> stream_answer(const Endpoint& endpoint, Json request,
+Result<AnswerSummary> stream_answer(const ApiAddress& endpoint, Json request,
                                     const std::function<bool(const std::string&)>& on_text);
 
 }  // namespace commissure

@@ -14,7 +14,7 @@ void add_answer_flags(CLI::App& app, AnswerOptions& options) {
   app.add_option("--seed", options.seed, "same seed, same answer");
 }
 
-Result<bool> can_chat(const Endpoint& endpoint) {
+Result<bool> can_chat(const ApiAddress& endpoint) {
   const auto props = exchange_json(endpoint, "/props");
   if (!props) {
     // Other servers have no /props: assume a chat model, the request itself will tell.

@@ -20,7 +20,7 @@ struct AnswerOptions {
 void add_answer_flags(CLI::App& app, AnswerOptions& options);
 
 /// Whether the served model has a chat template. Errors: as exchange_json.
-Result<bool> can_chat(const Endpoint& endpoint);
+Result<bool> can_chat(const ApiAddress& endpoint);
 
 /// A request with the options' sampling fields and no messages yet.
 Json base_request(const AnswerOptions& options);

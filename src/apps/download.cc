@@ -53,7 +53,7 @@ Error refusal(int status, const std::string& url) {
 struct Attempt {
   const DownloadRequest& request;
   const fs::path partial;
-  std::unique_ptr<Progress>& progress;
+  std::unique_ptr<ProgressLine>& progress;
 
   /// One connection, from where the partial file ends.
   Status run() {
@@ -75,7 +75,7 @@ struct Attempt {
         if (!file) return false;
         const std::string what = "Downloading " + request.target.filename().string();
         if (!progress)
-          progress = std::make_unique<Progress>(what, request.n_bytes > 0 ? request.n_bytes : total_of(head, done));
+          progress = std::make_unique<ProgressLine>(what, request.n_bytes > 0 ? request.n_bytes : total_of(head, done));
       }
       disk_full = std::fwrite(piece.data(), 1, piece.size(), file.get()) != piece.size();
       done += piece.size();
@@ -113,7 +113,7 @@ Status download(const DownloadRequest& request) {
   const std::uint64_t have = size_of(partial);
   TRY(check_free_space(request.target.parent_path(), request.n_bytes > have ? request.n_bytes - have : 0));
 
-  std::unique_ptr<Progress> progress;
+  std::unique_ptr<ProgressLine> progress;
   Attempt attempt{request, partial, progress};
   Status status = attempt.run();
   for (int i = 1; !status && worth_another_try(status.error()) && i < kTries; ++i) {

@@ -81,6 +81,7 @@ Json to_json(const Inspection& model, bool with_tensors) {
                {"n_vocab", model.spec.n_vocab},
                {"context", model.spec.n_context},
                {"fingerprint", model.checkpoint->fingerprint()},
+               {"header_bytes", model.checkpoint->header_bytes()},
                {"types", types},
                {"layer_bytes", layers},
                {"stages", stages},

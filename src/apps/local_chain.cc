@@ -52,11 +52,11 @@ SubprocessOptions stage_command(const LocalChainOptions& options, int index) {
   return command;
 }
 
-Result<LocalStage> start_stage(const LocalChainOptions& options, int index) {
+Result<StageProcess> start_stage(const LocalChainOptions& options, int index) {
   const SubprocessOptions command = stage_command(options, index);
   fs::remove(socket_of(index));
   const pid_t pid = TRY(start_process(command));
-  LocalStage stage{std::string(1, static_cast<char>('a' + index)), pid, 0, command.output.string()};
+  StageProcess stage{std::string(1, static_cast<char>('a' + index)), pid, 0, command.output.string()};
   const auto start_time = process_start_time(pid);
   if (!start_time) {
     return Error(Code::kInternal, "stage ", stage.name, " ended at once: ", last_log_line(stage.log));
@@ -109,7 +109,7 @@ Result<LocalState> start_local_chain(const LocalChainOptions& options) {
 
 Status revive_local_chain(LocalState& state, const LocalChainOptions& options) {
   for (int index = static_cast<int>(state.stages.size()) - 1; index >= 0; --index) {
-    LocalStage& stage = state.stages[static_cast<std::size_t>(index)];
+    StageProcess& stage = state.stages[static_cast<std::size_t>(index)];
     if (is_alive(stage)) continue;
     stage = TRY(start_stage(options, index));
     TRY(write_local_state(state));
@@ -118,7 +118,7 @@ Status revive_local_chain(LocalState& state, const LocalChainOptions& options) {
 }
 
 void stop_local_chain(const LocalState& state) {
-  for (const LocalStage& stage : state.stages) end_process(stage.pid, stage.start_time, std::chrono::seconds(12));
+  for (const StageProcess& stage : state.stages) end_process(stage.pid, stage.start_time, std::chrono::seconds(12));
   std::error_code ignored;
   fs::remove_all(local_dir(), ignored);
   fs::remove(run_dir(), ignored);  // only when empty

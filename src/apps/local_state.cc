@@ -16,7 +16,7 @@ std::filesystem::path state_file() { return local_dir() / "state.json"; }
 
 Json to_json(const LocalState& state) {
   Json stages = Json::array();
-  for (const LocalStage& stage : state.stages) {
+  for (const StageProcess& stage : state.stages) {
     stages.push_back({{"name", stage.name}, {"pid", stage.pid}, {"start_time", stage.start_time}, {"log", stage.log}});
   }
   return {{"model", state.model},
@@ -71,7 +71,7 @@ Status write_local_state(const LocalState& state) {
   return rename_file(fresh, state_file());
 }
 
-bool is_alive(const LocalStage& stage) { return process_start_time(stage.pid) == std::optional(stage.start_time); }
+bool is_alive(const StageProcess& stage) { return process_start_time(stage.pid) == std::optional(stage.start_time); }
 
 std::string last_log_line(const std::string& path) {
   std::ifstream file(path, std::ios::ate);

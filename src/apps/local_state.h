@@ -10,7 +10,7 @@
 namespace commissure {
 
 /// One stage process of a chain on this machine.
-struct LocalStage {
+struct StageProcess {
   std::string name;  ///< "a", "b", ...
   int pid = 0;
   unsigned long long start_time = 0;  ///< tells a reused pid apart
@@ -23,7 +23,7 @@ struct LocalState {
   std::string model_name;
   std::vector<int> cuts;
   int port = 0;
-  std::vector<LocalStage> stages;
+  std::vector<StageProcess> stages;
 
   std::string url() const { return "http://127.0.0.1:" + std::to_string(port); }
 };
@@ -35,7 +35,7 @@ std::filesystem::path local_dir();
 Result<std::optional<LocalState>> read_local_state();
 Status write_local_state(const LocalState& state);
 
-bool is_alive(const LocalStage& stage);
+bool is_alive(const StageProcess& stage);
 
 /// The last non-empty line of a log file, at most 300 bytes; "" when there is none.
 std::string last_log_line(const std::string& path);

@@ -20,7 +20,7 @@ struct LogsOptions {
 };
 
 /// Prints what a log gained since `position`; whole lines, each with the stage's letter when several are shown.
-void print_new(const LocalStage& stage, bool with_name, std::streamoff& position) {
+void print_new(const StageProcess& stage, bool with_name, std::streamoff& position) {
   std::ifstream file(stage.log);
   file.seekg(position);
   std::string line;
@@ -46,15 +46,15 @@ Result<int> show_logs(const LogsOptions& options) {
   const auto state = TRY(read_local_state());
   if (!state) return Error(Code::kNotFound, "nothing is running here; start it with: commissure up --local");
   std::map<std::string, std::streamoff> positions;
-  std::vector<LocalStage> stages;
-  for (const LocalStage& stage : state->stages) {
+  std::vector<StageProcess> stages;
+  for (const StageProcess& stage : state->stages) {
     if (options.stage.empty() || options.stage == stage.name) stages.push_back(stage);
   }
   if (stages.empty())
     return Error(Code::kNotFound, "there is no stage ", options.stage, "; the last one is ", state->stages.back().name);
-  for (const LocalStage& stage : stages) positions[stage.name] = start_of_last_lines(stage.log, options.n_lines);
+  for (const StageProcess& stage : stages) positions[stage.name] = start_of_last_lines(stage.log, options.n_lines);
   do {
-    for (const LocalStage& stage : stages) print_new(stage, stages.size() > 1, positions[stage.name]);
+    for (const StageProcess& stage : stages) print_new(stage, stages.size() > 1, positions[stage.name]);
     if (options.follow) std::this_thread::sleep_for(std::chrono::milliseconds(100));
   } while (options.follow && TRY(read_local_state()).has_value());
   return 0;

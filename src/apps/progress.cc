@@ -27,14 +27,14 @@ std::string human_seconds(double seconds) {
   return fmt::format("{} min {:02} s", whole / 60, whole % 60);
 }
 
-Progress::Progress(std::string what, std::uint64_t total)
+ProgressLine::ProgressLine(std::string what, std::uint64_t total)
     : what_(std::move(what)), total_(total), on_terminal_(isatty(STDERR_FILENO) != 0) {}
 
-Progress::~Progress() {
+ProgressLine::~ProgressLine() {
   if (!finished_ && on_terminal_ && last_shown_ != Clock::time_point{}) std::fputc('\n', stderr);
 }
 
-std::string Progress::line(std::uint64_t done, double elapsed) const {
+std::string ProgressLine::line(std::uint64_t done, double elapsed) const {
   const double rate = elapsed > 0 ? static_cast<double>(done) / elapsed : 0;
   std::string text = fmt::format("{}: {}", what_, human_bytes(done));
   if (total_ > 0) {
@@ -47,7 +47,7 @@ std::string Progress::line(std::uint64_t done, double elapsed) const {
   return text;
 }
 
-void Progress::update(std::uint64_t done) {
+void ProgressLine::update(std::uint64_t done) {
   done_ = done;
   const auto now = Clock::now();
   const auto interval = on_terminal_ ? std::chrono::milliseconds(150) : std::chrono::milliseconds(2000);
@@ -63,7 +63,7 @@ void Progress::update(std::uint64_t done) {
   }
 }
 
-void Progress::finish() {
+void ProgressLine::finish() {
   finished_ = true;
   const double elapsed = std::chrono::duration<double>(Clock::now() - start_).count();
   const std::string text = fmt::format("{}: {} in {}", what_, human_bytes(done_), human_seconds(elapsed));

@@ -13,11 +13,11 @@ std::string human_seconds(double seconds);
 
 /// One task's progress on standard error: bytes, share, rate and time left. Redraws one line on a terminal; elsewhere
 /// it prints a plain line now and then and no control codes.
-class Progress {
+class ProgressLine {
  public:
   /// `total` 0 means unknown.
-  Progress(std::string what, std::uint64_t total);
-  ~Progress();
+  ProgressLine(std::string what, std::uint64_t total);
+  ~ProgressLine();
 
   void update(std::uint64_t done);
   /// Ends the line with the time it took.

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "model/decoder.h"
 #include "model/tensor_names.h"
+#include "stage/stage_memory.h"
 #include "step/step_batch.h"
 
 namespace commissure {
@@ -12,19 +12,9 @@ namespace {
 
 constexpr int kDefaultContext = 8192;
 
-std::uint64_t total_bytes(const std::vector<TensorInfo>& tensors) {
-  std::uint64_t total = 0;
-  for (const TensorInfo& tensor : tensors) total += tensor.n_bytes;
-  return total;
-}
-
 std::uint64_t part_bytes(const Checkpoint& checkpoint, const DecoderSpec& spec, const ModelPart& part) {
   const auto tensors = part_tensors(checkpoint, spec, part);
   return tensors ? total_bytes(*tensors) : 0;  // read_decoder_spec checked every tensor already
-}
-
-ModelPart part_of(const StagePlan& plan) {
-  return {plan.layers.first, plan.layers.last, plan.is_first(), plan.is_last()};
 }
 
 /// bf16 keys and values of one position in layers [first, last).
@@ -55,10 +45,9 @@ Result<std::vector<StageEstimate>> estimate_stages(const Checkpoint& checkpoint,
                                                    int max_step_rows) {
   std::vector<StageEstimate> estimates;
   for (const StagePlan& plan : TRY(plan_stages(spec.n_layers(), cuts))) {
-    const ModelPart part = part_of(plan);
-    estimates.push_back({plan, total_bytes(TRY(part_tensors(checkpoint, spec, part))),
+    estimates.push_back({plan, total_bytes(TRY(stage_tensors(checkpoint, spec, plan))),
                          kv_position_bytes(spec, plan.layers) * static_cast<std::uint64_t>(kv_tokens),
-                         Decoder::scratch_bytes(spec, part, max_step_rows)});
+                         scratch_bytes(spec, plan, max_step_rows)});
   }
   return estimates;
 }

@@ -17,7 +17,7 @@ struct StatusOptions {
 };
 
 /// What the machine itself knows of a local stage, put over what stage A reports.
-Json with_process(const LocalStage& local, const Json& reported) {
+Json with_process(const StageProcess& local, const Json& reported) {
   Json stage = {{"stage", local.name}, {"state", "unknown"}, {"problem", ""}};
   for (const Json& entry : reported) {
     if (const Json* name = find_member(entry, "stage"); name != nullptr && *name == local.name) stage = entry;
@@ -66,7 +66,7 @@ Result<int> show_status(const StatusOptions& options) {
     }
     return 3;
   }
-  const Endpoint endpoint = TRY(find_endpoint(options.url));
+  const ApiAddress endpoint = TRY(find_api(options.url));
   const auto health = exchange_json(endpoint, "/health");
   Json reported = Json::array();
   Json report = {
@@ -82,7 +82,7 @@ Result<int> show_status(const StatusOptions& options) {
   report["stages"] = reported;
   if (local) {
     report["stages"] = Json::array();
-    for (const LocalStage& stage : local->stages) report["stages"].push_back(with_process(stage, reported));
+    for (const StageProcess& stage : local->stages) report["stages"].push_back(with_process(stage, reported));
   }
   report["healthy"] = report["healthy"].get<bool>() && is_well(report["stages"]);
   if (options.as_json) {

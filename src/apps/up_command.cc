@@ -29,6 +29,9 @@ struct UpOptions {
   std::string isa;
   int max_model_len = 0;
   std::int64_t kv_tokens = 0;
+  int max_sequences = 0;
+  int queue_limit = -1;
+  bool read_weights = false;
 };
 
 volatile std::sig_atomic_t stop_requested = 0;
@@ -53,6 +56,9 @@ Result<LocalChainOptions> plan_chain(const UpOptions& options) {
   if (!options.isa.empty()) flag("--isa", options.isa);
   if (options.max_model_len > 0) flag("--max-model-len", std::to_string(options.max_model_len));
   if (options.kv_tokens > 0) flag("--kv-tokens", std::to_string(options.kv_tokens));
+  if (options.max_sequences > 0) flag("--max-num-seqs", std::to_string(options.max_sequences));
+  if (options.queue_limit >= 0) flag("--queue-limit", std::to_string(options.queue_limit));
+  if (options.read_weights) chain.stage_flags.emplace_back("--read-weights");
   return chain;
 }
 
@@ -68,7 +74,7 @@ Status check_same(const LocalState& running, const LocalChainOptions& wanted) {
 }
 
 bool any_alive(const LocalState& state) {
-  for (const LocalStage& stage : state.stages) {
+  for (const StageProcess& stage : state.stages) {
     if (is_alive(stage)) return true;
   }
   return false;
@@ -92,7 +98,7 @@ Result<int> stay(const LocalState& state) {
   sigaction(SIGHUP, &action, nullptr);
   std::fprintf(stderr, "Ctrl-C stops all stages.\n");
   while (stop_requested == 0) {
-    for (const LocalStage& stage : state.stages) {
+    for (const StageProcess& stage : state.stages) {
       if (is_alive(stage)) continue;
       const auto still_ours = read_local_state();
       if (still_ours && !still_ours->has_value()) return 0;  // `commissure down` ended it
@@ -123,9 +129,9 @@ Result<int> up(const UpOptions& options) {
     if (running) stop_local_chain(*running);
     state = TRY(start_local_chain(wanted));
   }
-  const Endpoint endpoint = TRY(find_endpoint(state.url()));
+  const ApiAddress endpoint = TRY(find_api(state.url()));
   if (!options.lazy) {
-    const Status warm = wake_chain(endpoint, state, std::chrono::seconds(600));
+    const Status warm = warm_chain(endpoint, state, std::chrono::seconds(600));
     if (!warm) {
       if (!existed) stop_local_chain(state);
       return Error(warm.error());
@@ -151,6 +157,9 @@ CommandRun add_up(CLI::App& app) {
   app.add_option("--max-model-len", options->max_model_len,
                  "longest sequence; default: the model's context, at most 8192");
   app.add_option("--kv-tokens", options->kv_tokens, "positions all sequences may hold together");
+  app.add_option("--max-num-seqs", options->max_sequences, "sequences running at once");
+  app.add_option("--queue-limit", options->queue_limit, "requests waiting at once; more get a 429");
+  app.add_flag("--read-weights", options->read_weights, "read weights into memory instead of mapping the file");
   return [options] { return up(*options); };
 }
 

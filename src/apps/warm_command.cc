@@ -19,9 +19,9 @@ CommandRun add_warm(CLI::App& app) {
   app.add_option("--url", options->url, "endpoint; default: the local chain, or COMMISSURE_URL");
   app.add_option("--timeout", options->timeout, "seconds to wait")->check(CLI::PositiveNumber);
   return [options]() -> Result<int> {
-    const Endpoint endpoint = TRY(find_endpoint(options->url));
+    const ApiAddress endpoint = TRY(find_api(options->url));
     const auto local = options->url.empty() ? TRY(read_local_state()) : std::nullopt;
-    TRY(wake_chain(endpoint, local, std::chrono::seconds(options->timeout)));
+    TRY(warm_chain(endpoint, local, std::chrono::seconds(options->timeout)));
     return 0;
   };
 }

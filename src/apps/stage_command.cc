@@ -1,0 +1,100 @@
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "apps/command.h"
+#include "apps/stage_runner.h"
+#include "apps/stage_settings.h"
+#include "core/log.h"
+#include "step/stage_plan.h"
+
+namespace commissure {
+
+namespace {
+
+/// Flags as given; empty optionals leave what the environment says.
+struct StageFlags {
+  std::optional<std::string> stage, cuts, model, model_name, device, next, host, listen, isa, lease;
+  std::optional<int> port, threads, max_model_len, max_sequences, max_step_rows, queue_limit;
+  std::optional<std::int64_t> kv_tokens;
+  bool lazy = false, read_weights = false, allow_plaintext = false, json_logs = false;
+};
+
+template <typename T>
+void take(const std::optional<T>& flag, T& setting) {
+  if (flag) setting = *flag;
+}
+
+Result<StageSettings> settle(const StageFlags& flags) {
+  StageSettings settings;
+  TRY(apply_environment(process_environment, settings));
+  if (flags.cuts) settings.cuts = TRY(parse_cuts(*flags.cuts));
+  take(flags.stage, settings.stage);
+  take(flags.model, settings.model);
+  take(flags.model_name, settings.model_name);
+  take(flags.device, settings.device);
+  take(flags.next, settings.next);
+  take(flags.host, settings.host);
+  take(flags.listen, settings.listen);
+  take(flags.isa, settings.isa);
+  take(flags.lease, settings.lease);
+  take(flags.port, settings.port);
+  take(flags.threads, settings.threads);
+  take(flags.max_model_len, settings.max_model_len);
+  take(flags.max_sequences, settings.max_sequences);
+  take(flags.max_step_rows, settings.max_step_rows);
+  take(flags.queue_limit, settings.queue_limit);
+  take(flags.kv_tokens, settings.kv_tokens);
+  settings.lazy |= flags.lazy;
+  settings.read_weights |= flags.read_weights;
+  settings.allow_plaintext |= flags.allow_plaintext;
+  TRY(validate(settings));
+  return settings;
+}
+
+Result<int> run(const StageFlags& flags) {
+  const bool on_platform = process_environment("K_SERVICE").has_value();  // Cloud Run collects JSON lines
+  configure_log(flags.json_logs || on_platform ? LogFormat::kJson : LogFormat::kText, Severity::kInfo, "stage");
+  const auto settings = settle(flags);
+  if (!settings) return Error(settings.error());
+  configure_log(flags.json_logs || on_platform ? LogFormat::kJson : LogFormat::kText, Severity::kInfo,
+                "stage " + settings->stage);
+  LogFields fields;
+  for (const auto& [name, value] : describe(*settings)) fields.emplace_back(name, value);
+  log_info("starting", fields);
+  const Status ended = run_stage(*settings);
+  if (ended) return 0;
+  log_error(ended.error().message());  // where `status` finds it
+  return Error(ended.error());
+}
+
+}  // namespace
+
+CommandRun add_stage(CLI::App& app) {
+  auto flags = std::make_shared<StageFlags>();
+  app.add_option("--stage", flags->stage, "this stage's letter (STAGE)");
+  app.add_option("--cuts", flags->cuts, "layer boundaries of the whole chain, e.g. 10,20 (CUTS, or K1, K2, ...)");
+  app.add_option("--model", flags->model, "file, folder, URL or known name (MODEL_DIR)");
+  app.add_option("--model-name", flags->model_name, "name served by the API (MODEL_NAME)");
+  app.add_option("--device", flags->device, "cpu (DEVICE)");
+  app.add_option("--next", flags->next, "endpoint of the next stage (NEXT_ENDPOINT, B_ENDPOINT, ...)");
+  app.add_option("--host", flags->host, "address to listen on");
+  app.add_option("--port", flags->port, "port of the API on stage a, of gRPC elsewhere (PORT)");
+  app.add_option("--listen", flags->listen, "gRPC endpoint instead of host and port, e.g. unix:/path");
+  app.add_option("--threads", flags->threads, "threads; default: all cores (COMMISSURE_THREADS)");
+  app.add_option("--isa", flags->isa, "kernels: reference, generic, avx2, avx512 (COMMISSURE_ISA)");
+  app.add_option("--lease", flags->lease, "core lease file shared by the stages of one machine (COMMISSURE_LEASE)");
+  app.add_option("--max-model-len", flags->max_model_len,
+                 "longest sequence; default: the model's context, at most 8192");
+  app.add_option("--kv-tokens", flags->kv_tokens, "positions all sequences may hold together; the same on all stages");
+  app.add_option("--max-num-seqs", flags->max_sequences, "sequences running at once");
+  app.add_option("--max-num-batched-tokens", flags->max_step_rows, "rows of one step, prompts and decodes together");
+  app.add_option("--queue-limit", flags->queue_limit, "requests waiting at once; more get a 429");
+  app.add_flag("--lazy", flags->lazy, "load the weights at the first use or on `warm` (COMMISSURE_LAZY)");
+  app.add_flag("--read-weights", flags->read_weights, "read weights into memory instead of mapping the file");
+  app.add_flag("--allow-plaintext", flags->allow_plaintext, "gRPC without TLS to other machines");
+  app.add_flag("--json-logs", flags->json_logs, "one JSON object a line");
+  return [flags] { return run(*flags); };
+}
+
+}  // namespace commissure
