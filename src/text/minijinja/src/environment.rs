@@ -6,7 +6,7 @@ use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior};
 
 /// One unit is about one instruction or 64 bytes of new text: long conversations need some thousands.
-const FUEL: u64 = 20_000_000;
+const FUEL: u64 = 4_000_000;
 const RECURSION_LIMIT: usize = 200;
 
 pub fn make() -> Environment<'static> {
@@ -23,6 +23,29 @@ pub fn make() -> Environment<'static> {
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", time::strftime_now);
     environment
+}
+
+/// Templates mark the assistant's text for training by {% generation %} .. {% endgeneration %}, which the engine
+/// does not know; a condition that always holds renders the same.
+pub fn without_generation_tags(source: &str) -> String {
+    let mut result = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(start) = rest.find("{%") {
+        let (before, tag) = rest.split_at(start + 2);
+        result.push_str(before);
+        let Some(end) = tag.find("%}") else {
+            rest = tag;
+            break;
+        };
+        let body = &tag[..end];
+        match body.trim_matches(|c: char| c.is_whitespace() || c == '-' || c == '+') {
+            "generation" => result.push_str(&body.replace("generation", "if true")),
+            "endgeneration" => result.push_str(&body.replace("endgeneration", "endif")),
+            _ => result.push_str(body),
+        }
+        rest = &tag[end..];
+    }
+    result + rest
 }
 
 /// The error and its causes on one line.
@@ -71,6 +94,10 @@ fn format_value(out: &mut minijinja::Output, state: &mut State, value: &Value) -
     match value.kind() {
         ValueKind::Bool => out.write_str(if value.is_true() { "True" } else { "False" }).map_err(Error::from),
         ValueKind::None => out.write_str("None").map_err(Error::from),
+        ValueKind::Number if !value.is_integer() => {
+            let number = f64::try_from(value.clone())?;
+            out.write_str(&json::python_float(number)).map_err(Error::from)
+        }
         _ => minijinja::escape_formatter(out, state, value),
     }
 }

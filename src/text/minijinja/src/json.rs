@@ -20,7 +20,7 @@ pub fn to_engine(value: &serde_json::Value) -> Value {
         serde_json::Value::String(s) => Value::from(s.as_str()),
         serde_json::Value::Array(items) => items.iter().map(to_engine).collect(),
         serde_json::Value::Object(members) => {
-            members.iter().map(|(k, v)| (k.as_str(), to_engine(v))).collect()
+            Value::from_pairs(members.iter().map(|(k, v)| (k.as_str(), to_engine(v))))
         }
     }
 }

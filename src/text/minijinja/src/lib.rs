@@ -55,7 +55,7 @@ pub unsafe extern "C" fn commissure_template_compile(
     error: *mut Text,
 ) -> *mut Template {
     let compiled = guarded(|| {
-        let source = str_from(data, size)?;
+        let source = environment::without_generation_tags(&str_from(data, size)?);
         let mut environment = environment::make();
         environment.add_template_owned(NAME, source).map_err(|e| environment::describe(&e))?;
         Ok(Template { environment })
