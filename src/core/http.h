@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,7 +22,8 @@ struct HttpFetch {
   std::chrono::milliseconds connect_timeout{10'000};
   std::chrono::milliseconds timeout{0};             ///< for the whole exchange; 0: none
   std::chrono::milliseconds stall_timeout{60'000};  ///< without a single byte
-  bool follow_redirects = true;                     ///< credentials stay with the first host
+  bool follow_redirects = true;              ///< credentials stay with the first host; https never falls back to http
+  std::uint64_t max_body_bytes = 64u << 20;  ///< of a body without a receiver
 };
 
 struct HttpReply {
@@ -38,6 +40,27 @@ using HttpReceiver = std::function<bool(const HttpReply& head, std::string_view 
 /// TLS, in words), kDeadlineExceeded, kDataLoss (cut short), kCancelled, kInvalidArgument (no such URL). Messages show
 /// the URL without user, password and query. Threading: any thread.
 Result<HttpReply> http_fetch(const HttpFetch& request, const HttpReceiver& receiver = {});
+
+/// Makes exchanges one after the other over kept connections: for many requests to one host.
+/// Threading: any thread, several at once (each then has a connection of its own).
+class HttpClient {
+ public:
+  HttpClient();
+  ~HttpClient();
+  HttpClient(const HttpClient&) = delete;
+  HttpClient& operator=(const HttpClient&) = delete;
+
+  /// As http_fetch.
+  Result<HttpReply> fetch(const HttpFetch& request, const HttpReceiver& receiver = {});
+
+ private:
+  struct Connections;
+  std::unique_ptr<Connections> connections_;
+};
+
+/// What an HTTP status of 400 and above means: 401, 403, 404, 416, 429 and 5xx have codes of their own, the rest are
+/// kInvalidArgument. The message names the URL (without secrets) and the status.
+Error http_status_error(std::string_view url, int status);
 
 /// The URL fit for messages: no user, password, query or fragment.
 std::string public_url(std::string_view url);
