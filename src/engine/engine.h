@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -25,11 +26,15 @@ struct ServedModel {
 };
 
 struct EngineOptions {
-  int max_sequences = 16;          ///< running at once
-  int max_step_rows = 512;         ///< token budget of one step, prefill and decode together
-  int queue_limit = 256;           ///< waiting at once; more is kResourceExhausted
+  int max_sequences = 16;   ///< running at once
+  int max_step_rows = 512;  ///< token budget of one step, prefill and decode together
+  int queue_limit = 256;    ///< waiting at once; more is kResourceExhausted
   int steps_in_flight = 2;
-  std::int32_t n_kv_blocks = 0;    ///< the chain's capacity
+  int decode_slots = 0;            ///< steps that decode rows are spread over; 0: steps_in_flight
+  int max_mixed_prefill_rows = 0;  ///< prompt rows a step may have beside decodes; 0: a quarter of max_step_rows
+  /// How long running requests wait for a broken chain to come back before they get an error event.
+  std::chrono::milliseconds recovery_limit{20000};
+  std::int32_t n_kv_blocks = 0;  ///< the chain's capacity
   int n_layers = 0;
 };
 
@@ -50,7 +55,8 @@ using RequestHandle = std::uint64_t;
 /// Threading: any thread may call the public functions.
 class Engine {
  public:
-  /// `chain` is the whole model, first stage to last; it outlives the engine.
+  /// `chain` is the whole model, first stage to last; it outlives the engine, which starts it here and stops it at the
+  /// end. Its health() is called from any thread.
   static std::unique_ptr<Engine> create(ServedModel model, EngineOptions options, StageLink& chain);
   virtual ~Engine() = default;
 
@@ -58,8 +64,10 @@ class Engine {
   virtual const EngineOptions& options() const = 0;
 
   /// Queues a request; returns at once. After a success the sink gets at least one event, the last with `finish`.
-  /// Errors (sink never called): kInvalidArgument, bad ids; kOutOfRange, the prompt and max_tokens exceed the context (both
-  /// numbers named); kResourceExhausted, the queue is full; kUnavailable, draining or the chain is not ready.
+  /// The sink may be called before this returns, from the engine's thread.
+  /// Errors (sink never called): kInvalidArgument, bad ids or parameters; kOutOfRange, the prompt and max_tokens exceed
+  /// the context (both numbers named); kResourceExhausted, the queue is full (max_sequences + queue_limit requests are
+  /// alive); kUnavailable, draining or the chain is not ready.
   virtual Result<RequestHandle> submit(GenerationRequest request, EventSink sink) = 0;
 
   /// The client went away: its rows leave the next step, its KV is free within one step. Its sink is not called again
@@ -69,6 +77,9 @@ class Engine {
   /// The truth about the whole chain.
   virtual Status health() const = 0;
   virtual EngineStats stats() const = 0;
+
+  /// All metrics of this engine in Prometheus' text format.
+  virtual std::string metrics_text() const = 0;
 
   /// Accepts nothing new; returns when running requests have finished or `grace` is over (the rest get an error event).
   virtual void drain(std::chrono::milliseconds grace) = 0;

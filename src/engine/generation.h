@@ -17,15 +17,15 @@ namespace commissure {
 /// One generation: a tokenised prompt and how to continue it. Values arrive validated by the API; the engine checks
 /// again what it relies on (token ids in the vocabulary, lengths against the context).
 struct GenerationRequest {
-  std::string id;                       ///< request id for logs; "" lets the engine choose
-  std::vector<TokenId> prompt;          ///< not empty
+  std::string id;               ///< request id for logs; "" lets the engine choose
+  std::vector<TokenId> prompt;  ///< not empty
   SamplingParams sampling;
-  int max_tokens = -1;                  ///< -1: whatever fits the context; 0: only score the prompt
-  std::vector<std::string> stop;        ///< stop strings
-  std::vector<TokenId> stop_tokens;     ///< further ids that end generation
-  bool ignore_eos = false;              ///< end tokens are banned
-  bool include_stop = false;            ///< leave the matched stop string in the text
-  int prompt_logprobs = -1;             ///< -1: none; k >= 0: score every prompt token, with the k best alternatives
+  int max_tokens = -1;               ///< -1: whatever fits the context; 0: only score the prompt
+  std::vector<std::string> stop;     ///< stop strings
+  std::vector<TokenId> stop_tokens;  ///< further ids that end generation
+  bool ignore_eos = false;           ///< end tokens are banned
+  bool include_stop = false;         ///< leave the matched stop string in the text
+  int prompt_logprobs = -1;          ///< -1: none; k >= 0: score every prompt token, with the k best alternatives
   std::optional<std::chrono::milliseconds> timeout;  ///< from submit to the last token
 };
 
@@ -55,7 +55,7 @@ struct GenerationEvent {
   std::optional<std::string> stop_string;  ///< which stop string matched
   std::optional<TokenId> stop_token;       ///< or which token ended it
   std::optional<Error> error;
-  Usage usage;                             ///< so far
+  Usage usage;  ///< so far
 };
 
 /// Receives a request's events in order, on the engine's thread: hand over and return, never block.

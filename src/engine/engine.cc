@@ -1,0 +1,168 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "engine/engine_loop.h"
+
+namespace commissure {
+
+namespace {
+
+/// Room for every message that live requests and steps can cause, so that neither the scheduler thread (through a sink
+/// that cancels) nor a link's thread ever waits for room.
+std::size_t inbox_capacity(const EngineOptions& options) {
+  return static_cast<std::size_t>(4 * (options.queue_limit + options.max_sequences) + 2 * options.steps_in_flight + 64);
+}
+
+class ThreadedEngine final : public Engine {
+ public:
+  ThreadedEngine(ServedModel model, EngineOptions options, StageLink& chain)
+      : model_(std::move(model)),
+        options_(options),
+        chain_(chain),
+        shared_(inbox_capacity(options_)),
+        metrics_(model_.name),
+        loop_(model_, options_, chain_, shared_, metrics_) {
+    chain_.start([this](Result<StageOutput> answer) { shared_.inbox.push(std::move(answer)); });
+    thread_ = std::jthread([this](const std::stop_token& stop) { loop_.run(stop); });
+  }
+
+  ~ThreadedEngine() override {
+    thread_.request_stop();
+    chain_.stop();  // also ends a submit that waits, and answers no step after this
+    thread_.join();
+  }
+
+  const ServedModel& model() const override { return model_; }
+  const EngineOptions& options() const override { return options_; }
+  Result<RequestHandle> submit(GenerationRequest asked, EventSink sink) override;
+  void cancel(RequestHandle request) override;
+  Status health() const override;
+  EngineStats stats() const override { return shared_.stats.copy(); }
+  std::string metrics_text() const override { return metrics_.text(); }
+  void drain(std::chrono::milliseconds grace) override;
+
+ private:
+  Result<int> resolve_max_tokens(const GenerationRequest& asked) const;
+  Result<std::unique_ptr<Request>> make_request(GenerationRequest asked, EventSink sink);
+
+  const ServedModel model_;
+  const EngineOptions options_;
+  StageLink& chain_;
+  EngineShared shared_;
+  EngineMetrics metrics_;
+  EngineLoop loop_;
+  std::atomic<RequestHandle> next_handle_ = 1;
+  std::jthread thread_;
+};
+
+/// How many tokens the request may generate. Errors: kOutOfRange naming what was asked and what there is.
+Result<int> ThreadedEngine::resolve_max_tokens(const GenerationRequest& asked) const {
+  const std::int64_t in_cache = std::int64_t{options_.n_kv_blocks} * kBlockPositions;
+  const std::int64_t capacity = std::min<std::int64_t>(model_.context_length, in_cache);
+  const auto n_prompt = static_cast<std::int64_t>(asked.prompt.size());
+  const std::int64_t n_asked = asked.max_tokens >= 0 ? asked.max_tokens : 1;
+  if (n_prompt + n_asked > capacity) {
+    const char* what = in_cache < model_.context_length ? "the KV cache" : "the context";
+    return Error(Code::kOutOfRange, what, " holds ", capacity, " tokens, the request has ", n_prompt,
+                 " in the prompt and asks for ", asked.max_tokens >= 0 ? "" : "at least ", n_asked,
+                 ": shorten the prompt or max_tokens");
+  }
+  return static_cast<int>(asked.max_tokens >= 0 ? n_asked : capacity - n_prompt);
+}
+
+Result<std::unique_ptr<Request>> ThreadedEngine::make_request(GenerationRequest asked, EventSink sink) {
+  if (asked.prompt.empty()) return Error(Code::kInvalidArgument, "the prompt has no tokens");
+  const auto unknown = [&](TokenId token) { return !model_.tokenizer->contains(token); };
+  for (const std::vector<TokenId>* ids : {&asked.prompt, &asked.stop_tokens, &asked.sampling.banned}) {
+    if (const auto it = std::ranges::find_if(*ids, unknown); it != ids->end()) {
+      return Error(Code::kInvalidArgument, "token id ", it->value, " is not in the vocabulary of ",
+                   model_.tokenizer->n_tokens(), " tokens");
+    }
+  }
+  std::vector<TokenId> stop_tokens = asked.stop_tokens;
+  std::vector<TokenId>& ends = asked.ignore_eos ? asked.sampling.banned : stop_tokens;
+  std::ranges::copy(model_.tokenizer->end_tokens(), std::back_inserter(ends));
+  SamplingParams sent = asked.sampling;
+  sent.n_logprobs = std::max(sent.n_logprobs, asked.prompt_logprobs);
+  TRY(validate(sent));
+
+  const int max_tokens = TRY(resolve_max_tokens(asked));
+  const RequestHandle handle = next_handle_++;
+  if (asked.id.empty()) asked.id = fmt::format("req-{}", handle);
+  RequestTimes times;
+  times.submitted = std::chrono::steady_clock::now();
+  std::optional<RequestTimes::Time> deadline;
+  if (asked.timeout)
+    deadline = times.submitted + std::min(*asked.timeout, std::chrono::milliseconds(std::chrono::hours(24 * 365)));
+  Usage usage;
+  usage.prompt_tokens = static_cast<int>(asked.prompt.size());
+  TextStream text(*model_.tokenizer, asked.stop, asked.include_stop);
+  return std::unique_ptr<Request>(new Request{.handle = handle,
+                                              .asked = std::move(asked),
+                                              .max_tokens = max_tokens,
+                                              .stop_tokens = std::move(stop_tokens),
+                                              .gate = std::make_shared<EventGate>(std::move(sink)),
+                                              .text = std::move(text),
+                                              .times = times,
+                                              .deadline = deadline,
+                                              .usage = usage,
+                                              .prompt_scores = {}});
+}
+
+Result<RequestHandle> ThreadedEngine::submit(GenerationRequest asked, EventSink sink) {
+  std::unique_ptr<Request> request = TRY(make_request(std::move(asked), std::move(sink)));
+  TRY(health());
+  const RequestHandle handle = request->handle;
+  const int limit = options_.max_sequences + options_.queue_limit;
+  // Counted before draining is read again, so drain() sees either the count or no request.
+  if (++shared_.n_alive > limit || shared_.draining) {
+    --shared_.n_alive;
+    if (shared_.draining) return Error(Code::kUnavailable, "the server is shutting down");
+    return Error(Code::kResourceExhausted, "the queue is full: ", limit,
+                 " requests are running or waiting, try again later");
+  }
+  shared_.gates.with([&](auto& gates) { gates.emplace(handle, request->gate); });
+  if (!shared_.inbox.push(std::move(request))) {
+    shared_.gates.with([&](auto& gates) { gates.erase(handle); });
+    --shared_.n_alive;
+    return Error(Code::kUnavailable, "the server is shutting down");
+  }
+  return handle;
+}
+
+void ThreadedEngine::cancel(RequestHandle handle) {
+  const std::shared_ptr<EventGate> gate = shared_.gates.with([&](auto& gates) {
+    const auto it = gates.find(handle);
+    return it == gates.end() ? nullptr : it->second;
+  });
+  if (gate != nullptr && gate->close()) shared_.inbox.push(CancelMessage{handle});
+}
+
+Status ThreadedEngine::health() const {
+  if (shared_.draining) return Error(Code::kUnavailable, "the server is shutting down");
+  if (const std::optional<Error> outage = shared_.outage.copy()) {
+    return Error(Code::kUnavailable, "the stages are being recovered: ", outage->message());
+  }
+  if (Status chain = chain_.health(); !chain) return Error(Code::kUnavailable, chain.error().message());
+  return {};
+}
+
+void ThreadedEngine::drain(std::chrono::milliseconds grace) {
+  shared_.draining = true;
+  DrainMessage message{std::chrono::steady_clock::now() + grace, {}};
+  std::future<void> done = message.done.get_future();
+  if (!shared_.inbox.push(std::move(message))) return;
+  // The loop answers at the latest when the grace is over; the margin covers a link that holds it in a submit.
+  done.wait_for(grace + std::chrono::seconds(2));
+}
+
+}  // namespace
+
+std::unique_ptr<Engine> Engine::create(ServedModel model, EngineOptions options, StageLink& chain) {
+  return std::make_unique<ThreadedEngine>(std::move(model), options, chain);
+}
+
+}  // namespace commissure

@@ -1,0 +1,142 @@
+#include <gtest/gtest.h>
+
+#include "engine/engine_test_support.h"
+
+namespace commissure {
+namespace {
+
+void expect_same(const std::vector<Answer>& got, const std::vector<Answer>& want) {
+  ASSERT_EQ(got.size(), want.size());
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    EXPECT_TRUE(got[i].same(want[i])) << "request " << i << ": '" << got[i].text << "' instead of '" << want[i].text
+                                      << "'" << (got[i].error ? got[i].error->to_string() : "");
+  }
+}
+
+struct Shape {
+  int steps_in_flight;
+  int max_step_rows;
+  std::int32_t n_kv_blocks;
+  int decode_slots = 0;
+};
+
+class EngineBatching : public testing::TestWithParam<Shape> {};
+
+TEST_P(EngineBatching, EveryRequestGetsWhatItGetsAlone) {
+  const Shape shape = GetParam();
+  EngineOptions options = small_options();
+  options.steps_in_flight = shape.steps_in_flight;
+  options.max_step_rows = shape.max_step_rows;
+  options.n_kv_blocks = shape.n_kv_blocks;
+  options.decode_slots = shape.decode_slots;
+  const std::vector<GenerationRequest> requests = mixed_requests(40);
+  Bench bench(options);
+  expect_same(run_together(bench.start(), requests), run_alone(requests));
+  EXPECT_TRUE(bench.is_idle());
+  if (shape.n_kv_blocks < 8) {
+    EXPECT_GT(bench.engine->stats().preemptions, 0u);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, EngineBatching,
+                         testing::Values(Shape{1, 64, 64}, Shape{2, 64, 64}, Shape{3, 17, 64}, Shape{4, 512, 64},
+                                         Shape{2, 1, 64}, Shape{4, 64, 64, 1}, Shape{1, 64, 5}, Shape{2, 33, 5},
+                                         Shape{4, 200, 6}));
+
+TEST(EngineRecovery, AStreamThatBreaksGoesOnWithTheSameTokens) {
+  const std::vector<GenerationRequest> requests = mixed_requests(24);
+  const std::vector<Answer> alone = run_alone(requests);
+  EngineOptions options = small_options();
+  options.steps_in_flight = 3;
+  options.recovery_limit = std::chrono::seconds(20);
+  for (const std::uint64_t at : {0u, 1u, 2u, 5u, 11u, 29u}) {
+    Bench bench(options);
+    for (std::uint64_t again = 0; again < 3; ++again) {
+      bench.chain.faults.push_back(
+          {at + again * 17, again == 1 ? Code::kDataLoss : Code::kUnavailable, std::chrono::milliseconds(4)});
+    }
+    bench.chain.hold(true);  // all are accepted before the first fault
+    Engine& engine = bench.start();
+    std::vector<Collector> collectors(requests.size());
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      ASSERT_TRUE(engine.submit(requests[i], collectors[i].sink()).has_value());
+    }
+    bench.chain.hold(false);
+    std::vector<Answer> answers;
+    for (const Collector& collector : collectors) answers.push_back(collector.wait());
+    expect_same(answers, alone);
+    EXPECT_TRUE(bench.is_idle());
+  }
+}
+
+TEST(EngineRecovery, AnOutageRefusesNewRequestsAndEndsRunningOnesAfterTheLimit) {
+  EngineOptions options = small_options();
+  options.recovery_limit = std::chrono::milliseconds(60);
+  Bench bench(options);
+  bench.chain.faults = {{2, Code::kDeadlineExceeded, std::chrono::milliseconds(150)}};
+  Engine& engine = bench.start();
+  const Answer answer = run_one(engine, make_request(4, 30));
+  ASSERT_TRUE(answer.error.has_value());
+  EXPECT_EQ(answer.error->code(), Code::kUnavailable);
+  EXPECT_FALSE(engine.health().has_value());
+  const auto refused = engine.submit(make_request(4, 4), [](GenerationEvent) {});
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), Code::kUnavailable);
+  EXPECT_TRUE(bench.until([&] { return engine.health().has_value(); }));
+  EXPECT_EQ(run_one(engine, make_request(4, 4)).error, std::nullopt);
+}
+
+TEST(EngineRecovery, ARequestThatKeepsBreakingTheChainIsGivenUp) {
+  Bench bench;
+  for (std::uint64_t at = 0; at < 40; ++at) bench.chain.faults.push_back({at, Code::kUnavailable, {}});
+  const Answer answer = run_one(bench.start(), make_request(4, 4));
+  ASSERT_TRUE(answer.error.has_value());
+  EXPECT_EQ(bench.chain.n_steps(), 4u);
+}
+
+TEST(EngineRecovery, AStepErrorFailsOnlyTheStepsOwnSequences) {
+  EngineOptions options = small_options();
+  options.steps_in_flight = 1;
+  options.max_step_rows = 4;
+  Bench bench(options);
+  bench.chain.faults = {{1, Code::kInternal, {}}};  // step 0 holds the first prompt, step 1 also the second
+  bench.chain.hold(true);
+  Engine& engine = bench.start();
+  Collector first, second, third;
+  ASSERT_TRUE(engine.submit(make_request(8, 4, 1), first.sink()).has_value());
+  ASSERT_TRUE(engine.submit(make_request(9, 4, 2), second.sink()).has_value());
+  ASSERT_TRUE(engine.submit(make_request(9, 4, 3), third.sink()).has_value());
+  bench.chain.hold(false);
+  ASSERT_TRUE(first.wait().error.has_value());
+  EXPECT_EQ(first.wait().error->code(), Code::kInternal);
+  EXPECT_EQ(second.wait().error, std::nullopt);
+  EXPECT_EQ(third.wait().error, std::nullopt);
+  EXPECT_TRUE(bench.is_idle());
+}
+
+TEST(EngineRecovery, AWrongAnswerIsAClearErrorAndTheEngineGoesOn) {
+  Bench bench;
+  std::atomic<int> n_spoilt = 0;
+  bench.chain.spoil = [&](SampledTokens& tokens) {
+    if (n_spoilt++ == 0) tokens.results.clear();
+  };
+  Engine& engine = bench.start();
+  const Answer answer = run_one(engine, make_request(4, 4));
+  ASSERT_TRUE(answer.error.has_value());
+  EXPECT_EQ(answer.error->code(), Code::kDataLoss);
+  EXPECT_EQ(run_one(engine, make_request(4, 4)).error, std::nullopt);
+}
+
+TEST(EngineRecovery, AChainThatIsDownRefusesAtOnce) {
+  Bench bench;
+  bench.chain.set_down(true);
+  Engine& engine = bench.start();
+  const auto refused = engine.submit(make_request(4, 4), [](GenerationEvent) {});
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), Code::kUnavailable);
+  bench.chain.set_down(false);
+  EXPECT_EQ(run_one(engine, make_request(4, 4)).error, std::nullopt);
+}
+
+}  // namespace
+}  // namespace commissure

@@ -1,0 +1,328 @@
+#include "engine/engine_loop.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/log.h"
+
+namespace commissure {
+
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+/// A request that broke the chain this often without progress is given up: it may be the cause.
+constexpr int kMaxReplays = 3;
+/// How often a broken chain is asked whether it is well again.
+constexpr milliseconds kRecoveryPoll{20};
+constexpr milliseconds kIdlePatience{1000};
+
+SchedulerOptions scheduler_options(const ServedModel& model, const EngineOptions& options) {
+  SchedulerOptions made;
+  made.max_sequences = options.max_sequences;
+  made.max_step_rows = options.max_step_rows;
+  made.decode_slots = options.decode_slots > 0 ? options.decode_slots : options.steps_in_flight;
+  made.max_mixed_prefill_rows = options.max_mixed_prefill_rows;
+  made.n_kv_blocks = options.n_kv_blocks;
+  made.n_vocabulary = model.tokenizer->n_tokens();
+  return made;
+}
+
+/// Errors after which all steps in flight have failed and the stages' sequences are lost.
+bool breaks_stream(Code code) {
+  return code == Code::kUnavailable || code == Code::kDataLoss || code == Code::kDeadlineExceeded ||
+         code == Code::kCancelled;
+}
+
+milliseconds until(RequestTimes::Time from, RequestTimes::Time to) {
+  return std::max(milliseconds{0}, std::chrono::ceil<milliseconds>(to - from));
+}
+
+}  // namespace
+
+EngineLoop::EngineLoop(const ServedModel& model, const EngineOptions& options, StageLink& chain, EngineShared& shared,
+                       EngineMetrics& metrics)
+    : model_(model),
+      options_(options),
+      chain_(chain),
+      shared_(shared),
+      metrics_(metrics),
+      scheduler_(scheduler_options(model, options)) {}
+
+void EngineLoop::run(const std::stop_token& stop) {
+  while (!stop.stop_requested()) {
+    std::optional<EngineMessage> message = shared_.inbox.pop_for(patience(), stop);
+    for (; message; message = shared_.inbox.try_pop()) handle(std::move(*message));
+    const Time now = steady_clock::now();
+    expire(now);
+    if (outage_) try_recovery();
+    fill_steps();
+    check_drains(now);
+    publish_state();
+  }
+  shared_.inbox.close();
+  while (std::optional<EngineMessage> message = shared_.inbox.try_pop()) handle(std::move(*message));
+  fail_all(Error(Code::kUnavailable, "the server is shutting down"));
+  check_drains(Time::max());
+  publish_state();
+}
+
+/// How long to wait for a message before something else is due.
+milliseconds EngineLoop::patience() const {
+  const Time now = steady_clock::now();
+  milliseconds wait = outage_ ? kRecoveryPoll : kIdlePatience;
+  for (const auto& [handle, request] : requests_) {
+    if (request->deadline) wait = std::min(wait, until(now, *request->deadline));
+  }
+  for (const DrainMessage& drain : drains_) wait = std::min(wait, std::max(milliseconds{1}, until(now, drain.until)));
+  return wait;
+}
+
+void EngineLoop::handle(EngineMessage message) {
+  if (auto* request = std::get_if<std::unique_ptr<Request>>(&message)) {
+    start_request(std::move(*request));
+  } else if (auto* answer = std::get_if<Result<StageOutput>>(&message)) {
+    on_answer(std::move(*answer));
+  } else if (auto* cancel = std::get_if<CancelMessage>(&message)) {
+    const auto it = requests_.find(cancel->handle);
+    if (it == requests_.end()) return;
+    GenerationEvent event;
+    event.finish = FinishReason::kCancelled;
+    finish(*it->second, std::move(event));
+  } else {
+    drains_.push_back(std::get<DrainMessage>(std::move(message)));
+  }
+}
+
+void EngineLoop::start_request(std::unique_ptr<Request> owned) {
+  Request& request = *requests_.emplace(owned->handle, std::move(owned)).first->second;
+  metrics_.on_prompt(request.usage.prompt_tokens);
+  if (request.is_empty()) {
+    GenerationEvent event;
+    event.finish = FinishReason::kLength;
+    return finish(request, std::move(event));
+  }
+  if (outage_ && outage_->gave_up) return fail(request.handle, outage_->cause);
+  SequenceSpec spec;
+  spec.id = request.sequence();
+  spec.prompt = request.asked.prompt;
+  spec.max_tokens = request.max_tokens;
+  spec.params = request.asked.sampling;
+  // The last stage knows one number of alternatives per sequence; each side gets its own share here.
+  spec.params.n_logprobs = std::max(spec.params.n_logprobs, request.asked.prompt_logprobs);
+  spec.score_prompt = request.n_prompt_scores() > 0;
+  if (Status added = scheduler_.add(std::move(spec)); !added) fail(request.handle, added.error());
+}
+
+void EngineLoop::fill_steps() {
+  while (!outage_ && std::ssize(owed_) < std::max(1, options_.steps_in_flight)) {
+    std::optional<StepBatch> batch = scheduler_.next_step();
+    if (!batch) return;
+    const Time now = steady_clock::now();
+    for (const SequenceRows& slice : batch->slices) {
+      RequestTimes& times = requests_.at(slice.sequence.value)->times;
+      if (!times.scheduled) times.scheduled = now;
+    }
+    step_rows_.push_back(batch->n_rows());
+    owed_.push_back(true);
+    if (Status taken = chain_.submit({std::move(*batch), {}}); !taken) {
+      owed_.pop_back();
+      step_rows_.pop_back();
+      begin_outage(taken.error());
+    }
+  }
+}
+
+void EngineLoop::on_answer(Result<StageOutput> answer) {
+  if (owed_.empty()) return log_error("the chain answered a step that nobody asked for");
+  const bool wanted = owed_.front();
+  const int n_rows = step_rows_.front();
+  owed_.pop_front();
+  step_rows_.pop_front();
+  if (!wanted) return;
+
+  if (!answer && breaks_stream(answer.error().code())) return begin_outage(answer.error());
+  Result<std::vector<Progress>> progress = [&]() -> Result<std::vector<Progress>> {
+    if (!answer) return answer.error();
+    const auto* tokens = std::get_if<SampledTokens>(&answer->value);
+    if (tokens == nullptr) return Error(Code::kDataLoss, "the chain answered with rows instead of tokens");
+    return scheduler_.commit(*tokens);
+  }();
+  if (!progress) {
+    log_error("a step failed", {{"error", progress.error().to_string()}});
+    for (const SequenceId sequence : scheduler_.fail_step()) fail(sequence.value, progress.error());
+    return;
+  }
+  ++stats_.steps;
+  stats_.last_timings = !answer->timings.empty() ? answer->timings : std::get<SampledTokens>(answer->value).timings;
+  metrics_.on_step(n_rows, stats_.last_timings);
+  for (Progress& made : *progress) on_progress(made);
+}
+
+void EngineLoop::on_progress(Progress& progress) {
+  const auto it = requests_.find(progress.sequence.value);
+  if (it == requests_.end()) return;
+  Request& request = *it->second;
+  request.n_replays = 0;
+  const auto first = static_cast<std::size_t>(progress.first_scored);
+  // A sequence that is computed again brings scores a second time, equal ones.
+  if (request.prompt_scores.size() < first + progress.scored.size())
+    request.prompt_scores.resize(first + progress.scored.size());
+  const auto n_top = static_cast<std::size_t>(std::max(0, request.asked.prompt_logprobs));
+  for (std::size_t i = 0; i < progress.scored.size(); ++i) {
+    ScoredToken& score = progress.scored[i];
+    if (score.top.size() > n_top) score.top.resize(n_top);
+    request.prompt_scores[first + i] = std::move(score);
+  }
+  GenerationEvent event;
+  if (progress.sampled) {
+    on_token(request, std::move(*progress.sampled), event);
+  } else if (request.max_tokens == 0 && request.prompt_scores.size() == request.n_prompt_scores()) {
+    event.finish = FinishReason::kLength;
+  }
+  if (event.finish) return finish(request, std::move(event));
+  if (!event.text.empty() || !event.tokens.empty()) send(request, std::move(event));
+}
+
+void EngineLoop::on_token(Request& request, ScoredToken token, GenerationEvent& event) {
+  const Time now = steady_clock::now();
+  metrics_.on_token(request.times, now);
+  if (!request.times.first_token) request.times.first_token = now;
+  request.times.last_token = now;
+  ++request.usage.completion_tokens;
+  ++stats_.generated_tokens;
+
+  const TokenId id = token.chosen.token;
+  std::optional<ScoredToken> score;
+  if (const int n_top = request.asked.sampling.n_logprobs; n_top >= 0) {
+    if (std::ssize(token.top) > n_top) token.top.resize(static_cast<std::size_t>(n_top));
+    score = std::move(token);
+  }
+  const auto take = [&](TextStream::Output output) {
+    event.text += output.text;
+    std::ranges::move(output.tokens, std::back_inserter(event.tokens));
+    if (!output.matched) return;
+    event.finish = FinishReason::kStop;
+    event.stop_string = std::move(output.matched);
+  };
+  const bool stops = std::ranges::find(request.stop_tokens, id) != request.stop_tokens.end();
+  if (!stops || request.asked.include_stop) take(request.text.push(id, std::move(score)));
+  if (event.finish) return;
+  if (stops) {
+    take(request.text.finish());
+    if (event.finish) return;
+    event.finish = FinishReason::kStop;
+    event.stop_token = id;
+  } else if (request.usage.completion_tokens >= request.max_tokens) {
+    take(request.text.finish());
+    if (!event.finish) event.finish = FinishReason::kLength;
+  }
+}
+
+void EngineLoop::begin_outage(const Error& cause) {
+  log_warning("the chain broke, running requests will be computed again",
+              {{"error", cause.to_string()}, {"running", scheduler_.n_running()}});
+  std::vector<RequestHandle> hopeless;
+  for (auto& [handle, request] : requests_) {
+    if (scheduler_.is_running(request->sequence()) && ++request->n_replays > kMaxReplays) hopeless.push_back(handle);
+  }
+  for (bool& wanted : owed_) wanted = false;
+  outage_ = Outage{cause, steady_clock::now()};
+  shared_.outage.with([&](std::optional<Error>& shared) { shared = cause; });
+  scheduler_.restart();
+  for (const RequestHandle handle : hopeless) fail(handle, cause);
+}
+
+void EngineLoop::try_recovery() {
+  const Status health = chain_.health();
+  const auto lasted = std::chrono::duration_cast<milliseconds>(steady_clock::now() - outage_->since);
+  if (health && owed_.empty()) {
+    log_info("the chain is back", {{"outage_ms", lasted.count()}, {"waiting", scheduler_.n_waiting()}});
+    outage_.reset();
+    shared_.outage.with([](std::optional<Error>& shared) { shared.reset(); });
+    return;
+  }
+  if (outage_->gave_up || lasted < options_.recovery_limit) return;
+  outage_->gave_up = true;
+  // The last reason is the better one: it says what is wrong now.
+  if (!health) outage_->cause = health.error();
+  outage_->cause = Error(Code::kUnavailable, "the stages did not come back within ", options_.recovery_limit.count(),
+                         " ms: ", outage_->cause.message());
+  log_error("gave the running requests up", {{"error", outage_->cause.to_string()}});
+  fail_all(outage_->cause);
+}
+
+void EngineLoop::expire(Time now) {
+  std::vector<RequestHandle> late;
+  for (const auto& [handle, request] : requests_) {
+    if (request->deadline && now >= *request->deadline) late.push_back(handle);
+  }
+  for (const RequestHandle handle : late) {
+    const Request& request = *requests_.at(handle);
+    fail(handle, Error(Code::kDeadlineExceeded, "the request's timeout of ", request.asked.timeout->count(),
+                       " ms passed after ", request.usage.completion_tokens, " tokens"));
+  }
+}
+
+void EngineLoop::check_drains(Time now) {
+  if (drains_.empty()) return;
+  const bool over = std::ranges::any_of(drains_, [&](const DrainMessage& drain) { return now >= drain.until; });
+  if (over) fail_all(Error(Code::kUnavailable, "the server is shutting down"));
+  // n_alive also counts requests still on their way into the inbox.
+  if (shared_.n_alive > 0 && now != Time::max()) return;
+  for (DrainMessage& drain : drains_) drain.done.set_value();
+  drains_.clear();
+}
+
+void EngineLoop::send(Request& request, GenerationEvent event) {
+  event.usage = request.usage;
+  if (!request.sent_scores && !event.error) {
+    event.prompt_scores = std::move(request.prompt_scores);
+    request.sent_scores = true;
+  }
+  event.finish ? request.gate->call_last(std::move(event)) : request.gate->call(std::move(event));
+}
+
+void EngineLoop::finish(Request& request, GenerationEvent event) {
+  const std::unique_ptr<Request> last = std::move(requests_.extract(request.handle).mapped());
+  const Time now = steady_clock::now();
+  scheduler_.remove(last->sequence());
+  shared_.gates.with([&](auto& gates) { gates.erase(last->handle); });
+  metrics_.on_finish(*event.finish, last->times, now);
+  const auto ms = [&](Time to) { return std::chrono::duration_cast<milliseconds>(to - last->times.submitted).count(); };
+  log_info("request finished",
+           {{"request_id", last->asked.id},
+            {"prompt_tokens", last->usage.prompt_tokens},
+            {"completion_tokens", last->usage.completion_tokens},
+            {"ttft_ms", last->times.first_token ? Json(ms(*last->times.first_token)) : Json(nullptr)},
+            {"total_ms", ms(now)},
+            {"finish", finish_reason_name(*event.finish)}});
+  --shared_.n_alive;
+  publish_state();  // before the last event: who reads it may look at the numbers next
+  send(*last, std::move(event));
+}
+
+void EngineLoop::fail(RequestHandle handle, const Error& error) {
+  const auto it = requests_.find(handle);
+  if (it == requests_.end()) return;
+  GenerationEvent event;
+  event.finish = FinishReason::kError;
+  event.error = error;
+  finish(*it->second, std::move(event));
+}
+
+void EngineLoop::fail_all(const Error& error) {
+  while (!requests_.empty()) fail(requests_.begin()->first, error);
+}
+
+void EngineLoop::publish_state() {
+  stats_.running = scheduler_.n_running();
+  stats_.waiting = scheduler_.n_waiting();
+  stats_.kv_usage = scheduler_.blocks().usage();
+  stats_.preemptions = scheduler_.n_preemptions();
+  metrics_.on_state(stats_);
+  shared_.stats.with([&](EngineStats& stats) { stats = stats_; });
+}
+
+}  // namespace commissure

@@ -1,0 +1,90 @@
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <unordered_map>
+#include <vector>
+
+#include "core/guarded.h"
+#include "core/queue.h"
+#include "engine/engine.h"
+#include "engine/engine_metrics.h"
+#include "engine/request.h"
+#include "sched/scheduler.h"
+
+namespace commissure {
+
+/// What the scheduler thread shares with the callers of the engine.
+struct EngineShared {
+  explicit EngineShared(std::size_t queue_capacity) : inbox(queue_capacity) {}
+
+  BoundedQueue<EngineMessage> inbox;
+  std::atomic<int> n_alive = 0;  ///< accepted and without a last event
+  std::atomic<bool> draining = false;
+  Guarded<std::optional<Error>> outage;  ///< why the chain is being recovered
+  Guarded<EngineStats> stats;
+  /// The gates of requests that are alive, for cancel().
+  Guarded<std::unordered_map<RequestHandle, std::shared_ptr<EventGate>>> gates;
+};
+
+/// The engine's thread: takes messages, keeps steps in flight, turns tokens into events, recovers a broken chain.
+///
+/// Recovery is replay: when the stream breaks, every running sequence goes back to waiting with its token log, and once
+/// all steps are answered and the chain is healthy again they are computed again as prefill. Rows are bit-stable and
+/// draws come from (seed, position), so the streams go on with the same tokens. Threading: run() and all else on one
+/// thread.
+class EngineLoop {
+ public:
+  EngineLoop(const ServedModel& model, const EngineOptions& options, StageLink& chain, EngineShared& shared,
+             EngineMetrics& metrics);
+
+  /// Until `stop`; then every request that is alive gets an error event.
+  void run(const std::stop_token& stop);
+
+ private:
+  using Time = RequestTimes::Time;
+  struct Outage {
+    Error cause;
+    Time since;
+    bool gave_up = false;
+  };
+
+  void handle(EngineMessage message);
+  void start_request(std::unique_ptr<Request> request);
+  void on_answer(Result<StageOutput> answer);
+  void on_tokens(const SampledTokens& tokens);
+  void on_progress(Progress& progress);
+  void on_token(Request& request, ScoredToken token, GenerationEvent& event);
+  void fill_steps();
+  std::chrono::milliseconds patience() const;
+
+  void begin_outage(const Error& cause);
+  void try_recovery();
+  void expire(Time now);
+  void check_drains(Time now);
+
+  void send(Request& request, GenerationEvent event);
+  void finish(Request& request, GenerationEvent event);
+  void fail(RequestHandle handle, const Error& error);
+  void fail_all(const Error& error);
+  void publish_state();
+
+  const ServedModel& model_;
+  const EngineOptions& options_;
+  StageLink& chain_;
+  EngineShared& shared_;
+  EngineMetrics& metrics_;
+  Scheduler scheduler_;
+  std::unordered_map<RequestHandle, std::unique_ptr<Request>> requests_;
+  /// Steps that the chain still owes an answer, oldest first; false: the scheduler has given it up.
+  std::deque<bool> owed_;
+  std::optional<Outage> outage_;
+  std::vector<DrainMessage> drains_;
+  EngineStats stats_;
+  std::deque<int> step_rows_;
+};
+
+}  // namespace commissure

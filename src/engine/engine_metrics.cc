@@ -1,0 +1,117 @@
+#include "engine/engine_metrics.h"
+
+namespace commissure {
+
+namespace {
+
+const std::vector<double> kFirstTokenBounds = {.001, .005, .01, .02, .04, .06, .08, .1, .25, .5,  .75,
+                                               1,    2.5,  5,   7.5, 10,  20,  40,  80, 160, 640, 2560};
+const std::vector<double> kInterTokenBounds = {.001, .0025, .005, .01, .025, .05, .075, .1, .15, .2, .3,
+                                               .4,   .5,    .75,  1,   2.5,  5,   7.5,  10, 20,  40, 80};
+const std::vector<double> kRequestBounds = {.01, .05, .1, .3, .5, .8, 1,   1.5, 2,   2.5, 5,    10,
+                                            15,  20,  30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680};
+const std::vector<double> kStageBounds = {.0001, .00025, .0005, .001, .0025, .005, .01, .025,
+                                          .05,   .1,     .25,   .5,   1,     2.5,  5,   10};
+const std::vector<double> kRowBounds = {1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
+
+double seconds(RequestTimes::Time from, RequestTimes::Time to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+MetricLabels with(MetricLabels labels, std::string name, std::string value) {
+  labels.emplace(std::move(name), std::move(value));
+  return labels;
+}
+
+const char* reason_label(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kStop: return "stop";
+    case FinishReason::kLength: return "length";
+    case FinishReason::kCancelled: return "abort";
+    case FinishReason::kError: return "error";
+  }
+  return "error";
+}
+
+}  // namespace
+
+EngineMetrics::EngineMetrics(const std::string& model_name)
+    : metrics_("commissure:"),
+      labels_{{"model_name", model_name}},
+      running_(metrics_.gauge("num_requests_running", "Requests in the running batch.", labels_)),
+      waiting_(metrics_.gauge("num_requests_waiting", "Requests waiting to run.", labels_)),
+      kv_usage_(metrics_.gauge("kv_cache_usage_perc", "Share of the KV blocks in use, 0 to 1.", labels_)),
+      prompt_tokens_(metrics_.counter("prompt_tokens_total", "Prompt tokens of admitted requests.", labels_)),
+      generation_tokens_(metrics_.counter("generation_tokens_total", "Tokens generated.", labels_)),
+      preemptions_(
+          metrics_.counter("num_preemptions_total", "Sequences that lost their KV blocks to an older one.", labels_)),
+      first_token_(
+          metrics_.histogram("time_to_first_token_seconds", "Submit to first token.", kFirstTokenBounds, labels_)),
+      inter_token_(
+          metrics_.histogram("inter_token_latency_seconds", "Token to next token.", kInterTokenBounds, labels_)),
+      total_(metrics_.histogram("e2e_request_latency_seconds", "Submit to end.", kRequestBounds, labels_)),
+      queue_time_(
+          metrics_.histogram("request_queue_time_seconds", "Submit to first scheduled.", kRequestBounds, labels_)),
+      prefill_time_(metrics_.histogram("request_prefill_time_seconds", "First scheduled to first token.",
+                                       kRequestBounds, labels_)),
+      decode_time_(metrics_.histogram("request_decode_time_seconds", "First to last token.", kRequestBounds, labels_)),
+      iteration_tokens_(metrics_.histogram("iteration_tokens_total", "Rows per step.", kRowBounds, labels_)) {
+  // All reasons from the start: a rate over a series that appears later would miss its first count.
+  for (const char* reason : {"stop", "length", "abort", "error"}) {
+    metrics_.counter("request_success_total", "Finished requests.", with(labels_, "finished_reason", reason));
+  }
+}
+
+void EngineMetrics::on_token(const RequestTimes& times, RequestTimes::Time now) {
+  generation_tokens_.add();
+  if (times.last_token) {
+    inter_token_.observe(seconds(*times.last_token, now));
+  } else {
+    first_token_.observe(seconds(times.submitted, now));
+  }
+}
+
+void EngineMetrics::on_finish(FinishReason reason, const RequestTimes& times, RequestTimes::Time now) {
+  metrics_
+      .counter("request_success_total", "Finished requests.", with(labels_, "finished_reason", reason_label(reason)))
+      .add();
+  total_.observe(seconds(times.submitted, now));
+  if (times.scheduled) queue_time_.observe(seconds(times.submitted, *times.scheduled));
+  if (times.scheduled && times.first_token) prefill_time_.observe(seconds(*times.scheduled, *times.first_token));
+  if (times.first_token && times.last_token) decode_time_.observe(seconds(*times.first_token, *times.last_token));
+}
+
+EngineMetrics::StageHistograms& EngineMetrics::stage(const std::string& name) {
+  const auto it = stages_.find(name);
+  if (it != stages_.end()) return it->second;
+  const MetricLabels labels = with(labels_, "stage", name);
+  const auto make = [&](const char* metric, const char* help) {
+    return metrics_.histogram(metric, help, kStageBounds, labels);
+  };
+  return stages_
+      .emplace(name, StageHistograms{make("stage_queue_seconds", "A step's wait before a stage."),
+                                     make("stage_compute_seconds", "A step's time in a stage."),
+                                     make("stage_wire_seconds", "A step's time between a stage and the next.")})
+      .first->second;
+}
+
+void EngineMetrics::on_step(int n_rows, const std::vector<StageTiming>& timings) {
+  iteration_tokens_.observe(n_rows);
+  for (const StageTiming& timing : timings) {
+    // Names come from other processes: more than a chain can have would be an attack on memory.
+    if (stages_.size() >= kMaxStages && !stages_.contains(timing.stage)) continue;
+    StageHistograms& histograms = stage(timing.stage);
+    histograms.queue.observe(timing.queue_us * 1e-6);
+    histograms.compute.observe(timing.compute_us * 1e-6);
+    histograms.wire.observe(timing.wire_us * 1e-6);
+  }
+}
+
+void EngineMetrics::on_state(const EngineStats& stats) {
+  running_.set(stats.running);
+  waiting_.set(stats.waiting);
+  kv_usage_.set(stats.kv_usage);
+  preemptions_.add(static_cast<double>(stats.preemptions) - preemptions_.value());
+}
+
+}  // namespace commissure

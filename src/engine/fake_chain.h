@@ -1,0 +1,230 @@
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <random>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "engine/fake_tokenizer.h"
+#include "step/stage_link.h"
+
+namespace commissure {
+
+/// A whole chain for tests, with a toy model whose next token depends on every token of the sequence as the KV blocks
+/// hold them: a lost, repeated, misplaced or overwritten row changes the answer. It obeys the contract of StageLink and
+/// notes every frame that breaks the one of StepBatch in problem().
+/// Threading: as StageLink; the test's thread may call the rest.
+class FakeChain final : public StageLink {
+ public:
+  struct Fault {
+    std::uint64_t at = 0;            ///< fails the at-th step it gets (from 0), with
+    Code code = Code::kUnavailable;  ///< a stream error (the chain forgets all) or a step error
+    std::chrono::milliseconds outage{0};
+  };
+
+  explicit FakeChain(std::int32_t n_blocks) : cells_(static_cast<std::size_t>(n_blocks) * kBlockPositions, -1) {}
+  ~FakeChain() override { stop(); }
+
+  std::chrono::microseconds delay{0};
+  std::vector<Fault> faults;                  ///< set before start
+  std::function<void(SampledTokens&)> spoil;  ///< changes answers before they leave
+
+  void start(Sink sink) override {
+    sink_ = std::move(sink);
+    thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
+  }
+
+  Status submit(StageInput input) override {
+    const std::lock_guard lock(mutex_);
+    if (stopped_ || is_down()) return Error(Code::kUnavailable, "the fake chain is down");
+    steps_.push_back(std::move(input.batch));
+    wake_.notify_all();
+    return {};
+  }
+
+  Status health() const override {
+    const std::lock_guard lock(mutex_);
+    if (stopped_ || is_down()) return Error(Code::kUnavailable, "the fake chain is down");
+    return {};
+  }
+
+  void stop() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stopped_ = true;
+    }
+    if (!thread_.joinable()) return;
+    thread_.request_stop();
+    wake_.notify_all();
+    thread_.join();
+  }
+
+  /// Holds answers back while `hold`.
+  void hold(bool hold) {
+    const std::lock_guard lock(mutex_);
+    held_ = hold;
+    wake_.notify_all();
+  }
+  /// Down until told otherwise.
+  void set_down(bool down) {
+    const std::lock_guard lock(mutex_);
+    down_ = down;
+  }
+  std::uint64_t n_steps() const {
+    const std::lock_guard lock(mutex_);
+    return n_steps_;
+  }
+  std::string problem() const {
+    const std::lock_guard lock(mutex_);
+    return problem_;
+  }
+
+ private:
+  struct State {
+    std::vector<BlockId> table;
+    int n_rows = 0;
+    std::optional<SamplingParams> params;
+  };
+
+  bool is_down() const { return down_ || std::chrono::steady_clock::now() < down_until_; }
+
+  void run(const std::stop_token& stop) {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      wake_.wait(lock, stop, [&] { return !steps_.empty() && !held_; });
+      if (stop.stop_requested()) break;
+      const StepBatch batch = std::move(steps_.front());
+      steps_.pop_front();
+      if (delay.count() > 0) wake_.wait_for(lock, stop, delay, [] { return false; });
+      std::vector<Result<StageOutput>> answers = answer(batch);
+      lock.unlock();
+      for (auto& each : answers) sink_(std::move(each));
+      lock.lock();
+    }
+    for (std::size_t n = steps_.size(); n > 0; --n) {
+      lock.unlock();
+      sink_(Error(Code::kCancelled, "the fake chain was stopped"));
+      lock.lock();
+    }
+  }
+
+  /// The step's answer; after a stream error also those of all steps in the queue.
+  std::vector<Result<StageOutput>> answer(const StepBatch& batch) {
+    std::vector<Result<StageOutput>> answers;
+    const std::uint64_t index = n_steps_++;
+    for (const Fault& fault : faults) {
+      if (fault.at != index) continue;
+      const Error error(fault.code, "injected at step ", index);
+      answers.emplace_back(error);
+      if (fault.code == Code::kInternal || fault.code == Code::kInvalidArgument) return answers;
+      for (; !steps_.empty(); steps_.pop_front()) answers.emplace_back(error);
+      sequences_.clear();
+      std::ranges::fill(cells_, -1);
+      down_until_ = std::chrono::steady_clock::now() + fault.outage;
+      return answers;
+    }
+    if (const Status valid = validate(batch); !valid) note(valid.error().message());
+    for (const SequenceId id : batch.released) sequences_.erase(id);
+    SampledTokens tokens;
+    tokens.step = batch.step;
+    tokens.timings = {{"a", 1, 2, 3}};
+    for (const SequenceRows& slice : batch.slices) tokens.results.push_back(run_slice(slice));
+    check_sharing();
+    if (spoil) spoil(tokens);
+    answers.emplace_back(StageOutput{batch, tokens, tokens.timings});
+    return answers;
+  }
+
+  SequenceResult run_slice(const SequenceRows& slice) {
+    State& state = sequences_[slice.sequence];
+    if (slice.table_start == 0 && !slice.new_blocks.empty()) state = {};
+    if (std::cmp_not_equal(slice.table_start, state.table.size())) note("a table starts where none ends");
+    if (slice.first_position != state.n_rows) note("rows are missing or repeated");
+    state.table.insert(state.table.end(), slice.new_blocks.begin(), slice.new_blocks.end());
+    if (slice.params) state.params = slice.params;
+    if (!state.params) note("no params for a sequence");
+
+    SequenceResult result;
+    result.sequence = slice.sequence;
+    for (int r = 0; r < slice.n_rows(); ++r) {
+      const std::size_t block = static_cast<std::size_t>(state.n_rows) / kBlockPositions;
+      if (block >= state.table.size()) {
+        note("a row has no block");
+        return result;
+      }
+      cell(state, state.n_rows++) = slice.tokens[static_cast<std::size_t>(r)].value;
+      if (!slice.targets.empty()) result.scored.push_back(score(state, slice.targets[static_cast<std::size_t>(r)]));
+    }
+    if (slice.sample) result.sampled = score(state, draw(state));
+    return result;
+  }
+
+  std::int32_t& cell(const State& state, int position) {
+    const BlockId block = state.table[static_cast<std::size_t>(position) / kBlockPositions];
+    return cells_.at(static_cast<std::size_t>(block.value) * kBlockPositions +
+                     static_cast<std::size_t>(position) % kBlockPositions);
+  }
+
+  std::uint64_t digest(const State& state) {
+    std::uint64_t hash = 1469598103934665603u;
+    for (int p = 0; p < state.n_rows; ++p)
+      hash = (hash ^ static_cast<std::uint64_t>(cell(state, p) + 7)) * 1099511628211u;
+    return hash;
+  }
+
+  TokenId draw(const State& state) {
+    const std::uint64_t seed = state.params ? state.params->seed : 0;
+    std::mt19937_64 random(digest(state) ^ (seed * 0x9e3779b97f4a7c15u));
+    const auto banned = [&](TokenId t) { return state.params && std::ranges::count(state.params->banned, t) > 0; };
+    if (random() % 64 == 0 && !banned(TokenId(FakeTokenizer::kEos))) return TokenId(FakeTokenizer::kEos);
+    return TokenId(static_cast<int>('a' + random() % 26));
+  }
+
+  ScoredToken score(const State& state, TokenId token) {
+    const auto value = [&](int id) {
+      return -1.0f - static_cast<float>((digest(state) + static_cast<unsigned>(id) * 31u) % 97u);
+    };
+    ScoredToken scored{{token, value(token.value)}, {}};
+    for (int i = 0; state.params && i < state.params->n_logprobs; ++i) scored.top.push_back({TokenId(i), value(i)});
+    return scored;
+  }
+
+  /// No block belongs to two sequences that the stages hold.
+  void check_sharing() {
+    std::set<BlockId> seen;
+    for (const auto& [id, state] : sequences_) {
+      for (const BlockId block : state.table) {
+        if (!seen.insert(block).second) note("a block is shared by two sequences");
+      }
+    }
+  }
+
+  void note(std::string problem) {
+    if (problem_.empty()) problem_ = std::move(problem);
+  }
+
+  Sink sink_;
+  mutable std::mutex mutex_;
+  std::condition_variable_any wake_;
+  std::deque<StepBatch> steps_;
+  std::map<SequenceId, State> sequences_;
+  std::vector<std::int32_t> cells_;  // the token written to each position of each block
+  std::chrono::steady_clock::time_point down_until_{};
+  bool down_ = false;
+  bool held_ = false;
+  bool stopped_ = false;
+  std::uint64_t n_steps_ = 0;
+  std::string problem_;
+  std::jthread thread_;
+};
+
+}  // namespace commissure

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <chrono>
+#include <future>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/gate.h"
+#include "engine/engine.h"
+#include "engine/engine_metrics.h"
+#include "engine/text_stream.h"
+#include "step/stage_link.h"
+
+namespace commissure {
+
+using EventGate = Gate<GenerationEvent>;
+
+/// One request inside the engine, from submit to its last event.
+struct Request {
+  RequestHandle handle = 0;  ///< also its SequenceId
+  GenerationRequest asked;
+  int max_tokens = 0;  ///< resolved: what fits the context when -1 was asked
+  std::vector<TokenId> stop_tokens;
+  std::shared_ptr<EventGate> gate;  // shared: cancel() closes it from another thread
+  TextStream text;
+  RequestTimes times;
+  std::optional<RequestTimes::Time> deadline;
+
+  Usage usage;
+  std::vector<ScoredToken> prompt_scores;
+  bool sent_scores = false;
+  int n_replays = 0;  ///< recoveries since its last progress
+
+  SequenceId sequence() const { return SequenceId(handle); }
+  /// Prompt tokens whose score is asked for; the first has none.
+  std::size_t n_prompt_scores() const { return asked.prompt_logprobs >= 0 ? asked.prompt.size() - 1 : 0; }
+  /// Nothing to compute: no token to generate and none to score.
+  bool is_empty() const { return max_tokens == 0 && n_prompt_scores() == 0; }
+};
+
+/// What reaches the scheduler thread.
+struct CancelMessage {
+  RequestHandle handle;
+};
+struct DrainMessage {
+  RequestTimes::Time until;
+  std::promise<void> done;
+};
+using EngineMessage = std::variant<std::unique_ptr<Request>, CancelMessage, Result<StageOutput>, DrainMessage>;
+
+}  // namespace commissure
