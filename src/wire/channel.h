@@ -1,0 +1,23 @@
+#pragma once
+
+#include <grpcpp/channel.h>
+#include <grpcpp/security/server_credentials.h>
+#include <grpcpp/server_builder.h>
+
+#include <memory>
+
+#include "wire/endpoint.h"
+
+namespace commissure {
+
+/// A channel to the next stage. The only place that chooses client credentials: TLS with the system's roots for
+/// https, plaintext otherwise (parse_endpoint has refused plaintext to other machines).
+std::shared_ptr<grpc::Channel> open_channel(const Endpoint& endpoint);
+
+/// The only place that chooses server credentials. On Cloud Run the platform ends TLS before it reaches the process.
+std::shared_ptr<grpc::ServerCredentials> server_credentials(const Endpoint& endpoint);
+
+/// Message bounds, keep-alive and buffer sizes of a stage's server.
+void tune_server(grpc::ServerBuilder& builder);
+
+}  // namespace commissure

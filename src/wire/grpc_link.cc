@@ -1,0 +1,322 @@
+#include "wire/grpc_link.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <random>
+#include <thread>
+#include <unordered_set>
+#include <utility>
+
+#include "core/log.h"
+#include "wire/channel.h"
+#include "wire/codec.h"
+#include "wire/handshake.h"
+#include "wire/link_stream.h"
+
+namespace commissure {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// The code that callers of StageLink know as the end of a stream.
+Error as_stream_error(const Error& why) {
+  const Code code = why.code();
+  if (code == Code::kDataLoss || code == Code::kDeadlineExceeded || code == Code::kUnavailable) return why;
+  return Error(Code::kUnavailable, why.message());
+}
+
+}  // namespace
+
+class GrpcLink::Impl final : public LinkStream::Events {
+ public:
+  explicit Impl(GrpcLinkOptions options)
+      : options_(std::move(options)), channel_(open_channel(options_.endpoint)), wanted_(!options_.lazy) {}
+  ~Impl() override { stop(); }
+
+  void start(Sink sink);
+  Status submit(StageInput input);
+  Status health() const;
+  void stop();
+  void connect();
+  void restart();
+
+  std::function<void(const Error&)> on_lost_;
+  std::vector<StageInfo> infos() const {
+    const std::lock_guard lock(mutex_);
+    return infos_;
+  }
+  int n_streams() const {
+    const std::lock_guard lock(mutex_);
+    return n_streams_;
+  }
+
+ private:
+  enum class State { kIdle, kConnecting, kReady, kDraining };
+
+  struct Step {
+    StepBatch batch;
+    Clock::time_point since;
+  };
+
+  Status on_frame(Frame frame) override;
+  void on_closed(const Error& why) override;
+  Status on_hello(const Hello& hello);
+  Status on_answer(StepId step, Result<SampledTokens> answer);
+  /// Whether every slice begins its sequence here or continues one that this stream knows.
+  Status check_sequences(const StepBatch& batch) const;
+  void remember_sequences(const StepBatch& batch);
+
+  void run(const std::stop_token& stop);
+  void watch_stream(std::unique_lock<std::mutex>& lock);
+  Error not_ready() const;
+
+  const GrpcLinkOptions options_;
+  const std::shared_ptr<grpc::Channel> channel_;
+  Sink sink_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;  // for the keeper thread
+  std::condition_variable room_;     // for submit
+  State state_ = State::kIdle;
+  bool wanted_;
+  bool stopping_ = false;
+  bool restarting_ = false;
+  bool used_ = false;  // a step went through the current stream
+  bool over_ = false;  // the current stream had its last event
+  std::unique_ptr<LinkStream> stream_;
+  Error last_error_{Code::kUnavailable, "not connected yet"};
+  std::deque<Step> in_flight_;
+  std::unordered_set<SequenceId> sequences_;
+  std::vector<StageInfo> infos_;
+  int n_streams_ = 0;
+  std::jthread keeper_;
+};
+
+void GrpcLink::Impl::start(Sink sink) {
+  sink_ = std::move(sink);
+  keeper_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
+}
+
+Error GrpcLink::Impl::not_ready() const {
+  if (state_ == State::kDraining) return Error(Code::kUnavailable, options_.endpoint.target, " is shutting down");
+  return last_error_.within(options_.endpoint.target);
+}
+
+Status GrpcLink::Impl::submit(StageInput input) {
+  grpc::ByteBuffer message = encode_frame(input.batch, input.boundary);
+  if (message.Length() > kMaxFrameBytes) {
+    return Error(Code::kInvalidArgument, "step ", input.batch.step.value, " is a frame of ", message.Length(),
+                 " bytes, at most ", kMaxFrameBytes, " fit");
+  }
+  std::unique_lock lock(mutex_);
+  if (!wanted_) {
+    wanted_ = true;
+    changed_.notify_all();
+  }
+  room_.wait(lock, [this] {
+    return stopping_ || state_ != State::kReady || in_flight_.size() < static_cast<std::size_t>(options_.max_in_flight);
+  });
+  if (stopping_) return Error(Code::kUnavailable, "the link is stopped");
+  if (state_ != State::kReady) return as_stream_error(not_ready());
+  TRY(check_sequences(input.batch));
+  remember_sequences(input.batch);
+  in_flight_.push_back({std::move(input.batch), Clock::now()});
+  used_ = true;
+  stream_->send(std::move(message));
+  return {};
+}
+
+Status GrpcLink::Impl::check_sequences(const StepBatch& batch) const {
+  for (const SequenceRows& rows : batch.slices) {
+    const bool begins = rows.table_start == 0 && !rows.new_blocks.empty();
+    if (!begins && !sequences_.contains(rows.sequence)) {
+      return Error(Code::kUnavailable, "sequence ", rows.sequence.value, " was lost with an earlier stream to ",
+                   options_.endpoint.target, " and must be recreated");
+    }
+  }
+  return {};
+}
+
+void GrpcLink::Impl::remember_sequences(const StepBatch& batch) {
+  for (const SequenceId sequence : batch.released) sequences_.erase(sequence);
+  for (const SequenceRows& rows : batch.slices) sequences_.insert(rows.sequence);
+}
+
+Status GrpcLink::Impl::health() const {
+  const std::lock_guard lock(mutex_);
+  if (state_ == State::kReady) return {};
+  return not_ready();
+}
+
+void GrpcLink::Impl::connect() {
+  const std::lock_guard lock(mutex_);
+  wanted_ = true;
+  changed_.notify_all();
+}
+
+void GrpcLink::Impl::restart() {
+  const std::lock_guard lock(mutex_);
+  wanted_ = true;
+  changed_.notify_all();
+  if (!stream_ || over_ || !used_) return;
+  state_ = State::kConnecting;  // nothing more is submitted to the old stream
+  last_error_ = Error(Code::kUnavailable, "opening a fresh stream");
+  restarting_ = true;
+  stream_->cancel(last_error_);
+  room_.notify_all();
+}
+
+void GrpcLink::Impl::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    if (stream_ && !over_) stream_->cancel(Error(Code::kCancelled, "the link is stopped"));
+    changed_.notify_all();
+    room_.notify_all();
+  }
+  keeper_.request_stop();
+  if (keeper_.joinable()) keeper_.join();
+}
+
+Status GrpcLink::Impl::on_frame(Frame frame) {
+  if (const auto* hello = std::get_if<Hello>(&frame)) return on_hello(*hello);
+  if (auto* tokens = std::get_if<SampledTokens>(&frame)) {
+    const StepId step = tokens->step;
+    return on_answer(step, std::move(*tokens));
+  }
+  if (auto* error = std::get_if<StepError>(&frame)) return on_answer(error->step, std::move(error->error));
+  if (const auto* goodbye = std::get_if<Goodbye>(&frame)) {
+    const std::lock_guard lock(mutex_);
+    if (state_ == State::kReady) state_ = State::kDraining;
+    last_error_ = Error(Code::kUnavailable, goodbye->reason);
+    room_.notify_all();
+    return {};
+  }
+  return Error(Code::kDataLoss, "a stage sent a step upstream");
+}
+
+Status GrpcLink::Impl::on_hello(const Hello& hello) {
+  const Status valid = accept_server_hello(options_.self(), hello);
+  const std::lock_guard lock(mutex_);
+  if (state_ != State::kConnecting || restarting_) return Error(Code::kDataLoss, "a second hello");
+  TRY(valid);
+  infos_ = hello.stages;
+  state_ = State::kReady;
+  used_ = false;
+  ++n_streams_;
+  log_info("stream opened", {{"to", options_.endpoint.target}, {"session", hello.session}});
+  return {};
+}
+
+Status GrpcLink::Impl::on_answer(StepId step, Result<SampledTokens> answer) {
+  StageOutput output;
+  {
+    const std::lock_guard lock(mutex_);
+    if (in_flight_.empty() || in_flight_.front().batch.step != step) {
+      return Error(Code::kDataLoss, "an answer to step ", step.value, ", which is not the oldest in flight");
+    }
+    output.batch = std::move(in_flight_.front().batch);
+    in_flight_.pop_front();
+    room_.notify_one();
+  }
+  if (!answer) {
+    sink_(std::move(answer).error());
+    return {};
+  }
+  output.timings = answer->timings;
+  output.value = std::move(*answer);
+  sink_(std::move(output));
+  return {};
+}
+
+void GrpcLink::Impl::on_closed(const Error& why) {
+  std::deque<Step> lost;
+  bool report = false;
+  Error error = as_stream_error(why).within(options_.endpoint.target);
+  {
+    const std::lock_guard lock(mutex_);
+    report = (state_ == State::kReady || state_ == State::kDraining) && !stopping_ && on_lost_;
+    state_ = State::kConnecting;
+    last_error_ = why;
+    lost.swap(in_flight_);
+    sequences_.clear();
+    if (stopping_) error = Error(Code::kCancelled, "the link is stopped");
+    room_.notify_all();
+  }
+  for (std::size_t i = 0; i < lost.size(); ++i) sink_(error);
+  if (report) on_lost_(error);
+  const std::lock_guard lock(mutex_);
+  over_ = true;
+  changed_.notify_all();
+}
+
+void GrpcLink::Impl::run(const std::stop_token& stop) {
+  // Jitter keeps stages that lost the same peer from knocking in step.
+  std::minstd_rand random(std::random_device{}());
+  std::chrono::milliseconds backoff = options_.min_backoff;
+  std::unique_lock lock(mutex_);
+  while (true) {
+    changed_.wait(lock, [this] { return stopping_ || wanted_; });
+    if (stopping_ || stop.stop_requested()) return;
+    const int n_before = n_streams_;
+    const Clock::time_point opened = Clock::now();
+    state_ = State::kConnecting;
+    over_ = restarting_ = used_ = false;
+    stream_ = std::make_unique<LinkStream>(channel_, *this);
+    LinkStream& stream = *stream_;
+    stream.open();
+    lock.unlock();
+    stream.send(encode_frame(client_hello(options_.self())));
+    lock.lock();
+    watch_stream(lock);
+
+    std::unique_ptr<LinkStream> dead = std::move(stream_);
+    const bool at_once = restarting_;
+    // A peer that let us wait (it is loading) need not be spared another wait.
+    const bool patient = n_streams_ > n_before || Clock::now() - opened > options_.max_backoff;
+    backoff = patient ? options_.min_backoff : std::min(backoff * 2, options_.max_backoff);
+    if (stopping_) return;
+    if (at_once) continue;
+    if (n_streams_ > n_before) {
+      log_warning("stream lost", {{"to", options_.endpoint.target}, {"why", last_error_.to_string()}});
+    }
+    const auto pause = backoff / 2 + backoff * static_cast<int>(random() % 100) / 200;
+    changed_.wait_for(lock, pause, [this] { return stopping_; });
+  }
+}
+
+void GrpcLink::Impl::watch_stream(std::unique_lock<std::mutex>& lock) {
+  const Clock::time_point opened = Clock::now();
+  // Looking now and then costs nothing per step; waking this thread for every step would.
+  const auto glance =
+      std::clamp<std::chrono::milliseconds>(std::min(options_.step_deadline, options_.handshake_deadline) / 8,
+                                            std::chrono::milliseconds(1), std::chrono::milliseconds(1000));
+  while (!over_) {
+    changed_.wait_for(lock, glance, [this] { return over_; });
+    if (over_ || !stream_) break;
+    const Clock::time_point now = Clock::now();
+    if (state_ == State::kConnecting && now - opened > options_.handshake_deadline) {
+      stream_->cancel(
+          Error(Code::kDeadlineExceeded, "no handshake within ", options_.handshake_deadline.count(), " ms"));
+    } else if (!in_flight_.empty() && now - in_flight_.front().since > options_.step_deadline) {
+      stream_->cancel(Error(Code::kDeadlineExceeded, "step ", in_flight_.front().batch.step.value,
+                            " was not answered within ", options_.step_deadline.count(), " ms"));
+    }
+  }
+}
+
+GrpcLink::GrpcLink(GrpcLinkOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
+GrpcLink::~GrpcLink() = default;
+void GrpcLink::on_lost(std::function<void(const Error&)> call) { impl_->on_lost_ = std::move(call); }
+void GrpcLink::start(Sink sink) { impl_->start(std::move(sink)); }
+Status GrpcLink::submit(StageInput input) { return impl_->submit(std::move(input)); }
+Status GrpcLink::health() const { return impl_->health(); }
+void GrpcLink::stop() { impl_->stop(); }
+void GrpcLink::connect() { impl_->connect(); }
+void GrpcLink::restart() { impl_->restart(); }
+std::vector<StageInfo> GrpcLink::infos() const { return impl_->infos(); }
+int GrpcLink::n_streams() const { return impl_->n_streams(); }
+
+}  // namespace commissure

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "step/stage_info.h"
+#include "step/stage_link.h"
+#include "wire/endpoint.h"
+
+namespace commissure {
+
+struct GrpcLinkOptions {
+  Endpoint endpoint;
+  std::function<StageInfo()> self;  ///< the stage this link goes out from; for the handshake
+  bool lazy = false;                ///< connect at the first submit or connect(), not at start
+  int max_in_flight = 32;           ///< a submit waits while so many steps are unanswered
+  std::chrono::milliseconds step_deadline{60'000};
+  std::chrono::milliseconds handshake_deadline{15'000};
+  std::chrono::milliseconds min_backoff{50};
+  std::chrono::milliseconds max_backoff{2'000};
+};
+
+/// The link to the next process, and through it to all stages after it. Keeps one boundary stream open and opens a new
+/// one, with exponential back-off, whenever it ends.
+///
+/// A stream that ends answers every step in flight with kUnavailable (kDeadlineExceeded when a step was overdue,
+/// kDataLoss when the peer sent nonsense). Sequences live as long as their stream: a slice that continues a sequence
+/// which this stream has not seen from its beginning is refused with kUnavailable, so no step ever meets a stage that
+/// forgot its cache.
+///
+/// Threading: submit from one thread, everything else from any. The sink runs on gRPC's threads, one call at a time.
+class GrpcLink final : public StageLink {
+ public:
+  explicit GrpcLink(GrpcLinkOptions options);
+  ~GrpcLink() override;
+
+  /// Called, from another thread, when a stream that was in use ends, except by restart() and stop().
+  /// Set before start().
+  void on_lost(std::function<void(const Error&)> call);
+
+  void start(Sink sink) override;
+  Status submit(StageInput input) override;
+  /// Errors: the reason of the last failed attempt (kFailedPrecondition: a wrong chain), or kUnavailable.
+  Status health() const override;
+  void stop() override;
+
+  /// Starts connecting when lazy.
+  void connect();
+  /// Ends the stream if a step went through it, and opens a fresh one: all stages behind forget their sequences.
+  void restart();
+
+  /// The next stage and all behind it, as the latest handshake told; empty before the first.
+  std::vector<StageInfo> infos() const;
+  /// Streams established so far.
+  int n_streams() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace commissure

@@ -1,0 +1,19 @@
+#pragma once
+
+#include "wire/frame.h"
+
+namespace commissure {
+
+/// What stage `self` says when it opens a stream; every hello names a new session.
+Hello client_hello(const StageInfo& self);
+
+/// Whether stage `self` may take steps from the sender of `hello`.
+/// Errors: kFailedPrecondition, naming both sides.
+Status accept_client_hello(const StageInfo& self, const Hello& hello);
+
+/// Whether stage `self` may send steps to the sender of `hello` and the stages behind it. Stage A checks the whole
+/// chain here, the others the part from themselves on.
+/// Errors: kFailedPrecondition, naming both sides.
+Status accept_server_hello(const StageInfo& self, const Hello& hello);
+
+}  // namespace commissure

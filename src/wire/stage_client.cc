@@ -1,0 +1,160 @@
+#include "wire/stage_client.h"
+
+#include <grpcpp/client_context.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "wire/channel.h"
+#include "wire/codec.h"
+#include "wire/stage.grpc.pb.h"
+
+namespace commissure {
+
+class StageClient::Impl {
+ public:
+  explicit Impl(const Endpoint& endpoint) : target(endpoint.target), stub(v1::Stage::NewStub(open_channel(endpoint))) {}
+
+  Error named(const grpc::Status& status) const { return from_grpc(status).within(target); }
+
+  const std::string target;
+  const std::unique_ptr<v1::Stage::Stub> stub;
+};
+
+StageClient::StageClient(const Endpoint& endpoint) : impl_(std::make_unique<Impl>(endpoint)) {}
+StageClient::~StageClient() = default;
+
+Result<std::vector<StageInfo>> StageClient::describe(std::chrono::milliseconds timeout) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + timeout);
+  v1::ChainDescription answer;
+  const grpc::Status status = impl_->stub->Describe(&context, {}, &answer);
+  if (!status.ok()) return impl_->named(status);
+  return decode(answer.stages());
+}
+
+void StageClient::describe_later(std::chrono::milliseconds timeout,
+                                 std::function<void(Result<std::vector<StageInfo>>)> done) {
+  struct Call {
+    grpc::ClientContext context;
+    v1::DescribeRequest request;
+    v1::ChainDescription answer;
+  };
+  auto call = std::make_shared<Call>();  // shared with gRPC until it calls back
+  call->context.set_deadline(std::chrono::system_clock::now() + timeout);
+  impl_->stub->async()->Describe(&call->context, &call->request, &call->answer,
+                                 [call, target = impl_->target, done = std::move(done)](const grpc::Status& status) {
+                                   if (!status.ok()) return done(from_grpc(status).within(target));
+                                   done(decode(call->answer.stages()));
+                                 });
+}
+
+Status StageClient::wake(std::chrono::milliseconds timeout, const ChainReport& report, const std::stop_token& stop) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + timeout);
+  context.set_wait_for_ready(true);
+  const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
+  const auto reader = impl_->stub->Wake(&context, {});
+  v1::ChainDescription answer;
+  Status decoded;
+  while (reader->Read(&answer)) {
+    Result<std::vector<StageInfo>> stages = decode(answer.stages());
+    if (stages) {
+      report(*stages);
+    } else if (decoded) {
+      decoded = stages.error();
+      context.TryCancel();
+    }
+  }
+  const grpc::Status status = reader->Finish();
+  TRY(decoded);
+  if (stop.stop_requested()) return Error(Code::kCancelled, "waking was cancelled");
+  if (!status.ok()) return impl_->named(status);
+  return {};
+}
+
+StageInfo unreachable_stage(const StageInfo& before, const Error& why) {
+  StageInfo info;
+  info.model = before.model;
+  info.plan = before.plan;
+  info.plan.index = std::min(before.plan.index + 1, kMaxStages - 1);
+  info.plan.layers = {before.plan.layers.last, before.plan.n_model_layers};
+  info.state = LoadState::kFailed;
+  info.problem = why.message();
+  return info;
+}
+
+std::vector<StageInfo> describe_chain(const LocalStage& self, StageClient* next, std::chrono::milliseconds timeout) {
+  std::vector<StageInfo> chain = {self.info()};
+  if (next == nullptr) return chain;
+  Result<std::vector<StageInfo>> rest = next->describe(timeout);
+  if (!rest) rest = std::vector{unreachable_stage(chain.front(), rest.error())};
+  chain.insert(chain.end(), rest->begin(), rest->end());
+  return chain;
+}
+
+namespace {
+
+bool has_ended(const StageInfo& stage) { return stage.state == LoadState::kReady || stage.state == LoadState::kFailed; }
+
+/// The later stages' part of a wake: written by the thread that reads it, awaited by the one that reports.
+struct Rest {
+  std::mutex mutex;
+  std::condition_variable_any changed;
+  std::vector<StageInfo> stages;
+  bool over = true;
+};
+
+Status outcome(const std::vector<StageInfo>& chain) {
+  for (const StageInfo& stage : chain) {
+    if (stage.state != LoadState::kReady) {
+      return Error(Code::kUnavailable, "stage ", stage.plan.name(), " did not get ready: ", stage.problem);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Status wake_chain(const LocalStage& self, StageClient* next, std::chrono::milliseconds timeout,
+                  const ChainReport& report, const std::stop_token& stop) {
+  constexpr std::chrono::milliseconds kGlance(50);  // how stale a progress report may be
+  Rest rest;
+  std::jthread reader;
+  if (next != nullptr) {
+    rest.over = false;
+    reader = std::jthread([&](const std::stop_token& inner) {
+      const auto keep = [&](const std::vector<StageInfo>& stages) {
+        const std::lock_guard lock(rest.mutex);
+        rest.stages = stages;
+        rest.changed.notify_all();
+      };
+      const Status status = next->wake(timeout, keep, inner);
+      const std::lock_guard lock(rest.mutex);
+      if (!status) rest.stages = {unreachable_stage(self.info(), status.error())};
+      rest.over = true;
+      rest.changed.notify_all();
+    });
+  }
+  self.wake();
+  std::vector<StageInfo> told;
+  while (true) {
+    std::vector<StageInfo> chain = {self.info()};
+    std::unique_lock lock(rest.mutex);
+    chain.insert(chain.end(), rest.stages.begin(), rest.stages.end());
+    const bool over = has_ended(chain.front()) && rest.over;
+    lock.unlock();
+    if (chain != told) report(chain);
+    if (over) return outcome(chain);
+    if (stop.stop_requested()) return Error(Code::kCancelled, "waking was cancelled");
+    told = std::move(chain);
+    lock.lock();
+    rest.changed.wait_for(lock, stop, kGlance, [&] { return !rest.over && rest.stages.size() + 1 != told.size(); });
+  }
+}
+
+}  // namespace commissure

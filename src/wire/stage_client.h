@@ -1,0 +1,58 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <vector>
+
+#include "core/result.h"
+#include "step/stage_info.h"
+#include "wire/endpoint.h"
+
+namespace commissure {
+
+using ChainReport = std::function<void(const std::vector<StageInfo>&)>;
+
+/// Asks the next stage about itself and all stages behind it, apart from the boundary stream.
+/// Threading: any thread, several at a time.
+class StageClient {
+ public:
+  explicit StageClient(const Endpoint& endpoint);
+  ~StageClient();
+
+  /// Errors: kUnavailable, kDeadlineExceeded: the stage does not answer.
+  Result<std::vector<StageInfo>> describe(std::chrono::milliseconds timeout);
+
+  /// As describe, but calls back from another thread.
+  void describe_later(std::chrono::milliseconds timeout, std::function<void(Result<std::vector<StageInfo>>)> done);
+
+  /// Loads the next stage and all behind it, at the same time; waits for a stage that has yet to start. Reports come on
+  /// the calling thread, the last one tells how it ended.
+  /// Errors: kUnavailable, kDeadlineExceeded; kCancelled, `stop` was requested.
+  Status wake(std::chrono::milliseconds timeout, const ChainReport& report, const std::stop_token& stop);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// One process's own stage, for those who ask about it.
+struct LocalStage {
+  std::function<StageInfo()> info;  ///< as it is now; any thread
+  std::function<void()> wake;       ///< starts loading if that has not happened yet, returns at once; any thread
+};
+
+/// What is said about a stage that does not answer: its place in the chain after `before`, failed, and why.
+StageInfo unreachable_stage(const StageInfo& before, const Error& why);
+
+/// The stages of the chain from this one on; the next one is shown as failed when it does not answer.
+std::vector<StageInfo> describe_chain(const LocalStage& self, StageClient* next, std::chrono::milliseconds timeout);
+
+/// Loads this stage and all after it at the same time and reports on the calling thread, whenever something changed,
+/// until every stage is ready or has failed. `next` is null on the last stage.
+/// Errors: kCancelled, `stop` was requested; kUnavailable, naming the first stage that failed.
+Status wake_chain(const LocalStage& self, StageClient* next, std::chrono::milliseconds timeout,
+                  const ChainReport& report, const std::stop_token& stop);
+
+}  // namespace commissure

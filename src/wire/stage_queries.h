@@ -1,0 +1,19 @@
+#pragma once
+
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
+
+#include "wire/stage.pb.h"
+#include "wire/stage_client.h"
+
+namespace commissure {
+
+/// Answers Describe: this stage and, asked in the same moment, all behind it, within the caller's deadline.
+grpc::ServerUnaryReactor* answer_describe(grpc::CallbackServerContext& context, const LocalStage& self,
+                                          StageClient* next, v1::ChainDescription& answer);
+
+/// Answers Wake. The reactor owns a thread that ends with the call, and itself.
+grpc::ServerWriteReactor<v1::ChainDescription>* answer_wake(grpc::CallbackServerContext& context,
+                                                            const LocalStage& self, StageClient* next);
+
+}  // namespace commissure

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+
+#include "step/stage_link.h"
+#include "wire/grpc_link.h"
+#include "wire/stage_client.h"
+
+namespace grpc {
+class HealthCheckServiceInterface;
+class Service;
+}  // namespace grpc
+
+namespace commissure {
+
+struct StageServiceOptions {
+  LocalStage self;
+  /// Forget all sequences: a new stream begins and nothing is in flight. Called before every stream, from the
+  /// service's own thread.
+  std::function<void()> on_new_stream = [] {};
+  GrpcLink* next = nullptr;            ///< the remote part of the link given to serve(); null on the last stage
+  StageClient* next_client = nullptr;  ///< to the same stage
+  int max_in_flight = 32;              ///< reading pauses while so many steps are unanswered
+  std::chrono::milliseconds ready_wait{5'000};  ///< how long a stream waits for the chain before it is turned away
+  std::chrono::milliseconds hello_wait{10'000};
+};
+
+/// The server side of one stage: takes steps from the stage before and answers with the tokens of the last one.
+///
+/// One stream is served at a time. A newer one replaces it: the old one ends with ABORTED, what was in flight is
+/// awaited and dropped, and every stage from here on forgets its sequences before the new stream's first step. When
+/// the stream to the next stage breaks, the stream from the stage before ends as well, so stage A learns of it.
+///
+/// Opening a stream to a stage without weights starts loading here and behind it.
+class StageService {
+ public:
+  explicit StageService(StageServiceOptions options);
+  ~StageService();
+
+  /// Connects what runs the steps (a local link, or a chain of it and `next`) and starts it; the service stops it too.
+  /// Once, when the stage is loaded; until then streams wait and are turned away after `ready_wait`.
+  void serve(StageLink& link);
+
+  /// Says goodbye to the stage before, waits for what is in flight, at most `grace`, ends all streams and stops the
+  /// link.
+  void stop(std::chrono::milliseconds grace);
+
+  /// Streams begun so far.
+  int n_streams() const;
+
+  /// For StageServer.
+  grpc::Service& grpc_service();
+  void set_health(grpc::HealthCheckServiceInterface* health);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace commissure
