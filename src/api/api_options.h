@@ -11,19 +11,19 @@ namespace commissure {
 
 /// How the API presents itself.
 struct ApiOptions {
-  std::vector<std::string> model_aliases;  ///< accepted beside the served name; listed by /v1/models
-  std::vector<std::string> api_keys;       ///< empty: open to everyone
+  std::vector<std::string> model_aliases = {};  ///< accepted beside the served name; listed by /v1/models
+  std::vector<std::string> api_keys = {};       ///< empty: open to everyone
   /// Origins that browsers may call from; {"*"} reflects any, empty allows none.
   std::vector<std::string> cors_origins = {"*"};
   std::chrono::milliseconds ping_interval{15'000};  ///< SSE comment after so much silence; 0: never
   std::chrono::milliseconds request_timeout{0};     ///< for requests that name none; 0: no limit
   std::string version = "0.1.0";
-  std::string system_fingerprint;  ///< "" is null
+  std::string system_fingerprint = {};  ///< "" is null
   /// Added to the body of /health, e.g. {"stages": [...]}. Called on the server's threads; must not block. May be
   /// empty.
-  std::function<Json()> status;
-  /// The body of /metrics in Prometheus' text format 0.0.4. Absent: 501.
-  std::function<std::string()> metrics;
+  std::function<Json()> status = {};
+  /// POST /warm: starts loading all stages and returns at once. May be empty.
+  std::function<void()> wake = {};
 };
 
 }  // namespace commissure

@@ -91,6 +91,7 @@ const std::vector<ApiService::Route>& ApiService::routes() {
       {"GET", "/v1/models/*", &ApiService::one_model},
       {"GET", "/health", &ApiService::health},
       {"GET", "/v1/health", &ApiService::health},
+      {"POST", "/warm", &ApiService::warm},
       {"GET", "/metrics", &ApiService::metrics},
       {"GET", "/props", &ApiService::props},
       {"GET", "/", &ApiService::index},

@@ -49,6 +49,7 @@ class ApiService {
   void models(Call& call) const;
   void one_model(Call& call) const;
   void health(Call& call) const;
+  void warm(Call& call) const;
   void metrics(Call& call) const;
   void props(Call& call) const;
   void index(Call& call) const;

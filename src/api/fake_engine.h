@@ -39,9 +39,9 @@ struct FakeScript {
   int n_events = -1;                                          ///< >= 0: so many events, pieces repeated
   std::chrono::microseconds delay{0};                         ///< before each event
   FinishReason finish = FinishReason::kStop;
-  std::optional<Error> refuse;  ///< submit fails
-  std::optional<Error> error;   ///< instead of the finish
-  bool hang = false;            ///< never a first event
+  std::optional<Error> refuse = {};  ///< submit fails
+  std::optional<Error> error = {};   ///< instead of the finish
+  bool hang = false;                 ///< never a first event
 };
 
 /// An engine whose answers a script decides, on threads of its own like the real one's.
@@ -58,7 +58,7 @@ class FakeEngine final : public Engine {
   Status health() const override { return health_; }
   EngineStats stats() const override { return {}; }
   void drain(std::chrono::milliseconds) override {}
-  virtual std::string metrics_text() const { return "# TYPE fake_total counter\nfake_total 1\n"; }
+  std::string metrics_text() const override { return "# TYPE fake_total counter\nfake_total 1\n"; }
 
   ServedModel& mutable_model() { return model_; }
   void set_health(Status health) { health_ = std::move(health); }

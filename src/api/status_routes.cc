@@ -52,10 +52,16 @@ void ApiService::health(Call& call) const {
   call.responder->send(std::move(response));
 }
 
+void ApiService::warm(Call& call) const {
+  if (options_.wake) options_.wake();
+  Json answer = {{"status", "warming"}};
+  if (options_.status) answer.update(options_.status());
+  call.answer(answer, 202);
+}
+
 void ApiService::metrics(Call& call) const {
-  call.responder->send({.status = 200,
-                        .body = options_.metrics ? options_.metrics() : "",
-                        .content_type = "text/plain; version=0.0.4; charset=utf-8"});
+  call.responder->send(
+      {.status = 200, .body = engine_.metrics_text(), .content_type = "text/plain; version=0.0.4; charset=utf-8"});
 }
 
 void ApiService::props(Call& call) const {

@@ -1,0 +1,310 @@
+#include "api/api_service.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "api/fake_engine.h"
+#include "api/http_server.h"
+#include "api/raw_client.h"
+
+namespace commissure {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::body_of;
+using testing::FakeEngine;
+using testing::FakeScript;
+using testing::http_request;
+using testing::RawClient;
+
+constexpr std::string_view kChat = R"({"messages":[{"role":"user","content":"hi"}]})";
+constexpr std::string_view kStream = R"({"messages":[{"role":"user","content":"hi"}],"stream":true})";
+
+/// The whole room on a real socket, with an engine that follows `script_`.
+class ApiServiceTest : public ::testing::Test {
+ protected:
+  void start(ApiOptions options = {}) {
+    service_ = std::make_unique<ApiService>(engine_, std::move(options));
+    auto started = HttpServer::start({.port = 0}, service_->handler());
+    ASSERT_TRUE(started);
+    server_ = std::move(*started);
+  }
+  ~ApiServiceTest() override { server_.reset(); }
+
+  std::string ask(std::string_view method, std::string_view path, std::string_view body = "",
+                  std::string_view headers = "") {
+    RawClient client(server_->port());
+    client.send(http_request(method, path, body, headers));
+    return method == "HEAD" ? client.read_until("\r\n\r\n") : client.read_response();
+  }
+  Json ask_json(std::string_view method, std::string_view path, std::string_view body = "") {
+    return parse_json(body_of(ask(method, path, body))).value_or(Json());
+  }
+  /// The data lines of a stream, to its end.
+  std::vector<std::string> stream(std::string_view path, std::string_view body) {
+    RawClient client(server_->port());
+    client.send(http_request("POST", path, body));
+    const std::string text = client.read_until("\r\n0\r\n\r\n");
+    std::vector<std::string> lines;
+    for (std::size_t at = 0; (at = text.find("data: ", at)) != std::string::npos;) {
+      const std::size_t end = text.find("\n\n", at);
+      lines.push_back(text.substr(at + 6, end - at - 6));
+      at = end;
+    }
+    return lines;
+  }
+  static int status_of(const std::string& response) { return std::atoi(response.c_str() + 9); }
+  static bool eventually(const std::function<bool()>& claim) {
+    for (int i = 0; i < 500; ++i) {
+      if (claim()) return true;
+      std::this_thread::sleep_for(5ms);
+    }
+    return false;
+  }
+
+  FakeScript script_;
+  FakeEngine engine_{[this](const GenerationRequest&) { return script_; }};
+  std::unique_ptr<ApiService> service_;
+  std::unique_ptr<HttpServer> server_;
+};
+
+TEST_F(ApiServiceTest, AnswersAChatInOnePiece) {
+  start();
+  const Json answer = ask_json("POST", "/v1/chat/completions", kChat);
+  EXPECT_EQ(answer["object"], "chat.completion");
+  EXPECT_EQ(answer["choices"][0]["message"]["content"], "Hello world");
+  EXPECT_EQ(answer["choices"][0]["finish_reason"], "stop");
+  EXPECT_TRUE(answer["choices"][0]["logprobs"].is_null());
+  EXPECT_EQ(answer["usage"]["completion_tokens"], 3);
+  EXPECT_EQ(answer["usage"]["total_tokens"].get<int>(), answer["usage"]["prompt_tokens"].get<int>() + 3);
+}
+
+TEST_F(ApiServiceTest, StreamsRoleTextFinishAndDone) {
+  start();
+  const auto lines = stream("/v1/chat/completions", kStream);
+  ASSERT_EQ(lines.size(), 6u);
+  EXPECT_EQ(lines.back(), "[DONE]");
+  std::string text;
+  for (std::size_t i = 0; i + 1 < lines.size(); ++i) {
+    const Json chunk = parse_json(lines[i]).value_or(Json());
+    EXPECT_EQ(chunk["object"], "chat.completion.chunk");
+    EXPECT_EQ(chunk["id"], parse_json(lines[0]).value_or(Json())["id"]);
+    EXPECT_FALSE(chunk.contains("usage"));
+    text += chunk["choices"][0]["delta"].value("content", "");
+    EXPECT_EQ(chunk["choices"][0]["finish_reason"].is_null(), i + 2 < lines.size());
+  }
+  EXPECT_EQ(text, "Hello world");
+  EXPECT_EQ(parse_json(lines[0]).value_or(Json())["choices"][0]["delta"]["role"], "assistant");
+}
+
+TEST_F(ApiServiceTest, AddsUsageWhereAsked) {
+  start();
+  const auto once =
+      stream("/v1/chat/completions",
+             R"({"messages":[{"role":"user","content":"hi"}],"stream":true,"stream_options":{"include_usage":true}})");
+  const Json usage = parse_json(once[once.size() - 2]).value_or(Json());
+  EXPECT_EQ(usage["choices"], Json::array());
+  EXPECT_EQ(usage["usage"]["completion_tokens"], 3);
+  EXPECT_TRUE(parse_json(once[0]).value_or(Json())["usage"].is_null());
+  const auto always =
+      stream("/v1/completions", R"({"prompt":"x","stream":true,"stream_options":{"continuous_usage_stats":true}})");
+  EXPECT_EQ(parse_json(always[0]).value_or(Json())["usage"]["completion_tokens"], 1);
+  EXPECT_EQ(parse_json(always[1]).value_or(Json())["usage"]["completion_tokens"], 2);
+}
+
+TEST_F(ApiServiceTest, SumsUsageOverAListOfPrompts) {
+  start();
+  std::string prompts = "\"p\"";
+  for (int i = 0; i < 39; ++i) prompts += ",\"p\"";  // more than run at once
+  const Json answer = ask_json("POST", "/v1/completions", "{\"prompt\":[" + prompts + "]}");
+  ASSERT_EQ(answer["choices"].size(), 40u);
+  EXPECT_EQ(answer["choices"][39]["index"], 39);
+  EXPECT_EQ(answer["choices"][39]["text"], "Hello world");
+  EXPECT_EQ(answer["usage"]["prompt_tokens"], 80);
+  EXPECT_EQ(answer["usage"]["completion_tokens"], 120);
+}
+
+TEST_F(ApiServiceTest, EchoesScoresForLmEval) {
+  start();
+  const Json answer =
+      ask_json("POST", "/v1/completions", R"({"prompt":[[65,66],[67]],"echo":true,"logprobs":1,"max_tokens":0})");
+  EXPECT_EQ(answer["choices"][0]["text"], "AB");
+  EXPECT_EQ(answer["choices"][0]["logprobs"]["token_logprobs"], (Json{nullptr, -0.5}));
+  EXPECT_EQ(answer["choices"][1]["logprobs"]["tokens"], Json::array({"C"}));
+}
+
+TEST_F(ApiServiceTest, TurnsAnEarlyErrorIntoItsStatus) {
+  start();
+  script_.pieces = {};
+  for (const auto& [code, status] : std::vector<std::pair<Code, int>>{{Code::kUnavailable, 503},
+                                                                      {Code::kDeadlineExceeded, 504},
+                                                                      {Code::kInternal, 500},
+                                                                      {Code::kOutOfRange, 400}}) {
+    script_.error = Error(code, "stage b went away");
+    const std::string answer = ask("POST", "/v1/chat/completions", kStream);
+    EXPECT_EQ(status_of(answer), status);
+    EXPECT_NE(answer.find("stage b went away"), std::string::npos);
+  }
+  script_.refuse = Error(Code::kResourceExhausted, "the queue is full");
+  const std::string full = ask("POST", "/v1/completions", R"({"prompt":"x"})");
+  EXPECT_EQ(status_of(full), 429);
+  EXPECT_NE(full.find("retry-after: "), std::string::npos);
+}
+
+TEST_F(ApiServiceTest, TurnsALateErrorIntoAnEvent) {
+  start();
+  script_.error = Error(Code::kUnavailable, "stage b went away");
+  const auto lines = stream("/v1/chat/completions", kStream);
+  EXPECT_EQ(parse_json(lines.back()).value_or(Json())["error"]["message"], "stage b went away");
+  script_.error = std::nullopt;
+  EXPECT_EQ(stream("/v1/chat/completions", kStream).back(), "[DONE]");
+}
+
+TEST_F(ApiServiceTest, CancelsWhenTheClientGoes) {
+  start();
+  script_ = {.n_events = 1'000'000, .delay = 1ms};
+  RawClient streaming(server_->port());
+  streaming.send(http_request("POST", "/v1/chat/completions", kStream));
+  streaming.read_until("world", 3);
+  streaming.close();
+  EXPECT_TRUE(eventually([&] { return engine_.n_cancelled() == 1; }));
+  RawClient collecting(server_->port());
+  collecting.send(http_request("POST", "/v1/chat/completions", kChat));
+  ASSERT_TRUE(eventually([&] { return engine_.n_running() == 1; }));
+  collecting.close();
+  EXPECT_TRUE(eventually([&] { return engine_.n_cancelled() == 2; }));
+  EXPECT_EQ(engine_.n_running(), 0);
+}
+
+TEST_F(ApiServiceTest, CancelsTheOtherPromptsWhenOneFails) {
+  start();
+  script_.hang = true;
+  RawClient client(server_->port());
+  client.send(http_request("POST", "/v1/completions", R"({"prompt":["a","b","c"]})"));
+  ASSERT_TRUE(eventually([&] { return engine_.n_running() == 3; }));
+  client.close();
+  EXPECT_TRUE(eventually([&] { return engine_.n_cancelled() == 3; }));
+}
+
+TEST_F(ApiServiceTest, SendsCommentsInSilenceUnlessTold) {
+  start({.ping_interval = 30ms});
+  script_.hang = true;
+  RawClient client(server_->port());
+  client.send(http_request("POST", "/v1/chat/completions", kStream));
+  const std::string text = client.read_until(": keep-alive\n\n", 2);
+  EXPECT_NE(text.find("text/event-stream"), std::string::npos);
+  EXPECT_EQ(text.find("data:"), std::string::npos);  // no role before the first token
+  RawClient quiet(server_->port());
+  quiet.send(http_request("POST", "/v1/completions", R"({"prompt":"x","stream":true,"sse_ping_interval":-1})"));
+  EXPECT_EQ(quiet.read_until("\n", 1, 150ms), "");
+}
+
+TEST_F(ApiServiceTest, GuardsEverythingButHealth) {
+  start({.api_keys = {"first", "second"}});
+  for (const std::string_view path : {"/v1/models", "/metrics", "/", "/nothing", "/props"}) {
+    EXPECT_EQ(status_of(ask("GET", path)), 401) << path;
+  }
+  EXPECT_EQ(status_of(ask("POST", "/generate", R"({"prompt":"x"})")), 401);
+  EXPECT_EQ(status_of(ask("POST", "/tokenize", R"({"prompt":"x"})")), 401);
+  EXPECT_EQ(status_of(ask("GET", "/v1/models", "", "Authorization: Bearer firs\r\n")), 401);
+  EXPECT_EQ(status_of(ask("GET", "/v1/models", "", "Authorization: first\r\n")), 401);
+  EXPECT_EQ(status_of(ask("GET", "/v1/models", "", "Authorization: bearer second\r\n")), 200);
+  EXPECT_EQ(status_of(ask("GET", "/v1/models", "", "X-Api-Key: first\r\n")), 200);
+  EXPECT_EQ(status_of(ask("GET", "/health")), 200);
+  EXPECT_EQ(status_of(ask("OPTIONS", "/v1/models")), 204);
+}
+
+TEST_F(ApiServiceTest, AnswersBrowsers) {
+  start();
+  const std::string preflight = ask("OPTIONS", "/v1/chat/completions", "",
+                                    "Origin: https://a.example\r\nAccess-Control-Request-Headers: x-stainless-os\r\n");
+  EXPECT_EQ(status_of(preflight), 204);
+  EXPECT_NE(preflight.find("access-control-allow-origin: https://a.example"), std::string::npos);
+  EXPECT_NE(preflight.find("access-control-allow-headers: x-stainless-os"), std::string::npos);
+  server_.reset();
+  start({.cors_origins = {"https://b.example"}});
+  EXPECT_EQ(ask("GET", "/health", "", "Origin: https://a.example\r\n").find("access-control-allow-origin"),
+            std::string::npos);
+  EXPECT_NE(ask("GET", "/health", "", "Origin: https://b.example\r\n").find("access-control-allow-origin"),
+            std::string::npos);
+}
+
+TEST_F(ApiServiceTest, RefusesUnknownPathsMethodsAndBodies) {
+  start();
+  EXPECT_EQ(status_of(ask("GET", "/nothing")), 404);
+  const std::string wrong = ask("GET", "/v1/chat/completions");
+  EXPECT_EQ(status_of(wrong), 405);
+  EXPECT_NE(wrong.find("allow: POST, OPTIONS"), std::string::npos);
+  for (const std::string_view body : {"", "{", "[]", "\"x\"", "{\"messages\":[{}]}", "{\"a\":1,\"a\":2}", "\xff\xfe"}) {
+    EXPECT_EQ(status_of(ask("POST", "/v1/chat/completions", body)), 400) << body;
+  }
+}
+
+TEST_F(ApiServiceTest, EchoesTheRequestId) {
+  start();
+  EXPECT_NE(ask("GET", "/health", "", "X-Request-Id: abc-1\r\n").find("x-request-id: abc-1\r\n"), std::string::npos);
+  EXPECT_NE(ask("GET", "/health").find("x-request-id: req_"), std::string::npos);
+  ask("POST", "/v1/chat/completions", kChat, "X-Request-Id: abc-2\r\n");
+  EXPECT_EQ(engine_.last_request().id, "abc-2");
+}
+
+TEST_F(ApiServiceTest, TellsItsHealth) {
+  start({.status = [] { return Json{{"stages", {{{"stage", "a"}}}}}; }});
+  Json answer = ask_json("GET", "/v1/health");
+  EXPECT_EQ(answer["status"], "ok");
+  EXPECT_EQ(answer["stages"][0]["stage"], "a");
+  EXPECT_EQ(status_of(ask("HEAD", "/health")), 200);
+  engine_.set_health(Error(Code::kDataLoss, "stage c is gone"));
+  EXPECT_EQ(status_of(ask("GET", "/health")), 503);
+  answer = ask_json("GET", "/health");
+  EXPECT_EQ(answer["status"], "unavailable");
+  EXPECT_EQ(answer["error"]["message"], "stage c is gone");
+}
+
+TEST_F(ApiServiceTest, ListsModelsAlsoWithSlashes) {
+  start({.model_aliases = {"short"}});
+  const Json list = ask_json("GET", "/v1/models");
+  EXPECT_EQ(list["data"][0]["id"], "fake/model");
+  EXPECT_EQ(list["data"][0]["root"], "fake/model");
+  EXPECT_EQ(list["data"][0]["max_model_len"], 4096);
+  EXPECT_EQ(list["data"][1]["id"], "short");
+  EXPECT_EQ(ask_json("GET", "/v1/models/fake/model")["id"], "fake/model");
+  EXPECT_EQ(ask_json("GET", "/v1/models/fake%2Fmodel")["id"], "fake/model");
+  EXPECT_EQ(ask_json("GET", "/v1/models/other")["error"]["code"], "model_not_found");
+}
+
+TEST_F(ApiServiceTest, TokenizesAndBack) {
+  start();
+  EXPECT_EQ(ask_json("POST", "/tokenize", R"({"prompt":"hi"})")["tokens"], (Json{256, 104, 105}));
+  const Json plain = ask_json("POST", "/tokenize", R"({"content":"hi","with_pieces":true})");
+  EXPECT_EQ(plain["tokens"][0]["piece"], "h");
+  EXPECT_EQ(plain["count"], 2);
+  EXPECT_EQ(ask_json("POST", "/tokenize", kChat)["count"],
+            ask_json("POST", "/v1/chat/completions", kChat)["usage"]["prompt_tokens"]);
+  EXPECT_EQ(ask_json("POST", "/detokenize", R"({"tokens":[104,105]})")["content"], "hi");
+  EXPECT_EQ(ask_json("POST", "/detokenize", R"({"tokens":[9999]})")["error"]["param"], "tokens");
+  EXPECT_EQ(ask_json("POST", "/apply-template", kChat)["prompt"], "<bos>[user]hi[assistant]");
+}
+
+TEST_F(ApiServiceTest, GeneratesNatively) {
+  start();
+  const Json answer = ask_json("POST", "/generate", R"({"inputs":"x","parameters":{"max_new_tokens":3}})");
+  EXPECT_EQ(answer["generated_text"], "Hello world");
+  EXPECT_EQ(answer["details"]["finish_reason"], "eos_token");
+  const auto lines = stream("/generate", R"({"prompt":"x","stream":true})");
+  EXPECT_EQ(parse_json(lines[0]).value_or(Json())["token"]["text"], "Hello");
+  EXPECT_EQ(parse_json(lines.back()).value_or(Json())["generated_text"], "Hello world");
+}
+
+TEST_F(ApiServiceTest, ShowsMetricsAndItsIndex) {
+  start();
+  const std::string metrics = ask("GET", "/metrics");
+  EXPECT_NE(metrics.find("content-type: text/plain; version=0.0.4"), std::string::npos);
+  EXPECT_NE(metrics.find("fake_total 1"), std::string::npos);
+  EXPECT_NE(body_of(ask("GET", "/")).find("POST /v1/chat/completions"), std::string::npos);
+  EXPECT_EQ(ask_json("GET", "/props")["n_ctx"], 4096);
+}
+
+}  // namespace
+}  // namespace commissure

@@ -1,0 +1,52 @@
+#include "api/openai.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "api/fake_engine.h"
+
+namespace commissure {
+namespace {
+
+ScoredToken scored(int token, float logprob, std::vector<TokenLogprob> top = {}) {
+  return {{TokenId(token), logprob}, std::move(top)};
+}
+
+TEST(ChatLogprobs, GiveBytesOfPartialCodePoints) {
+  const testing::ByteTokenizer tokenizer;
+  const GeneratedToken token{TokenId(0xC3), "\xC3", scored(0xC3, -1.0f, {{TokenId(65), -0.5f}})};
+  const Json content = chat_logprobs(tokenizer, {token})["content"];
+  EXPECT_EQ(content[0]["bytes"], Json::array({0xC3}));
+  EXPECT_EQ(content[0]["top_logprobs"][0]["token"], "A");
+  EXPECT_NE(dump_json(content).find("\xEF\xBF\xBD"), std::string::npos);  // the text itself shows U+FFFD
+}
+
+TEST(ChatLogprobs, AreFinite) {
+  const testing::ByteTokenizer tokenizer;
+  const GeneratedToken token{TokenId(65), "A", scored(65, -std::numeric_limits<float>::infinity())};
+  EXPECT_EQ(chat_logprobs(tokenizer, {token})["content"][0]["logprob"], -9999.0);
+}
+
+TEST(CompletionLogprobs, StartWithNullAndCountCodePoints) {
+  const testing::ByteTokenizer tokenizer;
+  CompletionLogprobs logprobs(tokenizer);
+  logprobs.add_prompt({TokenId(256), TokenId(0xC3), TokenId(0xA9), TokenId(65)},
+                      {scored(0xC3, -1), scored(0xA9, -2), scored(65, -3, {{TokenId(66), -0.5f}})});
+  const Json prompt = logprobs.take();
+  EXPECT_EQ(prompt["tokens"], (Json{"<bos>", "bytes:\\xc3", "bytes:\\xa9", "A"}));
+  EXPECT_EQ(prompt["token_logprobs"], (Json{nullptr, -1.0, -2.0, -3.0}));
+  EXPECT_EQ(prompt["text_offset"], (Json{0, 0, 1, 1}));
+  EXPECT_TRUE(prompt["top_logprobs"][0].is_null());
+  EXPECT_EQ(prompt["top_logprobs"][3], (Json{{"B", -0.5}, {"A", -3.0}}));  // the chosen one is always in it
+  logprobs.add({{TokenId(66), "B", scored(66, -0.25f)}});
+  EXPECT_EQ(logprobs.take()["text_offset"], (Json::array({2})));
+}
+
+TEST(RandomId, DiffersEachTime) {
+  EXPECT_NE(random_id("x-"), random_id("x-"));
+  EXPECT_EQ(random_id("x-").size(), 26u);
+}
+
+}  // namespace
+}  // namespace commissure

@@ -1,0 +1,221 @@
+#include <gtest/gtest.h>
+
+#include "api/chat_request.h"
+#include "api/completion_request.h"
+#include "api/fake_engine.h"
+
+namespace commissure {
+namespace {
+
+using testing::FakeEngine;
+
+class RequestTest : public ::testing::Test {
+ protected:
+  static Json json(std::string_view text) {
+    auto parsed = parse_json(text);
+    EXPECT_TRUE(parsed) << text;
+    return parsed ? *parsed : Json();
+  }
+  /// A chat body of one message and `more` members.
+  static Json chat_body(std::string_view more = "") {
+    return json(R"({"messages":[{"role":"user","content":"hi"}])" + std::string(more.empty() ? "" : ",") +
+                std::string(more) + "}");
+  }
+  ApiResult<ChatRequest> chat(const Json& body) { return parse_chat_request(body, engine_.model(), options_); }
+  ApiResult<CompletionRequest> completion(std::string_view body) {
+    return parse_completion_request(json(body), engine_.model(), options_);
+  }
+  /// The 400's param and message, for bodies that must fail.
+  void expect_refused(std::string_view member, std::string_view param) {
+    const auto result = chat(chat_body(member));
+    ASSERT_FALSE(result) << member;
+    EXPECT_EQ(result.error().status, 400) << member;
+    EXPECT_EQ(result.error().param, param) << member;
+    EXPECT_NE(result.error().message.find(param.substr(param.rfind('.') + 1)), std::string::npos)
+        << result.error().message;
+  }
+  static std::string text_of(const std::vector<TokenId>& tokens) { return testing::ByteTokenizer().decode(tokens); }
+
+  FakeEngine engine_;
+  ApiOptions options_;
+};
+
+TEST_F(RequestTest, RendersTheTemplateWithoutASecondBos) {
+  const auto result = chat(chat_body());
+  ASSERT_TRUE(result);
+  EXPECT_EQ(text_of(result->fields.request.prompt), "<bos>[user]hi[assistant]");
+}
+
+TEST_F(RequestTest, TreatsDeveloperAsSystemAndJoinsTextParts) {
+  const auto result = chat(json(R"({"messages":[{"role":"developer","content":"d"},
+      {"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},
+      {"role":"assistant","content":null}],"add_generation_prompt":false})"));
+  ASSERT_TRUE(result);
+  EXPECT_EQ(text_of(result->fields.request.prompt), "<bos>[system]d[user]ab[assistant]");
+}
+
+TEST_F(RequestTest, RefusesRangesAndTypesNamingTheField) {
+  for (const auto& [member, param] : std::vector<std::pair<std::string, std::string>>{
+           {R"("temperature":2.1)", "temperature"},
+           {R"("temperature":-1)", "temperature"},
+           {R"("temperature":"hot")", "temperature"},
+           {R"("top_p":0)", "top_p"},
+           {R"("top_p":1.5)", "top_p"},
+           {R"("min_p":-0.1)", "min_p"},
+           {R"("top_k":-2)", "top_k"},
+           {R"("top_k":1.5)", "top_k"},
+           {R"("max_tokens":0)", "max_tokens"},
+           {R"("max_completion_tokens":-5)", "max_completion_tokens"},
+           {R"("logprobs":1)", "logprobs"},
+           {R"("top_logprobs":2)", "top_logprobs"},
+           {R"("logprobs":true,"top_logprobs":21)", "top_logprobs"},
+           {R"("stop":"")", "stop"},
+           {R"("stop":[1])", "stop"},
+           {R"("stop":["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16","17"])", "stop"},
+           {R"("stop_token_ids":[258])", "stop_token_ids"},
+           {R"("seed":1.5)", "seed"},
+           {R"("stream":"yes")", "stream"},
+           {R"("stream_options":{"include_usage":1})", "stream_options.include_usage"},
+           {R"("timeout":0)", "timeout"},
+           {R"("chat_template_kwargs":[])", "chat_template_kwargs"}}) {
+    expect_refused(member, param);
+  }
+}
+
+TEST_F(RequestTest, RefusesWhatItCannotHonour) {
+  for (const auto& [member, param] : std::vector<std::pair<std::string, std::string>>{
+           {R"("n":2)", "n"},
+           {R"("presence_penalty":0.5)", "presence_penalty"},
+           {R"("frequency_penalty":-1)", "frequency_penalty"},
+           {R"("repetition_penalty":1.1)", "repetition_penalty"},
+           {R"("logit_bias":{"1":5})", "logit_bias"},
+           {R"("response_format":{"type":"json_object"})", "response_format"},
+           {R"("tools":[{"type":"function"}])", "tools"},
+           {R"("tool_choice":"required")", "tool_choice"},
+           {R"("guided_regex":"a+")", "guided_regex"},
+           {R"("modalities":["text","audio"])", "modalities"},
+           {R"("echo":true)", "echo"}}) {
+    expect_refused(member, param);
+  }
+}
+
+TEST_F(RequestTest, AcceptsNeutralNullAndUnknownMembers) {
+  EXPECT_TRUE(
+      chat(chat_body(R"("n":1,"presence_penalty":0,"frequency_penalty":0.0,"repetition_penalty":1.0,"logit_bias":{},
+      "response_format":{"type":"text"},"tools":[],"tool_choice":"auto","best_of":1,"suffix":null,"user":"u","metadata":{"a":"b"},
+      "stop":null,"max_tokens":null,"seed":null,"top_logprobs":null,"stream_options":null,"future":[1,{}],"n_probs":3)")));
+  EXPECT_TRUE(chat(chat_body(R"("tools":[{"type":"function"}],"tool_choice":"none")")));
+}
+
+TEST_F(RequestTest, RefusesBadMessages) {
+  for (const std::string_view body :
+       {R"({})", R"({"messages":[]})", R"({"messages":"hi"})", R"({"messages":[1]})",
+        R"({"messages":[{"content":"x"}]})", R"({"messages":[{"role":"robot","content":"x"}]})",
+        R"({"messages":[{"role":"user"}]})", R"({"messages":[{"role":"user","content":5}]})",
+        R"({"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"x"}}]}]})",
+        R"({"messages":[{"role":"user","content":[{"type":"text"}]}]})"}) {
+    const auto result = chat(json(body));
+    ASSERT_FALSE(result) << body;
+    EXPECT_EQ(result.error().status, 400) << body;
+    EXPECT_EQ(result.error().param, "messages") << body;
+  }
+}
+
+TEST_F(RequestTest, PrefersRequestThenModelThenConstants) {
+  const auto plain = chat(chat_body());
+  ASSERT_TRUE(plain);
+  EXPECT_EQ(plain->fields.request.sampling.temperature, 1.0f);
+  EXPECT_EQ(plain->fields.request.max_tokens, -1);
+  engine_.mutable_model().defaults = {.temperature = 0.7f, .top_p = 0.95f, .min_p = {}, .top_k = 64};
+  const auto model = chat(chat_body());
+  EXPECT_EQ(model->fields.request.sampling.temperature, 0.7f);
+  EXPECT_EQ(model->fields.request.sampling.top_k, 64);
+  const auto request = chat(chat_body(R"("temperature":0,"top_k":-1)"));
+  EXPECT_EQ(request->fields.request.sampling.temperature, 0.0f);
+  EXPECT_EQ(request->fields.request.sampling.top_k, 0);
+  EXPECT_EQ(request->fields.request.sampling.top_p, 0.95f);
+}
+
+TEST_F(RequestTest, KeepsSeedsAndDrawsThemWhenAbsent) {
+  EXPECT_EQ(chat(chat_body(R"("seed":42)"))->fields.request.sampling.seed, 42u);
+  EXPECT_EQ(chat(chat_body(R"("seed":18446744073709551615)"))->fields.request.sampling.seed, UINT64_MAX);
+  EXPECT_NE(chat(chat_body())->fields.request.sampling.seed, chat(chat_body())->fields.request.sampling.seed);
+}
+
+TEST_F(RequestTest, PrefersTheNewerLength) {
+  EXPECT_EQ(chat(chat_body(R"("max_tokens":9,"max_completion_tokens":3)"))->fields.request.max_tokens, 3);
+}
+
+TEST_F(RequestTest, NamesBothNumbersOfAnOverflow) {
+  const auto result = chat(chat_body(R"("max_tokens":5000)"));
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, "context_length_exceeded");
+  EXPECT_NE(result.error().message.find("maximum context length is 4096 tokens"), std::string::npos);
+  EXPECT_NE(result.error().message.find("5024 tokens"), std::string::npos) << result.error().message;
+  EXPECT_FALSE(completion("{\"prompt\":\"" + std::string(4096, 'x') + "\",\"max_tokens\":1}"));
+  EXPECT_TRUE(completion("{\"prompt\":\"" + std::string(4095, 'x') + "\",\"max_tokens\":0}"));
+}
+
+TEST_F(RequestTest, RefusesAnotherModel) {
+  options_.model_aliases = {"alias"};
+  EXPECT_TRUE(chat(chat_body(R"("model":"fake/model")")));
+  EXPECT_TRUE(chat(chat_body(R"("model":"alias")")));
+  const auto result = chat(chat_body(R"("model":"gpt-9")"));
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().status, 404);
+  EXPECT_EQ(result.error().code, "model_not_found");
+}
+
+TEST_F(RequestTest, SendsModelsWithoutATemplateToCompletions) {
+  engine_.mutable_model().chat_template = nullptr;
+  const auto result = chat(chat_body());
+  ASSERT_FALSE(result);
+  EXPECT_NE(result.error().message.find("/v1/completions"), std::string::npos);
+}
+
+TEST_F(RequestTest, ReadsEveryShapeOfPrompt) {
+  EXPECT_EQ(completion(R"({"prompt":"ab"})")->prompts.front().size(), 3u);  // with <bos>
+  EXPECT_EQ(completion(R"({"prompt":"ab","add_special_tokens":false})")->prompts.front().size(), 2u);
+  EXPECT_EQ(completion(R"({"prompt":["a","b"]})")->prompts.size(), 2u);
+  EXPECT_EQ(completion(R"({"prompt":[65,66]})")->prompts,
+            (std::vector<std::vector<TokenId>>{{TokenId(65), TokenId(66)}}));
+  EXPECT_EQ(completion(R"({"prompt":[[65],[66,67]]})")->prompts.size(), 2u);
+  EXPECT_EQ(completion(R"({"prompt":[[65],"b"]})")->prompts.size(), 2u);
+  for (const std::string_view body :
+       {R"({})", R"({"prompt":null})", R"({"prompt":5})", R"({"prompt":[]})", R"({"prompt":[[]]})",
+        R"({"prompt":[258]})", R"({"prompt":[-1]})", R"({"prompt":[1.5]})", R"({"prompt":{}})",
+        R"({"prompt":[65,"a"]})", R"({"prompt":"","add_special_tokens":false})"}) {
+    const auto result = completion(body);
+    ASSERT_FALSE(result) << body;
+    EXPECT_EQ(result.error().param, "prompt") << body;
+  }
+}
+
+TEST_F(RequestTest, ScoresThePromptForEchoWithLogprobs) {
+  const auto result = completion(R"({"prompt":[65,66],"echo":true,"logprobs":1,"max_tokens":0})");
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->fields.request.prompt_logprobs, 1);
+  EXPECT_EQ(result->fields.request.max_tokens, 0);
+  EXPECT_EQ(result->echo_texts.front(), "AB");
+  EXPECT_EQ(completion(R"({"prompt":"x"})")->fields.request.max_tokens, 16);
+}
+
+TEST_F(RequestTest, ReadsBothSpellingsOfGenerate) {
+  const auto generate = [&](std::string_view body) {
+    return parse_generate_request(json(body), engine_.model(), options_);
+  };
+  const auto tgi = generate(R"({"inputs":"x","parameters":{"max_new_tokens":7,"do_sample":false,"stop":["y"]}})");
+  ASSERT_TRUE(tgi);
+  EXPECT_EQ(tgi->fields.request.max_tokens, 7);
+  EXPECT_EQ(tgi->fields.request.sampling.temperature, 0.0f);
+  EXPECT_EQ(tgi->fields.request.stop, std::vector<std::string>{"y"});
+  const auto flat = generate(R"({"prompt":"x","max_tokens":7,"stream":true})");
+  ASSERT_TRUE(flat);
+  EXPECT_EQ(flat->fields.request.max_tokens, 7);
+  EXPECT_TRUE(flat->fields.stream);
+  EXPECT_FALSE(generate(R"({"prompt":["x","y"]})"));
+  EXPECT_FALSE(generate(R"({"inputs":"x","parameters":[]})"));
+}
+
+}  // namespace
+}  // namespace commissure
