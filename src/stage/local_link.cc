@@ -1,0 +1,89 @@
+#include "stage/local_link.h"
+
+#include <optional>
+#include <utility>
+
+namespace commissure {
+namespace {
+
+/// After these the stage's sequences are lost and the caller recreates them.
+bool is_about_the_stream(Code code) {
+  return code == Code::kUnavailable || code == Code::kDataLoss || code == Code::kDeadlineExceeded;
+}
+
+std::uint32_t microseconds(std::chrono::steady_clock::duration duration) {
+  return static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::microseconds>(duration).count());
+}
+
+}  // namespace
+
+LocalLink::LocalLink(Stage& stage, LocalLinkOptions options)
+    : stage_(stage), options_(options), queue_(options.queue_capacity) {}
+
+LocalLink::~LocalLink() { stop(); }
+
+void LocalLink::start(Sink sink) {
+  sink_ = std::move(sink);
+  thread_ = std::jthread([this] { run(stop_.get_token()); });
+}
+
+Status LocalLink::submit(StageInput input) {
+  stage_.begin_load();
+  TRY(stage_.wait_ready(options_.load_timeout, stop_.get_token()));
+  if (!queue_.push({std::move(input), Clock::now()}, stop_.get_token())) {
+    return Error(Code::kUnavailable, "stage ", stage_.plan().name(), " is stopping");
+  }
+  return {};
+}
+
+Status LocalLink::health() const {
+  if (stop_.stop_requested()) return Error(Code::kUnavailable, "stage ", stage_.plan().name(), " is stopping");
+  return stage_.health();
+}
+
+void LocalLink::stop() {
+  stop_.request_stop();
+  queue_.close();  // the executor thread answers what is left, then ends
+  if (thread_.joinable()) thread_.join();
+}
+
+void LocalLink::run(const std::stop_token& stop) {
+  while (std::optional<Item> item = queue_.pop()) {
+    if (stop.stop_requested()) {
+      sink_(Error(Code::kCancelled, "stage ", stage_.plan().name(), " is stopping"));
+      continue;
+    }
+    Result<StageOutput> output = run_step(std::move(*item), stop);
+    const std::optional<Error> error = output ? std::nullopt : std::optional(output.error());
+    sink_(std::move(output));
+    if (error && is_about_the_stream(error->code())) fail_waiting(*error);
+  }
+}
+
+Result<StageOutput> LocalLink::run_step(Item item, const std::stop_token& stop) {
+  Executor& executor = *TRY(stage_.wait_ready(std::chrono::milliseconds(0), {}));  // submit has waited already
+  if (forget_.exchange(false)) executor.forget_sequences();
+  CoreLease::Hold hold;
+  if (options_.lease != nullptr) hold = TRY(options_.lease->acquire(stop));
+  const Clock::time_point started = Clock::now();
+  Result<StageOutput> output = executor.step(std::move(item.input));
+  const Clock::time_point ended = Clock::now();
+  hold.give_back();
+  if (!output) {
+    if (is_about_the_stream(output.error().code())) executor.forget_sequences();
+    return output;
+  }
+  StageTiming timing;
+  timing.stage = stage_.plan().name();
+  timing.queue_us = microseconds(started - item.arrived);
+  timing.compute_us = microseconds(ended - started);
+  output->timings = {timing};
+  if (auto* tokens = std::get_if<SampledTokens>(&output->value)) tokens->timings = output->timings;
+  return output;
+}
+
+void LocalLink::fail_waiting(const Error& error) {
+  while (queue_.try_pop()) sink_(error);
+}
+
+}  // namespace commissure

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <thread>
+
+#include "core/core_lease.h"
+#include "core/queue.h"
+#include "stage/stage.h"
+#include "step/stage_link.h"
+
+namespace commissure {
+
+struct LocalLinkOptions {
+  std::size_t queue_capacity = 8;                   ///< steps waiting; a submit beyond waits
+  std::chrono::milliseconds load_timeout{120'000};  ///< how long the first submit waits for the weights
+  CoreLease* lease = nullptr;                       ///< taken around every step when set; outlives the link
+};
+
+/// A stage in this process as a StageLink: one executor thread behind one bounded queue. The sink is called on the
+/// executor thread. A stage is served by one link.
+class LocalLink final : public StageLink {
+ public:
+  /// `stage` outlives the link.
+  explicit LocalLink(Stage& stage, LocalLinkOptions options = {});
+  ~LocalLink() override;
+
+  LocalLink(const LocalLink&) = delete;
+  LocalLink& operator=(const LocalLink&) = delete;
+
+  void start(Sink sink) override;
+  /// The first submit loads a cold stage and waits for it.
+  Status submit(StageInput input) override;
+  Status health() const override;
+  void stop() override;
+
+  /// Forgets all sequences before the next step: the stream that created them is gone. Any thread.
+  void forget_sequences() { forget_ = true; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Item {
+    StageInput input;
+    Clock::time_point arrived;
+  };
+  void run(const std::stop_token& stop);
+  Result<StageOutput> run_step(Item item, const std::stop_token& stop);
+  /// Fails what waits in the queue: after an error about the stream those steps belong to lost sequences.
+  void fail_waiting(const Error& error);
+
+  Stage& stage_;
+  const LocalLinkOptions options_;
+  Sink sink_;
+  BoundedQueue<Item> queue_;
+  std::atomic<bool> forget_ = false;
+  std::stop_source stop_;
+  std::jthread thread_;
+};
+
+}  // namespace commissure

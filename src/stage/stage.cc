@@ -1,0 +1,152 @@
+#include "stage/stage.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "core/log.h"
+#include "stage/stage_memory.h"
+
+namespace commissure {
+namespace {
+
+/// Resident bytes of this process, and those of them that no file backs.
+struct ProcessMemory {
+  std::uint64_t resident_bytes = 0;
+  std::uint64_t private_bytes = 0;
+};
+
+ProcessMemory process_memory() {
+  std::ifstream statm("/proc/self/statm");
+  std::uint64_t size = 0, resident = 0, shared = 0;
+  if (!(statm >> size >> resident >> shared)) return {};
+  const auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  return {resident * page, (resident - std::min(shared, resident)) * page};
+}
+
+}  // namespace
+
+Stage::Stage(Backend& backend, const Checkpoint& checkpoint, DecoderSpec spec, const StagePlan& plan,
+             StageOptions options)
+    : backend_(backend),
+      checkpoint_(checkpoint),
+      spec_(std::move(spec)),
+      plan_(plan),
+      options_(std::move(options)),
+      fingerprint_(checkpoint.fingerprint()) {}
+
+Result<std::unique_ptr<Stage>> Stage::create(Backend& backend, const Checkpoint& checkpoint, DecoderSpec spec,
+                                             const StagePlan& plan, const StageOptions& options) {
+  if (options.max_rows <= 0) {
+    return Error(Code::kInvalidArgument, "max_rows is ", options.max_rows, ", must be at least 1");
+  }
+  if (options.n_kv_blocks < 0) {
+    return Error(Code::kInvalidArgument, "number of KV blocks is ", options.n_kv_blocks, ", must not be negative");
+  }
+  const std::uint64_t weight_bytes = total_bytes(TRY(stage_tensors(checkpoint, spec, plan)));
+  std::unique_ptr<Stage> stage(new Stage(backend, checkpoint, std::move(spec), plan, options));
+  stage->weight_bytes_ = weight_bytes;
+  if (options.n_kv_blocks == 0) {
+    stage->options_.n_kv_blocks = blocks_within(options.kv_bytes, backend, stage->spec_, plan);
+  }
+  return stage;
+}
+
+Stage::~Stage() {
+  loader_.request_stop();
+  if (loader_.joinable()) loader_.join();
+}
+
+void Stage::begin_load() {
+  const std::lock_guard lock(mutex_);
+  const bool may_retry = state_ == LoadState::kFailed && problem_.error().code() == Code::kUnavailable;
+  if (state_ != LoadState::kCold && !may_retry) return;
+  state_ = LoadState::kLoading;
+  loaded_bytes_ = 0;
+  // A failed loader has set its state as its last act under the lock, so this joins at once.
+  loader_ = std::jthread([this](const std::stop_token& stop) { load(stop); });
+}
+
+void Stage::load(const std::stop_token& stop) {
+  const auto start = std::chrono::steady_clock::now();
+  Result<std::unique_ptr<Executor>> executor = load_executor(stop);
+  load_ms_ = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
+  const Status status = executor ? Status() : Status(executor.error());
+  if (status) {
+    log_info("stage ready", {{"stage", plan_.name()}, {"weight_bytes", weight_bytes_}, {"load_ms", load_ms_.load()}});
+  } else {
+    log_error("stage failed to load", {{"stage", plan_.name()}, {"problem", status.error().to_string()}});
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    if (executor) executor_ = std::move(*executor);
+    problem_ = status;
+    state_ = status ? LoadState::kReady : LoadState::kFailed;
+  }
+  changed_.notify_all();
+  if (on_loaded_) on_loaded_(status);
+}
+
+Result<std::unique_ptr<Executor>> Stage::load_executor(const std::stop_token& stop) {
+  const auto progress = [&](std::uint64_t done_bytes, std::uint64_t) {
+    loaded_bytes_ = done_bytes;
+    return !stop.stop_requested();
+  };
+  PartWeights weights = TRY(load_weights(backend_, checkpoint_, spec_, model_part(plan_), progress));
+  return Executor::create(backend_, spec_, plan_, std::move(weights), options_.max_rows, options_.n_kv_blocks);
+}
+
+Error Stage::not_ready() const {
+  const std::uint64_t percent = weight_bytes_ == 0 ? 0 : loaded_bytes_ * 100 / weight_bytes_;
+  return Error(Code::kUnavailable, "stage ", plan_.name(), " is loading its weights (", percent, " %); try again soon");
+}
+
+Result<Executor*> Stage::wait_ready(std::chrono::milliseconds timeout, const std::stop_token& stop) const {
+  std::unique_lock lock(mutex_);
+  const auto is_settled = [&] { return state_ == LoadState::kReady || state_ == LoadState::kFailed; };
+  if (!changed_.wait_for(lock, stop, timeout, is_settled)) return not_ready();
+  if (state_ == LoadState::kFailed) return problem_.error().within("stage " + plan_.name());
+  return executor_.get();
+}
+
+Status Stage::health() const {
+  const std::lock_guard lock(mutex_);
+  switch (state_) {
+    case LoadState::kCold:
+    case LoadState::kReady: return {};
+    case LoadState::kLoading: return not_ready();
+    case LoadState::kFailed: return problem_.error().within("stage " + plan_.name());
+  }
+  return {};
+}
+
+StageInfo Stage::info() const {
+  StageInfo info;
+  {
+    const std::lock_guard lock(mutex_);
+    info.state = state_;
+    if (!problem_) info.problem = problem_.error().message();
+  }
+  const BackendInfo device = backend_.info();
+  const ProcessMemory memory = process_memory();
+  info.model = options_.model_name;
+  info.fingerprint = fingerprint_;
+  info.plan = plan_;
+  info.precision = "fast";
+  info.device = device.device;
+  info.isa = device.isa;
+  info.d_model = spec_.d_model;
+  info.n_kv_blocks = options_.n_kv_blocks;
+  info.max_rows = options_.max_rows;
+  info.weight_bytes = weight_bytes_;
+  info.loaded_bytes = loaded_bytes_;
+  info.source_bytes_read = checkpoint_.bytes_read();
+  info.resident_bytes = memory.resident_bytes;
+  info.private_bytes = memory.private_bytes;
+  info.load_ms = load_ms_;
+  info.pid = getpid();
+  return info;
+}
+
+}  // namespace commissure
