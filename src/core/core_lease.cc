@@ -38,7 +38,9 @@ class File {
   File(const File&) = delete;
   File& operator=(const File&) = delete;
   ~File() {
-    if (fd_ >= 0) close(fd_);
+    if (fd_ < 0) return;
+    flock(fd_, LOCK_UN);  // closing would not do: the mapping keeps the open file, and so its lock, alive
+    close(fd_);
   }
   int fd() const { return fd_; }
 
@@ -96,7 +98,7 @@ Status lock(pthread_mutex_t* mutex, bool spin, const std::stop_token& stop) {
 Result<std::unique_ptr<CoreLease>> CoreLease::open(const std::string& path) {
   const File file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (file.fd() < 0) return system_error(path, "cannot open");
-  if (flock(file.fd(), LOCK_EX) != 0) return system_error(path, "cannot lock");  // until `file` closes
+  if (flock(file.fd(), LOCK_EX) != 0) return system_error(path, "cannot lock");  // until `file` goes
   struct stat info{};
   if (fstat(file.fd(), &info) != 0) return system_error(path, "cannot stat");
   const bool is_new = info.st_size == 0;
