@@ -18,8 +18,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr int kMaxFailures = 5;           // in a row, without a single new byte
-constexpr milliseconds kFirstPause{100};  // doubles with every failure: 3.1 s in all
+constexpr int kMaxFailures = 5;  // in a row, without a single new byte
 constexpr milliseconds kStallTimeout{20'000};
 constexpr std::uint64_t kHeaderStep = 1u << 20;  // a request costs a round trip, so ask for more than from a disk
 
@@ -58,7 +57,8 @@ bool is_passing(Code code) {
 
 class HttpSource final : public ByteSource {
  public:
-  explicit HttpSource(const std::string& url) : url_(url), name_(public_url(url)) {}
+  HttpSource(const std::string& url, milliseconds first_pause)
+      : url_(url), name_(public_url(url)), first_pause_(first_pause) {}
 
   /// Asks for the first byte: the answer tells the size and whether ranges work (HEAD is refused by signed URLs).
   Status connect() {
@@ -84,7 +84,7 @@ class HttpSource final : public ByteSource {
   /// Fills `out`; what has arrived is kept when a transfer breaks.
   Status read_into(std::span<std::byte> out, std::uint64_t offset) {
     std::uint64_t done = 0;
-    milliseconds pause = kFirstPause;
+    milliseconds pause = first_pause_;
     for (int failures = 0; done < out.size();) {
       const std::uint64_t before = done;
       const Status got = read_once(out, offset, done);
@@ -92,7 +92,7 @@ class HttpSource final : public ByteSource {
       if (!is_passing(got.error().code())) return got;
       if (done > before) {
         failures = 0;
-        pause = kFirstPause;
+        pause = first_pause_;
       }
       if (++failures == kMaxFailures) return got;
       std::this_thread::sleep_for(pause);  // back-off, bounded by kMaxFailures
@@ -151,6 +151,7 @@ class HttpSource final : public ByteSource {
 
   const std::string url_;
   const std::string name_;
+  const milliseconds first_pause_;
   HttpClient client_;
   std::uint64_t size_ = 0;  // set by connect(), before any other thread sees this
   std::string etag_;
@@ -159,8 +160,8 @@ class HttpSource final : public ByteSource {
 
 }  // namespace
 
-Result<std::unique_ptr<ByteSource>> open_http_source(const std::string& url) {
-  auto source = std::make_unique<HttpSource>(url);
+Result<std::unique_ptr<ByteSource>> open_http_source(const std::string& url, milliseconds first_pause) {
+  auto source = std::make_unique<HttpSource>(url, first_pause);
   TRY(source->connect());
   return source;
 }
