@@ -1,0 +1,217 @@
+#include "apps/stage_runner.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <memory>
+#include <optional>
+
+#include "api/api_service.h"
+#include "api/http_server.h"
+#include "apps/chain_view.h"
+#include "apps/model_store.h"
+#include "apps/progress.h"
+#include "apps/served_model.h"
+#include "apps/split_plan.h"
+#include "apps/waking_link.h"
+#include "core/core_lease.h"
+#include "core/log.h"
+#include "engine/engine.h"
+#include "stage/local_link.h"
+#include "stage/stage.h"
+#include "step/chain_link.h"
+#include "wire/grpc_link.h"
+#include "wire/stage_server.h"
+#include "wire/stage_service.h"
+
+namespace commissure {
+
+namespace {
+
+/// Cloud Run kills 10 s after SIGTERM.
+constexpr std::chrono::milliseconds kGrace{8'000};
+constexpr std::chrono::milliseconds kWakeLimit{600'000};
+
+/// One stage process: what it is built of, in the order it is connected; ends in the reverse order.
+class StageRunner {
+ public:
+  explicit StageRunner(const StageSettings& settings) : settings_(settings) {}
+
+  /// Opens the model's header and builds the stage; reads no weights.
+  Status build();
+  /// Begins to serve.
+  Status serve();
+  /// Finishes what runs and stops serving.
+  void drain();
+
+ private:
+  Status build_links();
+  Status serve_steps();
+  Status serve_api();
+  EngineOptions engine_options() const;
+  LocalStage local_stage();
+  void wake();
+
+  const StageSettings settings_;
+  std::unique_ptr<Checkpoint> checkpoint_;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<CoreLease> lease_;
+  std::unique_ptr<Stage> stage_;
+  std::string model_name_;
+  ContextPlan context_;
+
+  std::unique_ptr<GrpcLink> next_;            // to the next process; null on the last stage
+  std::unique_ptr<StageClient> next_client_;  // the same, for questions
+  std::unique_ptr<LocalLink> local_;
+  std::unique_ptr<ChainLink> chain_;  // local_ and next_ in a row; null on the last stage
+
+  std::unique_ptr<StageService> service_;  // all stages but the first
+  std::unique_ptr<StageServer> server_;
+
+  std::unique_ptr<WakingLink> waking_;  // the first stage only, from here on
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<ChainView> view_;
+  std::unique_ptr<ApiService> api_;
+  std::unique_ptr<HttpServer> http_;
+};
+
+Status StageRunner::build() {
+  const LocalModel model = TRY(resolve_model(settings_.model, settings_.is_first()));
+  model_name_ = settings_.model_name.empty() ? model.name : settings_.model_name;
+  checkpoint_ = TRY(Checkpoint::open(model.location, settings_.read_weights ? ReadMode::kRead : ReadMode::kMap,
+                                     settings_.is_first() ? Vocabulary::kKeep : Vocabulary::kSkip));
+  const DecoderSpec spec = TRY(read_decoder_spec(*checkpoint_));
+  const std::vector<StagePlan> plans = TRY(plan_stages(spec.n_layers(), settings_.cuts));
+  context_ = plan_context(spec, settings_.max_model_len, settings_.kv_tokens);
+  backend_ = TRY(make_cpu_backend({settings_.threads, settings_.isa}));
+  if (!settings_.lease.empty()) lease_ = TRY(CoreLease::open(settings_.lease));
+  StageOptions options;
+  options.model_name = model_name_;
+  options.max_rows = settings_.max_step_rows;
+  options.n_kv_blocks = static_cast<std::int32_t>(context_.kv_tokens / kBlockPositions);
+  stage_ =
+      TRY(Stage::create(*backend_, *checkpoint_, spec, plans[static_cast<std::size_t>(settings_.index())], options));
+  return build_links();
+}
+
+Status StageRunner::build_links() {
+  LocalLinkOptions local;
+  local.lease = lease_.get();
+  local_ = std::make_unique<LocalLink>(*stage_, local);
+  if (settings_.is_last()) return {};
+  GrpcLinkOptions next;
+  next.endpoint = TRY(parse_endpoint(settings_.next, settings_.allow_plaintext));
+  next.self = [this] { return stage_->info(); };
+  next.lazy = settings_.lazy;
+  next_client_ = std::make_unique<StageClient>(next.endpoint);
+  next_ = std::make_unique<GrpcLink>(std::move(next));
+  chain_ = std::make_unique<ChainLink>(*local_, *next_);
+  return {};
+}
+
+LocalStage StageRunner::local_stage() {
+  return {[this] { return stage_->info(); }, [this] { wake(); }};
+}
+
+void StageRunner::wake() {
+  if (next_) next_->connect();  // which wakes the stages behind, while this one loads
+  stage_->begin_load();
+}
+
+Status StageRunner::serve() {
+  stage_->on_loaded([this](const Status& status) {
+    if (!status) {
+      log_error(status.error().message());
+      return;
+    }
+    const StageInfo info = stage_->info();
+    log_info("loaded", {{"layers", fmt::format("{}-{}", info.plan.layers.first, info.plan.layers.last - 1)},
+                        {"weights", human_bytes(info.weight_bytes)},
+                        {"ms", info.load_ms},
+                        {"resident", human_bytes(info.resident_bytes)},
+                        {"isa", info.isa}});
+    if (service_) service_->serve(chain_ ? static_cast<StageLink&>(*chain_) : *local_);
+  });
+  TRY(settings_.is_first() ? serve_api() : serve_steps());
+  if (!settings_.lazy) wake();
+  return {};
+}
+
+Status StageRunner::serve_steps() {
+  StageServiceOptions options;
+  options.self = local_stage();
+  options.on_new_stream = [this] { local_->forget_sequences(); };
+  options.next = next_.get();
+  options.next_client = next_client_.get();
+  service_ = std::make_unique<StageService>(std::move(options));
+  const std::string listen =
+      settings_.listen.empty() ? fmt::format("{}:{}", settings_.host, settings_.port) : settings_.listen;
+  server_ = TRY(StageServer::start(*service_, {TRY(parse_endpoint(listen, true))}));
+  log_info("listening", {{"endpoint", listen}});
+  return {};
+}
+
+EngineOptions StageRunner::engine_options() const {
+  EngineOptions options;
+  options.max_sequences = settings_.max_sequences;
+  options.max_step_rows = settings_.max_step_rows;
+  options.queue_limit = settings_.queue_limit;
+  options.n_kv_blocks = stage_->info().n_kv_blocks;
+  options.n_layers = stage_->info().plan.n_model_layers;
+  const bool shares_cores = lease_ != nullptr || settings_.n_stages() == 1;
+  options.steps_in_flight = shares_cores ? 2 : settings_.n_stages() + 1;
+  options.decode_slots = shares_cores ? 1 : 0;  // each slot reads the weights again
+  return options;
+}
+
+Status StageRunner::serve_api() {
+  ServedModel model = TRY(read_served_model(*checkpoint_, model_name_, context_.context));
+  StageLink& chain = chain_ ? static_cast<StageLink&>(*chain_) : *local_;
+  waking_ = std::make_unique<WakingLink>(chain, [this] { wake(); }, kWakeLimit);
+  engine_ = Engine::create(std::move(model), engine_options(), *waking_);
+  view_ = std::make_unique<ChainView>(local_stage(), next_client_.get());
+
+  ApiOptions api;
+  api.api_keys = settings_.api_keys;
+  api.version = COMMISSURE_VERSION;
+  api.status = [this] { return view_->to_json(); };
+  api.wake = [this] { wake(); };
+  api_ = std::make_unique<ApiService>(*engine_, std::move(api));
+  HttpServerOptions http;
+  http.address = settings_.host;
+  http.port = settings_.port;
+  http_ = TRY(HttpServer::start(http, api_->handler()));
+  log_info("serving", {{"url", fmt::format("http://{}:{}", settings_.host, http_->port())}, {"model", model_name_}});
+  return {};
+}
+
+void StageRunner::drain() {
+  if (engine_) engine_->drain(kGrace);
+  if (http_) http_->stop(std::chrono::milliseconds(500));  // the last events are on their way out
+  if (service_) service_->stop(kGrace);
+  if (server_) server_->stop(std::chrono::milliseconds(500));
+  engine_.reset();  // stops the links
+}
+
+}  // namespace
+
+Status run_stage(const StageSettings& settings) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // before any thread starts, so that all inherit it
+  signal(SIGPIPE, SIG_IGN);
+
+  StageRunner runner(settings);
+  TRY(runner.build());
+  TRY(runner.serve());
+  int received = 0;
+  sigwait(&signals, &received);
+  log_info(received == SIGTERM ? "SIGTERM: finishing what runs" : "interrupted: finishing what runs");
+  runner.drain();
+  log_info("ended");
+  return {};
+}
+
+}  // namespace commissure
