@@ -81,6 +81,9 @@ TEST(Engine, LogprobsFollowTheTokens) {
     EXPECT_EQ(token.score->top.size(), 2u);
   }
   EXPECT_EQ(answer.prompt_scores.at(0).top.size(), 4u);
+  request.sampling.n_logprobs = 3;
+  request.prompt_logprobs = 1;
+  EXPECT_EQ(run_one(*bench.engine, request).prompt_scores.at(0).top.size(), 1u);
 }
 
 TEST(Engine, RefusesWhatItCannotServe) {

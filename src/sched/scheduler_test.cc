@@ -150,6 +150,31 @@ TEST(Scheduler, PreemptsTheYoungestAndComputesItAgainFromItsLog) {
   EXPECT_TRUE(batch.slices[0].params.has_value());
 }
 
+TEST(Scheduler, ATokenOfAnEarlierLifeIsDropped) {
+  Scheduler scheduler(options(256, 2, 2));
+  ASSERT_TRUE(scheduler.add(sequence(1, 63, 8)).has_value());
+  ASSERT_TRUE(scheduler.add(sequence(2, 30, 8)).has_value());
+  ASSERT_TRUE(scheduler.commit(answer(next(scheduler))).has_value());
+  const StepBatch first = next(scheduler);
+  const StepBatch second = next(scheduler);
+  EXPECT_EQ(describe(second), "2@30+1*");
+  ASSERT_TRUE(scheduler.commit(answer(first)).has_value());
+  const StepBatch third = next(scheduler);  // takes the block of 2, whose sample is pending
+  EXPECT_EQ(describe(third), "1@64+1*");
+  EXPECT_EQ(third.released, std::vector<SequenceId>{SequenceId(2)});
+  scheduler.remove(SequenceId(1));
+  const StepBatch fourth = next(scheduler);
+  EXPECT_EQ(describe(fourth), "2@0+31*");
+  for (const StepBatch* late : {&second, &third}) {
+    const auto progress = scheduler.commit(answer(*late));
+    ASSERT_TRUE(progress.has_value());
+    EXPECT_TRUE(progress->empty());
+  }
+  EXPECT_EQ(describe(scheduler.next_step()), "none");
+  ASSERT_TRUE(scheduler.commit(answer(fourth, 9)).has_value());
+  EXPECT_EQ(next(scheduler).slices[0].tokens, std::vector<TokenId>{TokenId(9)});
+}
+
 TEST(Scheduler, RefusesWhatCanNeverFit) {
   Scheduler scheduler(options(256, 2));
   EXPECT_TRUE(scheduler.add(sequence(1, 100, 29)).has_value());  // 128 rows: the last token needs none
