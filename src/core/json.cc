@@ -1,38 +1,51 @@
 #include "core/json.h"
 
+#include <cstdint>
 #include <set>
+#include <utility>
 #include <vector>
 
 namespace commissure {
 
 namespace {
 
-/// Builds the value and refuses what a plain parse would let through.
-class StrictHandler : public nlohmann::detail::json_sax_dom_parser<Json> {
+/// Builds the value and refuses what a plain parse would let through. The library's own builder looks every new key of
+/// an ordered object up by a linear search, which takes minutes for a vocabulary; here the set of keys decides.
+class StrictHandler {
  public:
-  using Base = nlohmann::detail::json_sax_dom_parser<Json>;
-  StrictHandler(Json& root, int max_depth) : Base(root, false), max_depth_(max_depth) {}
+  StrictHandler(Json& root, int max_depth) : root_(root), max_depth_(max_depth) {}
 
-  bool start_object(std::size_t n) {
+  bool null() { return add(Json()); }
+  bool boolean(bool value) { return add(Json(value)); }
+  bool number_integer(std::int64_t value) { return add(Json(value)); }
+  bool number_unsigned(std::uint64_t value) { return add(Json(value)); }
+  bool number_float(double value, const std::string&) { return add(Json(value)); }
+  bool string(std::string& value) { return add(Json(std::move(value))); }
+  bool binary(Json::binary_t&) { return false; }  // not in JSON text
+
+  bool start_object(std::size_t) {
     keys_.emplace_back();
-    return deeper() && Base::start_object(n);
+    return open(Json::object());
   }
   bool key(std::string& name) {
     if (!keys_.back().insert(name).second) {
       problem_ = "key \"" + name + "\" appears twice";
       return false;
     }
-    return Base::key(name);
+    // The vector beneath, which takes the pair without looking for its key.
+    Json::object_t::Container& members = open_.back()->get_ref<Json::object_t&>();
+    slot_ = &members.emplace_back(std::move(name), nullptr).second;
+    return true;
   }
   bool end_object() {
     keys_.pop_back();
-    --depth_;
-    return Base::end_object();
+    open_.pop_back();
+    return true;
   }
-  bool start_array(std::size_t n) { return deeper() && Base::start_array(n); }
+  bool start_array(std::size_t) { return open(Json::array()); }
   bool end_array() {
-    --depth_;
-    return Base::end_array();
+    open_.pop_back();
+    return true;
   }
   bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception& error) {
     const std::string_view what = error.what();
@@ -46,14 +59,30 @@ class StrictHandler : public nlohmann::detail::json_sax_dom_parser<Json> {
   std::size_t position() const { return position_; }
 
  private:
-  bool deeper() {
-    if (++depth_ <= max_depth_) return true;
-    problem_ = "nested deeper than " + std::to_string(max_depth_) + " levels";
-    return false;
+  /// Puts a value where the text has it: as the root, as the last key's value, or at the end of the open array.
+  Json* place(Json value) {
+    if (open_.empty()) return &(root_ = std::move(value));
+    if (open_.back()->is_object()) return &(*slot_ = std::move(value));
+    return &open_.back()->emplace_back(std::move(value));
+  }
+  bool add(Json value) {
+    place(std::move(value));
+    return true;
+  }
+  bool open(Json container) {
+    if (open_.size() == static_cast<std::size_t>(max_depth_)) {
+      problem_ = "nested deeper than " + std::to_string(max_depth_) + " levels";
+      return false;
+    }
+    // Stays valid while it is open: until it closes, nothing is added to the containers around it.
+    open_.push_back(place(std::move(container)));
+    return true;
   }
 
+  Json& root_;
   const int max_depth_;
-  int depth_ = 0;
+  std::vector<Json*> open_;  // the containers around the current place, outermost first
+  Json* slot_ = nullptr;     // where the value of the last key goes
   std::vector<std::set<std::string>> keys_;
   std::string problem_;
   std::size_t position_ = 0;

@@ -27,6 +27,14 @@ TEST(Json, RefusesTrailingTextAndBadUtf8) {
   EXPECT_FALSE(parse_json("1e999").has_value());
 }
 
+TEST(Json, ParsesAVocabularyInTimeProportionalToItsLength) {
+  std::string text = "{";
+  for (int i = 0; i < 60'000; ++i) text += fmt::format("\"token{}\":{},", i, i);  // a linear search each: 10 s
+  const Json parsed = parse_json(text + R"("last":[{"x":[1,-2.5,"y",null,true]},{}]})").value();
+  EXPECT_EQ(parsed.size(), 60'001u);
+  EXPECT_EQ(dump_json(parsed.back()), R"([{"x":[1,-2.5,"y",null,true]},{}])");
+}
+
 TEST(Json, FindMemberTreatsNullAsAbsent) {
   const Json object = parse_json(R"({"a":null,"b":0})").value();
   EXPECT_EQ(find_member(object, "a"), nullptr);
