@@ -18,7 +18,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr int kMaxFailures = 5;  // in a row, without a single new byte
+constexpr int kMaxFailures = 5;                     // in a row
+constexpr std::uint64_t kRealProgress = 64u << 10;  // a request that brought this much begins the row anew
 constexpr milliseconds kStallTimeout{20'000};
 constexpr std::uint64_t kHeaderStep = 1u << 20;  // a request costs a round trip, so ask for more than from a disk
 
@@ -90,7 +91,7 @@ class HttpSource final : public ByteSource {
       const Status got = read_once(out, offset, done);
       if (got) continue;
       if (!is_passing(got.error().code())) return got;
-      if (done > before) {
+      if (done - before >= kRealProgress) {
         failures = 0;
         pause = first_pause_;
       }
