@@ -1,0 +1,178 @@
+#include "sample/sampler.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <random>
+
+#include "sample/reduce.h"
+
+namespace commissure {
+namespace {
+
+SamplingParams greedy() { return {.temperature = 0.0f, .banned = {}}; }
+
+std::vector<float> random_logits(std::size_t n, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0.0f, 3.0f);
+  std::vector<float> logits(n);
+  for (float& logit : logits) logit = normal(random);
+  return logits;
+}
+
+/// The tokens that are drawn over many positions, with their shares.
+std::map<int, double> shares(const std::vector<float>& logits, SamplingParams params, int n_draws) {
+  Sampler sampler;
+  std::map<int, double> shares;
+  for (int position = 0; position < n_draws; ++position) {
+    shares[sampler.sample(logits, params, position)->chosen.token.value] += 1.0 / n_draws;
+  }
+  return shares;
+}
+
+TEST(Sampler, GreedyTakesTheLowestIdOfEqualLogits) {
+  Sampler sampler;
+  std::vector<float> logits(1000, -1.0f);
+  logits[700] = logits[41] = logits[999] = 2.0f;
+  EXPECT_EQ(sampler.sample(logits, greedy(), 0)->chosen.token, TokenId(41));
+}
+
+TEST(Sampler, NeverChoosesABannedToken) {
+  Sampler sampler;
+  const std::vector<float> logits = {1.0f, 3.0f, 2.0f};
+  SamplingParams params = greedy();
+  params.banned = {TokenId(1), TokenId(77)};
+  EXPECT_EQ(sampler.sample(logits, params, 0)->chosen.token, TokenId(2));
+  params.temperature = 1.0f;
+  EXPECT_FALSE(shares(logits, params, 500).contains(1));
+  params.banned = {TokenId(0), TokenId(1), TokenId(2)};
+  EXPECT_EQ(sampler.sample(logits, params, 0).error().code(), Code::kInternal);
+}
+
+TEST(Sampler, RefusesLogitsThatAreNotFinite) {
+  Sampler sampler;
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    for (const std::size_t at : {0u, 17u, 99u}) {
+      std::vector<float> logits(100, 1.0f);
+      logits[at] = bad;
+      EXPECT_EQ(sampler.sample(logits, greedy(), 0).error().code(), Code::kInternal);
+      EXPECT_EQ(sampler.sample(logits, SamplingParams{}, 0).error().code(), Code::kInternal);
+      EXPECT_EQ(sampler.score(logits, TokenId(3), 2).error().code(), Code::kInternal);
+    }
+  }
+}
+
+TEST(Sampler, DrawsFromTheSoftmaxAtTheTemperature) {
+  const std::vector<float> logits = {0.0f, 1.0f, 2.0f};
+  for (const float temperature : {0.5f, 1.0f, 2.0f}) {
+    SamplingParams params{.temperature = temperature, .seed = 5, .banned = {}};
+    double total = 0.0;
+    for (const float logit : logits) total += std::exp(logit / temperature);
+    const auto drawn = shares(logits, params, 20000);
+    for (std::size_t i = 0; i < logits.size(); ++i) {
+      EXPECT_NEAR(drawn.at(static_cast<int>(i)), std::exp(logits[i] / temperature) / total, 0.015);
+    }
+  }
+}
+
+TEST(Sampler, FiltersByTopKTopPAndMinP) {
+  const std::vector<float> logits = {std::log(0.5f), std::log(0.3f), std::log(0.15f), std::log(0.05f)};
+  EXPECT_EQ(shares(logits, {.top_k = 2, .banned = {}}, 2000).size(), 2u);
+  EXPECT_EQ(shares(logits, {.top_p = 0.75f, .banned = {}}, 2000).size(), 2u);
+  EXPECT_EQ(shares(logits, {.top_p = 0.81f, .banned = {}}, 2000).size(), 3u);
+  EXPECT_EQ(shares(logits, {.min_p = 0.2f, .banned = {}}, 2000).size(), 3u);
+  EXPECT_EQ(shares(logits, {.top_k = 1, .banned = {}}, 100).size(), 1u);
+  EXPECT_EQ(shares(logits, {.top_p = 1e-6f, .banned = {}}, 100).size(), 1u);
+  // top_p is measured on what top_k kept: 0.5 / 0.8 = 0.625 is enough.
+  EXPECT_EQ(shares(logits, {.top_k = 2, .top_p = 0.6f, .banned = {}}, 2000).size(), 1u);
+  EXPECT_EQ(shares(logits, {.top_p = 0.9f, .min_p = 0.2f, .banned = {}}, 2000).size(), 3u);
+}
+
+TEST(Sampler, CutsALargeVocabularyLikeAFullSort) {
+  const std::vector<float> logits = random_logits(5000, 3);
+  std::vector<std::pair<double, int>> sorted;
+  double total = 0.0;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    sorted.emplace_back(-std::exp(double{logits[i]}), static_cast<int>(i));
+    total += std::exp(double{logits[i]});
+  }
+  std::sort(sorted.begin(), sorted.end());
+  std::map<int, bool> nucleus;
+  double mass = 0.0;
+  for (const auto& [weight, token] : sorted) {
+    if (mass >= 0.5 * total) break;
+    mass -= weight;
+    nucleus[token] = true;
+  }
+  for (const auto& [token, share] : shares(logits, {.top_p = 0.5f, .banned = {}}, 3000)) {
+    EXPECT_TRUE(nucleus.contains(token)) << token;
+  }
+}
+
+TEST(Sampler, DependsOnSeedAndPositionAlone) {
+  const std::vector<float> logits = random_logits(1000, 9);
+  const SamplingParams params{.temperature = 1.2f, .top_p = 0.95f, .seed = 42, .banned = {}};
+  Sampler a, b;
+  for (int position = 0; position < 50; ++position) ASSERT_TRUE(a.sample(logits, params, position).has_value());
+  EXPECT_EQ(a.sample(logits, params, 7)->chosen.token, b.sample(logits, params, 7)->chosen.token);
+}
+
+TEST(Sampler, GivesLogprobsOfTheRawDistribution) {
+  const std::vector<float> logits = random_logits(3001, 1);
+  double total = 0.0;
+  for (const float logit : logits) total += std::exp(double{logit});
+  Sampler sampler;
+  SamplingParams params = greedy();
+  params.n_logprobs = 4;
+  const ScoredToken token = *sampler.sample(logits, params, 0);
+  ASSERT_EQ(token.top.size(), 4u);
+  EXPECT_EQ(token.top[0], token.chosen);
+  for (const TokenLogprob& top : token.top) {
+    const double exact = logits[static_cast<std::size_t>(top.token.value)] - std::log(total);
+    EXPECT_NEAR(top.logprob, exact, 1e-5);
+  }
+  for (std::size_t i = 1; i < 4; ++i) EXPECT_GE(token.top[i - 1].logprob, token.top[i].logprob);
+  const ScoredToken scored = *sampler.score(logits, TokenId(123), 0);
+  EXPECT_NEAR(scored.chosen.logprob, logits[123] - std::log(total), 1e-5);
+  EXPECT_TRUE(scored.top.empty());
+}
+
+TEST(Sampler, SurvivesExtremeParameters) {
+  Sampler sampler;
+  const std::vector<float> logits = {-3e38f, 3e38f, 0.0f, -std::numeric_limits<float>::infinity()};
+  for (const float temperature : {1e-30f, 1e-6f, 1e-4f, 2.0f}) {
+    for (const float top_p : {1e-30f, 0.5f, 1.0f}) {
+      const SamplingParams params{.temperature = temperature, .top_p = top_p, .banned = {}};
+      EXPECT_EQ(sampler.sample(logits, params, 1 << 30)->chosen.token, TokenId(1));
+    }
+  }
+  const std::vector<float> one = {0.5f};
+  EXPECT_EQ(sampler.sample(one, {.top_k = 50, .n_logprobs = 20, .banned = {}}, 0)->top.size(), 1u);
+}
+
+TEST(Reduce, ExponentialIsCloseToLibm) {
+  for (float x = -86.0f; x <= 0.0f; x += 0.0137f) {
+    EXPECT_NEAR(exp_negative(x) / std::exp(double{x}), 1.0, 3e-7) << x;
+  }
+  EXPECT_EQ(exp_negative(-88.0f), 0.0f);
+  EXPECT_EQ(exp_negative(-std::numeric_limits<float>::infinity()), 0.0f);
+  EXPECT_EQ(exp_negative(0.0f), 1.0f);
+}
+
+TEST(Uniform, FillsTheUnitIntervalEvenly) {
+  double sum = 0.0;
+  for (std::uint64_t i = 0; i < 20000; ++i) {
+    const double value = uniform(i / 100, i % 100);
+    ASSERT_GE(value, 0.0);
+    ASSERT_LT(value, 1.0);
+    sum += value;
+  }
+  EXPECT_NEAR(sum / 20000, 0.5, 0.01);
+  EXPECT_NE(uniform(0, 1), uniform(1, 0));
+}
+
+}  // namespace
+}  // namespace commissure
