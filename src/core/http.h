@@ -16,9 +16,9 @@ namespace commissure {
 
 struct HttpFetch {
   std::string method = "GET";
-  std::string url;
-  std::vector<std::pair<std::string, std::string>> headers;
-  std::string body;
+  std::string url = {};
+  std::vector<std::pair<std::string, std::string>> headers = {};
+  std::string body = {};
   std::chrono::milliseconds connect_timeout{10'000};
   std::chrono::milliseconds timeout{0};             ///< for the whole exchange; 0: none
   std::chrono::milliseconds stall_timeout{60'000};  ///< without a single byte

@@ -138,10 +138,10 @@ void HttpServer::serve_connection(int connection, std::stop_token stop) {
          left -= std::chrono::milliseconds(kPollMs)) {
       std::this_thread::sleep_for(std::chrono::milliseconds(kPollMs));
     }
-    if (!send_all(connection, head_of(reply))) break;
-    if (request.method == "HEAD") continue;
-    if (!send_all(connection, std::string_view(reply.body).substr(0, reply.cut_after.value_or(reply.body.size()))))
-      break;
+    // In one piece: a head and a body sent apart wait for the client's delayed acknowledgement.
+    std::string message = head_of(reply);
+    if (request.method != "HEAD") message += reply.body.substr(0, reply.cut_after.value_or(reply.body.size()));
+    if (!send_all(connection, message)) break;
     if (reply.cut_after) break;
   }
   ::close(connection);
