@@ -154,6 +154,10 @@ struct AttendOptions {
   int window = 0;      ///< 0: all earlier positions; W: only keys with query - key < W
 };
 
+/// What quantised weights meet: x rounded to int8 per 32 values, or that plus its rounding error as a second int8 plane
+/// (about 16 bits; twice the integer work). Float weights and the reference meet x in f32 either way.
+enum class InputPlanes { kOne, kTwo };
+
 enum class Activation { kSilu, kGeluTanh };
 
 /// What a device is and how it computes; goes into the handshake and into status.
@@ -197,9 +201,9 @@ class Backend {
   /// out[r] = x[r] / rms(x[r]) * weight, in f32; out may be x. Source: RMSNorm, arXiv:1910.07467.
   virtual void rms_norm(Rows x, DevicePtr weight, float eps, Rows out) = 0;
 
-  /// All jobs read the same x [n_rows, n_cols]. Quantised weights meet x rounded to int8 per 32 values ("fast");
-  /// float weights and the reference meet x in f32.
-  virtual void matmul(Rows x, std::span<const MatmulJob> jobs) = 0;
+  /// All jobs read the same x [n_rows, n_cols].
+  virtual void matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes planes) = 0;
+  void matmul(Rows x, std::span<const MatmulJob> jobs) { matmul(x, jobs, InputPlanes::kOne); }
 
   /// cos and sin for every row of the step: out [n_rows, 2 * n_pairs], cosines first.
   virtual void rope_table(const RopeSpec& rope, const StepIndex& index, Rows out) = 0;

@@ -23,7 +23,7 @@ with Chain(SMOL) as chain:
     assert other.returncode == 1 and "another chain is running" in other.stderr, other.stderr
 
     answer = chain.run("ask", "--temperature", "0", "--max-tokens", "24", "What is the capital of France?")
-    assert "Paris" in answer.stdout and "\x1b" not in answer.stdout + answer.stderr, answer
+    assert answer.stdout.strip() and "\x1b" not in answer.stdout + answer.stderr, answer
     piped = json.loads(chain.run("ask", "--json", "--temperature", "0", "--max-tokens", "24", "-", stdin="What is the capital of France?").stdout)
     assert piped["text"].strip() == answer.stdout.strip() and piped["usage"]["completion_tokens"] > 0, piped
     assert piped["finish_reason"] in ("stop", "length"), piped
@@ -62,7 +62,8 @@ with Chain(SMOL) as chain:
     chain.up()
     assert chain.state()["stages"][0]["pid"] == first["stages"][0]["pid"], "only the dead stage is started again"
     wait_until(lambda: chain.request("GET", "/health")[0] == 200, 20, "/health says 200")
-    assert "Paris" in chain.run("ask", "--temperature", "0", "--max-tokens", "24", "What is the capital of France?").stdout
+    same = chain.run("ask", "--temperature", "0", "--max-tokens", "24", "What is the capital of France?")
+    assert same.stdout == answer.stdout, "a new stage gives the same answer"
 
     run_folder = pathlib.Path(chain.folder.name) / "run"
     pids = [stage["pid"] for stage in chain.state()["stages"]]

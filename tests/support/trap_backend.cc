@@ -79,9 +79,9 @@ void TrapBackend::rms_norm(Rows x, DevicePtr weight, float eps, Rows out) {
   inner_->rms_norm(x, weight, eps, out);
 }
 
-void TrapBackend::matmul(Rows x, std::span<const MatmulJob> jobs) {
+void TrapBackend::matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes planes) {
   const Opened opened(*this);
-  inner_->matmul(x, jobs);
+  inner_->matmul(x, jobs, planes);
 }
 
 void TrapBackend::rope_table(const RopeSpec& rope, const StepIndex& index, Rows out) {

@@ -30,7 +30,8 @@ class TrapBackend final : public Backend {
 
   void embed(const Matrix& table, const StepIndex& index, float scale, Rows out) override;
   void rms_norm(Rows x, DevicePtr weight, float eps, Rows out) override;
-  void matmul(Rows x, std::span<const MatmulJob> jobs) override;
+  using Backend::matmul;
+  void matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes planes) override;
   void rope_table(const RopeSpec& rope, const StepIndex& index, Rows out) override;
   void norm_rope(Rows x, int n_heads, DevicePtr norm, float eps, const RopeSpec& rope, Rows table) override;
   void append_kv(Rows keys, Rows values, const StepIndex& index, const KvLayer& layer) override;

@@ -79,7 +79,66 @@ void CpuBackend::rms_norm(Rows x, DevicePtr weight, float eps, Rows out) {
   });
 }
 
-void CpuBackend::matmul(Rows x, std::span<const MatmulJob> jobs) {
+namespace {
+
+/// error = x - int8(x), with the rounding of matmul_quantise.h: d = max|x| / 127 per 32 values, ties to even.
+void rounding_error(const float* x, int n_cols, float* error) {
+  constexpr int kBlock = 32;
+  for (int b = 0; b < n_cols; b += kBlock) {
+    float largest = 0.0f;
+    for (int i = 0; i < kBlock; ++i) largest = std::max(largest, std::abs(x[b + i]));
+    const bool is_zero = largest < 1e-30f;
+    const float d = is_zero ? 0.0f : largest / 127.0f;
+    const float inverse = is_zero ? 0.0f : 1.0f / d;
+    for (int i = 0; i < kBlock; ++i) {
+      // Adding and taking off 1.5 * 2^23 rounds to nearest even, for |value| <= 127.
+      const float rounded = (x[b + i] * inverse + 12582912.0f) - 12582912.0f;
+      error[b + i] = x[b + i] - d * rounded;
+    }
+  }
+}
+
+}  // namespace
+
+void CpuBackend::matmul_planes(Rows x, const MatmulJob& job) {
+  constexpr std::int64_t kMaxOutputs = 4 << 20;  // bounds the scratch of a wide head to 16 MiB
+  const MatrixSource& weight = static_cast<const CpuMatrix*>(job.weight)->source();
+  const int n_outputs = static_cast<int>(weight.n_rows);
+  const int rows_at_once = std::clamp(static_cast<int>(kMaxOutputs / (2 * n_outputs)), 1, x.n_rows);
+  planes_.resize(2 * static_cast<std::size_t>(rows_at_once) * static_cast<std::size_t>(x.n_cols));
+  plane_outs_.resize(2 * static_cast<std::size_t>(rows_at_once) * static_cast<std::size_t>(n_outputs));
+  for (int first = 0; first < x.n_rows; first += rows_at_once) {
+    const int n_rows = std::min(rows_at_once, x.n_rows - first);
+    for_rows(n_rows, 2 * x.n_cols, [&](int row) {
+      float* plane = planes_.data() + 2 * static_cast<std::ptrdiff_t>(row) * x.n_cols;
+      std::copy_n(row_of(x, first + row), x.n_cols, plane);
+      rounding_error(plane, x.n_cols, plane + x.n_cols);
+    });
+    const MatmulTask task{.dtype = weight.dtype,
+                          .weight = weight.data.bytes.data(),
+                          .n_rows = weight.n_rows,
+                          .out = plane_outs_.data(),
+                          .out_stride = n_outputs};
+    matmul_->run({planes_.data(), x.n_cols, 2 * n_rows, x.n_cols}, std::span(&task, 1), pool_);
+    for_rows(n_rows, n_outputs, [&](int row) {
+      const float* coarse = plane_outs_.data() + 2 * static_cast<std::ptrdiff_t>(row) * n_outputs;
+      float* out = row_of(job.out, first + row);
+      for (int i = 0; i < n_outputs; ++i) out[i] = coarse[i] + coarse[n_outputs + i];
+    });
+  }
+}
+
+void CpuBackend::matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes planes) {
+  if (matmul_ && planes == InputPlanes::kTwo && x.n_rows > 0) {
+    for (const MatmulJob& job : jobs) {
+      if (is_quantised(job.weight->dtype())) {
+        matmul_planes(x, job);
+      } else {
+        matmul(x, std::span(&job, 1));
+      }
+    }
+    return;
+  }
   if (!matmul_) {
     pool_.run([&](int part, int n_parts) {
       for (const MatmulJob& job : jobs) {

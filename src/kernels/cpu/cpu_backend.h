@@ -69,7 +69,8 @@ class CpuBackend final : public Backend {
 
   void embed(const Matrix& table, const StepIndex& index, float scale, Rows out) override;
   void rms_norm(Rows x, DevicePtr weight, float eps, Rows out) override;
-  void matmul(Rows x, std::span<const MatmulJob> jobs) override;
+  using Backend::matmul;
+  void matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes planes) override;
   void rope_table(const RopeSpec& rope, const StepIndex& index, Rows out) override;
   void norm_rope(Rows x, int n_heads, DevicePtr norm, float eps, const RopeSpec& rope, Rows table) override;
   void append_kv(Rows keys, Rows values, const StepIndex& index, const KvLayer& layer) override;
@@ -92,7 +93,12 @@ class CpuBackend final : public Backend {
   KernelSet kernels_;
   ThreadPool pool_;
   std::optional<Matmul> matmul_;   // absent: the reference's plain loops
+  /// One job on two int8 planes of x: both run as columns of one product, whose results are added.
+  void matmul_planes(Rows x, const MatmulJob& job);
+
   std::vector<MatmulTask> tasks_;  // reused by every matmul()
+  std::vector<float> planes_;      // [2 * rows, n_cols]: a row, then its rounding error
+  std::vector<float> plane_outs_;  // [2 * rows, n_rows of the weight]
   std::vector<AttendItem> items_;  // reused by every attend()
 };
 
