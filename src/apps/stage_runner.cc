@@ -166,6 +166,7 @@ EngineOptions StageRunner::engine_options() const {
 
 Status StageRunner::serve_api() {
   ServedModel model = TRY(read_served_model(*checkpoint_, model_name_, context_.context));
+  checkpoint_->drop_vocabulary();
   StageLink& chain = chain_ ? static_cast<StageLink&>(*chain_) : *local_;
   waking_ = std::make_unique<WakingLink>(chain, [this] { wake(); }, kWakeLimit);
   engine_ = Engine::create(std::move(model), engine_options(), *waking_);

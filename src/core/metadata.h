@@ -18,6 +18,9 @@ using MetadataValue = std::variant<bool, std::int64_t, double, std::string, std:
 class Metadata {
  public:
   void set(std::string key, MetadataValue value) { values_.insert_or_assign(std::move(key), std::move(value)); }
+  void erase(std::string_view key) {
+    if (const auto it = values_.find(key); it != values_.end()) values_.erase(it);
+  }
   bool has(std::string_view key) const { return values_.find(key) != values_.end(); }
 
   /// The value of `key` as T, or nullptr when the key is absent or of another kind.

@@ -48,6 +48,12 @@ Result<std::string> Checkpoint::read_side_file(std::string_view file_name, std::
   return read_whole(sibling_of(file_, file_name), max_bytes);
 }
 
+void Checkpoint::drop_vocabulary() {
+  for (const char* key : {"tokens", "scores", "token_type", "merges"}) {
+    metadata_.erase(std::string("tokenizer.ggml.") + key);
+  }
+}
+
 std::uint64_t Checkpoint::bytes_read() const {
   std::uint64_t n_bytes = 0;
   for (const auto& source : sources_) n_bytes += source->bytes_read();

@@ -58,6 +58,9 @@ class Checkpoint {
   /// Bytes of the headers (everything before tensor data that opening had to read).
   std::uint64_t header_bytes() const { return header_bytes_; }
 
+  /// Frees the tokenizer's arrays (megabytes) once a tokenizer was made of them. Not while others use metadata().
+  void drop_vocabulary();
+
   /// A hash (hex) over config and tensor table: equal for the same model wherever its files lie.
   std::string fingerprint() const;
 

@@ -18,7 +18,7 @@ PROMPTS = [
 ]
 
 
-def answers(chain, concurrent):
+def answers(chain, together):
     """Greedy and seeded completions with log-probabilities, and the scores of every prompt token."""
     jobs = []
     for prompt in PROMPTS:
@@ -30,7 +30,7 @@ def answers(chain, concurrent):
         choice = chain.post("/v1/completions", job)["choices"][0]
         return choice["text"], json.dumps(choice["logprobs"])
 
-    with concurrent.futures.ThreadPoolExecutor(len(jobs) if concurrent else 1) as pool:
+    with concurrent.futures.ThreadPoolExecutor(len(jobs) if together else 1) as pool:
         return list(pool.map(ask, jobs))
 
 
@@ -42,10 +42,10 @@ def compare(name, expected, found):
 
 for model, layers in ((SMOL, 30), (GEMMA, 18)):
     with Chain(model, stages=1) as whole:
-        expected = answers(whole, concurrent=False)
-        compare(f"{model.name}, one stage, {len(expected)} at once", expected, answers(whole, concurrent=True))
+        expected = answers(whole, together=False)
+        compare(f"{model.name}, one stage, {len(expected)} at once", expected, answers(whole, together=True))
     for cuts in ("1", f"{layers // 2}", f"{layers // 3},{2 * layers // 3}", "1,2,3,5,8,13"):
         with Chain(model, cuts=cuts) as split:
-            compare(f"{model.name}, cut at {cuts}, alone", expected, answers(split, concurrent=False))
-            compare(f"{model.name}, cut at {cuts}, together", expected, answers(split, concurrent=True))
+            compare(f"{model.name}, cut at {cuts}, alone", expected, answers(split, together=False))
+            compare(f"{model.name}, cut at {cuts}, together", expected, answers(split, together=True))
 print("split bits: ok")
