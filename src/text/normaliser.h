@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -31,7 +32,11 @@ class Normaliser {
   struct StripAccents {};
   using Step = std::variant<Prepend, Replace, ReplaceRegex, Strip, Lowercase, StripAccents, NormalForm>;
 
-  void add(Step step) { steps_.push_back(std::move(step)); }
+  /// Appends a step, one of Step's alternatives.
+  template <typename Alternative>
+  void add(Alternative step) {
+    steps_.emplace_back(std::move(step));
+  }
   bool empty() const { return steps_.empty(); }
 
   std::string run(std::string text) const;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -43,7 +44,11 @@ class PreTokenizer {
   /// Errors: kUnimplemented, naming `name`.
   static Result<PreTokenizer> named(std::string_view name);
 
-  void add(Step step) { steps_.push_back(std::move(step)); }
+  /// Appends a step, one of Step's alternatives.
+  template <typename Alternative>
+  void add(Alternative step) {
+    steps_.emplace_back(std::move(step));
+  }
 
   ///   is_start  `text` begins the whole text
   Pieces run(std::string text, bool is_start) const;

@@ -43,11 +43,10 @@ TokenTable::TokenTable(std::size_t n_tokens, std::size_t n_bytes) {
   arena_.reserve(std::min<std::size_t>(n_bytes, std::numeric_limits<std::uint32_t>::max()));
   offsets_.reserve(n_tokens + 1);
   types_.reserve(n_tokens);
-  slots_.resize(std::bit_ceil(2 * n_tokens + 2));
+  slots_.resize(std::bit_ceil(2 * std::max<std::size_t>(n_tokens, 1)));
 }
 
-std::size_t TokenTable::slot_of(std::string_view text) const {
-  const std::uint64_t hash = hash_bytes(text);
+std::size_t TokenTable::slot_of(std::string_view text, std::uint64_t hash) const {
   const auto tag = static_cast<std::uint32_t>(hash >> 32);
   const std::size_t mask = slots_.size() - 1;
   std::size_t slot = static_cast<std::size_t>(hash) & mask;
@@ -63,12 +62,13 @@ Status TokenTable::add(std::string_view text, TokenType type) {
       arena_.size() + text.size() > std::numeric_limits<std::uint32_t>::max()) {
     return Error(Code::kInvalidArgument, "the vocabulary is too large at token ", id);
   }
-  const std::size_t slot = slot_of(text);
+  const std::uint64_t hash = hash_bytes(text);
+  const std::size_t slot = slot_of(text, hash);
   if (slots_[slot].token >= 0) {
     return Error(Code::kInvalidArgument, "tokens ", slots_[slot].token, " and ", id,
                  " of the vocabulary have the same text; convert the model again");
   }
-  slots_[slot] = {static_cast<std::int32_t>(id), static_cast<std::uint32_t>(hash_bytes(text) >> 32)};
+  slots_[slot] = {static_cast<std::int32_t>(id), static_cast<std::uint32_t>(hash >> 32)};
   arena_ += text;
   offsets_.push_back(static_cast<std::uint32_t>(arena_.size()));
   types_.push_back(type);
@@ -78,7 +78,7 @@ Status TokenTable::add(std::string_view text, TokenType type) {
 
 std::optional<TokenId> TokenTable::find(std::string_view text) const {
   if (text.size() > max_token_bytes_) return std::nullopt;
-  const std::int32_t token = slots_[slot_of(text)].token;
+  const std::int32_t token = slots_[slot_of(text, hash_bytes(text))].token;
   return token < 0 ? std::nullopt : std::optional(TokenId(token));
 }
 

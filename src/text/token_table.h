@@ -49,7 +49,7 @@ class TokenTable {
   std::size_t max_token_bytes() const { return max_token_bytes_; }
 
  private:
-  std::size_t slot_of(std::string_view text) const;
+  std::size_t slot_of(std::string_view text, std::uint64_t hash) const;
 
   std::string arena_;
   std::vector<std::uint32_t> offsets_{0};  // [n_tokens + 1]
