@@ -1,5 +1,6 @@
 #include "apps/stage_runner.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 
@@ -167,6 +168,7 @@ EngineOptions StageRunner::engine_options() const {
 Status StageRunner::serve_api() {
   ServedModel model = TRY(read_served_model(*checkpoint_, model_name_, context_.context));
   checkpoint_->drop_vocabulary();
+  malloc_trim(0);  // tens of megabytes of building material lie in small pieces
   StageLink& chain = chain_ ? static_cast<StageLink&>(*chain_) : *local_;
   waking_ = std::make_unique<WakingLink>(chain, [this] { wake(); }, kWakeLimit);
   engine_ = Engine::create(std::move(model), engine_options(), *waking_);

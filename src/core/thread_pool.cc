@@ -5,7 +5,6 @@
 #include "core/check.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
 #endif
 
 namespace commissure {
@@ -17,7 +16,7 @@ constexpr int kPausesPerLook = 32;
 
 void pause() {
 #if defined(__x86_64__)
-  _mm_pause();
+  __builtin_ia32_pause();
 #endif
 }
 

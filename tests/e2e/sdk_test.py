@@ -37,9 +37,9 @@ def node_client():
 
 
 with Chain(SMOL, stages=3) as chain:
-    base = f"http://127.0.0.1:{chain.port}/v1"
+    base = f"http://127.0.0.1:{chain.port}"
     python = python_client()
-    checks = [[python, ROOT / "tests/sdk/openai_python_check.py", base], [python, ROOT / "examples/openai_client.py", base]]
+    checks = [[python, ROOT / "tests/sdk/openai_python_check.py", base], [python, ROOT / "examples/openai_client.py", base + "/v1"]]
     if shutil.which("node") and shutil.which("npm"):
         script = node_client() / "openai_node_check.mjs"  # beside node_modules, where node looks
         shutil.copy(ROOT / "tests/sdk/openai_node_check.mjs", script)
