@@ -13,6 +13,7 @@ struct AnswerShape {
   std::string model;               ///< as shown in the answer
   std::string system_fingerprint;  ///< "" is null
   bool logprobs = false;
+  bool tokens_as_ids = false;  ///< completions: log-probabilities name tokens "token_id:N"
   bool include_usage = false;
   bool continuous_usage = false;
   std::shared_ptr<const Tokenizer> tokenizer;  // shared with the engine's model

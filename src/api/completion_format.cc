@@ -9,7 +9,7 @@ class CompletionFormat final : public AnswerFormat {
  public:
   CompletionFormat(AnswerShape shape, int n_choices, CompletionEcho echo)
       : shape_(std::move(shape)), echo_(std::move(echo)), frame_("cmpl-", "text_completion", shape_) {
-    for (int i = 0; i < n_choices; ++i) choices_.emplace_back(*shape_.tokenizer);
+    for (int i = 0; i < n_choices; ++i) choices_.emplace_back(*shape_.tokenizer, shape_.tokens_as_ids);
   }
 
   std::string stream_event(int choice, const GenerationEvent& event, const Usage& usage) override {
@@ -49,7 +49,7 @@ class CompletionFormat final : public AnswerFormat {
 
  private:
   struct Choice {
-    explicit Choice(const Tokenizer& tokenizer) : logprobs(tokenizer) {}
+    Choice(const Tokenizer& tokenizer, bool tokens_as_ids) : logprobs(tokenizer, tokens_as_ids) {}
     CompletionLogprobs logprobs;
     std::size_t n_new_logprobs = 0;
     std::string text;

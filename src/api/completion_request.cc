@@ -105,6 +105,7 @@ ApiResult<CompletionRequest> parse_completion_request(const Json& body, const Se
 
   request.max_tokens = static_cast<int>(fields.integer("max_tokens", 0, INT32_MAX).value_or(kDefaultMaxTokens));
   const bool echo = fields.boolean("echo").value_or(false);
+  result.fields.tokens_as_ids = fields.boolean("return_tokens_as_token_ids").value_or(false);
   if (const auto logprobs = fields.integer("logprobs", 0, 20)) {
     result.logprobs = true;
     request.sampling.n_logprobs = static_cast<int>(*logprobs);

@@ -12,6 +12,7 @@ namespace commissure {
 struct GenerationFields {
   GenerationRequest request;  ///< sampling, stop, timeout filled in; defaults of the model applied
   bool stream = false;
+  bool tokens_as_ids = false;  ///< return_tokens_as_token_ids
   bool include_usage = false;
   bool continuous_usage = false;
   std::optional<std::chrono::milliseconds> ping;  ///< sse_ping_interval; negative: no comments on this stream

@@ -26,6 +26,7 @@ AnswerShape make_shape(const ServedModel& model, const ApiOptions& options, cons
   return {.model = model.name,
           .system_fingerprint = options.system_fingerprint,
           .logprobs = logprobs,
+          .tokens_as_ids = fields.tokens_as_ids,
           .include_usage = fields.include_usage,
           .continuous_usage = fields.continuous_usage,
           .tokenizer = model.tokenizer};

@@ -96,10 +96,14 @@ Json chat_logprobs(const Tokenizer& tokenizer, const std::vector<GeneratedToken>
   return {{"content", std::move(content)}, {"refusal", nullptr}};
 }
 
+std::string CompletionLogprobs::name_of(TokenId token) const {
+  return as_ids_ ? fmt::format("token_id:{}", token.value) : legacy_token(shown_bytes(tokenizer_, token));
+}
+
 void CompletionLogprobs::push(TokenId token, const std::string& bytes, const ScoredToken* score) {
   offsets_.push_back(offset_);
   offset_ += count_code_points(bytes);
-  const std::string name = legacy_token(shown_bytes(tokenizer_, token));
+  const std::string name = name_of(token);
   tokens_.push_back(name);
   if (score == nullptr) {
     logprobs_.push_back(nullptr);
@@ -110,7 +114,7 @@ void CompletionLogprobs::push(TokenId token, const std::string& bytes, const Sco
   Json top = Json::object();
   // Different ids may share a spelling: the likeliest stands, and it comes first.
   for (const TokenLogprob& other : score->top) {
-    const std::string other_name = legacy_token(shown_bytes(tokenizer_, other.token));
+    const std::string other_name = name_of(other.token);
     if (!top.contains(other_name)) top[other_name] = finite(other.logprob);
   }
   if (!top.contains(name)) top[name] = finite(score->chosen.logprob);

@@ -29,7 +29,8 @@ Json chat_logprobs(const Tokenizer& tokenizer, const std::vector<GeneratedToken>
 /// The four parallel arrays of /v1/completions, built as text comes.
 class CompletionLogprobs {
  public:
-  explicit CompletionLogprobs(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+  /// `as_ids`: tokens are named "token_id:N" instead of by their text.
+  explicit CompletionLogprobs(const Tokenizer& tokenizer, bool as_ids = false) : tokenizer_(tokenizer), as_ids_(as_ids) {}
 
   /// `scores[i]` belongs to prompt token i + 1; the first token has none.
   void add_prompt(const std::vector<TokenId>& prompt, const std::vector<ScoredToken>& scores);
@@ -40,8 +41,10 @@ class CompletionLogprobs {
 
  private:
   void push(TokenId token, const std::string& bytes, const ScoredToken* score);
+  std::string name_of(TokenId token) const;
 
   const Tokenizer& tokenizer_;
+  const bool as_ids_;
   std::int64_t offset_ = 0;  // code points so far
   Json tokens_ = Json::array();
   Json logprobs_ = Json::array();

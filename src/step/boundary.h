@@ -18,8 +18,8 @@ struct Boundary {
   StepId step;
   int n_rows = 0;
   int d_model = 0;
-  std::span<const bf16> values;        ///< n_rows * d_model, kept alive by `owner`
-  std::shared_ptr<const void> owner;   ///< shared: the wire's buffers are reference counted too
+  std::span<const bf16> values;       ///< n_rows * d_model, kept alive by `owner`
+  std::shared_ptr<const void> owner;  ///< shared: the wire's buffers are reference counted too
 
   bool empty() const { return n_rows == 0; }
   std::span<const bf16> row(int r) const {

@@ -36,7 +36,7 @@ struct StageTiming {
   std::string stage;           ///< "a", "b", ...
   std::uint32_t queue_us = 0;  ///< between arrival and start
   std::uint32_t compute_us = 0;
-  std::uint32_t wire_us = 0;   ///< between this stage's end and the next one's arrival, as far as it is known here
+  std::uint32_t wire_us = 0;  ///< between this stage's end and the next one's arrival, as far as it is known here
   bool operator==(const StageTiming&) const = default;
 };
 

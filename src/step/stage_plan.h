@@ -20,7 +20,7 @@ struct LayerRange {
 
 /// Which part of the model one stage runs. The first stage embeds, the last one holds the head and samples.
 struct StagePlan {
-  int index = 0;     ///< 0 is stage A
+  int index = 0;  ///< 0 is stage A
   int n_stages = 1;
   int n_model_layers = 0;
   LayerRange layers;
@@ -34,13 +34,13 @@ struct StagePlan {
 
 inline constexpr int kMaxStages = 26;
 
-/// The plans of all stages for layer boundaries `cuts` (strictly rising, each in (0, n_model_layers)); no cuts is one stage.
-/// Errors: kInvalidArgument naming the cut.
+/// The plans of all stages for layer boundaries `cuts` (strictly rising, each in (0, n_model_layers)); no cuts is one
+/// stage. Errors: kInvalidArgument naming the cut.
 Result<std::vector<StagePlan>> plan_stages(int n_model_layers, std::span<const int> cuts);
 
-/// Cuts that level the stages' bytes. `layer_bytes` has one entry per layer; `first_bytes` and `last_bytes` are what the
-/// embedding and the head add to the ends. Every stage gets at least one layer.
-/// Errors: kInvalidArgument, more stages than layers or than kMaxStages.
+/// Cuts that level the stages' bytes. `layer_bytes` has one entry per layer; `first_bytes` and `last_bytes` are what
+/// the embedding and the head add to the ends. Every stage gets at least one layer. Errors: kInvalidArgument, more
+/// stages than layers or than kMaxStages.
 Result<std::vector<int>> balance_cuts(std::span<const std::uint64_t> layer_bytes, std::uint64_t first_bytes,
                                       std::uint64_t last_bytes, int n_stages);
 

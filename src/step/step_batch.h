@@ -21,9 +21,9 @@ inline constexpr int kBlockPositions = 64;
 struct SequenceRows {
   SequenceId sequence;
   std::int32_t first_position = 0;
-  std::vector<TokenId> tokens;        ///< one per row; never empty
-  std::int32_t table_start = 0;       ///< first block table entry carried here
-  std::vector<BlockId> new_blocks;    ///< table entries from table_start on; covers all rows of the slice
+  std::vector<TokenId> tokens;      ///< one per row; never empty
+  std::int32_t table_start = 0;     ///< first block table entry carried here
+  std::vector<BlockId> new_blocks;  ///< table entries from table_start on; covers all rows of the slice
 
   /// Draw the token that follows the last row. Implies params were sent in this or an earlier slice.
   bool sample = false;

@@ -110,8 +110,9 @@ StageService::Impl::Impl(StageServiceOptions options) : options_(std::move(optio
 }
 
 void StageService::Impl::serve(StageLink& link) {
-  link.start([this](Result<StageOutput> output) { on_output(std::move(output)); });
   const std::lock_guard lock(mutex_);
+  if (stopping_) return;  // loaded too late
+  link.start([this](Result<StageOutput> output) { on_output(std::move(output)); });
   link_ = &link;
   changed_.notify_all();
 }

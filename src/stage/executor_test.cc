@@ -1,0 +1,108 @@
+#include "stage/executor.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "stage/stage_fixture.h"
+#include "stage/stage_memory.h"
+#include "support/trap_backend.h"
+
+namespace commissure::testing {
+namespace {
+
+std::unique_ptr<Executor> make_executor(Backend& backend, const Checkpoint& checkpoint, const StagePlan& plan) {
+  const DecoderSpec spec = *read_decoder_spec(checkpoint);
+  auto executor =
+      Executor::create(backend, spec, plan, *load_weights(backend, checkpoint, spec, model_part(plan), {}), 32, 8);
+  CHECK(executor.has_value());
+  return std::move(*executor);
+}
+
+StageInput input_of(SequenceRows rows) {
+  StageInput input;
+  input.batch.slices.push_back(std::move(rows));
+  return input;
+}
+
+SequenceRows greedy_rows(std::vector<int> tokens) {
+  SequenceRows rows = rows_of(1, 0, std::move(tokens), 0);
+  rows.sample = true;
+  rows.params = SamplingParams{.temperature = 0.0f, .n_logprobs = 3, .banned = {}};
+  return rows;
+}
+
+ScoredToken sampled(const Result<StageOutput>& output) {
+  return *std::get<SampledTokens>(output->value).results[0].sampled;
+}
+
+class ExecutorTest : public ::testing::Test {
+ protected:
+  const ToyFile file_{ToyModel{.is_gemma = true}};
+  const std::unique_ptr<Checkpoint> checkpoint_ = open_checkpoint(file_.path());
+  const std::unique_ptr<Backend> backend_ = cpu_backend("reference");
+  const StagePlan plan_ = whole_plan(*read_decoder_spec(*checkpoint_));
+};
+
+TEST_F(ExecutorTest, RefusesStepsLargerThanItsMemory) {
+  const auto executor = make_executor(*backend_, *checkpoint_, plan_);
+  const auto output = executor->step(input_of(greedy_rows(std::vector<int>(33, 1))));
+  ASSERT_FALSE(output.has_value());
+  EXPECT_EQ(output.error().code(), Code::kInvalidArgument);
+}
+
+TEST_F(ExecutorTest, KeepsItsSequencesAfterABadBatch) {
+  const auto executor = make_executor(*backend_, *checkpoint_, plan_);
+  const auto expected = sampled(executor->step(input_of(greedy_rows({1, 2, 3}))));
+  SequenceRows next = rows_of(1, 3, {4}, 0);
+  next.sample = true;
+  StageInput bad = input_of(next);
+  bad.batch.slices.push_back(rows_of(2, 9, {4}, 3));
+  EXPECT_EQ(executor->step(std::move(bad)).error().code(), Code::kDataLoss);
+  const auto after_bad = sampled(executor->step(input_of(next)));
+
+  EXPECT_EQ(sampled(executor->step(input_of(greedy_rows({1, 2, 3})))), expected);
+  EXPECT_EQ(sampled(executor->step(input_of(next))), after_bad);
+}
+
+TEST_F(ExecutorTest, RefusesABoundaryThatDoesNotFitItsBatch) {
+  const StagePlan last{.index = 1, .n_stages = 2, .n_model_layers = 7, .layers = {3, 7}};
+  const auto executor = make_executor(*backend_, *checkpoint_, last);
+  for (const auto& [n_rows, d_model, step] : {std::tuple{2, 64, 0}, {3, 32, 0}, {3, 64, 1}}) {
+    StageInput input = input_of(greedy_rows({1, 2, 3}));
+    input.boundary = make_boundary(StepId(static_cast<std::uint64_t>(step)), n_rows, d_model,
+                                   std::vector<bf16>(static_cast<std::size_t>(n_rows * d_model)));
+    EXPECT_EQ(executor->step(std::move(input)).error().code(), Code::kDataLoss);
+  }
+}
+
+TEST_F(ExecutorTest, NamesTheSequenceWhoseNumbersAreNotFinite) {
+  const StagePlan last{.index = 1, .n_stages = 2, .n_model_layers = 7, .layers = {3, 7}};
+  const auto executor = make_executor(*backend_, *checkpoint_, last);
+  StageInput input = input_of(greedy_rows({1}));
+  const bf16 nan = to_bf16(std::numeric_limits<float>::quiet_NaN());
+  input.boundary = make_boundary(StepId(0), 1, 64, std::vector<bf16>(64, nan));
+  const auto output = executor->step(std::move(input));
+  ASSERT_FALSE(output.has_value());
+  EXPECT_EQ(output.error().code(), Code::kInternal);
+  EXPECT_NE(output.error().message().find("sequence 1"), std::string::npos) << output.error().message();
+}
+
+TEST_F(ExecutorTest, RunsAStepThatOnlyReleases) {
+  const auto executor = make_executor(*backend_, *checkpoint_, plan_);
+  ASSERT_TRUE(executor->step(input_of(greedy_rows({1, 2}))).has_value());
+  StageInput input;
+  input.batch.released = {SequenceId(1)};
+  EXPECT_TRUE(executor->step(std::move(input)).has_value());
+}
+
+TEST_F(ExecutorTest, NeverTouchesDeviceMemoryItself) {
+  const auto plain = make_executor(*backend_, *checkpoint_, plan_);
+  TrapBackend trap(cpu_backend("reference"));
+  const auto trapped = make_executor(trap, *checkpoint_, plan_);
+  EXPECT_EQ(sampled(trapped->step(input_of(greedy_rows({1, 2, 3})))),
+            sampled(plain->step(input_of(greedy_rows({1, 2, 3})))));
+}
+
+}  // namespace
+}  // namespace commissure::testing

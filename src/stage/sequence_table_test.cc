@@ -1,0 +1,99 @@
+#include "stage/sequence_table.h"
+
+#include <gtest/gtest.h>
+
+#include "stage/stage_fixture.h"
+
+namespace commissure::testing {
+namespace {
+
+constexpr int kBlocks = 8, kVocab = 50;
+
+StepBatch batch_of(SequenceRows rows) { return {.step = StepId(3), .slices = {std::move(rows)}, .released = {}}; }
+
+Code refusal(const SequenceTable& table, SequenceRows rows) {
+  const auto states = table.prepare(batch_of(std::move(rows)));
+  return states ? Code::kOk : states.error().code();
+}
+
+/// A table that knows sequence 1 with 70 positions in two blocks.
+SequenceTable known_table() {
+  SequenceTable table(kBlocks, kVocab);
+  const StepBatch batch = batch_of(rows_of(1, 0, std::vector<int>(70, 4), 0));
+  auto states = table.prepare(batch);
+  CHECK(states.has_value());
+  table.commit(batch, std::move(*states));
+  return table;
+}
+
+TEST(SequenceTable, ContinuesASequenceThatItKnows) {
+  const SequenceTable table = known_table();
+  const auto states = table.prepare(batch_of(rows_of(1, 70, {1}, 0)));
+  ASSERT_TRUE(states.has_value());
+  EXPECT_EQ((*states)[0].blocks, (std::vector<std::int32_t>{0, 1}));
+  EXPECT_EQ((*states)[0].n_positions, 71);
+}
+
+TEST(SequenceTable, RefusesSequencesItDoesNotKnow) {
+  EXPECT_EQ(refusal(known_table(), rows_of(2, 70, {1}, 0)), Code::kDataLoss);
+}
+
+TEST(SequenceTable, RefusesGapsInPositionsAndTables) {
+  const SequenceTable table = known_table();
+  EXPECT_EQ(refusal(table, rows_of(1, 71, {1}, 0)), Code::kDataLoss);
+  SequenceRows rows = rows_of(1, 70, {1}, 0);
+  rows.table_start = 3;
+  rows.new_blocks = {BlockId(3)};
+  EXPECT_EQ(refusal(table, rows), Code::kDataLoss);
+  EXPECT_EQ(refusal(table, rows_of(1, 70, std::vector<int>(58, 1), 0)), Code::kOk);
+  rows = rows_of(1, 70, std::vector<int>(59, 1), 0);
+  rows.new_blocks.clear();
+  EXPECT_EQ(refusal(table, rows), Code::kDataLoss) << "the known blocks end at 128";
+}
+
+TEST(SequenceTable, RefusesBlocksThatDoNotExist) {
+  for (const int block : {-1, kBlocks, 1 << 30}) {
+    SequenceRows rows = rows_of(2, 0, {1}, 0);
+    rows.new_blocks = {BlockId(block)};
+    EXPECT_EQ(refusal(known_table(), rows), Code::kDataLoss);
+  }
+}
+
+TEST(SequenceTable, RefusesTokensOutsideTheVocabulary) {
+  for (const int token : {-1, kVocab}) {
+    EXPECT_EQ(refusal(known_table(), rows_of(2, 0, {token}, 0)), Code::kInvalidArgument);
+    SequenceRows rows = rows_of(2, 0, {1}, 0);
+    rows.targets = {TokenId(token)};
+    EXPECT_EQ(refusal(known_table(), rows), Code::kInvalidArgument);
+  }
+}
+
+TEST(SequenceTable, AsksForParametersBeforeItSamples) {
+  SequenceRows rows = rows_of(2, 0, {1}, 0);
+  rows.sample = true;
+  EXPECT_EQ(refusal(known_table(), rows), Code::kInvalidArgument);
+  rows.params = SamplingParams{};
+  EXPECT_EQ(refusal(known_table(), rows), Code::kOk);
+}
+
+TEST(SequenceTable, GoesBackToAnEarlierPosition) {
+  EXPECT_EQ(refusal(known_table(), rows_of(1, 65, {1}, 0)), Code::kOk);
+}
+
+TEST(SequenceTable, RecreatesASequenceOverCachedBlocks) {
+  SequenceRows rows = rows_of(2, 64, {1}, 0);
+  rows.table_start = 0;
+  rows.new_blocks = {BlockId(0), BlockId(5)};
+  EXPECT_EQ(refusal(known_table(), rows), Code::kOk);
+}
+
+TEST(SequenceTable, ForgetsReleasedSequences) {
+  SequenceTable table = known_table();
+  const StepBatch batch{.step = StepId(4), .slices = {}, .released = {SequenceId(1)}};
+  table.commit(batch, *table.prepare(batch));
+  EXPECT_EQ(table.size(), 0u);
+  EXPECT_EQ(refusal(table, rows_of(1, 70, {1}, 0)), Code::kDataLoss);
+}
+
+}  // namespace
+}  // namespace commissure::testing

@@ -1,0 +1,163 @@
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "stage/stage_fixture.h"
+#include "stage/stage_memory.h"
+
+namespace commissure::testing {
+namespace {
+
+constexpr int kPrompt = 150;  // crosses two block borders and the window
+
+std::vector<int> prompt(int n, int n_vocab, int salt) {
+  std::vector<int> tokens;
+  for (int i = 0; i < n; ++i) tokens.push_back((i * 37 + salt * 11 + i * i % 7) % n_vocab);
+  return tokens;
+}
+
+/// Every number a run shows: tokens and all their log-probabilities, so that one changed bit is seen.
+using Trace = std::vector<ScoredToken>;
+
+/// Feeds `tokens` in chunks, scoring every row, then decodes `n_decode` tokens.
+Trace run_alone(Chain& chain, const std::vector<int>& tokens, int chunk, int n_decode) {
+  Trace trace;
+  const SamplingParams params{.temperature = 0.8f, .top_k = 20, .seed = 7, .n_logprobs = 5, .banned = {}};
+  const int n = static_cast<int>(tokens.size());
+  int last = 0;
+  for (int first = 0; first < n; first += chunk) {
+    const int end = std::min(n, first + chunk);
+    SequenceRows rows = rows_of(1, first, {tokens.begin() + first, tokens.begin() + end}, 0);
+    rows.params = params;
+    rows.sample = end == n;
+    for (int i = first; i < end; ++i) rows.targets.push_back(TokenId(tokens[static_cast<std::size_t>((i + 1) % n)]));
+    const auto result = chain.step({.step = {}, .slices = {rows}, .released = {}});
+    EXPECT_TRUE(result.has_value()) << (result ? "" : result.error().message());
+    if (!result) return trace;
+    for (const ScoredToken& scored : result->results[0].scored) trace.push_back(scored);
+    if (end == n) trace.push_back(*result->results[0].sampled);
+  }
+  for (int i = 0; i < n_decode; ++i) {
+    last = trace.back().chosen.token.value;
+    SequenceRows rows = rows_of(1, n + i, {last}, 0);
+    rows.sample = true;
+    const auto result = chain.step({.step = {}, .slices = {rows}, .released = {}});
+    EXPECT_TRUE(result.has_value());
+    if (!result) return trace;
+    trace.push_back(*result->results[0].sampled);
+  }
+  return trace;
+}
+
+StageOptions options() { return {.model_name = "toy", .max_rows = 160, .n_kv_blocks = 12}; }
+
+class Split : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(Split, AnyCutGivesTheSameBits) {
+  const auto backend = cpu_backend(GetParam());
+  for (const bool is_gemma : {false, true}) {
+    for (const DType dtype : {DType::kF32, DType::kQ8_0}) {
+      const ToyModel model{.is_gemma = is_gemma, .matrices = dtype};
+      const ToyFile file(model);
+      const auto tokens = prompt(kPrompt, model.n_vocab, 1);
+      Chain whole(*backend, file.path(), {}, options());
+      const Trace expected = run_alone(whole, tokens, 160, 6);
+      ASSERT_EQ(expected.size(), kPrompt + 7u);
+      for (const std::vector<int>& cuts : {std::vector<int>{3}, {2, 5}, {1, 2, 3, 4, 5, 6}}) {
+        Chain chain(*backend, file.path(), cuts, options());
+        EXPECT_EQ(run_alone(chain, tokens, 160, 6), expected) << cuts.size() + 1 << " stages, gemma " << is_gemma;
+      }
+    }
+  }
+}
+
+TEST_P(Split, AnyChunkingGivesTheSameBits) {
+  const auto backend = cpu_backend(GetParam());
+  for (const bool is_gemma : {false, true}) {
+    const ToyModel model{.is_gemma = is_gemma, .matrices = DType::kQ8_0};
+    const ToyFile file(model);
+    const auto tokens = prompt(kPrompt, model.n_vocab, 2);
+    Chain chain(*backend, file.path(), {4}, options());
+    const Trace expected = run_alone(chain, tokens, 160, 3);
+    for (const int chunk : {1, 7, 63, 64, 65}) {
+      EXPECT_EQ(run_alone(chain, tokens, chunk, 3), expected) << "chunks of " << chunk << ", gemma " << is_gemma;
+    }
+  }
+}
+
+TEST_P(Split, NeighboursDoNotChangeARow) {
+  const auto backend = cpu_backend(GetParam());
+  const ToyModel model{.is_gemma = true, .matrices = DType::kQ8_0};
+  const ToyFile file(model);
+  const SamplingParams params{.temperature = 0.0f, .n_logprobs = 5, .banned = {}};
+  std::vector<std::vector<int>> prompts = {prompt(3, 100, 1), prompt(70, 100, 2), prompt(1, 100, 3),
+                                           prompt(33, 100, 4)};
+  std::vector<ScoredToken> alone, together;
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    Chain chain(*backend, file.path(), {}, options());
+    SequenceRows rows = rows_of(i, 0, prompts[i], 0);
+    rows.params = params;
+    rows.sample = true;
+    alone.push_back(*chain.step({.step = {}, .slices = {rows}, .released = {}})->results[0].sampled);
+    SequenceRows next = rows_of(i, static_cast<int>(prompts[i].size()), {5}, 0);
+    next.sample = true;
+    alone.push_back(*chain.step({.step = {}, .slices = {next}, .released = {}})->results[0].sampled);
+  }
+  Chain chain(*backend, file.path(), {}, options());
+  StepBatch first, second;
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    first.slices.push_back(rows_of(i, 0, prompts[i], static_cast<int>(3 * i)));
+    first.slices.back().params = params;
+    first.slices.back().sample = true;
+    second.slices.push_back(rows_of(i, static_cast<int>(prompts[i].size()), {5}, static_cast<int>(3 * i)));
+    second.slices.back().sample = true;
+  }
+  const auto a = chain.step(first), b = chain.step(second);
+  ASSERT_TRUE(a && b);
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    together.push_back(*a->results[i].sampled);
+    together.push_back(*b->results[i].sampled);
+  }
+  EXPECT_EQ(together, alone);
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryIsa, Split, ::testing::ValuesIn(available_isas()),
+                         [](const auto& info) { return info.param; });
+
+TEST(Formats, GiveTheSameNumbersForTheSameWeights) {
+  const auto backend = cpu_backend("reference");
+  for (const bool is_gemma : {false, true}) {
+    for (const bool tied : {false, true}) {
+      const ToyModel model{.is_gemma = is_gemma, .tied_head = tied};
+      const ToyFile gguf(model);
+      const TempFolder folder;
+      folder.write("config.json", toy_config(model));
+      folder.write("model.safetensors", toy_safetensors(model));
+      Chain a(*backend, gguf.path(), {}, options());
+      Chain b(*backend, folder.path(), {3}, options());
+      const auto tokens = prompt(80, model.n_vocab, 5);
+      const Trace from_gguf = run_alone(a, tokens, 160, 3), from_safetensors = run_alone(b, tokens, 160, 3);
+      ASSERT_EQ(from_gguf.size(), from_safetensors.size());
+      for (std::size_t i = 0; i < from_gguf.size(); ++i) {
+        // Permuted heads sum q.k in another order; the bf16 residual turns that into at most a few of its ulps.
+        EXPECT_NEAR(from_gguf[i].chosen.logprob, from_safetensors[i].chosen.logprob, is_gemma ? 0.0f : 0.05f);
+      }
+    }
+  }
+}
+
+TEST(Loading, ReadsNoMoreThanTheStagesOwnTensors) {
+  const auto backend = cpu_backend("reference");
+  const ToyFile file({.is_gemma = true, .n_vocab = 1000});
+  Chain chain(*backend, file.path(), {2, 5}, options());
+  run_alone(chain, {1, 2, 3}, 160, 1);
+  for (std::size_t i = 0; i < chain.n_stages(); ++i) {
+    const StageInfo info = chain.stage(i).info();
+    EXPECT_EQ(info.state, LoadState::kReady);
+    EXPECT_EQ(info.loaded_bytes, info.weight_bytes);
+    EXPECT_LE(info.source_bytes_read, info.weight_bytes * 101 / 100 + chain.checkpoint(i).header_bytes());
+  }
+}
+
+}  // namespace
+}  // namespace commissure::testing

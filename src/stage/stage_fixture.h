@@ -1,0 +1,112 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/check.h"
+#include "core/queue.h"
+#include "kernels/backend.h"
+#include "stage/local_link.h"
+#include "stage/stage.h"
+#include "step/chain_link.h"
+#include "support/temp_folder.h"
+#include "support/toy_model.h"
+#include "weights/checkpoint.h"
+
+/// Shared by this room's tests: toy checkpoints on disk, chains of local links, and a client that plays stage A.
+namespace commissure::testing {
+
+inline std::unique_ptr<Backend> cpu_backend(const std::string& isa) {
+  auto backend = make_cpu_backend({.n_threads = 2, .isa = isa});
+  CHECK(backend.has_value());
+  return std::move(*backend);
+}
+
+inline std::unique_ptr<Checkpoint> open_checkpoint(const std::string& location) {
+  auto checkpoint = Checkpoint::open(location);
+  CHECK(checkpoint.has_value());
+  return std::move(*checkpoint);
+}
+
+/// A toy model's GGUF in a folder of its own.
+class ToyFile {
+ public:
+  explicit ToyFile(const ToyModel& model) : path_(folder_.write("toy.gguf", toy_gguf(model))) {}
+  const std::string& path() const { return path_; }
+
+ private:
+  TempFolder folder_;
+  std::string path_;
+};
+
+inline StagePlan whole_plan(const DecoderSpec& spec) {
+  return {.index = 0, .n_stages = 1, .n_model_layers = spec.n_layers(), .layers = {0, spec.n_layers()}};
+}
+
+/// A chain of stages in this process, cut at `cuts`, behind one link.
+class Chain {
+ public:
+  Chain(Backend& backend, const std::string& path, const std::vector<int>& cuts, const StageOptions& options) {
+    auto spec = read_decoder_spec(*open_checkpoint(path));
+    CHECK(spec.has_value());
+    auto plans = plan_stages(spec->n_layers(), cuts);
+    CHECK(plans.has_value());
+    for (const StagePlan& plan : *plans) {
+      checkpoints_.push_back(open_checkpoint(path));
+      auto stage = Stage::create(backend, *checkpoints_.back(), *spec, plan, options);
+      CHECK(stage.has_value());
+      stages_.push_back(std::move(*stage));
+      links_.push_back(std::make_unique<LocalLink>(*stages_.back()));
+    }
+    // One backend serves all stages here, so only one may compute at a time: steps are submitted one by one.
+    head_ = links_.back().get();
+    for (std::size_t i = links_.size() - 1; i-- > 0;) {
+      chains_.push_back(std::make_unique<ChainLink>(*links_[i], *head_));
+      head_ = chains_.back().get();
+    }
+    head_->start([this](Result<StageOutput> output) { outputs_.push(std::move(output)); });
+  }
+  ~Chain() { head_->stop(); }
+
+  Result<SampledTokens> step(StepBatch batch) {
+    batch.step = StepId(step_++);
+    TRY(head_->submit({std::move(batch), {}}));
+    Result<StageOutput> output = *outputs_.pop();
+    if (!output) return output.error();
+    return std::get<SampledTokens>(std::move(output->value));
+  }
+
+  const Checkpoint& checkpoint(std::size_t stage) const { return *checkpoints_[stage]; }
+  const Stage& stage(std::size_t stage) const { return *stages_[stage]; }
+  std::size_t n_stages() const { return stages_.size(); }
+
+ private:
+  std::vector<std::unique_ptr<Checkpoint>> checkpoints_;
+  std::vector<std::unique_ptr<Stage>> stages_;
+  std::vector<std::unique_ptr<LocalLink>> links_;
+  std::vector<std::unique_ptr<ChainLink>> chains_;
+  StageLink* head_ = nullptr;
+  BoundedQueue<Result<StageOutput>> outputs_{64};
+  std::uint64_t step_ = 0;
+};
+
+/// Consecutive rows of one sequence whose blocks are `first_block` and those after it.
+inline SequenceRows rows_of(std::uint64_t sequence, int first_position, std::vector<int> tokens, int first_block) {
+  SequenceRows rows;
+  rows.sequence = SequenceId(sequence);
+  rows.first_position = first_position;
+  for (const int token : tokens) rows.tokens.push_back(TokenId(token));
+  const auto n_entries = [](int n_positions) { return (n_positions + kBlockPositions - 1) / kBlockPositions; };
+  rows.table_start = n_entries(first_position);
+  for (int entry = rows.table_start; entry < n_entries(first_position + rows.n_rows()); ++entry) {
+    rows.new_blocks.push_back(BlockId(first_block + entry));
+  }
+  return rows;
+}
+
+}  // namespace commissure::testing
