@@ -102,9 +102,10 @@ void rounding_error(const float* x, int n_cols, float* error) {
 
 void CpuBackend::matmul_planes(Rows x, const MatmulJob& job) {
   constexpr std::int64_t kMaxOutputs = 4 << 20;  // bounds the scratch of a wide head to 16 MiB
+  constexpr int kMaxRows = 128;                  // enough columns to pay for unpacking the weights again
   const MatrixSource& weight = static_cast<const CpuMatrix*>(job.weight)->source();
   const int n_outputs = static_cast<int>(weight.n_rows);
-  const int rows_at_once = std::clamp(static_cast<int>(kMaxOutputs / (2 * n_outputs)), 1, x.n_rows);
+  const int rows_at_once = std::clamp(static_cast<int>(kMaxOutputs / (2 * n_outputs)), 1, std::min(x.n_rows, kMaxRows));
   planes_.resize(2 * static_cast<std::size_t>(rows_at_once) * static_cast<std::size_t>(x.n_cols));
   plane_outs_.resize(2 * static_cast<std::size_t>(rows_at_once) * static_cast<std::size_t>(n_outputs));
   for (int first = 0; first < x.n_rows; first += rows_at_once) {
