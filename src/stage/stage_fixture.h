@@ -21,8 +21,9 @@
 /// Shared by this room's tests: toy checkpoints on disk, chains of local links, and a client that plays stage A.
 namespace commissure::testing {
 
-inline std::unique_ptr<Backend> cpu_backend(const std::string& isa) {
-  auto backend = make_cpu_backend({.n_threads = 2, .isa = isa});
+/// One thread: toy operations are shorter than a hand-over between threads.
+inline std::unique_ptr<Backend> cpu_backend(const std::string& isa, int n_threads = 1) {
+  auto backend = make_cpu_backend({.n_threads = n_threads, .isa = isa});
   CHECK(backend.has_value());
   return std::move(*backend);
 }
