@@ -1,6 +1,7 @@
 # make run                     build, fetch the default model, start three stages, chat
 # make run ASK="a question"    the same with one answer instead of a chat
-# make test                    every test, twice: as released, and under ASan + UBSan
+# make test                    every test
+# make test-asan               the same under ASan + UBSan
 # make bench                   speed beside llama.cpp (see bench/README.md)
 # make down                    stop what `make run` started
 # make clean
@@ -10,7 +11,7 @@ STAGES ?= 3
 PORT   ?= 8080
 ASK    ?=
 
-.PHONY: run build test test-release test-asan bench soak down clean packages models
+.PHONY: run build test test-release test-asan bench down clean packages models
 .DEFAULT_GOAL := build
 
 packages:
@@ -33,22 +34,21 @@ models: build
 
 test:
 	@tools/install_packages.sh build test
-	@$(MAKE) --no-print-directory models test-asan test-release
+	@$(MAKE) --no-print-directory models test-release
 
 test-release: build/release/build.ninja
 	@cmake --build --preset release
-	@ctest --preset release
+	@tools/link_test_models.sh
+	@COMMISSURE_TEST_MODELS="$(CURDIR)/build/test-models" ctest --preset release
 
 test-asan:
 	@cmake --preset asan >/dev/null
 	@cmake --build --preset asan
-	@ctest --preset asan
+	@tools/link_test_models.sh
+	@COMMISSURE_TEST_MODELS="$(CURDIR)/build/test-models" ctest --preset asan
 
 bench: build
 	@bench/run.sh
-
-soak: build
-	@tests/soak/run.sh
 
 down:
 	@./commissure down

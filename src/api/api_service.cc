@@ -117,8 +117,12 @@ void ApiService::Call::answer(const Json& value, int status) {
 }
 
 void ApiService::Call::fail(const ApiError& error) {
-  log_info("request",
-           {{"request_id", id}, {"path", request.path}, {"status", error.status}, {"problem", error.message}});
+  // Not the message: it may quote the body, and prompts stay out of the logs.
+  log_info("request", {{"request_id", id},
+                       {"path", request.path},
+                       {"status", error.status},
+                       {"code", error.code},
+                       {"param", error.param}});
   responder->send(error.response());
 }
 

