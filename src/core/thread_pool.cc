@@ -1,11 +1,12 @@
 #include "core/thread_pool.h"
 
+#include <pthread.h>
+#include <sched.h>
+
 #include <chrono>
+#include <utility>
 
 #include "core/check.h"
-
-#if defined(__x86_64__)
-#endif
 
 namespace commissure {
 namespace {
@@ -33,12 +34,30 @@ bool spin(Done done) {
   return done();
 }
 
+/// Binds the calling thread to the `index`-th core the process may use; without that many it stays free.
+void pin_to_core(int index) {
+  cpu_set_t allowed, one;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  for (int core = 0; core < CPU_SETSIZE; ++core) {
+    if (!CPU_ISSET(core, &allowed) || index-- > 0) continue;
+    CPU_ZERO(&one);
+    CPU_SET(core, &one);
+    pthread_setaffinity_np(pthread_self(), sizeof one, &one);
+    return;
+  }
+}
+
 }  // namespace
 
-ThreadPool::ThreadPool(int n_threads) : n_threads_(n_threads) {
+ThreadPool::ThreadPool(int n_threads, bool pin) : n_threads_(n_threads), pin_caller_(pin) {
   CHECK(n_threads >= 1);
   workers_.reserve(static_cast<std::size_t>(n_threads - 1));
-  for (int part = 1; part < n_threads; ++part) workers_.emplace_back([this, part] { work(part); });
+  for (int part = 1; part < n_threads; ++part) {
+    workers_.emplace_back([this, part, pin] {
+      if (pin) pin_to_core(part);
+      work(part);
+    });
+  }
 }
 
 ThreadPool::~ThreadPool() {
@@ -50,6 +69,7 @@ ThreadPool::~ThreadPool() {
 
 void ThreadPool::run_task(Task task) {
   if (n_threads_ == 1) return task.call(task.function, 0, 1);
+  if (std::exchange(pin_caller_, false)) pin_to_core(0);
   task_ = task;
   n_pending_.store(static_cast<std::uint32_t>(n_threads_ - 1), std::memory_order_relaxed);
   resting_.store(false, std::memory_order_relaxed);

@@ -18,7 +18,10 @@ namespace commissure {
 class ThreadPool {
  public:
   /// Starts n_threads - 1 workers; the caller of run() is the remaining thread. n_threads >= 1.
-  explicit ThreadPool(int n_threads);
+  /// `pin` gives every thread a core of its own (the caller's at its first run()): stage processes that take turns
+  /// on one machine wake their threads for every step, and a kernel that puts two of them on one core costs
+  /// milliseconds until it notices.
+  explicit ThreadPool(int n_threads, bool pin = false);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -56,6 +59,7 @@ class ThreadPool {
   Task task_;
   alignas(64) std::atomic<std::uint32_t> n_pending_{0};  ///< workers still in the current call
   alignas(64) int n_threads_;
+  bool pin_caller_;  ///< until it is done
   std::vector<std::jthread> workers_;
 };
 

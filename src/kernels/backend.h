@@ -244,6 +244,7 @@ inline DeviceBuffer::~DeviceBuffer() {
 /// Which CPU kernels to use and how many threads.
 struct CpuOptions {
   int n_threads = 0;  ///< 0: as many as the process may run on
+  bool pin = false;   ///< each thread on a core of its own; for stages that share a machine's cores
   std::string isa;    ///< empty: the best this CPU has; else "reference", "generic", "avx2", "avx512"
 };
 

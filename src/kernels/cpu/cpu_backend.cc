@@ -43,7 +43,7 @@ CpuStepIndex::CpuStepIndex(StepShape shape) : shape_(std::move(shape)) {
   CHECK(places_.size() == shape_.tokens.size());
 }
 
-CpuBackend::CpuBackend(KernelSet kernels, int n_threads) : kernels_(kernels), pool_(n_threads) {
+CpuBackend::CpuBackend(KernelSet kernels, int n_threads, bool pin) : kernels_(kernels), pool_(n_threads, pin) {
   if (kernels_.isa != Isa::kReference) matmul_.emplace(kernels_.isa);
 }
 

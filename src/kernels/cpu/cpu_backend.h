@@ -55,7 +55,7 @@ class CpuStepIndex final : public StepIndex {
 /// Threading: one thread at a time (the executor's).
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(KernelSet kernels, int n_threads);
+  CpuBackend(KernelSet kernels, int n_threads, bool pin);
 
   BackendInfo info() const override;
 

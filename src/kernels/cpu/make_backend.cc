@@ -50,7 +50,7 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(const CpuOptions& options) {
   }
   const cpu::Isa isa = TRY(chosen_isa(options.isa));
   const int n_threads = options.n_threads > 0 ? options.n_threads : n_usable_cpus();
-  return std::make_unique<cpu::CpuBackend>(kernels_of(isa), n_threads);
+  return std::make_unique<cpu::CpuBackend>(kernels_of(isa), n_threads, options.pin);
 }
 
 }  // namespace commissure

@@ -1,0 +1,76 @@
+#include <algorithm>
+#include <utility>
+
+#include "core/log.h"
+#include "engine/engine_loop.h"
+
+// The part of the loop that deals with what goes wrong or ends: outages, deadlines, drains.
+
+namespace commissure {
+
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+/// A request that broke the chain this often without progress is given up: it may be the cause.
+constexpr int kMaxReplays = 3;
+
+}  // namespace
+
+void EngineLoop::begin_outage(const Error& cause) {
+  log_warning("the chain broke, running requests will be computed again",
+              {{"error", cause.to_string()}, {"running", scheduler_.n_running()}});
+  std::vector<RequestHandle> hopeless;
+  for (auto& [handle, request] : requests_) {
+    if (scheduler_.is_running(request->sequence()) && ++request->n_replays > kMaxReplays) hopeless.push_back(handle);
+  }
+  for (bool& wanted : owed_) wanted = false;
+  outage_ = Outage{cause, steady_clock::now()};
+  shared_.outage.with([&](std::optional<Error>& shared) { shared = cause; });
+  scheduler_.restart();
+  for (const RequestHandle handle : hopeless) fail(handle, cause);
+}
+
+void EngineLoop::try_recovery() {
+  const Status health = chain_.health();
+  const auto lasted = std::chrono::duration_cast<milliseconds>(steady_clock::now() - outage_->since);
+  if (health && owed_.empty()) {
+    log_info("the chain is back", {{"outage_ms", lasted.count()}, {"waiting", scheduler_.n_waiting()}});
+    outage_.reset();
+    shared_.outage.with([](std::optional<Error>& shared) { shared.reset(); });
+    return;
+  }
+  if (outage_->gave_up || lasted < options_.recovery_limit) return;
+  outage_->gave_up = true;
+  // The last reason is the better one: it says what is wrong now.
+  if (!health) outage_->cause = health.error();
+  outage_->cause = Error(Code::kUnavailable, "the stages did not come back within ", options_.recovery_limit.count(),
+                         " ms: ", outage_->cause.message());
+  log_error("gave the running requests up", {{"error", outage_->cause.to_string()}});
+  fail_all(outage_->cause);
+}
+
+void EngineLoop::expire(Time now) {
+  std::vector<RequestHandle> late;
+  for (const auto& [handle, request] : requests_) {
+    if (request->deadline && now >= *request->deadline) late.push_back(handle);
+  }
+  for (const RequestHandle handle : late) {
+    const Request& request = *requests_.at(handle);
+    fail(handle, Error(Code::kDeadlineExceeded, "the request's timeout of ", request.asked.timeout->count(),
+                       " ms passed after ", request.usage.completion_tokens, " tokens"));
+  }
+}
+
+void EngineLoop::check_drains(Time now) {
+  if (drains_.empty()) return;
+  const bool over = std::ranges::any_of(drains_, [&](const DrainMessage& drain) { return now >= drain.until; });
+  if (over) fail_all(Error(Code::kUnavailable, "the server is shutting down"));
+  // n_alive also counts requests still on their way into the inbox.
+  if (shared_.n_alive > 0 && now != Time::max()) return;
+  for (DrainMessage& drain : drains_) drain.done.set_value();
+  drains_.clear();
+}
+
+}  // namespace commissure
