@@ -155,7 +155,8 @@ TEST(DecoderSpec, RefusesAbsurdConfigurations) {
   const auto llama = [](const std::string& change) {
     Json config = *parse_json(R"({"model_type":"llama","num_hidden_layers":2,"hidden_size":64,"intermediate_size":96,
       "num_attention_heads":4,"num_key_value_heads":2,"vocab_size":100})");
-    for (const auto& [key, value] : parse_json(change)->items()) config[key] = value;
+    const Json changes = *parse_json(change);  // named: the loop must not outlive it
+    for (const auto& [key, value] : changes.items()) config[key] = value;
     return refusal(dump_json(config));
   };
   EXPECT_EQ(llama("{}").code(), Code::kOk);

@@ -54,9 +54,11 @@ void LocalLink::run(const std::stop_token& stop) {
       continue;
     }
     Result<StageOutput> output = run_step(std::move(*item), stop);
-    const std::optional<Error> error = output ? std::nullopt : std::optional(output.error());
-    sink_(std::move(output));
-    if (error && is_about_the_stream(error->code())) fail_waiting(*error);
+    if (output || !is_about_the_stream(output.error().code())) {
+      sink_(std::move(output));
+    } else {
+      fail_stream(output.error());
+    }
   }
 }
 
@@ -82,8 +84,10 @@ Result<StageOutput> LocalLink::run_step(Item item, const std::stop_token& stop) 
   return output;
 }
 
-void LocalLink::fail_waiting(const Error& error) {
-  while (queue_.try_pop()) sink_(error);
+void LocalLink::fail_stream(const Error& error) {
+  int n_failed = 1;
+  while (queue_.try_pop()) ++n_failed;  // before the caller learns: what it submits then belongs to a new life
+  for (int i = 0; i < n_failed; ++i) sink_(error);
 }
 
 }  // namespace commissure

@@ -46,8 +46,8 @@ class LocalLink final : public StageLink {
   };
   void run(const std::stop_token& stop);
   Result<StageOutput> run_step(Item item, const std::stop_token& stop);
-  /// Fails what waits in the queue: after an error about the stream those steps belong to lost sequences.
-  void fail_waiting(const Error& error);
+  /// Fails the current step and what waits in the queue: those steps belong to lost sequences.
+  void fail_stream(const Error& error);
 
   Stage& stage_;
   const LocalLinkOptions options_;
