@@ -6,8 +6,9 @@ command -v dpkg-query >/dev/null || { echo "This set-up knows Debian 12; elsewhe
 
 missing=()
 for group in "$@"; do
-  while read -r in_group name; do
+  while read -r in_group name instead; do
     [ "$in_group" = "$group" ] || continue
+    [ -z "$instead" ] || ! command -v "$instead" >/dev/null || continue
     dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || missing+=("$name")
   done <"$here/packages.txt"
 done
