@@ -56,12 +56,14 @@ void EngineLoop::run(const std::stop_token& stop) {
     expire(now);
     if (outage_) try_recovery();
     fill_steps();
+    deliver();
     check_drains(now);
     publish_state();
   }
   shared_.inbox.close();
   while (std::optional<EngineMessage> message = shared_.inbox.try_pop()) handle(std::move(*message));
   fail_all(Error(Code::kUnavailable, "the server is shutting down"));
+  deliver();
   check_drains(Time::max());
   publish_state();
 }
@@ -224,7 +226,15 @@ void EngineLoop::send(Request& request, GenerationEvent event) {
     event.prompt_scores = std::move(request.prompt_scores);
     request.sent_scores = true;
   }
-  event.finish ? request.gate->call_last(std::move(event)) : request.gate->call(std::move(event));
+  outbox_.push_back({request.gate, std::move(event)});
+}
+
+/// A sink wakes other threads, which may take this one's core: the stages get their next step first.
+void EngineLoop::deliver() {
+  for (auto& [gate, event] : outbox_) {
+    event.finish ? gate->call_last(std::move(event)) : gate->call(std::move(event));
+  }
+  outbox_.clear();
 }
 
 void EngineLoop::finish(Request& request, GenerationEvent event) {

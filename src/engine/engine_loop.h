@@ -6,6 +6,7 @@
 #include <optional>
 #include <stop_token>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "core/guarded.h"
@@ -66,7 +67,9 @@ class EngineLoop {
   void expire(Time now);
   void check_drains(Time now);
 
+  /// Puts the event into the outbox.
   void send(Request& request, GenerationEvent event);
+  void deliver();
   void finish(Request& request, GenerationEvent event);
   void fail(RequestHandle handle, const Error& error);
   void fail_all(const Error& error);
@@ -85,6 +88,7 @@ class EngineLoop {
   std::vector<DrainMessage> drains_;
   EngineStats stats_;
   std::deque<int> step_rows_;
+  std::vector<std::pair<std::shared_ptr<EventGate>, GenerationEvent>> outbox_;  ///< in order
 };
 
 }  // namespace commissure

@@ -69,6 +69,7 @@ void EngineLoop::check_drains(Time now) {
   if (over) fail_all(Error(Code::kUnavailable, "the server is shutting down"));
   // n_alive also counts requests still on their way into the inbox.
   if (shared_.n_alive > 0 && now != Time::max()) return;
+  deliver();
   for (DrainMessage& drain : drains_) drain.done.set_value();
   drains_.clear();
 }
