@@ -11,7 +11,7 @@
 namespace commissure {
 namespace {
 
-constexpr auto kSpinTime = std::chrono::microseconds(50);
+constexpr auto kSpinTime = std::chrono::microseconds(100);
 /// Pauses between two looks at the clock.
 constexpr int kPausesPerLook = 32;
 
@@ -63,7 +63,7 @@ ThreadPool::ThreadPool(int n_threads, bool pin) : n_threads_(n_threads), pin_cal
 ThreadPool::~ThreadPool() {
   stopping_ = true;
   epoch_.fetch_add(1, std::memory_order_release);
-  epoch_.notify_all();
+  ring();
   workers_.clear();  // joins
 }
 
@@ -74,7 +74,7 @@ void ThreadPool::run_task(Task task) {
   n_pending_.store(static_cast<std::uint32_t>(n_threads_ - 1), std::memory_order_relaxed);
   resting_.store(false, std::memory_order_relaxed);
   epoch_.fetch_add(1, std::memory_order_release);
-  epoch_.notify_all();
+  ring();
 
   task.call(task.function, 0, n_threads_);
 
@@ -85,6 +85,16 @@ void ThreadPool::run_task(Task task) {
        n = n_pending_.load(std::memory_order_acquire)) {
     n_pending_.wait(n, std::memory_order_acquire);
   }
+}
+
+void ThreadPool::ring() {
+  bell_.fetch_add(1, std::memory_order_release);
+  bell_.notify_all();
+}
+
+void ThreadPool::wake() {
+  resting_.store(false, std::memory_order_relaxed);
+  ring();
 }
 
 void ThreadPool::rest() { resting_.store(true, std::memory_order_relaxed); }
@@ -100,8 +110,12 @@ void ThreadPool::work(int part) {
 
 void ThreadPool::await_epoch(std::uint32_t seen) {
   const auto changed = [&] { return epoch_.load(std::memory_order_acquire) != seen; };
-  spin([&] { return changed() || resting_.load(std::memory_order_relaxed); });
-  while (!changed()) epoch_.wait(seen, std::memory_order_acquire);
+  while (true) {
+    const std::uint32_t heard = bell_.load(std::memory_order_acquire);
+    spin([&] { return changed() || resting_.load(std::memory_order_relaxed); });
+    if (changed()) return;
+    bell_.wait(heard, std::memory_order_acquire);
+  }
 }
 
 }  // namespace commissure

@@ -14,7 +14,7 @@ namespace commissure {
 /// The work split is the caller's and depends only on (part, n_parts), so results never depend on timing. Workers
 /// spin for about 50 us after a call before they sleep: a sleeping thread costs some 40 us to wake, a spinning one
 /// 0.1 us, and a model step makes about a hundred calls.
-/// Threading: run() and rest() from one thread at a time.
+/// Threading: run() and rest() from one thread at a time, wake() from any.
 class ThreadPool {
  public:
   /// Starts n_threads - 1 workers; the caller of run() is the remaining thread. n_threads >= 1.
@@ -37,6 +37,9 @@ class ThreadPool {
               const_cast<void*>(static_cast<const void*>(&f))});
   }
 
+  /// Wakes sleeping workers for a run() that comes within some 100 us, so that it need not wait for them.
+  void wake();
+
   /// Lets the workers sleep at once. Called when no work is near, so that other processes get the cores.
   void rest();
 
@@ -49,11 +52,13 @@ class ThreadPool {
 
   void run_task(Task task);
   void work(int part);
+  void ring();
   /// Returns when the epoch is no longer `seen`.
   void await_epoch(std::uint32_t seen);
 
   // The caller's word, the workers' word and the rest keep to their own cache lines.
   alignas(64) std::atomic<std::uint32_t> epoch_{0};  ///< one more for every call
+  std::atomic<std::uint32_t> bell_{0};               ///< what sleeping workers listen to
   std::atomic<bool> resting_{false};
   bool stopping_ = false;  ///< written before the last epoch
   Task task_;

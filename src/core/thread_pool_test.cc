@@ -54,6 +54,19 @@ TEST(ThreadPool, WakesAfterResting) {
   EXPECT_EQ(n_calls, 10);
 }
 
+TEST(ThreadPool, CanBeWokenFromAnotherThreadAtAnyTime) {
+  ThreadPool pool(2);
+  std::atomic<int> n_calls{0};
+  std::jthread waker([&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) pool.wake();
+  });
+  for (int i = 0; i < 500; ++i) {
+    pool.rest();
+    pool.run([&](int, int) { ++n_calls; });
+  }
+  EXPECT_EQ(n_calls, 1000);
+}
+
 TEST(ThreadPool, StopsWithoutHavingRun) { ThreadPool pool(4); }
 
 }  // namespace

@@ -32,7 +32,8 @@ struct DevicePtr {
 class DeviceBuffer {
  public:
   DeviceBuffer() = default;
-  DeviceBuffer(Backend& backend, DevicePtr ptr, std::size_t n_bytes) : backend_(&backend), ptr_(ptr), n_bytes_(n_bytes) {}
+  DeviceBuffer(Backend& backend, DevicePtr ptr, std::size_t n_bytes)
+      : backend_(&backend), ptr_(ptr), n_bytes_(n_bytes) {}
   DeviceBuffer(DeviceBuffer&& other) noexcept { swap(other); }
   DeviceBuffer& operator=(DeviceBuffer&& other) noexcept {
     swap(other);
@@ -172,6 +173,9 @@ class Backend {
   virtual ~Backend() = default;
 
   virtual BackendInfo info() const = 0;
+
+  /// A step will come within some 100 us: wakes what has gone to sleep. Any thread.
+  virtual void wake() {}
 
   // --- memory -------------------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ void LocalLink::start(Sink sink) {
 Status LocalLink::submit(StageInput input) {
   stage_.begin_load();
   TRY(stage_.wait_ready(options_.load_timeout, stop_.get_token()));
+  if (queue_.size() == 0) stage_.expect_step();
   if (!queue_.push({std::move(input), Clock::now()}, stop_.get_token())) {
     return Error(Code::kUnavailable, "stage ", stage_.plan().name(), " is stopping");
   }

@@ -59,6 +59,9 @@ class Stage {
   Status health() const;
 
   StageInfo info() const;
+
+  /// A step is on its way to the executor: the backend may wake up meanwhile. Any thread.
+  void expect_step() { backend_.wake(); }
   const StagePlan& plan() const { return plan_; }
 
  private:

@@ -19,6 +19,7 @@ class TrapBackend final : public Backend {
   explicit TrapBackend(std::unique_ptr<Backend> inner) : inner_(std::move(inner)) {}
 
   BackendInfo info() const override { return inner_->info(); }
+  void wake() override { inner_->wake(); }
 
   Result<DeviceBuffer> allocate(std::size_t n_bytes) override;
   void release(DevicePtr ptr, std::size_t n_bytes) override;

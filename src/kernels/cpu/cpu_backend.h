@@ -58,6 +58,7 @@ class CpuBackend final : public Backend {
   CpuBackend(KernelSet kernels, int n_threads, bool pin);
 
   BackendInfo info() const override;
+  void wake() override { pool_.wake(); }
 
   Result<DeviceBuffer> allocate(std::size_t n_bytes) override;
   void release(DevicePtr ptr, std::size_t n_bytes) override;
@@ -92,7 +93,7 @@ class CpuBackend final : public Backend {
 
   KernelSet kernels_;
   ThreadPool pool_;
-  std::optional<Matmul> matmul_;   // absent: the reference's plain loops
+  std::optional<Matmul> matmul_;  // absent: the reference's plain loops
   /// One job on two int8 planes of x: both run as columns of one product, whose results are added.
   void matmul_planes(Rows x, const MatmulJob& job);
 
