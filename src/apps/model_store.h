@@ -5,13 +5,15 @@
 #include <vector>
 
 #include "core/result.h"
+#include "engine/generation.h"
 
 namespace commissure {
 
 /// A model this machine can open.
 struct LocalModel {
-  std::string name;      ///< how to ask for it
-  std::string location;  ///< file or folder, or a URL
+  std::string name;             ///< how to ask for it
+  std::string location;         ///< file or folder, or a URL
+  GenerationDefaults defaults;  ///< for a file that carries none
 };
 
 /// One entry of the cache.

@@ -1,7 +1,6 @@
 #pragma once
 
-#include <string>
-
+#include "apps/model_store.h"
 #include "core/result.h"
 #include "engine/engine.h"
 #include "weights/checkpoint.h"
@@ -9,8 +8,9 @@
 namespace commissure {
 
 /// The text side of a model: tokenizer, chat template and sampling defaults from the checkpoint's own files.
-/// A model without a chat template serves completions only.
+/// `local` names it and brings the defaults of a model whose file has none. A model without a chat template serves
+/// completions only.
 /// Errors: kInvalidArgument or kUnimplemented, the tokenizer or template is broken or of an unknown kind.
-Result<ServedModel> read_served_model(const Checkpoint& checkpoint, const std::string& name, int context_length);
+Result<ServedModel> read_served_model(const Checkpoint& checkpoint, const LocalModel& local, int context_length);
 
 }  // namespace commissure

@@ -58,7 +58,7 @@ class StageRunner {
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<CoreLease> lease_;
   std::unique_ptr<Stage> stage_;
-  std::string model_name_;
+  LocalModel model_;
   ContextPlan context_;
 
   std::unique_ptr<GrpcLink> next_;            // to the next process; null on the last stage
@@ -77,9 +77,9 @@ class StageRunner {
 };
 
 Status StageRunner::build() {
-  const LocalModel model = TRY(resolve_model(settings_.model, settings_.is_first()));
-  model_name_ = settings_.model_name.empty() ? model.name : settings_.model_name;
-  checkpoint_ = TRY(Checkpoint::open(model.location, settings_.read_weights ? ReadMode::kRead : ReadMode::kMap,
+  model_ = TRY(resolve_model(settings_.model, settings_.is_first()));
+  if (!settings_.model_name.empty()) model_.name = settings_.model_name;
+  checkpoint_ = TRY(Checkpoint::open(model_.location, settings_.read_weights ? ReadMode::kRead : ReadMode::kMap,
                                      settings_.is_first() ? Vocabulary::kKeep : Vocabulary::kSkip));
   const DecoderSpec spec = TRY(read_decoder_spec(*checkpoint_));
   const std::vector<StagePlan> plans = TRY(plan_stages(spec.n_layers(), settings_.cuts));
@@ -88,7 +88,7 @@ Status StageRunner::build() {
       TRY(make_cpu_backend({.n_threads = settings_.threads, .pin = !settings_.lease.empty(), .isa = settings_.isa}));
   if (!settings_.lease.empty()) lease_ = TRY(CoreLease::open(settings_.lease));
   StageOptions options;
-  options.model_name = model_name_;
+  options.model_name = model_.name;
   options.max_rows = settings_.max_step_rows;
   options.n_kv_blocks = static_cast<std::int32_t>(context_.kv_tokens / kBlockPositions);
   stage_ =
@@ -167,7 +167,7 @@ EngineOptions StageRunner::engine_options() const {
 }
 
 Status StageRunner::serve_api() {
-  ServedModel model = TRY(read_served_model(*checkpoint_, model_name_, context_.context));
+  ServedModel model = TRY(read_served_model(*checkpoint_, model_, context_.context));
   checkpoint_->drop_vocabulary();
   malloc_trim(0);  // tens of megabytes of building material lie in small pieces
   StageLink& chain = chain_ ? static_cast<StageLink&>(*chain_) : *local_;
@@ -185,7 +185,7 @@ Status StageRunner::serve_api() {
   http.address = settings_.host;
   http.port = settings_.port;
   http_ = TRY(HttpServer::start(http, api_->handler()));
-  log_info("serving", {{"url", fmt::format("http://{}:{}", settings_.host, http_->port())}, {"model", model_name_}});
+  log_info("serving", {{"url", fmt::format("http://{}:{}", settings_.host, http_->port())}, {"model", model_.name}});
   return {};
 }
 

@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <functional>
 #include <thread>
 #include <utility>
 
@@ -85,6 +86,7 @@ Result<std::unique_ptr<Request>> ThreadedEngine::make_request(GenerationRequest 
   std::vector<TokenId> stop_tokens = asked.stop_tokens;
   std::vector<TokenId>& ends = asked.ignore_eos ? asked.sampling.banned : stop_tokens;
   std::ranges::copy(model_.tokenizer->end_tokens(), std::back_inserter(ends));
+  std::ranges::copy_if(model_.defaults.end_tokens, std::back_inserter(ends), std::not_fn(unknown));
   SamplingParams sent = asked.sampling;
   sent.n_logprobs = std::max(sent.n_logprobs, asked.prompt_logprobs);
   TRY(validate(sent));

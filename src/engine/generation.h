@@ -61,10 +61,11 @@ struct GenerationEvent {
 /// Receives a request's events in order, on the engine's thread: hand over and return, never block.
 using EventSink = std::function<void(GenerationEvent)>;
 
-/// Sampling defaults of the model (generation_config.json); absent fields have none.
+/// What the model's makers advise (generation_config.json); absent fields have no default.
 struct GenerationDefaults {
   std::optional<float> temperature, top_p, min_p;
   std::optional<int> top_k;
+  std::vector<TokenId> end_tokens;  ///< besides the tokenizer's own
 };
 
 }  // namespace commissure
