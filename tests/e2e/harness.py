@@ -7,11 +7,13 @@ import http.client
 import json
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+import venv
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = pathlib.Path(os.environ.get("COMMISSURE_PROGRAM", ROOT / "build/release/src/apps/commissure"))
@@ -26,6 +28,17 @@ def need(*paths):
         if not path.exists():
             print(f"SKIPPED: {path} is absent; `make models` fetches it")
             sys.exit(77)
+
+
+def python_with(name, *requirements):
+    """A Python that has these packages, installed once below the build folder."""
+    folder = pathlib.Path(PROGRAM).resolve().parents[3] / "test-clients" / name  # build/, shared by all presets
+    if not (folder / "ready").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        venv.create(folder, with_pip=True)
+        subprocess.run([folder / "bin/python", "-m", "pip", "install", "-q", *requirements], check=True)
+        (folder / "ready").touch()
+    return folder / "bin/python"
 
 
 def free_port():

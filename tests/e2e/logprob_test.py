@@ -9,8 +9,6 @@ import sys
 
 from harness import GEMMA, ROOT, SMOL, Chain, need
 
-need(SMOL, GEMMA)
-
 CASES = [
     (SMOL, "smollm2-135m-q4_1", [], 0.068, 0.965, None),
     (GEMMA, "gemma3-270m-q4_k_m", [], 0.055, 0.965, None),
@@ -35,14 +33,20 @@ def measure(chain, texts):
     return total / n_scored, agreed / n_scored, n_scored
 
 
-failed = False
-for model, golden_name, flags, max_delta, min_agreement, chosen in CASES:
-    golden = json.loads((ROOT / f"tests/golden/logprobs/{golden_name}.json").read_text())
-    texts = [text for text in golden["texts"] if not chosen or text["name"] in chosen]
-    with Chain(model, stages=1, flags=flags) as chain:
-        delta, agreement, n_scored = measure(chain, texts)
-    good = delta <= max_delta and agreement >= min_agreement
-    failed |= not good
-    print(f"{golden_name} {' '.join(flags) or 'fast'}: {n_scored} tokens, mean |delta| {delta:.4f} (at most {max_delta}), "
-          f"top-1 {100 * agreement:.2f} % (at least {100 * min_agreement}){'' if good else '  FAILED'}")
-sys.exit(failed)
+def main():
+    need(SMOL, GEMMA)
+    failed = False
+    for model, golden_name, flags, max_delta, min_agreement, chosen in CASES:
+        golden = json.loads((ROOT / f"tests/golden/logprobs/{golden_name}.json").read_text())
+        texts = [text for text in golden["texts"] if not chosen or text["name"] in chosen]
+        with Chain(model, stages=1, flags=flags) as chain:
+            delta, agreement, n_scored = measure(chain, texts)
+        good = delta <= max_delta and agreement >= min_agreement
+        failed |= not good
+        print(f"{golden_name} {' '.join(flags) or 'fast'}: {n_scored} tokens, mean |delta| {delta:.4f} (at most {max_delta}), "
+              f"top-1 {100 * agreement:.2f} % (at least {100 * min_agreement}){'' if good else '  FAILED'}")
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,23 +6,11 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import venv
 
-from harness import PROGRAM, ROOT, SMOL, Chain, need
+from harness import PROGRAM, ROOT, SMOL, Chain, need, python_with
 
 need(SMOL)
-clients = pathlib.Path(PROGRAM).resolve().parents[3] / "sdk-clients"  # build/, shared by all presets
-
-
-def python_client():
-    folder = clients / "python"
-    python = folder / "bin/python"
-    if not (folder / "ready").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "openai==1.109.1"], check=True)
-        (folder / "ready").touch()
-    return python
+clients = pathlib.Path(PROGRAM).resolve().parents[3] / "test-clients"  # build/, shared by all presets
 
 
 def node_client():
@@ -38,7 +26,7 @@ def node_client():
 
 with Chain(SMOL, stages=3) as chain:
     base = f"http://127.0.0.1:{chain.port}"
-    python = python_client()
+    python = python_with("openai", "openai==1.109.1")
     checks = [[python, ROOT / "tests/sdk/openai_python_check.py", base], [python, ROOT / "examples/openai_client.py", base + "/v1"]]
     if shutil.which("node") and shutil.which("npm"):
         script = node_client() / "openai_node_check.mjs"  # beside node_modules, where node looks
