@@ -110,7 +110,7 @@ void unpack_group(const MatmulPart& part, const std::byte* first_row, int n_rows
   for (int r = 0; r < kTileRows; ++r) {
     const int row = r < n_rows ? r : n_rows - 1;
     WeightGroup& group = groups[r % 4];
-    load_group<Format>(first_row + static_cast<std::size_t>(row) * part.row_bytes, g, part.n_cols / kBlock, group);
+    group = load_group<Format>(first_row + static_cast<std::size_t>(row) * part.row_bytes, g, part.n_cols / kBlock);
     for (int i = 0; i < kChains; ++i) w[i][r] = group.w[i];
     if (r % 4 != 3) continue;
     scatter4(groups[0].d, groups[1].d, groups[2].d, groups[3].d, &tile->d[r - 3]);
