@@ -42,6 +42,8 @@ test-release: build/release/build.ninja
 	@COMMISSURE_TEST_MODELS="$(CURDIR)/build/test-models" ctest --preset release
 
 test-asan:
+	@tools/install_packages.sh build test
+	@$(MAKE) --no-print-directory models
 	@cmake --preset asan >/dev/null
 	@cmake --build --preset asan
 	@tools/link_test_models.sh

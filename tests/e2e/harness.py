@@ -18,6 +18,8 @@ import venv
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = pathlib.Path(os.environ.get("COMMISSURE_PROGRAM", ROOT / "build/release/src/apps/commissure"))
 MODELS = pathlib.Path(os.environ.get("COMMISSURE_TEST_MODELS", ROOT / "build/test-models"))
+# Set where every instruction is checked and slow (sanitizers): the same paths on fewer and shorter inputs.
+QUICK = os.environ.get("COMMISSURE_TEST_QUICK") == "1"
 SMOL = MODELS / "SmolLM2-135M-Instruct.Q4_1.gguf"
 GEMMA = MODELS / "gemma-3-270m-q4_k_m.gguf"
 

@@ -3,7 +3,7 @@
 import concurrent.futures
 import json
 
-from harness import GEMMA, SMOL, Chain, need
+from harness import GEMMA, QUICK, SMOL, Chain, need
 
 need(SMOL, GEMMA)
 
@@ -14,8 +14,9 @@ PROMPTS = [
     "def fibonacci(n):\n    ",
     "Wer abends spät nach Hause kommt, der",
     PARAGRAPH * 4,
-    PARAGRAPH * 24,  # longer than one chunk and than Gemma's window
 ]
+if not QUICK:
+    PROMPTS.append(PARAGRAPH * 24)  # longer than one chunk and than Gemma's window
 
 
 def answers(chain, together):
@@ -44,7 +45,8 @@ for model, layers in ((SMOL, 30), (GEMMA, 18)):
     with Chain(model, stages=1) as whole:
         expected = answers(whole, together=False)
         compare(f"{model.name}, one stage, {len(expected)} at once", expected, answers(whole, together=True))
-    for cuts in ("1", f"{layers // 2}", f"{layers // 3},{2 * layers // 3}", "1,2,3,5,8,13"):
+    thirds = f"{layers // 3},{2 * layers // 3}"
+    for cuts in [thirds] if QUICK else ["1", f"{layers // 2}", thirds, "1,2,3,5,8,13"]:
         with Chain(model, cuts=cuts) as split:
             compare(f"{model.name}, cut at {cuts}, alone", expected, answers(split, together=False))
             compare(f"{model.name}, cut at {cuts}, together", expected, answers(split, together=True))
