@@ -98,6 +98,18 @@ Json to_json(const Inspection& model, bool with_tensors) {
   return json;
 }
 
+/// " 3 x 265.0 MB 1 x 270.1 MB": layers one after the other that have the same size are counted.
+std::string layers_line(const Inspection& model) {
+  std::string line;
+  for (int first = 0, next = 0; first < model.spec.n_layers(); first = next) {
+    const std::string size = human_bytes(layer_bytes(*model.checkpoint, model.spec, first));
+    while (next < model.spec.n_layers() && human_bytes(layer_bytes(*model.checkpoint, model.spec, next)) == size)
+      ++next;
+    line += fmt::format(" {} x {}", next - first, size);
+  }
+  return line;
+}
+
 void print(const Inspection& model, bool with_tensors) {
   const DecoderSpec& spec = model.spec;
   const HeadLayout& heads = spec.layers.front().heads;
@@ -109,11 +121,8 @@ void print(const Inspection& model, bool with_tensors) {
   fmt::print("  {} tensors, {}:", model.checkpoint->tensors().size(), human_bytes(total));
   for (const auto& [name, entry] : by_dtype(*model.checkpoint))
     fmt::print(" {} x {} ({})", name, entry.first, human_bytes(entry.second));
-  fmt::print("\n  bytes per layer:");
-  for (int layer = 0; layer < spec.n_layers(); ++layer)
-    fmt::print(" {}", human_bytes(layer_bytes(*model.checkpoint, spec, layer)));
-  fmt::print("\n\n{:<6} {:<9} {:>10} {:>12} {:>12} {:>10}\n", "STAGE", "LAYERS", "WEIGHTS", "KV", "ACTIVATIONS",
-             "TOTAL");
+  fmt::print("\n  bytes per layer:{}\n\n{:<6} {:<9} {:>10} {:>12} {:>12} {:>10}\n", layers_line(model), "STAGE",
+             "LAYERS", "WEIGHTS", "KV", "ACTIVATIONS", "TOTAL");
   for (const StageEstimate& stage : model.stages) {
     fmt::print("{:<6} {:<9} {:>10} {:>12} {:>12} {:>10}\n", stage.plan.name(),
                fmt::format("{}-{}", stage.plan.layers.first, stage.plan.layers.last - 1),
