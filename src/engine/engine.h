@@ -33,7 +33,7 @@ struct EngineOptions {
   int decode_slots = 0;            ///< steps that decode rows are spread over; 0: steps_in_flight
   int max_mixed_prefill_rows = 0;  ///< prompt rows a step may have beside decodes; 0: a quarter of max_step_rows
   /// How long running requests wait for a broken chain to come back before they get an error event.
-  std::chrono::milliseconds recovery_limit{20000};
+  std::chrono::milliseconds recovery_limit{60'000};
   std::int32_t n_kv_blocks = 0;  ///< the chain's capacity
   int n_layers = 0;
 };
@@ -46,6 +46,7 @@ struct EngineStats {
   std::uint64_t prompt_tokens = 0;
   std::uint64_t generated_tokens = 0;
   std::uint64_t preemptions = 0;
+  std::uint64_t replays = 0;  ///< sequences computed again after the chain broke
   std::vector<StageTiming> last_timings;
 };
 

@@ -86,12 +86,21 @@ TEST(EngineRecovery, AnOutageRefusesNewRequestsAndEndsRunningOnesAfterTheLimit) 
   EXPECT_EQ(run_one(engine, make_request(4, 4)).error, std::nullopt);
 }
 
+TEST(EngineRecovery, ARequestSurvivesManyBreaksWithinTheLimit) {
+  Bench quiet, shaken;
+  for (std::uint64_t at = 0; at < 10; ++at) shaken.chain.faults.push_back({at, Code::kUnavailable, {}});
+  const Answer expected = run_one(quiet.start(), make_request(4, 4));
+  EXPECT_TRUE(run_one(shaken.start(), make_request(4, 4)).same(expected));
+}
+
 TEST(EngineRecovery, ARequestThatKeepsBreakingTheChainIsGivenUp) {
-  Bench bench;
+  EngineOptions options = small_options();
+  options.recovery_limit = std::chrono::milliseconds(1);
+  Bench bench(options);
   for (std::uint64_t at = 0; at < 40; ++at) bench.chain.faults.push_back({at, Code::kUnavailable, {}});
   const Answer answer = run_one(bench.start(), make_request(4, 4));
   ASSERT_TRUE(answer.error.has_value());
-  EXPECT_EQ(bench.chain.n_steps(), 4u);
+  EXPECT_GE(bench.chain.n_steps(), 4u);
 }
 
 TEST(EngineRecovery, AStepErrorFailsOnlyTheStepsOwnSequences) {

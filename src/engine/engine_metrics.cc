@@ -45,6 +45,7 @@ EngineMetrics::EngineMetrics(const std::string& model_name)
       generation_tokens_(metrics_.counter("generation_tokens_total", "Tokens generated.", labels_)),
       preemptions_(
           metrics_.counter("num_preemptions_total", "Sequences that lost their KV blocks to an older one.", labels_)),
+      replays_(metrics_.counter("num_replays_total", "Sequences computed again after the chain broke.", labels_)),
       first_token_(
           metrics_.histogram("time_to_first_token_seconds", "Submit to first token.", kFirstTokenBounds, labels_)),
       inter_token_(
@@ -112,6 +113,7 @@ void EngineMetrics::on_state(const EngineStats& stats) {
   waiting_.set(stats.waiting);
   kv_usage_.set(stats.kv_usage);
   preemptions_.add(static_cast<double>(stats.preemptions) - preemptions_.value());
+  replays_.add(static_cast<double>(stats.replays) - replays_.value());
 }
 
 }  // namespace commissure

@@ -41,7 +41,7 @@ class EngineMetrics {
   Metrics metrics_;
   const MetricLabels labels_;
   Gauge running_, waiting_, kv_usage_;
-  Counter prompt_tokens_, generation_tokens_, preemptions_;
+  Counter prompt_tokens_, generation_tokens_, preemptions_, replays_;
   Histogram first_token_, inter_token_, total_, queue_time_, prefill_time_, decode_time_, iteration_tokens_;
   std::map<std::string, StageHistograms> stages_;
 };

@@ -13,7 +13,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-/// A request that broke the chain this often without progress is given up: it may be the cause.
+/// A request that saw the chain break more often than this, and for longer than the recovery limit, without progress
+/// of its own is given up: it may be the cause.
 constexpr int kMaxReplays = 3;
 
 }  // namespace
@@ -21,12 +22,18 @@ constexpr int kMaxReplays = 3;
 void EngineLoop::begin_outage(const Error& cause) {
   log_warning("the chain broke, running requests will be computed again",
               {{"error", cause.to_string()}, {"running", scheduler_.n_running()}});
+  stats_.replays += static_cast<std::uint64_t>(scheduler_.n_running());
+  const Time now = steady_clock::now();
   std::vector<RequestHandle> hopeless;
   for (auto& [handle, request] : requests_) {
-    if (scheduler_.is_running(request->sequence()) && ++request->n_replays > kMaxReplays) hopeless.push_back(handle);
+    if (!scheduler_.is_running(request->sequence())) continue;
+    if (request->n_replays++ == 0) request->first_replay = now;
+    if (request->n_replays > kMaxReplays && now - request->first_replay > options_.recovery_limit) {
+      hopeless.push_back(handle);
+    }
   }
   for (bool& wanted : owed_) wanted = false;
-  outage_ = Outage{cause, steady_clock::now()};
+  outage_ = Outage{cause, now};
   shared_.outage.with([&](std::optional<Error>& shared) { shared = cause; });
   scheduler_.restart();
   for (const RequestHandle handle : hopeless) fail(handle, cause);

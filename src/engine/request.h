@@ -32,7 +32,8 @@ struct Request {
   Usage usage;
   std::vector<ScoredToken> prompt_scores;
   bool sent_scores = false;
-  int n_replays = 0;  ///< recoveries since its last progress
+  int n_replays = 0;                     ///< recoveries since its last progress
+  RequestTimes::Time first_replay = {};  ///< of these
 
   SequenceId sequence() const { return SequenceId(handle); }
   /// Prompt tokens whose score is asked for; the first has none.
