@@ -26,13 +26,16 @@ std::string text_of(const Json& stage, const char* key) {
   return value != nullptr && value->is_string() ? value->get<std::string>() : "";
 }
 
-/// Prints stages that became ready. True when all are.
-Result<bool> all_ready(const Json& stages, std::set<std::string>& shown) {
+/// Prints stages that became ready. True when all are; `waits_for` says why one is not reachable (it may be starting).
+/// Errors: kUnavailable, a stage cannot load.
+Result<bool> all_ready(const Json& stages, std::set<std::string>& shown, Error& waits_for) {
   bool ready = !stages.empty();
   for (const Json& stage : stages) {
     const std::string name = text_of(stage, "stage");
     const std::string state = text_of(stage, "state");
-    if (state == "failed") return Error(Code::kUnavailable, "stage ", name, ": ", text_of(stage, "problem"));
+    const Error problem(Code::kUnavailable, "stage ", name, ": ", text_of(stage, "problem"));
+    if (state == "failed") return problem;
+    if (state == "unreachable") waits_for = problem;
     if (state != "ready") {
       ready = false;
     } else if (shown.insert(name).second) {
@@ -67,7 +70,7 @@ Status warm_chain(const ApiAddress& endpoint, const std::optional<LocalState>& l
     if (asked) {
       const auto stages = fetch_stages(endpoint);
       const bool complete = stages && (!local || stages->size() == local->stages.size());
-      if (complete && TRY(all_ready(*stages, shown))) return {};
+      if (complete && TRY(all_ready(*stages, shown, last))) return {};
       if (!stages) last = stages.error();
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(20));

@@ -15,6 +15,8 @@ struct StageProcess {
   int pid = 0;
   unsigned long long start_time = 0;  ///< tells a reused pid apart
   std::string log;                    ///< path
+
+  bool operator==(const StageProcess&) const = default;
 };
 
 /// The chain that `up --local` started, as its state file tells.

@@ -12,6 +12,7 @@ std::string_view load_state_name(LoadState state) {
     case LoadState::kLoading: return "loading";
     case LoadState::kReady: return "ready";
     case LoadState::kFailed: return "failed";
+    case LoadState::kUnreachable: return "unreachable";
   }
   return "failed";
 }

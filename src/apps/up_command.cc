@@ -1,9 +1,13 @@
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <deque>
 #include <memory>
 #include <thread>
+#include <utility>
 
 #include "apps/chain_watch.h"
 #include "apps/command.h"
@@ -89,24 +93,56 @@ void print_endpoint(const LocalState& state) {
                state.model_name.c_str(), state.url().c_str(), state.url().c_str());
 }
 
-/// Stays until a signal or a stage's death.
-Result<int> stay(const LocalState& state) {
+/// A stage that dies is started again and the running requests go on; one that keeps dying ends the chain.
+class Reviver {
+ public:
+  explicit Reviver(const LocalChainOptions& options) : options_(options) {}
+
+  /// Errors: kUnavailable, the stage ended too often lately.
+  Status revive(LocalState& state, const StageProcess& dead) {
+    const auto now = std::chrono::steady_clock::now();
+    while (!deaths_.empty() && now - deaths_.front() > kMemory) deaths_.pop_front();
+    deaths_.push_back(now);
+    const std::string line = last_log_line(dead.log);
+    if (deaths_.size() > kMaxDeaths) {
+      return Error(Code::kUnavailable, "stage ", dead.name, " ended, the ", deaths_.size(),
+                   "th death within a minute: ", line);
+    }
+    std::fprintf(stderr, "stage %s ended (%s); starting it again\n", dead.name.c_str(), line.c_str());
+    return revive_local_chain(state, options_);
+  }
+
+ private:
+  static constexpr std::size_t kMaxDeaths = 5;
+  static constexpr std::chrono::minutes kMemory{1};
+
+  const LocalChainOptions& options_;
+  std::deque<std::chrono::steady_clock::time_point> deaths_;  // lately, oldest first
+};
+
+/// Stays until a signal, `commissure down`, or a stage that cannot be kept alive.
+Result<int> stay(LocalState state, const LocalChainOptions& options) {
   struct sigaction action{};
   action.sa_handler = on_stop;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   sigaction(SIGHUP, &action, nullptr);
   std::fprintf(stderr, "Ctrl-C stops all stages.\n");
+  Reviver reviver(options);
   while (stop_requested == 0) {
-    for (const StageProcess& stage : state.stages) {
-      if (is_alive(stage)) continue;
-      const auto still_ours = read_local_state();
-      if (still_ours && !still_ours->has_value()) return 0;  // `commissure down` ended it
-      const std::string line = last_log_line(stage.log);
-      stop_local_chain(state);
-      return Error(Code::kUnavailable, "stage ", stage.name, " ended: ", line);
-    }
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    const auto dead = std::ranges::find_if_not(state.stages, is_alive);
+    if (dead == state.stages.end() || stop_requested != 0) continue;
+    const auto recorded = read_local_state();
+    if (recorded && !recorded->has_value()) return 0;  // `commissure down` ended it
+    if (recorded && (*recorded)->stages != state.stages) {
+      state = **recorded;  // another `up` was quicker
+      continue;
+    }
+    const Status revived = reviver.revive(state, StageProcess(*dead));
+    if (revived) continue;
+    stop_local_chain(state);
+    return revived.error();
   }
   stop_local_chain(state);
   std::fprintf(stderr, "Stopped.\n");
@@ -138,7 +174,7 @@ Result<int> up(const UpOptions& options) {
     }
   }
   print_endpoint(state);
-  return options.detach ? Result<int>(0) : stay(state);
+  return options.detach ? Result<int>(0) : stay(std::move(state), wanted);
 }
 
 }  // namespace

@@ -116,6 +116,7 @@ Status Stage::health() const {
     case LoadState::kCold:
     case LoadState::kReady: return {};
     case LoadState::kLoading: return not_ready();
+    case LoadState::kUnreachable:
     case LoadState::kFailed: return problem_.error().within("stage " + plan_.name());
   }
   return {};

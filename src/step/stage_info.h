@@ -9,7 +9,7 @@
 
 namespace commissure {
 
-enum class LoadState { kCold, kLoading, kReady, kFailed };
+enum class LoadState { kCold, kLoading, kReady, kFailed, kUnreachable };
 
 /// What a stage says of itself in the handshake, in `status` and in /health.
 struct StageInfo {

@@ -128,7 +128,7 @@ TEST(Describe, ShowsTheWholeChainAndStagesThatDoNotAnswer) {
   const auto chain = describe_chain(a.local(), &to_b, 2s);
   ASSERT_EQ(chain.size(), 3u);
   EXPECT_EQ(chain[1].state, LoadState::kCold);
-  EXPECT_EQ(chain[2].state, LoadState::kFailed);
+  EXPECT_EQ(chain[2].state, LoadState::kUnreachable);
   EXPECT_NE(chain[2].problem.find((dir.path / "c").string()), std::string::npos) << chain[2].problem;
 }
 

@@ -83,7 +83,7 @@ StageInfo unreachable_stage(const StageInfo& before, const Error& why) {
   info.plan = before.plan;
   info.plan.index = std::min(before.plan.index + 1, kMaxStages - 1);
   info.plan.layers = {before.plan.layers.last, before.plan.n_model_layers};
-  info.state = LoadState::kFailed;
+  info.state = LoadState::kUnreachable;
   info.problem = why.message();
   return info;
 }
@@ -99,7 +99,7 @@ std::vector<StageInfo> describe_chain(const LocalStage& self, StageClient* next,
 
 namespace {
 
-bool has_ended(const StageInfo& stage) { return stage.state == LoadState::kReady || stage.state == LoadState::kFailed; }
+bool has_ended(const StageInfo& stage) { return stage.state >= LoadState::kReady; }
 
 /// The later stages' part of a wake: written by the thread that reads it, awaited by the one that reports.
 struct Rest {

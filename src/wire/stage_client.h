@@ -46,7 +46,7 @@ struct LocalStage {
 /// What is said about a stage that does not answer: its place in the chain after `before`, failed, and why.
 StageInfo unreachable_stage(const StageInfo& before, const Error& why);
 
-/// The stages of the chain from this one on; the next one is shown as failed when it does not answer.
+/// The stages of the chain from this one on; the next one is shown as unreachable when it does not answer.
 std::vector<StageInfo> describe_chain(const LocalStage& self, StageClient* next, std::chrono::milliseconds timeout);
 
 /// Loads this stage and all after it at the same time and reports on the calling thread, whenever something changed,
