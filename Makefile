@@ -2,6 +2,7 @@
 # make run ASK="a question"    the same with one answer instead of a chat
 # make test                    every test
 # make test-asan               the same under ASan + UBSan
+# make soak                    100 stages killed or frozen under 16 streams
 # make bench                   speed beside llama.cpp (see bench/README.md)
 # make down                    stop what `make run` started
 # make clean
@@ -11,7 +12,7 @@ STAGES ?= 3
 PORT   ?= 8080
 ASK    ?=
 
-.PHONY: run build test test-release test-asan bench down clean packages models
+.PHONY: run build test test-release test-asan soak bench down clean packages models
 .DEFAULT_GOAL := build
 
 packages:
@@ -48,6 +49,10 @@ test-asan:
 	@cmake --build --preset asan
 	@tools/link_test_models.sh
 	@COMMISSURE_TEST_MODELS="$(CURDIR)/build/test-models" ctest --preset asan
+
+soak: build
+	@tools/link_test_models.sh
+	@tests/e2e/kill_test.py --blows 100
 
 bench: build
 	@bench/run.sh

@@ -5,9 +5,10 @@ import os
 import pathlib
 import signal
 import socket
+import subprocess
 import time
 
-from harness import SMOL, Chain, need, process_alive, wait_until
+from harness import PROGRAM, SMOL, Chain, need, process_alive, wait_until
 
 need(SMOL)
 
@@ -80,4 +81,19 @@ with Chain(SMOL) as chain:
         refused = chain.up(check=False)
         assert refused.returncode == 1 and f"port {chain.port} is in use" in refused.stderr, refused.stderr
     assert not run_folder.exists() or not list(run_folder.rglob("*")), list(run_folder.rglob("*"))
+# In the foreground `up` starts a stage that died again, by itself; a signal ends all.
+chain = Chain(SMOL, stages=2)
+log = pathlib.Path(chain.folder.name) / "up.log"
+with open(log, "w") as file:
+    foreground = subprocess.Popen([PROGRAM, *(flag for flag in chain.up_command if flag != "--detach")], env=chain.environment, stderr=file)
+try:
+    wait_until(lambda: "Ctrl-C stops" in log.read_text(), 20, "the chain is up")
+    victim = chain.state()["stages"][1]
+    os.kill(victim["pid"], signal.SIGKILL)
+    wait_until(lambda: chain.state()["stages"][1]["pid"] != victim["pid"], 10, "stage b was started again")
+    assert chain.post("/v1/completions", {"prompt": "Hi", "max_tokens": 4})["usage"]["completion_tokens"] > 0
+finally:
+    foreground.terminate()
+    assert foreground.wait(20) == 0
+    chain.close()
 print("local chain: ok")
