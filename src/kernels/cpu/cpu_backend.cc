@@ -249,7 +249,7 @@ void CpuBackend::attend(Rows q, const StepIndex& index, const KvLayer& layer, co
   for (const SequenceSpan& span : shape.sequences) {
     n_products += static_cast<std::int64_t>(span.n_rows) * q.n_cols * (span.first_position + span.n_rows);
   }
-  if (n_products < 16 * kSerialValues) {  // some 5 us of AVX-512 work
+  if (n_products < 2 * kSerialValues) {  // some 2 us of AVX-512 work
     for (const AttendItem& item : items_) kernels_.attention->attend(item);
     return;
   }

@@ -56,17 +56,33 @@ inline __m256i add_fifth_bits(__m256i q, const std::uint8_t* qh) {
 #endif
 }
 
-/// f16 scales of four consecutive blocks.
+/// Four consecutive blocks of a row.
 template <typename Block>
-__m128 scales4(const Block* b) {
+struct WholeGroup {
+  const Block* blocks;
+  const Block& operator[](int i) const { return blocks[i]; }
+};
+
+/// The last blocks of a row that does not end with a whole group; the absent ones are zero.
+template <typename Block>
+struct ShortGroup {
+  static constexpr Block kAbsent{};
+  const Block* blocks;
+  int n;
+  const Block& operator[](int i) const { return i < n ? blocks[i] : kAbsent; }
+};
+
+/// f16 scales of four blocks.
+template <typename Group>
+__m128 scales4(const Group& b) {
   const long long packed = static_cast<long long>(std::uint64_t{b[0].d} | (std::uint64_t{b[1].d} << 16) |
                                                   (std::uint64_t{b[2].d} << 32) | (std::uint64_t{b[3].d} << 48));
   return _mm_cvtph_ps(_mm_cvtsi64_si128(packed));
 }
 
-/// f16 scale and minimum, adjacent in each of four consecutive blocks.
-template <typename Block>
-void scales_and_minima4(const Block* b, WeightGroup& out) {
+/// f16 scale and minimum, adjacent in each of four blocks.
+template <typename Group>
+void scales_and_minima4(const Group& b, WeightGroup& out) {
   std::uint32_t pair[4];
   for (int i = 0; i < 4; ++i) std::memcpy(&pair[i], &b[i].d, 4);
   __m128i v = _mm_cvtsi32_si128(static_cast<int>(pair[0]));
@@ -81,7 +97,8 @@ void scales_and_minima4(const Block* b, WeightGroup& out) {
 struct FormatQ4_0 : FormatDefaults {
   using Block = BlockQ4_0;
   static constexpr int kBiasShift = 3;
-  static void load(const Block* b, int, WeightGroup& out) {
+  template <typename Group>
+  static void load(const Group& b, WeightGroup& out) {
     for (int i = 0; i < kChains; ++i) out.w[i] = nibbles(b[i].qs);
     out.d = scales4(b);
   }
@@ -90,7 +107,8 @@ struct FormatQ4_0 : FormatDefaults {
 struct FormatQ4_1 : FormatDefaults {
   using Block = BlockQ4_1;
   static constexpr bool kHasMinimum = true;
-  static void load(const Block* b, int, WeightGroup& out) {
+  template <typename Group>
+  static void load(const Group& b, WeightGroup& out) {
     for (int i = 0; i < kChains; ++i) out.w[i] = nibbles(b[i].qs);
     scales_and_minima4(b, out);
   }
@@ -99,7 +117,8 @@ struct FormatQ4_1 : FormatDefaults {
 struct FormatQ5_0 : FormatDefaults {
   using Block = BlockQ5_0;
   static constexpr int kBiasShift = 4;
-  static void load(const Block* b, int, WeightGroup& out) {
+  template <typename Group>
+  static void load(const Group& b, WeightGroup& out) {
     for (int i = 0; i < kChains; ++i) out.w[i] = add_fifth_bits(nibbles(b[i].qs), b[i].qh);
     out.d = scales4(b);
   }
@@ -108,7 +127,8 @@ struct FormatQ5_0 : FormatDefaults {
 struct FormatQ5_1 : FormatDefaults {
   using Block = BlockQ5_1;
   static constexpr bool kHasMinimum = true;
-  static void load(const Block* b, int, WeightGroup& out) {
+  template <typename Group>
+  static void load(const Group& b, WeightGroup& out) {
     for (int i = 0; i < kChains; ++i) out.w[i] = add_fifth_bits(nibbles(b[i].qs), b[i].qh);
     scales_and_minima4(b, out);
   }
@@ -123,7 +143,8 @@ struct FormatQ8_0 : FormatDefaults {
   static constexpr bool kSigned = true;
   static __m256i bytes(const std::int8_t* q) { return load32(q); }
 #endif
-  static void load(const Block* b, int, WeightGroup& out) {
+  template <typename Group>
+  static void load(const Group& b, WeightGroup& out) {
     for (int i = 0; i < kChains; ++i) out.w[i] = bytes(b[i].qs);
     out.d = scales4(b);
   }
@@ -202,28 +223,22 @@ struct FormatQ6_K : FormatDefaults {
   }
 };
 
-/// The last group of a row, of `left` < 4 blocks: the missing ones are zero.
-template <typename Format>
-[[gnu::noinline]] WeightGroup load_short_group(const typename Format::Block* blocks, int left) {
-  typename Format::Block padded[kChains] = {};
-  std::memcpy(padded, blocks, sizeof(typename Format::Block) * static_cast<std::size_t>(left));
-  WeightGroup out;
-  Format::load(padded, 0, out);
-  return out;
-}
-
 /// Group g of a row of n_blocks; blocks past the end are zero. Rows of K formats always hold whole groups.
 /// Inlined, and by value: a group that goes through memory costs a decode kernel a third of its speed.
 template <typename Format>
 [[gnu::always_inline]] inline WeightGroup load_group(const std::byte* row, int g, int n_blocks) {
-  const auto* blocks = reinterpret_cast<const typename Format::Block*>(row);
+  using Block = typename Format::Block;
+  const auto* blocks = reinterpret_cast<const Block*>(row);
   WeightGroup out;
   if constexpr (Format::kBlocks == 8) {
     Format::load(blocks + g / 2, g % 2, out);
   } else {
     const int left = n_blocks - g * kChains;
-    if (left < kChains) return load_short_group<Format>(blocks + g * kChains, left);
-    Format::load(blocks + g * kChains, 0, out);
+    if (left >= kChains) {
+      Format::load(WholeGroup<Block>{blocks + g * kChains}, out);
+    } else {
+      Format::load(ShortGroup<Block>{blocks + g * kChains, left}, out);
+    }
   }
   return out;
 }
