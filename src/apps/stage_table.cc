@@ -6,17 +6,6 @@
 
 namespace commissure {
 
-std::string_view load_state_name(LoadState state) {
-  switch (state) {
-    case LoadState::kCold: return "cold";
-    case LoadState::kLoading: return "loading";
-    case LoadState::kReady: return "ready";
-    case LoadState::kFailed: return "failed";
-    case LoadState::kUnreachable: return "unreachable";
-  }
-  return "failed";
-}
-
 Json to_json(const StageInfo& info) {
   return {{"stage", info.plan.name()},
           {"state", load_state_name(info.state)},

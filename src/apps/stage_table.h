@@ -9,8 +9,6 @@
 
 namespace commissure {
 
-std::string_view load_state_name(LoadState state);
-
 /// What /stages answers: everything a stage says of itself.
 Json to_json(const StageInfo& info);
 

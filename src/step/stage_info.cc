@@ -35,6 +35,17 @@ Status validate_alone(const StageInfo& stage) {
 
 }  // namespace
 
+std::string_view load_state_name(LoadState state) {
+  switch (state) {
+    case LoadState::kCold: return "cold";
+    case LoadState::kLoading: return "loading";
+    case LoadState::kReady: return "ready";
+    case LoadState::kFailed: return "failed";
+    case LoadState::kUnreachable: return "unreachable";
+  }
+  return "failed";
+}
+
 Status validate_neighbours(const StageInfo& before, const StageInfo& after) {
   TRY(validate_alone(before));
   TRY(validate_alone(after));

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/result.h"
@@ -10,6 +11,7 @@
 namespace commissure {
 
 enum class LoadState { kCold, kLoading, kReady, kFailed, kUnreachable };
+std::string_view load_state_name(LoadState state);
 
 /// What a stage says of itself in the handshake, in `status` and in /health.
 struct StageInfo {

@@ -28,11 +28,6 @@ constexpr std::chrono::milliseconds kHandshakeGlance(10);  // while a stream wai
 constexpr std::chrono::milliseconds kHealthGlance(250);
 constexpr std::chrono::minutes kWakeTimeout(30);
 
-std::string_view state_name(LoadState state) {
-  constexpr std::string_view kNames[] = {"cold", "loading", "ready", "failed"};
-  return kNames[static_cast<int>(state)];
-}
-
 }  // namespace
 
 class StageService::Impl final : public v1::Stage::WithRawCallbackMethod_Open<Method>, public ServerStream::Events {
@@ -333,7 +328,7 @@ Result<std::optional<Hello>> StageService::Impl::try_ready(const StageInfo& info
   const bool late = Clock::now() - pending_->opened() > options_.ready_wait;
   if (info.state != LoadState::kReady || link_ == nullptr) {
     if (!late) return std::optional<Hello>();
-    return Error(Code::kUnavailable, "stage ", info.plan.name(), " is ", state_name(info.state), ": ",
+    return Error(Code::kUnavailable, "stage ", info.plan.name(), " is ", load_state_name(info.state), ": ",
                  info.loaded_bytes, " of ", info.weight_bytes, " bytes");
   }
   if (Status healthy = link_->health(); !healthy) {
