@@ -84,9 +84,8 @@ Status StageRunner::build() {
   const DecoderSpec spec = TRY(read_decoder_spec(*checkpoint_));
   const std::vector<StagePlan> plans = TRY(plan_stages(spec.n_layers(), settings_.cuts));
   context_ = plan_context(spec, settings_.max_model_len, settings_.kv_tokens);
-  backend_ =
-      TRY(make_cpu_backend({.n_threads = settings_.threads, .pin = !settings_.lease.empty(), .isa = settings_.isa}));
   if (!settings_.lease.empty()) lease_ = TRY(CoreLease::open(settings_.lease));
+  backend_ = TRY(make_cpu_backend({.n_threads = settings_.threads, .pin = lease_ != nullptr, .isa = settings_.isa}));
   StageOptions options;
   options.model_name = model_.name;
   options.max_rows = settings_.max_step_rows;

@@ -248,8 +248,10 @@ inline DeviceBuffer::~DeviceBuffer() {
 /// Which CPU kernels to use and how many threads.
 struct CpuOptions {
   int n_threads = 0;  ///< 0: as many as the process may run on
-  bool pin = false;   ///< each thread on a core of its own; for stages that share a machine's cores
-  std::string isa;    ///< empty: the best this CPU has; else "reference", "generic", "avx2", "avx512"
+  /// Each thread on a core of its own, for stages that take turns on a machine's cores. A backend that has a thread for
+  /// every core pins them anyway: two that land on one core wait for each other at every operation.
+  bool pin = false;
+  std::string isa;  ///< empty: the best this CPU has; else "reference", "generic", "avx2", "avx512"
 };
 
 /// ISAs this CPU can run, best last, "reference" first.

@@ -1,6 +1,9 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <fstream>
+#include <limits>
 #include <thread>
 
 #include "kernels/backend.h"
@@ -11,12 +14,20 @@ namespace commissure {
 
 namespace {
 
-/// CPUs this process may run on: a container often owns fewer than the machine has.
-int n_usable_cpus() {
+/// CPUs this process may run on.
+int n_allowed_cpus() {
   cpu_set_t set;
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+/// CPUs' worth of time a container's control group grants (`cpu.max`: "QUOTA PERIOD" or "max PERIOD").
+int n_granted_cpus() {
+  std::ifstream file("/sys/fs/cgroup/cpu.max");
+  std::int64_t quota = 0, period = 0;
+  if (!(file >> quota >> period) || quota <= 0 || period <= 0) return std::numeric_limits<int>::max();
+  return static_cast<int>(std::clamp<std::int64_t>((quota + period - 1) / period, 1, std::numeric_limits<int>::max()));
 }
 
 cpu::KernelSet kernels_of(cpu::Isa isa) {
@@ -49,8 +60,9 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(const CpuOptions& options) {
     return Error(Code::kInvalidArgument, options.n_threads, " threads; choose 0 (all CPUs) to ", kMaxThreads);
   }
   const cpu::Isa isa = TRY(chosen_isa(options.isa));
-  const int n_threads = options.n_threads > 0 ? options.n_threads : n_usable_cpus();
-  return std::make_unique<cpu::CpuBackend>(kernels_of(isa), n_threads, options.pin);
+  const int n_cpus = n_allowed_cpus();
+  const int n_threads = options.n_threads > 0 ? options.n_threads : std::min(n_cpus, n_granted_cpus());
+  return std::make_unique<cpu::CpuBackend>(kernels_of(isa), n_threads, options.pin || n_threads == n_cpus);
 }
 
 }  // namespace commissure
