@@ -33,9 +33,9 @@ class LocalLinkTest : public ::testing::Test {
 };
 
 TEST_F(LocalLinkTest, LoadsAColdStageOnTheFirstSubmit) {
+  BoundedQueue<Status> loaded(1);  // outlives the stage's loader
   const auto stage = make_stage();
-  Status loaded = Error(Code::kUnknown, "not called");
-  stage->on_loaded([&](const Status& status) { loaded = status; });
+  stage->on_loaded([&](const Status& status) { loaded.push(status); });
   EXPECT_EQ(stage->info().state, LoadState::kCold);
   LocalLink link(*stage);
   link.start(sink_);
@@ -47,7 +47,7 @@ TEST_F(LocalLinkTest, LoadsAColdStageOnTheFirstSubmit) {
   ASSERT_EQ(output->timings.size(), 1u);
   EXPECT_EQ(output->timings[0].stage, "a");
   link.stop();
-  EXPECT_TRUE(loaded.has_value());
+  EXPECT_TRUE(loaded.pop()->has_value());
 }
 
 TEST_F(LocalLinkTest, AnswersEverySubmitOnceInOrder) {
