@@ -30,7 +30,8 @@ Json chat_logprobs(const Tokenizer& tokenizer, const std::vector<GeneratedToken>
 class CompletionLogprobs {
  public:
   /// `as_ids`: tokens are named "token_id:N" instead of by their text.
-  explicit CompletionLogprobs(const Tokenizer& tokenizer, bool as_ids = false) : tokenizer_(tokenizer), as_ids_(as_ids) {}
+  explicit CompletionLogprobs(const Tokenizer& tokenizer, bool as_ids = false)
+      : tokenizer_(tokenizer), as_ids_(as_ids) {}
 
   /// `scores[i]` belongs to prompt token i + 1; the first token has none.
   void add_prompt(const std::vector<TokenId>& prompt, const std::vector<ScoredToken>& scores);

@@ -24,8 +24,10 @@ struct KnownModel {
   /// A package whose member holds licence terms the user must accept first; empty requirement: none.
   PackagePart terms;
   std::span<const PackagePart> parts;
-  /// What its makers advise for sampling; the file does not say it.
+  /// How to sample from it unless a request says; the file does not tell.
   float temperature, top_p;
+  /// Numeric mode of a local chain unless `up` says: "exact" where a model is so small that it needs every bit.
+  std::string_view precision;
 };
 
 /// The models known by name; the first is the default.

@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 fs::path path_of(const KnownModel& model) { return models_dir() / std::string(model.name) / std::string(model.file); }
 
 LocalModel as_local(const KnownModel& model) {
-  LocalModel local{std::string(model.name), path_of(model).string(), {}};
+  LocalModel local{std::string(model.name), path_of(model).string(), {}, std::string(model.precision)};
   local.defaults.temperature = model.temperature;
   local.defaults.top_p = model.top_p;
   return local;
@@ -117,6 +117,14 @@ Result<LocalModel> resolve_model(const std::string& text, bool may_pull) {
   std::error_code ignored;
   if (fs::exists(text, ignored)) {
     const fs::path path = fs::canonical(text, ignored);
+    for (const KnownModel& known : known_models()) {
+      if (fs::equivalent(path_of(known), path, ignored) && is_whole(known)) {
+        LocalModel local = as_local(known);
+        local.name = path.stem().string();
+        local.precision.clear();  // a file is run like any other
+        return local;
+      }
+    }
     return LocalModel{fs::is_directory(path) ? path.filename().string() : path.stem().string(), path.string(), {}};
   }
   if (const KnownModel* known = find_known_model(text)) {

@@ -14,6 +14,7 @@ struct LocalModel {
   std::string name;             ///< how to ask for it
   std::string location;         ///< file or folder, or a URL
   GenerationDefaults defaults;  ///< for a file that carries none
+  std::string precision = {};   ///< what its catalogue entry advises; empty: no advice
 };
 
 /// One entry of the cache.

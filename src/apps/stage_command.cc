@@ -14,7 +14,7 @@ namespace {
 
 /// Flags as given; empty optionals leave what the environment says.
 struct StageFlags {
-  std::optional<std::string> stage, cuts, model, model_name, device, next, host, listen, isa, lease;
+  std::optional<std::string> stage, cuts, model, model_name, device, next, host, listen, isa, precision, lease;
   std::optional<int> port, threads, max_model_len, max_sequences, max_step_rows, queue_limit;
   std::optional<std::int64_t> kv_tokens;
   bool lazy = false, read_weights = false, allow_plaintext = false, json_logs = false;
@@ -37,6 +37,7 @@ Result<StageSettings> settle(const StageFlags& flags) {
   take(flags.host, settings.host);
   take(flags.listen, settings.listen);
   take(flags.isa, settings.isa);
+  take(flags.precision, settings.precision);
   take(flags.lease, settings.lease);
   take(flags.port, settings.port);
   take(flags.threads, settings.threads);
@@ -83,6 +84,8 @@ CommandRun add_stage(CLI::App& app) {
   app.add_option("--listen", flags->listen, "gRPC endpoint instead of host and port, e.g. unix:/path");
   app.add_option("--threads", flags->threads, "threads; default: all cores (COMMISSURE_THREADS)");
   app.add_option("--isa", flags->isa, "kernels: reference, generic, avx2, avx512 (COMMISSURE_ISA)");
+  app.add_option("--precision", flags->precision,
+                 "fast, or exact: 16-bit activations; the same on all stages (COMMISSURE_PRECISION)");
   app.add_option("--lease", flags->lease, "core lease file shared by the stages of one machine (COMMISSURE_LEASE)");
   app.add_option("--max-model-len", flags->max_model_len,
                  "longest sequence; default: the model's context, at most 8192");

@@ -81,7 +81,8 @@ Status StageRunner::build() {
   if (!settings_.model_name.empty()) model_.name = settings_.model_name;
   checkpoint_ = TRY(Checkpoint::open(model_.location, settings_.read_weights ? ReadMode::kRead : ReadMode::kMap,
                                      settings_.is_first() ? Vocabulary::kKeep : Vocabulary::kSkip));
-  const DecoderSpec spec = TRY(read_decoder_spec(*checkpoint_));
+  DecoderSpec spec = TRY(read_decoder_spec(*checkpoint_));
+  spec.precision = TRY(parse_precision(settings_.precision));
   const std::vector<StagePlan> plans = TRY(plan_stages(spec.n_layers(), settings_.cuts));
   context_ = plan_context(spec, settings_.max_model_len, settings_.kv_tokens);
   if (!settings_.lease.empty()) lease_ = TRY(CoreLease::open(settings_.lease));

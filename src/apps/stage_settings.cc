@@ -74,6 +74,7 @@ Status apply_environment(const Environment& environment, StageSettings& settings
   take("MODEL_NAME", settings.model_name);
   take("DEVICE", settings.device);
   take("COMMISSURE_ISA", settings.isa);
+  take("COMMISSURE_PRECISION", settings.precision);
   take("COMMISSURE_LEASE", settings.lease);
   TRY(take_int("PORT", settings.port));
   TRY(take_int("COMMISSURE_THREADS", settings.threads));
@@ -130,6 +131,7 @@ std::vector<std::pair<std::string, std::string>> describe(const StageSettings& s
       {"model", settings.model},
       {"device", settings.device},
       {"isa", text(settings.isa, "best")},
+      {"precision", settings.precision},
       {"threads", settings.threads == 0 ? "all" : std::to_string(settings.threads)},
       {"next", text(settings.next, "none")},
       {"listen", settings.listen.empty() ? settings.host + ":" + std::to_string(settings.port) : settings.listen},

@@ -19,8 +19,8 @@ std::optional<std::string> process_environment(const std::string& name);
 /// What one stage process is told: the deployment contract. Flags win over environment.
 ///
 /// Environment: STAGE (a..z), K1 ... K25 or CUTS (layer boundaries), MODEL_DIR, MODEL_NAME, DEVICE, NEXT_ENDPOINT or
-/// <next letter>_ENDPOINT (B_ENDPOINT on stage a), PORT, COMMISSURE_THREADS, COMMISSURE_ISA, COMMISSURE_API_KEY,
-/// COMMISSURE_API_KEY_FILE, COMMISSURE_LEASE, COMMISSURE_LAZY.
+/// <next letter>_ENDPOINT (B_ENDPOINT on stage a), PORT, COMMISSURE_THREADS, COMMISSURE_ISA, COMMISSURE_PRECISION,
+/// COMMISSURE_API_KEY, COMMISSURE_API_KEY_FILE, COMMISSURE_LEASE, COMMISSURE_LAZY.
 struct StageSettings {
   std::string stage = "a";
   std::vector<int> cuts;
@@ -33,6 +33,7 @@ struct StageSettings {
   std::string listen;  ///< gRPC endpoint instead of host:port, e.g. unix:/path
   int threads = 0;
   std::string isa;
+  std::string precision = "fast";
   std::string lease;  ///< core lease file shared by the stages of one machine
   bool lazy = false;
   bool read_weights = false;     ///< read into memory instead of mapping

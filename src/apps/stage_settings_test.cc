@@ -21,6 +21,7 @@ TEST(StageSettings, ReadsTheDeploymentContract) {
                                                 {"K2", "44"},
                                                 {"MODEL_DIR", "/m"},
                                                 {"C_ENDPOINT", "https://c.example"},
+                                                {"COMMISSURE_PRECISION", "exact"},
                                                 {"PORT", "9000"}}),
                                 settings)
                   .has_value());
@@ -29,6 +30,7 @@ TEST(StageSettings, ReadsTheDeploymentContract) {
   EXPECT_EQ(settings.cuts, (std::vector<int>{20, 44}));
   EXPECT_EQ(settings.next, "https://c.example");
   EXPECT_EQ(settings.port, 9000);
+  EXPECT_EQ(settings.precision, "exact");
 }
 
 TEST(StageSettings, NextEndpointWinsOverTheLetterForm) {

@@ -31,6 +31,7 @@ struct UpOptions {
   bool lazy = false;
   int threads = 0;
   std::string isa;
+  std::string precision;
   int max_model_len = 0;
   std::int64_t kv_tokens = 0;
   int max_sequences = 0;
@@ -58,6 +59,8 @@ Result<LocalChainOptions> plan_chain(const UpOptions& options) {
   };
   if (options.threads > 0) flag("--threads", std::to_string(options.threads));
   if (!options.isa.empty()) flag("--isa", options.isa);
+  const std::string& precision = options.precision.empty() ? model.precision : options.precision;
+  if (!precision.empty()) flag("--precision", precision);
   if (options.max_model_len > 0) flag("--max-model-len", std::to_string(options.max_model_len));
   if (options.kv_tokens > 0) flag("--kv-tokens", std::to_string(options.kv_tokens));
   if (options.max_sequences > 0) flag("--max-num-seqs", std::to_string(options.max_sequences));
@@ -190,6 +193,9 @@ CommandRun add_up(CLI::App& app) {
   app.add_flag("--lazy", options->lazy, "do not load weights before the first use or `commissure warm`");
   app.add_option("--threads", options->threads, "threads per stage; default: all cores")->check(CLI::NonNegativeNumber);
   app.add_option("--isa", options->isa, "kernels: reference, generic, avx2, avx512; default: the best");
+  app.add_option("--precision", options->precision,
+                 "exact: 16-bit activations, a quarter of the error; default: fast, but exact for the default model")
+      ->check(CLI::IsMember({"fast", "exact"}));
   app.add_option("--max-model-len", options->max_model_len,
                  "longest sequence; default: the model's context, at most 8192");
   app.add_option("--kv-tokens", options->kv_tokens, "positions all sequences may hold together");

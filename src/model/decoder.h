@@ -56,6 +56,9 @@ class Decoder {
                  int n_rows);
   void feed_forward(const LayerSpec& spec, const LayerWeights& weights, int n_rows);
 
+  /// How the activations of most products are cut; the down projection and the head take two planes always.
+  InputPlanes planes() const { return spec_.precision == Precision::kExact ? InputPlanes::kTwo : InputPlanes::kOne; }
+
   Backend& backend_;
   const DecoderSpec spec_;
   const ModelPart part_;

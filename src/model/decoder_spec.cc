@@ -76,6 +76,15 @@ Status refuse_biases(const Checkpoint& checkpoint, const DecoderSpec& spec) {
 
 std::string supported_architectures() { return "gemma3, llama, mistral"; }
 
+std::string_view precision_name(Precision precision) { return precision == Precision::kExact ? "exact" : "fast"; }
+
+Result<Precision> parse_precision(std::string_view name) {
+  for (const Precision precision : {Precision::kFast, Precision::kExact}) {
+    if (name == precision_name(precision)) return precision;
+  }
+  return Error(Code::kInvalidArgument, "precision is \"", name, "\", must be fast or exact");
+}
+
 Result<DecoderSpec> read_decoder_spec(const Checkpoint& checkpoint) {
   Result<DecoderSpec> spec =
       checkpoint.format() == CheckpointFormat::kGguf ? read_gguf(checkpoint) : read_safetensors(checkpoint);

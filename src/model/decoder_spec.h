@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/dtype.h"
@@ -35,6 +36,14 @@ struct TensorNaming {
   bool operator==(const TensorNaming&) const = default;
 };
 
+/// What quantised weights meet in the layers, a property of the whole chain. Fast: activations as int8 per 32, but for
+/// the down projection and the head, which get a second int8 plane. Exact: two planes everywhere; what is left of the
+/// error is the bf16 of the residual and of the KV.
+enum class Precision { kFast, kExact };
+std::string_view precision_name(Precision precision);
+/// Errors: kInvalidArgument, listing the names.
+Result<Precision> parse_precision(std::string_view name);
+
 /// The whole model in numbers. Values are validated: a spec that left this room is safe to size buffers with.
 struct DecoderSpec {
   std::string architecture;  ///< "gemma3", "llama", "mistral"
@@ -48,6 +57,7 @@ struct DecoderSpec {
   std::vector<RopeSpec> ropes;
   std::vector<LayerSpec> layers;
   TensorNaming naming;
+  Precision precision = Precision::kFast;  ///< chosen by who runs the chain, not by the model
 
   int n_layers() const { return static_cast<int>(layers.size()); }
 };

@@ -134,7 +134,7 @@ StageInfo Stage::info() const {
   info.model = options_.model_name;
   info.fingerprint = fingerprint_;
   info.plan = plan_;
-  info.precision = "fast";
+  info.precision = precision_name(spec_.precision);
   info.device = device.device;
   info.isa = device.isa;
   info.d_model = spec_.d_model;

@@ -18,7 +18,7 @@ struct StageInfo {
   std::string model;        ///< model name, for people
   std::string fingerprint;  ///< hash over config and tensor table; equal on all stages of a chain
   StagePlan plan;
-  std::string precision;  ///< numeric mode of the whole chain, "fast" today
+  std::string precision;  ///< numeric mode of the whole chain: "fast" or "exact"
   std::string device;     ///< "cpu"
   std::string isa;        ///< kernels in use: "avx512", "avx2", "generic", "reference"
   int d_model = 0;

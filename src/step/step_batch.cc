@@ -14,7 +14,8 @@ Status validate(const StepBatch& batch) {
   std::unordered_set<SequenceId> seen;
   for (const SequenceRows& slice : batch.slices) {
     const auto invalid = [&](auto&&... what) {
-      return Error(Code::kInvalidArgument, "step ", batch.step.value, ", sequence ", slice.sequence.value, ": ", what...);
+      return Error(Code::kInvalidArgument, "step ", batch.step.value, ", sequence ", slice.sequence.value, ": ",
+                   what...);
     };
     if (!seen.insert(slice.sequence).second) return invalid("appears twice");
     if (slice.tokens.empty()) return invalid("has no rows");

@@ -98,14 +98,24 @@ void rounding_error(const float* x, int n_cols, float* error) {
   }
 }
 
+MatmulTask task_of(const MatmulJob& job, float* out, std::ptrdiff_t stride) {
+  const MatrixSource& weight = static_cast<const CpuMatrix*>(job.weight)->source();
+  DCHECK(weight.n_rows == job.out.n_cols);
+  return {.dtype = weight.dtype,
+          .weight = weight.data.bytes.data(),
+          .n_rows = weight.n_rows,
+          .out = out,
+          .out_stride = stride};
+}
+
 }  // namespace
 
-void CpuBackend::matmul_planes(Rows x, const MatmulJob& job) {
-  constexpr std::int64_t kMaxOutputs = 4 << 20;  // bounds the scratch of a wide head to 16 MiB
-  constexpr int kMaxRows = 128;                  // enough columns to pay for unpacking the weights again
-  const MatrixSource& weight = static_cast<const CpuMatrix*>(job.weight)->source();
-  const int n_outputs = static_cast<int>(weight.n_rows);
-  const int rows_at_once = std::clamp(static_cast<int>(kMaxOutputs / (2 * n_outputs)), 1, std::min(x.n_rows, kMaxRows));
+void CpuBackend::matmul_planes(Rows x, std::span<const MatmulJob> jobs) {
+  constexpr int kMaxOutputs = 4 << 20;  // bounds the scratch of a wide head to 16 MiB
+  constexpr int kMaxRows = 128;         // enough columns to pay for unpacking the weights again
+  int n_outputs = 0;
+  for (const MatmulJob& job : jobs) n_outputs += job.out.n_cols;
+  const int rows_at_once = std::clamp(kMaxOutputs / (2 * n_outputs), 1, std::min(x.n_rows, kMaxRows));
   planes_.resize(2 * static_cast<std::size_t>(rows_at_once) * static_cast<std::size_t>(x.n_cols));
   plane_outs_.resize(2 * static_cast<std::size_t>(rows_at_once) * static_cast<std::size_t>(n_outputs));
   for (int first = 0; first < x.n_rows; first += rows_at_once) {
@@ -115,28 +125,32 @@ void CpuBackend::matmul_planes(Rows x, const MatmulJob& job) {
       std::copy_n(row_of(x, first + row), x.n_cols, plane);
       rounding_error(plane, x.n_cols, plane + x.n_cols);
     });
-    const MatmulTask task{.dtype = weight.dtype,
-                          .weight = weight.data.bytes.data(),
-                          .n_rows = weight.n_rows,
-                          .out = plane_outs_.data(),
-                          .out_stride = n_outputs};
-    matmul_->run({planes_.data(), x.n_cols, 2 * n_rows, x.n_cols}, std::span(&task, 1), pool_);
+    tasks_.clear();
+    float* outs = plane_outs_.data();
+    for (const MatmulJob& job : jobs) {
+      tasks_.push_back(task_of(job, outs, n_outputs));
+      outs += job.out.n_cols;
+    }
+    matmul_->run({planes_.data(), x.n_cols, 2 * n_rows, x.n_cols}, tasks_, pool_);
     for_rows(n_rows, n_outputs, [&](int row) {
       const float* coarse = plane_outs_.data() + 2 * static_cast<std::ptrdiff_t>(row) * n_outputs;
-      float* out = row_of(job.out, first + row);
-      for (int i = 0; i < n_outputs; ++i) out[i] = coarse[i] + coarse[n_outputs + i];
+      for (const MatmulJob& job : jobs) {
+        float* out = row_of(job.out, first + row);
+        for (int i = 0; i < job.out.n_cols; ++i) out[i] = coarse[i] + coarse[n_outputs + i];
+        coarse += job.out.n_cols;
+      }
     });
   }
 }
 
 void CpuBackend::matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes planes) {
+  const bool all_quantised =
+      std::ranges::all_of(jobs, [](const MatmulJob& job) { return is_quantised(job.weight->dtype()); });
   if (matmul_ && planes == InputPlanes::kTwo && x.n_rows > 0) {
+    if (all_quantised) return matmul_planes(x, jobs);
     for (const MatmulJob& job : jobs) {
-      if (is_quantised(job.weight->dtype())) {
-        matmul_planes(x, job);
-      } else {
-        matmul(x, std::span(&job, 1));
-      }
+      const std::span<const MatmulJob> one(&job, 1);
+      is_quantised(job.weight->dtype()) ? matmul_planes(x, one) : matmul(x, one);
     }
     return;
   }
@@ -152,13 +166,8 @@ void CpuBackend::matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes pla
   }
   tasks_.clear();
   for (const MatmulJob& job : jobs) {
-    const MatrixSource& weight = static_cast<const CpuMatrix*>(job.weight)->source();
-    DCHECK(weight.n_cols == x.n_cols && weight.n_rows == job.out.n_cols && x.n_rows == job.out.n_rows);
-    tasks_.push_back({.dtype = weight.dtype,
-                      .weight = weight.data.bytes.data(),
-                      .n_rows = weight.n_rows,
-                      .out = row_of(job.out, 0),
-                      .out_stride = job.out.stride});
+    DCHECK(static_cast<const CpuMatrix*>(job.weight)->source().n_cols == x.n_cols && x.n_rows == job.out.n_rows);
+    tasks_.push_back(task_of(job, row_of(job.out, 0), job.out.stride));
   }
   matmul_->run({row_of(x, 0), x.stride, x.n_rows, x.n_cols}, tasks_, pool_);
 }

@@ -94,8 +94,8 @@ class CpuBackend final : public Backend {
   KernelSet kernels_;
   ThreadPool pool_;
   std::optional<Matmul> matmul_;  // absent: the reference's plain loops
-  /// One job on two int8 planes of x: both run as columns of one product, whose results are added.
-  void matmul_planes(Rows x, const MatmulJob& job);
+  /// Jobs on two int8 planes of x: both run as columns of one product, whose results are added.
+  void matmul_planes(Rows x, std::span<const MatmulJob> jobs);
 
   std::vector<MatmulTask> tasks_;  // reused by every matmul()
   std::vector<float> planes_;      // [2 * rows, n_cols]: a row, then its rounding error
