@@ -94,7 +94,7 @@ inline EngineOptions small_options() {
   EngineOptions options;
   options.max_step_rows = 64;
   options.n_kv_blocks = 64;
-  options.recovery_limit = std::chrono::milliseconds(300);
+  options.recovery_limit = kTestPatience;
   return options;
 }
 

@@ -26,9 +26,10 @@ namespace commissure {
 class FakeChain final : public StageLink {
  public:
   struct Fault {
-    std::uint64_t at = 0;            ///< fails the at-th step it gets (from 0), with
-    Code code = Code::kUnavailable;  ///< a stream error (the chain forgets all) or a step error
-    std::chrono::milliseconds outage{0};
+    std::uint64_t at = 0;                 ///< fails the at-th step it gets (from 0), with
+    Code code = Code::kUnavailable;       ///< a stream error (the chain forgets all) or a step error
+    std::chrono::milliseconds outage{0};  ///< how long the chain is then down; max() until set_down(false)
+    std::uint64_t n_steps = 1;            ///< as many in a row
   };
 
   explicit FakeChain(std::int32_t n_blocks) : cells_(static_cast<std::size_t>(n_blocks) * kBlockPositions, -1) {}
@@ -122,14 +123,18 @@ class FakeChain final : public StageLink {
     std::vector<Result<StageOutput>> answers;
     const std::uint64_t index = n_steps_++;
     for (const Fault& fault : faults) {
-      if (fault.at != index) continue;
+      if (index < fault.at || index - fault.at >= fault.n_steps) continue;
       const Error error(fault.code, "injected at step ", index);
       answers.emplace_back(error);
       if (fault.code == Code::kInternal || fault.code == Code::kInvalidArgument) return answers;
       for (; !steps_.empty(); steps_.pop_front()) answers.emplace_back(error);
       sequences_.clear();
       std::ranges::fill(cells_, -1);
-      down_until_ = std::chrono::steady_clock::now() + fault.outage;
+      if (fault.outage == std::chrono::milliseconds::max()) {
+        down_ = true;
+      } else {
+        down_until_ = std::chrono::steady_clock::now() + fault.outage;
+      }
       return answers;
     }
     if (const Status valid = validate(batch); !valid) note(valid.error().message());
