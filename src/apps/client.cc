@@ -4,8 +4,8 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "apps/event_reader.h"
 #include "apps/local_state.h"
-#include "core/http.h"
 
 namespace commissure {
 
@@ -15,57 +15,6 @@ std::vector<std::pair<std::string, std::string>> headers_of(const ApiAddress& en
   std::vector<std::pair<std::string, std::string>> headers = {{"Content-Type", "application/json"}};
   if (!endpoint.api_key.empty()) headers.emplace_back("Authorization", "Bearer " + endpoint.api_key);
   return headers;
-}
-
-/// The message of an OpenAI error body, or the status alone.
-Error server_error(int status, const std::string& body) {
-  std::string message = "the server answered " + std::to_string(status);
-  if (const auto json = parse_json(body)) {
-    if (const Json* error = find_member(*json, "error")) {
-      if (const Json* text = find_member(*error, "message"); text != nullptr && text->is_string()) {
-        message = text->get<std::string>();
-      }
-    }
-  }
-  const Code code = status == 401   ? Code::kUnauthenticated
-                    : status >= 500 ? Code::kUnavailable
-                                    : Code::kInvalidArgument;
-  return Error(code, message, status == 401 ? " (set COMMISSURE_API_KEY)" : "");
-}
-
-/// Reassembles "data:" events from pieces of a body and hands their JSON over.
-class EventReader {
- public:
-  using Handler = std::function<Status(const Json&)>;
-  explicit EventReader(Handler handler) : handler_(std::move(handler)) {}
-
-  Status push(std::string_view piece) {
-    held_.append(piece);
-    for (std::size_t end; (end = held_.find('\n')) != std::string::npos; held_.erase(0, end + 1)) {
-      std::string_view line(held_.data(), end);
-      if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
-      if (!line.starts_with("data:")) continue;
-      line.remove_prefix(5);
-      while (!line.empty() && line.front() == ' ') line.remove_prefix(1);
-      if (line == "[DONE]") continue;
-      TRY(handler_(TRY(parse_json(line))));
-    }
-    return {};
-  }
-
- private:
-  Handler handler_;
-  std::string held_;
-};
-
-/// The text a chunk carries, of either endpoint's shape.
-std::string text_of(const Json& choice) {
-  if (const Json* delta = find_member(choice, "delta")) {
-    const Json* content = find_member(*delta, "content");
-    return content != nullptr && content->is_string() ? content->get<std::string>() : "";
-  }
-  const Json* text = find_member(choice, "text");
-  return text != nullptr && text->is_string() ? text->get<std::string>() : "";
 }
 
 }  // namespace
@@ -86,6 +35,31 @@ Result<ApiAddress> find_api(const std::string& url) {
   }
   while (!endpoint.url.empty() && endpoint.url.back() == '/') endpoint.url.pop_back();
   return endpoint;
+}
+
+HttpFetch streamed_post(const ApiAddress& endpoint, const std::string& path, const Json& body) {
+  HttpFetch request;
+  request.method = "POST";
+  request.url = endpoint.url + path;
+  request.headers = headers_of(endpoint);
+  request.body = dump_json(body);
+  request.stall_timeout = std::chrono::minutes(10);
+  return request;
+}
+
+Error server_error(int status, const std::string& body) {
+  std::string message = "the server answered " + std::to_string(status);
+  if (const auto json = parse_json(body)) {
+    if (const Json* error = find_member(*json, "error")) {
+      if (const Json* text = find_member(*error, "message"); text != nullptr && text->is_string()) {
+        message = text->get<std::string>();
+      }
+    }
+  }
+  const Code code = status == 401   ? Code::kUnauthenticated
+                    : status >= 500 ? Code::kUnavailable
+                                    : Code::kInvalidArgument;
+  return Error(code, message, status == 401 ? " (set COMMISSURE_API_KEY)" : "");
 }
 
 Result<Json> exchange_json(const ApiAddress& endpoint, const std::string& path, const Json& body) {
@@ -113,12 +87,7 @@ Result<AnswerSummary> stream_answer(const ApiAddress& endpoint, Json body,
   const bool chat = body.contains("messages");
   body["stream"] = true;
   body["stream_options"] = {{"include_usage", true}};
-  HttpFetch request;
-  request.method = "POST";
-  request.url = endpoint.url + (chat ? "/v1/chat/completions" : "/v1/completions");
-  request.headers = headers_of(endpoint);
-  request.body = dump_json(body);
-  request.stall_timeout = std::chrono::minutes(10);
+  const HttpFetch request = streamed_post(endpoint, chat ? "/v1/chat/completions" : "/v1/completions", body);
 
   const auto start = Clock::now();
   const auto since_start = [&] { return std::chrono::duration<double>(Clock::now() - start).count(); };
@@ -138,7 +107,7 @@ Result<AnswerSummary> stream_answer(const ApiAddress& endpoint, Json body,
     if (const Json* reason = find_member(choice, "finish_reason"); reason != nullptr && reason->is_string()) {
       summary.finish_reason = reason->get<std::string>();
     }
-    const std::string text = text_of(choice);
+    const std::string text = choice_text(choice);
     if (text.empty()) return {};
     if (summary.text.empty()) summary.first_token_seconds = since_start();
     summary.text += text;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/http.h"
 #include "core/json.h"
 #include "core/result.h"
 
@@ -22,6 +23,13 @@ Result<ApiAddress> find_api(const std::string& url);
 
 /// GET or POST (when `body` is not null) of a JSON document. Errors: as http_fetch; an HTTP error's message otherwise.
 Result<Json> exchange_json(const ApiAddress& endpoint, const std::string& path, const Json& body = nullptr);
+
+/// A POST whose answer may take long: for streams.
+HttpFetch streamed_post(const ApiAddress& endpoint, const std::string& path, const Json& body);
+
+/// The message of an OpenAI error body, or the status alone. Codes: kUnauthenticated for 401, kUnavailable for 5xx,
+/// else kInvalidArgument.
+Error server_error(int status, const std::string& body);
 
 /// How a streamed answer went.
 struct AnswerSummary {

@@ -23,5 +23,6 @@ CommandRun add_stage(CLI::App& app);
 CommandRun add_inspect(CLI::App& app);
 CommandRun add_pull(CLI::App& app);
 CommandRun add_models(CLI::App& app);
+CommandRun add_bench(CLI::App& app);
 
 }  // namespace commissure

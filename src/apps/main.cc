@@ -48,6 +48,18 @@ constexpr Entry kCommands[] = {
      "  commissure pull https://models.example/model.gguf --sha256 ..."},
     {"models", "List the models in the cache and those known by name", commissure::add_models,
      "Examples:\n  commissure models\n  commissure models --json"},
+    {"bench", "Send many requests and measure latency and throughput", commissure::add_bench,
+     "What is measured, under the names and definitions of vLLM's `vllm bench serve`:\n"
+     "  TTFT  time to first token: request sent to first chunk with text\n"
+     "  TPOT  time per output token: (E2E - TTFT) / (output tokens - 1), one value per request\n"
+     "  ITL   inter-token latency: every gap between two chunks with text, all requests together\n"
+     "  E2E   request sent to last chunk with text\n"
+     "  goodput: requests per second that keep all limits of --goodput\n"
+     "Exit status 1 when a request failed.\n\n"
+     "Examples:\n"
+     "  commissure bench --requests 64 --concurrency 16 --prompt-tokens 128 --max-tokens 64\n"
+     "  commissure bench --rate 2 --requests 120 --goodput ttft:500,tpot:60 --plot latency.svg\n"
+     "  commissure bench --url http://127.0.0.1:8000 --shared-prefix 0.9 --json | jq .p99_ttft_ms"},
 };
 
 }  // namespace

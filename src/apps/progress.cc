@@ -27,20 +27,25 @@ std::string human_seconds(double seconds) {
   return fmt::format("{} min {:02} s", whole / 60, whole % 60);
 }
 
-ProgressLine::ProgressLine(std::string what, std::uint64_t total)
-    : what_(std::move(what)), total_(total), on_terminal_(isatty(STDERR_FILENO) != 0) {}
+ProgressLine::ProgressLine(std::string what, std::uint64_t total, ProgressUnit unit)
+    : what_(std::move(what)), total_(total), unit_(unit), on_terminal_(isatty(STDERR_FILENO) != 0) {}
 
 ProgressLine::~ProgressLine() {
   if (!finished_ && on_terminal_ && last_shown_ != Clock::time_point{}) std::fputc('\n', stderr);
 }
 
+std::string ProgressLine::amount(std::uint64_t n) const {
+  return unit_ == ProgressUnit::kBytes ? human_bytes(n) : std::to_string(n);
+}
+
 std::string ProgressLine::line(std::uint64_t done, double elapsed) const {
   const double rate = elapsed > 0 ? static_cast<double>(done) / elapsed : 0;
-  std::string text = fmt::format("{}: {}", what_, human_bytes(done));
+  std::string text = fmt::format("{}: {}", what_, amount(done));
   if (total_ > 0) {
-    text += fmt::format(" of {} ({}%)", human_bytes(total_), done * 100 / total_);
+    text += fmt::format(" of {} ({}%)", amount(total_), done * 100 / total_);
   }
-  text += fmt::format(", {}/s", human_bytes(static_cast<std::uint64_t>(rate)));
+  text += unit_ == ProgressUnit::kBytes ? fmt::format(", {}/s", human_bytes(static_cast<std::uint64_t>(rate)))
+                                        : fmt::format(", {:.1f}/s", rate);
   if (total_ > done && rate > 0) {
     text += fmt::format(", {} left", human_seconds(static_cast<double>(total_ - done) / rate));
   }
@@ -66,7 +71,7 @@ void ProgressLine::update(std::uint64_t done) {
 void ProgressLine::finish() {
   finished_ = true;
   const double elapsed = std::chrono::duration<double>(Clock::now() - start_).count();
-  const std::string text = fmt::format("{}: {} in {}", what_, human_bytes(done_), human_seconds(elapsed));
+  const std::string text = fmt::format("{}: {} in {}", what_, amount(done_), human_seconds(elapsed));
   std::fprintf(stderr, on_terminal_ ? "\r\033[K%s\n" : "%s\n", text.c_str());
 }
 

@@ -11,12 +11,14 @@ std::string human_bytes(std::uint64_t n_bytes);
 /// "0.8 s", "1 min 05 s".
 std::string human_seconds(double seconds);
 
-/// One task's progress on standard error: bytes, share, rate and time left. Redraws one line on a terminal; elsewhere
+enum class ProgressUnit { kBytes, kCount };
+
+/// One task's progress on standard error: amount, share, rate and time left. Redraws one line on a terminal; elsewhere
 /// it prints a plain line now and then and no control codes.
 class ProgressLine {
  public:
   /// `total` 0 means unknown.
-  ProgressLine(std::string what, std::uint64_t total);
+  ProgressLine(std::string what, std::uint64_t total, ProgressUnit unit = ProgressUnit::kBytes);
   ~ProgressLine();
 
   void update(std::uint64_t done);
@@ -25,10 +27,12 @@ class ProgressLine {
 
  private:
   using Clock = std::chrono::steady_clock;
+  std::string amount(std::uint64_t n) const;
   std::string line(std::uint64_t done, double elapsed) const;
 
   const std::string what_;
   const std::uint64_t total_;
+  const ProgressUnit unit_;
   const bool on_terminal_;
   const Clock::time_point start_ = Clock::now();
   Clock::time_point last_shown_{};

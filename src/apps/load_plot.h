@@ -1,0 +1,13 @@
+#pragma once
+
+#include <string>
+
+#include "apps/load_report.h"
+
+namespace commissure {
+
+/// An SVG picture of a report: one panel per latency with its cumulative distribution (which share of all requests,
+/// tokens or gaps took at most so long) and marks at p50, p90 and p99. `caption` is the line under the title.
+std::string plot_svg(const LoadReport& report, const std::string& caption);
+
+}  // namespace commissure
