@@ -14,7 +14,8 @@ namespace commissure {
 struct ApiService::Call {
   HttpRequest request;
   std::shared_ptr<Responder> responder;
-  std::string id;  ///< x-request-id, the client's or ours
+  std::string id;        ///< x-request-id, the client's or ours
+  std::string trace_id;  ///< of the traceparent header; "" without a valid one
 
   /// The body as an object; answers 400 itself when it is none.
   std::optional<Json> body();

@@ -249,6 +249,24 @@ TEST_F(ApiServiceTest, EchoesTheRequestId) {
   EXPECT_EQ(engine_.last_request().id, "abc-2");
 }
 
+TEST_F(ApiServiceTest, EndsWithTheTraceWhenAsked) {
+  start();
+  const std::string b = R"({"stage":"b","queue_us":4,"compute_us":5,"wire_us":6)";
+  for (const char* path : {"/v1/completions", "/generate"}) {
+    EXPECT_EQ(ask("POST", path, R"({"prompt":"a"})").find("trace"), std::string::npos);
+    const std::string whole = ask("POST", path, R"({"prompt":"a","trace":true})");
+    EXPECT_NE(whole.find(R"("trace":{"steps":[{"step":3,"position":0,"rows":5,"total_us":90,"stages":[{)"),
+              std::string::npos);
+    EXPECT_NE(whole.find(b + "}"), std::string::npos) << whole;
+    const auto events = stream(path, R"({"prompt":"a","trace":"layers","stream":true})");
+    for (std::size_t i = 0; i < events.size(); ++i) {
+      const bool is_last = events[i] != "[DONE]" && (i + 1 == events.size() || events[i + 1] == "[DONE]");
+      EXPECT_EQ(events[i].find(b + R"(,"checksums":[7,8]})") != std::string::npos, is_last) << events[i];
+    }
+  }
+  EXPECT_EQ(status_of(ask("POST", "/v1/completions", R"({"prompt":"a","trace":"rows"})")), 400);
+}
+
 TEST_F(ApiServiceTest, TellsItsHealth) {
   start({.status = [] { return Json{{"stages", {{{"stage", "a"}}}}}; }});
   Json answer = ask_json("GET", "/v1/health");

@@ -48,7 +48,10 @@ class ChatFormat final : public AnswerFormat {
       const Json logprobs = has_logprobs ? chat_logprobs(*shape_.tokenizer, event.tokens) : Json(nullptr);
       out += chunk(choice, {{"content", event.text}}, logprobs, nullptr, usage);
     }
-    if (event.finish) out += chunk(choice, Json::object(), nullptr, openai_finish(*event.finish), usage);
+    if (event.finish) {
+      const Json trace = event.trace.empty() ? Json(nullptr) : trace_json(event.trace);
+      out += chunk(choice, Json::object(), nullptr, openai_finish(*event.finish), usage, trace);
+    }
     return out;
   }
 
@@ -63,6 +66,7 @@ class ChatFormat final : public AnswerFormat {
       for (Json& entry : logprobs["content"]) content_.push_back(std::move(entry));
     }
     if (event.finish) finish_ = openai_finish(*event.finish);
+    if (!event.trace.empty()) trace_ = trace_json(event.trace);
   }
 
   Json whole(const Usage& usage) override {
@@ -71,16 +75,19 @@ class ChatFormat final : public AnswerFormat {
     const Json logprobs = shape_.logprobs ? Json{{"content", content_}, {"refusal", nullptr}} : Json(nullptr);
     answer["choices"] =
         Json::array({{{"index", 0}, {"message", message}, {"logprobs", logprobs}, {"finish_reason", finish_}}});
+    if (!trace_.is_null()) answer["choices"][0]["trace"] = std::move(trace_);
     answer["usage"] = usage_json(usage);
     return answer;
   }
 
  private:
-  std::string chunk(int choice, Json delta, Json logprobs, Json finish, const Usage& usage) const {
-    const Json value = {{"index", choice},
-                        {"delta", std::move(delta)},
-                        {"logprobs", std::move(logprobs)},
-                        {"finish_reason", std::move(finish)}};
+  std::string chunk(int choice, Json delta, Json logprobs, Json finish, const Usage& usage,
+                    const Json& trace = nullptr) const {
+    Json value = {{"index", choice},
+                  {"delta", std::move(delta)},
+                  {"logprobs", std::move(logprobs)},
+                  {"finish_reason", std::move(finish)}};
+    if (!trace.is_null()) value["trace"] = trace;
     return frame_.event(dump_json(value), shape_.continuous_usage ? &usage : nullptr, shape_.include_usage);
   }
 
@@ -90,6 +97,7 @@ class ChatFormat final : public AnswerFormat {
   std::string text_;
   Json content_ = Json::array();
   std::string finish_;
+  Json trace_;
 };
 
 }  // namespace

@@ -21,6 +21,7 @@ class CompletionFormat final : public AnswerFormat {
                   {"logprobs", has_logprobs ? state.logprobs.take() : Json(nullptr)},
                   {"finish_reason", event.finish ? Json(openai_finish(*event.finish)) : Json(nullptr)}};
     state.n_new_logprobs = 0;
+    if (!event.trace.empty()) entry["trace"] = trace_json(event.trace);
     return frame_.event(dump_json(entry), shape_.continuous_usage ? &usage : nullptr, shape_.include_usage);
   }
 
@@ -31,6 +32,7 @@ class CompletionFormat final : public AnswerFormat {
   void collect(int choice, const GenerationEvent& event) override {
     Choice& state = add(choice, event);
     if (event.finish) state.finish = openai_finish(*event.finish);
+    if (!event.trace.empty()) state.trace = trace_json(event.trace);
   }
 
   Json whole(const Usage& usage) override {
@@ -40,6 +42,7 @@ class CompletionFormat final : public AnswerFormat {
                       {"text", choices_[i].text},
                       {"logprobs", shape_.logprobs ? choices_[i].logprobs.take() : Json(nullptr)},
                       {"finish_reason", choices_[i].finish}});
+      if (!choices_[i].trace.is_null()) list.back()["trace"] = std::move(choices_[i].trace);
     }
     Json answer = frame_.envelope("text_completion");
     answer["choices"] = std::move(list);
@@ -54,6 +57,7 @@ class CompletionFormat final : public AnswerFormat {
     std::size_t n_new_logprobs = 0;
     std::string text;
     std::string finish;
+    Json trace;
     bool begun = false;
   };
 

@@ -91,6 +91,10 @@ void FakeEngine::run(Running& running, const GenerationRequest& request, const F
       event.finish = FinishReason::kError;
     } else {
       event.finish = request.max_tokens == 0 ? FinishReason::kLength : script.finish;
+      if (request.trace != TraceLevel::kNone) {
+        event.trace.push_back({StepId(3), 0, 5, 90, {{"a", 1, 2, 3, {}}, {"b", 4, 5, 6, {}}}});
+        if (request.trace == TraceLevel::kLayers) event.trace[0].stages[1].checksums = {7, 8};
+      }
     }
     event.usage = usage;
     sink(std::move(event));

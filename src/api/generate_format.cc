@@ -31,6 +31,7 @@ class GenerateFormat final : public AnswerFormat {
   void collect(int, const GenerationEvent& event) override {
     text_ += event.text;
     if (!event.finish) return;
+    if (!event.trace.empty()) trace_ = trace_json(event.trace);
     finish_ = event.stop_string                      ? "stop_sequence"
               : *event.finish == FinishReason::kStop ? "eos_token"
                                                      : openai_finish(*event.finish);
@@ -42,16 +43,19 @@ class GenerateFormat final : public AnswerFormat {
 
  private:
   Json details(const Usage& usage) const {
-    return {{"finish_reason", finish_},
-            {"generated_tokens", usage.completion_tokens},
-            {"prompt_tokens", usage.prompt_tokens},
-            {"seed", seed_}};
+    Json details = {{"finish_reason", finish_},
+                    {"generated_tokens", usage.completion_tokens},
+                    {"prompt_tokens", usage.prompt_tokens},
+                    {"seed", seed_}};
+    if (!trace_.is_null()) details["trace"] = trace_;
+    return details;
   }
 
   const std::string model_;
   std::string text_;
   const std::uint64_t seed_;
   std::string finish_;
+  Json trace_;
 };
 
 }  // namespace

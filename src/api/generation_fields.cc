@@ -98,6 +98,15 @@ SamplingParams read_sampling(Fields& fields, const GenerationDefaults& defaults)
   return sampling;
 }
 
+/// true, false, or "layers" for checksums too.
+TraceLevel read_trace(Fields& fields) {
+  const Json* value = fields.find("trace");
+  if (value == nullptr) return TraceLevel::kNone;
+  if (value->is_boolean()) return value->get<bool>() ? TraceLevel::kTimes : TraceLevel::kNone;
+  if (*value != "layers") fields.fail("trace", "'trace' must be true, false or \"layers\"");
+  return TraceLevel::kLayers;
+}
+
 void read_stream_options(Fields& fields, GenerationFields& result) {
   result.stream = fields.boolean("stream").value_or(false);
   if (const Json* options = fields.object("stream_options")) {
@@ -129,6 +138,7 @@ GenerationFields read_generation_fields(Fields& fields, const ServedModel& model
   if (const auto seconds = fields.number("timeout", 0, kMaxTimeoutSeconds, true)) {
     request.timeout = std::chrono::milliseconds(std::max<std::int64_t>(1, static_cast<std::int64_t>(*seconds * 1000)));
   }
+  request.trace = read_trace(fields);
   read_stream_options(fields, result);
   refuse_unsupported(fields);
   return result;

@@ -11,9 +11,10 @@ namespace commissure {
 namespace {
 
 /// The part of a job that does not depend on the endpoint.
-GenerationJob make_job(const std::string& id, const std::string& path, const GenerationFields& fields,
-                       const ApiOptions& options) {
+GenerationJob make_job(const std::string& id, const std::string& trace_id, const std::string& path,
+                       const GenerationFields& fields, const ApiOptions& options) {
   return {.id = id,
+          .trace_id = trace_id,
           .path = path,
           .requests = {},
           .format = nullptr,
@@ -44,7 +45,7 @@ void ApiService::chat(Call& call) const {
   auto parsed = parse_chat_request(*body, engine_.model(), options_);
   if (!parsed) return call.fail(parsed.error());
 
-  GenerationJob job = make_job(call.id, call.request.path, parsed->fields, options_);
+  GenerationJob job = make_job(call.id, call.trace_id, call.request.path, parsed->fields, options_);
   GenerationRequest& request = parsed->fields.request;
   request.id = call.id;
   set_timeout(request, options_);
@@ -70,7 +71,7 @@ void ApiService::generate(Call& call) const {
 }
 
 void ApiService::run_prompts(Call& call, CompletionRequest parsed, bool native) const {
-  GenerationJob job = make_job(call.id, call.request.path, parsed.fields, options_);
+  GenerationJob job = make_job(call.id, call.trace_id, call.request.path, parsed.fields, options_);
   GenerationRequest& shared = parsed.fields.request;
   set_timeout(shared, options_);
   const std::size_t n_prompts = parsed.prompts.size();

@@ -134,6 +134,7 @@ class GenerationRun : public std::enable_shared_from_this<GenerationRun> {
                         {"prompt_tokens", total_.prompt_tokens},
                         {"completion_tokens", total_.completion_tokens},
                         {"total_ms", ms(Clock::now())}};
+    if (!job_.trace_id.empty()) fields.emplace_back("trace_id", job_.trace_id);
     if (first_event_) fields.emplace_back("ttft_ms", ms(*first_event_));
     if (!problem.empty()) fields.emplace_back("problem", std::string(problem));
     log(status >= 500 ? Severity::kWarning : Severity::kInfo, "request", fields);

@@ -74,6 +74,27 @@ Json usage_json(const Usage& usage) {
           {"completion_tokens_details", {{"reasoning_tokens", 0}}}};
 }
 
+Json trace_json(const std::vector<StepTrace>& trace) {
+  Json steps = Json::array();
+  for (const StepTrace& step : trace) {
+    Json stages = Json::array();
+    for (const StageTiming& timing : step.stages) {
+      Json stage = {{"stage", timing.stage},
+                    {"queue_us", timing.queue_us},
+                    {"compute_us", timing.compute_us},
+                    {"wire_us", timing.wire_us}};
+      if (!timing.checksums.empty()) stage["checksums"] = timing.checksums;
+      stages.push_back(std::move(stage));
+    }
+    steps.push_back({{"step", step.step.value},
+                     {"position", step.first_position},
+                     {"rows", step.n_rows},
+                     {"total_us", step.total_us},
+                     {"stages", std::move(stages)}});
+  }
+  return {{"steps", std::move(steps)}};
+}
+
 std::int64_t unix_now() {
   return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
 }

@@ -17,6 +17,9 @@ std::string_view openai_finish(FinishReason reason);
 /// {prompt_tokens, completion_tokens, total_tokens, prompt_tokens_details, completion_tokens_details}
 Json usage_json(const Usage& usage);
 
+/// {"steps": [{step, position, rows, total_us, stages: [{stage, queue_us, compute_us, wire_us, checksums?}]}]}
+Json trace_json(const std::vector<StepTrace>& trace);
+
 /// Unix seconds.
 std::int64_t unix_now();
 

@@ -104,6 +104,7 @@ void EngineLoop::start_request(std::unique_ptr<Request> owned) {
     return finish(request, std::move(event));
   }
   if (outage_ && outage_->gave_up) return fail(request.handle, outage_->cause);
+  tracer_.begin(request.sequence(), request.asked.trace);
   SequenceSpec spec;
   spec.id = request.sequence();
   spec.prompt = request.asked.prompt;
@@ -126,9 +127,11 @@ void EngineLoop::fill_steps() {
     }
     step_rows_.push_back(batch->n_rows());
     owed_.push_back(true);
+    tracer_.on_submit(*batch);
     if (Status taken = chain_.submit({std::move(*batch), {}}); !taken) {
       owed_.pop_back();
       step_rows_.pop_back();
+      tracer_.drop_newest();
       begin_outage(taken.error());
     }
   }
@@ -140,8 +143,14 @@ void EngineLoop::on_answer(Result<StageOutput> answer) {
   const int n_rows = step_rows_.front();
   owed_.pop_front();
   step_rows_.pop_front();
-  if (!wanted) return;
+  if (!wanted) return tracer_.drop_oldest();
 
+  if (answer) {
+    const auto* tokens = std::get_if<SampledTokens>(&answer->value);
+    tracer_.on_answer(answer->timings.empty() && tokens != nullptr ? tokens->timings : answer->timings);
+  } else {
+    tracer_.drop_oldest();
+  }
   if (!answer && breaks_stream(answer.error().code())) return begin_outage(answer.error());
   Result<std::vector<Progress>> progress = [&]() -> Result<std::vector<Progress>> {
     if (!answer) return answer.error();
@@ -251,6 +260,7 @@ void EngineLoop::finish(Request& request, GenerationEvent event) {
             {"ttft_ms", last->times.first_token ? Json(ms(*last->times.first_token)) : Json(nullptr)},
             {"total_ms", ms(now)},
             {"finish", finish_reason_name(*event.finish)}});
+  event.trace = tracer_.take(last->sequence());
   --shared_.n_alive;
   publish_state();  // before the last event: who reads it may look at the numbers next
   send(*last, std::move(event));

@@ -14,6 +14,7 @@
 #include "engine/engine.h"
 #include "engine/engine_metrics.h"
 #include "engine/request.h"
+#include "engine/step_tracer.h"
 #include "sched/scheduler.h"
 
 namespace commissure {
@@ -88,6 +89,7 @@ class EngineLoop {
   std::vector<DrainMessage> drains_;
   EngineStats stats_;
   std::deque<int> step_rows_;
+  StepTracer tracer_;
   std::vector<std::pair<std::shared_ptr<EventGate>, GenerationEvent>> outbox_;  ///< in order
 };
 

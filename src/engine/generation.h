@@ -14,6 +14,24 @@
 
 namespace commissure {
 
+/// What the last event tells of the steps that computed a request.
+enum class TraceLevel {
+  kNone,
+  kTimes,   ///< where each step's time went
+  kLayers,  ///< and a checksum of the request's rows after every layer
+};
+
+/// One step that computed rows of a request.
+struct StepTrace {
+  StepId step;
+  int first_position = 0;
+  int n_rows = 0;              ///< of this request; the step may have had others' too
+  std::uint32_t total_us = 0;  ///< from submit to answer
+  /// First stage first. `wire_us` of the last one is what no stage accounts for: the way back. `checksums` are the
+  /// request's own, one per layer of the stage.
+  std::vector<StageTiming> stages;
+};
+
 /// One generation: a tokenised prompt and how to continue it. Values arrive validated by the API; the engine checks
 /// again what it relies on (token ids in the vocabulary, lengths against the context).
 struct GenerationRequest {
@@ -27,6 +45,7 @@ struct GenerationRequest {
   bool include_stop = false;         ///< leave the matched stop string in the text
   int prompt_logprobs = -1;          ///< -1: none; k >= 0: score every prompt token, with the k best alternatives
   std::optional<std::chrono::milliseconds> timeout;  ///< from submit to the last token
+  TraceLevel trace = TraceLevel::kNone;
 };
 
 enum class FinishReason { kStop, kLength, kCancelled, kError };
@@ -55,7 +74,8 @@ struct GenerationEvent {
   std::optional<std::string> stop_string;  ///< which stop string matched
   std::optional<TokenId> stop_token;       ///< or which token ended it
   std::optional<Error> error;
-  Usage usage;  ///< so far
+  Usage usage;                   ///< so far
+  std::vector<StepTrace> trace;  ///< in the last event, when asked for
 };
 
 /// Receives a request's events in order, on the engine's thread: hand over and return, never block.

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/check.h"
+#include "core/crc32c.h"
 #include "stage/stage_memory.h"
 
 namespace commissure {
@@ -69,7 +70,7 @@ Result<StageOutput> Executor::step(StageInput input) {
   std::vector<SequenceState> states = TRY(sequences_.prepare(input.batch));
 
   StageOutput output;
-  if (n_rows > 0) TRY(run_layers(input, states, n_rows));
+  if (n_rows > 0) TRY(run_layers(input, states, n_rows, output.checksums));
   // Both wait for the device, so a device error also ends here, before the commit.
   if (plan_.is_last()) {
     output.value = TRY(sample_tokens(input.batch, states));
@@ -98,7 +99,10 @@ Status Executor::check_boundary(const StageInput& input, int n_rows) const {
   return {};
 }
 
-Status Executor::run_layers(const StageInput& input, const std::vector<SequenceState>& states, int n_rows) {
+Status Executor::run_layers(const StageInput& input, const std::vector<SequenceState>& states, int n_rows,
+                            std::vector<std::uint32_t>& checksums) {
+  const auto n_summed = std::ranges::count_if(input.batch.slices, &SequenceRows::sum_layers);
+  checksums.resize(static_cast<std::size_t>(n_summed) * static_cast<std::size_t>(plan_.layers.n_layers()));
   const std::unique_ptr<StepIndex> index = backend_.make_step_index(make_shape(input.batch, states));
   decoder_->begin_step(*index, n_rows);
   if (plan_.is_first()) {
@@ -109,9 +113,29 @@ Status Executor::run_layers(const StageInput& input, const std::vector<SequenceS
   }
   for (int layer = plan_.layers.first; layer < plan_.layers.last; ++layer) {
     decoder_->run_layer(layer, *index, kv_.layer(layer), n_rows);
+    if (n_summed > 0) TRY(sum_layer(input.batch, layer - plan_.layers.first, checksums));
   }
   // The index must outlive the queued work; a fetch of nothing waits for it.
   TRY(backend_.fetch(boundary_.ptr(), 0));
+  return {};
+}
+
+/// `layer` counts from this stage's first. The residual is rounded to bf16 already: packing loses nothing.
+Status Executor::sum_layer(const StepBatch& batch, int layer, std::vector<std::uint32_t>& checksums) {
+  const int n_rows = batch.n_rows();
+  const std::size_t row_bytes = static_cast<std::size_t>(decoder_->spec().d_model) * sizeof(bf16);
+  decoder_->pack_residual(n_rows, boundary_.ptr());
+  const auto bytes = TRY(backend_.fetch(boundary_.ptr(), static_cast<std::size_t>(n_rows) * row_bytes));
+  std::size_t first_row = 0;
+  std::size_t n_before = 0;
+  for (const SequenceRows& slice : batch.slices) {
+    const auto n = static_cast<std::size_t>(slice.n_rows());
+    if (slice.sum_layers) {
+      const auto at = n_before++ * static_cast<std::size_t>(plan_.layers.n_layers()) + static_cast<std::size_t>(layer);
+      checksums[at] = crc32c(bytes.subspan(first_row * row_bytes, n * row_bytes));
+    }
+    first_row += n;
+  }
   return {};
 }
 

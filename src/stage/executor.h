@@ -41,7 +41,9 @@ class Executor {
   struct HeadRow;
   Executor(Backend& backend, const StagePlan& plan, std::unique_ptr<Decoder> decoder, KvPool kv);
   Status check_boundary(const StageInput& input, int n_rows) const;
-  Status run_layers(const StageInput& input, const std::vector<SequenceState>& states, int n_rows);
+  Status run_layers(const StageInput& input, const std::vector<SequenceState>& states, int n_rows,
+                    std::vector<std::uint32_t>& checksums);
+  Status sum_layer(const StepBatch& batch, int layer, std::vector<std::uint32_t>& checksums);
   Result<Boundary> make_output_boundary(StepId step, int n_rows);
   Result<SampledTokens> sample_tokens(const StepBatch& batch, const std::vector<SequenceState>& states);
   Status sample_rows(const StepBatch& batch, const std::vector<SequenceState>& states, std::span<const HeadRow> rows,

@@ -80,6 +80,7 @@ Result<StageOutput> LocalLink::run_step(Item item, const std::stop_token& stop) 
   timing.stage = stage_.plan().name();
   timing.queue_us = microseconds(started - item.arrived);
   timing.compute_us = microseconds(ended - started);
+  timing.checksums = std::move(output->checksums);
   output->timings = {timing};
   if (auto* tokens = std::get_if<SampledTokens>(&output->value)) tokens->timings = output->timings;
   return output;

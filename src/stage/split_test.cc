@@ -155,6 +155,29 @@ TEST(Formats, GiveTheSameNumbersForTheSameWeights) {
   }
 }
 
+TEST(LayerChecksums, DoNotDependOnTheCut) {
+  const auto backend = cpu_backend("generic");
+  const ToyModel model{.n_layers = 6};
+  const ToyFile file(model);
+  const auto tokens = prompt(20, model.n_vocab, 3);
+  const auto checksums = [&](const std::vector<int>& cuts) {
+    Chain chain(*backend, file.path(), cuts, options());
+    SequenceRows unasked = rows_of(1, 0, {3, 4, 5}, 0), summed = rows_of(2, 0, tokens, 2);
+    summed.sum_layers = true;
+    const auto result = chain.step({.step = {}, .slices = {unasked, summed}, .released = {}});
+    std::vector<std::uint32_t> all;
+    if (result) {
+      for (const StageTiming& timing : result->timings)
+        all.insert(all.end(), timing.checksums.begin(), timing.checksums.end());
+    }
+    return all;
+  };
+  const auto whole = checksums({});
+  ASSERT_EQ(whole.size(), 6u);
+  for (std::size_t i = 1; i < whole.size(); ++i) EXPECT_NE(whole[i], whole[i - 1]);
+  EXPECT_EQ(checksums({2, 5}), whole);
+}
+
 TEST(Loading, ReadsNoMoreThanTheStagesOwnTensors) {
   const auto backend = cpu_backend("reference");
   const ToyFile file({.is_gemma = true, .n_vocab = 1000});

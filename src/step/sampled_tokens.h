@@ -37,6 +37,9 @@ struct StageTiming {
   std::uint32_t queue_us = 0;  ///< between arrival and start
   std::uint32_t compute_us = 0;
   std::uint32_t wire_us = 0;  ///< between this stage's end and the next one's arrival, as far as it is known here
+  /// CRC-32C of the rows, as bf16, of every slice that asks (sum_layers), after each of the stage's layers:
+  /// [slice][layer]. Empty when none asks.
+  std::vector<std::uint32_t> checksums = {};
   bool operator==(const StageTiming&) const = default;
 };
 

@@ -22,6 +22,7 @@ struct StageOutput {
   StepBatch batch;
   std::variant<Boundary, SampledTokens> value;
   std::vector<StageTiming> timings;
+  std::vector<std::uint32_t> checksums = {};  ///< of this stage, until its link puts them into its timing
 };
 
 /// The caller's end of a stage: in this process (stage/local_link), in another (wire/grpc_link), several in a

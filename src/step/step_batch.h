@@ -31,6 +31,8 @@ struct SequenceRows {
   std::optional<SamplingParams> params;
   /// Tokens to score, one per row (the token at the row's position + 1), or empty: prompt log-probabilities.
   std::vector<TokenId> targets;
+  /// Every stage reports a checksum of these rows after each of its layers (StageTiming::checksums).
+  bool sum_layers = false;
 
   int n_rows() const { return static_cast<int>(tokens.size()); }
   bool operator==(const SequenceRows&) const = default;

@@ -85,7 +85,7 @@ SampledTokens random_tokens(Random& random) {
     for (std::uint64_t n = random.below(4); n > 0; --n) result.scored.push_back(scored());
     tokens.results.push_back(result);
   }
-  tokens.timings = {{"a", 1, 2, 3}, {"b", 4, std::numeric_limits<std::uint32_t>::max(), 6}};
+  tokens.timings = {{"a", 1, 2, 3, {7, 0, 0xFFFFFFFF}}, {"b", 4, std::numeric_limits<std::uint32_t>::max(), 6}};
   return tokens;
 }
 

@@ -64,6 +64,7 @@ Result<SequenceRows> decode(const v1::Slice& message) {
   rows.first_position = message.first_position();
   rows.table_start = message.table_start();
   rows.sample = message.sample();
+  rows.sum_layers = message.sum_layers();
   TRY(take_ids(message.tokens(), "token", 0, rows.tokens));
   TRY(take_ids(message.new_blocks(), "block", 0, rows.new_blocks));
   // -1 marks a row that has no next token to score.
@@ -132,6 +133,7 @@ void encode(const StepBatch& batch, const Boundary& boundary, v1::Step& out) {
     slice.set_table_start(rows.table_start);
     put_ids(rows.new_blocks, *slice.mutable_new_blocks());
     slice.set_sample(rows.sample);
+    slice.set_sum_layers(rows.sum_layers);
     if (rows.params) encode(*rows.params, *slice.mutable_params());
     put_ids(rows.targets, *slice.mutable_targets());
   }
@@ -168,6 +170,7 @@ void encode(const SampledTokens& tokens, v1::Result& out) {
     stage.set_queue_us(timing.queue_us);
     stage.set_compute_us(timing.compute_us);
     stage.set_wire_us(timing.wire_us);
+    stage.mutable_checksums()->Add(timing.checksums.begin(), timing.checksums.end());
   }
 }
 
@@ -184,7 +187,11 @@ Result<SampledTokens> decode(const v1::Result& message) {
   if (message.timings_size() > kMaxStages) return broken(message.timings_size(), " stage timings");
   for (const v1::StageTiming& stage : message.timings()) {
     TRY(check_text(stage.stage(), "stage name"));
-    tokens.timings.push_back({stage.stage(), stage.queue_us(), stage.compute_us(), stage.wire_us()});
+    tokens.timings.push_back({stage.stage(),
+                              stage.queue_us(),
+                              stage.compute_us(),
+                              stage.wire_us(),
+                              {stage.checksums().begin(), stage.checksums().end()}});
   }
   return tokens;
 }

@@ -1,0 +1,73 @@
+#include "engine/step_tracer.h"
+
+#include <algorithm>
+
+namespace commissure {
+
+namespace {
+
+/// One slice's share of a stage's checksums, [slice][layer]. A stage that sent another number than one per layer and
+/// slice is shown without.
+std::vector<std::uint32_t> checksums_of(const StageTiming& timing, int slice, std::size_t n_slices) {
+  if (slice < 0 || n_slices == 0 || timing.checksums.size() % n_slices != 0) return {};
+  const auto n_layers = static_cast<std::ptrdiff_t>(timing.checksums.size() / n_slices);
+  const auto first = timing.checksums.begin() + slice * n_layers;
+  return {first, first + n_layers};
+}
+
+}  // namespace
+
+void StepTracer::begin(SequenceId sequence, TraceLevel level) {
+  if (level != TraceLevel::kNone) requests_.emplace(sequence, Request{level});
+}
+
+void StepTracer::on_submit(StepBatch& batch) {
+  Step& step = in_flight_.emplace_back(Step{Clock::now()});
+  if (requests_.empty()) return;
+  for (SequenceRows& slice : batch.slices) {
+    const auto it = requests_.find(slice.sequence);
+    if (it == requests_.end()) continue;
+    Rows rows{slice.sequence, {batch.step, slice.first_position, slice.n_rows(), 0, {}}};
+    slice.sum_layers = it->second.level == TraceLevel::kLayers;
+    if (slice.sum_layers) rows.summed_slice = static_cast<int>(step.n_summed++);
+    step.rows.push_back(std::move(rows));
+  }
+}
+
+void StepTracer::on_answer(const std::vector<StageTiming>& timings) {
+  if (in_flight_.empty()) return;
+  Step step = std::move(in_flight_.front());
+  in_flight_.pop_front();
+  if (step.rows.empty()) return;
+  const auto total = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - step.submitted).count();
+  std::int64_t known = 0;
+  for (const StageTiming& timing : timings) known += std::int64_t{timing.queue_us} + timing.compute_us + timing.wire_us;
+  for (Rows& rows : step.rows) {
+    const auto it = requests_.find(rows.sequence);
+    if (it == requests_.end()) continue;
+    rows.trace.total_us = static_cast<std::uint32_t>(total);
+    for (const StageTiming& timing : timings) {
+      StageTiming& own = rows.trace.stages.emplace_back(timing);
+      own.checksums = checksums_of(timing, rows.summed_slice, step.n_summed);
+    }
+    if (!rows.trace.stages.empty()) {
+      rows.trace.stages.back().wire_us += static_cast<std::uint32_t>(std::max<std::int64_t>(0, total - known));
+    }
+    it->second.steps.push_back(std::move(rows.trace));
+  }
+}
+
+void StepTracer::drop_oldest() {
+  if (!in_flight_.empty()) in_flight_.pop_front();
+}
+
+void StepTracer::drop_newest() {
+  if (!in_flight_.empty()) in_flight_.pop_back();
+}
+
+std::vector<StepTrace> StepTracer::take(SequenceId sequence) {
+  auto request = requests_.extract(sequence);
+  return request.empty() ? std::vector<StepTrace>{} : std::move(request.mapped().steps);
+}
+
+}  // namespace commissure

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/generation.h"
+#include "step/step_batch.h"
+
+namespace commissure {
+
+/// Keeps, for the requests that ask for it, where the time of each of their steps went. Costs nothing for others.
+/// Steps come in the order in which they are submitted. Threading: the scheduler thread.
+class StepTracer {
+ public:
+  void begin(SequenceId sequence, TraceLevel level);
+
+  /// A step goes out: marks the rows whose checksums are wanted.
+  void on_submit(StepBatch& batch);
+  /// The oldest step came back.
+  void on_answer(const std::vector<StageTiming>& timings);
+  /// The oldest (or newest) step counts for nobody: its sequences are computed again.
+  void drop_oldest();
+  void drop_newest();
+
+  /// The finished trace of a sequence, oldest step first; empty for one that asked for none.
+  std::vector<StepTrace> take(SequenceId sequence);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Rows {
+    SequenceId sequence;
+    StepTrace trace;
+    int summed_slice = -1;  ///< place among the step's slices with checksums
+  };
+  struct Step {
+    Clock::time_point submitted;
+    std::size_t n_summed = 0;
+    std::vector<Rows> rows = {};
+  };
+  struct Request {
+    TraceLevel level;
+    std::vector<StepTrace> steps = {};
+  };
+
+  std::unordered_map<SequenceId, Request> requests_;
+  std::deque<Step> in_flight_;
+};
+
+}  // namespace commissure
