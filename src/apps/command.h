@@ -24,5 +24,6 @@ CommandRun add_inspect(CLI::App& app);
 CommandRun add_pull(CLI::App& app);
 CommandRun add_models(CLI::App& app);
 CommandRun add_bench(CLI::App& app);
+CommandRun add_verify(CLI::App& app);
 
 }  // namespace commissure

@@ -16,10 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string socket_of(int index) {
-  return (local_dir() / (std::string(1, static_cast<char>('a' + index)) + ".sock")).string();
-}
-
 std::string joined(const std::vector<int>& cuts) {
   std::string text;
   for (const int cut : cuts) text += (text.empty() ? "" : ",") + std::to_string(cut);
@@ -37,11 +33,11 @@ SubprocessOptions stage_command(const LocalChainOptions& options, int index) {
   const auto add = [&](std::initializer_list<std::string> more) { arguments.insert(arguments.end(), more); };
   if (!options.cuts.empty()) add({"--cuts", joined(options.cuts)});
   if (n_stages > 1) add({"--lease", (local_dir() / "lease").string()});
-  if (index + 1 < n_stages) add({"--next", "unix:" + socket_of(index + 1)});
+  if (index + 1 < n_stages) add({"--next", "unix:" + stage_socket(index + 1)});
   if (index == 0) {
     add({"--host", "127.0.0.1", "--port", std::to_string(options.port)});
   } else {
-    add({"--listen", "unix:" + socket_of(index)});
+    add({"--listen", "unix:" + stage_socket(index)});
   }
   arguments.insert(arguments.end(), options.stage_flags.begin(), options.stage_flags.end());
   // The contract's variables of our own environment must not leak into the stages.
@@ -54,7 +50,7 @@ SubprocessOptions stage_command(const LocalChainOptions& options, int index) {
 
 Result<StageProcess> start_stage(const LocalChainOptions& options, int index) {
   const SubprocessOptions command = stage_command(options, index);
-  fs::remove(socket_of(index));
+  fs::remove(stage_socket(index));
   const pid_t pid = TRY(start_process(command));
   StageProcess stage{std::string(1, static_cast<char>('a' + index)), pid, 0, command.output.string()};
   const auto start_time = process_start_time(pid);
@@ -66,6 +62,10 @@ Result<StageProcess> start_stage(const LocalChainOptions& options, int index) {
 }
 
 }  // namespace
+
+std::string stage_socket(int index) {
+  return (local_dir() / (std::string(1, static_cast<char>('a' + index)) + ".sock")).string();
+}
 
 Status check_port_free(int port) {
   const int probe = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -89,7 +89,7 @@ Result<LocalState> start_local_chain(const LocalChainOptions& options) {
   fs::create_directories(local_dir(), problem);
   if (problem) return Error(Code::kPermissionDenied, "cannot create ", local_dir().string(), ": ", problem.message());
   fs::permissions(local_dir(), fs::perms::owner_all, problem);
-  if (socket_of(25).size() > 100) {  // sun_path holds 107 bytes
+  if (stage_socket(25).size() > 100) {  // sun_path holds 107 bytes
     return Error(Code::kInvalidArgument, local_dir().string(),
                  " is too long for a socket's path; set COMMISSURE_RUN_DIR to a shorter one");
   }

@@ -29,6 +29,9 @@ Status revive_local_chain(LocalState& state, const LocalChainOptions& options);
 /// Ends all stages, first stage first so that streams finish, and removes local_dir().
 void stop_local_chain(const LocalState& state);
 
+/// The path of the socket that stage `index` (1 and up) of the local chain listens on.
+std::string stage_socket(int index);
+
 /// Whether 127.0.0.1:port can be bound. Errors: kAlreadyExists naming the port.
 Status check_port_free(int port);
 

@@ -60,6 +60,16 @@ constexpr Entry kCommands[] = {
      "  commissure bench --requests 64 --concurrency 16 --prompt-tokens 128 --max-tokens 64\n"
      "  commissure bench --rate 2 --requests 120 --goodput ttft:500,tpot:60 --plot latency.svg\n"
      "  commissure bench --url http://127.0.0.1:8000 --shared-prefix 0.9 --json | jq .p99_ttft_ms"},
+    {"verify", "Prove that the split changes nothing", commissure::add_verify,
+     "Compares tokens and log-probabilities of the chain with those of the whole model in one stage of this process, bit\n"
+     "for bit: each prompt alone, all at once, with prompts chunked differently, and with a stream between two stages\n"
+     "broken in the middle. Names the first layer that differs, by checksums of every layer's rows. Where stages have\n"
+     "different kernels (CPU generations, GPUs) it compares within a tolerance and says so.\n"
+     "Exit status 1 when something differs.\n\n"
+     "Examples:\n"
+     "  commissure verify\n"
+     "  commissure verify --url https://a.example --reference ./model.gguf --prompts prompts.txt\n"
+     "  commissure verify --max-tokens 64 --json | jq .same"},
 };
 
 }  // namespace

@@ -1,0 +1,214 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <memory>
+
+#include "apps/command.h"
+#include "apps/progress.h"
+#include "apps/verify_report.h"
+#include "core/guarded.h"
+#include "core/log.h"
+
+namespace commissure {
+
+namespace {
+
+constexpr int kWholeRows = 512;  ///< of a step, as a stage takes by default
+constexpr int kOddRows = 37;     ///< divides neither a block nor a tile: every chunk begins somewhere else
+constexpr int kReplayTries = 3;
+constexpr int kMaxAtOnce = 64;
+
+struct VerifyOptions {
+  std::string url;
+  std::string reference;
+  std::string prompts;
+  int max_tokens = 24;
+  bool no_replay = false;
+  bool as_json = false;
+};
+
+/// All that one run of the command needs, connected.
+struct Verification {
+  VerifyOptions options;
+  std::vector<VerifyCase> cases;
+  std::optional<LocalState> local;  ///< the chain is one of this machine, with stages to break
+  std::unique_ptr<VerifiedChain> chain;
+  std::vector<VerifiedStage> stages;
+  std::unique_ptr<ReferenceModel> reference;
+  VerifyTolerance tolerance;
+  std::string why_tolerance;
+};
+
+/// Whether bits can be equal: one kind of kernels on all stages.
+void choose_tolerance(Verification& run) {
+  const VerifiedStage& first = run.stages.front();
+  for (const VerifiedStage& stage : run.stages) {
+    if (stage.device == "cpu" && stage.isa == first.isa) continue;
+    run.tolerance.exact = false;
+    run.why_tolerance = stage.device != "cpu" ? fmt::format("stage {} runs on {}", stage.name, stage.device)
+                                              : fmt::format("stages {} and {} have {} and {} kernels", first.name,
+                                                            stage.name, first.isa, stage.isa);
+    return;
+  }
+}
+
+/// The model the chain serves, or the one named, as one stage here.
+Status load_reference(Verification& run) {
+  choose_tolerance(run);
+  const std::string wanted = !run.options.reference.empty() ? run.options.reference
+                             : run.local                    ? run.local->model
+                                                            : run.stages.front().model;
+  const auto model = resolve_model(wanted, true);
+  if (!model) return model.error().within("the reference (name another one with --reference)");
+  std::size_t longest = 0;
+  for (const VerifyCase& one : run.cases) longest = std::max(longest, one.text.size());
+  // A token has at least one byte; a few more for what the tokenizer puts before the text.
+  const int context = static_cast<int>(longest) + 16 + run.options.max_tokens;
+  const std::string isa = run.tolerance.exact ? run.stages.front().isa : "";
+  auto loaded = ReferenceModel::load(*model, isa, context);
+  if (!loaded && !isa.empty()) {
+    run.tolerance.exact = false;
+    run.why_tolerance = fmt::format("this machine has no {} kernels", isa);
+    loaded = ReferenceModel::load(*model, "", context);
+  }
+  run.reference = TRY(std::move(loaded));
+  for (const VerifiedStage& stage : run.stages) {
+    if (stage.fingerprint == run.reference->info().fingerprint) continue;
+    return Error(Code::kFailedPrecondition, model->location, " is not the model that stage ", stage.name,
+                 " serves (its tensors differ in name, shape or type); name the right file with --reference");
+  }
+  for (VerifyCase& one : run.cases) one.prompt = run.reference->tokenizer().encode(one.text, {});
+  return {};
+}
+
+Result<Verification> prepare(const VerifyOptions& options) {
+  Verification run;
+  run.options = options;
+  run.cases = options.prompts.empty() ? built_in_cases() : TRY(read_cases(options.prompts));
+  const ApiAddress endpoint = TRY(find_api(options.url));
+  if (const auto state = TRY(read_local_state()); state && state->url() == endpoint.url) run.local = state;
+  run.chain = std::make_unique<VerifiedChain>(endpoint);
+  run.stages = TRY(run.chain->stages());
+  TRY(load_reference(run));
+  return run;
+}
+
+/// Runs all cases on the chain and breaks it once, a third into the first answer that gets there.
+Result<VerifyColumn> run_replayed(Verification& run, const std::vector<VerifyAnswer>& expected,
+                                  const std::function<void()>& on_done) {
+  const auto skipped = [](std::string why) { return VerifyColumn{"replayed", std::move(why)}; };
+  if (run.options.no_replay) return skipped("--no-replay");
+  if (!run.local) return skipped("the chain is not one of this machine, so its streams cannot be broken from here");
+  if (run.stages.size() < 2) return skipped("a chain of one stage has no streams");
+  const int broken = static_cast<int>(run.stages.size()) / 2;
+  for (int i = 0; i < kReplayTries; ++i) {
+    std::atomic<bool> done = false;
+    Status problem;
+    const auto on_token = [&](int n_tokens) {
+      if (n_tokens < std::max(1, run.options.max_tokens / 3) || done.exchange(true)) return;
+      problem = break_stream(*run.local, broken);
+    };
+    const auto found = TRY(
+        run.chain->ask_all(run.cases, run.options.max_tokens, "times", kMaxAtOnce, on_token, i == 0 ? on_done : [] {}));
+    if (!problem) return problem.error().within("breaking the stream");
+    if (std::any_of(found.begin(), found.end(), was_replayed))
+      return compare_all("replayed", expected, found, run.tolerance);
+  }
+  return skipped("all answers were over before the stream broke; raise --max-tokens");
+}
+
+/// The answer of case `i`, with checksums, computed the way that `column` was.
+Result<VerifyAnswer> repeat_with_sums(const Verification& run, const VerifyColumn& column, std::size_t i) {
+  if (std::string_view(column.name) != "batched")
+    return run.chain->ask(run.cases[i], run.options.max_tokens, "layers", [](int) {});
+  auto all = TRY(run.chain->ask_all(run.cases, run.options.max_tokens, "layers", kMaxAtOnce, [](int) {}, [] {}));
+  return std::move(all[i]);
+}
+
+std::string diagnose(Verification& run, const std::vector<VerifyAnswer>& expected,
+                     const std::vector<VerifyColumn>& columns) {
+  for (const VerifyColumn& column : columns) {
+    const int i = column.first_difference();
+    if (i < 0) continue;
+    const auto at = static_cast<std::size_t>(i);
+    std::string text = fmt::format("{}, {}: {}\n", column.name, run.cases[at].label(40), *column.differences[at]);
+    if (std::string_view(column.name) == "chunked")
+      return text + "The reference differs from itself: the fault is in the kernels, not in the split.\n";
+    if (!run.tolerance.exact) return text + "Checksums tell nothing across different kernels.\n";
+    const auto again = repeat_with_sums(run, column, at);
+    if (!again) return text + "It could not be looked at more closely: " + again.error().message() + "\n";
+    if (!difference(expected[at], *again, run.tolerance))
+      return text + "Asked once more, the answer was right: the fault comes and goes.\n";
+    const auto place = locate_difference(*run.reference, run.stages, run.cases[at], *again);
+    return text + (place ? *place : "The layer could not be found: " + place.error().message()) + "\n";
+  }
+  return "";
+}
+
+Result<int> verify(const VerifyOptions& options) {
+  configure_log(LogFormat::kText, Severity::kWarning, "");  // the reference's engine would tell of every request
+  Verification run = TRY(prepare(options));
+  ProgressLine progress("answers", 5 * run.cases.size(), ProgressUnit::kCount);
+  std::atomic<std::uint64_t> n_done = 0;
+  Guarded<ProgressLine*> shown(&progress);
+  const auto on_done = [&] {
+    const std::uint64_t n = ++n_done;
+    shown.with([&](ProgressLine* line) { line->update(n); });
+  };
+  const auto no_token = [](int) {};
+  const auto expected = TRY(run.reference->answer(run.cases, options.max_tokens, kWholeRows, on_done));
+  const auto chunked = TRY(run.reference->answer(run.cases, options.max_tokens, kOddRows, on_done));
+  const auto alone = TRY(run.chain->ask_all(run.cases, options.max_tokens, "", 1, no_token, on_done));
+  const auto batched = TRY(run.chain->ask_all(run.cases, options.max_tokens, "", kMaxAtOnce, no_token, on_done));
+  std::vector<VerifyColumn> columns = {
+      compare_all("alone", expected, alone, run.tolerance), compare_all("batched", expected, batched, run.tolerance),
+      compare_all("chunked", expected, chunked, run.tolerance), TRY(run_replayed(run, expected, on_done))};
+  progress.finish();
+
+  const bool same = std::all_of(columns.begin(), columns.end(), [](auto& c) { return c.first_difference() < 0; });
+  const std::string diagnosis = diagnose(run, expected, columns);
+  if (options.as_json) {
+    const Json json = {{"same", same},
+                       {"exact", run.tolerance.exact},
+                       {"n_stages", run.stages.size()},
+                       {"cases", verify_json(run.cases, expected, columns)},
+                       {"diagnosis", diagnosis}};
+    std::printf("%s\n", pretty_json(json).c_str());
+    return same ? 0 : 1;
+  }
+  std::fputs(verify_table(run.cases, expected, columns).c_str(), stdout);
+  for (const VerifyColumn& column : columns) {
+    if (!column.skipped.empty()) fmt::print("Not {}: {}\n", column.name, column.skipped);
+  }
+  if (!run.tolerance.exact) {
+    fmt::print("Compared within {} per log-probability, not bit for bit: {}.\n", run.tolerance.logprob,
+               run.why_tolerance);
+  }
+  fmt::print("{}", diagnosis);
+  fmt::print("{}\n",
+             !same ? "DIFFERENT: the chain does not compute what one stage computes."
+             : run.tolerance.exact
+                 ? fmt::format("Same: {} stages give the same tokens and log-probabilities as one, bit for bit.",
+                               run.stages.size())
+                 : fmt::format("Same within the tolerance: {} stages and one.", run.stages.size()));
+  return same ? 0 : 1;
+}
+
+}  // namespace
+
+CommandRun add_verify(CLI::App& app) {
+  auto options = std::make_shared<VerifyOptions>();
+  app.add_option("--url", options->url, "endpoint; default: the local chain, or COMMISSURE_URL");
+  app.add_option("--reference", options->reference, "model to compare with; default: the one the chain serves");
+  app.add_option("--prompts", options->prompts, "file with one prompt a line; default: a set of our own");
+  app.add_option("--max-tokens", options->max_tokens, "tokens out per prompt")
+      ->check(CLI::Range(1, 4096))
+      ->default_val(24);
+  app.add_flag("--no-replay", options->no_replay, "do not break a stream of the local chain on purpose");
+  app.add_flag("--json", options->as_json, "print JSON");
+  return [options] { return verify(*options); };
+}
+
+}  // namespace commissure
