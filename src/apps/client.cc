@@ -37,6 +37,14 @@ Result<ApiAddress> find_api(const std::string& url) {
   return endpoint;
 }
 
+Result<HttpReply> fetch_page(const ApiAddress& endpoint, const std::string& path) {
+  HttpFetch request;
+  request.url = endpoint.url + path;
+  request.headers = headers_of(endpoint);
+  request.connect_timeout = std::chrono::seconds(3);
+  return http_fetch(request);
+}
+
 HttpFetch streamed_post(const ApiAddress& endpoint, const std::string& path, const Json& body) {
   HttpFetch request;
   request.method = "POST";

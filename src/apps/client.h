@@ -24,6 +24,9 @@ Result<ApiAddress> find_api(const std::string& url);
 /// GET or POST (when `body` is not null) of a JSON document. Errors: as http_fetch; an HTTP error's message otherwise.
 Result<Json> exchange_json(const ApiAddress& endpoint, const std::string& path, const Json& body = nullptr);
 
+/// GET of any page; any HTTP status is a success. Errors: as http_fetch.
+Result<HttpReply> fetch_page(const ApiAddress& endpoint, const std::string& path);
+
 /// A POST whose answer may take long: for streams.
 HttpFetch streamed_post(const ApiAddress& endpoint, const std::string& path, const Json& body);
 

@@ -25,5 +25,6 @@ CommandRun add_pull(CLI::App& app);
 CommandRun add_models(CLI::App& app);
 CommandRun add_bench(CLI::App& app);
 CommandRun add_verify(CLI::App& app);
+CommandRun add_top(CLI::App& app);
 
 }  // namespace commissure

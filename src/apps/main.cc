@@ -29,6 +29,11 @@ constexpr Entry kCommands[] = {
      "Examples:\n  commissure chat\n  commissure chat --system \"Answer in rhymes.\" --temperature 0.7"},
     {"status", "Show every stage: state, layers, memory, last log line", commissure::add_status,
      "Examples:\n  commissure status\n  commissure status --json | jq '.stages[].state'"},
+    {"top", "Watch a chain at work: requests, tokens per second, latencies, stages", commissure::add_top,
+     "On a terminal the picture is redrawn every second; q or Ctrl-C leaves. Elsewhere it is printed every second.\n"
+     "Rates are those of the last second, TTFT and ITL those of the last ten. busy: share of the time a stage computed.\n"
+     "step, queue and wire ms: mean per step of the stage's computing, its wait before, and the way to the next stage.\n\n"
+     "Examples:\n  commissure top\n  commissure top --url https://a.example --once"},
     {"logs", "Show the stages' logs", commissure::add_logs,
      "Examples:\n  commissure logs\n  commissure logs -f --stage b"},
     {"warm", "Load all stages' weights at the same time", commissure::add_warm,

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace commissure {
+
+/// The samples of a Prometheus text page. Lines that are no sample are left out, so any server's page can be read.
+/// Source: Prometheus' exposition format 0.0.4.
+class MetricsText {
+ public:
+  using Labels = std::map<std::string, std::string>;
+
+  MetricsText() = default;
+  explicit MetricsText(std::string_view page);
+
+  /// The sum of the samples of `name` whose labels include `labels`; 0 without one.
+  double sum(std::string_view name, const Labels& labels = {}) const;
+
+  /// A histogram's buckets: upper bound (infinity last) to cumulative count, samples with equal bounds added up.
+  std::map<double, double> buckets(const std::string& name, const Labels& labels = {}) const;
+
+ private:
+  struct Sample {
+    std::string name;
+    Labels labels;
+    double value;
+  };
+  std::vector<Sample> samples_;
+};
+
+/// The value below which the share `q` of what came between two states of a histogram lies, linear inside a bucket;
+/// nothing when nothing came. What lies in the last bucket is shown as its lower bound.
+std::optional<double> histogram_quantile(const std::map<double, double>& before, const std::map<double, double>& now,
+                                         double q);
+
+}  // namespace commissure
