@@ -266,10 +266,11 @@ void Connection::finish_exchange() {
 
 void Connection::enqueue(std::string_view bytes) {
   if (phase_ == Phase::kClosed) return;
-  pending_ += bytes;
-  last_write_ = Clock::now();
+  // Without the new piece: one event, a trace at a long answer's end, may be larger than the limit by itself.
   const std::size_t queued = pending_.size() + inflight_.size() - written_;
   if (streaming_ && queued > context_->options.max_queued_bytes) return close();
+  pending_ += bytes;
+  last_write_ = Clock::now();
   if (!writing_) flush();
 }
 

@@ -47,12 +47,12 @@ struct VerifyAnswer {
 struct VerifyTolerance {
   bool exact = true;
   /// Not exact: natural logarithms may differ by this. Where the reference holds two tokens for closer than twice this,
-  /// either may be drawn, and the comparison ends there, since the texts go apart.
+  /// either may come, and the comparison ends there, since the texts go apart. A seeded draw may turn over anywhere.
   float logprob = 0.25f;
 };
 
-/// Nothing when `found` is like `expected`; else where and how they differ, for people.
-std::optional<std::string> difference(const VerifyAnswer& expected, const VerifyAnswer& found,
+/// Nothing when `found`, an answer to `asked`, is like `expected`; else where and how they differ, for people.
+std::optional<std::string> difference(const VerifyCase& asked, const VerifyAnswer& expected, const VerifyAnswer& found,
                                       const VerifyTolerance& tolerance);
 
 /// Our own texts: short and long, several languages and scripts, code. Each greedy and sampled.

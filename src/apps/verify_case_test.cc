@@ -17,18 +17,21 @@ VerifyAnswer answer() {
   return made;
 }
 
+const VerifyCase kGreedy{"x", false, 0, {}};
+const VerifyCase kSampled{"x", true, 1, {}};
+
 TEST(Difference, SeesASingleBit) {
   const VerifyAnswer expected = answer();
-  EXPECT_FALSE(difference(expected, answer(), {}));
+  EXPECT_FALSE(difference(kGreedy, expected, answer(), {}));
   VerifyAnswer found = answer();
   found.logprobs[1] = std::nextafter(-1.25f, 0.0f);
-  EXPECT_NE(difference(expected, found, {})->find("token 1"), std::string::npos);
+  EXPECT_NE(difference(kGreedy, expected, found, {})->find("token 1"), std::string::npos);
   found = answer();
   found.alternatives[0][5] = std::nextafter(-3.0f, 0.0f);
-  EXPECT_TRUE(difference(expected, found, {}));
+  EXPECT_TRUE(difference(kGreedy, expected, found, {}));
   found = answer();
   found.tokens.pop_back();
-  EXPECT_EQ(*difference(expected, found, {}), "1 tokens instead of 2");
+  EXPECT_EQ(*difference(kGreedy, expected, found, {}), "1 tokens instead of 2");
 }
 
 TEST(Difference, ToleratesOnlyWhatItSays) {
@@ -36,15 +39,17 @@ TEST(Difference, ToleratesOnlyWhatItSays) {
   const VerifyAnswer expected = answer();
   VerifyAnswer found = answer();
   found.logprobs[0] = -0.7f;
-  EXPECT_FALSE(difference(expected, found, tolerance));
+  EXPECT_FALSE(difference(kGreedy, expected, found, tolerance));
   found.logprobs[0] = -0.8f;
-  EXPECT_TRUE(difference(expected, found, tolerance));
+  EXPECT_TRUE(difference(kGreedy, expected, found, tolerance));
   found = answer();
   found.tokens[1] = TokenId(7);  // nearly as likely as 9
-  EXPECT_FALSE(difference(expected, found, tolerance));
+  EXPECT_FALSE(difference(kGreedy, expected, found, tolerance));
   found = answer();
   found.tokens[0] = TokenId(5);
-  EXPECT_TRUE(difference(expected, found, tolerance));
+  EXPECT_TRUE(difference(kGreedy, expected, found, tolerance));
+  EXPECT_FALSE(difference(kSampled, expected, found, tolerance));
+  EXPECT_TRUE(difference(kSampled, expected, found, {}));
 }
 
 TEST(WasReplayed, SeesPositionsComputedTwice) {

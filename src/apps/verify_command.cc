@@ -114,7 +114,7 @@ Result<VerifyColumn> run_replayed(Verification& run, const std::vector<VerifyAns
         run.chain->ask_all(run.cases, run.options.max_tokens, "times", kMaxAtOnce, on_token, i == 0 ? on_done : [] {}));
     if (!problem) return problem.error().within("breaking the stream");
     if (std::any_of(found.begin(), found.end(), was_replayed))
-      return compare_all("replayed", expected, found, run.tolerance);
+      return compare_all("replayed", run.cases, expected, found, run.tolerance);
   }
   return skipped("all answers were over before the stream broke; raise --max-tokens");
 }
@@ -139,7 +139,7 @@ std::string diagnose(Verification& run, const std::vector<VerifyAnswer>& expecte
     if (!run.tolerance.exact) return text + "Checksums tell nothing across different kernels.\n";
     const auto again = repeat_with_sums(run, column, at);
     if (!again) return text + "It could not be looked at more closely: " + again.error().message() + "\n";
-    if (!difference(expected[at], *again, run.tolerance))
+    if (!difference(run.cases[at], expected[at], *again, run.tolerance))
       return text + "Asked once more, the answer was right: the fault comes and goes.\n";
     const auto place = locate_difference(*run.reference, run.stages, run.cases[at], *again);
     return text + (place ? *place : "The layer could not be found: " + place.error().message()) + "\n";
@@ -162,9 +162,10 @@ Result<int> verify(const VerifyOptions& options) {
   const auto chunked = TRY(run.reference->answer(run.cases, options.max_tokens, kOddRows, on_done));
   const auto alone = TRY(run.chain->ask_all(run.cases, options.max_tokens, "", 1, no_token, on_done));
   const auto batched = TRY(run.chain->ask_all(run.cases, options.max_tokens, "", kMaxAtOnce, no_token, on_done));
-  std::vector<VerifyColumn> columns = {
-      compare_all("alone", expected, alone, run.tolerance), compare_all("batched", expected, batched, run.tolerance),
-      compare_all("chunked", expected, chunked, run.tolerance), TRY(run_replayed(run, expected, on_done))};
+  std::vector<VerifyColumn> columns = {compare_all("alone", run.cases, expected, alone, run.tolerance),
+                                       compare_all("batched", run.cases, expected, batched, run.tolerance),
+                                       compare_all("chunked", run.cases, expected, chunked, run.tolerance),
+                                       TRY(run_replayed(run, expected, on_done))};
   progress.finish();
 
   const bool same = std::all_of(columns.begin(), columns.end(), [](auto& c) { return c.first_difference() < 0; });

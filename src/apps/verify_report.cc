@@ -43,11 +43,12 @@ int VerifyColumn::first_difference() const {
   return it == differences.end() ? -1 : static_cast<int>(it - differences.begin());
 }
 
-VerifyColumn compare_all(const char* name, const std::vector<VerifyAnswer>& expected,
-                         const std::vector<VerifyAnswer>& found, const VerifyTolerance& tolerance) {
+VerifyColumn compare_all(const char* name, const std::vector<VerifyCase>& cases,
+                         const std::vector<VerifyAnswer>& expected, const std::vector<VerifyAnswer>& found,
+                         const VerifyTolerance& tolerance) {
   VerifyColumn column{name};
   for (std::size_t i = 0; i < expected.size(); ++i)
-    column.differences.push_back(difference(expected[i], found[i], tolerance));
+    column.differences.push_back(difference(cases[i], expected[i], found[i], tolerance));
   return column;
 }
 

@@ -20,8 +20,9 @@ struct VerifyColumn {
   int first_difference() const;
 };
 
-VerifyColumn compare_all(const char* name, const std::vector<VerifyAnswer>& expected,
-                         const std::vector<VerifyAnswer>& found, const VerifyTolerance& tolerance);
+VerifyColumn compare_all(const char* name, const std::vector<VerifyCase>& cases,
+                         const std::vector<VerifyAnswer>& expected, const std::vector<VerifyAnswer>& found,
+                         const VerifyTolerance& tolerance);
 
 /// The table for people and for programs.
 std::string verify_table(const std::vector<VerifyCase>& cases, const std::vector<VerifyAnswer>& expected,
