@@ -46,9 +46,8 @@ std::string latency(const ChainSample& before, const ChainSample& now, const std
 }
 
 std::string bar(double share, int width) {
-  const int n_full = static_cast<int>(std::lround(std::clamp(share, 0.0, 1.0) * width));
-  return "[" + std::string(static_cast<std::size_t>(n_full), '#') +
-         std::string(static_cast<std::size_t>(width - n_full), '.') + "]";
+  const auto n_full = static_cast<std::size_t>(std::lround(std::clamp(share, 0.0, 1.0) * width));
+  return fmt::format("[{:.<{}}]", std::string(n_full, '#'), width);
 }
 
 /// Milliseconds per step of one of the stage's histograms, or "-" when no step ran.

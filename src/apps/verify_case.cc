@@ -111,6 +111,14 @@ std::optional<std::string> difference(const VerifyCase& asked, const VerifyAnswe
   return fmt::format("{} tokens instead of {}", found.tokens.size(), expected.tokens.size());
 }
 
+float largest_gap(const VerifyAnswer& expected, const VerifyAnswer& found) {
+  float gap = 0;
+  const std::size_t n = std::min(expected.tokens.size(), found.tokens.size());
+  for (std::size_t i = 0; i < n && expected.tokens[i] == found.tokens[i]; ++i)
+    gap = std::max(gap, std::abs(expected.logprobs[i] - found.logprobs[i]));
+  return gap;
+}
+
 std::vector<VerifyCase> built_in_cases() {
   std::vector<std::string> texts(std::begin(kTexts), std::end(kTexts));
   texts.push_back(long_text());

@@ -48,12 +48,15 @@ struct VerifyTolerance {
   bool exact = true;
   /// Not exact: natural logarithms may differ by this. Where the reference holds two tokens for closer than twice this,
   /// either may come, and the comparison ends there, since the texts go apart. A seeded draw may turn over anywhere.
-  float logprob = 0.25f;
+  float logprob = 0.5f;
 };
 
 /// Nothing when `found`, an answer to `asked`, is like `expected`; else where and how they differ, for people.
 std::optional<std::string> difference(const VerifyCase& asked, const VerifyAnswer& expected, const VerifyAnswer& found,
                                       const VerifyTolerance& tolerance);
+
+/// The largest distance between log-probabilities of the tokens both answers begin with.
+float largest_gap(const VerifyAnswer& expected, const VerifyAnswer& found);
 
 /// Our own texts: short and long, several languages and scripts, code. Each greedy and sampled.
 std::vector<VerifyCase> built_in_cases();

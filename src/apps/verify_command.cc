@@ -95,13 +95,19 @@ Result<Verification> prepare(const VerifyOptions& options) {
   return run;
 }
 
+/// Why no stream can be broken; empty when one can.
+std::string no_replay_reason(const Verification& run) {
+  if (run.options.no_replay) return "--no-replay";
+  if (!run.local) return "the chain is not one of this machine, so its streams cannot be broken from here";
+  if (run.stages.size() < 2) return "a chain of one stage has no streams";
+  return "";
+}
+
 /// Runs all cases on the chain and breaks it once, a third into the first answer that gets there.
 Result<VerifyColumn> run_replayed(Verification& run, const std::vector<VerifyAnswer>& expected,
                                   const std::function<void()>& on_done) {
   const auto skipped = [](std::string why) { return VerifyColumn{"replayed", std::move(why)}; };
-  if (run.options.no_replay) return skipped("--no-replay");
-  if (!run.local) return skipped("the chain is not one of this machine, so its streams cannot be broken from here");
-  if (run.stages.size() < 2) return skipped("a chain of one stage has no streams");
+  if (std::string why = no_replay_reason(run); !why.empty()) return skipped(std::move(why));
   const int broken = static_cast<int>(run.stages.size()) / 2;
   for (int i = 0; i < kReplayTries; ++i) {
     std::atomic<bool> done = false;
@@ -147,10 +153,41 @@ std::string diagnose(Verification& run, const std::vector<VerifyAnswer>& expecte
   return "";
 }
 
+void print_report(const Verification& run, const std::vector<VerifyAnswer>& expected,
+                  const std::vector<VerifyColumn>& columns, bool same, const std::string& diagnosis) {
+  if (run.options.as_json) {
+    const Json json = {{"same", same},
+                       {"exact", run.tolerance.exact},
+                       {"n_stages", run.stages.size()},
+                       {"cases", verify_json(run.cases, expected, columns)},
+                       {"diagnosis", diagnosis}};
+    std::printf("%s\n", pretty_json(json).c_str());
+    return;
+  }
+  std::fputs(verify_table(run.cases, expected, columns).c_str(), stdout);
+  for (const VerifyColumn& column : columns) {
+    if (!column.skipped.empty()) fmt::print("Not {}: {}\n", column.name, column.skipped);
+  }
+  if (!run.tolerance.exact) {
+    float gap = 0;
+    for (const VerifyColumn& column : columns) gap = std::max(gap, column.largest_gap);
+    fmt::print("Compared within {} per log-probability, not bit for bit: {}. Largest distance: {:.3f}.\n",
+               run.tolerance.logprob, run.why_tolerance, gap);
+  }
+  fmt::print("{}", diagnosis);
+  fmt::print("{}\n",
+             !same ? "DIFFERENT: the chain does not compute what one stage computes."
+             : run.tolerance.exact
+                 ? fmt::format("Same: {} stages give the same tokens and log-probabilities as one, bit for bit.",
+                               run.stages.size())
+                 : fmt::format("Same within the tolerance: {} stages and one.", run.stages.size()));
+}
+
 Result<int> verify(const VerifyOptions& options) {
   configure_log(LogFormat::kText, Severity::kWarning, "");  // the reference's engine would tell of every request
   Verification run = TRY(prepare(options));
-  ProgressLine progress("answers", 5 * run.cases.size(), ProgressUnit::kCount);
+  const std::size_t n_runs = no_replay_reason(run).empty() ? 5 : 4;
+  ProgressLine progress("answers", n_runs * run.cases.size(), ProgressUnit::kCount);
   std::atomic<std::uint64_t> n_done = 0;
   Guarded<ProgressLine*> shown(&progress);
   const auto on_done = [&] {
@@ -164,36 +201,13 @@ Result<int> verify(const VerifyOptions& options) {
   const auto batched = TRY(run.chain->ask_all(run.cases, options.max_tokens, "", kMaxAtOnce, no_token, on_done));
   std::vector<VerifyColumn> columns = {compare_all("alone", run.cases, expected, alone, run.tolerance),
                                        compare_all("batched", run.cases, expected, batched, run.tolerance),
-                                       compare_all("chunked", run.cases, expected, chunked, run.tolerance),
+                                       compare_all("chunked", run.cases, expected, chunked, {}),
                                        TRY(run_replayed(run, expected, on_done))};
   progress.finish();
 
   const bool same = std::all_of(columns.begin(), columns.end(), [](auto& c) { return c.first_difference() < 0; });
   const std::string diagnosis = diagnose(run, expected, columns);
-  if (options.as_json) {
-    const Json json = {{"same", same},
-                       {"exact", run.tolerance.exact},
-                       {"n_stages", run.stages.size()},
-                       {"cases", verify_json(run.cases, expected, columns)},
-                       {"diagnosis", diagnosis}};
-    std::printf("%s\n", pretty_json(json).c_str());
-    return same ? 0 : 1;
-  }
-  std::fputs(verify_table(run.cases, expected, columns).c_str(), stdout);
-  for (const VerifyColumn& column : columns) {
-    if (!column.skipped.empty()) fmt::print("Not {}: {}\n", column.name, column.skipped);
-  }
-  if (!run.tolerance.exact) {
-    fmt::print("Compared within {} per log-probability, not bit for bit: {}.\n", run.tolerance.logprob,
-               run.why_tolerance);
-  }
-  fmt::print("{}", diagnosis);
-  fmt::print("{}\n",
-             !same ? "DIFFERENT: the chain does not compute what one stage computes."
-             : run.tolerance.exact
-                 ? fmt::format("Same: {} stages give the same tokens and log-probabilities as one, bit for bit.",
-                               run.stages.size())
-                 : fmt::format("Same within the tolerance: {} stages and one.", run.stages.size()));
+  print_report(run, expected, columns, same, diagnosis);
   return same ? 0 : 1;
 }
 

@@ -47,8 +47,10 @@ VerifyColumn compare_all(const char* name, const std::vector<VerifyCase>& cases,
                          const std::vector<VerifyAnswer>& expected, const std::vector<VerifyAnswer>& found,
                          const VerifyTolerance& tolerance) {
   VerifyColumn column{name};
-  for (std::size_t i = 0; i < expected.size(); ++i)
+  for (std::size_t i = 0; i < expected.size(); ++i) {
     column.differences.push_back(difference(cases[i], expected[i], found[i], tolerance));
+    column.largest_gap = std::max(column.largest_gap, largest_gap(expected[i], found[i]));
+  }
   return column;
 }
 

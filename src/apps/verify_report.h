@@ -15,6 +15,7 @@ struct VerifyColumn {
   const char* name;
   std::string skipped = {};                                  ///< why it was not run; empty: it was
   std::vector<std::optional<std::string>> differences = {};  ///< by case
+  float largest_gap = 0;                                     ///< between log-probabilities, over all cases
 
   /// The first case that differs, or -1.
   int first_difference() const;
