@@ -30,7 +30,7 @@ class AnswerFormat {
 
 /// One HTTP request's way through the engine.
 struct GenerationJob {
-  std::string id = {};  ///< the request id, for the engine's and our log lines
+  std::string id = {};        ///< the request id, for the engine's and our log lines
   std::string trace_id = {};  ///< for our log line; may be empty
   std::string path = {};
   std::vector<GenerationRequest> requests = {};  ///< one per prompt, not empty
