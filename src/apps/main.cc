@@ -31,8 +31,10 @@ constexpr Entry kCommands[] = {
      "Examples:\n  commissure status\n  commissure status --json | jq '.stages[].state'"},
     {"top", "Watch a chain at work: requests, tokens per second, latencies, stages", commissure::add_top,
      "On a terminal the picture is redrawn every second; q or Ctrl-C leaves. Elsewhere it is printed every second.\n"
-     "Rates are those of the last second, TTFT and ITL those of the last ten. busy: share of the time a stage computed.\n"
-     "step, queue and wire ms: mean per step of the stage's computing, its wait before, and the way to the next stage.\n\n"
+     "Rates are those of the last second, TTFT and ITL those of the last ten. busy: share of the time a stage "
+     "computed.\n"
+     "step, queue and wire ms: mean per step of the stage's computing, its wait before, and the way to the next "
+     "stage.\n\n"
      "Examples:\n  commissure top\n  commissure top --url https://a.example --once"},
     {"logs", "Show the stages' logs", commissure::add_logs,
      "Examples:\n  commissure logs\n  commissure logs -f --stage b"},
@@ -66,7 +68,8 @@ constexpr Entry kCommands[] = {
      "  commissure bench --rate 2 --requests 120 --goodput ttft:500,tpot:60 --plot latency.svg\n"
      "  commissure bench --url http://127.0.0.1:8000 --shared-prefix 0.9 --json | jq .p99_ttft_ms"},
     {"verify", "Prove that the split changes nothing", commissure::add_verify,
-     "Compares tokens and log-probabilities of the chain with those of the whole model in one stage of this process, bit\n"
+     "Compares tokens and log-probabilities of the chain with those of the whole model in one stage of this process, "
+     "bit\n"
      "for bit: each prompt alone, all at once, with prompts chunked differently, and with a stream between two stages\n"
      "broken in the middle. Names the first layer that differs, by checksums of every layer's rows. Where stages have\n"
      "different kernels (CPU generations, GPUs) it compares within a tolerance and says so.\n"

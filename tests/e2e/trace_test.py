@@ -21,15 +21,18 @@ def check(trace, n_prompt, n_tokens, stages):
 
 def main():
     need(SMOL)
-    body = {"prompt": list(range(1000, 1700)), "max_tokens": 5, "ignore_eos": True}
+
+    def body(first, **more):  # another prompt each time: every row is computed
+        return {"prompt": list(range(first, first + 700)), "max_tokens": 5, "ignore_eos": True, **more}
+
     with Chain(SMOL, stages=3) as chain:
-        plain = chain.post("/v1/completions", body)
+        plain = chain.post("/v1/completions", body(1000))
         assert "trace" not in json.dumps(plain), plain
-        whole = chain.post("/v1/completions", {**body, "trace": True})["choices"][0]["trace"]
+        whole = chain.post("/v1/completions", body(2000, trace=True))["choices"][0]["trace"]
         check(whole, 700, 5, ["a", "b", "c"])
         assert "checksums" not in json.dumps(whole)
 
-        events = list(chain.stream("/v1/completions", {**body, "trace": "layers"}))
+        events = list(chain.stream("/v1/completions", body(3000, trace="layers")))
         assert all("trace" not in event["choices"][0] for event in events[:-1])
         streamed = events[-1]["choices"][0]["trace"]
         check(streamed, 700, 5, ["a", "b", "c"])
