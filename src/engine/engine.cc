@@ -77,7 +77,8 @@ Result<int> ThreadedEngine::resolve_max_tokens(const GenerationRequest& asked) c
 Result<std::unique_ptr<Request>> ThreadedEngine::make_request(GenerationRequest asked, EventSink sink) {
   if (asked.prompt.empty()) return Error(Code::kInvalidArgument, "the prompt has no tokens");
   const auto unknown = [&](TokenId token) { return !model_.tokenizer->contains(token); };
-  for (const std::vector<TokenId>* ids : {&asked.prompt, &asked.stop_tokens, &asked.sampling.banned}) {
+  for (const std::vector<TokenId>* ids :
+       {&asked.prompt, &asked.stop_tokens, &asked.sampling.banned, &asked.sampling.allowed}) {
     if (const auto it = std::ranges::find_if(*ids, unknown); it != ids->end()) {
       return Error(Code::kInvalidArgument, "token id ", it->value, " is not in the vocabulary of ",
                    model_.tokenizer->n_tokens(), " tokens");
@@ -87,6 +88,8 @@ Result<std::unique_ptr<Request>> ThreadedEngine::make_request(GenerationRequest 
   std::vector<TokenId>& ends = asked.ignore_eos ? asked.sampling.banned : stop_tokens;
   std::ranges::copy(model_.tokenizer->end_tokens(), std::back_inserter(ends));
   std::ranges::copy_if(model_.defaults.end_tokens, std::back_inserter(ends), std::not_fn(unknown));
+  asked.sampling.n_prompt = static_cast<int>(asked.prompt.size());
+  if (asked.sampling.min_tokens > 0) asked.sampling.end_tokens = stop_tokens;
   SamplingParams sent = asked.sampling;
   sent.n_logprobs = std::max(sent.n_logprobs, asked.prompt_logprobs);
   TRY(validate(sent));

@@ -174,6 +174,11 @@ void EngineLoop::on_progress(Progress& progress) {
   if (it == requests_.end()) return;
   Request& request = *it->second;
   request.n_replays = 0;
+  if (progress.no_choice) {
+    return fail(request.handle,
+                Error(Code::kInvalidArgument, "every token is banned after ", request.usage.completion_tokens,
+                      " tokens: allow more by allowed_token_ids, bad_words, min_tokens or ignore_eos"));
+  }
   const auto first = static_cast<std::size_t>(progress.first_scored);
   // A sequence that is computed again brings scores a second time, equal ones.
   if (request.prompt_scores.size() < first + progress.scored.size())

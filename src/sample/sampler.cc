@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 #include "core/check.h"
 #include "sample/reduce.h"
@@ -22,10 +23,26 @@ Error unsound_logits() {
   return Error(Code::kInternal, "the model produced logits that are not finite; the weights may be damaged");
 }
 
-/// Likeliest first; equal ones by id, so that the order is one and the same everywhere.
-constexpr auto kLikelier = [](const auto& a, const auto& b) {
-  return a.score != b.score ? a.score > b.score : a.token < b.token;
-};
+/// Keeps XTC's coin apart from the draw at the same position.
+constexpr std::uint64_t kXtcStream = 0x58544320636f696eull;
+/// mu stays where float arithmetic on it means something, whatever tau and eta are.
+constexpr float kMaxMu = 1e6f;
+
+/// Population standard deviation of the finite logits.
+double deviation(std::span<const float> logits) {
+  double sum = 0.0, squares = 0.0;
+  std::size_t n = 0;
+  for (const float logit : logits) {
+    if (logit == kNever) continue;
+    sum += double{logit};
+    ++n;
+  }
+  const double mean = sum / static_cast<double>(n);
+  for (const float logit : logits) {
+    if (logit != kNever) squares += (double{logit} - mean) * (double{logit} - mean);
+  }
+  return std::sqrt(squares / static_cast<double>(n));
+}
 
 }  // namespace
 
@@ -37,16 +54,22 @@ double uniform(std::uint64_t seed, std::uint64_t position) {
 
 Result<ScoredToken> Sampler::sample(std::span<const float> logits, const SamplingParams& params,
                                     std::int64_t position) {
+  SampleContext context{.position = position, .history = {}, .mu = {}};
+  return sample(logits, params, context);
+}
+
+Result<ScoredToken> Sampler::sample(std::span<const float> logits, const SamplingParams& params,
+                                    SampleContext& context) {
   const Maximum raw = find_maximum(logits);
   if (!raw.is_sound || raw.value == kNever) return unsound_logits();
   const bool max_is_banned =
       std::find(params.banned.begin(), params.banned.end(), TokenId(raw.index)) != params.banned.end();
 
   ScoredToken out;
-  if (params.temperature == 0.0f && !max_is_banned) {
+  if (params.temperature == 0.0f && !max_is_banned && !LogitAdjuster::is_needed(params)) {
     out.chosen.token = TokenId(raw.index);
   } else {
-    out.chosen.token = TRY(draw(logits, params, position));
+    out.chosen.token = TRY(draw(logits, params, context));
   }
   if (params.n_logprobs >= 0) add_logprobs(logits, raw.value, params.n_logprobs, out);
   return out;
@@ -62,27 +85,29 @@ Result<ScoredToken> Sampler::score(std::span<const float> logits, TokenId target
   return out;
 }
 
-Result<TokenId> Sampler::draw(std::span<const float> logits, const SamplingParams& params, std::int64_t position) {
+Result<TokenId> Sampler::draw(std::span<const float> logits, const SamplingParams& params, SampleContext& context) {
   masked_.assign(logits.begin(), logits.end());
-  for (const TokenId token : params.banned) {
-    if (token.value >= 0 && static_cast<std::size_t>(token.value) < masked_.size()) {
-      masked_[static_cast<std::size_t>(token.value)] = kNever;
-    }
-  }
+  adjuster_.apply(params, context.history, context.position, masked_);
   const Maximum best = find_maximum(masked_);
-  if (best.value == kNever) return Error(Code::kInternal, "every token is banned");
+  if (best.value == kNever) return Error(Code::kInvalidArgument, "every token is banned");
   // A temperature this small divides into infinities; what it means is greedy.
-  if (params.temperature < 1e-5f || params.top_k == 1) return TokenId(best.index);
+  if (params.temperature < 1e-5f) return TokenId(best.index);
+  if (params.top_k == 1 && !params.mirostat.is_on) return TokenId(best.index);
+  if (params.top_n_sigma > 0.0f && !params.mirostat.is_on) {
+    const double lowest = double{best.value} - double{params.top_n_sigma} * deviation(masked_);
+    for (float& value : masked_) value = double{value} >= lowest ? value : kNever;
+  }
   const float scale = 1.0f / params.temperature;
   for (float& value : masked_) value = (value - best.value) * scale;
-  filter(params);
-  return pick(params, position);
+  if (params.mirostat.is_on) return draw_mirostat(params, context);
+  filter(params, context.position);
+  return TokenId(candidates_.pick(uniform(params.seed, static_cast<std::uint64_t>(context.position))).token);
 }
 
-void Sampler::filter(const SamplingParams& params) {
+void Sampler::filter(const SamplingParams& params, std::int64_t position) {
   double total = 0.0;  // mass that top_p is measured on
   float lowest = params.min_p > 0.0f ? std::log(params.min_p) : kNever;
-  if (params.top_k == 0 && params.top_p < 1.0f && params.min_p == 0.0f) {
+  if (params.top_k == 0 && params.top_p < 1.0f && params.min_p == 0.0f && params.typical_p >= 1.0f) {
     // Tokens with p < (1 - top_p) / n weigh less than 1 - top_p together, so none is in the nucleus; half of that
     // leaves room for rounding. This saves sorting the vocabulary.
     total = sum_exp(masked_, 0.0f, 1.0f);
@@ -90,49 +115,26 @@ void Sampler::filter(const SamplingParams& params) {
         static_cast<float>(std::log(0.5 * (1.0 - double{params.top_p}) * total / static_cast<double>(masked_.size())));
     lowest = std::min(lowest, 0.0f);
   }
-  candidates_.clear();
-  for (std::size_t i = 0; i < masked_.size(); ++i) {
-    if (masked_[i] >= lowest && masked_[i] > kNever) candidates_.push_back({masked_[i], static_cast<std::int32_t>(i)});
+  candidates_.fill(masked_, lowest);
+  if (params.top_k > 0) candidates_.keep_top_k(params.top_k);
+  if (params.typical_p < 1.0f) candidates_.keep_typical(params.typical_p);
+  if (params.top_p < 1.0f) candidates_.keep_top_p(params.top_p, total == 0.0 ? candidates_.mass() : total);
+  if (params.xtc_probability > 0.0f && params.xtc_threshold <= 0.5f &&
+      uniform(params.seed ^ kXtcStream, static_cast<std::uint64_t>(position)) < double{params.xtc_probability}) {
+    candidates_.drop_top_choices(params.xtc_threshold);
   }
-  if (params.top_k > 0) keep_top_k(params.top_k);
-  if (params.top_p >= 1.0f) return;
-  if (total == 0.0) total = candidate_mass();
-  keep_top_p(params.top_p, total);
 }
 
-double Sampler::candidate_mass() const {
-  double mass = 0.0;
-  for (const Candidate& candidate : candidates_) mass += double{exp_negative(candidate.score)};
-  return mass;
-}
-
-void Sampler::keep_top_k(int top_k) {
-  const auto k = static_cast<std::ptrdiff_t>(top_k);
-  if (k < std::ssize(candidates_)) {
-    std::nth_element(candidates_.begin(), candidates_.begin() + k, candidates_.end(), kLikelier);
-    candidates_.resize(static_cast<std::size_t>(top_k));
-  }
-  std::sort(candidates_.begin(), candidates_.end(), kLikelier);
-}
-
-void Sampler::keep_top_p(float top_p, double total) {
-  std::sort(candidates_.begin(), candidates_.end(), kLikelier);
-  double mass = 0.0;
-  std::size_t n_kept = 0;
-  while (n_kept < candidates_.size() && (n_kept == 0 || mass < double{top_p} * total)) {
-    mass += double{exp_negative(candidates_[n_kept++].score)};
-  }
-  candidates_.resize(n_kept);
-}
-
-TokenId Sampler::pick(const SamplingParams& params, std::int64_t position) const {
-  const double aim = uniform(params.seed, static_cast<std::uint64_t>(position)) * candidate_mass();
-  double mass = 0.0;
-  for (const Candidate& candidate : candidates_) {
-    mass += double{exp_negative(candidate.score)};
-    if (aim < mass) return TokenId(candidate.token);
-  }
-  return TokenId(candidates_.back().token);
+TokenId Sampler::draw_mirostat(const SamplingParams& params, SampleContext& context) {
+  const MirostatParams& mirostat = params.mirostat;
+  const float mu = context.mu.value_or(std::min(2.0f * mirostat.tau, kMaxMu));
+  candidates_.fill(masked_, kNever);
+  candidates_.keep_surprise_below(mu);
+  const Candidate& drawn = candidates_.pick(uniform(params.seed, static_cast<std::uint64_t>(context.position)));
+  const double surprise = (std::log(candidates_.mass()) - double{drawn.score}) / std::numbers::ln2;
+  const double next = double{mu} - double{mirostat.eta} * (surprise - double{mirostat.tau});
+  context.mu = static_cast<float>(std::clamp(next, -double{kMaxMu}, double{kMaxMu}));
+  return TokenId(drawn.token);
 }
 
 void Sampler::add_logprobs(std::span<const float> logits, float max, int n_top, ScoredToken& out) {
@@ -145,19 +147,19 @@ void Sampler::add_logprobs(std::span<const float> logits, float max, int n_top, 
   if (n == 0) return;
 
   // A heap of the n best so far, worst on top: most tokens cost one comparison.
-  candidates_.clear();
+  top_.clear();
   for (std::size_t i = 0; i < logits.size(); ++i) {
     const Candidate candidate{logits[i], static_cast<std::int32_t>(i)};
-    if (candidates_.size() == n && !kLikelier(candidate, candidates_.front())) continue;
-    if (candidates_.size() == n) {
-      std::pop_heap(candidates_.begin(), candidates_.end(), kLikelier);
-      candidates_.pop_back();
+    if (top_.size() == n && !kLikelier(candidate, top_.front())) continue;
+    if (top_.size() == n) {
+      std::pop_heap(top_.begin(), top_.end(), kLikelier);
+      top_.pop_back();
     }
-    candidates_.push_back(candidate);
-    std::push_heap(candidates_.begin(), candidates_.end(), kLikelier);
+    top_.push_back(candidate);
+    std::push_heap(top_.begin(), top_.end(), kLikelier);
   }
-  std::sort(candidates_.begin(), candidates_.end(), kLikelier);
-  for (const Candidate& candidate : candidates_) {
+  std::sort(top_.begin(), top_.end(), kLikelier);
+  for (const Candidate& candidate : top_) {
     out.top.push_back({TokenId(candidate.token), logprob(static_cast<std::size_t>(candidate.token))});
   }
 }

@@ -49,7 +49,7 @@ TEST(Sampler, NeverChoosesABannedToken) {
   params.temperature = 1.0f;
   EXPECT_FALSE(shares(logits, params, 500).contains(1));
   params.banned = {TokenId(0), TokenId(1), TokenId(2)};
-  EXPECT_EQ(sampler.sample(logits, params, 0).error().code(), Code::kInternal);
+  EXPECT_EQ(sampler.sample(logits, params, 0).error().code(), Code::kInvalidArgument);
 }
 
 TEST(Sampler, RefusesLogitsThatAreNotFinite) {

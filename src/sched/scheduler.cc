@@ -179,7 +179,10 @@ void Scheduler::add_slice(StepBatch& batch, Sequence& sequence, int n_rows) {
   slice.tokens.assign(sequence.tokens.begin() + first, sequence.tokens.begin() + end);
   slice.table_start = sequence.n_blocks_sent;
   slice.new_blocks.assign(sequence.blocks.begin() + sequence.n_blocks_sent, sequence.blocks.end());
-  if (!sequence.params_sent) slice.params = sequence.spec.params;
+  if (!sequence.params_sent) {
+    slice.params = sequence.spec.params;
+    if (needs_history(*slice.params)) slice.history.assign(sequence.tokens.begin(), sequence.tokens.begin() + first);
+  }
   slice.sample = !sequence.only_scores() && end == n_tokens;
   if (sequence.spec.score_prompt && end > sequence.n_scored && first < sequence.n_prompt() - 1) {
     // Targets come one per row; a last row that nothing follows yet gets a stand-in, whose score commit drops.
@@ -224,6 +227,8 @@ Result<std::vector<Progress>> Scheduler::commit(const SampledTokens& tokens) {
     made.sequence = rows.sequence;
     made.sampled = tokens.results[i].sampled;
     if (made.sampled) sequence->tokens.push_back(made.sampled->chosen.token);
+    made.no_choice = tokens.results[i].no_choice;
+    if (tokens.results[i].mirostat_mu) sequence->spec.params.mirostat.mu = tokens.results[i].mirostat_mu;
     if (rows.n_targets == 0) continue;
     const int n = std::min(rows.n_targets, sequence->n_prompt() - 1 - rows.first_position);
     made.first_scored = rows.first_position;
@@ -247,8 +252,10 @@ Status Scheduler::check_result(const ScheduledStep& step, const SampledTokens& t
     if (result.sequence != rows.sequence) {
       return wrong("result ", i, " is for sequence ", result.sequence.value, ", not ", rows.sequence.value);
     }
-    if (result.sampled.has_value() != rows.sample)
+    if ((result.sampled.has_value() || result.no_choice) != rows.sample || (result.sampled && result.no_choice))
       return wrong("sequence ", rows.sequence.value, ": sample missing or unasked");
+    if (result.mirostat_mu && !std::isfinite(*result.mirostat_mu))
+      return wrong("sequence ", rows.sequence.value, ": the state of mirostat is not finite");
     if (std::ssize(result.scored) != rows.n_targets) {
       return wrong("sequence ", rows.sequence.value, ": ", result.scored.size(), " scores for ", rows.n_targets,
                    " targets");

@@ -33,6 +33,7 @@ struct SchedulerOptions {
 struct Progress {
   SequenceId sequence;
   std::optional<ScoredToken> sampled;  ///< the new token, already in the sequence's log
+  bool no_choice = false;              ///< instead: its parameters left no token to draw; the caller removes it
   int first_scored = 0;                ///< scored[i] is about prompt token first_scored + i + 1
   std::vector<ScoredToken> scored;
 };

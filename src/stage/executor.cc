@@ -42,7 +42,7 @@ Executor::Executor(Backend& backend, const StagePlan& plan, std::unique_ptr<Deco
       plan_(plan),
       decoder_(std::move(decoder)),
       kv_(std::move(kv)),
-      sequences_(kv_.n_blocks(), decoder_->spec().n_vocab) {}
+      sequences_(kv_.n_blocks(), decoder_->spec().n_vocab, plan.is_last()) {}
 
 Result<std::unique_ptr<Executor>> Executor::create(Backend& backend, const DecoderSpec& spec, const StagePlan& plan,
                                                    PartWeights weights, int max_rows, std::int32_t n_kv_blocks) {
@@ -149,7 +149,7 @@ Result<Boundary> Executor::make_output_boundary(StepId step, int n_rows) {
   return make_boundary(step, n_rows, d_model, std::move(values));
 }
 
-Result<SampledTokens> Executor::sample_tokens(const StepBatch& batch, const std::vector<SequenceState>& states) {
+Result<SampledTokens> Executor::sample_tokens(const StepBatch& batch, std::vector<SequenceState>& states) {
   SampledTokens tokens;
   tokens.step = batch.step;
   std::vector<HeadRow> wanted;
@@ -171,8 +171,8 @@ Result<SampledTokens> Executor::sample_tokens(const StepBatch& batch, const std:
   return tokens;
 }
 
-Status Executor::sample_rows(const StepBatch& batch, const std::vector<SequenceState>& states,
-                             std::span<const HeadRow> rows, std::vector<SequenceResult>& results) {
+Status Executor::sample_rows(const StepBatch& batch, std::vector<SequenceState>& states, std::span<const HeadRow> rows,
+                             std::vector<SequenceResult>& results) {
   const auto n_vocab = static_cast<std::size_t>(decoder_->spec().n_vocab);
   std::vector<std::int32_t> row_ids;
   for (const HeadRow& row : rows) row_ids.push_back(row.row);
@@ -189,17 +189,31 @@ Status Executor::sample_rows(const StepBatch& batch, const std::vector<SequenceS
   return {};
 }
 
-Status Executor::sample_row(const SequenceRows& slice, const SequenceState& state, const HeadRow& row,
+Status Executor::sample_row(const SequenceRows& slice, SequenceState& state, const HeadRow& row,
                             std::span<const float> logits, SequenceResult& result) {
   if (!slice.targets.empty()) {
     const int n_top = state.params ? std::max(0, state.params->n_logprobs) : 0;
     const TokenId target = slice.targets[static_cast<std::size_t>(row.row_in_slice)];
     result.scored.push_back(TRY(sampler_.score(logits, target, n_top)));
   }
-  if (row.is_sampled) {
-    const std::int64_t position = std::int64_t{slice.first_position} + slice.n_rows();
-    result.sampled = TRY(sampler_.sample(logits, *state.params, position));
+  if (row.is_sampled) TRY(draw_token(slice, state, logits, result));
+  return {};
+}
+
+Status Executor::draw_token(const SequenceRows& slice, SequenceState& state, std::span<const float> logits,
+                            SequenceResult& result) {
+  const SamplingParams& params = *state.params;
+  SampleContext context{.position = std::int64_t{slice.first_position} + slice.n_rows(), .history = {}, .mu = {}};
+  if (state.history) context.history = *state.history;
+  context.mu = state.mirostat_mu;
+  Result<ScoredToken> drawn = sampler_.sample(logits, params, context);
+  if (!drawn && drawn.error().code() == Code::kInvalidArgument) {
+    result.no_choice = true;  // this sequence's own doing: the others of the step go on
+    return {};
   }
+  result.sampled = TRY(std::move(drawn));
+  state.mirostat_mu = context.mu;
+  if (params.mirostat.is_on) result.mirostat_mu = context.mu;
   return {};
 }
 

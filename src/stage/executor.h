@@ -45,11 +45,13 @@ class Executor {
                     std::vector<std::uint32_t>& checksums);
   Status sum_layer(const StepBatch& batch, int layer, std::vector<std::uint32_t>& checksums);
   Result<Boundary> make_output_boundary(StepId step, int n_rows);
-  Result<SampledTokens> sample_tokens(const StepBatch& batch, const std::vector<SequenceState>& states);
-  Status sample_rows(const StepBatch& batch, const std::vector<SequenceState>& states, std::span<const HeadRow> rows,
+  Result<SampledTokens> sample_tokens(const StepBatch& batch, std::vector<SequenceState>& states);
+  Status sample_rows(const StepBatch& batch, std::vector<SequenceState>& states, std::span<const HeadRow> rows,
                      std::vector<SequenceResult>& results);
-  Status sample_row(const SequenceRows& slice, const SequenceState& state, const HeadRow& row,
-                    std::span<const float> logits, SequenceResult& result);
+  Status sample_row(const SequenceRows& slice, SequenceState& state, const HeadRow& row, std::span<const float> logits,
+                    SequenceResult& result);
+  Status draw_token(const SequenceRows& slice, SequenceState& state, std::span<const float> logits,
+                    SequenceResult& result);
 
   Backend& backend_;
   const StagePlan plan_;

@@ -26,7 +26,7 @@ Result<std::vector<SequenceState>> SequenceTable::prepare(const StepBatch& batch
 
 Status SequenceTable::check_tokens(const StepBatch& batch, const SequenceRows& slice) const {
   const auto is_outside = [&](TokenId token) { return token.value < 0 || token.value >= n_vocab_; };
-  for (const auto* tokens : {&slice.tokens, &slice.targets}) {
+  for (const auto* tokens : {&slice.tokens, &slice.targets, &slice.history}) {
     const auto bad = std::find_if(tokens->begin(), tokens->end(), is_outside);
     if (bad == tokens->end()) continue;
     return slice_error(Code::kInvalidArgument, batch, slice, "token id ", bad->value, " is outside the vocabulary of ",
@@ -68,11 +68,33 @@ Result<SequenceState> SequenceTable::prepare_slice(const StepBatch& batch, const
   if (end > std::numeric_limits<std::int32_t>::max()) return lost("rows end at position ", end, ", which is too far");
   state.n_positions = static_cast<std::int32_t>(end);
 
-  if (slice.params) state.params = slice.params;
+  if (slice.params) take_params(*slice.params, state);
   if (slice.sample && !state.params) {
     return slice_error(Code::kInvalidArgument, batch, slice, "asks for a sample, but its parameters were never sent");
   }
+  if (state.history) TRY(keep_history(batch, slice, state));
   return state;
+}
+
+void SequenceTable::take_params(const SamplingParams& params, SequenceState& state) const {
+  state.params = std::make_shared<const SamplingParams>(params);
+  state.mirostat_mu = params.mirostat.mu;
+  state.history = nullptr;
+  if (keeps_history_ && needs_history(params)) state.history = std::make_shared<std::vector<TokenId>>();
+}
+
+/// Writes the slice's tokens at their positions, as its rows go into the KV blocks.
+Status SequenceTable::keep_history(const StepBatch& batch, const SequenceRows& slice, SequenceState& state) const {
+  std::vector<TokenId>& history = *state.history;
+  if (slice.params) history = slice.history;
+  const auto first = static_cast<std::size_t>(slice.first_position);
+  if (history.size() < first) {
+    return slice_error(Code::kDataLoss, batch, slice, "rows start at position ", first, ", this stage knows ",
+                       history.size(), " tokens, which the sampling parameters need");
+  }
+  history.resize(first);
+  history.insert(history.end(), slice.tokens.begin(), slice.tokens.end());
+  return {};
 }
 
 void SequenceTable::commit(const StepBatch& batch, std::vector<SequenceState> prepared) {

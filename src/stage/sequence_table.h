@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <unordered_map>
 #include <vector>
@@ -13,9 +14,14 @@ namespace commissure {
 
 /// All a stage knows of one sequence.
 struct SequenceState {
-  std::vector<std::int32_t> blocks;      ///< block table: entry i holds positions [64 i, 64 i + 64)
-  std::int32_t n_positions = 0;          ///< positions whose keys and values are in the cache
-  std::optional<SamplingParams> params;  ///< as last sent; only the last stage uses them
+  std::vector<std::int32_t> blocks;  ///< block table: entry i holds positions [64 i, 64 i + 64)
+  std::int32_t n_positions = 0;      ///< positions whose keys and values are in the cache
+  /// As last sent; only the last stage uses them. Shared by the states of one sequence: never changed.
+  std::shared_ptr<const SamplingParams> params;
+  /// Tokens by position, where params need them. Shared by the states of one sequence like its KV blocks: entries from
+  /// n_positions on mean nothing.
+  std::shared_ptr<std::vector<TokenId>> history;
+  std::optional<float> mirostat_mu;  ///< the state after the last draw, or as sent
 };
 
 /// The sequences of a stage. A step is prepared first, run, and committed when it succeeded: an error anywhere between
@@ -23,8 +29,9 @@ struct SequenceState {
 /// Threading: the executor thread only.
 class SequenceTable {
  public:
-  /// Block ids are valid in [0, n_blocks), token ids in [0, n_vocab).
-  SequenceTable(std::int32_t n_blocks, std::int32_t n_vocab) : n_blocks_(n_blocks), n_vocab_(n_vocab) {}
+  /// Block ids are valid in [0, n_blocks), token ids in [0, n_vocab). `keeps_history`: this stage draws tokens.
+  SequenceTable(std::int32_t n_blocks, std::int32_t n_vocab, bool keeps_history = true)
+      : n_blocks_(n_blocks), n_vocab_(n_vocab), keeps_history_(keeps_history) {}
 
   /// The states that the batch's slices lead to, in their order. Changes nothing.
   /// Errors: kInvalidArgument, the batch is malformed, a token is outside the vocabulary, or a sample is asked for
@@ -41,9 +48,12 @@ class SequenceTable {
  private:
   Result<SequenceState> prepare_slice(const StepBatch& batch, const SequenceRows& slice) const;
   Status check_tokens(const StepBatch& batch, const SequenceRows& slice) const;
+  void take_params(const SamplingParams& params, SequenceState& state) const;
+  Status keep_history(const StepBatch& batch, const SequenceRows& slice, SequenceState& state) const;
 
   const std::int32_t n_blocks_;
   const std::int32_t n_vocab_;
+  const bool keeps_history_;
   std::unordered_map<SequenceId, SequenceState> sequences_;
 };
 

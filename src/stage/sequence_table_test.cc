@@ -83,8 +83,36 @@ TEST(SequenceTable, GoesBackToAnEarlierPosition) {
 TEST(SequenceTable, RecreatesASequenceOverCachedBlocks) {
   SequenceRows rows = rows_of(2, 64, {1}, 0);
   rows.table_start = 0;
-  rows.new_blocks = {BlockId(0), BlockId(5)};
+  rows.new_blocks.emplace_back(5);
   EXPECT_EQ(refusal(known_table(), rows), Code::kOk);
+}
+
+TEST(SequenceTable, KeepsTheTokensThatParametersLookBackOn) {
+  SequenceTable table(kBlocks, kVocab);
+  SequenceRows rows = rows_of(1, 0, {4, 5}, 0);
+  rows.params = SamplingParams{.banned = {}, .repetition_penalty = 1.5f};
+  const auto run = [&](const SequenceRows& each) {
+    auto states = table.prepare(batch_of(each));
+    CHECK(states.has_value());
+    const std::vector<TokenId> history = *(*states)[0].history;
+    table.commit(batch_of(each), std::move(*states));
+    return history;
+  };
+  EXPECT_EQ(run(rows), (std::vector{TokenId(4), TokenId(5)}));
+  EXPECT_EQ(run(rows_of(1, 2, {6}, 0)).size(), 3u);
+  // An earlier position again takes the place of what was there.
+  EXPECT_EQ(run(rows_of(1, 1, {7}, 0)), (std::vector{TokenId(4), TokenId(7)}));
+
+  // A new life that begins behind cached rows brings their tokens, or is refused.
+  rows.first_position = 2;
+  EXPECT_EQ(refusal(table, rows), Code::kDataLoss);
+  rows.history = {TokenId(8), TokenId(9)};
+  EXPECT_EQ(run(rows), (std::vector{TokenId(8), TokenId(9), TokenId(4), TokenId(5)}));
+  rows.history = {TokenId(8), TokenId(kVocab)};
+  EXPECT_EQ(refusal(table, rows), Code::kInvalidArgument);
+  rows.history = {TokenId(8)};
+  EXPECT_EQ(refusal(table, rows), Code::kInvalidArgument);
+  EXPECT_EQ(SequenceTable(kBlocks, kVocab, false).prepare(batch_of(rows_of(1, 0, {1}, 0)))->front().history, nullptr);
 }
 
 TEST(SequenceTable, ForgetsReleasedSequences) {

@@ -26,8 +26,10 @@ struct ScoredToken {
 /// What the last stage tells of one slice of a step.
 struct SequenceResult {
   SequenceId sequence;
-  std::optional<ScoredToken> sampled;  ///< present when the slice asked for a sample
-  std::vector<ScoredToken> scored;     ///< one per target of the slice
+  std::optional<ScoredToken> sampled;     ///< present when the slice asked for a sample
+  std::vector<ScoredToken> scored;        ///< one per target of the slice
+  bool no_choice = false;                 ///< instead of `sampled`: the bans left no token to draw
+  std::optional<float> mirostat_mu = {};  ///< with `sampled` under mirostat: the state after it, for a later life
   bool operator==(const SequenceResult&) const = default;
 };
 

@@ -29,6 +29,9 @@ Status validate(const StepBatch& batch) {
     if (!slice.targets.empty() && slice.targets.size() != slice.tokens.size()) {
       return invalid(slice.targets.size(), " targets for ", slice.tokens.size(), " rows");
     }
+    if (!slice.history.empty() && (!slice.params || std::ssize(slice.history) != slice.first_position)) {
+      return invalid(slice.history.size(), " tokens of history before position ", slice.first_position);
+    }
     if (slice.params) {
       if (Status status = validate(*slice.params); !status) return std::move(status).error();
     }

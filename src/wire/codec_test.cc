@@ -40,6 +40,35 @@ struct Random {
   float number() { return static_cast<float>(below(1000)) / 7.0f; }
 };
 
+SamplingParams random_params(Random& random) {
+  SamplingParams params;
+  params.temperature = random.number();
+  params.top_k = 3;
+  params.top_p = random.number();
+  params.min_p = random.number();
+  params.seed = random.engine();
+  params.n_logprobs = -1 + static_cast<int>(random.below(22));
+  params.banned = random.ids<TokenId>(random.below(3));
+  if (random.below(3) == 0) return params;
+  params.allowed = random.ids<TokenId>(random.below(3));
+  for (std::uint64_t i = random.below(3); i > 0; --i) {
+    params.bad_sequences.push_back(random.ids<TokenId>(1 + random.below(4)));
+  }
+  for (std::uint64_t i = random.below(3); i > 0; --i) params.logit_bias.push_back({TokenId(7), random.number()});
+  params.n_prompt = static_cast<int>(random.below(100));
+  params.min_tokens = static_cast<int>(random.below(100));
+  params.end_tokens = random.ids<TokenId>(random.below(3));
+  for (float* value :
+       {&params.repetition_penalty, &params.presence_penalty, &params.frequency_penalty, &params.typical_p,
+        &params.top_n_sigma, &params.xtc_probability, &params.xtc_threshold, &params.dry.multiplier}) {
+    *value = random.number();
+  }
+  params.dry.breakers = random.ids<TokenId>(random.below(3));
+  params.mirostat.is_on = random.below(2) == 1;
+  if (params.mirostat.is_on) params.mirostat.mu = random.number();
+  return params;
+}
+
 StageInput random_step(Random& random) {
   StageInput input;
   input.batch.step = StepId(random.engine());
@@ -52,13 +81,8 @@ StageInput random_step(Random& random) {
     rows.new_blocks = random.ids<BlockId>(random.below(10));
     rows.sample = random.below(2) == 1;
     if (random.below(2) == 1) {
-      rows.params = SamplingParams{random.number(),
-                                   3,
-                                   random.number(),
-                                   random.number(),
-                                   random.engine(),
-                                   -1 + static_cast<int>(random.below(22)),
-                                   random.ids<TokenId>(random.below(3))};
+      rows.params = random_params(random);
+      if (random.below(2) == 1) rows.history = random.ids<TokenId>(random.below(20));
     }
     if (random.below(2) == 1) rows.targets = random.ids<TokenId>(rows.tokens.size());
     input.batch.slices.push_back(rows);
@@ -82,6 +106,8 @@ SampledTokens random_tokens(Random& random) {
   for (std::uint64_t i = random.below(5); i > 0; --i) {
     SequenceResult result{SequenceId(random.engine()), {}, {}};
     if (random.below(2) == 1) result.sampled = scored();
+    result.no_choice = !result.sampled;
+    if (random.below(2) == 1) result.mirostat_mu = random.number();
     for (std::uint64_t n = random.below(4); n > 0; --n) result.scored.push_back(scored());
     tokens.results.push_back(result);
   }

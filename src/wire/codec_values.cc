@@ -3,59 +3,17 @@
 #include <string_view>
 #include <utility>
 
+#include "wire/codec_params.h"
+
 namespace commissure {
 namespace {
 
 constexpr std::size_t kMaxText = 4096;
 constexpr int kMaxFeatures = 64;
 
-template <typename... What>
-Error broken(const What&... what) {
-  return Error(Code::kDataLoss, what...);
-}
-
-/// Ids as plain integers and back; a negative one (below `lowest`) is refused.
-template <typename IdType, typename Field>
-void put_ids(const std::vector<IdType>& ids, Field& field) {
-  field.Reserve(static_cast<int>(ids.size()));
-  for (const IdType id : ids) field.AddAlreadyReserved(id.value);
-}
-
-template <typename IdType, typename Field>
-Status take_ids(const Field& field, std::string_view name, int lowest, std::vector<IdType>& ids) {
-  ids.reserve(static_cast<std::size_t>(field.size()));
-  for (const auto value : field) {
-    if (value < lowest) return broken(name, " ", value, " is negative");
-    ids.emplace_back(value);
-  }
-  return {};
-}
-
 Status check_text(std::string_view text, std::string_view name) {
   if (text.size() > kMaxText) return broken(name, " has ", text.size(), " bytes, at most ", kMaxText);
   return {};
-}
-
-void encode(const SamplingParams& params, v1::SamplingParams& out) {
-  out.set_temperature(params.temperature);
-  out.set_top_k(params.top_k);
-  out.set_top_p(params.top_p);
-  out.set_min_p(params.min_p);
-  out.set_seed(params.seed);
-  out.set_n_logprobs(params.n_logprobs);
-  put_ids(params.banned, *out.mutable_banned());
-}
-
-Result<SamplingParams> decode(const v1::SamplingParams& message) {
-  SamplingParams params;
-  params.temperature = message.temperature();
-  params.top_k = message.top_k();
-  params.top_p = message.top_p();
-  params.min_p = message.min_p();
-  params.seed = message.seed();
-  params.n_logprobs = message.n_logprobs();
-  TRY(take_ids(message.banned(), "banned token", 0, params.banned));
-  return params;
 }
 
 Result<SequenceRows> decode(const v1::Slice& message) {
@@ -69,7 +27,8 @@ Result<SequenceRows> decode(const v1::Slice& message) {
   TRY(take_ids(message.new_blocks(), "block", 0, rows.new_blocks));
   // -1 marks a row that has no next token to score.
   TRY(take_ids(message.targets(), "target", -1, rows.targets));
-  if (message.has_params()) rows.params = TRY(decode(message.params()));
+  if (message.has_params()) rows.params = TRY(commissure::decode(message.params()));
+  TRY(take_ids(message.history(), "history token", 0, rows.history));
   return rows;
 }
 
@@ -136,6 +95,7 @@ void encode(const StepBatch& batch, const Boundary& boundary, v1::Step& out) {
     slice.set_sum_layers(rows.sum_layers);
     if (rows.params) encode(*rows.params, *slice.mutable_params());
     put_ids(rows.targets, *slice.mutable_targets());
+    put_ids(rows.history, *slice.mutable_history());
   }
   put_ids(batch.released, *out.mutable_released());
 }
@@ -163,6 +123,8 @@ void encode(const SampledTokens& tokens, v1::Result& out) {
     sequence.set_sequence(result.sequence.value);
     if (result.sampled) encode(*result.sampled, *sequence.mutable_sampled());
     for (const ScoredToken& token : result.scored) encode(token, *sequence.add_scored());
+    sequence.set_no_choice(result.no_choice);
+    if (result.mirostat_mu) sequence.set_mirostat_mu(*result.mirostat_mu);
   }
   for (const StageTiming& timing : tokens.timings) {
     v1::StageTiming& stage = *out.add_timings();
@@ -182,6 +144,8 @@ Result<SampledTokens> decode(const v1::Result& message) {
     result.sequence = SequenceId(sequence.sequence());
     if (sequence.has_sampled()) result.sampled = TRY(decode(sequence.sampled()));
     for (const v1::ScoredToken& token : sequence.scored()) result.scored.push_back(TRY(decode(token)));
+    result.no_choice = sequence.no_choice();
+    if (sequence.has_mirostat_mu()) result.mirostat_mu = sequence.mirostat_mu();
     tokens.results.push_back(std::move(result));
   }
   if (message.timings_size() > kMaxStages) return broken(message.timings_size(), " stage timings");

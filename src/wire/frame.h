@@ -14,11 +14,11 @@
 namespace commissure {
 
 /// Raised with every change of stage.proto or of its meaning; both sides of a stream must have the same.
-inline constexpr std::uint32_t kProtocolVersion = 1;
+inline constexpr std::uint32_t kProtocolVersion = 2;
 
 /// Bounds of what is accepted from a peer. The header is everything but the rows.
 inline constexpr std::size_t kMaxFrameBytes = std::size_t{64} << 20;
-inline constexpr std::size_t kMaxStepHeaderBytes = std::size_t{1} << 20;
+inline constexpr std::size_t kMaxStepHeaderBytes = std::size_t{16} << 20;
 inline constexpr std::size_t kMaxResultBytes = std::size_t{8} << 20;
 inline constexpr int kMaxRows = 1 << 16;
 

@@ -1,0 +1,100 @@
+#include "sample/candidates.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+#include "sample/reduce.h"
+
+namespace commissure {
+
+void Candidates::fill(std::span<const float> scores, float lowest) {
+  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  list_.clear();
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    if (scores[i] >= lowest && scores[i] > kNever) list_.push_back({scores[i], static_cast<std::int32_t>(i)});
+  }
+}
+
+double Candidates::mass() const {
+  double mass = 0.0;
+  for (const Candidate& candidate : list_) mass += double{exp_negative(candidate.score)};
+  return mass;
+}
+
+void Candidates::keep_top_k(int top_k) {
+  const auto k = static_cast<std::ptrdiff_t>(top_k);
+  if (k < std::ssize(list_)) {
+    std::nth_element(list_.begin(), list_.begin() + k, list_.end(), kLikelier);
+    list_.resize(static_cast<std::size_t>(top_k));
+  }
+  std::sort(list_.begin(), list_.end(), kLikelier);
+}
+
+void Candidates::keep_top_p(float top_p, double total) {
+  std::sort(list_.begin(), list_.end(), kLikelier);
+  double mass = 0.0;
+  std::size_t n_kept = 0;
+  while (n_kept < list_.size() && (n_kept == 0 || mass < double{top_p} * total)) {
+    mass += double{exp_negative(list_[n_kept++].score)};
+  }
+  list_.resize(n_kept);
+}
+
+void Candidates::keep_typical(float typical_p) {
+  const double total = mass();
+  const double log_total = std::log(total);
+  double entropy = 0.0;
+  for (const Candidate& candidate : list_) {
+    entropy += double{exp_negative(candidate.score)} / total * (log_total - double{candidate.score});
+  }
+  sorted_.clear();
+  for (std::size_t i = 0; i < list_.size(); ++i) {
+    const double distance = std::abs(log_total - double{list_[i].score} - entropy);
+    sorted_.push_back({static_cast<float>(-distance), static_cast<std::int32_t>(i)});
+  }
+  std::sort(sorted_.begin(), sorted_.end(), kLikelier);
+  double kept = 0.0;
+  std::size_t n_kept = 0;
+  while (n_kept < sorted_.size() && (n_kept == 0 || kept < double{typical_p} * total)) {
+    Candidate& entry = sorted_[n_kept++];
+    entry = list_[static_cast<std::size_t>(entry.token)];
+    kept += double{exp_negative(entry.score)};
+  }
+  sorted_.resize(n_kept);
+  list_.swap(sorted_);
+}
+
+void Candidates::drop_top_choices(float threshold) {
+  const double wanted = double{threshold} * mass();
+  const auto is_top = [&](const Candidate& c) { return double{exp_negative(c.score)} >= wanted; };
+  const Candidate* least = nullptr;
+  for (const Candidate& candidate : list_) {
+    if (is_top(candidate) && (least == nullptr || kLikelier(*least, candidate))) least = &candidate;
+  }
+  if (least == nullptr) return;
+  const std::int32_t kept = least->token;
+  std::erase_if(list_, [&](const Candidate& candidate) { return candidate.token != kept && is_top(candidate); });
+}
+
+void Candidates::keep_surprise_below(float bits) {
+  // -log2 p <= bits, where p = exp(score) / total
+  const double lowest = std::log(mass()) - double{bits} * std::numbers::ln2;
+  const Candidate best = *std::min_element(list_.begin(), list_.end(), kLikelier);
+  std::erase_if(list_, [&](const Candidate& candidate) {
+    return double{candidate.score} < lowest && candidate.token != best.token;
+  });
+}
+
+const Candidate& Candidates::pick(double share) const {
+  const double aim = share * mass();
+  double mass = 0.0;
+  for (const Candidate& candidate : list_) {
+    mass += double{exp_negative(candidate.score)};
+    if (aim < mass) return candidate;
+  }
+  return list_.back();
+}
+
+}  // namespace commissure

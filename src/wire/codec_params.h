@@ -1,0 +1,39 @@
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "core/result.h"
+#include "step/sampling_params.h"
+#include "wire/stage.pb.h"
+
+namespace commissure {
+
+/// Sampling parameters to and from their message.
+/// Errors of decode: kDataLoss, naming the list, when a count or a sign is wrong. Ranges are for validate().
+void encode(const SamplingParams& params, v1::SamplingParams& out);
+Result<SamplingParams> decode(const v1::SamplingParams& message);
+
+template <typename... What>
+Error broken(const What&... what) {
+  return Error(Code::kDataLoss, what...);
+}
+
+/// Ids as plain integers and back; a negative one (below `lowest`) is refused.
+template <typename IdType, typename Field>
+void put_ids(const std::vector<IdType>& ids, Field& field) {
+  field.Reserve(static_cast<int>(ids.size()));
+  for (const IdType id : ids) field.AddAlreadyReserved(id.value);
+}
+
+template <typename IdType, typename Field>
+Status take_ids(const Field& field, std::string_view name, int lowest, std::vector<IdType>& ids) {
+  ids.reserve(static_cast<std::size_t>(field.size()));
+  for (const auto value : field) {
+    if (value < lowest) return broken(name, " ", value, " is negative");
+    ids.emplace_back(value);
+  }
+  return {};
+}
+
+}  // namespace commissure
