@@ -37,16 +37,22 @@ class ChunkFrame {
   std::string head_;
 };
 
-std::unique_ptr<AnswerFormat> make_chat_format(AnswerShape shape);
+std::unique_ptr<AnswerFormat> make_chat_format(AnswerShape shape, int n_choices);
 
-/// For /v1/completions.
+/// For /v1/completions, whose choices are numbered prompt after prompt.
 ///   echoes   per prompt, the text that comes before the answer; empty: no echo
 ///   prompts  per prompt, its tokens, for log-probabilities under echo
 struct CompletionEcho {
   std::vector<std::string> texts = {};
   std::vector<std::vector<TokenId>> prompts = {};
 };
-std::unique_ptr<AnswerFormat> make_completion_format(AnswerShape shape, int n_choices, CompletionEcho echo);
+/// `n`: choices per prompt.
+std::unique_ptr<AnswerFormat> make_completion_format(AnswerShape shape, int n_prompts, int n, CompletionEcho echo);
+
+/// Gathers `best_of` candidates per prompt and gives the `n` with the highest mean log-probability to `inner`,
+/// likeliest first. Not for streams. Candidates come with scores.
+std::unique_ptr<AnswerFormat> make_best_of_format(std::unique_ptr<AnswerFormat> inner, int n_prompts, int n,
+                                                  int best_of);
 
 /// For /generate. `echo`: what comes before the answer, "" for nothing.
 std::unique_ptr<AnswerFormat> make_generate_format(std::string model, std::string echo, std::uint64_t seed);

@@ -1,5 +1,7 @@
 #include "api/answer_format.h"
 
+#include <utility>
+
 #include "api/openai.h"
 
 namespace commissure {
@@ -34,13 +36,15 @@ namespace {
 
 class ChatFormat final : public AnswerFormat {
  public:
-  explicit ChatFormat(AnswerShape shape)
-      : shape_(std::move(shape)), frame_("chatcmpl-", "chat.completion.chunk", shape_) {}
+  ChatFormat(AnswerShape shape, int n_choices)
+      : shape_(std::move(shape)),
+        frame_("chatcmpl-", "chat.completion.chunk", shape_),
+        choices_(static_cast<std::size_t>(n_choices)) {}
 
   std::string stream_event(int choice, const GenerationEvent& event, const Usage& usage) override {
     std::string out;
-    if (!role_sent_) {  // with the first token, not before: clients take this chunk for the time to first token
-      role_sent_ = true;
+    // With the first token, not before: clients take this chunk for the time to first token.
+    if (!std::exchange(choices_[static_cast<std::size_t>(choice)].role_sent, true)) {
       out += chunk(choice, {{"role", "assistant"}, {"content", ""}}, nullptr, nullptr, usage);
     }
     const bool has_logprobs = shape_.logprobs && !event.tokens.empty();
@@ -59,28 +63,41 @@ class ChatFormat final : public AnswerFormat {
     return (shape_.include_usage ? frame_.event("", &usage, false) : "") + "data: [DONE]\n\n";
   }
 
-  void collect(int, const GenerationEvent& event) override {
-    text_ += event.text;
+  void collect(int choice, const GenerationEvent& event) override {
+    Choice& state = choices_[static_cast<std::size_t>(choice)];
+    state.text += event.text;
     if (shape_.logprobs) {
       Json logprobs = chat_logprobs(*shape_.tokenizer, event.tokens);
-      for (Json& entry : logprobs["content"]) content_.push_back(std::move(entry));
+      for (Json& entry : logprobs["content"]) state.content.push_back(std::move(entry));
     }
-    if (event.finish) finish_ = openai_finish(*event.finish);
-    if (!event.trace.empty()) trace_ = trace_json(event.trace);
+    if (event.finish) state.finish = openai_finish(*event.finish);
+    if (!event.trace.empty()) state.trace = trace_json(event.trace);
   }
 
   Json whole(const Usage& usage) override {
     Json answer = frame_.envelope("chat.completion");
-    const Json message = {{"role", "assistant"}, {"content", text_}, {"refusal", nullptr}};
-    const Json logprobs = shape_.logprobs ? Json{{"content", content_}, {"refusal", nullptr}} : Json(nullptr);
-    answer["choices"] =
-        Json::array({{{"index", 0}, {"message", message}, {"logprobs", logprobs}, {"finish_reason", finish_}}});
-    if (!trace_.is_null()) answer["choices"][0]["trace"] = std::move(trace_);
+    Json list = Json::array();
+    for (std::size_t i = 0; i < choices_.size(); ++i) {
+      const Choice& choice = choices_[i];
+      const Json message = {{"role", "assistant"}, {"content", choice.text}, {"refusal", nullptr}};
+      const Json logprobs = shape_.logprobs ? Json{{"content", choice.content}, {"refusal", nullptr}} : Json(nullptr);
+      list.push_back({{"index", i}, {"message", message}, {"logprobs", logprobs}, {"finish_reason", choice.finish}});
+      if (!choice.trace.is_null()) list.back()["trace"] = choice.trace;
+    }
+    answer["choices"] = std::move(list);
     answer["usage"] = usage_json(usage);
     return answer;
   }
 
  private:
+  struct Choice {
+    bool role_sent = false;
+    std::string text;
+    Json content = Json::array();
+    std::string finish;
+    Json trace;
+  };
+
   std::string chunk(int choice, Json delta, Json logprobs, Json finish, const Usage& usage,
                     const Json& trace = nullptr) const {
     Json value = {{"index", choice},
@@ -93,17 +110,13 @@ class ChatFormat final : public AnswerFormat {
 
   const AnswerShape shape_;
   const ChunkFrame frame_;
-  bool role_sent_ = false;
-  std::string text_;
-  Json content_ = Json::array();
-  std::string finish_;
-  Json trace_;
+  std::vector<Choice> choices_;
 };
 
 }  // namespace
 
-std::unique_ptr<AnswerFormat> make_chat_format(AnswerShape shape) {
-  return std::make_unique<ChatFormat>(std::move(shape));
+std::unique_ptr<AnswerFormat> make_chat_format(AnswerShape shape, int n_choices) {
+  return std::make_unique<ChatFormat>(std::move(shape), n_choices);
 }
 
 }  // namespace commissure

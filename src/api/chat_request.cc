@@ -156,6 +156,9 @@ ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& m
   GenerationRequest& request = result.fields.request;
 
   request.max_tokens = read_max_tokens(fields);
+  check_min_tokens(fields, request);
+  read_choices(fields, result.fields);
+  refuse_choices(fields, "best_of");
   result.logprobs = fields.boolean("logprobs").value_or(false);
   const auto top = fields.integer("top_logprobs", 0, 20);
   if (top && !result.logprobs) fields.fail("top_logprobs", "'top_logprobs' needs 'logprobs' to be true");

@@ -7,9 +7,9 @@ namespace {
 
 class CompletionFormat final : public AnswerFormat {
  public:
-  CompletionFormat(AnswerShape shape, int n_choices, CompletionEcho echo)
-      : shape_(std::move(shape)), echo_(std::move(echo)), frame_("cmpl-", "text_completion", shape_) {
-    for (int i = 0; i < n_choices; ++i) choices_.emplace_back(*shape_.tokenizer, shape_.tokens_as_ids);
+  CompletionFormat(AnswerShape shape, int n_prompts, int n, CompletionEcho echo)
+      : shape_(std::move(shape)), n_(n), echo_(std::move(echo)), frame_("cmpl-", "text_completion", shape_) {
+    for (int i = 0; i < n_prompts * n; ++i) choices_.emplace_back(*shape_.tokenizer, shape_.tokens_as_ids);
   }
 
   std::string stream_event(int choice, const GenerationEvent& event, const Usage& usage) override {
@@ -65,9 +65,10 @@ class CompletionFormat final : public AnswerFormat {
     const auto i = static_cast<std::size_t>(index);
     Choice& state = choices_[i];
     if (!std::exchange(state.begun, true) && !echo_.texts.empty()) {
-      state.text = echo_.texts[i];
-      if (shape_.logprobs) state.logprobs.add_prompt(echo_.prompts[i], event.prompt_scores);
-      state.n_new_logprobs = echo_.prompts[i].size();
+      const std::size_t prompt = i / static_cast<std::size_t>(n_);
+      state.text = echo_.texts[prompt];
+      if (shape_.logprobs) state.logprobs.add_prompt(echo_.prompts[prompt], event.prompt_scores);
+      state.n_new_logprobs = echo_.prompts[prompt].size();
     }
     state.text += event.text;
     if (shape_.logprobs) state.logprobs.add(event.tokens);
@@ -76,6 +77,7 @@ class CompletionFormat final : public AnswerFormat {
   }
 
   const AnswerShape shape_;
+  const int n_;  // choices per prompt
   const CompletionEcho echo_;
   const ChunkFrame frame_;
   std::vector<Choice> choices_;
@@ -83,8 +85,8 @@ class CompletionFormat final : public AnswerFormat {
 
 }  // namespace
 
-std::unique_ptr<AnswerFormat> make_completion_format(AnswerShape shape, int n_choices, CompletionEcho echo) {
-  return std::make_unique<CompletionFormat>(std::move(shape), n_choices, std::move(echo));
+std::unique_ptr<AnswerFormat> make_completion_format(AnswerShape shape, int n_prompts, int n, CompletionEcho echo) {
+  return std::make_unique<CompletionFormat>(std::move(shape), n_prompts, n, std::move(echo));
 }
 
 }  // namespace commissure

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "api/chat_request.h"
+#include "api/sampling_fields.h"
 
 namespace commissure {
 
@@ -72,6 +73,27 @@ void read_prompts(Fields& fields, std::string_view name, const ServedModel& mode
   }
 }
 
+/// `n` and `best_of`. Candidates are ranked by log-probability, so each then carries that of its tokens.
+void read_completion_choices(Fields& fields, GenerationFields& result) {
+  read_choices(fields, result);
+  result.best_of = static_cast<int>(fields.integer("best_of", 1, kMaxChoices).value_or(result.n));
+  if (result.best_of < result.n) {
+    fields.fail("best_of",
+                fmt::format("'best_of' is {}, but must be at least 'n', which is {}", result.best_of, result.n));
+  }
+  if (result.best_of > result.n && result.stream) {
+    fields.fail("best_of", "'best_of' above 'n' cannot be streamed: the best is known at the end");
+  }
+}
+
+void check_total(Fields& fields, const CompletionRequest& result) {
+  const std::size_t total = result.prompts.size() * static_cast<std::size_t>(result.fields.best_of);
+  if (total <= kMaxPrompts) return;
+  const std::string_view name = result.fields.best_of > result.fields.n ? "best_of" : "n";
+  fields.fail(name, fmt::format("'{}' of {} and {} prompts make {} choices, but there may be at most {}", name,
+                                result.fields.best_of, result.prompts.size(), total, kMaxPrompts));
+}
+
 /// TGI's body as ours: the members of `parameters` move to the top, under our names.
 Json flat_generate_body(const Json& body, Fields& fields) {
   Json flat = body;
@@ -104,6 +126,8 @@ ApiResult<CompletionRequest> parse_completion_request(const Json& body, const Se
   GenerationRequest& request = result.fields.request;
 
   request.max_tokens = static_cast<int>(fields.integer("max_tokens", 0, INT32_MAX).value_or(kDefaultMaxTokens));
+  check_min_tokens(fields, request);
+  read_completion_choices(fields, result.fields);
   const bool echo = fields.boolean("echo").value_or(false);
   result.fields.tokens_as_ids = fields.boolean("return_tokens_as_token_ids").value_or(false);
   if (const auto logprobs = fields.integer("logprobs", 0, 20)) {
@@ -111,7 +135,9 @@ ApiResult<CompletionRequest> parse_completion_request(const Json& body, const Se
     request.sampling.n_logprobs = static_cast<int>(*logprobs);
     if (echo) request.prompt_logprobs = static_cast<int>(*logprobs);
   }
+  if (result.fields.best_of > result.fields.n) request.sampling.n_logprobs = std::max(request.sampling.n_logprobs, 0);
   if (fields.ok()) read_prompts(fields, "prompt", model, echo, result);
+  if (fields.ok()) check_total(fields, result);
   if (!fields.ok()) return tl::unexpected(*fields.error());
   return result;
 }
@@ -125,6 +151,9 @@ ApiResult<CompletionRequest> parse_generate_request(const Json& body, const Serv
   check_model(fields, model_names(model, options));
   CompletionRequest result{.fields = read_generation_fields(fields, model)};
   result.fields.request.max_tokens = static_cast<int>(fields.integer("max_tokens", 1, INT32_MAX).value_or(-1));
+  check_min_tokens(fields, result.fields.request);
+  refuse_choices(fields, "n");
+  refuse_choices(fields, "best_of");
   const bool echo = fields.boolean("return_full_text").value_or(false);
   if (fields.ok()) read_prompts(fields, "prompt", model, echo, result);
   if (fields.ok() && result.prompts.size() != 1)

@@ -10,7 +10,7 @@ namespace commissure {
 
 struct CompletionRequest {
   GenerationFields fields;                         ///< prompt left empty
-  std::vector<std::vector<TokenId>> prompts = {};  ///< one per choice
+  std::vector<std::vector<TokenId>> prompts = {};  ///< each has fields.best_of choices
   std::vector<std::string> echo_texts = {};        ///< per prompt, when `echo`; else empty
   bool logprobs = false;
 };

@@ -1,7 +1,8 @@
 #include "api/generation_fields.h"
 
 #include <algorithm>
-#include <random>
+
+#include "api/sampling_fields.h"
 
 namespace commissure {
 
@@ -17,25 +18,9 @@ struct Refused {
   std::optional<double> neutral = std::nullopt;
 };
 constexpr Refused kRefused[] = {
-    {"n", 1},
-    {"best_of", 1},
-    {"presence_penalty", 0},
-    {"frequency_penalty", 0},
-    {"repetition_penalty", 1},
-    {"repeat_penalty", 1},
-    {"min_tokens", 0},
-    {"typical_p", 1},
-    {"typical", 1},
-    {"top_n_sigma", -1},
-    {"dry_multiplier", 0},
-    {"xtc_probability", 0},
-    {"mirostat", 0},
     {"dynatemp_range", 0},
     {"length_penalty", 1},
-    {"logit_bias"},
     {"suffix"},
-    {"bad_words"},
-    {"allowed_token_ids"},
     {"functions"},
     {"structured_outputs"},
     {"guided_json"},
@@ -61,41 +46,6 @@ bool asks_nothing(const Json& value, std::optional<double> neutral) {
   if (value.is_boolean()) return !value.get<bool>();
   if (value.is_string()) return value.get_ref<const std::string&>().empty();
   return value.empty();
-}
-
-std::uint64_t random_seed() {
-  thread_local std::mt19937_64 generator{(std::uint64_t{std::random_device{}()} << 32) ^ std::random_device{}()};
-  return generator();
-}
-
-/// Any 64-bit integer, signed or not; -1 and absent draw one.
-std::uint64_t read_seed(Fields& fields) {
-  const Json* value = fields.find("seed");
-  if (value == nullptr) return random_seed();
-  if (value->is_number_unsigned()) return value->get<std::uint64_t>();
-  const auto seed = fields.integer("seed", INT64_MIN, INT64_MAX);
-  return !seed || *seed == -1 ? random_seed() : static_cast<std::uint64_t>(*seed);
-}
-
-SamplingParams read_sampling(Fields& fields, const GenerationDefaults& defaults) {
-  const auto real = [&](std::string_view name, double low, double high, bool open, std::optional<float> model,
-                        float last) {
-    if (const auto value = fields.number(name, low, high, open)) return static_cast<float>(*value);
-    return model.value_or(last);
-  };
-  SamplingParams sampling;
-  sampling.temperature = real("temperature", 0, 2, false, defaults.temperature, sampling.temperature);
-  sampling.top_p = real("top_p", 0, 1, true, defaults.top_p, sampling.top_p);
-  sampling.min_p = real("min_p", 0, 1, false, defaults.min_p, sampling.min_p);
-  if (const auto top_k = fields.integer("top_k", -1, INT32_MAX)) {
-    sampling.top_k = static_cast<int>(std::max<std::int64_t>(*top_k, 0));  // -1 is a common spelling of "off"
-  } else {
-    sampling.top_k = defaults.top_k.value_or(sampling.top_k);
-  }
-  // A positive number that rounds to 0 as a float must not fall out of the range (0, 1].
-  if (sampling.top_p <= 0) sampling.top_p = std::numeric_limits<float>::min();
-  sampling.seed = read_seed(fields);
-  return sampling;
 }
 
 /// true, false, or "layers" for checksums too.
@@ -127,7 +77,7 @@ void read_stream_options(Fields& fields, GenerationFields& result) {
 GenerationFields read_generation_fields(Fields& fields, const ServedModel& model) {
   GenerationFields result;
   GenerationRequest& request = result.request;
-  request.sampling = read_sampling(fields, model.defaults);
+  request.sampling = read_sampling(fields, model);
   request.stop = fields.texts("stop", kMaxStops).value_or(std::vector<std::string>());
   if (const Json* ids = fields.array("stop_token_ids")) {
     if (auto tokens = read_token_ids(fields, "stop_token_ids", *ids, *model.tokenizer))
@@ -144,13 +94,29 @@ GenerationFields read_generation_fields(Fields& fields, const ServedModel& model
   return result;
 }
 
+void refuse_field(Fields& fields, std::string_view name, std::string_view cure) {
+  ApiError error = bad_field(name, fmt::format("'{}' is not supported by this server{}", fields.full_name(name), cure));
+  error.code = "unsupported_parameter";
+  fields.fail(std::move(error));
+}
+
+void refuse_choices(Fields& fields, std::string_view name) {
+  const Json* value = fields.find(name);
+  if (value != nullptr && !asks_nothing(*value, 1)) refuse_field(fields, name, " here; leave it out or set it to 1");
+}
+
+void read_choices(Fields& fields, GenerationFields& result) {
+  result.n = static_cast<int>(fields.integer("n", 1, kMaxChoices).value_or(1));
+}
+
+void check_min_tokens(Fields& fields, const GenerationRequest& request) {
+  if (request.max_tokens < 0 || request.sampling.min_tokens <= request.max_tokens) return;
+  fields.fail("min_tokens", fmt::format("'min_tokens' is {}, but the answer may have at most {} tokens",
+                                        request.sampling.min_tokens, request.max_tokens));
+}
+
 void refuse_unsupported(Fields& fields) {
-  const auto refuse = [&](std::string_view name, const std::string& cure) {
-    ApiError error =
-        bad_field(name, fmt::format("'{}' is not supported by this server{}", fields.full_name(name), cure));
-    error.code = "unsupported_parameter";
-    fields.fail(std::move(error));
-  };
+  const auto refuse = [&](std::string_view name, const std::string& cure) { refuse_field(fields, name, cure); };
   for (const Refused& entry : kRefused) {
     const Json* value = fields.find(entry.name);
     if (value == nullptr || asks_nothing(*value, entry.neutral)) continue;
@@ -194,24 +160,6 @@ std::optional<ApiError> check_context(const ServedModel& model, std::size_t n_pr
   const std::size_t needed = n_prompt + static_cast<std::size_t>(max_tokens < 0 ? 1 : max_tokens);
   if (needed <= context) return std::nullopt;
   return context_overflow(model.context_length, static_cast<int>(n_prompt), max_tokens, param);
-}
-
-std::optional<std::vector<TokenId>> read_token_ids(Fields& fields, std::string_view name, const Json& list,
-                                                   const Tokenizer& tokenizer) {
-  std::vector<TokenId> tokens;
-  tokens.reserve(list.size());
-  for (const Json& entry : list) {
-    const auto value = whole_number(entry);
-    if (!value || *value < 0 || *value >= tokenizer.n_tokens()) {
-      fields.fail(
-          name,
-          fmt::format("'{}' holds {}, which is no token id; ids are between 0 and {}", fields.full_name(name),
-                      entry.is_number() ? dump_json(entry) : std::string(kind_of(entry)), tokenizer.n_tokens() - 1));
-      return std::nullopt;
-    }
-    tokens.emplace_back(static_cast<std::int32_t>(*value));
-  }
-  return tokens;
 }
 
 }  // namespace commissure

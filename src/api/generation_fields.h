@@ -8,9 +8,14 @@
 
 namespace commissure {
 
+/// Choices, and candidates, that one prompt may have.
+inline constexpr int kMaxChoices = 128;
+
 /// What all generating endpoints read from a body, apart from the prompt, the length and the log-probabilities.
 struct GenerationFields {
   GenerationRequest request;  ///< sampling, stop, timeout filled in; defaults of the model applied
+  int n = 1;                  ///< choices per prompt
+  int best_of = 0;            ///< candidates per prompt, of which the n likeliest are the answer; 0: n
   bool stream = false;
   bool tokens_as_ids = false;  ///< return_tokens_as_token_ids
   bool include_usage = false;
@@ -20,6 +25,15 @@ struct GenerationFields {
 
 /// Reads them; findings stay in `fields`. A seed is drawn when the body has none.
 GenerationFields read_generation_fields(Fields& fields, const ServedModel& model);
+
+/// Reads `n`.
+void read_choices(Fields& fields, GenerationFields& result);
+
+/// Refuses `n` or `best_of` above 1 where one answer is all there can be.
+void refuse_choices(Fields& fields, std::string_view name);
+
+/// Refuses a `min_tokens` above the request's max_tokens.
+void check_min_tokens(Fields& fields, const GenerationRequest& request);
 
 /// Refuses every member that would change the answer and that this server does not know how to honour, unless it
 /// carries its neutral value.
@@ -31,9 +45,5 @@ void check_model(Fields& fields, const std::vector<std::string>& names);
 /// Whether prompt and completion fit. `max_tokens` as in GenerationRequest.
 std::optional<ApiError> check_context(const ServedModel& model, std::size_t n_prompt, int max_tokens,
                                       std::string_view param);
-
-/// Token ids from a JSON array; each must be in the vocabulary.
-std::optional<std::vector<TokenId>> read_token_ids(Fields& fields, std::string_view name, const Json& list,
-                                                   const Tokenizer& tokenizer);
 
 }  // namespace commissure

@@ -17,6 +17,7 @@ GenerationJob make_job(const std::string& id, const std::string& trace_id, const
           .trace_id = trace_id,
           .path = path,
           .requests = {},
+          .choices_per_prompt = std::max(fields.n, fields.best_of),
           .format = nullptr,
           .stream = fields.stream,
           .ping = fields.ping.value_or(options.ping_interval)};
@@ -37,6 +38,15 @@ void set_timeout(GenerationRequest& request, const ApiOptions& options) {
   if (!request.timeout && options.request_timeout.count() > 0) request.timeout = options.request_timeout;
 }
 
+/// A request for each choice of one prompt: the same but for the seed.
+void add_choices(const GenerationRequest& request, GenerationJob& job) {
+  for (int i = 0; i < job.choices_per_prompt; ++i) {
+    GenerationRequest& choice = job.requests.emplace_back(request);
+    choice.sampling.seed += static_cast<std::uint64_t>(i);
+    if (job.choices_per_prompt > 1) choice.id += fmt::format("-{}", i);
+  }
+}
+
 }  // namespace
 
 void ApiService::chat(Call& call) const {
@@ -49,8 +59,9 @@ void ApiService::chat(Call& call) const {
   GenerationRequest& request = parsed->fields.request;
   request.id = call.id;
   set_timeout(request, options_);
-  job.format = make_chat_format(make_shape(engine_.model(), options_, parsed->fields, parsed->logprobs));
-  job.requests.push_back(std::move(request));
+  job.format =
+      make_chat_format(make_shape(engine_.model(), options_, parsed->fields, parsed->logprobs), parsed->fields.n);
+  add_choices(request, job);
   start_generation(engine_, call.responder, std::move(job));
 }
 
@@ -79,15 +90,19 @@ void ApiService::run_prompts(Call& call, CompletionRequest parsed, bool native) 
     GenerationRequest request = shared;
     request.id = n_prompts == 1 ? call.id : fmt::format("{}-{}", call.id, i);
     request.prompt = parsed.prompts[i];
-    job.requests.push_back(std::move(request));
+    add_choices(request, job);
   }
+  const int n = parsed.fields.n, best_of = parsed.fields.best_of;
   if (native) {
     job.format = make_generate_format(engine_.model().name, parsed.echo_texts.empty() ? "" : parsed.echo_texts.front(),
                                       shared.sampling.seed);
   } else {
     job.format = make_completion_format(make_shape(engine_.model(), options_, parsed.fields, parsed.logprobs),
-                                        static_cast<int>(n_prompts),
+                                        static_cast<int>(n_prompts), n,
                                         {.texts = std::move(parsed.echo_texts), .prompts = std::move(parsed.prompts)});
+    if (best_of > n) {
+      job.format = make_best_of_format(std::move(job.format), static_cast<int>(n_prompts), n, best_of);
+    }
   }
   start_generation(engine_, call.responder, std::move(job));
 }

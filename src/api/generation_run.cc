@@ -53,10 +53,7 @@ class GenerationRun : public std::enable_shared_from_this<GenerationRun> {
   void received(std::size_t choice, const GenerationEvent& event) {
     if (done_) return;
     if (!first_event_) first_event_ = Clock::now();
-    total_.prompt_tokens += event.usage.prompt_tokens - usage_[choice].prompt_tokens;
-    total_.completion_tokens += event.usage.completion_tokens - usage_[choice].completion_tokens;
-    total_.cached_tokens += event.usage.cached_tokens - usage_[choice].cached_tokens;
-    usage_[choice] = event.usage;
+    add_usage(choice, event.usage);
     if (event.finish) handles_[choice].reset();
     if (event.error) return fail(*event.error);
     if (event.finish == FinishReason::kCancelled || event.finish == FinishReason::kError) {
@@ -69,6 +66,16 @@ class GenerationRun : public std::enable_shared_from_this<GenerationRun> {
       job_.format->collect(static_cast<int>(choice), event);
     }
     if (event.finish) choice_finished();
+  }
+
+  void add_usage(std::size_t choice, const Usage& usage) {
+    Usage& before = usage_[choice];
+    total_.completion_tokens += usage.completion_tokens - before.completion_tokens;
+    if (choice % static_cast<std::size_t>(job_.choices_per_prompt) == 0) {
+      total_.prompt_tokens += usage.prompt_tokens - before.prompt_tokens;
+      total_.cached_tokens += usage.cached_tokens - before.cached_tokens;
+    }
+    before = usage;
   }
 
   void choice_finished() {

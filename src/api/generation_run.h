@@ -18,7 +18,7 @@ class AnswerFormat {
  public:
   virtual ~AnswerFormat() = default;
 
-  /// Server-sent events for one engine event of prompt `choice`; may be empty. `usage` is the request's, so far.
+  /// Server-sent events for one engine event of `choice`; may be empty. `usage` is the request's, so far.
   virtual std::string stream_event(int choice, const GenerationEvent& event, const Usage& usage) = 0;
   /// What follows the last choice's end.
   virtual std::string stream_end(const Usage& usage) = 0;
@@ -33,14 +33,15 @@ struct GenerationJob {
   std::string id = {};        ///< the request id, for the engine's and our log lines
   std::string trace_id = {};  ///< for our log line; may be empty
   std::string path = {};
-  std::vector<GenerationRequest> requests = {};  ///< one per prompt, not empty
+  std::vector<GenerationRequest> requests = {};  ///< one per choice, prompt after prompt; not empty
+  int choices_per_prompt = 1;                    ///< usage counts a prompt once
   std::unique_ptr<AnswerFormat> format = {};
   bool stream = false;
   std::chrono::milliseconds ping{0};  ///< a comment after so much silence on a stream; 0 or less: never
 };
 
 /// Submits the job and writes its answer: collects or streams, cancels what is left when the client goes away or one
-/// prompt fails. Until the first event (or comment) an error still gets its HTTP status; later it is an error event.
+/// choice fails. Until the first event (or comment) an error still gets its HTTP status; later it is an error event.
 /// Threading: any thread; `engine` outlives the run.
 void start_generation(Engine& engine, std::shared_ptr<Responder> responder, GenerationJob job);
 

@@ -75,6 +75,7 @@ std::optional<GenerationDefaults> read_defaults(const Checkpoint& checkpoint) {
   defaults.temperature = number("temperature");
   defaults.top_p = number("top_p");
   defaults.min_p = number("min_p");
+  defaults.repetition_penalty = number("repetition_penalty");
   if (const auto top_k = number("top_k")) defaults.top_k = static_cast<int>(*top_k);
   if (const Json* sample = find_member(*config, "do_sample"); sample != nullptr && *sample == false)
     defaults.temperature = 0.0f;

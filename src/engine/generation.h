@@ -83,7 +83,7 @@ using EventSink = std::function<void(GenerationEvent)>;
 
 /// What the model's makers advise (generation_config.json); absent fields have no default.
 struct GenerationDefaults {
-  std::optional<float> temperature, top_p, min_p;
+  std::optional<float> temperature, top_p, min_p, repetition_penalty;
   std::optional<int> top_k;
   std::vector<TokenId> end_tokens;  ///< besides the tokenizer's own
 };

@@ -29,10 +29,10 @@ struct SequenceRows {
   bool sample = false;
   /// Sent with the first slice of a sequence and whenever it is recreated; the last stage keeps them.
   std::optional<SamplingParams> params;
+  /// Tokens to score, one per row (the token at the row's position + 1), or empty: prompt log-probabilities.
+  std::vector<TokenId> targets;
   /// With params that need it (needs_history): the tokens before first_position, whose rows this life never carries.
   std::vector<TokenId> history = {};
-  /// Tokens to score, one per row (the token at the row's position + 1), or empty: prompt log-probabilities.
-  std::vector<TokenId> targets = {};
   /// Every stage reports a checksum of these rows after each of its layers (StageTiming::checksums).
   bool sum_layers = false;
 

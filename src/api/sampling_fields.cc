@@ -1,0 +1,196 @@
+#include "api/sampling_fields.h"
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+#include <random>
+
+namespace commissure {
+
+namespace {
+
+constexpr std::size_t kMaxBadWords = kMaxBadSequences / 2;  // each may become two token sequences
+constexpr std::size_t kMaxBreakers = 32;
+
+std::uint64_t random_seed() {
+  thread_local std::mt19937_64 generator{(std::uint64_t{std::random_device{}()} << 32) ^ std::random_device{}()};
+  return generator();
+}
+
+/// Any 64-bit integer, signed or not; -1 and absent draw one.
+std::uint64_t read_seed(Fields& fields) {
+  const Json* value = fields.find("seed");
+  if (value == nullptr) return random_seed();
+  if (value->is_number_unsigned()) return value->get<std::uint64_t>();
+  const auto seed = fields.integer("seed", INT64_MIN, INT64_MAX);
+  return !seed || *seed == -1 ? random_seed() : static_cast<std::uint64_t>(*seed);
+}
+
+struct Range {
+  double low, high;
+  bool open_low = false;
+};
+
+/// Reads numbers over the values they have already.
+class NumberReader {
+ public:
+  explicit NumberReader(Fields& fields) : fields_(fields) {}
+
+  void real(std::string_view name, const Range& range, float& value) {
+    const auto number = fields_.number(name, range.low, range.high, range.open_low);
+    if (!number) return;
+    value = static_cast<float>(*number);
+    // A positive number that rounds to 0 as a float must not fall out of its range.
+    if (range.open_low) value = std::max(value, std::numeric_limits<float>::min());
+  }
+  void whole(std::string_view name, std::int64_t low, int& value) {
+    if (const auto number = fields_.integer(name, low, INT32_MAX)) value = static_cast<int>(*number);
+  }
+
+ private:
+  Fields& fields_;
+};
+
+void apply_defaults(const GenerationDefaults& defaults, SamplingParams& sampling) {
+  sampling.temperature = defaults.temperature.value_or(sampling.temperature);
+  sampling.top_p = defaults.top_p.value_or(sampling.top_p);
+  sampling.min_p = defaults.min_p.value_or(sampling.min_p);
+  sampling.top_k = defaults.top_k.value_or(sampling.top_k);
+  sampling.repetition_penalty = defaults.repetition_penalty.value_or(sampling.repetition_penalty);
+}
+
+void read_numbers(Fields& fields, SamplingParams& sampling) {
+  NumberReader read(fields);
+  read.real("temperature", {0, 2}, sampling.temperature);
+  read.real("top_p", {0, 1, true}, sampling.top_p);
+  read.real("min_p", {0, 1}, sampling.min_p);
+  read.whole("top_k", -1, sampling.top_k);
+  sampling.top_k = std::max(sampling.top_k, 0);  // -1 is a common spelling of "off"
+  read.real("repeat_penalty", {0, 100, true}, sampling.repetition_penalty);
+  read.real("repetition_penalty", {0, 100, true}, sampling.repetition_penalty);
+  read.real("presence_penalty", {-2, 2}, sampling.presence_penalty);
+  read.real("frequency_penalty", {-2, 2}, sampling.frequency_penalty);
+  read.real("typical", {0, 1, true}, sampling.typical_p);
+  read.real("typical_p", {0, 1, true}, sampling.typical_p);
+  read.real("top_n_sigma", {-1, 1000}, sampling.top_n_sigma);
+  sampling.top_n_sigma = std::max(sampling.top_n_sigma, 0.0f);
+  read.real("xtc_probability", {0, 1}, sampling.xtc_probability);
+  read.real("xtc_threshold", {0, 1}, sampling.xtc_threshold);
+  read.whole("min_tokens", 0, sampling.min_tokens);
+  read.real("dry_multiplier", {0, 1000}, sampling.dry.multiplier);
+  read.real("dry_base", {1, 1000}, sampling.dry.base);
+  read.whole("dry_allowed_length", 0, sampling.dry.allowed_length);
+  read.whole("dry_penalty_last_n", -1, sampling.dry.last_n);
+  int version = 0;
+  read.whole("mirostat", 0, version);
+  if (version != 0 && version != 2)
+    fields.fail("mirostat", "'mirostat' must be 0 (off) or 2; version 1 is not supported");
+  sampling.mirostat.is_on = version == 2;
+  read.real("mirostat_tau", {0, 1000}, sampling.mirostat.tau);
+  read.real("mirostat_eta", {0, 1000}, sampling.mirostat.eta);
+}
+
+void read_biases(Fields& fields, const Tokenizer& tokenizer, SamplingParams& sampling) {
+  const Json* object = fields.object("logit_bias");
+  if (object == nullptr) return;
+  if (object->size() > kMaxBiases) {
+    return fields.fail("logit_bias",
+                       fmt::format("'logit_bias' has {} entries, but may have at most {}", object->size(), kMaxBiases));
+  }
+  for (const auto& [key, value] : object->items()) {
+    std::int32_t id = -1;
+    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
+    if (error != std::errc() || end != key.data() + key.size() || id < 0 || id >= tokenizer.n_tokens()) {
+      return fields.fail("logit_bias",
+                         fmt::format("'logit_bias' has the key '{}', which is no token id; ids are between 0 and {}",
+                                     key.substr(0, 40), tokenizer.n_tokens() - 1));
+    }
+    const double bias = value.is_number() ? value.get<double>() : std::numeric_limits<double>::quiet_NaN();
+    if (!(bias >= -100 && bias <= 100)) {
+      return fields.fail("logit_bias",
+                         fmt::format("'logit_bias' of token {} must be a number between -100 and 100", id));
+    }
+    sampling.logit_bias.push_back({TokenId(id), static_cast<float>(bias)});
+  }
+}
+
+void read_allowed(Fields& fields, const Tokenizer& tokenizer, SamplingParams& sampling) {
+  const Json* list = fields.array("allowed_token_ids");
+  if (list == nullptr) return;
+  if (list->empty() || list->size() > kMaxTokenList) {
+    return fields.fail("allowed_token_ids",
+                       fmt::format("'allowed_token_ids' has {} ids, must have 1 to {}", list->size(), kMaxTokenList));
+  }
+  if (auto ids = read_token_ids(fields, "allowed_token_ids", *list, tokenizer)) sampling.allowed = std::move(*ids);
+}
+
+/// As vLLM reads them: a word as it begins a text, and as it follows a space when that is as many other tokens.
+void read_bad_words(Fields& fields, const Tokenizer& tokenizer, SamplingParams& sampling) {
+  for (const std::string& word : fields.texts("bad_words", kMaxBadWords).value_or(std::vector<std::string>())) {
+    const std::size_t begin = std::min(word.find_first_not_of(' '), word.size());
+    const auto tokens_of = [&](const std::string& text) {
+      return tokenizer.encode(text, {.add_special = false, .parse_special = false});
+    };
+    const std::vector<TokenId> plain = tokens_of(begin < word.size() ? word.substr(begin) : word);
+    const std::vector<TokenId> spaced = tokens_of(" " + word.substr(begin));
+    if (plain.empty() || plain.size() > kMaxBadTokens) {
+      return fields.fail("bad_words", fmt::format("'bad_words' has an entry of {} tokens, must be 1 to {}",
+                                                  plain.size(), kMaxBadTokens));
+    }
+    const auto add = [&](const std::vector<TokenId>& tokens) {
+      tokens.size() == 1 ? sampling.banned.push_back(tokens.front()) : sampling.bad_sequences.push_back(tokens);
+    };
+    add(plain);
+    if (spaced.size() == plain.size() && spaced.front() != plain.front()) add(spaced);
+  }
+}
+
+/// The tokens whose text holds a breaker. Looks through the vocabulary, so only when DRY is on.
+void read_breakers(Fields& fields, const Tokenizer& tokenizer, SamplingParams& sampling) {
+  const auto texts =
+      fields.texts("dry_sequence_breakers", kMaxBreakers).value_or(std::vector<std::string>{"\n", ":", "\"", "*"});
+  if (sampling.dry.multiplier == 0.0f || !fields.ok()) return;
+  for (int id = 0; id < tokenizer.n_tokens(); ++id) {
+    const std::string bytes = tokenizer.token_bytes(TokenId(id), true);
+    const auto holds = [&](const std::string& text) { return bytes.find(text) != std::string::npos; };
+    if (std::ranges::any_of(texts, holds)) sampling.dry.breakers.emplace_back(id);
+  }
+  if (sampling.dry.breakers.size() > kMaxTokenList || (sampling.dry.breakers.empty() && !texts.empty())) {
+    fields.fail("dry_sequence_breakers", fmt::format("'dry_sequence_breakers' are part of {} tokens, must be 1 to {}",
+                                                     sampling.dry.breakers.size(), kMaxTokenList));
+  }
+}
+
+}  // namespace
+
+SamplingParams read_sampling(Fields& fields, const ServedModel& model) {
+  SamplingParams sampling;
+  apply_defaults(model.defaults, sampling);
+  read_numbers(fields, sampling);
+  sampling.seed = read_seed(fields);
+  read_biases(fields, *model.tokenizer, sampling);
+  read_allowed(fields, *model.tokenizer, sampling);
+  read_bad_words(fields, *model.tokenizer, sampling);
+  read_breakers(fields, *model.tokenizer, sampling);
+  return sampling;
+}
+
+std::optional<std::vector<TokenId>> read_token_ids(Fields& fields, std::string_view name, const Json& list,
+                                                   const Tokenizer& tokenizer) {
+  std::vector<TokenId> tokens;
+  tokens.reserve(list.size());
+  for (const Json& entry : list) {
+    const auto value = whole_number(entry);
+    if (!value || *value < 0 || *value >= tokenizer.n_tokens()) {
+      fields.fail(
+          name,
+          fmt::format("'{}' holds {}, which is no token id; ids are between 0 and {}", fields.full_name(name),
+                      entry.is_number() ? dump_json(entry) : std::string(kind_of(entry)), tokenizer.n_tokens() - 1));
+      return std::nullopt;
+    }
+    tokens.emplace_back(static_cast<std::int32_t>(*value));
+  }
+  return tokens;
+}
+
+}  // namespace commissure
