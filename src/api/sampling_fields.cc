@@ -132,7 +132,7 @@ void read_bad_words(Fields& fields, const Tokenizer& tokenizer, SamplingParams& 
       return tokenizer.encode(text, {.add_special = false, .parse_special = false});
     };
     const std::vector<TokenId> plain = tokens_of(begin < word.size() ? word.substr(begin) : word);
-    const std::vector<TokenId> spaced = tokens_of(" " + word.substr(begin));
+    const std::vector<TokenId> spaced = tokens_of(std::string(1, ' ').append(word, begin));
     if (plain.empty() || plain.size() > kMaxBadTokens) {
       return fields.fail("bad_words", fmt::format("'bad_words' has an entry of {} tokens, must be 1 to {}",
                                                   plain.size(), kMaxBadTokens));

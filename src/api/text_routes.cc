@@ -1,5 +1,6 @@
 #include "api/api_call.h"
 #include "api/chat_request.h"
+#include "api/sampling_fields.h"
 
 namespace commissure {
 
