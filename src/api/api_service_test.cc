@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include <thread>
 
 #include "api/fake_engine.h"
@@ -123,6 +125,43 @@ TEST_F(ApiServiceTest, SumsUsageOverAListOfPrompts) {
   EXPECT_EQ(answer["choices"][39]["text"], "Hello world");
   EXPECT_EQ(answer["usage"]["prompt_tokens"], 80);
   EXPECT_EQ(answer["usage"]["completion_tokens"], 120);
+}
+
+TEST_F(ApiServiceTest, GivesSeveralChoicesAndCountsThePromptOnce) {
+  start();
+  const Json chat = ask_json("POST", "/v1/chat/completions", R"({"messages":[{"role":"user","content":"hi"}],"n":3})");
+  ASSERT_EQ(chat["choices"].size(), 3u);
+  EXPECT_EQ(chat["choices"][2]["index"], 2);
+  EXPECT_EQ(chat["choices"][2]["message"]["content"], "Hello world");
+  EXPECT_EQ(chat["usage"]["completion_tokens"], 9);
+  const Json one = ask_json("POST", "/v1/chat/completions", kChat);
+  EXPECT_EQ(chat["usage"]["prompt_tokens"], one["usage"]["prompt_tokens"]);
+
+  const Json texts = ask_json("POST", "/v1/completions", R"({"prompt":["a","b"],"n":2,"best_of":4})");
+  ASSERT_EQ(texts["choices"].size(), 4u);
+  EXPECT_EQ(texts["choices"][3]["index"], 3);
+  EXPECT_EQ(texts["usage"]["completion_tokens"], 24);  // all that was computed
+  EXPECT_EQ(texts["usage"]["prompt_tokens"], 4);
+  EXPECT_EQ(ask_json("POST", "/v1/completions", R"({"prompt":"a","n":2,"best_of":1})")["error"]["param"], "best_of");
+}
+
+TEST_F(ApiServiceTest, StreamsEveryChoiceByItsIndex) {
+  start();
+  const auto lines =
+      stream("/v1/chat/completions", R"({"messages":[{"role":"user","content":"hi"}],"n":2,"stream":true})");
+  std::map<int, std::string> texts;
+  std::map<int, int> n_roles, n_ends;
+  for (std::size_t i = 0; i + 1 < lines.size(); ++i) {
+    const Json choice = parse_json(lines[i]).value_or(Json())["choices"][0];
+    const int index = choice["index"];
+    texts[index] += choice["delta"].value("content", "");
+    n_roles[index] += choice["delta"].contains("role") ? 1 : 0;
+    n_ends[index] += choice["finish_reason"].is_null() ? 0 : 1;
+  }
+  const std::map<int, int> once = {{0, 1}, {1, 1}};
+  EXPECT_EQ(texts, (std::map<int, std::string>{{0, "Hello world"}, {1, "Hello world"}}));
+  EXPECT_EQ(n_roles, once);
+  EXPECT_EQ(n_ends, once);
 }
 
 TEST_F(ApiServiceTest, EchoesScoresForLmEval) {

@@ -23,12 +23,17 @@ STORY = "The lighthouse keeper counted the ships at dusk and wrote their names i
 
 
 def job(index):
-    """Short and long prompts and answers, greedy and sampled, with and without log-probabilities."""
+    """Short and long prompts and answers, greedy and sampled, with and without log-probabilities, some with samplers
+    that depend on every token so far: what a stage knew when it died."""
     body = {"prompt": f"Chapter {index}. " + STORY * (1 + index % 4 * 6), "max_tokens": 24 + 24 * (index % 3), "ignore_eos": True,
             "return_tokens_as_token_ids": True}
     body.update({"temperature": 0} if index % 2 else {"temperature": 0.8, "top_p": 0.9, "seed": 100 + index})
     if index % 3 == 0:
         body["logprobs"] = 2
+    if index % 3 == 1:
+        body.update({"repetition_penalty": 1.2, "frequency_penalty": 0.4, "dry_multiplier": 0.8, "min_tokens": 8})
+    if index % 4 == 2:
+        body.update({"mirostat": 2, "mirostat_tau": 3})
     return body
 
 

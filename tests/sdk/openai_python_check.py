@@ -192,6 +192,44 @@ def generate_answers(live):
 
 
 @check
+def several_choices_differ_and_repeat(live):
+    first, again = (live.chat(n=3, temperature=1.5, seed=11) for _ in range(2))
+    texts = [choice.message.content for choice in first.choices]
+    assert [choice.index for choice in first.choices] == [0, 1, 2]
+    assert texts == [choice.message.content for choice in again.choices]
+    assert len(set(texts)) > 1, texts
+    assert first.usage.prompt_tokens == live.chat().usage.prompt_tokens
+    streamed = ["", "", ""]
+    for chunk in live.chat(n=3, temperature=1.5, seed=11, stream=True):
+        for choice in chunk.choices:
+            streamed[choice.index] += choice.delta.content or ""
+    assert streamed == texts, (streamed, texts)
+
+
+@check
+def best_of_gives_the_likeliest(live):
+    def mean(choice):
+        return sum(choice.logprobs.token_logprobs) / len(choice.logprobs.token_logprobs)
+
+    options = {"temperature": 1.5, "seed": 5, "logprobs": 1}
+    every = live.complete("The sea is", n=4, **options).choices
+    best = live.complete("The sea is", n=2, best_of=4, **options).choices
+    assert [choice.text for choice in best] == [choice.text for choice in sorted(every, key=mean, reverse=True)[:2]]
+
+
+@check
+def biases_and_penalties_change_the_answer(live):
+    plain = live.complete("one two one two one two", max_tokens=24)
+    token = live.post("/tokenize", {"prompt": plain.choices[0].text, "add_special_tokens": False})["tokens"][0]
+    banned = live.complete("one two one two one two", logit_bias={str(token): -100}, logprobs=1)
+    assert not banned.choices[0].text.startswith(plain.choices[0].text[:4])
+    forced = live.complete("one two", logit_bias={str(token): 100}, max_tokens=6, logprobs=1).choices[0]
+    assert len(set(forced.logprobs.tokens)) == 1, forced.logprobs.tokens
+    for penalty in ("presence_penalty", "frequency_penalty"):
+        assert live.complete("one two one two one two", max_tokens=24, **{penalty: 2}).choices[0].text
+
+
+@check
 def unknown_model_is_404(live):
     error = raises(openai.NotFoundError, lambda: live.client.chat.completions.create(
         model="no-such-model", messages=[{"role": "user", "content": "x"}]))
