@@ -276,7 +276,7 @@ void EngineLoop::fail(RequestHandle handle, const Error& error) {
   if (it == requests_.end()) return;
   GenerationEvent event;
   event.finish = FinishReason::kError;
-  event.error = error;
+  event.error.emplace(error);
   finish(*it->second, std::move(event));
 }
 

@@ -164,7 +164,7 @@ TEST(Tokenizer, StaysFastOnTextsWithoutBorders) {
     EXPECT_FALSE(bpe->encode(text, {}).empty());
     EXPECT_FALSE(spm->encode(text, {}).empty());
     const auto seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    EXPECT_LT(seconds, 5.0) << int{c};  // quadratic work would take minutes
+    EXPECT_LT(seconds, 60.0) << int{c};  // quadratic work would take many minutes
   }
 }
 
