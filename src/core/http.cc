@@ -152,7 +152,7 @@ void set_request(CURL* curl, const HttpFetch& request) {
   curl_easy_setopt(curl, CURLOPT_MAXREDIRS, 8L);
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   // This machine's own services are never behind a proxy, whatever no_proxy forgets.
-  if (is_loopback(request.url)) curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+  if (!request.use_proxy || is_loopback(request.url)) curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
 }
 
 Result<HttpReply> exchange(CURL* curl, const HttpFetch& request, const HttpReceiver& receiver) {

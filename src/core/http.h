@@ -22,6 +22,7 @@ struct HttpFetch {
   std::chrono::milliseconds connect_timeout{10'000};
   std::chrono::milliseconds timeout{0};             ///< for the whole exchange; 0: none
   std::chrono::milliseconds stall_timeout{60'000};  ///< without a single byte
+  bool use_proxy = true;                            ///< false: straight to the host, whatever the environment says
   bool follow_redirects = true;              ///< credentials stay with the first host; https never falls back to http
   std::uint64_t max_body_bytes = 64u << 20;  ///< of a body without a receiver
 };
