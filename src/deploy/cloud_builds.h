@@ -1,0 +1,18 @@
+#pragma once
+
+#include "deploy/cloud_call.h"
+#include "deploy/cloud_spec.h"
+
+namespace commissure {
+
+/// The object that Cloud Build writes last, with the number of files and bytes as its metadata.
+inline constexpr const char* kWeightsList = "commissure-weights.json";
+
+/// `gcloud builds submit` of the source tree: deploy/cloudbuild.yaml builds deploy/Dockerfile and pushes it.
+CloudCall image_build_call(const CloudSpec& spec);
+
+/// `gcloud builds submit --no-source`: Cloud Build fetches the weights from the hub or a URL into the bucket, so that
+/// they never pass through this machine. A gated model's token comes from the deployment's secret.
+CloudCall weights_build_call(const CloudSpec& spec);
+
+}  // namespace commissure

@@ -1,0 +1,35 @@
+#include "deploy/cloud_call.h"
+
+#include <algorithm>
+#include <cctype>
+
+namespace commissure {
+
+namespace {
+
+std::string quoted(const std::string& word) {
+  const auto is_plain = [](unsigned char c) {
+    return std::isalnum(c) != 0 || std::string_view("-_=./:,@+%").find(static_cast<char>(c)) != std::string_view::npos;
+  };
+  if (!word.empty() && std::ranges::all_of(word, is_plain)) return word;
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? "'\\''" : std::string(1, c);
+  return text + "'";
+}
+
+}  // namespace
+
+CloudCall gcloud(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "gcloud");
+  arguments.emplace_back("--quiet");
+  return {.arguments = std::move(arguments)};
+}
+
+std::string command_line(const CloudCall& call) {
+  std::string line;
+  for (const std::string& word : call.arguments) line += (line.empty() ? "" : " ") + quoted(word);
+  if (call.secret_input) return line + " <<<\"$SECRET\"";
+  return call.input.empty() ? line : line + " <<<" + quoted(call.input);
+}
+
+}  // namespace commissure

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+
+namespace commissure {
+
+/// One run of a program, gcloud as a rule. Secrets travel in `input` alone.
+struct CloudCall {
+  std::vector<std::string> arguments;  ///< argv, [0] is the program
+  std::string input = {};              ///< given on standard input
+  bool secret_input = false;           ///< `input` is never shown
+  std::chrono::seconds limit{900};     ///< a call that takes longer is ended
+
+  bool operator==(const CloudCall&) const = default;
+};
+
+struct CloudAnswer {
+  int status = 0;  ///< exit status; 128 + n for death by signal n
+  std::string output;
+  std::string errors;
+
+  bool good() const { return status == 0; }
+};
+
+/// Makes one call. Errors: kNotFound, no such program; kDeadlineExceeded; kCancelled, the person stopped it. A program
+/// that fails is an answer, not an error. Threading: any thread, several at once.
+using CallRunner = std::function<Result<CloudAnswer>(const CloudCall&)>;
+
+/// `gcloud` with these arguments and nothing interactive.
+CloudCall gcloud(std::vector<std::string> arguments);
+
+/// A line that a shell would run, for people and `--dry-run`. Input that is no secret is shown as a here-string.
+std::string command_line(const CloudCall& call);
+
+}  // namespace commissure

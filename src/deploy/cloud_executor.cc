@@ -1,0 +1,151 @@
+#include "deploy/cloud_executor.h"
+
+#include <algorithm>
+#include <future>
+#include <optional>
+#include <thread>
+
+#include "deploy/cloud_failure.h"
+#include "deploy/cloud_releases.h"
+
+namespace commissure {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kReadsAtOnce = 4;  // each is a process of its own
+constexpr int kPatientTries = 6;         // 1 + 2 + 4 + 8 + 16 s between them: Google's services learn with a delay
+
+using Note = std::function<void(const std::string&)>;
+
+/// Repeats a call while it fails for a reason that passes.
+Result<CloudAnswer> call_patiently(const CallRunner& run, const CloudCall& call, bool (*passes)(const CloudAnswer&),
+                                   const Note& note) {
+  auto pause = std::chrono::seconds(1);
+  for (int tries = 1;; ++tries) {
+    CloudAnswer answer = TRY(run(call));
+    if (!passes(answer) || tries == kPatientTries) return answer;
+    if (note) note(google_words(answer) + "; again in " + std::to_string(pause.count()) + " s");
+    std::this_thread::sleep_for(pause);
+    pause *= 2;
+  }
+}
+
+CloudStep reading() { return {"read", "what is there", "roles/viewer", {}, {}}; }
+
+}  // namespace
+
+Status CloudExecutor::ask(const std::vector<CloudRead>& reads) {
+  for (std::size_t first = 0; first < reads.size(); first += kReadsAtOnce) {
+    const std::size_t last = std::min(first + kReadsAtOnce, reads.size());
+    std::vector<std::optional<std::future<Result<CloudAnswer>>>> answers(last - first);
+    for (std::size_t i = first; i < last; ++i) {
+      if (!reads[i].api.empty() && !state_.apis.contains(reads[i].api)) continue;
+      answers[i - first] = std::async(
+          std::launch::async, [this, &read = reads[i]] { return call_patiently(run_, read.call, says_disabled, {}); });
+    }
+    for (auto& answer : answers) {
+      if (answer) answer->wait();
+    }
+    for (std::size_t i = first; i < last; ++i) {
+      if (!answers[i - first]) continue;
+      const CloudAnswer answer = TRY(answers[i - first]->get());
+      if (!answer.good() && reads[i].may_be_absent && says_absent(answer)) continue;
+      if (!answer.good()) return explain_failure(spec_, reading(), reads[i].call, answer);
+      const Status absorbed = reads[i].absorb(reads[i].key, answer.output, state_);
+      if (!absorbed) return absorbed.error().within("step read: " + command_line(reads[i].call));
+    }
+  }
+  return {};
+}
+
+Status CloudExecutor::read() {
+  state_ = {};
+  TRY(ask(first_reads(spec_)));
+  TRY(ask(second_reads(spec_)));
+  return ask(policy_reads(spec_, state_));
+}
+
+Status CloudExecutor::perform(const CloudStep& step) {
+  const auto start = Clock::now();
+  for (const std::string& warning : step.warnings) {
+    if (report_.note) report_.note("warning: " + warning);
+  }
+  if (!step.differences.empty()) {
+    if (report_.begin) report_.begin(step);
+    if (!step.missing.empty()) return Error(Code::kInvalidArgument, "step ", step.name, ": ", step.missing);
+  }
+  for (std::size_t i = 0; i < step.calls.size(); ++i) {
+    if (report_.call) report_.call(step, i);
+    const CloudAnswer answer = TRY(call_patiently(run_, step.calls[i], passes_with_time, report_.note));
+    if (!answer.good()) return explain_failure(spec_, step, step.calls[i], answer);
+    if (i == 0 && !step.yields.empty()) state_.services[step.yields] = TRY(parse_json(answer.output));
+  }
+  const bool changed = !step.differences.empty();
+  n_changes_ += changed ? 1 : 0;
+  if (report_.end) report_.end(step, changed, std::chrono::duration<double>(Clock::now() - start).count());
+  return {};
+}
+
+Status CloudExecutor::lay_foundation(const CloudSecrets& secrets) {
+  TRY(ask(first_reads(spec_)));
+  const CloudStep apis = apis_step(spec_, state_);
+  TRY(perform(apis));
+  if (!apis.calls.empty()) TRY(ask(first_reads(spec_)));
+  TRY(ask(second_reads(spec_)));
+  TRY(ask(policy_reads(spec_, state_)));
+  for (const CloudStep& step : foundation_steps(spec_, state_, secrets)) TRY(perform(step));
+  return {};
+}
+
+Status CloudExecutor::build_image() { return perform(image_step(spec_, state_)); }
+
+Status CloudExecutor::bring_weights() {
+  const CloudStep step = weights_step(spec_, state_);
+  TRY(perform(step));
+  if (step.calls.empty()) return {};
+  state_.objects.clear();
+  TRY(ask({read_objects(spec_)}));
+  const CloudStep after = weights_step(spec_, state_);
+  if (after.differences.empty()) return {};
+  return Error(Code::kDataLoss, "step weights: after the upload the bucket still differs: ", after.differences.front(),
+               "; run the same command again");
+}
+
+Status CloudExecutor::deploy() {
+  for (std::size_t index = spec_.stages.size(); index-- > 0;) {
+    const CloudStep step = deploy_step(spec_, index, state_);
+    TRY(perform(step));
+    if (step.calls.size() > 1) TRY(ask({read_service(spec_, step.yields)}));  // the first call's body is out of date
+  }
+  return perform(invoke_step(spec_, state_));
+}
+
+Status CloudExecutor::remove(bool all) {
+  TRY(read());
+  for (const CloudStep& step : removal_steps(spec_, state_, all)) TRY(perform(step));
+  return {};
+}
+
+Status CloudExecutor::scale(const ScaleWish& wish) { return perform(TRY(scale_step(spec_, state_, wish))); }
+
+Status CloudExecutor::roll_back() {
+  const CloudCall list = revisions_call(spec_);
+  const CloudAnswer answer = TRY(run_(list));
+  if (!answer.good()) return explain_failure(spec_, reading(), list, answer);
+  return perform(TRY(rollback_step(spec_, state_, TRY(parse_json(answer.output)))));
+}
+
+std::vector<CloudStep> all_steps(const CloudSpec& spec, const CloudSecrets& secrets) {
+  const CloudState nothing;
+  std::vector<CloudStep> steps = {apis_step(spec, nothing)};
+  for (CloudStep& step : foundation_steps(spec, nothing, secrets)) steps.push_back(std::move(step));
+  steps.push_back(image_step(spec, nothing));
+  steps.push_back(weights_step(spec, nothing));
+  for (std::size_t index = spec.stages.size(); index-- > 0;) steps.push_back(deploy_step(spec, index, nothing));
+  steps.push_back(invoke_step(spec, nothing));
+  return steps;
+}
+
+}  // namespace commissure

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "deploy/cloud_call.h"
+#include "deploy/cloud_releases.h"
+#include "deploy/cloud_spec.h"
+#include "deploy/cloud_state.h"
+#include "deploy/cloud_steps.h"
+
+namespace commissure {
+
+/// Told as the work goes on; every member may be empty. Threading: the caller's thread.
+struct CloudReport {
+  std::function<void(const CloudStep& step)> begin;  ///< a step with something to do
+  std::function<void(const CloudStep& step, std::size_t call)> call;
+  std::function<void(const CloudStep& step, bool changed, double seconds)> end;
+  std::function<void(const std::string& text)> note;
+};
+
+/// Brings a deployment to what its specification says and takes it away again. Everything is read from the cloud, so a
+/// run that was interrupted anywhere is continued by the next one. Threading: one thread at a time; reads are spread
+/// over a few threads inside.
+class CloudExecutor {
+ public:
+  /// All three outlive the executor.
+  CloudExecutor(const CloudSpec& spec, const CallRunner& run, const CloudReport& report)
+      : spec_(spec), run_(run), report_(report) {}
+
+  /// Reads what is there. Errors: as explain_failure.
+  Status read();
+  /// APIs, repository, bucket, accounts, secrets, access; reads what is there itself. The next three come after it.
+  Status lay_foundation(const CloudSecrets& secrets);
+  Status build_image();
+  Status bring_weights();
+  /// Services, last stage first, and who may call them.
+  Status deploy();
+  /// Takes away the services and, with `all`, everything else.
+  Status remove(bool all);
+  /// Both after `read`. Errors: as scale_step and rollback_step.
+  Status scale(const ScaleWish& wish);
+  Status roll_back();
+
+  const CloudState& state() const { return state_; }
+  /// Steps that changed something.
+  int n_changes() const { return n_changes_; }
+
+ private:
+  Status ask(const std::vector<CloudRead>& reads);
+  Status perform(const CloudStep& step);
+
+  const CloudSpec& spec_;
+  const CallRunner& run_;
+  const CloudReport& report_;
+  CloudState state_;
+  int n_changes_ = 0;
+};
+
+/// Every call of a first `up`, in order, for `--dry-run`; asks nothing.
+std::vector<CloudStep> all_steps(const CloudSpec& spec, const CloudSecrets& secrets);
+
+}  // namespace commissure

@@ -1,0 +1,133 @@
+#include "deploy/cloud_executor.h"
+
+#include <gtest/gtest.h>
+
+#include <mutex>
+
+#include "deploy/cloud_service.h"
+#include "deploy/cloud_test_spec.h"
+
+namespace commissure {
+namespace {
+
+/// A cloud in which every call succeeds and reads find nothing, except for scripted answers by a part of the line.
+class ScriptedCloud {
+ public:
+  std::map<std::string, CloudAnswer> answers;
+  std::vector<std::string> changes;
+
+  CallRunner runner() {
+    return [this](const CloudCall& call) -> Result<CloudAnswer> {
+      const std::lock_guard lock(mutex_);  // reads come from several threads
+      const std::string line = command_line(call);
+      for (const auto& [part, answer] : answers) {
+        if (line.find(part) != std::string::npos) return answer;
+      }
+      if (line.find("projects describe") != std::string::npos) return CloudAnswer{0, R"({"projectNumber": "42"})", ""};
+      if (line.find("services list --enabled") != std::string::npos) return CloudAnswer{0, "run.googleapis.com\n", ""};
+      if (line.find("run services list") != std::string::npos) return CloudAnswer{0, "[]", ""};
+      changes.push_back(line);
+      if (line.find("run deploy demo-") == std::string::npos) return CloudAnswer{};
+      const std::string service = line.substr(line.find("demo-"), 6);
+      return CloudAnswer{0, R"({"status": {"url": "https://)" + service + R"(.example"}})", ""};
+    };
+  }
+
+ private:
+  std::mutex mutex_;
+};
+
+TEST(CloudExecutor, DeploysTheLastStageFirstAndHandsItsAddressOn) {
+  const CloudSpec spec = test_spec();
+  ScriptedCloud cloud;
+  const CallRunner runner = cloud.runner();
+  const CloudReport quiet;
+  CloudExecutor executor(spec, runner, quiet);
+  ASSERT_TRUE(executor.deploy().has_value());
+  ASSERT_EQ(cloud.changes.size(), 5u);
+  EXPECT_NE(cloud.changes[0].find("run deploy demo-c"), std::string::npos);
+  EXPECT_NE(cloud.changes[1].find("C_ENDPOINT=https://demo-c.example"), std::string::npos) << cloud.changes[1];
+  EXPECT_NE(cloud.changes[2].find("B_ENDPOINT=https://demo-b.example"), std::string::npos) << cloud.changes[2];
+  EXPECT_EQ(executor.state().url("demo-a"), "https://demo-a.example");
+}
+
+TEST(CloudExecutor, StopsAtTheFailingCallAndSaysWhichStep) {
+  const CloudSpec spec = test_spec();
+  ScriptedCloud cloud;
+  cloud.answers["buckets create"] = {1, "", "ERROR: (gcloud.storage.buckets.create) HTTPError 403: no access."};
+  const CallRunner runner = cloud.runner();
+  const CloudReport quiet;
+  CloudExecutor executor(spec, runner, quiet);
+  const Status status = executor.lay_foundation({});
+  ASSERT_FALSE(status.has_value());
+  EXPECT_TRUE(status.error().message().starts_with("step bucket: HTTPError 403: no access; you lack a role"))
+      << status.error().message();
+  EXPECT_EQ(cloud.changes.size(), 3u) << "APIs, repository, clean-up; nothing after the failure";
+}
+
+TEST(CloudExecutor, RollsAllStagesBackToTheReleaseBefore) {
+  const CloudSpec spec = test_spec();
+  ScriptedCloud cloud;
+  Json revisions = Json::array();
+  Json services = Json::array();
+  int second = 0;
+  for (const char* release : {"one", "half", "two"}) {
+    for (const char* stage : {"demo-a", "demo-b", "demo-c"}) {
+      if (std::string_view(release) == "half" && std::string_view(stage) == "demo-a") continue;  // never completed
+      const std::string name = std::string(stage) + "-" + release;
+      revisions.push_back({{"metadata",
+                            {{"name", name},
+                             {"creationTimestamp", "2026-01-01T00:00:1" + std::to_string(second++) + "Z"},
+                             {"labels", {{"serving.knative.dev/service", stage}, {"commissure-release", release}}}}}});
+    }
+  }
+  for (const char* stage : {"demo-a", "demo-b", "demo-c"}) {
+    const std::string name = std::string(stage) + "-two";
+    services.push_back({{"metadata", {{"name", stage}}},
+                        {"status", {{"traffic", Json::array({{{"revisionName", name}, {"percent", 100}}})}}}});
+  }
+  cloud.answers["revisions list"] = {0, dump_json(revisions), ""};
+  cloud.answers["run services list"] = {0, dump_json(services), ""};
+  cloud.answers["get-iam-policy"] = {0, "{}", ""};
+  const CallRunner runner = cloud.runner();
+  const CloudReport quiet;
+  CloudExecutor executor(spec, runner, quiet);
+  ASSERT_TRUE(executor.read().has_value());
+  ASSERT_TRUE(executor.roll_back().has_value());
+  ASSERT_EQ(cloud.changes.size(), 3u);
+  EXPECT_NE(cloud.changes[0].find("update-traffic demo-c"), std::string::npos);
+  EXPECT_NE(cloud.changes[0].find("--to-revisions=demo-c-one=100"), std::string::npos);
+}
+
+TEST(CloudExecutor, ScalesOnlyWhatDiffersAndChecksTheLimit) {
+  const CloudSpec spec = test_spec();
+  CloudState state;
+  state.services["demo-c"] = deployed_stage_c(spec, "r");
+  const auto step = scale_step(spec, state, {"c", 1, -1});
+  ASSERT_TRUE(step.has_value());
+  ASSERT_EQ(step->calls.size(), 1u);
+  EXPECT_EQ(command_line(step->calls[0]),
+            "gcloud run services update demo-c --project=acme --region=europe-west4 --min=1 --quiet");
+  EXPECT_TRUE(scale_step(spec, state, {"c", 0, 1})->calls.empty());
+  EXPECT_FALSE(scale_step(spec, state, {"c", 2, -1}).has_value());
+  EXPECT_FALSE(scale_step(spec, state, {"q", 1, -1}).has_value());
+  EXPECT_FALSE(scale_step(spec, state, {"a", 1, -1}).has_value()) << "not deployed";
+}
+
+TEST(CloudSpec, RefusesNamesThatGoogleWouldRefuse) {
+  EXPECT_TRUE(validate(test_spec()).has_value());
+  for (const char* name : {"Demo", "abc", "x-a-name-longer-than-24-letters", "9lives", "ends-"}) {
+    CloudSpec spec = test_spec();
+    spec.name = name;
+    EXPECT_FALSE(validate(spec).has_value()) << name;
+  }
+  CloudSpec spec = test_spec();
+  spec.cuts = {20};
+  EXPECT_FALSE(validate(spec).has_value());
+  spec = test_spec();
+  spec.internal = true;
+  EXPECT_FALSE(validate(spec).has_value());
+}
+
+}  // namespace
+}  // namespace commissure

@@ -1,0 +1,207 @@
+#include "deploy/cloud_failure.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <initializer_list>
+
+#include "core/json.h"
+
+namespace commissure {
+
+namespace {
+
+std::string lower(std::string text) {
+  std::ranges::transform(text, text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
+}
+
+bool holds_any(const std::string& text, std::initializer_list<const char*> words) {
+  return std::ranges::any_of(words, [&](const char* word) { return text.find(word) != std::string::npos; });
+}
+
+void cut_from(std::string& text, const char* mark) {
+  if (const auto at = text.find(mark); at != std::string::npos) text.resize(at);
+}
+
+std::string one_line(const std::string& text) {
+  std::string line;
+  for (const char c : text) {
+    const bool space = std::isspace(static_cast<unsigned char>(c)) != 0;
+    if (!space) line += c;
+    if (space && !line.empty() && line.back() != ' ') line += ' ';
+  }
+  while (!line.empty() && (line.back() == ' ' || line.back() == '.')) line.pop_back();
+  return line;
+}
+
+/// The `message` of a JSON error body inside the text, where gcloud prints the body as it came.
+std::string message_in(const std::string& text) {
+  const auto start = text.find("content <");
+  const auto end = text.rfind('>');
+  if (start == std::string::npos || end == std::string::npos || end <= start + 9) return "";
+  const auto body = parse_json(text.substr(start + 9, end - start - 9));
+  const Json* error = body ? find_member(*body, "error") : nullptr;
+  const Json* message = error == nullptr ? nullptr : find_member(*error, "message");
+  return message != nullptr && message->is_string() ? message->get<std::string>() : "";
+}
+
+/// The last line of a build's own output that looks like a cause.
+std::string last_build_line(const std::string& output) {
+  std::string last, cause;
+  std::size_t start = 0;
+  while (start < output.size()) {
+    const std::size_t end = std::min(output.find('\n', start), output.size());
+    const std::string line = one_line(output.substr(start, end - start));
+    if (!line.empty() && line.find_first_not_of("-") != std::string::npos) last = line;
+    if (holds_any(lower(line), {"error", "failed", "cannot", "denied", "not found"})) cause = line;
+    start = end + 1;
+  }
+  return (cause.empty() ? last : cause).substr(0, 300);
+}
+
+/// A kind of failure: words by which it is known, and what mends it. $PROJECT, $REGION, $ROLE, $NAME, $BUCKET, $SERVICE
+/// are filled in.
+struct Cure {
+  std::initializer_list<const char*> words;  ///< in lower case
+  Code code;
+  const char* fix;
+};
+
+const Cure kCures[] = {
+    {{"reauthentication", "refreshing your current auth tokens", "do not currently have an active account",
+      "invalid authentication credentials", "unauthenticated", "invalid_grant", "credentials are invalid"},
+     Code::kUnauthenticated,
+     "your login is missing or has expired; run: gcloud auth login"},
+    {{"billing must be enabled", "billing account", "billing_not_found", "billing to be enabled"},
+     Code::kFailedPrecondition,
+     "the project has no billing; link an account: gcloud billing projects link $PROJECT --billing-account=ID "
+     "(IDs: gcloud billing accounts list)"},
+    {{"does not have permission to access projects instance", "project not found", "unknown project"},
+     Code::kNotFound,
+     "check `project` in commissure.yaml (yours: gcloud projects list)"},
+    {{"allowable count of gpus", "gpu quota", "gpuallocpe", "gpualloc"},
+     Code::kResourceExhausted,
+     "ask for GPU quota in $REGION at https://console.cloud.google.com/iam-admin/quotas?project=$PROJECT (service "
+     "run.googleapis.com), or choose another region or GPU"},
+    {{"max instances must be set to"},
+     Code::kResourceExhausted,
+     "lower max_instances, cpu or memory of the stage in commissure.yaml, or ask for more CpuAllocPerProjectRegion and "
+     "MemAllocPerProjectRegion at https://console.cloud.google.com/iam-admin/quotas?project=$PROJECT"},
+    {{"quota restrictions, cannot run builds in this region", "cannot run builds in this region"},
+     Code::kResourceExhausted,
+     "Cloud Build is not open to this project in $REGION; build elsewhere and set `image` in commissure.yaml"},
+    {{"bucket name is not available", "does not have storage.buckets.get access", "already own it",
+      "storage.buckets.get"},
+     Code::kAlreadyExists,
+     "the name gs://$BUCKET belongs to somebody else; set another bucket in commissure.yaml"},
+    {{"permitted customer", "domain restricted", "allowedpolicymemberdomains"},
+     Code::kPermissionDenied,
+     "your organisation forbids public services; set access to iam in commissure.yaml"},
+    {{"violates constraint", "orgpolicy", "organization policy"},
+     Code::kPermissionDenied,
+     "a policy of your organisation forbids it; ask its administrator"},
+    {{"failed to start and listen", "healthcheckcontainererror", "container called exit", "startup probe"},
+     Code::kFailedPrecondition,
+     "the container ended or did not listen; see why: commissure logs --stage $STAGE"},
+    {{"permission denied on secret"},
+     Code::kPermissionDenied,
+     "the grant needs up to two minutes to be known everywhere; run `commissure up` again"},
+    {{"image '", "image not found", "failed to pull image"}, Code::kNotFound, "build it again: commissure build"},
+    {{"is not supported in region", "not available in region", "unsupported region", "location is not found",
+      "gpu is not supported", "accelerator"},
+     Code::kInvalidArgument,
+     "choose another region or GPU in commissure.yaml"},
+    {{"unrecognized arguments", "invalid choice"},
+     Code::kFailedPrecondition,
+     "this gcloud is too old; run: gcloud components update"},
+    {{"has not been used in project", "it is disabled", "service_disabled"},
+     Code::kUnavailable,
+     "the API was enabled a moment ago; run the same command again in a minute"},
+    {{"permission_denied", "permission denied", "does not have permission", "does not have storage", "forbidden", "403",
+      "required '", "actas"},
+     Code::kPermissionDenied,
+     "you lack a role; an owner of the project grants it: gcloud projects add-iam-policy-binding $PROJECT "
+     "--member=user:YOU --role=$ROLE"},
+    {{"could not reach", "connection refused", "max retries exceeded", "name or service not known",
+      "unable to find the server", "network is unreachable", "proxyerror", "sslerror"},
+     Code::kUnavailable,
+     "check the network and proxy of this machine, then run the same command again"},
+    {{"unavailable", "internal error", "503", "backend error", "deadline"},
+     Code::kUnavailable,
+     "Google's service has a problem now; run the same command again"},
+    {{"already exists"}, Code::kAlreadyExists, "the name is taken; choose another deployment name in commissure.yaml"},
+    {{"quota", "resource_exhausted", "429"},
+     Code::kResourceExhausted,
+     "a quota is used up; see https://console.cloud.google.com/iam-admin/quotas?project=$PROJECT"},
+};
+
+void fill(std::string& text, const std::string& name, const std::string& value) {
+  for (auto at = text.find(name); at != std::string::npos; at = text.find(name, at + value.size())) {
+    text.replace(at, name.size(), value);
+  }
+}
+
+}  // namespace
+
+std::string google_words(const CloudAnswer& answer) {
+  std::string text = answer.errors;
+  const auto error = text.rfind("ERROR:");
+  if (error != std::string::npos) text.erase(0, error + 6);
+  if (std::string message = message_in(text); !message.empty()) return one_line(message);
+  cut_from(text, "This command is authenticated");
+  cut_from(text, "- '@type'");
+  cut_from(text, "If you would like to report");
+  std::string line = one_line(text);
+  if (line.starts_with("(gcloud.")) line.erase(0, line.find(')') == std::string::npos ? 0 : line.find(')') + 1);
+  line = one_line(line.substr(std::min(line.find_first_not_of(' '), line.size())));
+  if (line.find("build ") == 0 || line.find("completed with status") != std::string::npos) {
+    if (const std::string cause = last_build_line(answer.output); !cause.empty()) line += ": " + cause;
+  }
+  if (line.empty()) line = "exit status " + std::to_string(answer.status) + " without a word";
+  return line.substr(0, 600);
+}
+
+Error explain_failure(const CloudSpec& spec, const CloudStep& step, const CloudCall& call, const CloudAnswer& answer) {
+  const std::string cause = google_words(answer);
+  const std::string text = lower(cause + " " + answer.errors);
+  Code code = Code::kUnknown;
+  std::string fix = "the call was: " + command_line(call);
+  if (cause.find("completed with status") != std::string::npos) {
+    code = Code::kFailedPrecondition;
+    fix = "its whole log is at the address above and in gs://$BUCKET/logs; run `commissure up` again to retry";
+  } else {
+    for (const Cure& cure : kCures) {
+      if (!holds_any(text, cure.words)) continue;
+      code = cure.code;
+      fix = cure.fix;
+      break;
+    }
+  }
+  fill(fix, "$PROJECT", spec.project);
+  fill(fix, "$REGION", spec.region);
+  fill(fix, "$ROLE", step.role);
+  fill(fix, "$NAME", spec.name);
+  fill(fix, "$BUCKET", spec.bucket);
+  fill(fix, "$STAGE", step.name.starts_with("stage ") ? step.name.substr(6) : "a");
+  return Error(code, "step ", step.name, ": ", cause, "; ", fix);
+}
+
+bool passes_with_time(const CloudAnswer& answer) {
+  if (answer.good()) return false;
+  const std::string text = lower(answer.errors);
+  const bool too_new = holds_any(text, {"service account"}) && holds_any(text, {"does not exist", "not found"});
+  return too_new || holds_any(text, {"concurrent policy changes", "version was not current", "conflict for resource"});
+}
+
+bool says_disabled(const CloudAnswer& answer) {
+  return !answer.good() && holds_any(lower(answer.errors), {"has not been used in project", "service_disabled"});
+}
+
+bool says_absent(const CloudAnswer& answer) {
+  const std::string text = lower(answer.errors);
+  return !answer.good() && holds_any(text, {"not_found", "not found", "404", "does not exist", "could not be found",
+                                            "cannot find", "matched no objects"});
+}
+
+}  // namespace commissure

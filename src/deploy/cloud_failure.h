@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+
+#include "deploy/cloud_call.h"
+#include "deploy/cloud_spec.h"
+#include "deploy/cloud_steps.h"
+
+namespace commissure {
+
+/// Google's own words in gcloud's output: the message without prefixes, hints about tokens and line breaks.
+std::string google_words(const CloudAnswer& answer);
+
+/// Why a call of a step failed and what mends it, on one line: "step bucket: CAUSE; FIX".
+Error explain_failure(const CloudSpec& spec, const CloudStep& step, const CloudCall& call, const CloudAnswer& answer);
+
+/// Whether the same call may succeed a little later: an account or a policy that is too new to be known everywhere.
+bool passes_with_time(const CloudAnswer& answer);
+
+/// Whether an API is not enabled yet, as it is for up to minutes after it was.
+bool says_disabled(const CloudAnswer& answer);
+
+/// Whether the answer says that the asked thing does not exist.
+bool says_absent(const CloudAnswer& answer);
+
+}  // namespace commissure

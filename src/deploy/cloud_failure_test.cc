@@ -1,0 +1,80 @@
+#include "deploy/cloud_failure.h"
+
+#include <gtest/gtest.h>
+
+#include "deploy/cloud_test_spec.h"
+
+namespace commissure {
+namespace {
+
+std::string explained(const std::string& errors, const char* step = "bucket", const char* role = "roles/storage.admin",
+                      const std::string& output = "") {
+  return explain_failure(test_spec(), {step, "", role, {}, {}}, gcloud({"x"}), {1, output, errors}).message();
+}
+
+TEST(CloudFailure, NamesStepCauseAndCure) {
+  EXPECT_EQ(
+      explained("ERROR: (gcloud.storage.buckets.create) HTTPError 403: you@x does not have storage.buckets.create "
+                "access to the project. This command is authenticated with an access token.\n"),
+      "step bucket: HTTPError 403: you@x does not have storage.buckets.create access to the project; you lack a "
+      "role; an owner of the project grants it: gcloud projects add-iam-policy-binding acme --member=user:YOU "
+      "--role=roles/storage.admin");
+  EXPECT_EQ(
+      explained("Creating...\nERROR: (gcloud.storage.buckets.create) HTTPError 409: The requested bucket name is "
+                "not available. Please select a different name and try again."),
+      "step bucket: HTTPError 409: The requested bucket name is not available. Please select a different name and "
+      "try again; the name gs://acme-demo belongs to somebody else; set another bucket in commissure.yaml");
+}
+
+TEST(CloudFailure, KnowsTheCommonOnes) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"ERROR: (gcloud.run.deploy) UNAUTHENTICATED: Request had invalid authentication credentials.",
+       "gcloud auth login"},
+      {"ERROR: (gcloud.services.enable) FAILED_PRECONDITION: Billing account for project '1' is not found. Billing "
+       "must be "
+       "enabled for activation of service(s) 'run' to proceed.",
+       "gcloud billing projects link acme"},
+      {"ERROR: (gcloud.run.deploy) Quota exceeded for total allowable count of GPUs per project per region.",
+       "ask for GPU quota in europe-west4"},
+      {"ERROR: (gcloud.run.deploy) spec.template.spec: Max instances must be set to 2 or fewer to set the requested "
+       "total CPU.",
+       "lower max_instances"},
+      {"ERROR: (gcloud.run.deploy) The user-provided container failed to start and listen on the port",
+       "commissure logs --stage c"},
+      {"ERROR: (gcloud.x) unrecognized arguments: --gpu-type", "gcloud components update"},
+      {"ERROR: gcloud crashed (ConnectionError): Max retries exceeded with url", "check the network"},
+      {"ERROR: (gcloud.run.deploy) UNAVAILABLE: backend error", "run the same command again"},
+      {"ERROR: (gcloud.x) One or more users named in the policy do not belong to a permitted customer.",
+       "set access to iam"},
+  };
+  for (const auto& [errors, cure] : cases) {
+    const std::string text = explained(errors, "stage c", "roles/run.admin");
+    EXPECT_NE(text.find(cure), std::string::npos) << text;
+    EXPECT_EQ(text.find('\n'), std::string::npos);
+  }
+}
+
+TEST(CloudFailure, ReadsTheMessageOutOfABodyAndTheCauseOutOfABuild) {
+  EXPECT_EQ(google_words({1, "",
+                          R"(ERROR: (gcloud.artifacts.tags.list) HttpError accessing <https://x>: response: <{}>, )"
+                          R"(content <{"error": {"code": 404, "message": "Requested entity was not found."}}>)"}),
+            "Requested entity was not found");
+  const std::string text = explained("ERROR: (gcloud.builds.submit) build 12 completed with status \"FAILURE\"",
+                                     "image", "", "Step #0: compiling\nStep #0: fatal error: no space left\n----\n");
+  EXPECT_NE(text.find("fatal error: no space left"), std::string::npos) << text;
+}
+
+TEST(CloudFailure, AnUnknownFailureShowsTheCall) {
+  EXPECT_NE(explained("ERROR: strange").find("strange; the call was: gcloud x"), std::string::npos);
+  EXPECT_NE(explained("").find("exit status 1 without a word"), std::string::npos);
+}
+
+TEST(CloudFailure, TellsWhatPassesWithTime) {
+  EXPECT_TRUE(passes_with_time({1, "", "ERROR: INVALID_ARGUMENT: Service account x@y does not exist."}));
+  EXPECT_FALSE(passes_with_time({1, "", "ERROR: PERMISSION_DENIED: no"}));
+  EXPECT_FALSE(passes_with_time({0, "", "Service account x does not exist"}));
+  EXPECT_TRUE(says_absent({1, "", "ERROR: gs://b not found: 404."}));
+}
+
+}  // namespace
+}  // namespace commissure

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "deploy/cloud_spec.h"
+#include "deploy/cloud_state.h"
+
+namespace commissure {
+
+/// What a service is, as name and value: wanted and observed are compared line by line.
+using ServiceFacts = std::map<std::string, std::string>;
+
+/// What the stage's service must be. `next_url` is the address of the stage behind it, "" for the last one.
+ServiceFacts wanted_facts(const CloudSpec& spec, const CloudStage& stage, const std::string& next_url);
+
+/// What the service is, read from the Knative body that `gcloud run services list` prints.
+ServiceFacts observed_facts(const Json& service);
+
+/// "memory: 8Gi instead of 16Gi", a line each; empty when the service is as wanted.
+std::vector<std::string> compare(const ServiceFacts& wanted, const ServiceFacts& observed);
+
+/// `gcloud run deploy` of one stage. Flags that take something away are given only where there is something.
+CloudCall deploy_call(const CloudSpec& spec, const CloudStage& stage, const CloudState& state,
+                      const std::string& next_url);
+
+/// Eight hex digits over all that the stages of one release share: what `rollback` goes back to.
+std::string release_id(const CloudSpec& spec);
+
+/// The environment of the stage contract, in the order in which it is passed.
+std::vector<std::pair<std::string, std::string>> stage_environment(const CloudSpec& spec, const CloudStage& stage,
+                                                                   const std::string& next_url);
+
+}  // namespace commissure

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "core/json.h"
+#include "deploy/cloud_call.h"
+#include "deploy/cloud_spec.h"
+
+namespace commissure {
+
+/// One object in the bucket.
+struct CloudObject {
+  std::string name;
+  std::uint64_t n_bytes = 0;
+  std::string crc32c;
+  std::map<std::string, std::string> metadata;
+};
+
+/// What is there, as the cloud tells it; nothing of it is kept in a file. Absent things are empty.
+struct CloudState {
+  std::string project_number;
+  std::set<std::string> apis;
+  std::optional<Json> repository;
+  std::set<std::string> tags;  ///< of the image in the repository
+  std::optional<Json> bucket;
+  std::map<std::string, Json> bucket_policies;
+  std::map<std::string, CloudObject> objects;  ///< below the weights' prefix
+  std::map<std::string, bool> secrets;         ///< whether it has a version
+  std::map<std::string, Json> secret_policies;
+  std::set<std::string> accounts;  ///< e-mail addresses
+  Json repository_policy;
+  std::map<std::string, Json> services;  ///< of this deployment, by name
+  std::map<std::string, Json> service_policies;
+
+  /// The address of a stage's service; "" while it has none.
+  std::string url(const std::string& service) const;
+};
+
+/// One question and how its answer enters the state.
+struct CloudRead {
+  CloudCall call;
+  /// Errors: the answer is not what gcloud prints.
+  Status (*absorb)(const std::string& key, const std::string& output, CloudState& state);
+  std::string key = {};       ///< the secret or service that is asked for
+  std::string api = {};       ///< asked only while this API is enabled
+  bool may_be_absent = true;  ///< NOT_FOUND is an answer
+};
+
+/// The project and its enabled APIs: what must be known before anything else can be asked.
+std::vector<CloudRead> first_reads(const CloudSpec& spec);
+/// Everything else that exists of the deployment, independent of each other.
+std::vector<CloudRead> second_reads(const CloudSpec& spec);
+/// Who may use each service that is there; needs the answers of `second_reads`.
+std::vector<CloudRead> policy_reads(const CloudSpec& spec, const CloudState& state);
+
+CloudRead read_service(const CloudSpec& spec, const std::string& service);
+CloudRead read_objects(const CloudSpec& spec);
+CloudRead read_tags(const CloudSpec& spec);
+
+/// Whether `member` holds `role` under an IAM policy (with any condition).
+bool has_role(const Json& policy, const std::string& role, const std::string& member);
+
+}  // namespace commissure
