@@ -1,120 +1,42 @@
 #!/usr/bin/env python3
-"""Speed of Commissure and llama.cpp through their servers: same file, machine, client and run, one after the other in turn.
+"""Commissure beside llama.cpp and vLLM through their servers: same file, machine, client and run, one after the other in turn.
 
-Per model: decode tok/s of one stream, prefill tok/s of a 512-token prompt, start to first token. Commissure as one process and as
-three local stages. Prints medians, ratios and the share of the memory bandwidth, and appends to bench/records/YYYY-MM-DD.csv.
+Prints one row per case: our median, the rivals', the ratios, and the share of the hardware's limit where there is a plain one.
+Appends to bench/records/YYYY-MM-DD.csv and draws the ratios (--plot). Rivals that are absent are named and left out.
 """
 import argparse
 import csv
 import datetime
-import json
 import os
 import pathlib
-import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-PROGRAM = ROOT / "build/release/src/apps/commissure"
-# Bytes a decoded token reads: blocks and head.
-MODELS = {"SmolLM2-135M-Instruct.Q4_1.gguf": 95.9e6, "gemma-3-270m-q4_k_m.gguf": 246.4e6}
+from cases import Model, cases_of, make_servers
+from chart import draw_ratios
+from servers import ROOT, Commissure, Llama
 
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "commissure/rivals"
 
 
-def post(port, path, body, timeout=300):
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
-    return json.loads(urllib.request.urlopen(request, timeout=timeout).read())
+def gemma_kv(position):
+    """18 layers of one 256-wide kv head in bf16; every sixth sees all positions, the others 512."""
+    return 1024 * (3 * position + 15 * min(position, 512))
 
 
-def stream_times(port, body, timeout=300):
-    """Seconds from the request to each event that carries text."""
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/completions", json.dumps({**body, "stream": True}).encode(),
-                                     {"Content-Type": "application/json"})
-    start, times = time.perf_counter(), []
-    with urllib.request.urlopen(request, timeout=timeout) as response:
-        for line in response:
-            if line.startswith(b"data: {"):
-                times.append(time.perf_counter() - start)
-    return times
+MODELS = {
+    "gemma3-270m": ("gemma-3-270m-q4_k_m.gguf", "gemma-3-270m-bf16.gguf", "gemma3-270m-bf16", 246.4e6, 536.2e6, gemma_kv, 20000),
+    "smollm2-135m": ("SmolLM2-135M-Instruct.Q4_1.gguf", "smollm2-135m-bf16.gguf", "smollm2-135m-bf16", 95.9e6, 269.0e6,
+                     lambda position: 30 * 2 * 192 * 2 * position, 8192),
+}
 
 
-class Server:
-    """One program, started for a round and ended after it."""
-
-    def __init__(self, name):
-        self.name, self.port = name, free_port()
-
-    def __enter__(self):
-        self.started = time.perf_counter()
-        self.start()
-        return self
-
-    def first_token(self):
-        """Seconds from the program's start to its first token."""
-        while True:
-            try:
-                times = stream_times(self.port, {"prompt": "Hi", "max_tokens": 1, "temperature": 0, "ignore_eos": True})
-                if times:
-                    return time.perf_counter() - self.started
-            except OSError:
-                time.sleep(0.002)
-
-
-class Llama(Server):
-    def __init__(self, binaries, model):
-        super().__init__("llama.cpp")
-        self.command = [binaries / "llama-server", "-m", model, "--port", str(self.port), "-t", str(os.cpu_count()), "-c", "4096", "-np", "1",
-                        "--no-webui", "--cache-ram", "0"]
-
-    def start(self):
-        self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait()
-
-
-class Commissure(Server):
-    def __init__(self, model, stages):
-        super().__init__("commissure" if stages == 1 else f"commissure x{stages}")
-        self.model, self.stages = model, stages
-
-    def start(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.environment = dict(os.environ, COMMISSURE_RUN_DIR=self.folder.name + "/run")
-        subprocess.run([PROGRAM, "up", "--local", "--detach", "--model", self.model, "--stages", str(self.stages), "--port", str(self.port)],
-                       env=self.environment, check=True, stderr=subprocess.DEVNULL)
-
-    def __exit__(self, *_):
-        subprocess.run([PROGRAM, "down"], env=self.environment, stdout=subprocess.DEVNULL)
-        self.folder.cleanup()
-
-
-def prompt_ids(n_tokens, salt):
-    """A prompt of exactly n_tokens ids, another one each time so that no prefix cache helps."""
-    return [1000 + (i * 37 + salt * 101) % 20000 for i in range(n_tokens)]
-
-
-def measure(server, salt):
-    """{"start": s, "prefill": tok/s, "decode": tok/s}"""
-    with server:
-        result = {"start": server.first_token()}
-        stream_times(server.port, {"prompt": prompt_ids(64, salt), "max_tokens": 16, "temperature": 0, "ignore_eos": True})  # warm
-        times = stream_times(server.port, {"prompt": prompt_ids(512, salt), "max_tokens": 2, "temperature": 0, "ignore_eos": True})
-        result["prefill"] = 512 / times[0]
-        n_tokens = 192
-        times = stream_times(server.port, {"prompt": prompt_ids(16, salt + 1), "max_tokens": n_tokens, "temperature": 0, "ignore_eos": True})
-        result["decode"] = (n_tokens - 1) / (times[n_tokens - 1] - times[0]) if len(times) >= n_tokens else float("nan")
-        return result
+def load_model(name, folder):
+    quantised, bf16, safetensors, token_bytes, token_bytes_bf16, kv_bytes, context = MODELS[name]
+    present = lambda path: path if path.exists() else None  # noqa: E731
+    return Model(name, folder / quantised, present(CACHE / bf16), present(CACHE / safetensors), token_bytes, token_bytes_bf16, kv_bytes), context
 
 
 def cpu_name():
@@ -124,48 +46,144 @@ def cpu_name():
     return "unknown"
 
 
+def run_cases(cases, servers, rounds, say):
+    """{(case index, server key): {measure: [values]}}; servers stay up, one is asked at a time."""
+    samples = {}
+    for number in range(rounds + 1):  # the first round warms up
+        for index, case in enumerate(cases):
+            for key in case.servers:
+                if key not in servers:
+                    continue
+                say(f"round {number}/{rounds}: {case.what}, {servers[key].name}")
+                value = case.measure(servers[key], 7 * number + index)
+                for what, one in (value if isinstance(value, dict) else {"tok/s": value}).items():
+                    if number > 0:
+                        samples.setdefault((index, key), {}).setdefault(what, []).append(one)
+    return samples
+
+
+def measure_start(model, llama, rounds):
+    """{name: [seconds]} from the program's start to its first token, page cache warm."""
+    samples = {}
+    for number in range(rounds + 1):
+        for server in [Commissure(model.quantised)] + ([Llama(llama, model.quantised)] if llama else []):
+            with server:
+                seconds = server.first_token()
+            if number > 0:
+                samples.setdefault(server.name, []).append(seconds)
+    return samples
+
+
+def table_rows(model, cases, servers, samples, bandwidth):
+    """Dictionaries, one per case and measure, ready to print, record and draw."""
+    rows = []
+    for index, case in enumerate(cases):
+        ours = samples.get((index, case.servers[0]))
+        rivals = {key: samples[index, key] for key in case.servers[1:] if (index, key) in samples}
+        for what in ours or {}:
+            median = statistics.median(ours[what])
+            row = {"model": model.name, "case": case.key, "what": case.what + ("" if what == "tok/s" else f", {what}"), "ours": median, "goal": case.goal,
+                   "values": {servers[case.servers[0]].name: ours[what], **{servers[key].name: rivals[key][what] for key in rivals}}}
+            row["ratios"] = {servers[key].name: median / statistics.median(rivals[key][what]) for key in rivals}
+            if case.limit and what == "tok/s":
+                row["share"] = median / case.limit(model, bandwidth * 1e9)
+            rows.append(row)
+    return rows
+
+
+def print_rows(rows):
+    print(f"{'':<5}{'':<38}{'ours':>10}   {'share of limit':>14}   ratio to")
+    for row in rows:
+        share = f"{100 * row['share']:.0f} %" if "share" in row else ""
+        ratios = ", ".join(f"{name} {ratio:.2f}" for name, ratio in row["ratios"].items())
+        print(f"{row['case']:<5}{row['what']:<38}{row['ours']:>10.1f}   {share:>14}   {ratios}{'   goal ' + row['goal'] if row['goal'] else ''}")
+
+
+def record(rows, commit, bandwidth):
+    path = ROOT / f"bench/records/{datetime.date.today()}.csv"
+    is_new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if is_new:
+            writer.writerow("date commit cpu cores read_gb_s model program what median min max".split())
+        for row in rows:
+            for name, values in row["values"].items():
+                writer.writerow([datetime.date.today(), commit, cpu_name(), os.cpu_count(), f"{bandwidth:.1f}", row["model"], name,
+                                 f"{row['case']} {row['what']}", *(f"{f(values):.4g}" for f in (statistics.median, min, max))])
+    print(f"\nrecorded in {path.relative_to(ROOT)}")
+
+
+def compare(name, arguments, bandwidth, say):
+    model, context = load_model(name, arguments.models)
+    if not model.quantised.exists():
+        say(f"{model.quantised.name} is absent; `make models` fetches it")
+        return []
+    cases = [case for case in cases_of(model) if not arguments.cases or case.key in arguments.cases]
+    if context < 16100:
+        cases = [case for case in cases if "16000" not in case.what]
+    wanted = {key for case in cases for key in case.servers}
+    servers = {key: server for key, server in make_servers(model, arguments.llama, arguments.vllm, context).items() if key in wanted}
+    started = []
+    try:
+        for server in servers.values():
+            say(f"starting {server.name}")
+            server.__enter__()
+            started.append(server)
+            server.first_token()
+        rows = table_rows(model, cases, servers, run_cases(cases, servers, arguments.rounds, say), bandwidth)
+        if not arguments.cases or "P8" in arguments.cases:
+            rows += memory_rows(model, servers)
+    finally:
+        for server in started:
+            server.stop()
+    if not arguments.cases or "P7" in arguments.cases:
+        seconds = measure_start(model, arguments.llama, arguments.rounds)
+        ours = statistics.median(seconds["commissure"])
+        ratios = {key: ours / statistics.median(values) for key, values in seconds.items() if key != "commissure"}
+        rows.append({"model": name, "case": "P7", "what": "start to first token, ms", "ours": 1000 * ours, "goal": "<= 0.5", "ratios": ratios,
+                     "values": {key: [1000 * v for v in values] for key, values in seconds.items()}})
+    return rows
+
+
+def memory_rows(model, servers):
+    """Anonymous memory after the load, in MiB; the weights are mapped, the KV cache is in it."""
+    values = {servers[key].name: [servers[key].private_bytes() / 2**20] for key in ("ours", "llama") if key in servers}
+    if "commissure" not in values:
+        return []
+    ours = values["commissure"][0]
+    return [{"model": model.name, "case": "P8", "what": "private memory with KV, MiB", "ours": ours, "goal": "",
+             "ratios": {name: ours / v[0] for name, v in values.items() if name != "commissure"}, "values": values}]
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--llama", type=pathlib.Path, required=True, help="folder of llama.cpp's programs")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--llama", type=pathlib.Path, help="folder of llama.cpp's programs")
+    parser.add_argument("--vllm", type=pathlib.Path, default=os.environ.get("VLLM_PYTHON"), help="the Python that has vLLM (VLLM_PYTHON)")
     parser.add_argument("--models", type=pathlib.Path, default=ROOT / "build/test-models")
+    parser.add_argument("--model", choices=MODELS, action="append", help="only this one; may be repeated")
+    parser.add_argument("--cases", type=lambda text: text.split(","), help="only these, e.g. P1,P3")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--plot", type=pathlib.Path, help="draw the ratios into this SVG file")
     arguments = parser.parse_args()
 
+    started = time.monotonic()
+    say = lambda text: print(f"[{time.monotonic() - started:5.0f} s] {text}", file=sys.stderr)  # noqa: E731
+    for rival, there in (("llama.cpp (bench/rivals.sh builds it)", arguments.llama), ("vLLM (bench/vllm.sh installs it)", arguments.vllm)):
+        if not there:
+            say(f"absent: {rival}")
     bandwidth = float(subprocess.run([ROOT / "build/release/bench/read_bandwidth"], capture_output=True, text=True, check=True).stdout)
     commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     print(f"{cpu_name()}, {os.cpu_count()} cores, read bandwidth {bandwidth:.1f} GB/s, commit {commit}")
     rows = []
-    for model, bytes_per_token in MODELS.items():
-        path = arguments.models / model
-        if not path.exists():
-            print(f"{model} is absent; `make models` fetches it", file=sys.stderr)
-            continue
-        samples = {}
-        for round_number in range(arguments.rounds):
-            for server in (Commissure(path, 1), Llama(arguments.llama, path), Commissure(path, 3)):
-                for what, value in measure(server, round_number * 7).items():
-                    samples.setdefault((server.name, what), []).append(value)
-        median = {key: statistics.median(values) for key, values in samples.items()}
-        print(f"\n{model}")
-        print(f"{'':<16}{'decode tok/s':>14}{'ratio':>8}{'prefill tok/s':>15}{'ratio':>8}{'start s':>9}{'ratio':>8}{'bandwidth':>11}")
-        for name in ("commissure", "commissure x3", "llama.cpp"):
-            cells = [f"{name:<16}"]
-            for what, width in (("decode", 14), ("prefill", 15), ("start", 9)):
-                cells.append(f"{median[name, what]:>{width}.{3 if what == 'start' else 1}f}")
-                cells.append(f"{median[name, what] / median['llama.cpp', what]:>8.2f}")
-                rows.append([datetime.date.today(), commit, cpu_name(), os.cpu_count(), f"{bandwidth:.1f}", model, name, what,
-                             f"{median[name, what]:.3f}", f"{min(samples[name, what]):.3f}", f"{max(samples[name, what]):.3f}"])
-            cells.append(f"{100 * median[name, 'decode'] * bytes_per_token / 1e9 / bandwidth:>10.0f}%")
-            print("".join(cells))
-        print(f"three stages / one process, decode: {median['commissure x3', 'decode'] / median['commissure', 'decode']:.3f}")
-    record = ROOT / f"bench/records/{datetime.date.today()}.csv"
-    is_new = not record.exists()
-    with record.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if is_new:
-            writer.writerow("date commit cpu cores read_gb_s model program what median min max".split())
-        writer.writerows(rows)
-    print(f"\nrecorded in {record.relative_to(ROOT)}")
+    for name in arguments.model or MODELS:
+        mine = compare(name, arguments, bandwidth, say)
+        print(f"\n{name}")
+        print_rows(mine)
+        rows += mine
+    if rows:
+        record(rows, commit, bandwidth)
+    if arguments.plot:
+        arguments.plot.write_text(draw_ratios(rows, f"{cpu_name()}, {os.cpu_count()} cores, {datetime.date.today()}"))
 
 
 if __name__ == "__main__":

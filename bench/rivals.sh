@@ -3,6 +3,7 @@
 # Looks at $LLAMA_CPP_BIN first; else builds the sources that the Python package llama-cpp-python carries (about 10 minutes,
 # once, under ~/.cache/commissure/rivals; needs clang-19, since GCC 12 miscompiles its AMX set-up).
 set -euo pipefail
+models=$(cd "$(dirname "$0")/.." && pwd)/build/test-models
 if [ -n "${LLAMA_CPP_BIN:-}" ]; then echo "$LLAMA_CPP_BIN"; exit 0; fi
 folder=${XDG_CACHE_HOME:-$HOME/.cache}/commissure/rivals/llama.cpp
 if [ ! -x "$folder/build/bin/llama-bench" ]; then
@@ -14,6 +15,11 @@ if [ ! -x "$folder/build/bin/llama-bench" ]; then
   cmake -G Ninja -S "$folder"/llama_cpp_python-*/vendor/llama.cpp -B "$folder/build" -DCMAKE_BUILD_TYPE=Release \
     -DCMAKE_C_COMPILER=clang-19 -DCMAKE_CXX_COMPILER=clang++-19 -DGGML_NATIVE=ON -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF \
     -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_APP=OFF >&2
-  cmake --build "$folder/build" --target llama-bench llama-server >&2
+  cmake --build "$folder/build" --target llama-bench llama-server llama-quantize >&2
 fi
+# The same weights in bf16, which both programs read.
+for pair in gemma-3-270m-q4_k_m.gguf=gemma-3-270m-bf16.gguf SmolLM2-135M-Instruct.Q4_1.gguf=smollm2-135m-bf16.gguf; do
+  from=$models/${pair%%=*} to=${folder%/*}/${pair#*=}
+  [ -e "$to" ] || ! [ -e "$from" ] || "$folder/build/bin/llama-quantize" --allow-requantize "$from" "$to" BF16 >/dev/null 2>&1
+done
 echo "$folder/build/bin"
