@@ -17,6 +17,7 @@ struct StageFlags {
   std::optional<std::string> stage, cuts, model, model_name, device, next, host, listen, isa, precision, lease;
   std::optional<int> port, threads, max_model_len, max_sequences, max_step_rows, queue_limit;
   std::optional<std::int64_t> kv_tokens;
+  std::shared_ptr<SecuritySettings> security = std::make_shared<SecuritySettings>();  // shared with the flags' parsers
   bool lazy = false, read_weights = false, allow_plaintext = false, json_logs = false;
 };
 
@@ -28,6 +29,7 @@ void take(const std::optional<T>& flag, T& setting) {
 Result<StageSettings> settle(const StageFlags& flags) {
   StageSettings settings;
   TRY(apply_environment(process_environment, settings));
+  settings.security = *flags.security;
   if (flags.cuts) settings.cuts = TRY(parse_cuts(*flags.cuts));
   take(flags.stage, settings.stage);
   take(flags.model, settings.model);
@@ -73,6 +75,7 @@ Result<int> run(const StageFlags& flags) {
 
 CommandRun add_stage(CLI::App& app) {
   auto flags = std::make_shared<StageFlags>();
+  apply_environment(process_environment, *flags->security);
   app.add_option("--stage", flags->stage, "this stage's letter (STAGE)");
   app.add_option("--cuts", flags->cuts, "layer boundaries of the whole chain, e.g. 10,20 (CUTS, or K1, K2, ...)");
   app.add_option("--model", flags->model, "file, folder, URL or known name (MODEL_DIR)");
@@ -97,6 +100,7 @@ CommandRun add_stage(CLI::App& app) {
   app.add_flag("--read-weights", flags->read_weights, "read weights into memory instead of mapping the file");
   app.add_flag("--allow-plaintext", flags->allow_plaintext, "gRPC without TLS to other machines");
   app.add_flag("--json-logs", flags->json_logs, "one JSON object a line");
+  add_security_flags(app, flags->security);
   return [flags] { return run(*flags); };
 }
 

@@ -61,6 +61,7 @@ class StageRunner {
   LocalModel model_;
   ContextPlan context_;
 
+  MetadataServer tokens_;                     // outlives the links
   std::unique_ptr<GrpcLink> next_;            // to the next process; null on the last stage
   std::unique_ptr<StageClient> next_client_;  // the same, for questions
   std::unique_ptr<LocalLink> local_;
@@ -105,7 +106,8 @@ Status StageRunner::build_links() {
   next.endpoint = TRY(parse_endpoint(settings_.next, settings_.allow_plaintext));
   next.self = [this] { return stage_->info(); };
   next.lazy = settings_.lazy;
-  next_client_ = std::make_unique<StageClient>(next.endpoint);
+  next.security = TRY(client_security(settings_.security, next.endpoint, tokens_));
+  next_client_ = std::make_unique<StageClient>(next.endpoint, next.security);
   next_ = std::make_unique<GrpcLink>(std::move(next));
   chain_ = std::make_unique<ChainLink>(*local_, *next_);
   return {};
@@ -145,10 +147,12 @@ Status StageRunner::serve_steps() {
   options.on_new_stream = [this] { local_->forget_sequences(); };
   options.next = next_.get();
   options.next_client = next_client_.get();
+  const ServerSecurity security = TRY(server_security(settings_.security));
+  options.callers = security.callers;
   service_ = std::make_unique<StageService>(std::move(options));
   const std::string listen =
       settings_.listen.empty() ? fmt::format("{}:{}", settings_.host, settings_.port) : settings_.listen;
-  server_ = TRY(StageServer::start(*service_, {TRY(parse_endpoint(listen, true))}));
+  server_ = TRY(StageServer::start(*service_, {TRY(parse_endpoint(listen, true))}, security));
   log_info("listening", {{"endpoint", listen}});
   return {};
 }

@@ -85,6 +85,7 @@ Status apply_environment(const Environment& environment, StageSettings& settings
   }
   take("NEXT_ENDPOINT", settings.next);
   settings.api_keys = TRY(keys_from(environment));
+  apply_environment(environment, settings.security);
   return {};
 }
 
@@ -118,14 +119,14 @@ Status validate(const StageSettings& settings) {
   if (settings.max_sequences < 1 || settings.max_sequences > 1024) {
     return invalid("--max-num-seqs is ", settings.max_sequences, "; it must be 1 to 1024");
   }
-  return {};
+  return validate(settings.security);
 }
 
 std::vector<std::pair<std::string, std::string>> describe(const StageSettings& settings) {
   std::string cuts;
   for (const int cut : settings.cuts) cuts += (cuts.empty() ? "" : ",") + std::to_string(cut);
   const auto text = [](const std::string& value, const char* otherwise) { return value.empty() ? otherwise : value; };
-  return {
+  std::vector<std::pair<std::string, std::string>> values = {
       {"stage", settings.stage},
       {"cuts", text(cuts, "none")},
       {"model", settings.model},
@@ -139,6 +140,9 @@ std::vector<std::pair<std::string, std::string>> describe(const StageSettings& s
       {"weights", settings.read_weights ? "read" : "mapped"},
       {"api keys", std::to_string(settings.api_keys.size())},
   };
+  const auto security = describe(settings.security);
+  values.insert(values.end(), security.begin(), security.end());
+  return values;
 }
 
 }  // namespace commissure

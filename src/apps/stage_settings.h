@@ -6,12 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "apps/stage_security.h"
 #include "core/result.h"
 
 namespace commissure {
-
-/// Looks a variable up; empty optional when unset. A test passes a map.
-using Environment = std::function<std::optional<std::string>(const std::string& name)>;
 
 /// The process's own environment; a variable set to "" counts as unset.
 std::optional<std::string> process_environment(const std::string& name);
@@ -44,6 +42,7 @@ struct StageSettings {
   int max_step_rows = 512;
   int queue_limit = 256;
   std::vector<std::string> api_keys;
+  SecuritySettings security;
 
   int index() const { return stage[0] - 'a'; }
   int n_stages() const { return static_cast<int>(cuts.size()) + 1; }

@@ -3,6 +3,10 @@
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 
+#include <map>
+#include <utility>
+
+#include "wire/codec.h"
 #include "wire/frame.h"
 
 namespace commissure {
@@ -19,9 +23,37 @@ constexpr int kKeepAliveTimeoutMs = 10'000;
 constexpr int kHttp2FrameBytes = 1 << 20;
 constexpr int kLookaheadBytes = 8 << 20;
 
+/// Adds the token to each call, on a thread of gRPC's own: the metadata server may let it wait.
+class IdentityPlugin final : public grpc::MetadataCredentialsPlugin {
+ public:
+  explicit IdentityPlugin(std::shared_ptr<CallerIdentity> identity) : identity_(std::move(identity)) {}
+  bool IsBlocking() const override { return true; }
+  const char* GetType() const override { return "identity"; }
+  grpc::Status GetMetadata(grpc::string_ref, grpc::string_ref, const grpc::AuthContext&,
+                           std::multimap<grpc::string, grpc::string>* metadata) override {
+    const auto token = identity_->token();
+    if (!token) return to_grpc(Error(Code::kUnavailable, token.error().message()));
+    metadata->emplace("authorization", "Bearer " + *token);
+    return grpc::Status();
+  }
+
+ private:
+  const std::shared_ptr<CallerIdentity> identity_;
+};
+
+std::shared_ptr<grpc::ChannelCredentials> client_credentials(const Endpoint& endpoint, const ClientSecurity& security) {
+  if (!endpoint.tls) return grpc::InsecureChannelCredentials();
+  grpc::SslCredentialsOptions ssl;
+  ssl.pem_root_certs = security.roots;
+  auto credentials = grpc::SslCredentials(ssl);
+  if (!security.identity) return credentials;
+  auto plugin = grpc::MetadataCredentialsFromPlugin(std::make_unique<IdentityPlugin>(security.identity));
+  return grpc::CompositeChannelCredentials(credentials, plugin);
+}
+
 }  // namespace
 
-std::shared_ptr<grpc::Channel> open_channel(const Endpoint& endpoint) {
+std::shared_ptr<grpc::Channel> open_channel(const Endpoint& endpoint, const ClientSecurity& security) {
   grpc::ChannelArguments args;
   args.SetMaxReceiveMessageSize(kMaxMessageBytes);
   args.SetMaxSendMessageSize(kMaxMessageBytes);
@@ -36,12 +68,14 @@ std::shared_ptr<grpc::Channel> open_channel(const Endpoint& endpoint) {
   args.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);    // links do not share each other's back-off
   args.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);               // a lost step is the engine's to repeat
   args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  auto credentials = endpoint.tls ? grpc::SslCredentials({}) : grpc::InsecureChannelCredentials();
-  return grpc::CreateCustomChannel(endpoint.target, credentials, args);
+  return grpc::CreateCustomChannel(endpoint.target, client_credentials(endpoint, security), args);
 }
 
-std::shared_ptr<grpc::ServerCredentials> server_credentials(const Endpoint&) {
-  return grpc::InsecureServerCredentials();
+std::shared_ptr<grpc::ServerCredentials> server_credentials(const Endpoint& endpoint, const ServerSecurity& security) {
+  if (!security.tls || endpoint.target.starts_with("unix:")) return grpc::InsecureServerCredentials();
+  grpc::SslServerCredentialsOptions ssl;
+  ssl.pem_key_cert_pairs.push_back({security.tls->key, security.tls->certificates});
+  return grpc::SslServerCredentials(ssl);
 }
 
 void tune_server(grpc::ServerBuilder& builder) {

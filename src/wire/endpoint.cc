@@ -54,7 +54,9 @@ Result<Endpoint> parse_endpoint(std::string_view text, bool allow_plaintext) {
   if (!tls && !local && !allow_plaintext) {
     return refused("plaintext to another machine is refused; use https://, or allow plaintext");
   }
-  return Endpoint{fmt::format("{}:{}", host, port), tls, local};
+  Endpoint endpoint{fmt::format("{}:{}", host, port), tls, local};
+  if (tls) endpoint.base_url = fmt::format("https://{}{}{}", host, port == "443" ? "" : ":", port == "443" ? "" : port);
+  return endpoint;
 }
 
 }  // namespace commissure

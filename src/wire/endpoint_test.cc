@@ -12,9 +12,11 @@ TEST(Endpoint, ReadsEveryForm) {
   EXPECT_EQ(*parse_endpoint("unix:/run/b.sock"), (Endpoint{"unix:/run/b.sock", false, true}));
   EXPECT_EQ(*parse_endpoint("unix:///run/b.sock"), (Endpoint{"unix:/run/b.sock", false, true}));
   EXPECT_EQ(*parse_endpoint("http://127.0.0.1:9000"), (Endpoint{"127.0.0.1:9000", false, true}));
-  EXPECT_EQ(*parse_endpoint("https://b-xyz.run.app"), (Endpoint{"b-xyz.run.app:443", true, false}));
-  EXPECT_EQ(*parse_endpoint("https://b.example:8443/"), (Endpoint{"b.example:8443", true, false}));
-  EXPECT_EQ(*parse_endpoint("https://[fe80::1]"), (Endpoint{"[fe80::1]:443", true, false}));
+  EXPECT_EQ(*parse_endpoint("https://b-xyz.run.app"),
+            (Endpoint{"b-xyz.run.app:443", true, false, "https://b-xyz.run.app"}));
+  EXPECT_EQ(*parse_endpoint("https://b.example:8443/"),
+            (Endpoint{"b.example:8443", true, false, "https://b.example:8443"}));
+  EXPECT_EQ(*parse_endpoint("https://[fe80::1]"), (Endpoint{"[fe80::1]:443", true, false, "https://[fe80::1]"}));
 }
 
 TEST(Endpoint, RefusesPlaintextToAnotherMachineUnlessAllowed) {

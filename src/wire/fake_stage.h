@@ -143,12 +143,14 @@ inline GrpcLinkOptions fake_link_options(const Endpoint& endpoint, std::function
 class FakeProcess {
  public:
   /// Serves stage `info` at `listen`; `next` is where the following stage listens, if there is one.
-  FakeProcess(const StageInfo& info, const Endpoint& listen, std::optional<Endpoint> next = {}, bool loaded = true)
+  FakeProcess(const StageInfo& info, const Endpoint& listen, std::optional<Endpoint> next = {}, bool loaded = true,
+              const ServerSecurity& security = {})
       : local(info), info_(info) {
     StageServiceOptions options;
     options.self = {[this] { return this->info(); }, [this] { ++n_wakes; }};
     options.on_new_stream = [this] { ++n_resets; };
     options.ready_wait = std::chrono::milliseconds(500);
+    options.callers = security.callers;
     if (next) {
       link = std::make_unique<GrpcLink>(fake_link_options(*next, [this] { return this->info(); }));
       client = std::make_unique<StageClient>(*next);
@@ -157,7 +159,7 @@ class FakeProcess {
       options.next_client = client.get();
     }
     service = std::make_unique<StageService>(options);
-    server = StageServer::start(*service, {listen}).value();
+    server = StageServer::start(*service, {listen}, security).value();
     if (loaded) serve();
   }
   ~FakeProcess() { server->stop(std::chrono::milliseconds(0)); }

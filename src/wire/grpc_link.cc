@@ -32,7 +32,9 @@ Error as_stream_error(const Error& why) {
 class GrpcLink::Impl final : public LinkStream::Events {
  public:
   explicit Impl(GrpcLinkOptions options)
-      : options_(std::move(options)), channel_(open_channel(options_.endpoint)), wanted_(!options_.lazy) {}
+      : options_(std::move(options)),
+        channel_(open_channel(options_.endpoint, options_.security)),
+        wanted_(!options_.lazy) {}
   ~Impl() override { stop(); }
 
   void start(Sink sink);
@@ -71,6 +73,7 @@ class GrpcLink::Impl final : public LinkStream::Events {
   void run(const std::stop_token& stop);
   void watch_stream(std::unique_lock<std::mutex>& lock);
   Error not_ready() const;
+  Error explain(const Error& why);
 
   const GrpcLinkOptions options_;
   const std::shared_ptr<grpc::Channel> channel_;
@@ -83,8 +86,9 @@ class GrpcLink::Impl final : public LinkStream::Events {
   bool wanted_;
   bool stopping_ = false;
   bool restarting_ = false;
-  bool used_ = false;  // a step went through the current stream
-  bool over_ = false;  // the current stream had its last event
+  bool used_ = false;     // a step went through the current stream
+  bool over_ = false;     // the current stream had its last event
+  bool refused_ = false;  // the latest attempt ended because of who calls
   std::unique_ptr<LinkStream> stream_;
   Error last_error_{Code::kUnavailable, "not connected yet"};
   std::deque<Step> in_flight_;
@@ -231,6 +235,17 @@ Status GrpcLink::Impl::on_answer(StepId step, Result<SampledTokens> answer) {
   return {};
 }
 
+/// A first refusal may be about the token's age; a second one is about who calls.
+Error GrpcLink::Impl::explain(const Error& why) {
+  const bool again = std::exchange(refused_, is_refusal(why));
+  if (!refused_) return why;
+  CallerIdentity* const identity = options_.security.identity.get();
+  if (identity != nullptr) identity->refused();
+  const bool renews = identity != nullptr && !again;
+  return renews ? Error(Code::kUnavailable, "its token was refused, trying a fresh one")
+                : explain_refusal(why, identity);
+}
+
 void GrpcLink::Impl::on_closed(const Error& why) {
   std::deque<Step> lost;
   bool report = false;
@@ -239,7 +254,7 @@ void GrpcLink::Impl::on_closed(const Error& why) {
     const std::lock_guard lock(mutex_);
     report = (state_ == State::kReady || state_ == State::kDraining) && !stopping_ && on_lost_;
     state_ = State::kConnecting;
-    last_error_ = why;
+    last_error_ = explain(why);
     lost.swap(in_flight_);
     sequences_.clear();
     if (stopping_) error = Error(Code::kCancelled, "the link is stopped");
@@ -261,6 +276,7 @@ void GrpcLink::Impl::run(const std::stop_token& stop) {
     changed_.wait(lock, [this] { return stopping_ || wanted_; });
     if (stopping_ || stop.stop_requested()) return;
     const int n_before = n_streams_;
+    const bool was_refused = refused_;
     const Clock::time_point opened = Clock::now();
     state_ = State::kConnecting;
     over_ = restarting_ = used_ = false;
@@ -273,7 +289,7 @@ void GrpcLink::Impl::run(const std::stop_token& stop) {
     watch_stream(lock);
 
     std::unique_ptr<LinkStream> dead = std::move(stream_);
-    const bool at_once = restarting_;
+    const bool at_once = restarting_ || (refused_ && !was_refused && options_.security.identity);
     // A peer that let us wait (it is loading) need not be spared another wait.
     const bool patient = n_streams_ > n_before || Clock::now() - opened > options_.max_backoff;
     backoff = patient ? options_.min_backoff : std::min(backoff * 2, options_.max_backoff);

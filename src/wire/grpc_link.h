@@ -8,11 +8,13 @@
 #include "step/stage_info.h"
 #include "step/stage_link.h"
 #include "wire/endpoint.h"
+#include "wire/security.h"
 
 namespace commissure {
 
 struct GrpcLinkOptions {
   Endpoint endpoint;
+  ClientSecurity security = {};
   std::function<StageInfo()> self;  ///< the stage this link goes out from; for the handshake
   bool lazy = false;                ///< connect at the first submit or connect(), not at start
   int max_in_flight = 32;           ///< a submit waits while so many steps are unanswered
@@ -42,7 +44,8 @@ class GrpcLink final : public StageLink {
 
   void start(Sink sink) override;
   Status submit(StageInput input) override;
-  /// Errors: the reason of the last failed attempt (kFailedPrecondition: a wrong chain), or kUnavailable.
+  /// Errors: the reason of the last failed attempt (kFailedPrecondition: a wrong chain, or the stage refuses this
+  /// caller with a fresh token as well), or kUnavailable.
   Status health() const override;
   void stop() override;
 

@@ -15,50 +15,87 @@
 
 namespace commissure {
 
-class StageClient::Impl {
+class StageClient::Impl : public std::enable_shared_from_this<Impl> {
  public:
-  explicit Impl(const Endpoint& endpoint) : target(endpoint.target), stub(v1::Stage::NewStub(open_channel(endpoint))) {}
+  Impl(const Endpoint& endpoint, const ClientSecurity& security)
+      : target(endpoint.target),
+        identity(security.identity),
+        stub(v1::Stage::NewStub(open_channel(endpoint, security))) {}
 
-  Error named(const grpc::Status& status) const { return from_grpc(status).within(target); }
+  Error named(const grpc::Status& status) const {
+    const Error error = from_grpc(status);
+    return (is_refusal(error) ? explain_refusal(error, identity.get()) : error).within(target);
+  }
+
+  /// Whether a call that ended so is worth a second one with a fresh token.
+  bool refreshes(const grpc::Status& status) const {
+    if (status.ok() || !identity || !is_refusal(from_grpc(status))) return false;
+    identity->refused();
+    return true;
+  }
+
+  void describe_later(std::chrono::system_clock::time_point deadline,
+                      std::function<void(Result<std::vector<StageInfo>>)> done, bool may_refresh);
+  Status wake(std::chrono::system_clock::time_point deadline, const ChainReport& report, const std::stop_token& stop,
+              bool may_refresh);
 
   const std::string target;
+  const std::shared_ptr<CallerIdentity> identity;
   const std::unique_ptr<v1::Stage::Stub> stub;
 };
 
-StageClient::StageClient(const Endpoint& endpoint) : impl_(std::make_unique<Impl>(endpoint)) {}
+StageClient::StageClient(const Endpoint& endpoint, const ClientSecurity& security)
+    : impl_(std::make_shared<Impl>(endpoint, security)) {}
 StageClient::~StageClient() = default;
 
 Result<std::vector<StageInfo>> StageClient::describe(std::chrono::milliseconds timeout) {
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + timeout);
+  const auto deadline = std::chrono::system_clock::now() + timeout;
   v1::ChainDescription answer;
-  const grpc::Status status = impl_->stub->Describe(&context, {}, &answer);
+  const auto call = [&] {
+    grpc::ClientContext context;
+    context.set_deadline(deadline);
+    return impl_->stub->Describe(&context, {}, &answer);
+  };
+  grpc::Status status = call();
+  if (impl_->refreshes(status)) status = call();
   if (!status.ok()) return impl_->named(status);
   return decode(answer.stages());
 }
 
 void StageClient::describe_later(std::chrono::milliseconds timeout,
                                  std::function<void(Result<std::vector<StageInfo>>)> done) {
+  impl_->describe_later(std::chrono::system_clock::now() + timeout, std::move(done), true);
+}
+
+void StageClient::Impl::describe_later(std::chrono::system_clock::time_point deadline,
+                                       std::function<void(Result<std::vector<StageInfo>>)> done, bool may_refresh) {
   struct Call {
     grpc::ClientContext context;
     v1::DescribeRequest request;
     v1::ChainDescription answer;
   };
   auto call = std::make_shared<Call>();  // shared with gRPC until it calls back
-  call->context.set_deadline(std::chrono::system_clock::now() + timeout);
-  impl_->stub->async()->Describe(&call->context, &call->request, &call->answer,
-                                 [call, target = impl_->target, done = std::move(done)](const grpc::Status& status) {
-                                   if (!status.ok()) return done(from_grpc(status).within(target));
-                                   done(decode(call->answer.stages()));
-                                 });
+  call->context.set_deadline(deadline);
+  stub->async()->Describe(
+      &call->context, &call->request, &call->answer,
+      [self = shared_from_this(), call, deadline, may_refresh, done = std::move(done)](const grpc::Status& status) {
+        if (may_refresh && self->refreshes(status)) return self->describe_later(deadline, done, false);
+        if (!status.ok()) return done(self->named(status));
+        done(decode(call->answer.stages()));
+      });
 }
 
 Status StageClient::wake(std::chrono::milliseconds timeout, const ChainReport& report, const std::stop_token& stop) {
+  return impl_->wake(std::chrono::system_clock::now() + timeout, report, stop, true);
+}
+
+Status StageClient::Impl::wake(std::chrono::system_clock::time_point deadline, const ChainReport& report,
+                               const std::stop_token& stop, bool may_refresh) {
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + timeout);
+  context.set_deadline(deadline);
   context.set_wait_for_ready(true);
   const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
-  const auto reader = impl_->stub->Wake(&context, {});
+  const auto reader = stub->Wake(&context, {});
   v1::ChainDescription answer;
   Status decoded;
   while (reader->Read(&answer)) {
@@ -73,7 +110,8 @@ Status StageClient::wake(std::chrono::milliseconds timeout, const ChainReport& r
   const grpc::Status status = reader->Finish();
   TRY(decoded);
   if (stop.stop_requested()) return Error(Code::kCancelled, "waking was cancelled");
-  if (!status.ok()) return impl_->named(status);
+  if (may_refresh && refreshes(status)) return wake(deadline, report, stop, false);
+  if (!status.ok()) return named(status);
   return {};
 }
 

@@ -9,6 +9,7 @@
 #include "core/result.h"
 #include "step/stage_info.h"
 #include "wire/endpoint.h"
+#include "wire/security.h"
 
 namespace commissure {
 
@@ -18,10 +19,11 @@ using ChainReport = std::function<void(const std::vector<StageInfo>&)>;
 /// Threading: any thread, several at a time.
 class StageClient {
  public:
-  explicit StageClient(const Endpoint& endpoint);
+  explicit StageClient(const Endpoint& endpoint, const ClientSecurity& security = {});
   ~StageClient();
 
-  /// Errors: kUnavailable, kDeadlineExceeded: the stage does not answer.
+  /// Errors: kUnavailable, kDeadlineExceeded: the stage does not answer; kFailedPrecondition: it refuses this caller, a
+  /// fresh token included.
   Result<std::vector<StageInfo>> describe(std::chrono::milliseconds timeout);
 
   /// As describe, but calls back from another thread.
@@ -34,7 +36,7 @@ class StageClient {
 
  private:
   class Impl;
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;  // shared with calls that have yet to call back
 };
 
 /// One process's own stage, for those who ask about it.

@@ -62,7 +62,17 @@ class WakeCall final : public grpc::ServerWriteReactor<v1::ChainDescription> {
   std::jthread thread_;
 };
 
+class RefusedWake final : public grpc::ServerWriteReactor<v1::ChainDescription> {
+ public:
+  explicit RefusedWake(const Error& why) { Finish(to_grpc(why)); }
+
+ private:
+  void OnDone() override { delete this; }
+};
+
 }  // namespace
+
+grpc::ServerWriteReactor<v1::ChainDescription>* refuse_wake(const Error& why) { return new RefusedWake(why); }
 
 grpc::ServerUnaryReactor* answer_describe(grpc::CallbackServerContext& context, const LocalStage& self,
                                           StageClient* next, v1::ChainDescription& answer) {

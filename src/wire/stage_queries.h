@@ -12,6 +12,9 @@ namespace commissure {
 grpc::ServerUnaryReactor* answer_describe(grpc::CallbackServerContext& context, const LocalStage& self,
                                           StageClient* next, v1::ChainDescription& answer);
 
+/// Answers Wake with an error, at once.
+grpc::ServerWriteReactor<v1::ChainDescription>* refuse_wake(const Error& why);
+
 /// Answers Wake. The reactor owns a thread that ends with the call, and itself.
 grpc::ServerWriteReactor<v1::ChainDescription>* answer_wake(grpc::CallbackServerContext& context,
                                                             const LocalStage& self, StageClient* next);

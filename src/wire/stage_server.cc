@@ -21,7 +21,8 @@ class StageServer::Impl {
 
 StageServer::StageServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-Result<std::unique_ptr<StageServer>> StageServer::start(StageService& service, const std::vector<Endpoint>& endpoints) {
+Result<std::unique_ptr<StageServer>> StageServer::start(StageService& service, const std::vector<Endpoint>& endpoints,
+                                                        const ServerSecurity& security) {
   auto impl = std::make_unique<Impl>(service);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
@@ -29,7 +30,7 @@ Result<std::unique_ptr<StageServer>> StageServer::start(StageService& service, c
   std::vector<int> ports(endpoints.size(), 0);  // gRPC fills them in while it binds
   std::string names;
   for (std::size_t i = 0; i < endpoints.size(); ++i) {
-    builder.AddListeningPort(endpoints[i].target, server_credentials(endpoints[i]), &ports[i]);
+    builder.AddListeningPort(endpoints[i].target, server_credentials(endpoints[i], security), &ports[i]);
     names += (i > 0 ? ", " : "") + endpoints[i].target;
   }
   builder.RegisterService(&service.grpc_service());

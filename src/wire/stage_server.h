@@ -6,6 +6,7 @@
 
 #include "core/result.h"
 #include "wire/endpoint.h"
+#include "wire/security.h"
 #include "wire/stage_service.h"
 
 namespace commissure {
@@ -15,7 +16,8 @@ class StageServer {
  public:
   /// Listens on all of `endpoints` ("0.0.0.0:8080" is fine here; port 0 takes a free one).
   /// Errors: kUnavailable, naming the endpoint that is taken or cannot be listened on.
-  static Result<std::unique_ptr<StageServer>> start(StageService& service, const std::vector<Endpoint>& endpoints);
+  static Result<std::unique_ptr<StageServer>> start(StageService& service, const std::vector<Endpoint>& endpoints,
+                                                    const ServerSecurity& security = {});
 
   ~StageServer();
 

@@ -53,6 +53,8 @@ class StageService::Impl final : public v1::Stage::WithRawCallbackMethod_Open<Me
   grpc::ServerWriteReactor<v1::ChainDescription>* Wake(grpc::CallbackServerContext* context,
                                                        const v1::WakeRequest* request) override;
 
+  Status check_caller(const grpc::CallbackServerContext& context) const;
+
   Result<ServerStream::Next> on_frame(ServerStream& stream, Frame frame) override;
   void on_peer_gone(ServerStream& stream) override;
   void on_done(ServerStream& stream) override;
@@ -140,12 +142,28 @@ void StageService::Impl::stop(std::chrono::milliseconds grace) {
   if (link != nullptr) link->stop();
 }
 
-grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StageService::Impl::Open(grpc::CallbackServerContext*) {
+Status StageService::Impl::check_caller(const grpc::CallbackServerContext& context) const {
+  if (!options_.callers) return {};
+  const auto& headers = context.client_metadata();
+  const auto header = headers.find("authorization");
+  const grpc::string_ref value = header == headers.end() ? grpc::string_ref() : header->second;
+  Status allowed = headers.count("authorization") > 1
+                       ? Status(Error(Code::kUnauthenticated, "the call carries several authorizations"))
+                       : options_.callers->check({value.data(), value.size()});
+  if (!allowed) log_warning("a call was refused", {{"peer", context.peer()}, {"why", allowed.error().message()}});
+  return allowed;
+}
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StageService::Impl::Open(
+    grpc::CallbackServerContext* context) {
+  const Status allowed = check_caller(*context);
   auto stream = std::make_unique<ServerStream>(*this);
   ServerStream* const opened = stream.get();
   const std::lock_guard lock(mutex_);
   streams_.push_back(std::move(stream));
-  if (stopping_) {
+  if (!allowed) {
+    opened->finish(allowed.error());
+  } else if (stopping_) {
     opened->finish(Error(Code::kUnavailable, "this stage is shutting down"));
   } else {
     opened->begin();
@@ -352,11 +370,17 @@ Result<std::optional<Hello>> StageService::Impl::try_ready(const StageInfo& info
 
 grpc::ServerUnaryReactor* StageService::Impl::Describe(grpc::CallbackServerContext* context, const v1::DescribeRequest*,
                                                        v1::ChainDescription* answer) {
+  if (const Status allowed = check_caller(*context); !allowed) {
+    grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+    reactor->Finish(to_grpc(allowed.error()));
+    return reactor;
+  }
   return answer_describe(*context, options_.self, options_.next_client, *answer);
 }
 
 grpc::ServerWriteReactor<v1::ChainDescription>* StageService::Impl::Wake(grpc::CallbackServerContext* context,
                                                                          const v1::WakeRequest*) {
+  if (const Status allowed = check_caller(*context); !allowed) return refuse_wake(allowed.error());
   return answer_wake(*context, options_.self, options_.next_client);
 }
 

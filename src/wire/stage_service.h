@@ -22,8 +22,9 @@ struct StageServiceOptions {
   std::function<void()> on_new_stream = [] {};
   GrpcLink* next = nullptr;            ///< the remote part of the link given to serve(); null on the last stage
   StageClient* next_client = nullptr;  ///< to the same stage
-  int max_in_flight = 32;              ///< reading pauses while so many steps are unanswered
-  std::chrono::milliseconds ready_wait{5'000};  ///< how long a stream waits for the chain before it is turned away
+  std::shared_ptr<IdentityCheck> callers = nullptr;  ///< who may call; null: anybody. Shared with its owner
+  int max_in_flight = 32;                            ///< reading pauses while so many steps are unanswered
+  std::chrono::milliseconds ready_wait{5'000};       ///< how long a stream waits for the chain before it is turned away
   std::chrono::milliseconds hello_wait{10'000};
 };
 

@@ -2,8 +2,7 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 
-#include <condition_variable>
-
+#include "support/eventually.h"
 #include "wire/channel.h"
 #include "wire/codec.h"
 #include "wire/fake_stage.h"
@@ -13,20 +12,8 @@ namespace commissure {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::eventually;
 constexpr auto kPatience = 10s;
-
-/// Waits for a condition that another thread brings about; false when it never comes.
-bool eventually(auto condition) {
-  const auto end = std::chrono::steady_clock::now() + kPatience;
-  std::mutex mutex;
-  std::condition_variable never;
-  std::unique_lock lock(mutex);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    never.wait_for(lock, 1ms);
-  }
-  return true;
-}
 
 /// Stage A's side: a link and its answers.
 class Caller {
@@ -323,7 +310,7 @@ TEST(Stream, AGracefulStopAnswersWhatIsInFlight) {
 /// A peer that speaks raw bytes, to send what a correct one would not.
 class RawPeer {
  public:
-  explicit RawPeer(const Endpoint& endpoint) : stub_(open_channel(endpoint)) {
+  explicit RawPeer(const Endpoint& endpoint) : stub_(open_channel(endpoint, {})) {
     context_.set_deadline(std::chrono::system_clock::now() + kPatience);
     stream_ = stub_.PrepareCall(&context_, "/commissure.v1.Stage/Open", &queue_);
     stream_->StartCall(this);

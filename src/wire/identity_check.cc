@@ -1,0 +1,144 @@
+#include "wire/identity_check.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <fstream>
+#include <iterator>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "core/http.h"
+#include "core/jwks.h"
+#include "core/jwt.h"
+#include "core/log.h"
+
+namespace commissure {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::seconds;
+
+constexpr seconds kClockSkew{30};
+constexpr seconds kRefreshEvery{3600};
+constexpr seconds kRefreshPause{60};  // between two tokens with unknown keys that cause a look
+constexpr seconds kRetryPause{10};
+constexpr std::string_view kBearer = "Bearer ";
+
+bool is_url(const std::string& text) { return text.starts_with("https://") || text.starts_with("http://"); }
+
+Result<Jwks> read_keys(const std::string& source) {
+  std::string text;
+  if (is_url(source)) {
+    HttpReply reply = TRY(http_fetch({.url = source, .timeout = seconds(10), .max_body_bytes = 1 << 20}));
+    if (reply.status != 200) return http_status_error(source, reply.status);
+    text = std::move(reply.body);
+  } else {
+    std::ifstream file(source, std::ios::binary);
+    text.assign(std::istreambuf_iterator<char>(file), {});
+    if (!file && text.empty()) return Error(Code::kNotFound, "cannot read the key set ", source);
+  }
+  auto keys = Jwks::parse(text);
+  if (!keys) return keys.error().within(is_url(source) ? public_url(source) : source);
+  return keys;
+}
+
+bool holds(const std::vector<std::string>& list, const std::string& text) {
+  return std::ranges::find(list, text) != list.end();
+}
+
+Error refused(std::string_view why) { return Error(Code::kUnauthenticated, why); }
+
+}  // namespace
+
+class IdentityCheck::Keys {
+ public:
+  Keys(std::string source, std::optional<Jwks> first) : source_(std::move(source)), keys_(std::move(first)) {
+    if (keys_) fetched_ = Clock::now();
+    thread_ = std::jthread([this](const std::stop_token& stop) { keep_fresh(stop); });
+  }
+
+  Status verify(const Jwt& token) {
+    const std::lock_guard lock(mutex_);
+    if (keys_ && keys_->has(token.key_id)) return keys_->verify(token);
+    if (keys_ && Clock::now() - fetched_ < kRefreshPause) return refused("the token is signed with an unknown key");
+    wanted_ = true;
+    changed_.notify_all();
+    return Error(Code::kUnavailable, "the keys to check tokens with are being fetched, try again");
+  }
+
+ private:
+  void keep_fresh(const std::stop_token& stop) {
+    std::unique_lock lock(mutex_);
+    while (!stop.stop_requested()) {
+      if (wanted_ || !keys_ || Clock::now() - fetched_ > kRefreshEvery) fetch(lock);
+      changed_.wait_for(lock, stop, keys_ ? kRefreshPause : kRetryPause, [this] { return wanted_; });
+    }
+  }
+
+  void fetch(std::unique_lock<std::mutex>& lock) {
+    lock.unlock();
+    auto fresh = read_keys(source_);
+    lock.lock();
+    wanted_ = false;
+    fetched_ = Clock::now();
+    if (fresh) {
+      keys_ = std::move(*fresh);
+    } else {
+      log_warning("the keys to check tokens with were not fetched", {{"error", fresh.error().message()}});
+    }
+  }
+
+  const std::string source_;
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  std::optional<Jwks> keys_;
+  Clock::time_point fetched_;  // the last attempt, once there are keys
+  bool wanted_ = false;
+  std::jthread thread_;
+};
+
+Result<std::unique_ptr<IdentityCheck>> IdentityCheck::create(IdentityRules rules) {
+  if (rules.audiences.empty() || rules.callers.empty()) {
+    return Error(Code::kInvalidArgument, "to require identity, name this stage's URLs and the accounts that may call");
+  }
+  std::unique_ptr<Keys> keys;
+  if (!rules.keys.empty()) {
+    std::optional<Jwks> first;
+    if (!is_url(rules.keys)) first = TRY(read_keys(rules.keys));  // a file that is wrong stays wrong
+    keys = std::make_unique<Keys>(rules.keys, std::move(first));
+  }
+  return std::unique_ptr<IdentityCheck>(new IdentityCheck(std::move(rules), std::move(keys)));
+}
+
+IdentityCheck::IdentityCheck(IdentityRules rules, std::unique_ptr<Keys> keys)
+    : rules_(std::move(rules)), keys_(std::move(keys)) {}
+IdentityCheck::~IdentityCheck() = default;
+
+Status IdentityCheck::check(std::string_view authorization) {
+  if (authorization.empty()) return refused("the call carries no identity token");
+  if (!authorization.starts_with(kBearer)) return refused("the call's authorization is no bearer token");
+  const auto token = parse_jwt(authorization.substr(kBearer.size()));
+  if (!token) return refused(token.error().message());
+  if (keys_) TRY(keys_->verify(*token));
+
+  if (!holds(rules_.issuers, token->text("iss"))) return refused("the token is of another issuer");
+  if (!holds(rules_.audiences, token->text("aud"))) return refused("the token is for another audience");
+  const auto expires = token->expires();
+  const auto now = rules_.now();
+  if (!expires || now > *expires + kClockSkew) return refused("the token has expired");
+  const Json* const issued = find_member(token->claims, "iat");
+  const auto latest = (now + kClockSkew).time_since_epoch() / seconds(1);
+  if (issued != nullptr && (!issued->is_number_integer() || issued->get<std::int64_t>() > latest)) {
+    return refused("the token is from the future; are the clocks right?");
+  }
+  const Json* const verified = find_member(token->claims, "email_verified");
+  const bool is_verified = verified != nullptr && verified->is_boolean() && verified->get<bool>();
+  if (!is_verified || !holds(rules_.callers, token->text("email"))) {
+    return Error(Code::kPermissionDenied, "this service account may not call this stage");
+  }
+  return {};
+}
+
+}  // namespace commissure
