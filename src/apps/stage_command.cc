@@ -15,7 +15,7 @@ namespace {
 /// Flags as given; empty optionals leave what the environment says.
 struct StageFlags {
   std::optional<std::string> stage, cuts, model, model_name, device, next, host, listen, isa, precision, lease;
-  std::optional<int> port, threads, max_model_len, max_sequences, max_step_rows, queue_limit;
+  std::optional<int> port, threads, max_model_len, max_sequences, max_step_rows, queue_limit, max_stream_age;
   std::optional<std::int64_t> kv_tokens;
   std::shared_ptr<SecuritySettings> security = std::make_shared<SecuritySettings>();  // shared with the flags' parsers
   bool lazy = false, read_weights = false, allow_plaintext = false, json_logs = false;
@@ -47,6 +47,7 @@ Result<StageSettings> settle(const StageFlags& flags) {
   take(flags.max_sequences, settings.max_sequences);
   take(flags.max_step_rows, settings.max_step_rows);
   take(flags.queue_limit, settings.queue_limit);
+  take(flags.max_stream_age, settings.max_stream_age);
   take(flags.kv_tokens, settings.kv_tokens);
   settings.lazy |= flags.lazy;
   settings.read_weights |= flags.read_weights;
@@ -96,6 +97,9 @@ CommandRun add_stage(CLI::App& app) {
   app.add_option("--max-num-seqs", flags->max_sequences, "sequences running at once");
   app.add_option("--max-num-batched-tokens", flags->max_step_rows, "rows of one step, prompts and decodes together");
   app.add_option("--queue-limit", flags->queue_limit, "requests waiting at once; more get a 429");
+  app.add_option("--max-stream-age", flags->max_stream_age,
+                 "seconds after which the stream to the next stage is replaced, between two steps; 0: never; default: "
+                 "3300 on Cloud Run, which ends streams after an hour, else 0 (COMMISSURE_MAX_STREAM_AGE)");
   app.add_flag("--lazy", flags->lazy, "load the weights at the first use or on `warm` (COMMISSURE_LAZY)");
   app.add_flag("--read-weights", flags->read_weights, "read weights into memory instead of mapping the file");
   app.add_flag("--allow-plaintext", flags->allow_plaintext, "gRPC without TLS to other machines");

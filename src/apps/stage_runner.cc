@@ -33,6 +33,12 @@ namespace {
 constexpr std::chrono::milliseconds kGrace{8'000};
 constexpr std::chrono::milliseconds kWakeLimit{600'000};
 
+/// Cloud Run ends every stream after 60 minutes at most.
+std::chrono::seconds stream_age(const StageSettings& settings) {
+  if (settings.max_stream_age >= 0) return std::chrono::seconds(settings.max_stream_age);
+  return settings.security.on_platform ? std::chrono::minutes(55) : std::chrono::seconds(0);
+}
+
 /// One stage process: what it is built of, in the order it is connected; ends in the reverse order.
 class StageRunner {
  public:
@@ -106,6 +112,7 @@ Status StageRunner::build_links() {
   next.endpoint = TRY(parse_endpoint(settings_.next, settings_.allow_plaintext));
   next.self = [this] { return stage_->info(); };
   next.lazy = settings_.lazy;
+  next.max_stream_age = stream_age(settings_);
   next.security = TRY(client_security(settings_.security, next.endpoint, tokens_));
   next_client_ = std::make_unique<StageClient>(next.endpoint, next.security);
   next_ = std::make_unique<GrpcLink>(std::move(next));

@@ -78,6 +78,7 @@ Status apply_environment(const Environment& environment, StageSettings& settings
   take("COMMISSURE_LEASE", settings.lease);
   TRY(take_int("PORT", settings.port));
   TRY(take_int("COMMISSURE_THREADS", settings.threads));
+  TRY(take_int("COMMISSURE_MAX_STREAM_AGE", settings.max_stream_age));
   if (const auto text = environment("COMMISSURE_LAZY")) settings.lazy = *text != "0";
   if (settings.stage.size() == 1 && settings.stage < "z") {
     const std::string next_letter(1, static_cast<char>(std::toupper(settings.stage[0]) + 1));

@@ -18,7 +18,8 @@ std::optional<std::string> process_environment(const std::string& name);
 ///
 /// Environment: STAGE (a..z), K1 ... K25 or CUTS (layer boundaries), MODEL_DIR, MODEL_NAME, DEVICE, NEXT_ENDPOINT or
 /// <next letter>_ENDPOINT (B_ENDPOINT on stage a), PORT, COMMISSURE_THREADS, COMMISSURE_ISA, COMMISSURE_PRECISION,
-/// COMMISSURE_API_KEY, COMMISSURE_API_KEY_FILE, COMMISSURE_LEASE, COMMISSURE_LAZY.
+/// COMMISSURE_API_KEY, COMMISSURE_API_KEY_FILE, COMMISSURE_LEASE, COMMISSURE_LAZY, COMMISSURE_MAX_STREAM_AGE; and those
+/// of SecuritySettings.
 struct StageSettings {
   std::string stage = "a";
   std::vector<int> cuts;
@@ -32,7 +33,8 @@ struct StageSettings {
   int threads = 0;
   std::string isa;
   std::string precision = "fast";
-  std::string lease;  ///< core lease file shared by the stages of one machine
+  std::string lease;        ///< core lease file shared by the stages of one machine
+  int max_stream_age = -1;  ///< seconds until a stream to the next stage is moved; 0: never, -1: 55 min on Cloud Run
   bool lazy = false;
   bool read_weights = false;     ///< read into memory instead of mapping
   bool allow_plaintext = false;  ///< gRPC without TLS off loopback

@@ -19,6 +19,8 @@ class WakingLink final : public StageLink {
   void start(Sink sink) override { chain_.start(std::move(sink)); }
   Status submit(StageInput input) override;
   Status health() const override;
+  bool wants_move() const override { return chain_.wants_move(); }
+  void move() override { chain_.move(); }
   void stop() override;
 
  private:

@@ -119,7 +119,7 @@ Result<std::unique_ptr<Request>> ThreadedEngine::make_request(GenerationRequest 
 
 Result<RequestHandle> ThreadedEngine::submit(GenerationRequest asked, EventSink sink) {
   std::unique_ptr<Request> request = TRY(make_request(std::move(asked), std::move(sink)));
-  TRY(health());
+  if (!shared_.moving) TRY(health());
   const RequestHandle handle = request->handle;
   const int limit = options_.max_sequences + options_.queue_limit;
   // Counted before draining is read again, so drain() sees either the count or no request.

@@ -70,6 +70,29 @@ TEST(EngineRecovery, AStreamThatBreaksGoesOnWithTheSameTokens) {
   }
 }
 
+TEST(EngineRecovery, APlannedMoveThrowsNoStepAway) {
+  const std::vector<GenerationRequest> requests = mixed_requests(24);
+  const std::vector<Answer> alone = run_alone(requests);
+  EngineOptions options = small_options();
+  options.steps_in_flight = 3;
+  for (const std::uint64_t at : {1u, 3u, 9u, 25u}) {
+    Bench bench(options);
+    bench.chain.ask_to_move(at);
+    bench.chain.hold(true);
+    Engine& engine = bench.start();
+    std::vector<Collector> collectors(requests.size());
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      ASSERT_TRUE(engine.submit(requests[i], collectors[i].sink()).has_value());
+    }
+    bench.chain.hold(false);
+    std::vector<Answer> answers;
+    for (const Collector& collector : collectors) answers.push_back(collector.wait());
+    expect_same(answers, alone);
+    EXPECT_EQ(bench.chain.n_moves(), 1);
+    EXPECT_TRUE(bench.is_idle());
+  }
+}
+
 TEST(EngineRecovery, AnOutageRefusesNewRequestsAndEndsRunningOnesAfterTheLimit) {
   EngineOptions options = small_options();
   options.recovery_limit = std::chrono::milliseconds(60);

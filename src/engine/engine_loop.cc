@@ -117,6 +117,7 @@ void EngineLoop::start_request(std::unique_ptr<Request> owned) {
 }
 
 void EngineLoop::fill_steps() {
+  if (!outage_ && chain_.wants_move()) begin_move();
   while (!outage_ && std::ssize(owed_) < std::max(1, options_.steps_in_flight)) {
     std::optional<StepBatch> batch = scheduler_.next_step();
     if (!batch) return;

@@ -27,6 +27,7 @@ struct EngineShared {
   std::atomic<int> n_alive = 0;  ///< accepted and without a last event
   std::atomic<bool> draining = false;
   Guarded<std::optional<Error>> outage;  ///< why the chain is being recovered
+  std::atomic<bool> moving = false;      ///< the chain goes over to fresh streams, as planned: requests may wait for it
   Guarded<EngineStats> stats;
   /// The gates of requests that are alive, for cancel().
   Guarded<std::unordered_map<RequestHandle, std::shared_ptr<EventGate>>> gates;
@@ -51,6 +52,7 @@ class EngineLoop {
   struct Outage {
     Error cause;
     Time since;
+    bool moving = false;  ///< planned: what is in flight is still answered, and counts
     bool gave_up = false;
   };
 
@@ -64,6 +66,7 @@ class EngineLoop {
   std::chrono::milliseconds patience() const;
 
   void begin_outage(const Error& cause);
+  void begin_move();
   void try_recovery();
   void expire(Time now);
   void check_drains(Time now);

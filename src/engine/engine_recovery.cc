@@ -17,6 +17,10 @@ using std::chrono::steady_clock;
 /// of its own is given up: it may be the cause.
 constexpr int kMaxReplays = 3;
 
+/// A planned move to an instance that is ready takes milliseconds. One that takes longer is an outage, which new
+/// requests are told of.
+constexpr milliseconds kMovePatience{10'000};
+
 }  // namespace
 
 void EngineLoop::begin_outage(const Error& cause) {
@@ -34,17 +38,33 @@ void EngineLoop::begin_outage(const Error& cause) {
   }
   for (bool& wanted : owed_) wanted = false;
   outage_ = Outage{cause, now};
+  shared_.moving = false;
   shared_.outage.with([&](std::optional<Error>& shared) { shared = cause; });
   scheduler_.restart();
   for (const RequestHandle handle : hopeless) fail(handle, cause);
 }
 
+void EngineLoop::begin_move() {
+  outage_ = Outage{Error(Code::kUnavailable, "the stages go over to fresh streams"), steady_clock::now(), true};
+  shared_.moving = true;
+}
+
 void EngineLoop::try_recovery() {
-  const Status health = chain_.health();
   const auto lasted = std::chrono::duration_cast<milliseconds>(steady_clock::now() - outage_->since);
+  if (outage_->moving && owed_.empty()) {
+    outage_->moving = false;
+    stats_.replays += static_cast<std::uint64_t>(scheduler_.n_running());
+    scheduler_.restart();
+    chain_.move();
+  }
+  if (lasted > kMovePatience && shared_.moving.exchange(false)) {
+    shared_.outage.with([&](std::optional<Error>& shared) { shared = outage_->cause; });
+  }
+  const Status health = outage_->moving ? Status(outage_->cause) : chain_.health();
   if (health && owed_.empty()) {
     log_info("the chain is back", {{"outage_ms", lasted.count()}, {"waiting", scheduler_.n_waiting()}});
     outage_.reset();
+    shared_.moving = false;
     shared_.outage.with([](std::optional<Error>& shared) { shared.reset(); });
     return;
   }

@@ -58,6 +58,20 @@ class FakeChain final : public StageLink {
     return {};
   }
 
+  bool wants_move() const override {
+    const std::lock_guard lock(mutex_);
+    return move_at_ > 0 && n_steps_ >= move_at_;
+  }
+  /// A fresh stream: all is forgotten. Nothing may be in flight.
+  void move() override {
+    const std::lock_guard lock(mutex_);
+    if (!steps_.empty()) note("moved with steps in flight");
+    move_at_ = 0;
+    ++n_moves_;
+    sequences_.clear();
+    std::ranges::fill(cells_, -1);
+  }
+
   void stop() override {
     {
       const std::lock_guard lock(mutex_);
@@ -74,6 +88,15 @@ class FakeChain final : public StageLink {
     const std::lock_guard lock(mutex_);
     held_ = hold;
     wake_.notify_all();
+  }
+  /// Asks to be moved once it has got so many steps.
+  void ask_to_move(std::uint64_t after_steps) {
+    const std::lock_guard lock(mutex_);
+    move_at_ = after_steps;
+  }
+  int n_moves() const {
+    const std::lock_guard lock(mutex_);
+    return n_moves_;
   }
   /// Down until told otherwise.
   void set_down(bool down) {
@@ -228,6 +251,8 @@ class FakeChain final : public StageLink {
   bool held_ = false;
   bool stopped_ = false;
   std::uint64_t n_steps_ = 0;
+  std::uint64_t move_at_ = 0;  // 0: never
+  int n_moves_ = 0;
   std::string problem_;
   std::jthread thread_;
 };

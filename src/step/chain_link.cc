@@ -52,6 +52,11 @@ Status ChainLink::health() const {
   return rest_.health();
 }
 
+void ChainLink::move() {
+  first_.move();
+  rest_.move();
+}
+
 void ChainLink::stop() {
   {
     const std::lock_guard lock(mutex_);

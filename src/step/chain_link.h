@@ -28,6 +28,8 @@ class ChainLink final : public StageLink {
   void start(Sink sink) override;
   Status submit(StageInput input) override;
   Status health() const override;
+  bool wants_move() const override { return first_.wants_move() || rest_.wants_move(); }
+  void move() override;
   void stop() override;
 
  private:

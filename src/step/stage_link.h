@@ -48,6 +48,14 @@ class StageLink {
   /// Whether a submit would be accepted now; the error says why not, for /health and status.
   virtual Status health() const = 0;
 
+  /// Whether the link asks to be moved: it still takes steps and answers them, for a while. The caller finishes what is
+  /// in flight and calls move().
+  virtual bool wants_move() const { return false; }
+
+  /// Nothing is in flight and the caller recreates its sequences: a link that asked for it goes over to a fresh stream,
+  /// to whatever instance of the stage is there now.
+  virtual void move() {}
+
   /// Answers what is in flight with kCancelled, then returns. No sink call after that.
   virtual void stop() = 0;
 };

@@ -14,6 +14,7 @@
 #include "wire/codec.h"
 #include "wire/handshake.h"
 #include "wire/link_stream.h"
+#include "wire/step_pace.h"
 
 namespace commissure {
 namespace {
@@ -40,11 +41,14 @@ class GrpcLink::Impl final : public LinkStream::Events {
   void start(Sink sink);
   Status submit(StageInput input);
   Status health() const;
+  bool wants_move() const;
+  void move();
   void stop();
   void connect();
   void restart();
 
   std::function<void(const Error&)> on_lost_;
+  std::function<void(const std::string&)> on_leaving_;
   std::vector<StageInfo> infos() const {
     const std::lock_guard lock(mutex_);
     return infos_;
@@ -55,7 +59,7 @@ class GrpcLink::Impl final : public LinkStream::Events {
   }
 
  private:
-  enum class State { kIdle, kConnecting, kReady, kDraining };
+  enum class State { kIdle, kConnecting, kReady, kLeaving };
 
   struct Step {
     StepBatch batch;
@@ -72,6 +76,9 @@ class GrpcLink::Impl final : public LinkStream::Events {
 
   void run(const std::stop_token& stop);
   void watch_stream(std::unique_lock<std::mutex>& lock);
+  void watch_steps(Clock::time_point now);
+  void leave(const std::string& reason);
+  bool is_open() const { return state_ == State::kReady || state_ == State::kLeaving; }
   Error not_ready() const;
   Error explain(const Error& why);
 
@@ -90,8 +97,11 @@ class GrpcLink::Impl final : public LinkStream::Events {
   bool over_ = false;     // the current stream had its last event
   bool refused_ = false;  // the latest attempt ended because of who calls
   std::unique_ptr<LinkStream> stream_;
+  Clock::time_point ready_since_;
   Error last_error_{Code::kUnavailable, "not connected yet"};
   std::deque<Step> in_flight_;
+  StepPace pace_;
+  StepId slow_;  // has been warned of
   std::unordered_set<SequenceId> sequences_;
   std::vector<StageInfo> infos_;
   int n_streams_ = 0;
@@ -103,10 +113,7 @@ void GrpcLink::Impl::start(Sink sink) {
   keeper_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
 }
 
-Error GrpcLink::Impl::not_ready() const {
-  if (state_ == State::kDraining) return Error(Code::kUnavailable, options_.endpoint.target, " is shutting down");
-  return last_error_.within(options_.endpoint.target);
-}
+Error GrpcLink::Impl::not_ready() const { return last_error_.within(options_.endpoint.target); }
 
 Status GrpcLink::Impl::submit(StageInput input) {
   grpc::ByteBuffer message = encode_frame(input.batch, input.boundary);
@@ -120,10 +127,10 @@ Status GrpcLink::Impl::submit(StageInput input) {
     changed_.notify_all();
   }
   room_.wait(lock, [this] {
-    return stopping_ || state_ != State::kReady || in_flight_.size() < static_cast<std::size_t>(options_.max_in_flight);
+    return stopping_ || !is_open() || in_flight_.size() < static_cast<std::size_t>(options_.max_in_flight);
   });
   if (stopping_) return Error(Code::kUnavailable, "the link is stopped");
-  if (state_ != State::kReady) return as_stream_error(not_ready());
+  if (!is_open()) return as_stream_error(not_ready());
   TRY(check_sequences(input.batch));
   remember_sequences(input.batch);
   in_flight_.push_back({std::move(input.batch), Clock::now()});
@@ -150,7 +157,7 @@ void GrpcLink::Impl::remember_sequences(const StepBatch& batch) {
 
 Status GrpcLink::Impl::health() const {
   const std::lock_guard lock(mutex_);
-  if (state_ == State::kReady) return {};
+  if (is_open()) return {};
   return not_ready();
 }
 
@@ -164,12 +171,32 @@ void GrpcLink::Impl::restart() {
   const std::lock_guard lock(mutex_);
   wanted_ = true;
   changed_.notify_all();
-  if (!stream_ || over_ || !used_) return;
+  if (!stream_ || over_ || (!used_ && state_ != State::kLeaving)) return;
   state_ = State::kConnecting;  // nothing more is submitted to the old stream
   last_error_ = Error(Code::kUnavailable, "opening a fresh stream");
   restarting_ = true;
   stream_->cancel(last_error_);
   room_.notify_all();
+}
+
+bool GrpcLink::Impl::wants_move() const {
+  const std::lock_guard lock(mutex_);
+  return state_ == State::kLeaving;
+}
+
+void GrpcLink::Impl::move() {
+  if (wants_move()) restart();
+}
+
+/// Called with the lock, which the callback does without.
+void GrpcLink::Impl::leave(const std::string& reason) {
+  if (state_ != State::kReady) return;
+  state_ = State::kLeaving;
+  log_info("stream is to be moved", {{"to", options_.endpoint.target}, {"why", reason}});
+  if (!on_leaving_) return;
+  mutex_.unlock();
+  on_leaving_(reason);
+  mutex_.lock();
 }
 
 void GrpcLink::Impl::stop() {
@@ -193,9 +220,7 @@ Status GrpcLink::Impl::on_frame(Frame frame) {
   if (auto* error = std::get_if<StepError>(&frame)) return on_answer(error->step, std::move(error->error));
   if (const auto* goodbye = std::get_if<Goodbye>(&frame)) {
     const std::lock_guard lock(mutex_);
-    if (state_ == State::kReady) state_ = State::kDraining;
-    last_error_ = Error(Code::kUnavailable, goodbye->reason);
-    room_.notify_all();
+    leave(goodbye->reason);
     return {};
   }
   return Error(Code::kDataLoss, "a stage sent a step upstream");
@@ -209,6 +234,7 @@ Status GrpcLink::Impl::on_hello(const Hello& hello) {
   infos_ = hello.stages;
   state_ = State::kReady;
   used_ = false;
+  ready_since_ = Clock::now();
   ++n_streams_;
   log_info("stream opened", {{"to", options_.endpoint.target}, {"session", hello.session}});
   return {};
@@ -222,6 +248,7 @@ Status GrpcLink::Impl::on_answer(StepId step, Result<SampledTokens> answer) {
       return Error(Code::kDataLoss, "an answer to step ", step.value, ", which is not the oldest in flight");
     }
     output.batch = std::move(in_flight_.front().batch);
+    pace_.note(Clock::now() - in_flight_.front().since);
     in_flight_.pop_front();
     room_.notify_one();
   }
@@ -252,7 +279,7 @@ void GrpcLink::Impl::on_closed(const Error& why) {
   Error error = as_stream_error(why).within(options_.endpoint.target);
   {
     const std::lock_guard lock(mutex_);
-    report = (state_ == State::kReady || state_ == State::kDraining) && !stopping_ && on_lost_;
+    report = is_open() && !stopping_ && on_lost_;
     state_ = State::kConnecting;
     last_error_ = explain(why);
     lost.swap(in_flight_);
@@ -309,6 +336,7 @@ void GrpcLink::Impl::watch_stream(std::unique_lock<std::mutex>& lock) {
   const auto glance =
       std::clamp<std::chrono::milliseconds>(std::min(options_.step_deadline, options_.handshake_deadline) / 8,
                                             std::chrono::milliseconds(1), std::chrono::milliseconds(1000));
+  const bool ages = options_.max_stream_age.count() > 0;
   while (!over_) {
     changed_.wait_for(lock, glance, [this] { return over_; });
     if (over_ || !stream_) break;
@@ -316,19 +344,38 @@ void GrpcLink::Impl::watch_stream(std::unique_lock<std::mutex>& lock) {
     if (state_ == State::kConnecting && now - opened > options_.handshake_deadline) {
       stream_->cancel(
           Error(Code::kDeadlineExceeded, "no handshake within ", options_.handshake_deadline.count(), " ms"));
-    } else if (!in_flight_.empty() && now - in_flight_.front().since > options_.step_deadline) {
-      stream_->cancel(Error(Code::kDeadlineExceeded, "step ", in_flight_.front().batch.step.value,
-                            " was not answered within ", options_.step_deadline.count(), " ms"));
     }
+    if (ages && now - ready_since_ > options_.max_stream_age) leave("the stream is at its greatest age");
+    watch_steps(now);
   }
+}
+
+void GrpcLink::Impl::watch_steps(Clock::time_point now) {
+  if (in_flight_.empty() || !stream_) return;
+  const Step& oldest = in_flight_.front();
+  const auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(now - oldest.since);
+  const auto limit = pace_.deadline(options_.step_deadline_floor, options_.step_deadline);
+  if (waited > limit) {
+    return stream_->cancel(Error(Code::kDeadlineExceeded, "step ", oldest.batch.step.value, " was not answered within ",
+                                 limit.count(), " ms"));
+  }
+  if (waited < limit / 4 || slow_ == oldest.batch.step) return;
+  slow_ = oldest.batch.step;
+  log_warning("a step is slow", {{"to", options_.endpoint.target},
+                                 {"step", oldest.batch.step.value},
+                                 {"waited_ms", waited.count()},
+                                 {"limit_ms", limit.count()}});
 }
 
 GrpcLink::GrpcLink(GrpcLinkOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 GrpcLink::~GrpcLink() = default;
 void GrpcLink::on_lost(std::function<void(const Error&)> call) { impl_->on_lost_ = std::move(call); }
+void GrpcLink::on_leaving(std::function<void(const std::string&)> call) { impl_->on_leaving_ = std::move(call); }
 void GrpcLink::start(Sink sink) { impl_->start(std::move(sink)); }
 Status GrpcLink::submit(StageInput input) { return impl_->submit(std::move(input)); }
 Status GrpcLink::health() const { return impl_->health(); }
+bool GrpcLink::wants_move() const { return impl_->wants_move(); }
+void GrpcLink::move() { impl_->move(); }
 void GrpcLink::stop() { impl_->stop(); }
 void GrpcLink::connect() { impl_->connect(); }
 void GrpcLink::restart() { impl_->restart(); }

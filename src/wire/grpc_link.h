@@ -18,7 +18,11 @@ struct GrpcLinkOptions {
   std::function<StageInfo()> self;  ///< the stage this link goes out from; for the handshake
   bool lazy = false;                ///< connect at the first submit or connect(), not at start
   int max_in_flight = 32;           ///< a submit waits while so many steps are unanswered
+  /// A step that takes longer than this, or than many times what steps took lately but not less than the floor, shows
+  /// that the chain behind is dead and not slow.
   std::chrono::milliseconds step_deadline{60'000};
+  std::chrono::milliseconds step_deadline_floor{15'000};
+  std::chrono::milliseconds max_stream_age{0};  ///< then the link asks to be moved; 0: never
   std::chrono::milliseconds handshake_deadline{15'000};
   std::chrono::milliseconds min_backoff{50};
   std::chrono::milliseconds max_backoff{2'000};
@@ -42,16 +46,23 @@ class GrpcLink final : public StageLink {
   /// Set before start().
   void on_lost(std::function<void(const Error&)> call);
 
+  /// Called, from another thread, when the link begins to ask for a move: the stage says goodbye, or the stream is
+  /// about to reach its greatest age. Set before start().
+  void on_leaving(std::function<void(const std::string& reason)> call);
+
   void start(Sink sink) override;
   Status submit(StageInput input) override;
   /// Errors: the reason of the last failed attempt (kFailedPrecondition: a wrong chain, or the stage refuses this
   /// caller with a fresh token as well), or kUnavailable.
   Status health() const override;
+  bool wants_move() const override;
+  void move() override;
   void stop() override;
 
   /// Starts connecting when lazy.
   void connect();
-  /// Ends the stream if a step went through it, and opens a fresh one: all stages behind forget their sequences.
+  /// Ends the stream if a step went through it or it wants a move, and opens a fresh one: all stages behind forget
+  /// their sequences.
   void restart();
 
   /// The next stage and all behind it, as the latest handshake told; empty before the first.

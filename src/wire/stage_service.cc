@@ -102,6 +102,10 @@ StageService::Impl::Impl(StageServiceOptions options) : options_(std::move(optio
       const std::lock_guard lock(mutex_);
       if (active_ != nullptr) end_stream(*active_, why);
     });
+    options_.next->on_leaving([this](const std::string& reason) {
+      const std::lock_guard lock(mutex_);
+      if (active_ != nullptr) active_->send(encode_frame(Goodbye{"a stage behind: " + reason}));
+    });
   }
   keeper_ = std::jthread([this](const std::stop_token& stop) { keep(stop); });
 }
@@ -132,7 +136,8 @@ void StageService::Impl::stop(std::chrono::milliseconds grace) {
   if (health_ != nullptr) health_->SetServingStatus(false);
   health_ = nullptr;
   if (active_ != nullptr) active_->send(encode_frame(Goodbye{"this stage is shutting down"}));
-  changed_.wait_for(lock, grace, [this] { return in_flight_.empty(); });
+  // Steps are taken until the stage before has moved, so that none on the way is lost.
+  changed_.wait_for(lock, grace, [this] { return in_flight_.empty() && active_ == nullptr; });
   for (const auto& stream : streams_) end_stream(*stream, Error(Code::kUnavailable, "this stage is shutting down"));
   StageLink* const link = std::exchange(link_, nullptr);
   lock.unlock();
@@ -261,6 +266,7 @@ void StageService::Impl::end_stream(ServerStream& stream, const Error& why) {
   if (&stream == active_) {
     active_ = nullptr;
     paused_ = false;
+    if (stopping_) changed_.notify_all();
     log_warning("stream ended", {{"session", session_}, {"why", why.to_string()}});
   }
   if (&stream == pending_) pending_ = nullptr;

@@ -7,6 +7,7 @@
 #include "wire/codec.h"
 #include "wire/fake_stage.h"
 #include "wire/stage.grpc.pb.h"
+#include "wire/step_pace.h"
 
 namespace commissure {
 namespace {
@@ -302,9 +303,68 @@ TEST(Stream, AGracefulStopAnswersWhatIsInFlight) {
   ASSERT_TRUE(a.submit(0).has_value());
   ASSERT_TRUE(eventually([&] { return b->local.n_taken() == 1; }));
   std::jthread stopper([&] { b->server->stop(std::chrono::duration_cast<std::chrono::milliseconds>(kPatience)); });
-  ASSERT_TRUE(eventually([&] { return !a.link->health().has_value(); })) << "the goodbye arrives";
+  ASSERT_TRUE(eventually([&] { return a.link->wants_move(); })) << "the goodbye arrives";
+  ASSERT_TRUE(a.submit(1).has_value()) << "a step that was on its way is not lost";
   b->local.hold(false);
   EXPECT_EQ(a.next_code(), Code::kOk);
+  EXPECT_EQ(a.next_code(), Code::kOk);
+  a.link->move();
+  stopper.join();
+  EXPECT_FALSE(a.link->health().has_value());
+  b = std::make_unique<FakeProcess>(fake_info(1, 2), dir.endpoint("b"));
+  ASSERT_TRUE(a.ready());
+  EXPECT_FALSE(a.link->wants_move());
+  EXPECT_EQ(a.submit(2, true).error().code(), Code::kUnavailable) << "sequence 1 is to be recreated";
+  ASSERT_TRUE(a.submit(3).has_value());
+  EXPECT_EQ(a.next_code(), Code::kOk);
+}
+
+TEST(Stream, AGoodbyeFurtherDownReachesStageA) {
+  const SocketDir dir;
+  auto c = std::make_unique<FakeProcess>(fake_info(2, 3), dir.endpoint("c"));
+  FakeProcess b(fake_info(1, 3), dir.endpoint("b"), dir.endpoint("c"));
+  Caller a(dir.endpoint("b"), fake_info(0, 3));
+  ASSERT_TRUE(a.ready());
+  ASSERT_TRUE(a.submit(0).has_value());
+  EXPECT_EQ(a.next_code(), Code::kOk);
+  std::jthread stopper([&] { c->server->stop(std::chrono::duration_cast<std::chrono::milliseconds>(kPatience)); });
+  ASSERT_TRUE(eventually([&] { return a.link->wants_move(); }));
+  ASSERT_TRUE(a.submit(1).has_value());
+  EXPECT_EQ(a.next_code(), Code::kOk) << "stage c still answers";
+  a.link->move();
+  stopper.join();
+  c = std::make_unique<FakeProcess>(fake_info(2, 3), dir.endpoint("c"));
+  ASSERT_TRUE(a.ready());
+  ASSERT_TRUE(a.submit(2).has_value());
+  EXPECT_EQ(a.next_code(), Code::kOk);
+}
+
+TEST(Stream, AsksForAMoveBeforeItGetsTooOld) {
+  const SocketDir dir;
+  FakeProcess b(fake_info(1, 2), dir.endpoint("b"));
+  Caller a(dir.endpoint("b"), fake_info(0, 2), [](auto& options) {
+    options.max_stream_age = 50ms;
+    options.handshake_deadline = 5s;
+  });
+  for (int i = 1; i <= 3; ++i) {
+    ASSERT_TRUE(eventually([&] { return a.link->wants_move() && a.link->n_streams() == i; }));
+    EXPECT_TRUE(a.link->health().has_value()) << "it goes on until it is moved";
+    a.link->move();
+  }
+}
+
+TEST(StepPace, TellsASlowStepFromOneThatWillNeverCome) {
+  StepPace pace;
+  EXPECT_EQ(pace.deadline(15s, 60s), 60s) << "nothing to judge by yet";
+  for (int i = 0; i < 20; ++i) pace.note(10ms);
+  EXPECT_EQ(pace.deadline(15s, 60s), 15s);
+  pace.note(1s);
+  EXPECT_EQ(pace.deadline(15s, 60s), 30s);
+  pace.note(5s);
+  EXPECT_EQ(pace.deadline(15s, 60s), 60s);
+  for (int i = 0; i < 1000; ++i) pace.note(10ms);
+  EXPECT_EQ(pace.deadline(15s, 60s), 15s) << "an old extreme fades";
+  EXPECT_EQ(pace.deadline(100ms, 100ms), 100ms);
 }
 
 /// A peer that speaks raw bytes, to send what a correct one would not.

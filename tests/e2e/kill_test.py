@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Stages B and C are killed (SIGKILL) or frozen (SIGSTOP) at random moments under 16 mixed streams: no request fails and no token
-or log-probability changes. `make soak` runs 100 such blows, the suite 10."""
+"""Stages B and C are killed (SIGKILL), frozen (SIGSTOP) or asked to end (SIGTERM) at random moments under 16 mixed streams, while
+the streams between stages are replaced every few seconds: no request fails and no token or log-probability changes. `make soak`
+runs 100 such blows, the suite 10."""
 import argparse
 import concurrent.futures
+import itertools
 import json
 import os
 import random
@@ -49,25 +51,32 @@ def answer(chain, index):
     return text, json.dumps(scores), finish
 
 
-def strike(chain):
-    """One blow to a random stage, and what the platform does about it."""
-    stage = dice.choice(chain.state()["stages"][1:])
-    if dice.random() < 0.3:
-        os.kill(stage["pid"], signal.SIGSTOP)
+def all_blows():
+    """Every blow to every stage, in an order of chance, again and again."""
+    while True:
+        blows = [(stage, blow) for stage in (1, 2) for blow in ("killed", "killed", "frozen", "asked")]
+        dice.shuffle(blows)
+        yield from blows
+
+
+def strike(chain, stage, blow):
+    """One blow, and what the platform does about it."""
+    pid = chain.state()["stages"][stage]["pid"]
+    if blow == "frozen":
+        os.kill(pid, signal.SIGSTOP)
         time.sleep(dice.uniform(0.2, 1.5))
-        os.kill(stage["pid"], signal.SIGCONT)
-        return "frozen"
-    os.kill(stage["pid"], signal.SIGKILL)
-    wait_until(lambda: not process_alive(stage["pid"]), 5, "the stage is dead")
+        os.kill(pid, signal.SIGCONT)
+        return
+    os.kill(pid, signal.SIGKILL if blow == "killed" else signal.SIGTERM)
+    wait_until(lambda: not process_alive(pid), 15, "the stage is gone")
     time.sleep(dice.uniform(0, 0.5))
     chain.up()
-    return "killed"
 
 
-with Chain(SMOL, stages=3) as chain:
+with Chain(SMOL, stages=3, environment={"COMMISSURE_MAX_STREAM_AGE": "4"}) as chain:
     expected = [answer(chain, index) for index in range(16)]
     over = threading.Event()
-    blows, n_answers = {"frozen": 0, "killed": 0}, 0
+    blows, n_answers = {"frozen": 0, "killed": 0, "asked": 0}, 0
 
     def keep_asking(index):
         count = 0
@@ -80,9 +89,10 @@ with Chain(SMOL, stages=3) as chain:
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         streams = [pool.submit(keep_asking, index) for index in range(16)]
         try:
-            for _ in range(arguments.blows):
+            for stage, blow in itertools.islice(all_blows(), arguments.blows):
                 time.sleep(dice.uniform(0.1, 2))
-                blows[strike(chain)] += 1
+                strike(chain, stage, blow)
+                blows[blow] += 1
                 for stream in streams:
                     if stream.done():
                         stream.result()  # raises what went wrong
@@ -91,5 +101,5 @@ with Chain(SMOL, stages=3) as chain:
         n_answers = sum(stream.result(timeout=120) for stream in streams)
     replays = int(chain.metric("commissure:num_replays_total"))
     assert chain.metric("commissure:kv_cache_usage_perc") == 0, "all KV is free at the end"
-    print(f"kill: {blows['killed']} stages killed, {blows['frozen']} frozen, {n_answers} answers, {replays} sequences replayed, none failed, "
+    print(f"kill: {blows['killed']} stages killed, {blows['frozen']} frozen, {blows['asked']} asked to end, {n_answers} answers, {replays} sequences replayed, none failed, "
           "none changed")
