@@ -81,79 +81,19 @@ void CpuBackend::rms_norm(Rows x, DevicePtr weight, float eps, Rows out) {
 
 namespace {
 
-/// error = x - int8(x), with the rounding of matmul_quantise.h: d = max|x| / 127 per 32 values, ties to even.
-void rounding_error(const float* x, int n_cols, float* error) {
-  constexpr int kBlock = 32;
-  for (int b = 0; b < n_cols; b += kBlock) {
-    float largest = 0.0f;
-    for (int i = 0; i < kBlock; ++i) largest = std::max(largest, std::abs(x[b + i]));
-    const bool is_zero = largest < 1e-30f;
-    const float d = is_zero ? 0.0f : largest / 127.0f;
-    const float inverse = is_zero ? 0.0f : 1.0f / d;
-    for (int i = 0; i < kBlock; ++i) {
-      // Adding and taking off 1.5 * 2^23 rounds to nearest even, for |value| <= 127.
-      const float rounded = (x[b + i] * inverse + 12582912.0f) - 12582912.0f;
-      error[b + i] = x[b + i] - d * rounded;
-    }
-  }
-}
-
-MatmulTask task_of(const MatmulJob& job, float* out, std::ptrdiff_t stride) {
+MatmulTask task_of(const MatmulJob& job) {
   const MatrixSource& weight = static_cast<const CpuMatrix*>(job.weight)->source();
   DCHECK(weight.n_rows == job.out.n_cols);
   return {.dtype = weight.dtype,
           .weight = weight.data.bytes.data(),
           .n_rows = weight.n_rows,
-          .out = out,
-          .out_stride = stride};
+          .out = row_of(job.out, 0),
+          .out_stride = job.out.stride};
 }
 
 }  // namespace
 
-void CpuBackend::matmul_planes(Rows x, std::span<const MatmulJob> jobs) {
-  constexpr int kMaxOutputs = 4 << 20;  // bounds the scratch of a wide head to 16 MiB
-  constexpr int kMaxRows = 128;         // enough columns to pay for unpacking the weights again
-  int n_outputs = 0;
-  for (const MatmulJob& job : jobs) n_outputs += job.out.n_cols;
-  const int rows_at_once = std::clamp(kMaxOutputs / (2 * n_outputs), 1, std::min(x.n_rows, kMaxRows));
-  planes_.resize(2 * static_cast<std::size_t>(rows_at_once) * static_cast<std::size_t>(x.n_cols));
-  plane_outs_.resize(2 * static_cast<std::size_t>(rows_at_once) * static_cast<std::size_t>(n_outputs));
-  for (int first = 0; first < x.n_rows; first += rows_at_once) {
-    const int n_rows = std::min(rows_at_once, x.n_rows - first);
-    for_rows(n_rows, 2 * x.n_cols, [&](int row) {
-      float* plane = planes_.data() + 2 * static_cast<std::ptrdiff_t>(row) * x.n_cols;
-      std::copy_n(row_of(x, first + row), x.n_cols, plane);
-      rounding_error(plane, x.n_cols, plane + x.n_cols);
-    });
-    tasks_.clear();
-    float* outs = plane_outs_.data();
-    for (const MatmulJob& job : jobs) {
-      tasks_.push_back(task_of(job, outs, n_outputs));
-      outs += job.out.n_cols;
-    }
-    matmul_->run({planes_.data(), x.n_cols, 2 * n_rows, x.n_cols}, tasks_, pool_);
-    for_rows(n_rows, n_outputs, [&](int row) {
-      const float* coarse = plane_outs_.data() + 2 * static_cast<std::ptrdiff_t>(row) * n_outputs;
-      for (const MatmulJob& job : jobs) {
-        float* out = row_of(job.out, first + row);
-        for (int i = 0; i < job.out.n_cols; ++i) out[i] = coarse[i] + coarse[n_outputs + i];
-        coarse += job.out.n_cols;
-      }
-    });
-  }
-}
-
 void CpuBackend::matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes planes) {
-  const bool all_quantised =
-      std::ranges::all_of(jobs, [](const MatmulJob& job) { return is_quantised(job.weight->dtype()); });
-  if (matmul_ && planes == InputPlanes::kTwo && x.n_rows > 0) {
-    if (all_quantised) return matmul_planes(x, jobs);
-    for (const MatmulJob& job : jobs) {
-      const std::span<const MatmulJob> one(&job, 1);
-      is_quantised(job.weight->dtype()) ? matmul_planes(x, one) : matmul(x, one);
-    }
-    return;
-  }
   if (!matmul_) {
     pool_.run([&](int part, int n_parts) {
       for (const MatmulJob& job : jobs) {
@@ -167,9 +107,10 @@ void CpuBackend::matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes pla
   tasks_.clear();
   for (const MatmulJob& job : jobs) {
     DCHECK(static_cast<const CpuMatrix*>(job.weight)->source().n_cols == x.n_cols && x.n_rows == job.out.n_rows);
-    tasks_.push_back(task_of(job, row_of(job.out, 0), job.out.stride));
+    tasks_.push_back(task_of(job));
   }
-  matmul_->run({row_of(x, 0), x.stride, x.n_rows, x.n_cols}, tasks_, pool_);
+  const int n_planes = planes == InputPlanes::kTwo ? 2 : 1;
+  matmul_->run({row_of(x, 0), x.stride, x.n_rows, x.n_cols, n_planes}, tasks_, pool_);
 }
 
 void CpuBackend::rope_table(const RopeSpec& rope, const StepIndex& index, Rows out) {

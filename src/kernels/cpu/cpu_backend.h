@@ -94,12 +94,8 @@ class CpuBackend final : public Backend {
   KernelSet kernels_;
   ThreadPool pool_;
   std::optional<Matmul> matmul_;  // absent: the reference's plain loops
-  /// Jobs on two int8 planes of x: both run as columns of one product, whose results are added.
-  void matmul_planes(Rows x, std::span<const MatmulJob> jobs);
 
   std::vector<MatmulTask> tasks_;  // reused by every matmul()
-  std::vector<float> planes_;      // [2 * rows, n_cols]: a row, then its rounding error
-  std::vector<float> plane_outs_;  // [2 * rows, n_rows of the weight]
   std::vector<AttendItem> items_;  // reused by every attend()
 };
 

@@ -47,7 +47,8 @@ Matmul::Matmul(Isa isa) : kernels_(&kernels_of(isa)) { CHECK(isa != Isa::kRefere
 bool Matmul::supports(DType dtype) { return dtype != DType::kI32; }
 
 void Matmul::run(const MatmulInput& x, std::span<const MatmulTask> tasks, ThreadPool& pool) {
-  const std::size_t column_bytes = groups_of(x.n_cols) * sizeof(ColumnGroup) + 64;
+  const std::size_t column_bytes =
+      groups_of(x.n_cols) * sizeof(ColumnGroup) * static_cast<std::size_t>(x.n_planes) + 64;
   const int max_columns = static_cast<int>(std::max<std::size_t>(kMaxPackedBytes / column_bytes, 64));
   MatmulTask shifted[8];
   for (int first = 0; first < x.n_columns; first += max_columns) {
@@ -66,7 +67,8 @@ void Matmul::run(const MatmulInput& x, std::span<const MatmulTask> tasks, Thread
 }
 
 void Matmul::run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks, ThreadPool& pool) {
-  const bool in_tiles = kernels_->tile_width > 0 && x.n_columns >= kernels_->min_tile_columns;
+  const int n_packed = x.n_columns * x.n_planes;
+  const bool in_tiles = kernels_->tile_width > 0 && n_packed >= kernels_->min_tile_columns;
   const bool any_quantised =
       std::any_of(tasks.begin(), tasks.end(), [](const MatmulTask& task) { return is_quantised(task.dtype); });
   if (any_quantised) pack(x, in_tiles, pool);
@@ -81,7 +83,8 @@ void Matmul::run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks
                                 .row_bytes = stride,
                                 .n_rows = last - first,
                                 .n_cols = x.n_cols,
-                                .n_columns = x.n_columns,
+                                .n_columns = is_quantised(task.dtype) ? n_packed : x.n_columns,
+                                .n_planes = x.n_planes,
                                 .x = x.x,
                                 .x_stride = x.stride,
                                 .packed = scratch_.get(),
@@ -98,25 +101,26 @@ void Matmul::run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks
 }
 
 void Matmul::pack(const MatmulInput& x, bool in_tiles, ThreadPool& pool) {
-  const int width = in_tiles ? kernels_->tile_width : 1;
+  const int n_packed = x.n_columns * x.n_planes;
+  const int width = in_tiles ? kernels_->tile_width : x.n_planes;  // packed columns of a group
   const std::size_t group_bytes =
-      in_tiles ? static_cast<std::size_t>(x.n_cols / kBlock) * kTileBytesPerBlock * static_cast<std::size_t>(width)
-               : groups_of(x.n_cols) * sizeof(ColumnGroup);
-  const int n_groups = (x.n_columns + width - 1) / width;
+      static_cast<std::size_t>(width) * (in_tiles ? static_cast<std::size_t>(x.n_cols / kBlock) * kTileBytesPerBlock
+                                                  : groups_of(x.n_cols) * sizeof(ColumnGroup));
+  const int n_groups = (n_packed + width - 1) / width;
   reserve(group_bytes * static_cast<std::size_t>(n_groups), tile_bytes(x.n_cols), pool.n_threads());
 
   const auto pack_groups = [&](int first, int last) {
     for (int group = first; group < last; ++group) {
       std::byte* out = scratch_.get() + static_cast<std::size_t>(group) * group_bytes;
-      const float* from = x.x + static_cast<std::ptrdiff_t>(group) * width * x.stride;
+      const float* from = x.x + static_cast<std::ptrdiff_t>(group) * (width / x.n_planes) * x.stride;
       if (in_tiles) {
-        kernels_->pack_tile(from, x.stride, x.n_cols, std::min(width, x.n_columns - group * width), out);
+        kernels_->pack_tile(from, x.stride, x.n_cols, std::min(width, n_packed - group * width), x.n_planes, out);
       } else {
-        kernels_->pack_few(from, x.n_cols, reinterpret_cast<ColumnGroup*>(out));
+        kernels_->pack_few(from, x.n_cols, x.n_planes, reinterpret_cast<ColumnGroup*>(out));
       }
     }
   };
-  if (std::int64_t{x.n_columns} * x.n_cols <= kSerialPackValues) return pack_groups(0, n_groups);
+  if (std::int64_t{n_packed} * x.n_cols <= kSerialPackValues) return pack_groups(0, n_groups);
   pool.run([&](int part, int n_parts) { pack_groups(n_groups * part / n_parts, n_groups * (part + 1) / n_parts); });
 }
 

@@ -18,6 +18,7 @@ struct MatmulInput {
   std::ptrdiff_t stride = 0;
   int n_columns = 0;
   int n_cols = 0;
+  int n_planes = 1;  ///< 2: quantised weights meet x as two int8 planes, about 16 bits
 };
 
 /// One product: out[column * out_stride + row] = weight[row] . x[column].
@@ -32,8 +33,8 @@ struct MatmulTask {
 /// Products of weights as stored with f32 activations. Weights are unpacked on the fly, so the only memory besides
 /// the checkpoint's own pages is a scratch of at most some MiB.
 ///
-/// Quantised weights meet x rounded to int8 per 32 values; float weights meet x in f32. A column's result does not
-/// depend on the other columns, nor on the number of threads; avx2 and avx512 give the same bits.
+/// Quantised weights meet x rounded to int8 per 32 values, in one plane or two; float weights meet x in f32. A column's
+/// result does not depend on the other columns, nor on the number of threads; avx2 and avx512 give the same bits.
 /// Threading: one thread at a time; the pool's threads share the work.
 class Matmul {
  public:

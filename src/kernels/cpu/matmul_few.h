@@ -58,7 +58,7 @@ inline float sum_chains(__m128 acc) {
 constexpr std::size_t kPrefetchBytes = 2048;
 
 /// kColumns columns from `columns` on, n_groups groups each.
-template <typename Format, int kColumns>
+template <typename Format, int kColumns, int kPlanes>
 void few_columns(const MatmulPart& part, const ColumnGroup* columns, float* out) {
   const int n_blocks = part.n_cols / kBlock;
   const int n_groups = (n_blocks + kChains - 1) / kChains;
@@ -76,24 +76,33 @@ void few_columns(const MatmulPart& part, const ColumnGroup* columns, float* out)
       for (int c = 0; c < kColumns; ++c) acc[c] = accumulate<Format>(w, columns[c * n_groups + g], acc[c]);
     }
 #pragma GCC unroll 8
-    for (int c = 0; c < kColumns; ++c) out[c * part.out_stride + r] = sum_chains(acc[c]);
+    for (int c = 0; c < kColumns; c += kPlanes) {
+      float y = sum_chains(acc[c]);
+      if constexpr (kPlanes == 2) y += sum_chains(acc[c + 1]);
+      out[c / kPlanes * part.out_stride + r] = y;
+    }
   }
 }
 
-template <typename Format>
-void few(const MatmulPart& part) {
+template <typename Format, int kPlanes>
+void few_planes(const MatmulPart& part) {
   const int n_groups = (part.n_cols / kBlock + kChains - 1) / kChains;
   const auto* columns = reinterpret_cast<const ColumnGroup*>(part.packed);
   float* out = part.out;
   int left = part.n_columns;
-  for (; left >= 4; left -= 4, columns += 4 * n_groups, out += 4 * part.out_stride) {
-    few_columns<Format, 4>(part, columns, out);
+  for (; left >= 4; left -= 4, columns += 4 * n_groups, out += 4 / kPlanes * part.out_stride) {
+    few_columns<Format, 4, kPlanes>(part, columns, out);
   }
-  switch (left) {
-    case 3: return few_columns<Format, 3>(part, columns, out);
-    case 2: return few_columns<Format, 2>(part, columns, out);
-    case 1: return few_columns<Format, 1>(part, columns, out);
+  if constexpr (kPlanes == 1) {
+    if (left == 3) return few_columns<Format, 3, 1>(part, columns, out);
+    if (left == 1) return few_columns<Format, 1, 1>(part, columns, out);
   }
+  if (left == 2) few_columns<Format, 2, kPlanes>(part, columns, out);
+}
+
+template <typename Format>
+void few(const MatmulPart& part) {
+  part.n_planes == 2 ? few_planes<Format, 2>(part) : few_planes<Format, 1>(part);
 }
 
 }  // namespace commissure::cpu::COMMISSURE_ISA_NS

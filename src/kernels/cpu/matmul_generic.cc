@@ -118,7 +118,9 @@ void rows(const MatmulPart& part) {
         for (int c = 0; c < n; ++c) accumulate<kHasMinimum>(w, columns[(c0 + c) * n_groups + g], acc[c]);
       }
       for (int c = 0; c < n; ++c) {
-        part.out[(c0 + c) * part.out_stride + r] = (acc[c][0] + acc[c][1]) + (acc[c][2] + acc[c][3]);
+        const float y = (acc[c][0] + acc[c][1]) + (acc[c][2] + acc[c][3]);
+        float& out = part.out[(c0 + c) / part.n_planes * part.out_stride + r];
+        out = c % part.n_planes == 0 ? y : out + y;
       }
     }
   }
@@ -160,30 +162,40 @@ void floats(const MatmulPart& part) {
   }
 }
 
+/// Quantises 32 values into block i of a zeroed group and leaves the rounding errors in x.
+void quantise_block(float* x, ColumnGroup& group, int i) {
+  float largest = 0.0f;
+  for (int l = 0; l < kBlock; ++l) largest = std::fabs(x[l]) > largest ? std::fabs(x[l]) : largest;
+  if (largest < 1e-30f) return;
+  const float d = largest / 127.0f, inverse = 1.0f / d;
+  for (int l = 0; l < kBlock; ++l) {
+    const auto q = static_cast<std::int8_t>(std::nearbyintf(x[l] * inverse));
+    group.q[i * kBlock + l] = q;
+    group.half_sums[(l / 16) * kChains + i] += q;
+    x[l] = x[l] - d * static_cast<float>(q);
+  }
+  group.d[i] = d;
+  group.ds[i] = d * static_cast<float>(group.half_sums[i] + group.half_sums[kChains + i]);
+}
+
 /// See matmul_quantise.h for the rule.
-void pack_few(const float* x, int n_cols, ColumnGroup* out) {
+void pack_few(const float* x, int n_cols, int n_planes, ColumnGroup* out) {
   const int n_blocks = n_cols / kBlock;
-  std::memset(out, 0, sizeof(ColumnGroup) * static_cast<std::size_t>((n_blocks + kChains - 1) / kChains));
+  const int n_groups = (n_blocks + kChains - 1) / kChains;
+  std::memset(out, 0, sizeof(ColumnGroup) * static_cast<std::size_t>(n_planes * n_groups));
   bool is_finite = true;
   for (int i = 0; i < n_blocks * kBlock; ++i) is_finite = is_finite && std::isfinite(x[i]);
-  for (int b = 0; b < n_blocks; ++b, x += kBlock) {
-    ColumnGroup& group = out[b / kChains];
-    const int i = b % kChains;
-    if (!is_finite) {
-      group.d[i] = group.ds[i] = NAN;
-      continue;
+  for (int b = 0; b < n_blocks; ++b) {
+    float values[kBlock];
+    std::memcpy(values, x + b * kBlock, sizeof values);
+    for (int p = 0; p < n_planes; ++p) {
+      ColumnGroup& group = out[p * n_groups + b / kChains];
+      if (is_finite) {
+        quantise_block(values, group, b % kChains);
+      } else {
+        group.d[b % kChains] = group.ds[b % kChains] = NAN;
+      }
     }
-    float largest = 0.0f;
-    for (int l = 0; l < kBlock; ++l) largest = std::fabs(x[l]) > largest ? std::fabs(x[l]) : largest;
-    if (largest < 1e-30f) continue;
-    const float d = largest / 127.0f, inverse = 1.0f / d;
-    for (int l = 0; l < kBlock; ++l) {
-      const auto q = static_cast<std::int8_t>(std::nearbyintf(x[l] * inverse));
-      group.q[i * kBlock + l] = q;
-      group.half_sums[(l / 16) * kChains + i] += q;
-    }
-    group.d[i] = d;
-    group.ds[i] = d * static_cast<float>(group.half_sums[i] + group.half_sums[kChains + i]);
   }
 }
 

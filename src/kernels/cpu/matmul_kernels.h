@@ -14,6 +14,8 @@
 /// with isum_b the exact integer sum of weights times int8 activations and sum_b that of the activations. Every kernel
 /// keeps this order, so a column's bits do not depend on how many columns share the pass, on the tile, or on the ISA.
 /// Float weights are summed in 16 lanes, lane i taking k = i mod 16 in rising order, then by reduce_add's tree.
+/// With two planes a column of x is packed as two columns: x rounded to int8, then the rounding error rounded to int8.
+/// Each is a column of its own in the order above; the output is the first one's y plus the second one's.
 /// This header meets compilers with wider instruction sets, hence plain pointers and no std classes.
 namespace commissure::cpu {
 
@@ -39,25 +41,26 @@ struct MatmulPart {
   const std::byte* weights = nullptr;  ///< first row of the part
   std::size_t row_bytes = 0;
   std::int64_t n_rows = 0;
-  int n_cols = 0;  ///< values per row
-  int n_columns = 0;
+  int n_cols = 0;            ///< values per row
+  int n_columns = 0;         ///< packed columns: two for every column of x with two planes
+  int n_planes = 1;          ///< packed columns c, ..., c + n_planes - 1 add up to output column c / n_planes
   const float* x = nullptr;  ///< [n_columns, n_cols], rows x_stride apart; read for float weights
   std::ptrdiff_t x_stride = 0;
   const std::byte* packed = nullptr;  ///< for quantised weights: what pack_few or pack_tile wrote
-  float* out = nullptr;               ///< out[column * out_stride + row]
+  float* out = nullptr;               ///< out[output column * out_stride + row]
   std::ptrdiff_t out_stride = 0;
   std::byte* tile = nullptr;  ///< tile_bytes() of this thread's own, 64-byte aligned
 };
 
 struct MatmulKernels {
-  /// Columns that pack_tile puts side by side; 0: this ISA has no tile kernels.
+  /// Packed columns that pack_tile puts side by side, an even number; 0: this ISA has no tile kernels.
   int tile_width;
   /// From this many columns on, tiles beat single rows.
   int min_tile_columns;
-  /// Quantises one column into [ceil(n_cols / 128)] groups.
-  void (*pack_few)(const float* x, int n_cols, ColumnGroup* out);
-  /// Quantises columns [0, width) of x, rows x_stride apart, into one tile group.
-  void (*pack_tile)(const float* x, std::ptrdiff_t x_stride, int n_cols, int width, std::byte* out);
+  /// Quantises one column into [n_planes, ceil(n_cols / 128)] groups.
+  void (*pack_few)(const float* x, int n_cols, int n_planes, ColumnGroup* out);
+  /// Quantises columns [0, width / n_planes) of x, rows x_stride apart, into one tile group.
+  void (*pack_tile)(const float* x, std::ptrdiff_t x_stride, int n_cols, int width, int n_planes, std::byte* out);
   void (*few)(const MatmulPart& part);
   void (*tile)(const MatmulPart& part);
   void (*floats)(const MatmulPart& part);

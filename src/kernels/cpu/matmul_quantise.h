@@ -25,7 +25,8 @@ inline float finite_probe(const float* x, int n_cols) {
   return reduce_add(probe);
 }
 
-inline void quantise_block(const float* x, float probe, QuantisedBlock& out) {
+/// `error`, unless null, receives the 32 values x - d * q: what a second plane holds.
+inline void quantise_block(const float* x, float probe, QuantisedBlock& out, float* error) {
   const f32x16 lo = load(x), hi = load(x + kLanes);
   const float largest = reduce_max(max(abs(lo), abs(hi)));
   const bool is_zero = largest < 1e-30f;
@@ -33,6 +34,10 @@ inline void quantise_block(const float* x, float probe, QuantisedBlock& out) {
   const f32x16 inverse = set1(is_zero ? 0.0f : 1.0f / d);
   store_i8(out.q, lo * inverse);
   store_i8(out.q + kLanes, hi * inverse);
+  if (error != nullptr) {
+    store(error, lo - set1(d) * round(lo * inverse));
+    store(error + kLanes, hi - set1(d) * round(hi * inverse));
+  }
   for (int h = 0; h < 2; ++h) {
     const __m128i q = _mm_load_si128(reinterpret_cast<const __m128i*>(out.q + h * 16));
     // The sum of absolute differences adds unsigned bytes: shift int8 up by 128 and take 16 * 128 off again.
@@ -43,20 +48,30 @@ inline void quantise_block(const float* x, float probe, QuantisedBlock& out) {
   out.ds = d * static_cast<float>(out.half_sums[0] + out.half_sums[1]) + probe;
 }
 
-inline void pack_few(const float* x, int n_cols, ColumnGroup* out) {
+inline void put_block(const QuantisedBlock& block, int i, ColumnGroup& group) {
+  std::memcpy(group.q + i * kBlock, block.q, kBlock);
+  group.d[i] = block.d;
+  group.ds[i] = block.ds;
+  group.half_sums[i] = block.half_sums[0];
+  group.half_sums[kChains + i] = block.half_sums[1];
+}
+
+/// The block's planes: x, then its rounding error.
+inline void quantise_planes(const float* x, float probe, int n_planes, QuantisedBlock* planes) {
+  if (n_planes == 1) return quantise_block(x, probe, planes[0], nullptr);
+  float error[kBlock];
+  quantise_block(x, probe, planes[0], error);
+  quantise_block(error, probe, planes[1], nullptr);
+}
+
+inline void pack_few(const float* x, int n_cols, int n_planes, ColumnGroup* out) {
   const float probe = finite_probe(x, n_cols);
   const int n_blocks = n_cols / kBlock;
-  const int n_whole = (n_blocks + kChains - 1) / kChains * kChains;
-  for (int b = 0; b < n_whole; ++b) {
-    ColumnGroup& group = out[b / kChains];
-    const int i = b % kChains;
-    QuantisedBlock block = {};
-    if (b < n_blocks) quantise_block(x + b * kBlock, probe, block);
-    std::memcpy(group.q + i * kBlock, block.q, kBlock);
-    group.d[i] = block.d;
-    group.ds[i] = block.ds;
-    group.half_sums[i] = block.half_sums[0];
-    group.half_sums[kChains + i] = block.half_sums[1];
+  const int n_groups = (n_blocks + kChains - 1) / kChains;
+  for (int b = 0; b < n_groups * kChains; ++b) {
+    QuantisedBlock planes[2] = {};
+    if (b < n_blocks) quantise_planes(x + b * kBlock, probe, n_planes, planes);
+    for (int p = 0; p < n_planes; ++p) put_block(planes[p], b % kChains, out[p * n_groups + b / kChains]);
   }
 }
 
@@ -67,22 +82,26 @@ struct TileOffsets {
   int d, ds, minus_sum, minus_half;
 };
 
-inline void pack_tile(const float* x, std::ptrdiff_t x_stride, int n_cols, int width, std::byte* out) {
+/// `to` is the column's place in its block of a tile group.
+inline void put_block(const QuantisedBlock& block, int width, std::byte* to) {
   const TileOffsets at(width);
-  for (int c = 0; c < width; ++c, x += x_stride) {
+  for (int j = 0; j < kBlock / 4; ++j) std::memcpy(to + 4 * width * j, block.q + 4 * j, 4);
+  const std::int32_t minus[3] = {-(block.half_sums[0] + block.half_sums[1]), -block.half_sums[0], -block.half_sums[1]};
+  std::memcpy(to + at.d, &block.d, 4);
+  std::memcpy(to + at.ds, &block.ds, 4);
+  std::memcpy(to + at.minus_sum, &minus[0], 4);
+  std::memcpy(to + at.minus_half, &minus[1], 4);
+  std::memcpy(to + at.minus_half + 4 * width, &minus[2], 4);
+}
+
+inline void pack_tile(const float* x, std::ptrdiff_t x_stride, int n_cols, int width, int n_planes, std::byte* out) {
+  for (int c = 0; c < width; c += n_planes, x += x_stride) {
     const float probe = finite_probe(x, n_cols);
     std::byte* to = out + 4 * c;
     for (int b = 0; b < n_cols / kBlock; ++b, to += kTileBytesPerBlock * width) {
-      QuantisedBlock block;
-      quantise_block(x + b * kBlock, probe, block);
-      for (int j = 0; j < kBlock / 4; ++j) std::memcpy(to + 4 * width * j, block.q + 4 * j, 4);
-      const std::int32_t minus[3] = {-(block.half_sums[0] + block.half_sums[1]), -block.half_sums[0],
-                                     -block.half_sums[1]};
-      std::memcpy(to + at.d, &block.d, 4);
-      std::memcpy(to + at.ds, &block.ds, 4);
-      std::memcpy(to + at.minus_sum, &minus[0], 4);
-      std::memcpy(to + at.minus_half, &minus[1], 4);
-      std::memcpy(to + at.minus_half + 4 * width, &minus[2], 4);
+      QuantisedBlock planes[2];
+      quantise_planes(x + b * kBlock, probe, n_planes, planes);
+      for (int p = 0; p < n_planes; ++p) put_block(planes[p], width, to + 4 * p);
     }
   }
 }

@@ -94,11 +94,12 @@ std::vector<float> random_columns(int n_columns, int n_cols, unsigned seed) {
 }
 
 /// [n_columns, n_rows]
-std::vector<float> product(Matmul& matmul, ThreadPool& pool, const Weights& w, const std::vector<float>& x) {
+std::vector<float> product(Matmul& matmul, ThreadPool& pool, const Weights& w, const std::vector<float>& x,
+                           int n_planes = 1) {
   const int n_columns = static_cast<int>(x.size()) / w.n_cols;
   std::vector<float> out(static_cast<std::size_t>(n_columns * w.n_rows), -12345.0f);
   const MatmulTask task = {w.dtype, w.bytes.data(), w.n_rows, out.data(), w.n_rows};
-  matmul.run({x.data(), w.n_cols, n_columns, w.n_cols}, {&task, 1}, pool);
+  matmul.run({x.data(), w.n_cols, n_columns, w.n_cols, n_planes}, {&task, 1}, pool);
   return out;
 }
 
@@ -284,6 +285,38 @@ TEST(Matmul, GivesAColumnTheSameBitsInEveryBatch) {
           const std::vector<float> y = product(matmul, pool, w, part);
           ASSERT_TRUE(std::equal(y.begin(), y.end(), all.begin())) << name_of(isa, dtype) << " columns " << n;
         }
+      }
+    }
+  }
+}
+
+/// What int8 per 32 values loses of x.
+std::vector<float> rounding_errors(const std::vector<float>& x) {
+  std::vector<float> errors(x.size());
+  for (std::size_t b = 0; b < x.size(); b += 32) {
+    float largest = 0.0f;
+    for (std::size_t i = b; i < b + 32; ++i) largest = std::max(largest, std::fabs(x[i]));
+    const float d = largest / 127.0f, inverse = 1.0f / d;
+    for (std::size_t i = b; i < b + 32; ++i) errors[i] = x[i] - d * std::nearbyint(x[i] * inverse);
+  }
+  return errors;
+}
+
+TEST(Matmul, ASecondPlaneAddsTheProductOfTheRoundingErrors) {
+  ThreadPool pool(2);
+  for (Isa isa : runnable_isas()) {
+    Matmul matmul(isa);
+    for (DType dtype : kQuantised) {
+      const Weights w = random_weights(dtype, 19, block_size(dtype).n_elements == 256 ? 512 : 576, 21);
+      const std::vector<float> x = random_columns(23, w.n_cols, 22);
+      const std::vector<float> coarse = product(matmul, pool, w, x);
+      const std::vector<float> fine = product(matmul, pool, w, rounding_errors(x));
+      const std::vector<float> both = product(matmul, pool, w, x, 2);
+      for (std::size_t i = 0; i < both.size(); ++i) ASSERT_EQ(both[i], coarse[i] + fine[i]) << name_of(isa, dtype);
+      for (int n : {1, 2, 3, 6, 7, 13}) {
+        const std::vector<float> part(x.begin(), x.begin() + n * w.n_cols);
+        const std::vector<float> y = product(matmul, pool, w, part, 2);
+        ASSERT_TRUE(std::equal(y.begin(), y.end(), both.begin())) << name_of(isa, dtype) << " columns " << n;
       }
     }
   }

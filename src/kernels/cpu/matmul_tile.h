@@ -223,6 +223,21 @@ void chain_sums(const TileBlock* tile, int n_blocks, int chain, int row, const s
   }
 }
 
+/// Writes kColumns packed columns of up to kVectorRows rows, planes added up.
+template <int kColumns>
+void put_columns(const MatmulPart& part, const RowFloats* y, int n_rows, float* out) {
+  for (int c = 0; c < kColumns; c += part.n_planes, out += part.out_stride) {
+    const RowFloats sum = part.n_planes == 2 ? add(y[c], y[c + 1]) : y[c];
+    if (n_rows >= kVectorRows) {
+      store_rows(out, sum);
+    } else {
+      alignas(64) float rows[kVectorRows];
+      store_rows(rows, sum);
+      std::memcpy(out, rows, sizeof(float) * static_cast<std::size_t>(n_rows));
+    }
+  }
+}
+
 /// A tile times one group of columns, in four passes: all four chains at once would not fit the registers.
 template <typename Format, int kColumns>
 void tile_columns(const MatmulPart& part, const TileBlock* tile, const std::byte* x, int n_rows, float* out) {
@@ -234,18 +249,8 @@ void tile_columns(const MatmulPart& part, const TileBlock* tile, const std::byte
     for (int c = 0; c < kColumns; ++c) total[c] = add(even[c], odd[c]);
     chain_sums<Format, kColumns>(tile, n_blocks, 2, row, x, even);
     chain_sums<Format, kColumns>(tile, n_blocks, 3, row, x, odd);
-    const int left = n_rows - row;
-    for (int c = 0; c < kColumns; ++c) {
-      const RowFloats y = add(total[c], add(even[c], odd[c]));
-      float* to = out + c * part.out_stride + row;
-      if (left >= kVectorRows) {
-        store_rows(to, y);
-      } else {
-        alignas(64) float rows[kVectorRows];
-        store_rows(rows, y);
-        std::memcpy(to, rows, sizeof(float) * static_cast<std::size_t>(left));
-      }
-    }
+    for (int c = 0; c < kColumns; ++c) total[c] = add(total[c], add(even[c], odd[c]));
+    put_columns<kColumns>(part, total, n_rows - row, out + row);
   }
 }
 
@@ -277,7 +282,8 @@ void tile(const MatmulPart& part) {
     const std::byte* x = part.packed;
     float* out = part.out + r;
     int left = part.n_columns;
-    for (; left >= kTileWidth; left -= kTileWidth, x += group_bytes, out += kTileWidth * part.out_stride) {
+    const std::ptrdiff_t group_stride = kTileWidth / part.n_planes * part.out_stride;
+    for (; left >= kTileWidth; left -= kTileWidth, x += group_bytes, out += group_stride) {
       tile_columns<Format, kTileWidth>(part, tile, x, n_rows, out);
     }
     last_columns<Format, kTileWidth - 1>(part, tile, x, n_rows, left, out);
