@@ -1,6 +1,11 @@
 #include "core/crc32c.h"
 
 #include <array>
+#include <cstring>
+
+#if defined(__x86_64__)
+#include <nmmintrin.h>
+#endif
 
 namespace commissure {
 
@@ -28,9 +33,33 @@ std::uint32_t byte_at(std::span<const std::byte> bytes, std::size_t i) {
   return std::to_integer<std::uint32_t>(bytes[i]);
 }
 
+#if defined(__x86_64__)
+__attribute__((target("sse4.2"))) std::uint32_t crc32c_by_instruction(std::span<const std::byte> bytes,
+                                                                      std::uint32_t before) {
+  std::uint64_t sum = static_cast<std::uint32_t>(~before);
+  std::size_t i = 0;
+  for (; i + 8 <= bytes.size(); i += 8) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, bytes.data() + i, 8);
+    sum = _mm_crc32_u64(sum, word);
+  }
+  auto short_sum = static_cast<std::uint32_t>(sum);
+  for (; i < bytes.size(); ++i) short_sum = _mm_crc32_u8(short_sum, std::to_integer<std::uint8_t>(bytes[i]));
+  return ~short_sum;
+}
+#endif
+
 }  // namespace
 
 std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t before) {
+#if defined(__x86_64__)
+  static const bool has_instruction = __builtin_cpu_supports("sse4.2");
+  if (has_instruction) return crc32c_by_instruction(bytes, before);
+#endif
+  return crc32c_by_table(bytes, before);
+}
+
+std::uint32_t crc32c_by_table(std::span<const std::byte> bytes, std::uint32_t before) {
   std::uint32_t sum = ~before;
   std::size_t i = 0;
   for (; i + 8 <= bytes.size(); i += 8) {

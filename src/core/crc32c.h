@@ -10,4 +10,7 @@ namespace commissure {
 /// Source: RFC 3720, appendix B.4.
 std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t before = 0);
 
+/// The same without the processor's own instruction: the slow twin.
+std::uint32_t crc32c_by_table(std::span<const std::byte> bytes, std::uint32_t before = 0);
+
 }  // namespace commissure

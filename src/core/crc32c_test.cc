@@ -26,5 +26,16 @@ TEST(Crc32c, GoesOnWhereItStopped) {
   }
 }
 
+TEST(Crc32c, EqualsItsSlowTwin) {
+  std::vector<std::byte> bytes(300);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i * 37 + i / 7);
+  for (std::size_t begin = 0; begin < 9; ++begin) {
+    for (std::size_t n = 0; n + begin <= bytes.size(); n += 1 + n / 9) {
+      const auto part = std::span(bytes).subspan(begin, n);
+      EXPECT_EQ(crc32c(part, 77), crc32c_by_table(part, 77)) << begin << " " << n;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace commissure

@@ -5,11 +5,15 @@
 #include <grpcpp/support/proto_buffer_reader.h>
 #include <grpcpp/support/slice.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <memory>
+#include <optional>
+#include <span>
 #include <utility>
 
+#include "core/crc32c.h"
 #include "wire/codec_values.h"
 
 namespace commissure {
@@ -22,6 +26,7 @@ using google::protobuf::io::CodedOutputStream;
 static_assert(std::endian::native == std::endian::little, "the rows travel as little endian bf16");
 
 constexpr std::uint32_t kRowsTag = WireFormatLite::MakeTag(15, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+constexpr std::uint32_t kChecksumTag = WireFormatLite::MakeTag(14, WireFormatLite::WIRETYPE_FIXED32);
 constexpr std::size_t kMaxTrailerMessage = 1024;
 
 template <typename... What>
@@ -29,8 +34,19 @@ Error broken(const What&... what) {
   return Error(Code::kDataLoss, what...);
 }
 
+/// The frame's body and the checksum over it and the rows.
+std::string sealed(const v1::Frame& frame, std::span<const bf16> rows = {}) {
+  std::string bytes = frame.SerializeAsString();
+  const std::uint32_t sum = crc32c(std::as_bytes(rows), crc32c(std::as_bytes(std::span(bytes))));
+  std::uint8_t field[8];
+  std::uint8_t* end = CodedOutputStream::WriteTagToArray(kChecksumTag, field);
+  end = CodedOutputStream::WriteLittleEndian32ToArray(sum, end);
+  bytes.append(reinterpret_cast<const char*>(field), static_cast<std::size_t>(end - field));
+  return bytes;
+}
+
 grpc::ByteBuffer one_slice(const v1::Frame& frame) {
-  const grpc::Slice slice(frame.SerializeAsString());
+  const grpc::Slice slice(sealed(frame));
   return {&slice, 1};
 }
 
@@ -86,6 +102,8 @@ struct Parts {
   std::size_t rows_offset = 0;
   std::size_t rows_bytes = 0;
   bool has_rows = false;
+  std::size_t body_bytes = 0;  // before the checksum
+  std::optional<std::uint32_t> checksum;
 };
 
 /// Reads a length and then a message of exactly this length.
@@ -121,7 +139,15 @@ Result<Parts> take_apart(const grpc::ByteBuffer& message) {
   if (!reader.status().ok()) return broken("unreadable message buffer");
   CodedInputStream in(&reader);
   Parts parts;
-  while (const std::uint32_t tag = in.ReadTag()) {
+  for (std::size_t at = 0; const std::uint32_t tag = in.ReadTag();
+       at = static_cast<std::size_t>(in.CurrentPosition())) {
+    if (tag == kChecksumTag) {
+      std::uint32_t sum = 0;
+      if (parts.checksum || !in.ReadLittleEndian32(&sum)) return broken("a frame's checksum is malformed");
+      parts.checksum = sum;
+      parts.body_bytes = at;
+      continue;
+    }
     if (WireFormatLite::GetTagWireType(tag) != WireFormatLite::WIRETYPE_LENGTH_DELIMITED) {
       return broken("a frame has a field of the wrong kind");
     }
@@ -139,6 +165,35 @@ Result<Parts> take_apart(const grpc::ByteBuffer& message) {
   }
   if (static_cast<std::size_t>(in.CurrentPosition()) != total) return broken("bytes after the end of a frame");
   return parts;
+}
+
+/// The checksum that the message should carry.
+Result<std::uint32_t> checksum_of(const grpc::ByteBuffer& message, const Parts& parts) {
+  std::vector<grpc::Slice> slices;
+  if (!message.Dump(&slices).ok()) return broken("unreadable message buffer");
+  std::uint32_t sum = 0;
+  const auto take = [&](std::size_t begin, std::size_t end) {
+    std::size_t at = 0;
+    for (const grpc::Slice& slice : slices) {
+      const std::size_t from = std::clamp(begin, at, at + slice.size()) - at;
+      const std::size_t to = std::clamp(end, at, at + slice.size()) - at;
+      sum = crc32c(std::as_bytes(std::span(slice.begin() + from, slice.begin() + to)), sum);
+      at += slice.size();
+    }
+  };
+  take(0, parts.body_bytes);
+  if (parts.has_rows) take(parts.rows_offset, parts.rows_offset + parts.rows_bytes);
+  return sum;
+}
+
+Status check_sum(const grpc::ByteBuffer& message, const Parts& parts) {
+  if (!parts.checksum) {
+    // Another version's hello is understood well enough to be told so.
+    return parts.frame.has_hello() ? Status() : broken("a frame has no checksum");
+  }
+  if (TRY(checksum_of(message, parts)) != *parts.checksum)
+    return broken("a frame was changed on its way: wrong checksum");
+  return {};
 }
 
 Result<Frame> decode_step(const Parts& parts, const grpc::ByteBuffer& message) {
@@ -171,7 +226,7 @@ grpc::ByteBuffer encode_frame(const StepBatch& batch, const Boundary& boundary) 
   v1::Frame frame;
   encode(batch, boundary, *frame.mutable_step());
   if (boundary.values.empty()) return one_slice(frame);
-  std::string header = frame.SerializeAsString();
+  std::string header = sealed(frame, boundary.values);
   std::uint8_t prefix[10];
   std::uint8_t* end = CodedOutputStream::WriteTagToArray(kRowsTag, prefix);
   end = CodedOutputStream::WriteVarint32ToArray(static_cast<std::uint32_t>(boundary.values.size_bytes()), end);
@@ -200,8 +255,9 @@ grpc::ByteBuffer encode_frame(const Goodbye& goodbye) {
   return one_slice(frame);
 }
 
-Result<Frame> decode_frame(const grpc::ByteBuffer& message) {
+Result<Frame> decode_frame(const grpc::ByteBuffer& message, Checksum checksum) {
   Parts parts = TRY(take_apart(message));
+  if (checksum == Checksum::kVerify) TRY(check_sum(message, parts));
   if (parts.has_rows && !parts.frame.has_step()) return broken("rows without their step");
   switch (parts.frame.body_case()) {
     case v1::Frame::kHello: return Frame(TRY(decode(parts.frame.hello())));

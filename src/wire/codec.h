@@ -17,10 +17,13 @@ grpc::ByteBuffer encode_frame(const SampledTokens& tokens);
 grpc::ByteBuffer encode_frame(const StepError& error);
 grpc::ByteBuffer encode_frame(const Goodbye& goodbye);
 
-/// Reads one message of a peer, checking sizes, counts and signs; whether a batch makes sense is validate()'s job.
-/// Rows that arrived in one aligned piece are used where they lie, else they are copied once.
-/// Errors: kDataLoss, what arrived is no frame.
-Result<Frame> decode_frame(const grpc::ByteBuffer& message);
+/// Whether a frame's checksum is looked at; a fuzzer, whose every change would break it, does not.
+enum class Checksum { kVerify, kIgnore };
+
+/// Reads one message of a peer, checking its checksum, sizes, counts and signs; whether a batch makes sense is
+/// validate()'s job. Rows that arrived in one aligned piece are used where they lie, else they are copied once. Errors:
+/// kDataLoss, what arrived is no frame.
+Result<Frame> decode_frame(const grpc::ByteBuffer& message, Checksum checksum = Checksum::kVerify);
 
 void encode(const std::vector<StageInfo>& stages, google::protobuf::RepeatedPtrField<v1::StageInfo>& out);
 /// Errors: kDataLoss, more stages than a chain can have or a plan out of range.

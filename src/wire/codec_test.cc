@@ -261,5 +261,25 @@ TEST(Codec, MapsStatusBothWaysAndShortensMessages) {
   EXPECT_EQ(from_grpc(grpc::Status(static_cast<grpc::StatusCode>(20), "?")).code(), Code::kUnknown);
 }
 
+TEST(Codec, NoticesEveryChangedBit) {
+  StepBatch batch;
+  batch.slices.push_back({SequenceId(1), 0, {TokenId(5), TokenId(6)}, 0, {BlockId(0)}, true, {}, {}});
+  const std::string frames[] = {bytes_of(encode_frame(batch, make_boundary(StepId(0), 2, 3, {1, 2, 3, 4, 5, 6}))),
+                                bytes_of(encode_frame(StepError{StepId(3), Error(Code::kInternal, "x")})),
+                                bytes_of(encode_frame(Goodbye{"leaving"}))};
+  for (const std::string& good : frames) {
+    ASSERT_TRUE(decode_frame(as_message(good)).has_value());
+    for (std::size_t bit = 0; bit < good.size() * 8; ++bit) {
+      std::string bad = good;
+      bad[bit / 8] = static_cast<char>(bad[bit / 8] ^ (1 << bit % 8));
+      for (const std::size_t piece : {std::size_t{3}, bad.size()}) {
+        const auto frame = decode_frame(in_pieces(bad, piece));
+        ASSERT_FALSE(frame.has_value()) << "bit " << bit;
+        EXPECT_EQ(frame.error().code(), Code::kDataLoss);
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace commissure
