@@ -9,10 +9,15 @@ import subprocess
 import tempfile
 import time
 
-from harness import PROGRAM, SMOL, Chain, free_port, need, process_alive, wait_until
+from harness import PROGRAM, QUICK, SMOL, Chain, free_port, need, process_alive, wait_until
 
 need(SMOL)
 LONG = {"prompt": "Once upon a time", "max_tokens": 400, "temperature": 0, "ignore_eos": True}
+
+
+def refused(chain):
+    code, headers, text = chain.request("POST", "/v1/completions", {**LONG, "max_tokens": 1})
+    return (code, headers, text) if code == 503 else None
 
 
 def running(chain):
@@ -65,6 +70,24 @@ with Chain(SMOL, stages=3, flags=["--queue-limit", "4", "--max-num-seqs", "2"]) 
         stream.result(timeout=30)
     assert events[-1]["choices"][0]["finish_reason"] == "length", events[-1]
     wait_until(lambda: not process_alive(pid), 15, "stage a ended after SIGTERM")
+
+# SIGTERM to stage A with a stream that cannot finish in time: a clear error before the platform's SIGKILL, 503 for who comes now.
+with Chain(SMOL, stages=2, flags=["--max-model-len", "8000"]) as chain:
+    events = []
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        stream = pool.submit(lambda: events.extend(chain.stream("/v1/completions", {**LONG, "max_tokens": 7900})))
+        wait_until(lambda: running(chain) == 1, 20, "the stream runs")
+        pid = chain.state()["stages"][0]["pid"]
+        os.kill(pid, signal.SIGTERM)
+        start = time.monotonic()
+        code, headers, text = wait_until(lambda: refused(chain), 5, "a new request is refused")
+        assert "shutting down" in text and "retry-after" in {key.lower() for key in headers}, (headers, text)
+        stream.result(timeout=60)
+        wait_until(lambda: not process_alive(pid), 30, "stage a ended")
+    seconds = time.monotonic() - start
+    assert "shutting down" in events[-1]["error"]["message"], events[-1]
+    print(f"SIGTERM: the stream was told after {len(events)} events, the process ended after {seconds:.1f} s")
+    assert QUICK or seconds < 10, "Cloud Run kills 10 s after SIGTERM"
 
 # A chain whose stages do not belong together is refused, both sides named.
 with tempfile.TemporaryDirectory() as folder:
