@@ -56,7 +56,8 @@ TEST(EngineRecovery, AStreamThatBreaksGoesOnWithTheSameTokens) {
       bench.chain.faults.push_back(
           {at + again * 17, again == 1 ? Code::kDataLoss : Code::kUnavailable, std::chrono::milliseconds(4)});
     }
-    bench.chain.hold(true);  // all are accepted before the first fault
+    bench.chain.max_rows = options.max_step_rows;  // of a replay too
+    bench.chain.hold(true);                        // all are accepted before the first fault
     Engine& engine = bench.start();
     std::vector<Collector> collectors(requests.size());
     for (std::size_t i = 0; i < requests.size(); ++i) {

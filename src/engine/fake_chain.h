@@ -36,6 +36,7 @@ class FakeChain final : public StageLink {
   ~FakeChain() override { stop(); }
 
   std::chrono::microseconds delay{0};
+  int max_rows = 0;                           ///< what a step may have; 0: any number
   std::vector<Fault> faults;                  ///< set before start
   std::function<void(SampledTokens&)> spoil;  ///< changes answers before they leave
 
@@ -161,6 +162,7 @@ class FakeChain final : public StageLink {
       return answers;
     }
     if (const Status valid = validate(batch); !valid) note(valid.error().message());
+    if (max_rows > 0 && batch.n_rows() > max_rows) note("a step exceeds the token budget");
     for (const SequenceId id : batch.released) sequences_.erase(id);
     SampledTokens tokens;
     tokens.step = batch.step;
