@@ -15,6 +15,7 @@
 
 /// Rates of the CPU matmul per weight type and number of columns:
 ///   GB/s    weight bytes read per second; one column is bound by memory, compare with Read
+///   _packed the weights in the kernels' own layout instead of the checkpoint's
 ///   Gop/s   multiplications and additions per second; many columns are bound by arithmetic
 /// COMMISSURE_BENCH_ISA and COMMISSURE_BENCH_THREADS choose the kernels. Machines change speed from minute to minute:
 /// compare numbers of one run only, best with --benchmark_enable_random_interleaving.
@@ -71,7 +72,7 @@ void read_memory(benchmark::State& state) {
       benchmark::Counter(static_cast<double>(bytes.size()) / 1e9, benchmark::Counter::kIsIterationInvariantRate);
 }
 
-void matmul(benchmark::State& state, DType dtype, int n_cols, int n_columns, std::size_t n_bytes) {
+void matmul(benchmark::State& state, DType dtype, int n_cols, int n_columns, std::size_t n_bytes, bool is_packed) {
   const auto n_rows = static_cast<std::int64_t>(std::min(n_bytes, kColdBytes) / row_bytes(dtype, n_cols));
   std::vector<float> x(static_cast<std::size_t>(n_columns) * static_cast<std::size_t>(n_cols));
   std::mt19937 random(2);
@@ -79,7 +80,10 @@ void matmul(benchmark::State& state, DType dtype, int n_cols, int n_columns, std
   std::vector<float> out(static_cast<std::size_t>(n_rows) * static_cast<std::size_t>(n_columns));
   cpu::Matmul product(bench_isa());
   ThreadPool pool(bench_threads());
-  const cpu::MatmulTask task = {dtype, weight_bytes().data(), n_rows, out.data(), n_rows};
+  std::vector<std::byte> packed(is_packed ? product.packed_bytes(dtype, n_rows, n_cols) : 0);
+  if (is_packed) product.pack_weights(dtype, weight_bytes().data(), n_rows, n_cols, packed.data(), pool);
+  const cpu::MatmulTask task = {
+      dtype, weight_bytes().data(), n_rows, out.data(), n_rows, is_packed ? packed.data() : nullptr};
   for (auto _ : state) product.run({x.data(), n_cols, n_columns, n_cols}, {&task, 1}, pool);
 
   const double bytes = static_cast<double>(n_rows) * static_cast<double>(row_bytes(dtype, n_cols));
@@ -98,9 +102,13 @@ void add_all() {
     for (int n_columns : {1, 2, 4, 6, 8, 16, 64, 512}) {
       // One column reads cold memory; many columns take a matrix the size of a small model's.
       const std::size_t n_bytes = n_columns <= 8 ? kColdBytes : std::size_t{1} << 20;
-      benchmark::RegisterBenchmark(fmt::format("{}/{}x{}", dtype_name(dtype), n_cols, n_columns).c_str(), matmul, dtype,
-                                   n_cols, n_columns, n_bytes)
-          ->UseRealTime();
+      for (bool is_packed : {false, true}) {
+        if (is_packed && cpu::Matmul(bench_isa()).packed_bytes(dtype, 16, n_cols) == 0) continue;
+        const std::string name =
+            fmt::format("{}{}/{}x{}", dtype_name(dtype), is_packed ? "_packed" : "", n_cols, n_columns);
+        benchmark::RegisterBenchmark(name.c_str(), matmul, dtype, n_cols, n_columns, n_bytes, is_packed)
+            ->UseRealTime();
+      }
     }
   }
 }

@@ -68,7 +68,10 @@ void Matmul::run(const MatmulInput& x, std::span<const MatmulTask> tasks, Thread
 
 void Matmul::run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks, ThreadPool& pool) {
   const int n_packed = x.n_columns * x.n_planes;
-  const bool in_tiles = kernels_->tile_width > 0 && n_packed >= kernels_->min_tile_columns;
+  const bool all_packed = std::all_of(tasks.begin(), tasks.end(), [](const MatmulTask& task) {
+    return task.packed != nullptr || !is_quantised(task.dtype);
+  });
+  const bool in_tiles = kernels_->tile_width > 0 && (all_packed || n_packed >= kernels_->min_tile_columns);
   const bool any_quantised =
       std::any_of(tasks.begin(), tasks.end(), [](const MatmulTask& task) { return is_quantised(task.dtype); });
   if (any_quantised) pack(x, in_tiles, pool);
@@ -78,21 +81,25 @@ void Matmul::run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks
       const auto [first, last] = share_rows(task.n_rows, part, n_parts);
       if (first == last) continue;
       const std::size_t stride = row_bytes(task.dtype, x.n_cols);
-      const MatmulPart share = {.dtype = task.dtype,
-                                .weights = task.weight + static_cast<std::size_t>(first) * stride,
-                                .row_bytes = stride,
-                                .n_rows = last - first,
-                                .n_cols = x.n_cols,
-                                .n_columns = is_quantised(task.dtype) ? n_packed : x.n_columns,
-                                .n_planes = x.n_planes,
-                                .x = x.x,
-                                .x_stride = x.stride,
-                                .packed = scratch_.get(),
-                                .out = task.out + first,
-                                .out_stride = task.out_stride,
-                                .tile = tiles_ + static_cast<std::size_t>(part) * tile_stride_};
+      MatmulPart share = {.dtype = task.dtype,
+                          .weights = task.weight + static_cast<std::size_t>(first) * stride,
+                          .row_bytes = stride,
+                          .n_rows = last - first,
+                          .n_cols = x.n_cols,
+                          .n_columns = is_quantised(task.dtype) ? n_packed : x.n_columns,
+                          .n_planes = x.n_planes,
+                          .x = x.x,
+                          .x_stride = x.stride,
+                          .packed = scratch_.get(),
+                          .out = task.out + first,
+                          .out_stride = task.out_stride,
+                          .tile = tiles_ + static_cast<std::size_t>(part) * tile_stride_};
       if (!is_quantised(task.dtype)) {
         kernels_->floats(share);
+      } else if (in_tiles && task.packed != nullptr) {
+        share.packed_weights = task.packed + static_cast<std::size_t>(first / kTileRows) *
+                                                 kernels_->packed_tile_bytes(task.dtype, x.n_cols);
+        kernels_->packed(share);
       } else {
         (in_tiles ? kernels_->tile : kernels_->few)(share);
       }
@@ -122,6 +129,27 @@ void Matmul::pack(const MatmulInput& x, bool in_tiles, ThreadPool& pool) {
   };
   if (std::int64_t{n_packed} * x.n_cols <= kSerialPackValues) return pack_groups(0, n_groups);
   pool.run([&](int part, int n_parts) { pack_groups(n_groups * part / n_parts, n_groups * (part + 1) / n_parts); });
+}
+
+std::size_t Matmul::packed_bytes(DType dtype, std::int64_t n_rows, std::int64_t n_cols) const {
+  if (kernels_->packed == nullptr || !is_quantised(dtype)) return 0;
+  return static_cast<std::size_t>((n_rows + kTileRows - 1) / kTileRows) *
+         kernels_->packed_tile_bytes(dtype, static_cast<int>(n_cols));
+}
+
+void Matmul::pack_weights(DType dtype, const std::byte* weight, std::int64_t n_rows, int n_cols, std::byte* out,
+                          ThreadPool& pool) const {
+  CHECK(packed_bytes(dtype, n_rows, n_cols) > 0);
+  const std::size_t stride = row_bytes(dtype, n_cols), tile_stride = kernels_->packed_tile_bytes(dtype, n_cols);
+  pool.run([&](int part, int n_parts) {
+    const auto [first, last] = share_rows(n_rows, part, n_parts);
+    kernels_->pack_weights({.dtype = dtype,
+                            .weights = weight + static_cast<std::size_t>(first) * stride,
+                            .row_bytes = stride,
+                            .n_rows = last - first,
+                            .n_cols = n_cols},
+                           out + static_cast<std::size_t>(first / kTileRows) * tile_stride);
+  });
 }
 
 void Matmul::reserve(std::size_t packed_bytes, std::size_t tile_bytes, int n_threads) {

@@ -28,10 +28,12 @@ struct MatmulTask {
   std::int64_t n_rows = 0;
   float* out = nullptr;
   std::ptrdiff_t out_stride = 0;
+  const std::byte* packed = nullptr;  ///< the weights as Matmul::pack_weights wrote them, or null
 };
 
-/// Products of weights as stored with f32 activations. Weights are unpacked on the fly, so the only memory besides
-/// the checkpoint's own pages is a scratch of at most some MiB.
+/// Products of weights as stored, or packed for the kernels, with f32 activations. Stored weights are unpacked on the
+/// fly, so the only memory besides the checkpoint's own pages is a scratch of at most some MiB. Both give the same
+/// bits.
 ///
 /// Quantised weights meet x rounded to int8 per 32 values, in one plane or two; float weights meet x in f32. A column's
 /// result does not depend on the other columns, nor on the number of threads; avx2 and avx512 give the same bits.
@@ -46,6 +48,12 @@ class Matmul {
 
   /// Whether there is a kernel for weights of this type.
   static bool supports(DType dtype);
+
+  /// Bytes of a quantised matrix in the packed layout of these kernels, rows filled up to 16; 0: no such layout.
+  std::size_t packed_bytes(DType dtype, std::int64_t n_rows, std::int64_t n_cols) const;
+  /// Writes packed_bytes() to `out`. `weight` as in MatmulTask.
+  void pack_weights(DType dtype, const std::byte* weight, std::int64_t n_rows, int n_cols, std::byte* out,
+                    ThreadPool& pool) const;
 
   /// The kernels that run: those of the ISA asked for.
   const MatmulKernels& kernels() const { return *kernels_; }

@@ -207,6 +207,9 @@ const MatmulKernels kMatmul = {.tile_width = 0,
                                .pack_tile = nullptr,
                                .few = few,
                                .tile = nullptr,
-                               .floats = floats};
+                               .floats = floats,
+                               .packed = nullptr,
+                               .packed_tile_bytes = nullptr,
+                               .pack_weights = nullptr};
 
 }  // namespace commissure::cpu::generic

@@ -38,7 +38,8 @@ constexpr int kTileBytesPerBlock = kBlock + 5 * 4;
 /// Rows of one weight matrix times all columns of a pass.
 struct MatmulPart {
   DType dtype = DType::kF32;
-  const std::byte* weights = nullptr;  ///< first row of the part
+  const std::byte* weights = nullptr;         ///< first row of the part, as stored
+  const std::byte* packed_weights = nullptr;  ///< the same in the kernels' packed layout; read by `packed`
   std::size_t row_bytes = 0;
   std::int64_t n_rows = 0;
   int n_cols = 0;            ///< values per row
@@ -64,6 +65,12 @@ struct MatmulKernels {
   void (*few)(const MatmulPart& part);
   void (*tile)(const MatmulPart& part);
   void (*floats)(const MatmulPart& part);
+  /// Quantised weights in the packed layout; x as packed by pack_tile. Null: this ISA has no such layout.
+  void (*packed)(const MatmulPart& part);
+  /// Bytes of 16 packed rows of n_cols values.
+  std::size_t (*packed_tile_bytes)(DType dtype, int n_cols);
+  /// Packs the part's rows from its `weights`.
+  void (*pack_weights)(const MatmulPart& part, std::byte* out);
 };
 
 /// Bytes of MatmulPart::tile for rows of n_cols values: whole groups of blocks, 768 bytes each block.

@@ -322,6 +322,47 @@ TEST(Matmul, ASecondPlaneAddsTheProductOfTheRoundingErrors) {
   }
 }
 
+TEST(Matmul, PackedWeightsGiveTheBitsOfThoseAsStored) {
+  if (!can_run(Isa::kAvx512)) GTEST_SKIP() << "this CPU has no AVX-512: no packed layout runs here";
+  ThreadPool pool(2);
+  Matmul matmul(Isa::kAvx512);
+  for (DType dtype : kQuantised) {
+    for (int n_rows : {1, 16, 35}) {
+      for (int n_blocks : {1, 5, 16, 24}) {
+        const int n_cols = n_blocks * std::max(32, block_size(dtype).n_elements / 8);
+        if (n_cols % block_size(dtype).n_elements != 0) continue;
+        const Weights w = random_weights(dtype, n_rows, n_cols, 81);
+        std::vector<std::byte> packed(matmul.packed_bytes(dtype, n_rows, n_cols));
+        ASSERT_GT(packed.size(), 0u);
+        matmul.pack_weights(dtype, w.bytes.data(), n_rows, n_cols, packed.data(), pool);
+        for (int n_columns : {1, 2, 3, 4, 5, 12, 25}) {
+          for (int n_planes : {1, 2}) {
+            const std::vector<float> x = random_columns(n_columns, n_cols, 83);
+            std::vector<float> out(static_cast<std::size_t>(n_columns * n_rows), -12345.0f);
+            const MatmulTask task = {dtype, w.bytes.data(), n_rows, out.data(), n_rows, packed.data()};
+            matmul.run({x.data(), n_cols, n_columns, n_cols, n_planes}, {&task, 1}, pool);
+            ASSERT_EQ(out, product(matmul, pool, w, x, n_planes))
+                << dtype_name(dtype) << " [" << n_rows << ", " << n_cols << "] x " << n_columns;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Matmul, PackedWeightsAreReadInsteadOfThoseAsStored) {
+  if (!can_run(Isa::kAvx512)) GTEST_SKIP() << "this CPU has no AVX-512: no packed layout runs here";
+  ThreadPool pool(2);
+  Matmul matmul(Isa::kAvx512);
+  const Weights w = random_weights(DType::kQ4_1, 16, 64, 85);
+  std::vector<std::byte> zeros(matmul.packed_bytes(w.dtype, 16, 64));
+  const std::vector<float> x = random_columns(1, 64, 87);
+  std::vector<float> out(16, 1.0f);
+  const MatmulTask task = {w.dtype, w.bytes.data(), 16, out.data(), 16, zeros.data()};
+  matmul.run({x.data(), 64, 1, 64}, {&task, 1}, pool);
+  EXPECT_EQ(out, std::vector<float>(16, 0.0f));
+}
+
 TEST(Matmul, GivesTheSameBitsOnAvx2AndAvx512) {
   if (!can_run(Isa::kAvx512)) GTEST_SKIP() << "this CPU has no AVX-512";
   for (const auto& types : {std::span<const DType>(kQuantised), std::span<const DType>(kFloats)}) {

@@ -9,15 +9,6 @@ namespace commissure::cpu::COMMISSURE_ISA_NS {
 
 constexpr int kTileRows = 16;
 
-/// One 32-block of 16 rows. The half scales are Q6_K's.
-struct alignas(64) TileBlock {
-  std::uint8_t w[kBlock / 4][kTileRows][4];
-  float d[kTileRows];
-  float m[kTileRows];
-  std::int32_t half_scales[2][kTileRows];
-};
-static_assert(kChains * sizeof(TileBlock) == tile_bytes(kBlock));
-
 // --- vectors over rows: all 16 in a zmm, or 8 in a ymm ---
 
 #if defined(__AVX512F__)
@@ -70,6 +61,21 @@ inline RowFloats multiply_add(RowFloats a, RowFloats b, RowFloats c) { return _m
 inline void store_rows(float* p, RowFloats a) { _mm256_storeu_ps(p, a); }
 #endif
 constexpr int kVectorRows = sizeof(RowFloats) / sizeof(float);
+
+/// One 32-block of 16 rows. The half scales are Q6_K's.
+struct alignas(64) TileBlock {
+  std::uint8_t w[kBlock / 4][kTileRows][4];
+  float d[kTileRows];
+  float m[kTileRows];
+  std::int32_t half_scales[2][kTileRows];
+
+  /// kVectorRows rows from `row` on: their values 4j .. 4j + 3, and their scales.
+  RowInts quants(int j, int row) const { return load_rows(w[j][row]); }
+  RowFloats scale(int row) const { return load_row_floats(&d[row]); }
+  RowFloats minimum(int row) const { return load_row_floats(&m[row]); }
+  RowInts half_scale(int half, int row) const { return load_rows(&half_scales[half][row]); }
+};
+static_assert(kChains * sizeof(TileBlock) == tile_bytes(kBlock));
 
 // --- unpacking ---
 
@@ -146,11 +152,11 @@ inline float float_at(const std::byte* p) {
 }
 
 /// Adds dwords [first, first + n) of a block for kCount columns of a group kWidth wide.
-template <typename Format, int kWidth, int kCount>
-void add_products(const TileBlock& tile, int row, const std::byte* x, int first, int n, RowInts* sums) {
+template <typename Format, int kWidth, int kCount, typename Tile>
+void add_products(const Tile& tile, int row, const std::byte* x, int first, int n, RowInts* sums) {
 #pragma GCC unroll 8
   for (int j = first; j < first + n; ++j) {
-    const RowInts w = load_rows(tile.w[j][row]);
+    const RowInts w = tile.quants(j, row);
     const std::byte* at = x + 4 * kWidth * j;
 #pragma GCC unroll 16
     for (int c = 0; c < kCount; ++c) sums[c] = add_dot4<Format::kSigned>(sums[c], w, int_at(at + 4 * c));
@@ -171,8 +177,8 @@ void start_sums(const std::byte* minus_sums, RowInts* sums) {
 }
 
 /// Integer sums of kCount columns of a group kWidth wide; x points at the first of them.
-template <typename Format, int kWidth, int kCount>
-void block_sums(const TileBlock& tile, int row, const std::byte* x, RowInts* sums) {
+template <typename Format, int kWidth, int kCount, typename Tile>
+void block_sums(const Tile& tile, int row, const std::byte* x, RowInts* sums) {
   constexpr TileOffsets at(kWidth);
   if constexpr (!Format::kHasHalfScale) {
     start_sums<Format, kCount>(x + at.minus_sum, sums);
@@ -183,43 +189,49 @@ void block_sums(const TileBlock& tile, int row, const std::byte* x, RowInts* sum
     add_products<Format, kWidth, kCount>(tile, row, x, 0, 4, sums);
     start_sums<Format, kCount>(x + at.minus_half + 4 * kWidth, second);
     add_products<Format, kWidth, kCount>(tile, row, x, 4, 4, second);
-    const RowInts scale = load_rows(&tile.half_scales[0][row]), second_scale = load_rows(&tile.half_scales[1][row]);
+    const RowInts scale = tile.half_scale(0, row), second_scale = tile.half_scale(1, row);
 #pragma GCC unroll 16
     for (int c = 0; c < kCount; ++c) sums[c] = add(multiply(sums[c], scale), multiply(second[c], second_scale));
   }
 }
 
 /// Adds a block's share to kCount chains; x points at the first column's share of the block.
-template <typename Format, int kWidth, int kCount>
-void add_block(const TileBlock& tile, int row, const std::byte* x, RowFloats* acc) {
+template <typename Format, int kWidth, int kCount, typename Tile>
+void add_block(const Tile& tile, int row, const std::byte* x, RowFloats* acc) {
   constexpr TileOffsets at(kWidth);
   RowInts sums[kCount];
   block_sums<Format, kWidth, kCount>(tile, row, x, sums);
-  const RowFloats d = load_row_floats(&tile.d[row]);
+  const RowFloats d = tile.scale(row);
 #pragma GCC unroll 16
   for (int c = 0; c < kCount; ++c) {
     acc[c] = multiply_add(to_floats(sums[c]), multiply(d, broadcast(float_at(x + at.d + 4 * c))), acc[c]);
   }
   if constexpr (Format::kHasMinimum) {
-    const RowFloats m = load_row_floats(&tile.m[row]);
+    const RowFloats m = tile.minimum(row);
 #pragma GCC unroll 16
     for (int c = 0; c < kCount; ++c) acc[c] = multiply_add(m, broadcast(float_at(x + at.ds + 4 * c)), acc[c]);
+  }
+}
+
+/// Adds a block's share to the chains of a whole group, kColumns wide. Half scales need two integer sums per column, so
+/// the columns are then taken in two parts to stay in registers.
+template <typename Format, int kColumns, typename Tile>
+[[gnu::always_inline]] inline void add_columns(const Tile& tile, int row, const std::byte* x, RowFloats* acc) {
+  constexpr int kFirst = Format::kHasHalfScale ? (kColumns + 1) / 2 : kColumns;
+  add_block<Format, kColumns, kFirst>(tile, row, x, acc);
+  if constexpr (kFirst < kColumns) {
+    add_block<Format, kColumns, kColumns - kFirst>(tile, row, x + 4 * kFirst, acc + kFirst);
   }
 }
 
 /// One of the four chains: every fourth block from `chain` on.
 template <typename Format, int kColumns>
 void chain_sums(const TileBlock* tile, int n_blocks, int chain, int row, const std::byte* x, RowFloats* acc) {
-  // Half scales need two integer sums per column, so the columns are taken in two parts to stay in registers.
-  constexpr int kFirst = Format::kHasHalfScale ? (kColumns + 1) / 2 : kColumns;
 #pragma GCC unroll 16
   for (int c = 0; c < kColumns; ++c) acc[c] = broadcast(0.0f);
   for (int b = chain; b < n_blocks; b += kChains) {
-    const std::byte* x_b = x + static_cast<std::ptrdiff_t>(b) * kTileBytesPerBlock * kColumns;
-    add_block<Format, kColumns, kFirst>(tile[b], row, x_b, acc);
-    if constexpr (kFirst < kColumns) {
-      add_block<Format, kColumns, kColumns - kFirst>(tile[b], row, x_b + 4 * kFirst, acc + kFirst);
-    }
+    add_columns<Format, kColumns>(tile[b], row, x + static_cast<std::ptrdiff_t>(b) * kTileBytesPerBlock * kColumns,
+                                  acc);
   }
 }
 
@@ -263,11 +275,23 @@ void last_columns(const MatmulPart& part, const TileBlock* tile, const std::byte
   }
 }
 
+/// A tile times all packed columns.
+template <typename Format>
+void all_columns(const MatmulPart& part, const TileBlock* tile, int n_rows, float* out) {
+  const std::size_t group_bytes = static_cast<std::size_t>(part.n_cols / kBlock) * kTileBytesPerBlock * kTileWidth;
+  const std::ptrdiff_t group_stride = kTileWidth / part.n_planes * part.out_stride;
+  const std::byte* x = part.packed;
+  int left = part.n_columns;
+  for (; left >= kTileWidth; left -= kTileWidth, x += group_bytes, out += group_stride) {
+    tile_columns<Format, kTileWidth>(part, tile, x, n_rows, out);
+  }
+  last_columns<Format, kTileWidth - 1>(part, tile, x, n_rows, left, out);
+}
+
 template <typename Format>
 void tile(const MatmulPart& part) {
   const int n_blocks = part.n_cols / kBlock;
   constexpr std::size_t kGroupBytes = sizeof(typename Format::Block) * kChains / Format::kBlocks;
-  const std::size_t group_bytes = static_cast<std::size_t>(n_blocks) * kTileBytesPerBlock * kTileWidth;
   // A last group of fewer than four blocks still writes four; tile_bytes() leaves room.
   auto* tile = reinterpret_cast<TileBlock*>(part.tile);
   for (std::int64_t r = 0; r < part.n_rows; r += kTileRows) {
@@ -279,14 +303,7 @@ void tile(const MatmulPart& part) {
       for (std::size_t i = 0; i < kTileRows * kGroupBytes; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T1);
       unpack_group<Format>(part, rows, n_rows, g, tile + g * kChains);
     }
-    const std::byte* x = part.packed;
-    float* out = part.out + r;
-    int left = part.n_columns;
-    const std::ptrdiff_t group_stride = kTileWidth / part.n_planes * part.out_stride;
-    for (; left >= kTileWidth; left -= kTileWidth, x += group_bytes, out += group_stride) {
-      tile_columns<Format, kTileWidth>(part, tile, x, n_rows, out);
-    }
-    last_columns<Format, kTileWidth - 1>(part, tile, x, n_rows, left, out);
+    all_columns<Format>(part, tile, n_rows, part.out + r);
   }
 }
 

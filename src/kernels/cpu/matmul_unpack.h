@@ -10,6 +10,7 @@
 ///   kBiasShift    log2 of the offset that the bytes carry (q = byte - 2^shift), or kNoBias
 ///   kHasMinimum   y = d * q + m
 ///   kHasHalfScale integer scale per 16 values (Q6_K)
+///   kBits         bits of a stored weight
 ///   kSigned       bytes are int8 (Q8_0 without VNNI)
 namespace commissure::cpu::COMMISSURE_ISA_NS {
 
@@ -25,6 +26,7 @@ struct WeightGroup {
 
 struct FormatDefaults {
   static constexpr int kBlocks = 1;
+  static constexpr int kBits = 4;
   static constexpr int kBiasShift = kNoBias;
   static constexpr bool kHasMinimum = false;
   static constexpr bool kHasHalfScale = false;
@@ -116,6 +118,7 @@ struct FormatQ4_1 : FormatDefaults {
 
 struct FormatQ5_0 : FormatDefaults {
   using Block = BlockQ5_0;
+  static constexpr int kBits = 5;
   static constexpr int kBiasShift = 4;
   template <typename Group>
   static void load(const Group& b, WeightGroup& out) {
@@ -126,6 +129,7 @@ struct FormatQ5_0 : FormatDefaults {
 
 struct FormatQ5_1 : FormatDefaults {
   using Block = BlockQ5_1;
+  static constexpr int kBits = 5;
   static constexpr bool kHasMinimum = true;
   template <typename Group>
   static void load(const Group& b, WeightGroup& out) {
@@ -136,6 +140,7 @@ struct FormatQ5_1 : FormatDefaults {
 
 struct FormatQ8_0 : FormatDefaults {
   using Block = BlockQ8_0;
+  static constexpr int kBits = 8;
 #if defined(__AVX512F__)
   static constexpr int kBiasShift = 7;
   static __m256i bytes(const std::int8_t* q) { return _mm256_xor_si256(load32(q), _mm256_set1_epi8(-128)); }
@@ -186,6 +191,7 @@ struct FormatQ4_K : FormatDefaults {
 struct FormatQ5_K : FormatDefaults {
   using Block = BlockQ5_K;
   static constexpr int kBlocks = 8;
+  static constexpr int kBits = 5;
   static constexpr bool kHasMinimum = true;
   static void load(const Block* b, int half, WeightGroup& out) {
     const __m256i low = _mm256_set1_epi8(15), fifth = _mm256_set1_epi8(16);
@@ -204,6 +210,7 @@ struct FormatQ5_K : FormatDefaults {
 struct FormatQ6_K : FormatDefaults {
   using Block = BlockQ6_K;
   static constexpr int kBlocks = 8;
+  static constexpr int kBits = 6;
   static constexpr int kBiasShift = 5;
   static constexpr bool kHasHalfScale = true;
   static void load(const Block* b, int half, WeightGroup& out) {

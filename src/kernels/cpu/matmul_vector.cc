@@ -1,6 +1,7 @@
 #include "kernels/cpu/matmul_few.h"
 #include "kernels/cpu/matmul_float.h"
 #include "kernels/cpu/matmul_kernels.h"
+#include "kernels/cpu/matmul_packed.h"
 #include "kernels/cpu/matmul_quantise.h"
 #include "kernels/cpu/matmul_tile.h"
 
@@ -41,6 +42,24 @@ void floats_of(const MatmulPart& part) {
   }
 }
 
+#if defined(__AVX512F__)
+void packed_of(const MatmulPart& part) {
+  with_format(part.dtype, [&](auto format) { packed<decltype(format)>(part); });
+}
+
+std::size_t packed_tile_bytes_of(DType dtype, int n_cols) {
+  std::size_t n_bytes = 0;
+  with_format(dtype, [&](auto format) { n_bytes = PackedSizes<decltype(format)>::tile(n_cols / kBlock); });
+  return n_bytes;
+}
+
+void pack_rows_of(const MatmulPart& part, std::byte* out) {
+  with_format(part.dtype, [&](auto format) { pack_rows<decltype(format)>(part, out); });
+}
+#else
+constexpr auto packed_of = nullptr, packed_tile_bytes_of = nullptr, pack_rows_of = nullptr;
+#endif
+
 }  // namespace
 
 const MatmulKernels kMatmul = {.tile_width = kTileWidth,
@@ -49,6 +68,9 @@ const MatmulKernels kMatmul = {.tile_width = kTileWidth,
                                .pack_tile = pack_tile,
                                .few = few_of,
                                .tile = tile_of,
-                               .floats = floats_of};
+                               .floats = floats_of,
+                               .packed = packed_of,
+                               .packed_tile_bytes = packed_tile_bytes_of,
+                               .pack_weights = pack_rows_of};
 
 }  // namespace commissure::cpu::COMMISSURE_ISA_NS
