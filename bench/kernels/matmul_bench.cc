@@ -106,8 +106,7 @@ void add_all() {
         if (is_packed && cpu::Matmul(bench_isa()).packed_bytes(dtype, 16, n_cols) == 0) continue;
         const std::string name =
             fmt::format("{}{}/{}x{}", dtype_name(dtype), is_packed ? "_packed" : "", n_cols, n_columns);
-        benchmark::RegisterBenchmark(name.c_str(), matmul, dtype, n_cols, n_columns, n_bytes, is_packed)
-            ->UseRealTime();
+        benchmark::RegisterBenchmark(name.c_str(), matmul, dtype, n_cols, n_columns, n_bytes, is_packed)->UseRealTime();
       }
     }
   }

@@ -21,6 +21,7 @@ CommandRun add_warm(CLI::App& app);
 CommandRun add_down(CLI::App& app);
 CommandRun add_stage(CLI::App& app);
 CommandRun add_inspect(CLI::App& app);
+CommandRun add_pack(CLI::App& app);
 CommandRun add_pull(CLI::App& app);
 CommandRun add_models(CLI::App& app);
 CommandRun add_bench(CLI::App& app);

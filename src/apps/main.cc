@@ -48,6 +48,11 @@ constexpr Entry kCommands[] = {
     {"inspect", "Show a model's tensors, sizes and a memory estimate per stage", commissure::add_inspect,
      "Examples:\n  commissure inspect smollm2-135m --stages 3\n  commissure inspect ./model.gguf --cuts 10,20 "
      "--tensors"},
+    {"pack", "Write a model's weights once more in the order this CPU reads them fastest", commissure::add_pack,
+     "The file MODEL.LAYOUT.pack beside the model is found by every stage, mapped and shared; answers keep their "
+     "bits.\n"
+     "It pays when several sequences decode at once, and for two-plane products. Needs AVX-512.\n\n"
+     "Examples:\n  commissure pack gemma3-270m\n  commissure pack ./model.gguf"},
     {"pull", "Download a model into the cache", commissure::add_pull,
      "Examples:\n"
      "  commissure pull smollm2-135m\n"

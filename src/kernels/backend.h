@@ -87,6 +87,7 @@ struct MatrixSource {
   std::int64_t n_rows = 0;
   std::int64_t n_cols = 0;
   HostBytes data;
+  HostBytes packed = {};  ///< the same matrix as the backend's pack_matrix() wrote it, or empty
 };
 
 /// A weight matrix resident on a device, in whatever layout the device likes. May alias the source's bytes.
@@ -186,8 +187,16 @@ class Backend {
   /// Host to device. The host bytes may be reused on return.
   virtual void upload(DevicePtr to, std::span<const std::byte> from) = 0;
 
-  /// Errors: kInvalidArgument, the bytes do not match dtype and shape; kUnimplemented, no kernel for this dtype.
+  /// Errors: kInvalidArgument, the bytes (stored or packed) do not match dtype and shape; kUnimplemented, no kernel for
+  /// this dtype.
   virtual Result<std::unique_ptr<Matrix>> load_matrix(const MatrixSource& source) = 0;
+
+  /// Name and version of the layout that pack_matrix() writes; empty: the device reads matrices as stored only.
+  virtual std::string packed_layout() const { return {}; }
+  /// Bytes of the matrix in that layout; 0: it is read as stored. The source's shape need not be checked before.
+  virtual std::size_t packed_bytes(const MatrixSource&) const { return 0; }
+  /// Writes packed_bytes() (not 0) bytes. Packed or not, products have the same bits.
+  virtual void pack_matrix(const MatrixSource&, std::span<std::byte>) {}
 
   /// A vector (norm weights) as f32 on the device, with `add` added to each value (1 for (1 + w) norms).
   virtual Result<DeviceBuffer> load_vector(const MatrixSource& source, float add) = 0;

@@ -1,6 +1,11 @@
 #include "model/layer_weights.h"
 
+#include <map>
+#include <utility>
+
 #include "core/check.h"
+#include "core/log.h"
+#include "weights/pack_file.h"
 
 namespace commissure {
 namespace {
@@ -42,7 +47,71 @@ Result<MatrixSource> open_source(const Checkpoint& checkpoint, const TensorInfo&
   return source;
 }
 
+/// The pack file beside a checkpoint, until it turns out not to fit.
+class Packs {
+ public:
+  Packs(const Backend& backend, const Checkpoint& checkpoint) : backend_(backend) {
+    const std::string layout = backend.packed_layout();
+    if (layout.empty()) return;
+    const std::string path = pack_path(checkpoint, layout);
+    if (path.empty()) return;
+    auto pack = PackFile::open(path, layout, checkpoint.fingerprint());
+    if (pack) {
+      pack_ = *std::move(pack);
+    } else if (pack.error().code() != Code::kNotFound) {
+      ignore(pack.error());
+    }
+  }
+
+  /// The packed bytes of `source`, or none.
+  HostBytes find(const MatrixSource& source) {
+    const std::size_t n_bytes = pack_ ? backend_.packed_bytes(source) : 0;
+    if (n_bytes == 0) return {};
+    auto range = pack_->find(source.name, source.data.bytes, n_bytes);
+    if (range) return {range->bytes, std::move(range->owner)};
+    ignore(range.error());
+    return {};
+  }
+
+ private:
+  void ignore(const Error& error) {
+    log_warning("the pack file is ignored; `commissure pack` makes it anew", {{"reason", error.message()}});
+    pack_ = nullptr;
+  }
+
+  const Backend& backend_;
+  std::shared_ptr<const PackFile> pack_;
+};
+
 }  // namespace
+
+Result<PackedModel> pack_weights(Backend& backend, const Checkpoint& checkpoint, const DecoderSpec& spec) {
+  const std::string layout = backend.packed_layout(), path = pack_path(checkpoint, layout);
+  if (layout.empty()) return Error(Code::kFailedPrecondition, "this CPU's kernels read models as they are");
+  if (path.empty()) return Error(Code::kFailedPrecondition, checkpoint.location(), ": pull a remote model first");
+  const ModelPart whole = {.first_layer = 0, .last_layer = spec.n_layers(), .has_embedding = true, .has_head = true};
+  std::map<std::string, TensorInfo> matrices;  // by name: a tied head is the embedding once more
+  const std::vector<ExpectedTensor> expected = expected_tensors(spec, whole);
+  const std::vector<TensorInfo> tensors = TRY(part_tensors(checkpoint, spec, whole));
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    if (!is_norm(expected[i].role)) matrices.emplace(tensors[i].name, tensors[i]);
+  }
+  const auto writer = TRY(PackWriter::create(path, layout, checkpoint.fingerprint()));
+  std::vector<std::byte> packed;
+  bool is_empty = true;
+  for (const auto& [name, tensor] : matrices) {
+    const MatrixSource source = TRY(open_source(checkpoint, tensor));
+    packed.resize(backend.packed_bytes(source));
+    if (packed.empty()) continue;
+    backend.pack_matrix(source, packed);
+    TRY(writer->add(name, source.data.bytes, packed));
+    checkpoint.release(tensor);
+    is_empty = false;
+  }
+  if (is_empty) return Error(Code::kFailedPrecondition, checkpoint.location(), ": holds no quantised matrix to pack");
+  TRY(writer->finish());
+  return PackedModel{path, writer->n_bytes()};
+}
 
 Result<PartWeights> load_weights(Backend& backend, const Checkpoint& checkpoint, const DecoderSpec& spec,
                                  const ModelPart& part, const LoadProgress& progress) {
@@ -54,13 +123,17 @@ Result<PartWeights> load_weights(Backend& backend, const Checkpoint& checkpoint,
   PartWeights weights;
   weights.layers.resize(static_cast<std::size_t>(part.last_layer - part.first_layer));
   std::uint64_t done_bytes = 0;
+  Packs packs(backend, checkpoint);
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const int layer = expected[i].layer;
     LayerWeights* place = layer < 0 ? nullptr : &weights.layers[static_cast<std::size_t>(layer - part.first_layer)];
-    const MatrixSource source = TRY(open_source(checkpoint, tensors[i]));
+    MatrixSource source = TRY(open_source(checkpoint, tensors[i]));
     if (is_norm(expected[i].role)) {
       norm_place(weights, place, expected[i].role) = TRY(backend.load_vector(source, spec.norm_offset));
     } else {
+      source.packed = packs.find(source);
+      // Its stored bytes were sampled and are not read again, unless tokens are looked up in them.
+      if (!source.packed.bytes.empty() && expected[i].role != TensorRole::kEmbedding) checkpoint.release(tensors[i]);
       matrix_place(weights, place, expected[i].role) = TRY(backend.load_matrix(source));
     }
     done_bytes += tensors[i].n_bytes;

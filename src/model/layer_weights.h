@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "core/result.h"
@@ -39,7 +40,17 @@ struct PartWeights {
 /// Called after every tensor with the bytes loaded so far and the part's total. False stops the load.
 using LoadProgress = std::function<bool(std::uint64_t done_bytes, std::uint64_t total_bytes)>;
 
-/// Loads the tensors of `part`, and no byte of any other, in the order they are used.
+/// Packs every matrix of the model that `backend` reads faster in a layout of its own and writes them beside the
+/// checkpoint, where load_weights finds them; returns the file's path and size.
+/// Errors: kFailedPrecondition, the backend has no such layout or the model no such matrix; as PackWriter.
+struct PackedModel {
+  std::string path;
+  std::uint64_t n_bytes = 0;
+};
+Result<PackedModel> pack_weights(Backend& backend, const Checkpoint& checkpoint, const DecoderSpec& spec);
+
+/// Loads the tensors of `part`, and no byte of any other, in the order they are used. Matrices found in the
+/// checkpoint's pack file are loaded from there as well; a pack file that does not fit is ignored with one line of log.
 /// Errors: kInvalidArgument, a tensor is missing, of another shape or unreadable by the backend; kCancelled,
 /// `progress` said so; else as Checkpoint::load. What was loaded is released.
 Result<PartWeights> load_weights(Backend& backend, const Checkpoint& checkpoint, const DecoderSpec& spec,

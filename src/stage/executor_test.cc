@@ -2,11 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <limits>
 
+#include "kernels/cpu/cpu_backend.h"
 #include "stage/stage_fixture.h"
 #include "stage/stage_memory.h"
 #include "support/trap_backend.h"
+#include "weights/pack_file.h"
 
 namespace commissure::testing {
 namespace {
@@ -49,6 +52,33 @@ TEST_F(ExecutorTest, RefusesStepsLargerThanItsMemory) {
   const auto output = executor->step(input_of(greedy_rows(std::vector<int>(33, 1))));
   ASSERT_FALSE(output.has_value());
   EXPECT_EQ(output.error().code(), Code::kInvalidArgument);
+}
+
+TEST(PackedExecutor, AnswersTheSameFromAPackFileAndIgnoresADamagedOne) {
+  const auto backend = cpu_backend("");
+  const std::string layout = backend->packed_layout();
+  if (layout.empty()) GTEST_SKIP() << "this CPU has no packed layout (AVX-512)";
+  const ToyFile file{ToyModel{.matrices = DType::kQ8_0}};
+  const auto checkpoint = open_checkpoint(file.path());
+  const DecoderSpec spec = *read_decoder_spec(*checkpoint);
+  const auto answer = [&] {
+    return sampled(make_executor(*backend, *checkpoint, whole_plan(spec))->step(input_of(greedy_rows({1, 2, 3}))));
+  };
+  const auto has_packed_weights = [&] {
+    const auto matrix =
+        std::move(load_weights(*backend, *checkpoint, spec, model_part(whole_plan(spec)), {})->layers[0].up);
+    return !static_cast<const cpu::CpuMatrix&>(*matrix).source().packed.bytes.empty();
+  };
+  const ScoredToken as_stored = answer();
+  EXPECT_FALSE(has_packed_weights());
+  const auto packed = pack_weights(*backend, *checkpoint, spec);
+  ASSERT_TRUE(packed.has_value()) << packed.error().message();
+  EXPECT_EQ(packed->path, pack_path(*checkpoint, layout));
+  EXPECT_TRUE(has_packed_weights());
+  EXPECT_EQ(answer(), as_stored);
+  std::filesystem::resize_file(packed->path, packed->n_bytes - 1);
+  EXPECT_FALSE(has_packed_weights());
+  EXPECT_EQ(answer(), as_stored);
 }
 
 TEST_F(ExecutorTest, KeepsItsSequencesAfterABadBatch) {

@@ -88,7 +88,8 @@ MatmulTask task_of(const MatmulJob& job) {
           .weight = weight.data.bytes.data(),
           .n_rows = weight.n_rows,
           .out = row_of(job.out, 0),
-          .out_stride = job.out.stride};
+          .out_stride = job.out.stride,
+          .packed = weight.packed.bytes.empty() ? nullptr : weight.packed.bytes.data()};
 }
 
 }  // namespace

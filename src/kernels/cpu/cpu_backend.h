@@ -64,6 +64,9 @@ class CpuBackend final : public Backend {
   void release(DevicePtr ptr, std::size_t n_bytes) override;
   void upload(DevicePtr to, std::span<const std::byte> from) override;
   Result<std::unique_ptr<Matrix>> load_matrix(const MatrixSource& source) override;
+  std::string packed_layout() const override;
+  std::size_t packed_bytes(const MatrixSource& source) const override;
+  void pack_matrix(const MatrixSource& source, std::span<std::byte> out) override;
   Result<DeviceBuffer> load_vector(const MatrixSource& source, float add) override;
   std::size_t kv_block_bytes(const HeadLayout& heads, KvType type) const override;
   std::unique_ptr<StepIndex> make_step_index(const StepShape& shape) override;

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "core/check.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/rows.h"
 #include "kernels/quant.h"
@@ -66,7 +67,25 @@ void CpuBackend::upload(DevicePtr to, std::span<const std::byte> from) {
 
 Result<std::unique_ptr<Matrix>> CpuBackend::load_matrix(const MatrixSource& source) {
   TRY(n_values(source));
+  if (const std::size_t n = source.packed.bytes.size(); n != 0 && n != packed_bytes(source)) {
+    return Error(Code::kInvalidArgument, source.name, ": ", n, " packed bytes, expected ", packed_bytes(source));
+  }
   return std::make_unique<CpuMatrix>(aligned(source));
+}
+
+std::string CpuBackend::packed_layout() const {
+  return matmul_ && matmul_->packed_bytes(DType::kQ8_0, 16, 32) > 0 ? "r16-1" : "";
+}
+
+std::size_t CpuBackend::packed_bytes(const MatrixSource& source) const {
+  if (!matmul_ || !is_quantised(source.dtype) || !n_values(source)) return 0;
+  return matmul_->packed_bytes(source.dtype, source.n_rows, source.n_cols);
+}
+
+void CpuBackend::pack_matrix(const MatrixSource& source, std::span<std::byte> out) {
+  CHECK(packed_bytes(source) == out.size() && !out.empty());
+  matmul_->pack_weights(source.dtype, source.data.bytes.data(), source.n_rows, static_cast<int>(source.n_cols),
+                        out.data(), pool_);
 }
 
 Result<DeviceBuffer> CpuBackend::load_vector(const MatrixSource& source, float add) {
