@@ -20,6 +20,8 @@ from servers import ROOT, Commissure, Llama
 
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "commissure/rivals"
 
+REST_S = 0.5  # threads of the server asked before may spin for some 200 ms after their last work
+
 
 def gemma_kv(position):
     """18 layers of one 256-wide kv head in bf16; every sixth sees all positions, the others 512."""
@@ -55,6 +57,7 @@ def run_cases(cases, servers, rounds, say):
                 if key not in servers:
                     continue
                 say(f"round {number}/{rounds}: {case.what}, {servers[key].name}")
+                time.sleep(REST_S)
                 value = case.measure(servers[key], 7 * number + index)
                 for what, one in (value if isinstance(value, dict) else {"tok/s": value}).items():
                     if number > 0:
