@@ -160,6 +160,9 @@ struct AttendOptions {
 /// (about 16 bits; twice the integer work). Float weights and the reference meet x in f32 either way.
 enum class InputPlanes { kOne, kTwo };
 
+/// How far below the largest logit a logit may lie and still deserve its second plane: e^-8 is 0.03 % of its weight.
+inline constexpr float kRefinedRange = 8.0f;
+
 enum class Activation { kSilu, kGeluTanh };
 
 /// What a device is and how it computes; goes into the handshake and into status.
@@ -217,6 +220,11 @@ class Backend {
   /// All jobs read the same x [n_rows, n_cols].
   virtual void matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes planes) = 0;
   void matmul(Rows x, std::span<const MatmulJob> jobs) { matmul(x, jobs, InputPlanes::kOne); }
+
+  /// The head: out[r] = weight x[r], as matmul on one plane gives it; then what can matter for a draw or a score is
+  /// made what two planes give: every value within kRefinedRange of the row's largest, and targets[r] where it is >= 0.
+  ///   targets  one per row of x
+  virtual void logits(Rows x, const Matrix& weight, std::span<const std::int32_t> targets, Rows out) = 0;
 
   /// cos and sin for every row of the step: out [n_rows, 2 * n_pairs], cosines first.
   virtual void rope_table(const RopeSpec& rope, const StepIndex& index, Rows out) = 0;

@@ -39,9 +39,9 @@ class Decoder {
   void embed(const StepIndex& index, int n_rows);
   /// Advances the residual by one layer of the model (its index in the whole model).
   void run_layer(int layer, const StepIndex& index, const KvLayer& kv, int n_rows);
-  /// Final norm and head for the residual's rows `rows` (at most max_rows): out [rows.size(), n_vocab]. The residual
-  /// stays. Parts with a head only.
-  void logits(std::span<const std::int32_t> rows, Rows out);
+  /// Final norm and head for the residual's rows `rows` (at most max_rows): out [rows.size(), n_vocab]; as precise as
+  /// Backend::logits makes them, with `targets` one per row. The residual stays. Parts with a head only.
+  void logits(std::span<const std::int32_t> rows, std::span<const std::int32_t> targets, Rows out);
 
   /// bf16 copies of the residual, dense [n_rows, d_model].
   void pack_residual(int n_rows, DevicePtr to);
@@ -56,7 +56,7 @@ class Decoder {
                  int n_rows);
   void feed_forward(const LayerSpec& spec, const LayerWeights& weights, int n_rows);
 
-  /// How the activations of most products are cut; the down projection and the head take two planes always.
+  /// How the activations of most products are cut; the down projection takes two planes always.
   InputPlanes planes() const { return spec_.precision == Precision::kExact ? InputPlanes::kTwo : InputPlanes::kOne; }
 
   Backend& backend_;

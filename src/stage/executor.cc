@@ -175,8 +175,14 @@ Status Executor::sample_rows(const StepBatch& batch, std::vector<SequenceState>&
                              std::vector<SequenceResult>& results) {
   const auto n_vocab = static_cast<std::size_t>(decoder_->spec().n_vocab);
   std::vector<std::int32_t> row_ids;
-  for (const HeadRow& row : rows) row_ids.push_back(row.row);
-  decoder_->logits(row_ids, Rows::dense(logits_.ptr(), static_cast<int>(rows.size()), static_cast<int>(n_vocab)));
+  std::vector<std::int32_t> targets;
+  for (const HeadRow& row : rows) {
+    const std::vector<TokenId>& asked = batch.slices[row.slice].targets;
+    row_ids.push_back(row.row);
+    targets.push_back(asked.empty() ? -1 : asked[static_cast<std::size_t>(row.row_in_slice)].value);
+  }
+  decoder_->logits(row_ids, targets,
+                   Rows::dense(logits_.ptr(), static_cast<int>(rows.size()), static_cast<int>(n_vocab)));
   const auto bytes = TRY(backend_.fetch(logits_.ptr(), rows.size() * n_vocab * sizeof(float)));
   const std::span<const float> logits(reinterpret_cast<const float*>(bytes.data()), rows.size() * n_vocab);
   for (std::size_t i = 0; i < rows.size(); ++i) {

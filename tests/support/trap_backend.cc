@@ -84,6 +84,11 @@ void TrapBackend::matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes pl
   inner_->matmul(x, jobs, planes);
 }
 
+void TrapBackend::logits(Rows x, const Matrix& weight, std::span<const std::int32_t> targets, Rows out) {
+  const Opened opened(*this);
+  inner_->logits(x, weight, targets, out);
+}
+
 void TrapBackend::rope_table(const RopeSpec& rope, const StepIndex& index, Rows out) {
   const Opened opened(*this);
   inner_->rope_table(rope, index, out);

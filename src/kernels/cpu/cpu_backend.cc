@@ -20,12 +20,6 @@ constexpr std::int64_t kSerialValues = 16 * 1024;
 
 const CpuStepIndex& places_of(const StepIndex& index) { return static_cast<const CpuStepIndex&>(index); }
 
-/// The part's share of [0, n): equal halves, thirds, ...
-std::pair<int, int> share(int n, int part, int n_parts) {
-  const auto bound = [&](int i) { return static_cast<int>(static_cast<std::int64_t>(n) * i / n_parts); };
-  return {bound(part), bound(part + 1)};
-}
-
 std::size_t block_stride(const HeadLayout& heads) {
   return static_cast<std::size_t>(heads.n_kv_heads) * head_block_size(heads.head_dim);
 }

@@ -75,6 +75,7 @@ class CpuBackend final : public Backend {
   void rms_norm(Rows x, DevicePtr weight, float eps, Rows out) override;
   using Backend::matmul;
   void matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes planes) override;
+  void logits(Rows x, const Matrix& weight, std::span<const std::int32_t> targets, Rows out) override;
   void rope_table(const RopeSpec& rope, const StepIndex& index, Rows out) override;
   void norm_rope(Rows x, int n_heads, DevicePtr norm, float eps, const RopeSpec& rope, Rows table) override;
   void append_kv(Rows keys, Rows values, const StepIndex& index, const KvLayer& layer) override;
@@ -98,6 +99,19 @@ class CpuBackend final : public Backend {
   ThreadPool pool_;
   std::optional<Matmul> matmul_;  // absent: the reference's plain loops
 
+  /// Adds to values[output] the share of `row`'s rounding error.
+  void refine(const Matrix& weight, int output, int row, float* values);
+
+  /// The rows of one logits() call.
+  struct Refinement {
+    int n_groups = 0;                 // of a column
+    std::vector<ColumnGroup> planes;  // [n_rows, 2, n_groups]
+    std::vector<float> maxima;        // [n_rows, n_threads]
+    ColumnGroup* plane(int row, int plane) {
+      return planes.data() + (2 * static_cast<std::ptrdiff_t>(row) + plane) * n_groups;
+    }
+  };
+  Refinement refine_;              // reused by every logits()
   std::vector<MatmulTask> tasks_;  // reused by every matmul()
   std::vector<AttendItem> items_;  // reused by every attend()
 };

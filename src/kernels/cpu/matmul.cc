@@ -17,9 +17,7 @@ constexpr std::int64_t kSerialPackValues = 4096;
 
 std::size_t round_up(std::size_t n, std::size_t to) { return (n + to - 1) / to * to; }
 
-std::size_t groups_of(int n_cols) {
-  return static_cast<std::size_t>((n_cols + kChains * kBlock - 1) / (kChains * kBlock));
-}
+std::size_t groups_of(int n_cols) { return static_cast<std::size_t>(column_groups(n_cols)); }
 
 const MatmulKernels& kernels_of(Isa isa) {
   switch (isa) {

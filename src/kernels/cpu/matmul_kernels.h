@@ -31,6 +31,9 @@ struct alignas(64) ColumnGroup {
   std::int32_t half_sums[8];  ///< sum of q[0, 16) of each block, then of q[16, 32) of each block
 };
 
+/// Groups of one column.
+constexpr int column_groups(int n_cols) { return (n_cols + kChains * kBlock - 1) / (kChains * kBlock); }
+
 /// For many columns, `width` columns lie together: for each block
 ///   int8 q[8][width][4]; float d[width]; float ds[width]; int32 minus_sum[width], minus_half[2][width].
 constexpr int kTileBytesPerBlock = kBlock + 5 * 4;

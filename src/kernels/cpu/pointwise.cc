@@ -128,8 +128,35 @@ void add(float* x, const float* y, const Residual& residual, int n) {
   });
 }
 
+constexpr float kLowest = -__builtin_inff();
+
+float maximum(const float* x, int n) {
+  f32x16 best[2] = {set1(kLowest), set1(kLowest)};
+  int i = 0;
+  for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+    for (int k = 0; k < 2; ++k) best[k] = max(load(x + i + k * kLanes), best[k]);
+  }
+  float largest = reduce_max(max(best[0], best[1]));
+  for (; i < n; ++i) largest = x[i] > largest ? x[i] : largest;
+  return largest;
+}
+
+int first_above(const float* x, int n, float floor) {
+  constexpr int kRun = 4 * kLanes;  // few runs hold a value above: one look at their largest passes over the others
+  int i = 0;
+  for (; i + kRun <= n; i += kRun) {
+    f32x16 best = set1(kLowest);
+    for (int k = 0; k < kRun; k += kLanes) best = max(load(x + i + k), best);
+    if (reduce_max(best) > floor) break;
+  }
+  for (; i < n && !(x[i] > floor); ++i) {
+  }
+  return i;
+}
+
 }  // namespace
 
-const PointwiseKernels kPointwise = {rms_norm, norm_rope, gated_silu, gated_gelu, add, unpack_bf16, pack_bf16};
+const PointwiseKernels kPointwise = {rms_norm, norm_rope,   gated_silu,  gated_gelu, add,
+                                     maximum,  first_above, unpack_bf16, pack_bf16};
 
 }  // namespace commissure::cpu::COMMISSURE_ISA_NS

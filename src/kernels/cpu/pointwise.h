@@ -35,6 +35,10 @@ struct PointwiseKernels {
   void (*gated_gelu)(const float* gate, const float* up, int n, float* out);
   /// x += y, as `residual` says.
   void (*add)(float* x, const float* y, const Residual& residual, int n);
+  /// The largest of n values; NaN counts as -infinity.
+  float (*maximum)(const float* x, int n);
+  /// Index of the first value above `floor`, n when there is none. NaN is not above anything.
+  int (*first_above)(const float* x, int n, float floor);
   void (*unpack_bf16)(const std::uint16_t* from, int n, float* out);
   /// Rounds to nearest even; NaN stays NaN.
   void (*pack_bf16)(const float* from, int n, std::uint16_t* out);

@@ -82,6 +82,20 @@ void add(float* x, const float* y, const Residual& residual, int n) {
   }
 }
 
+float maximum(const float* x, int n) {
+  float largest = -std::numeric_limits<float>::infinity();
+  for (int i = 0; i < n; ++i) {
+    if (x[i] > largest) largest = x[i];
+  }
+  return largest;
+}
+
+int first_above(const float* x, int n, float floor) {
+  int i = 0;
+  while (i < n && !(x[i] > floor)) ++i;
+  return i;
+}
+
 void unpack_bf16(const std::uint16_t* from, int n, float* out) {
   for (int i = 0; i < n; ++i) out[i] = to_float(from[i]);
 }
@@ -166,7 +180,8 @@ void matmul(const MatrixSource& weight, Rows x, Rows out, int first, int last) {
   }
 }
 
-const PointwiseKernels kPointwise = {rms_norm, norm_rope, gated_silu, gated_gelu, add, unpack_bf16, pack_bf16};
+const PointwiseKernels kPointwise = {rms_norm, norm_rope,   gated_silu,  gated_gelu, add,
+                                     maximum,  first_above, unpack_bf16, pack_bf16};
 const AttentionKernels kAttention = {append, attend};
 
 }  // namespace commissure::cpu::reference

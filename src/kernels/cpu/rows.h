@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <utility>
 
 #include "kernels/backend.h"
 
@@ -14,6 +16,12 @@ T* address(DevicePtr ptr) {
 
 inline float* row_of(Rows rows, int row) {
   return address<float>(rows.data) + static_cast<std::ptrdiff_t>(row) * rows.stride;
+}
+
+/// The part's share of [0, n): equal halves, thirds, ...
+inline std::pair<int, int> share(int n, int part, int n_parts) {
+  const auto bound = [&](int i) { return static_cast<int>(static_cast<std::int64_t>(n) * i / n_parts); };
+  return {bound(part), bound(part + 1)};
 }
 
 }  // namespace commissure::cpu

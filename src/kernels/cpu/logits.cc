@@ -1,0 +1,60 @@
+#include <algorithm>
+
+#include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/rows.h"
+#include "kernels/quant.h"
+
+// The head. Its product over the whole vocabulary takes one int8 plane of x; a second plane would double the widest
+// product of a step for the sake of a few hundred values. So those get theirs one by one.
+
+namespace commissure::cpu {
+
+void CpuBackend::logits(Rows x, const Matrix& weight, std::span<const std::int32_t> targets, Rows out) {
+  const MatmulJob job{&weight, out};
+  matmul(x, {&job, 1}, InputPlanes::kOne);
+  if (!matmul_ || !is_quantised(weight.dtype())) return;
+
+  refine_.n_groups = column_groups(x.n_cols);
+  refine_.planes.resize(2 * static_cast<std::size_t>(x.n_rows) * static_cast<std::size_t>(refine_.n_groups));
+  refine_.maxima.resize(static_cast<std::size_t>(x.n_rows) * static_cast<std::size_t>(pool_.n_threads()));
+  pool_.run([&](int part, int n_parts) {
+    const auto [first, last] = share(out.n_cols, part, n_parts);
+    for (int row = 0; row < x.n_rows; ++row) {
+      refine_.maxima[static_cast<std::size_t>(row * n_parts + part)] =
+          kernels_.pointwise->maximum(row_of(out, row) + first, last - first);
+      if (row % n_parts == part) matmul_->kernels().pack_few(row_of(x, row), x.n_cols, 2, refine_.plane(row, 0));
+    }
+  });
+  pool_.run([&](int part, int n_parts) {
+    const auto [first, last] = share(out.n_cols, part, n_parts);
+    for (int row = 0; row < x.n_rows; ++row) {
+      const float* maxima = refine_.maxima.data() + row * n_parts;
+      const float floor = *std::max_element(maxima, maxima + n_parts) - kRefinedRange;
+      float* values = row_of(out, row);
+      const std::int32_t target = targets[static_cast<std::size_t>(row)];
+      const bool target_is_low = target >= first && target < last && !(values[target] > floor);
+      for (int i = first; i < last; ++i) {
+        i += kernels_.pointwise->first_above(values + i, last - i, floor);
+        if (i < last) refine(weight, i, row, values);
+      }
+      if (target_is_low) refine(weight, target, row, values);
+    }
+  });
+}
+
+void CpuBackend::refine(const Matrix& weight, int output, int row, float* values) {
+  const MatrixSource& source = static_cast<const CpuMatrix&>(weight).source();
+  const std::size_t stride = row_bytes(source.dtype, source.n_cols);
+  float fine = 0.0f;
+  matmul_->kernels().few({.dtype = source.dtype,
+                          .weights = source.data.bytes.data() + static_cast<std::size_t>(output) * stride,
+                          .row_bytes = stride,
+                          .n_rows = 1,
+                          .n_cols = static_cast<int>(source.n_cols),
+                          .n_columns = 1,
+                          .packed = reinterpret_cast<const std::byte*>(refine_.plane(row, 1)),
+                          .out = &fine});
+  values[output] += fine;
+}
+
+}  // namespace commissure::cpu

@@ -1,0 +1,92 @@
+#include <algorithm>
+#include <cmath>
+
+#include "core/dtype.h"
+#include "kernels/cpu/testing.h"
+
+namespace commissure {
+namespace {
+
+using testing::backend_for;
+using testing::random_values;
+
+constexpr int kVocabulary = 1003, kWidth = 160, kRows = 5;
+
+/// Q8_0 weights whose logits spread over some 60 units, so that few of them are near the largest.
+MatrixSource head() {
+  std::vector<std::byte> bytes;
+  const std::vector<float> values = random_values(std::size_t{kVocabulary} * kWidth, 5, 60.0f);
+  for (std::size_t block = 0; block < values.size(); block += 32) {
+    const std::uint16_t scale = float_to_half(0.02f);
+    bytes.push_back(static_cast<std::byte>(scale & 0xff));
+    bytes.push_back(static_cast<std::byte>(scale >> 8));
+    for (std::size_t i = block; i < block + 32; ++i) {
+      bytes.push_back(static_cast<std::byte>(static_cast<std::int8_t>(std::clamp(values[i], -127.0f, 127.0f))));
+    }
+  }
+  return testing::source_of(DType::kQ8_0, kVocabulary, std::move(bytes), kWidth);
+}
+
+std::vector<float> product(Backend& backend, const Matrix& weight, Rows x, InputPlanes planes) {
+  const auto out = testing::upload(backend, std::vector<float>(std::size_t{kRows} * kVocabulary), kRows);
+  backend.matmul(x, std::vector<MatmulJob>{{&weight, out.rows}}, planes);
+  return testing::download(backend, out.rows);
+}
+
+TEST(Logits, WhatCanMatterIsAsExactAsTwoPlanes) {
+  const std::vector<std::int32_t> targets = {-1, 0, 1002, 500, -1};
+  for (const std::string& isa : testing::fast_isas()) {
+    const auto backend = backend_for(isa);
+    const auto weight = backend->load_matrix(head()).value();
+    const auto x = testing::upload(*backend, random_values(std::size_t{kRows} * kWidth, 9), kRows);
+    const auto one = product(*backend, *weight, x.rows, InputPlanes::kOne);
+    const auto two = product(*backend, *weight, x.rows, InputPlanes::kTwo);
+    const auto out = testing::upload(*backend, std::vector<float>(std::size_t{kRows} * kVocabulary), kRows);
+    backend->logits(x.rows, *weight, targets, out.rows);
+    const auto values = testing::download(*backend, out.rows);
+    int n_refined = 0;
+    for (int row = 0; row < kRows; ++row) {
+      const auto first = static_cast<std::size_t>(row) * kVocabulary;
+      const float floor = *std::max_element(&one[first], &one[first] + kVocabulary) - kRefinedRange;
+      for (int i = 0; i < kVocabulary; ++i) {
+        const std::size_t at = first + static_cast<std::size_t>(i);
+        const bool refined = one[at] > floor || targets[static_cast<std::size_t>(row)] == i;
+        n_refined += refined ? 1 : 0;
+        ASSERT_EQ(values[at], refined ? two[at] : one[at]) << isa << ", row " << row << ", output " << i;
+      }
+    }
+    EXPECT_GT(n_refined, 2 * kRows) << isa;  // else this test shows nothing
+    EXPECT_LT(n_refined, kVocabulary) << isa;
+  }
+}
+
+TEST(Logits, ARowDoesNotDependOnItsNeighboursOrTheThreads) {
+  const std::vector<float> x = random_values(std::size_t{kRows} * kWidth, 11);
+  for (const std::string& isa : available_isas()) {
+    const auto logits = [&](std::span<const float> rows, int n_rows, int n_threads) {
+      const auto backend = backend_for(isa, n_threads);
+      const auto weight = backend->load_matrix(head()).value();
+      const auto in = testing::upload(*backend, rows, n_rows);
+      const auto out =
+          testing::upload(*backend, std::vector<float>(static_cast<std::size_t>(n_rows) * kVocabulary), n_rows);
+      backend->logits(in.rows, *weight, std::vector<std::int32_t>(static_cast<std::size_t>(n_rows), 7), out.rows);
+      return testing::download(*backend, out.rows);
+    };
+    const auto together = logits(x, kRows, 3);
+    const auto alone = logits(std::span(x).last(kWidth), 1, 1);
+    EXPECT_TRUE(testing::same_bits(std::span(together).last(kVocabulary), alone)) << isa;
+  }
+}
+
+TEST(Logits, NanRowsDoNotCrash) {
+  for (const std::string& isa : available_isas()) {
+    const auto backend = backend_for(isa);
+    const auto weight = backend->load_matrix(head()).value();
+    const auto x = testing::upload(*backend, std::vector<float>(kWidth, NAN), 1);
+    const auto out = testing::upload(*backend, std::vector<float>(kVocabulary), 1);
+    backend->logits(x.rows, *weight, std::vector<std::int32_t>{3}, out.rows);
+  }
+}
+
+}  // namespace
+}  // namespace commissure
