@@ -36,7 +36,9 @@ Result<std::string> read_file(const std::string& path) {
 }  // namespace
 
 Result<TlsPair> read_tls_pair(const std::string& certificate_file, const std::string& key_file) {
-  TlsPair pair{TRY(read_file(certificate_file)), TRY(read_file(key_file))};
+  TlsPair pair;
+  pair.certificates = TRY(read_file(certificate_file));
+  pair.key = TRY(read_file(key_file));
   const auto certificate = first_certificate(pair.certificates);
   if (!certificate) return Error(Code::kInvalidArgument, certificate_file, " holds no PEM certificate");
   const Owned<EVP_PKEY> key(PEM_read_bio_PrivateKey(reader_of(pair.key).get(), nullptr, no_passphrase, nullptr),

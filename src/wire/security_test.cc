@@ -41,7 +41,7 @@ struct GuardedChain {
   std::atomic<int> n_tokens = 0;
   std::atomic<int> n_bad = 0;  // so many first tokens are wrong
   Json change;                 // of the wrong ones' claims
-  std::string audience = "https://localhost";
+  std::string audience = "https://127.0.0.1";
   HttpServer server{[this](const ServedRequest&) -> ServedReply {
     Json claims = {{"iss", "https://accounts.google.com"},
                    {"aud", audience},
@@ -68,7 +68,7 @@ struct GuardedChain {
     ServerSecurity security{TlsPair{ca().certificate, ca().key}, IdentityCheck::create(rules).value()};
     b = std::make_unique<FakeProcess>(fake_info(1, 2), Endpoint{"127.0.0.1:0", false, true}, std::nullopt, true,
                                       security);
-    endpoint = parse_endpoint(fmt::format("https://localhost:{}", b->server->port())).value();
+    endpoint = parse_endpoint(fmt::format("https://127.0.0.1:{}", b->server->port())).value();
   }
   ClientSecurity client(bool with_identity = true) {
     ClientSecurity security{ca().root, nullptr};
@@ -127,7 +127,7 @@ TEST(Security, RefusesEveryWrongTokenAndTellsWhichRoleIsMissing) {
     const auto link = chain.link(chain.client());
     const Error error = refusal(*link);
     EXPECT_NE(error.message().find("roles/run.invoker"), std::string::npos) << error.message();
-    EXPECT_NE(error.message().find("https://localhost"), std::string::npos) << error.message();
+    EXPECT_NE(error.message().find("https://127.0.0.1"), std::string::npos) << error.message();
     EXPECT_GE(chain.n_tokens, 2) << "a fresh token was tried";
     link->stop();
     chain.b.reset();
@@ -187,7 +187,7 @@ TEST(Security, SaysSoWhenNoTokenCanBeHad) {
   nobody.n_attempts = 1;
   MetadataServer away(nobody);
   ClientSecurity security = chain.client(false);
-  security.identity = std::make_shared<CallerIdentity>(away, "https://localhost");
+  security.identity = std::make_shared<CallerIdentity>(away, "https://127.0.0.1");
   const Error error = StageClient(chain.endpoint, security).describe(seconds(20)).error();
   EXPECT_EQ(error.code(), Code::kUnavailable);
   EXPECT_NE(error.message().find("GCE_METADATA_HOST"), std::string::npos) << error.message();
