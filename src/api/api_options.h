@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "api/metric_names.h"
 #include "core/json.h"
 
 namespace commissure {
@@ -17,6 +18,7 @@ struct ApiOptions {
   std::vector<std::string> cors_origins = {"*"};
   std::chrono::milliseconds ping_interval{15'000};  ///< SSE comment after so much silence; 0: never
   std::chrono::milliseconds request_timeout{0};     ///< for requests that name none; 0: no limit
+  MetricNames metric_names = MetricNames::kOwn;     ///< of /metrics
   std::string version = "0.1.0";
   std::string system_fingerprint = {};  ///< "" is null
   /// Added to the body of /health, e.g. {"stages": [...]}. Called on the server's threads; must not block. May be

@@ -60,8 +60,9 @@ void ApiService::warm(Call& call) const {
 }
 
 void ApiService::metrics(Call& call) const {
-  call.responder->send(
-      {.status = 200, .body = engine_.metrics_text(), .content_type = "text/plain; version=0.0.4; charset=utf-8"});
+  call.responder->send({.status = 200,
+                        .body = rename_metrics(engine_.metrics_text(), options_.metric_names),
+                        .content_type = "text/plain; version=0.0.4; charset=utf-8"});
 }
 
 void ApiService::props(Call& call) const {

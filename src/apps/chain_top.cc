@@ -11,7 +11,7 @@ namespace commissure {
 
 namespace {
 
-constexpr const char* kPrefix = "commissure:";
+constexpr const char* kPrefix = "commissure_";
 
 std::string text_of(const Json& object, const char* key) {
   const Json* value = find_member(object, key);

@@ -8,15 +8,15 @@ namespace commissure {
 namespace {
 
 constexpr const char* kPage =
-    "# HELP commissure:x A thing.\n# TYPE commissure:x counter\n"
-    "commissure:x{stage=\"a\",model_name=\"m \\\"q\\\"\"} 3\ncommissure:x{stage=\"b\"} 4.5\nplain 7\n"
+    "# HELP commissure_x A thing.\n# TYPE commissure_x counter\n"
+    "commissure_x{stage=\"a\",model_name=\"m \\\"q\\\"\"} 3\ncommissure_x{stage=\"b\"} 4.5\nplain 7\n"
     "h_bucket{le=\"1\"} 2\nh_bucket{le=\"2\"} 6\nh_bucket{le=\"+Inf\"} 8\nh_count 8\nbroken{a=\"b 1\nalso\n";
 
 TEST(MetricsText, ReadsSamplesAndLabels) {
   const MetricsText page(kPage);
-  EXPECT_EQ(page.sum("commissure:x"), 7.5);
-  EXPECT_EQ(page.sum("commissure:x", {{"stage", "b"}}), 4.5);
-  EXPECT_EQ(page.sum("commissure:x", {{"model_name", "m \"q\""}}), 3);
+  EXPECT_EQ(page.sum("commissure_x"), 7.5);
+  EXPECT_EQ(page.sum("commissure_x", {{"stage", "b"}}), 4.5);
+  EXPECT_EQ(page.sum("commissure_x", {{"model_name", "m \"q\""}}), 3);
   EXPECT_EQ(page.sum("plain"), 7);
   EXPECT_EQ(page.sum("broken"), 0);
   EXPECT_EQ(page.buckets("h").size(), 3u);
@@ -38,10 +38,10 @@ TEST(TopText, ShowsRatesAndStages) {
   now.at = before.at + std::chrono::seconds(2);
   before.health = now.health = {{"model", "m"}, {"stages", {{{"stage", "a"}, {"state", "ready"}, {"layers", {0, 5}}}}}};
   before.metrics =
-      MetricsText("commissure:generation_tokens_total 10\ncommissure:stage_compute_seconds_sum{stage=\"a\"} 1\n");
+      MetricsText("commissure_generation_tokens_total 10\ncommissure_stage_compute_seconds_sum{stage=\"a\"} 1\n");
   now.metrics = MetricsText(
-      "commissure:generation_tokens_total 70\ncommissure:stage_compute_seconds_sum{stage=\"a\"} 2\n"
-      "commissure:stage_compute_seconds_count{stage=\"a\"} 100\ncommissure:kv_cache_usage_perc 0.5\n");
+      "commissure_generation_tokens_total 70\ncommissure_stage_compute_seconds_sum{stage=\"a\"} 2\n"
+      "commissure_stage_compute_seconds_count{stage=\"a\"} 100\ncommissure_kv_cache_usage_perc 0.5\n");
   const std::string text = top_text("http://x", {before, now});
   EXPECT_NE(text.find("30.0 out/s"), std::string::npos) << text;
   EXPECT_NE(text.find("50.0%"), std::string::npos);

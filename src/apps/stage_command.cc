@@ -15,6 +15,7 @@ namespace {
 /// Flags as given; empty optionals leave what the environment says.
 struct StageFlags {
   std::optional<std::string> stage, cuts, model, model_name, device, next, host, listen, isa, precision, lease;
+  std::optional<std::string> metrics_names;
   std::optional<int> port, threads, max_model_len, max_sequences, max_step_rows, queue_limit, max_stream_age;
   std::optional<std::int64_t> kv_tokens;
   std::shared_ptr<SecuritySettings> security = std::make_shared<SecuritySettings>();  // shared with the flags' parsers
@@ -41,6 +42,7 @@ Result<StageSettings> settle(const StageFlags& flags) {
   take(flags.isa, settings.isa);
   take(flags.precision, settings.precision);
   take(flags.lease, settings.lease);
+  take(flags.metrics_names, settings.metrics_names);
   take(flags.port, settings.port);
   take(flags.threads, settings.threads);
   take(flags.max_model_len, settings.max_model_len);
@@ -97,6 +99,8 @@ CommandRun add_stage(CLI::App& app) {
   app.add_option("--max-num-seqs", flags->max_sequences, "sequences running at once");
   app.add_option("--max-num-batched-tokens", flags->max_step_rows, "rows of one step, prompts and decodes together");
   app.add_option("--queue-limit", flags->queue_limit, "requests waiting at once; more get a 429");
+  app.add_option("--metrics-names", flags->metrics_names,
+                 "own (commissure_...), vllm (vllm:... where vLLM has it) or both (COMMISSURE_METRICS_NAMES)");
   app.add_option("--max-stream-age", flags->max_stream_age,
                  "seconds after which the stream to the next stage is replaced, between two steps; 0: never; default: "
                  "3300 on Cloud Run, which ends streams after an hour, else 0 (COMMISSURE_MAX_STREAM_AGE)");

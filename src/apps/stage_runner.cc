@@ -171,6 +171,7 @@ EngineOptions StageRunner::engine_options() const {
   options.queue_limit = settings_.queue_limit;
   options.n_kv_blocks = stage_->info().n_kv_blocks;
   options.n_layers = stage_->info().plan.n_model_layers;
+  options.boundary_row_bytes = stage_->info().d_model * 2;  // bf16
   const bool shares_cores = lease_ != nullptr || settings_.n_stages() == 1;
   options.steps_in_flight = shares_cores ? 2 : settings_.n_stages() + 1;
   options.decode_slots = shares_cores ? 1 : 0;  // each slot reads the weights again
@@ -188,6 +189,7 @@ Status StageRunner::serve_api() {
 
   ApiOptions api;
   api.api_keys = settings_.api_keys;
+  api.metric_names = parse_metric_names(settings_.metrics_names).value_or(MetricNames::kOwn);
   api.version = COMMISSURE_VERSION;
   api.status = [this] { return view_->to_json(); };
   api.wake = [this] { wake(); };

@@ -76,6 +76,7 @@ Status apply_environment(const Environment& environment, StageSettings& settings
   take("COMMISSURE_ISA", settings.isa);
   take("COMMISSURE_PRECISION", settings.precision);
   take("COMMISSURE_LEASE", settings.lease);
+  take("COMMISSURE_METRICS_NAMES", settings.metrics_names);
   TRY(take_int("PORT", settings.port));
   TRY(take_int("COMMISSURE_THREADS", settings.threads));
   TRY(take_int("COMMISSURE_MAX_STREAM_AGE", settings.max_stream_age));
@@ -120,6 +121,10 @@ Status validate(const StageSettings& settings) {
   if (settings.max_sequences < 1 || settings.max_sequences > 1024) {
     return invalid("--max-num-seqs is ", settings.max_sequences, "; it must be 1 to 1024");
   }
+  if (settings.metrics_names != "own" && settings.metrics_names != "vllm" && settings.metrics_names != "both") {
+    return invalid("--metrics-names (COMMISSURE_METRICS_NAMES) is \"", settings.metrics_names,
+                   "\"; it must be own, vllm or both");
+  }
   return validate(settings.security);
 }
 
@@ -139,6 +144,7 @@ std::vector<std::pair<std::string, std::string>> describe(const StageSettings& s
       {"listen", settings.listen.empty() ? settings.host + ":" + std::to_string(settings.port) : settings.listen},
       {"lazy", settings.lazy ? "yes" : "no"},
       {"weights", settings.read_weights ? "read" : "mapped"},
+      {"metrics names", settings.metrics_names},
       {"api keys", std::to_string(settings.api_keys.size())},
   };
   const auto security = describe(settings.security);

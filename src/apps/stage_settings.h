@@ -18,7 +18,8 @@ std::optional<std::string> process_environment(const std::string& name);
 ///
 /// Environment: STAGE (a..z), K1 ... K25 or CUTS (layer boundaries), MODEL_DIR, MODEL_NAME, DEVICE, NEXT_ENDPOINT or
 /// <next letter>_ENDPOINT (B_ENDPOINT on stage a), PORT, COMMISSURE_THREADS, COMMISSURE_ISA, COMMISSURE_PRECISION,
-/// COMMISSURE_API_KEY, COMMISSURE_API_KEY_FILE, COMMISSURE_LEASE, COMMISSURE_LAZY, COMMISSURE_MAX_STREAM_AGE; and those
+/// COMMISSURE_API_KEY, COMMISSURE_API_KEY_FILE, COMMISSURE_LEASE, COMMISSURE_LAZY, COMMISSURE_MAX_STREAM_AGE,
+/// COMMISSURE_METRICS_NAMES; and those
 /// of SecuritySettings.
 struct StageSettings {
   std::string stage = "a";
@@ -43,6 +44,7 @@ struct StageSettings {
   int max_sequences = 16;
   int max_step_rows = 512;
   int queue_limit = 256;
+  std::string metrics_names = "own";  ///< own, vllm or both
   std::vector<std::string> api_keys;
   SecuritySettings security;
 

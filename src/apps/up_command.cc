@@ -36,6 +36,7 @@ struct UpOptions {
   std::int64_t kv_tokens = 0;
   int max_sequences = 0;
   int queue_limit = -1;
+  std::string metrics_names;
   bool read_weights = false;
 };
 
@@ -65,6 +66,7 @@ Result<LocalChainOptions> plan_chain(const UpOptions& options) {
   if (options.kv_tokens > 0) flag("--kv-tokens", std::to_string(options.kv_tokens));
   if (options.max_sequences > 0) flag("--max-num-seqs", std::to_string(options.max_sequences));
   if (options.queue_limit >= 0) flag("--queue-limit", std::to_string(options.queue_limit));
+  if (!options.metrics_names.empty()) flag("--metrics-names", options.metrics_names);
   if (options.read_weights) chain.stage_flags.emplace_back("--read-weights");
   return chain;
 }
@@ -201,6 +203,9 @@ CommandRun add_up(CLI::App& app) {
   app.add_option("--kv-tokens", options->kv_tokens, "positions all sequences may hold together");
   app.add_option("--max-num-seqs", options->max_sequences, "sequences running at once");
   app.add_option("--queue-limit", options->queue_limit, "requests waiting at once; more get a 429");
+  app.add_option("--metrics-names", options->metrics_names,
+                 "names in /metrics: own (commissure_...), vllm (vllm:... where vLLM has it) or both")
+      ->check(CLI::IsMember({"own", "vllm", "both"}));
   app.add_flag("--read-weights", options->read_weights, "read weights into memory instead of mapping the file");
   return [options] { return up(*options); };
 }

@@ -53,7 +53,7 @@ class Histogram {
 /// Threading: any thread.
 class Metrics {
  public:
-  /// `prefix` goes before every name, e.g. "commissure:".
+  /// `prefix` goes before every name, e.g. "commissure_".
   explicit Metrics(std::string prefix);
   ~Metrics();
 

@@ -24,7 +24,7 @@ class ThreadedEngine final : public Engine {
         options_(options),
         chain_(chain),
         shared_(inbox_capacity(options_)),
-        metrics_(model_.name),
+        metrics_(model_.name, options_),
         loop_(model_, options_, chain_, shared_, metrics_) {
     chain_.start([this](Result<StageOutput> answer) { shared_.inbox.push(std::move(answer)); });
     thread_ = std::jthread([this](const std::stop_token& stop) { loop_.run(stop); });

@@ -36,6 +36,7 @@ struct EngineOptions {
   std::chrono::milliseconds recovery_limit{60'000};
   std::int32_t n_kv_blocks = 0;  ///< the chain's capacity
   int n_layers = 0;
+  int boundary_row_bytes = 0;  ///< what a row weighs between two stages, for the metrics
 };
 
 struct EngineStats {

@@ -166,7 +166,7 @@ void EngineLoop::on_answer(Result<StageOutput> answer) {
   }
   ++stats_.steps;
   stats_.last_timings = !answer->timings.empty() ? answer->timings : std::get<SampledTokens>(answer->value).timings;
-  metrics_.on_step(n_rows, stats_.last_timings);
+  metrics_.on_step(n_rows, stats_.last_timings, steady_clock::now());
   for (Progress& made : *progress) on_progress(made);
 }
 
@@ -257,7 +257,7 @@ void EngineLoop::finish(Request& request, GenerationEvent event) {
   const Time now = steady_clock::now();
   scheduler_.remove(last->sequence());
   shared_.gates.with([&](auto& gates) { gates.erase(last->handle); });
-  metrics_.on_finish(*event.finish, last->times, now);
+  metrics_.on_finish(*event.finish, last->times, last->usage, now);
   const auto ms = [&](Time to) { return std::chrono::duration_cast<milliseconds>(to - last->times.submitted).count(); };
   log_info("request finished",
            {{"request_id", last->asked.id},

@@ -1,5 +1,8 @@
 #include "engine/engine_metrics.h"
 
+#include <algorithm>
+#include <cmath>
+
 namespace commissure {
 
 namespace {
@@ -13,6 +16,8 @@ const std::vector<double> kRequestBounds = {.01, .05, .1, .3, .5, .8, 1,   1.5, 
 const std::vector<double> kStageBounds = {.0001, .00025, .0005, .001, .0025, .005, .01, .025,
                                           .05,   .1,     .25,   .5,   1,     2.5,  5,   10};
 const std::vector<double> kRowBounds = {1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
+const std::vector<double> kLengthBounds = {1,   2,    5,    10,   20,    50,    100,   200,
+                                           500, 1000, 2000, 5000, 10000, 20000, 50000, 100000};
 
 double seconds(RequestTimes::Time from, RequestTimes::Time to) {
   return std::chrono::duration<double>(to - from).count();
@@ -35,12 +40,16 @@ const char* reason_label(FinishReason reason) {
 
 }  // namespace
 
-EngineMetrics::EngineMetrics(const std::string& model_name)
-    : metrics_("commissure:"),
+EngineMetrics::EngineMetrics(const std::string& model_name, const EngineOptions& options)
+    : metrics_("commissure_"),
       labels_{{"model_name", model_name}},
+      n_kv_blocks_(options.n_kv_blocks),
+      row_bytes_(options.boundary_row_bytes),
       running_(metrics_.gauge("num_requests_running", "Requests in the running batch.", labels_)),
       waiting_(metrics_.gauge("num_requests_waiting", "Requests waiting to run.", labels_)),
       kv_usage_(metrics_.gauge("kv_cache_usage_perc", "Share of the KV blocks in use, 0 to 1.", labels_)),
+      kv_blocks_(metrics_.gauge("kv_blocks", "KV blocks that every stage has.", labels_)),
+      kv_blocks_used_(metrics_.gauge("kv_blocks_used", "KV blocks that sequences hold.", labels_)),
       prompt_tokens_(metrics_.counter("prompt_tokens_total", "Prompt tokens of admitted requests.", labels_)),
       generation_tokens_(metrics_.counter("generation_tokens_total", "Tokens generated.", labels_)),
       preemptions_(
@@ -56,7 +65,17 @@ EngineMetrics::EngineMetrics(const std::string& model_name)
       prefill_time_(metrics_.histogram("request_prefill_time_seconds", "First scheduled to first token.",
                                        kRequestBounds, labels_)),
       decode_time_(metrics_.histogram("request_decode_time_seconds", "First to last token.", kRequestBounds, labels_)),
-      iteration_tokens_(metrics_.histogram("iteration_tokens_total", "Rows per step.", kRowBounds, labels_)) {
+      inference_time_(metrics_.histogram("request_inference_time_seconds", "First scheduled to last token.",
+                                         kRequestBounds, labels_)),
+      per_token_time_(metrics_.histogram("request_time_per_output_token_seconds",
+                                         "A request's mean time per token after its first.", kInterTokenBounds,
+                                         labels_)),
+      iteration_tokens_(metrics_.histogram("iteration_tokens", "Rows per step.", kRowBounds, labels_)),
+      request_prompt_(
+          metrics_.histogram("request_prompt_tokens", "Prompt tokens of a finished request.", kLengthBounds, labels_)),
+      request_generation_(metrics_.histogram("request_generation_tokens", "Generated tokens of a finished request.",
+                                             kLengthBounds, labels_)) {
+  kv_blocks_.set(n_kv_blocks_);
   // All reasons from the start: a rate over a series that appears later would miss its first count.
   for (const char* reason : {"stop", "length", "abort", "error"}) {
     metrics_.counter("request_success_total", "Finished requests.", with(labels_, "finished_reason", reason));
@@ -72,39 +91,62 @@ void EngineMetrics::on_token(const RequestTimes& times, RequestTimes::Time now) 
   }
 }
 
-void EngineMetrics::on_finish(FinishReason reason, const RequestTimes& times, RequestTimes::Time now) {
+void EngineMetrics::on_finish(FinishReason reason, const RequestTimes& times, const Usage& usage,
+                              RequestTimes::Time now) {
   metrics_
       .counter("request_success_total", "Finished requests.", with(labels_, "finished_reason", reason_label(reason)))
       .add();
   total_.observe(seconds(times.submitted, now));
   if (times.scheduled) queue_time_.observe(seconds(times.submitted, *times.scheduled));
   if (times.scheduled && times.first_token) prefill_time_.observe(seconds(*times.scheduled, *times.first_token));
-  if (times.first_token && times.last_token) decode_time_.observe(seconds(*times.first_token, *times.last_token));
+  request_prompt_.observe(usage.prompt_tokens);
+  request_generation_.observe(usage.completion_tokens);
+  if (!times.first_token || !times.last_token) return;
+  const double decode = seconds(*times.first_token, *times.last_token);
+  decode_time_.observe(decode);
+  if (times.scheduled) inference_time_.observe(seconds(*times.scheduled, *times.last_token));
+  if (usage.completion_tokens > 1) per_token_time_.observe(decode / (usage.completion_tokens - 1));
 }
 
-EngineMetrics::StageHistograms& EngineMetrics::stage(const std::string& name) {
+EngineMetrics::StageMetrics& EngineMetrics::stage(const std::string& name) {
   const auto it = stages_.find(name);
   if (it != stages_.end()) return it->second;
   const MetricLabels labels = with(labels_, "stage", name);
+  const auto bytes = [&](const char* direction) {
+    return metrics_.counter("stage_boundary_bytes_total", "Bytes of boundary rows into and out of a stage.",
+                            with(labels, "direction", direction));
+  };
   const auto make = [&](const char* metric, const char* help) {
     return metrics_.histogram(metric, help, kStageBounds, labels);
   };
   return stages_
-      .emplace(name, StageHistograms{make("stage_queue_seconds", "A step's wait before a stage."),
-                                     make("stage_compute_seconds", "A step's time in a stage."),
-                                     make("stage_wire_seconds", "A step's time between a stage and the next.")})
+      .emplace(name, StageMetrics{make("stage_queue_seconds", "A step's wait before a stage."),
+                                  make("stage_compute_seconds", "A step's time in a stage."),
+                                  make("stage_wire_seconds", "A step's time between a stage and the next."),
+                                  metrics_.counter("stage_idle_seconds_total",
+                                                   "Bubbles: time a stage did not compute while steps ran.", labels),
+                                  metrics_.counter("stage_rows_total", "Rows a stage computed.", labels), bytes("in"),
+                                  bytes("out")})
       .first->second;
 }
 
-void EngineMetrics::on_step(int n_rows, const std::vector<StageTiming>& timings) {
+void EngineMetrics::on_step(int n_rows, const std::vector<StageTiming>& timings, RequestTimes::Time now) {
+  const std::optional<double> passed = last_step_ ? std::optional(seconds(*last_step_, now)) : std::nullopt;
+  last_step_ = now;
   iteration_tokens_.observe(n_rows);
   for (const StageTiming& timing : timings) {
     // Names come from other processes: more than a chain can have would be an attack on memory.
     if (stages_.size() >= kMaxStages && !stages_.contains(timing.stage)) continue;
-    StageHistograms& histograms = stage(timing.stage);
-    histograms.queue.observe(timing.queue_us * 1e-6);
-    histograms.compute.observe(timing.compute_us * 1e-6);
-    histograms.wire.observe(timing.wire_us * 1e-6);
+    StageMetrics& metrics = stage(timing.stage);
+    metrics.queue.observe(timing.queue_us * 1e-6);
+    metrics.compute.observe(timing.compute_us * 1e-6);
+    metrics.wire.observe(timing.wire_us * 1e-6);
+    metrics.rows.add(n_rows);
+    const double n_bytes = static_cast<double>(n_rows) * row_bytes_;
+    if (&timing != &timings.front()) metrics.bytes_in.add(n_bytes);
+    if (&timing != &timings.back()) metrics.bytes_out.add(n_bytes);
+    // Steps are answered one after the other: what a stage did not compute since the last answer, it waited.
+    if (passed) metrics.idle.add(std::max(0.0, *passed - timing.compute_us * 1e-6));
   }
 }
 
@@ -112,6 +154,8 @@ void EngineMetrics::on_state(const EngineStats& stats) {
   running_.set(stats.running);
   waiting_.set(stats.waiting);
   kv_usage_.set(stats.kv_usage);
+  kv_blocks_used_.set(std::round(stats.kv_usage * n_kv_blocks_));
+  if (stats.running == 0) last_step_.reset();  // a stage without work is no bubble
   preemptions_.add(static_cast<double>(stats.preemptions) - preemptions_.value());
   replays_.add(static_cast<double>(stats.replays) - replays_.value());
 }

@@ -1,6 +1,9 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,29 +24,35 @@ struct RequestTimes {
 /// What the engine counts, under vLLM's names. Threading: one thread observes, any thread reads the text.
 class EngineMetrics {
  public:
-  explicit EngineMetrics(const std::string& model_name);
+  EngineMetrics(const std::string& model_name, const EngineOptions& options);
 
   void on_prompt(int n_tokens) { prompt_tokens_.add(n_tokens); }
   /// A token arrived at `now`; `times` are those before it.
   void on_token(const RequestTimes& times, RequestTimes::Time now);
-  void on_finish(FinishReason reason, const RequestTimes& times, RequestTimes::Time now);
-  void on_step(int n_rows, const std::vector<StageTiming>& timings);
+  void on_finish(FinishReason reason, const RequestTimes& times, const Usage& usage, RequestTimes::Time now);
+  /// A step was answered at `now`.
+  void on_step(int n_rows, const std::vector<StageTiming>& timings, RequestTimes::Time now);
   void on_state(const EngineStats& stats);
 
   std::string text() const { return metrics_.text(); }
 
  private:
-  struct StageHistograms {
+  struct StageMetrics {
     Histogram queue, compute, wire;
+    Counter idle, rows, bytes_in, bytes_out;
   };
-  StageHistograms& stage(const std::string& name);
+  StageMetrics& stage(const std::string& name);
 
   Metrics metrics_;
   const MetricLabels labels_;
-  Gauge running_, waiting_, kv_usage_;
+  const std::int32_t n_kv_blocks_;
+  const int row_bytes_;
+  Gauge running_, waiting_, kv_usage_, kv_blocks_, kv_blocks_used_;
   Counter prompt_tokens_, generation_tokens_, preemptions_, replays_;
-  Histogram first_token_, inter_token_, total_, queue_time_, prefill_time_, decode_time_, iteration_tokens_;
-  std::map<std::string, StageHistograms> stages_;
+  Histogram first_token_, inter_token_, total_, queue_time_, prefill_time_, decode_time_, inference_time_,
+      per_token_time_, iteration_tokens_, request_prompt_, request_generation_;
+  std::map<std::string, StageMetrics> stages_;
+  std::optional<RequestTimes::Time> last_step_;  ///< while requests run
 };
 
 }  // namespace commissure

@@ -234,13 +234,33 @@ TEST(Engine, MetricsHaveTheNamesOfTheField) {
   Engine& engine = bench.start();
   run_one(engine, make_request(4, 4));
   const std::string text = engine.metrics_text();
-  for (const char* name :
-       {"num_requests_running", "num_requests_waiting", "kv_cache_usage_perc", "prompt_tokens_total",
-        "generation_tokens_total", "request_success_total", "num_preemptions_total", "time_to_first_token_seconds",
-        "inter_token_latency_seconds", "e2e_request_latency_seconds", "request_queue_time_seconds",
-        "request_prefill_time_seconds", "request_decode_time_seconds", "iteration_tokens_total",
-        "stage_compute_seconds", "stage_queue_seconds", "stage_wire_seconds"}) {
-    EXPECT_NE(text.find("\n# TYPE commissure:" + std::string(name) + " "), std::string::npos) << name;
+  for (const char* name : {"num_requests_running",
+                           "num_requests_waiting",
+                           "kv_cache_usage_perc",
+                           "prompt_tokens_total",
+                           "generation_tokens_total",
+                           "request_success_total",
+                           "num_preemptions_total",
+                           "time_to_first_token_seconds",
+                           "inter_token_latency_seconds",
+                           "e2e_request_latency_seconds",
+                           "request_queue_time_seconds",
+                           "request_prefill_time_seconds",
+                           "request_decode_time_seconds",
+                           "iteration_tokens",
+                           "stage_compute_seconds",
+                           "stage_queue_seconds",
+                           "stage_wire_seconds",
+                           "stage_idle_seconds_total",
+                           "stage_rows_total",
+                           "stage_boundary_bytes_total",
+                           "kv_blocks",
+                           "kv_blocks_used",
+                           "request_prompt_tokens",
+                           "request_generation_tokens",
+                           "request_inference_time_seconds",
+                           "request_time_per_output_token_seconds"}) {
+    EXPECT_NE(text.find("\n# TYPE commissure_" + std::string(name) + " "), std::string::npos) << name;
   }
 }
 

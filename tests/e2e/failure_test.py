@@ -21,7 +21,7 @@ def refused(chain):
 
 
 def running(chain):
-    return chain.metric("commissure:num_requests_running") or 0
+    return chain.metric("commissure_num_requests_running") or 0
 
 
 with Chain(SMOL, stages=3, flags=["--queue-limit", "4", "--max-num-seqs", "2"]) as chain:
@@ -34,7 +34,7 @@ with Chain(SMOL, stages=3, flags=["--queue-limit", "4", "--max-num-seqs", "2"]) 
     response.close()
     connection.close()
     wait_until(lambda: running(chain) == 0, 2, "the request of a client that left is gone")
-    wait_until(lambda: chain.metric("commissure:kv_cache_usage_perc") == 0, 2, "its KV is free")
+    wait_until(lambda: chain.metric("commissure_kv_cache_usage_perc") == 0, 2, "its KV is free")
 
     # More than the queue holds: 429 at once with Retry-After, the others are served.
     def ask(_):

@@ -144,5 +144,5 @@ with RelayedChain() as chain:
         n_answers = sum(stream.result(timeout=180) for stream in streams)
     for during, message in told:
         assert any((kind, action) in HOSTILE for kind, _, action in during), f"{during}: a request failed: {message}"
-    assert chain.metric("commissure:kv_cache_usage_perc") == 0, "all KV is free at the end"
+    assert chain.metric("commissure_kv_cache_usage_perc") == 0, "all KV is free at the end"
     print(f"fault: {len(cases)} spoiled frames, {n_answers} answers, {len(told)} told of a hostile step, none changed")

@@ -99,7 +99,7 @@ with Chain(SMOL, stages=3, environment={"COMMISSURE_MAX_STREAM_AGE": "4"}) as ch
         finally:
             over.set()
         n_answers = sum(stream.result(timeout=120) for stream in streams)
-    replays = int(chain.metric("commissure:num_replays_total"))
-    assert chain.metric("commissure:kv_cache_usage_perc") == 0, "all KV is free at the end"
+    replays = int(chain.metric("commissure_num_replays_total"))
+    assert chain.metric("commissure_kv_cache_usage_perc") == 0, "all KV is free at the end"
     print(f"kill: {blows['killed']} stages killed, {blows['frozen']} frozen, {blows['asked']} asked to end, {n_answers} answers, {replays} sequences replayed, none failed, "
           "none changed")
