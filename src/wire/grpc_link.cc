@@ -77,7 +77,7 @@ class GrpcLink::Impl final : public LinkStream::Events {
   void run(const std::stop_token& stop);
   void watch_stream(std::unique_lock<std::mutex>& lock);
   void watch_steps(Clock::time_point now);
-  void leave(const std::string& reason);
+  void leave(std::unique_lock<std::mutex>& lock, const std::string& reason);
   bool is_open() const { return state_ == State::kReady || state_ == State::kLeaving; }
   Error not_ready() const;
   Error explain(const Error& why);
@@ -188,15 +188,14 @@ void GrpcLink::Impl::move() {
   if (wants_move()) restart();
 }
 
-/// Called with the lock, which the callback does without.
-void GrpcLink::Impl::leave(const std::string& reason) {
+void GrpcLink::Impl::leave(std::unique_lock<std::mutex>& lock, const std::string& reason) {
   if (state_ != State::kReady) return;
   state_ = State::kLeaving;
   log_info("stream is to be moved", {{"to", options_.endpoint.target}, {"why", reason}});
   if (!on_leaving_) return;
-  mutex_.unlock();
+  lock.unlock();  // the callback takes locks of its own, and holds them when it calls us
   on_leaving_(reason);
-  mutex_.lock();
+  lock.lock();
 }
 
 void GrpcLink::Impl::stop() {
@@ -219,8 +218,8 @@ Status GrpcLink::Impl::on_frame(Frame frame) {
   }
   if (auto* error = std::get_if<StepError>(&frame)) return on_answer(error->step, std::move(error->error));
   if (const auto* goodbye = std::get_if<Goodbye>(&frame)) {
-    const std::lock_guard lock(mutex_);
-    leave(goodbye->reason);
+    std::unique_lock lock(mutex_);
+    leave(lock, goodbye->reason);
     return {};
   }
   return Error(Code::kDataLoss, "a stage sent a step upstream");
@@ -345,7 +344,7 @@ void GrpcLink::Impl::watch_stream(std::unique_lock<std::mutex>& lock) {
       stream_->cancel(
           Error(Code::kDeadlineExceeded, "no handshake within ", options_.handshake_deadline.count(), " ms"));
     }
-    if (ages && now - ready_since_ > options_.max_stream_age) leave("the stream is at its greatest age");
+    if (ages && now - ready_since_ > options_.max_stream_age) leave(lock, "the stream is at its greatest age");
     watch_steps(now);
   }
 }
