@@ -157,8 +157,13 @@ struct AttendOptions {
 };
 
 /// What quantised weights meet: x rounded to int8 per 32 values, or that plus its rounding error as a second int8 plane
-/// (about 16 bits; twice the integer work). Float weights and the reference meet x in f32 either way.
-enum class InputPlanes { kOne, kTwo };
+/// (about 16 bits; twice the integer work). bf16 weights meet x rounded to bf16, with kAll in f32; f16 and f32 weights,
+/// the generic kernels for any float weights, and the reference for all weights, meet x in f32.
+enum class InputPlanes {
+  kOne,
+  kTwo,
+  kAll,  ///< two planes, and f32 where weights are floats: as close to f32 as the device comes
+};
 
 /// How far below the largest logit a logit may lie and still deserve its second plane: e^-8 is 0.03 % of its weight.
 inline constexpr float kRefinedRange = 8.0f;
@@ -221,8 +226,9 @@ class Backend {
   virtual void matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes planes) = 0;
   void matmul(Rows x, std::span<const MatmulJob> jobs) { matmul(x, jobs, InputPlanes::kOne); }
 
-  /// The head: out[r] = weight x[r], as matmul on one plane gives it; then what can matter for a draw or a score is
-  /// made what two planes give: every value within kRefinedRange of the row's largest, and targets[r] where it is >= 0.
+  /// The head: out[r] = weight x[r], as matmul on one plane gives it, with float weights in f32; then what can matter
+  /// for a draw or a score is made what two planes give: every value within kRefinedRange of the row's largest, and
+  /// targets[r] where it is >= 0.
   ///   targets  one per row of x
   virtual void logits(Rows x, const Matrix& weight, std::span<const std::int32_t> targets, Rows out) = 0;
 

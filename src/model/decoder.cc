@@ -130,12 +130,13 @@ void Decoder::attention(const LayerSpec& spec, const LayerWeights& weights, cons
   backend_.rms_norm(x, weights.attention_norm.ptr(), spec_.norm_eps, branch);
   backend_.matmul(
       branch, std::array<MatmulJob, 3>{{{weights.query.get(), q}, {weights.key.get(), k}, {weights.value.get(), v}}},
-      planes());
+      planes(InputPlanes::kOne));
   backend_.norm_rope(q, heads.n_heads, weights.query_norm.ptr(), spec_.norm_eps, rope, table);
   backend_.norm_rope(k, heads.n_kv_heads, weights.key_norm.ptr(), spec_.norm_eps, rope, table);
   backend_.append_kv(k, v, index, kv);
   backend_.attend(q, index, kv, {spec.attention_scale, spec.window}, attended);
-  backend_.matmul(attended, std::array<MatmulJob, 1>{{{weights.attention_output.get(), branch}}}, planes());
+  backend_.matmul(attended, std::array<MatmulJob, 1>{{{weights.attention_output.get(), branch}}},
+                  planes(InputPlanes::kOne));
   backend_.add(x, branch, weights.post_attention_norm.ptr(), spec_.norm_eps, /*round=*/false);
 }
 
@@ -147,10 +148,11 @@ void Decoder::feed_forward(const LayerSpec& spec, const LayerWeights& weights, i
   const Rows up = carve.take(spec.d_ff);
 
   backend_.rms_norm(x, weights.feed_forward_norm.ptr(), spec_.norm_eps, branch);
-  backend_.matmul(branch, std::array<MatmulJob, 2>{{{weights.gate.get(), gate}, {weights.up.get(), up}}}, planes());
+  backend_.matmul(branch, std::array<MatmulJob, 2>{{{weights.gate.get(), gate}, {weights.up.get(), up}}},
+                  planes(InputPlanes::kOne));
   backend_.gated(spec.activation, gate, up, gate);
   // Its input has the widest range of all; one plane here costs a third of the whole model's rounding error.
-  backend_.matmul(gate, std::array<MatmulJob, 1>{{{weights.down.get(), branch}}}, InputPlanes::kTwo);
+  backend_.matmul(gate, std::array<MatmulJob, 1>{{{weights.down.get(), branch}}}, planes(InputPlanes::kTwo));
   backend_.add(x, branch, weights.post_feed_forward_norm.ptr(), spec_.norm_eps, /*round=*/true);
 }
 

@@ -56,8 +56,8 @@ class Decoder {
                  int n_rows);
   void feed_forward(const LayerSpec& spec, const LayerWeights& weights, int n_rows);
 
-  /// How the activations of most products are cut; the down projection takes two planes always.
-  InputPlanes planes() const { return spec_.precision == Precision::kExact ? InputPlanes::kTwo : InputPlanes::kOne; }
+  /// How the activations of a product are cut; the down projection takes two planes in either mode.
+  InputPlanes planes(InputPlanes fast) const { return spec_.precision == Precision::kExact ? InputPlanes::kAll : fast; }
 
   Backend& backend_;
   const DecoderSpec spec_;

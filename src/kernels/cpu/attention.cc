@@ -32,40 +32,6 @@ constexpr int kMaxHeads = 16;                  // query heads whose softmax stat
 
 const float kInfinity = __builtin_inff();
 
-/// 16 pairs (a, b) of bf16: all a, then all b.
-struct Pairs {
-  f32x16 first, second;
-};
-
-#if defined(__AVX512F__)
-Pairs load_pairs(const std::uint16_t* p) {
-  const __m512i bits = _mm512_loadu_si512(p);
-  return {{_mm512_castsi512_ps(_mm512_slli_epi32(bits, 16))},
-          {_mm512_castsi512_ps(_mm512_and_si512(bits, _mm512_set1_epi32(static_cast<int>(0xffff0000u))))}};
-}
-#elif defined(__AVX2__)
-__m256 low_halves(__m256i bits) { return _mm256_castsi256_ps(_mm256_slli_epi32(bits, 16)); }
-__m256 high_halves(__m256i bits) {
-  return _mm256_castsi256_ps(_mm256_and_si256(bits, _mm256_set1_epi32(static_cast<int>(0xffff0000u))));
-}
-Pairs load_pairs(const std::uint16_t* p) {
-  const __m256i lo = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-  const __m256i hi = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + kLanes));
-  return {{low_halves(lo), low_halves(hi)}, {high_halves(lo), high_halves(hi)}};
-}
-#else
-Pairs load_pairs(const std::uint16_t* p) {
-  std::uint32_t bits[kLanes], first[kLanes], second[kLanes];
-  __builtin_memcpy(bits, p, sizeof bits);
-  for (int i = 0; i < kLanes; ++i) first[i] = bits[i] << 16;
-  for (int i = 0; i < kLanes; ++i) second[i] = bits[i] & 0xffff0000u;
-  Pairs pairs;
-  __builtin_memcpy(pairs.first.v, first, sizeof first);
-  __builtin_memcpy(pairs.second.v, second, sizeof second);
-  return pairs;
-}
-#endif
-
 /// Running softmax of one query; its weighted values stand in the output row.
 struct Softmax {
   float max, sum;

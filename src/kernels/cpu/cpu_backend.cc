@@ -104,8 +104,8 @@ void CpuBackend::matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes pla
     DCHECK(static_cast<const CpuMatrix*>(job.weight)->source().n_cols == x.n_cols && x.n_rows == job.out.n_rows);
     tasks_.push_back(task_of(job));
   }
-  const int n_planes = planes == InputPlanes::kTwo ? 2 : 1;
-  matmul_->run({row_of(x, 0), x.stride, x.n_rows, x.n_cols, n_planes}, tasks_, pool_);
+  const int n_planes = planes == InputPlanes::kOne ? 1 : 2;
+  matmul_->run({row_of(x, 0), x.stride, x.n_rows, x.n_cols, n_planes, planes == InputPlanes::kAll}, tasks_, pool_);
 }
 
 void CpuBackend::rope_table(const RopeSpec& rope, const StepIndex& index, Rows out) {

@@ -30,6 +30,14 @@ bool can_run(Isa isa) {
 #endif
 }
 
+bool has_bf16_products() {
+#if defined(COMMISSURE_X86_KERNELS)
+  return can_run(Isa::kAvx512) && __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
 Isa best_isa() {
   Isa best = Isa::kReference;
   for (Isa isa : kAllIsas) {

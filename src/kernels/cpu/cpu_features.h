@@ -17,6 +17,9 @@ std::string_view isa_name(Isa isa);
 ///   avx512  those and AVX-512 F, BW, DQ, VL, VNNI
 bool can_run(Isa isa);
 
+/// Whether this CPU has vdpbf16ps, which kAvx512 uses where it is.
+bool has_bf16_products();
+
 /// The fastest ISA that can run here.
 Isa best_isa();
 

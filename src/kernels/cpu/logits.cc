@@ -11,8 +11,9 @@ namespace commissure::cpu {
 
 void CpuBackend::logits(Rows x, const Matrix& weight, std::span<const std::int32_t> targets, Rows out) {
   const MatmulJob job{&weight, out};
-  matmul(x, {&job, 1}, InputPlanes::kOne);
-  if (!matmul_ || !is_quantised(weight.dtype())) return;
+  const bool refines = matmul_ && is_quantised(weight.dtype());
+  matmul(x, {&job, 1}, refines ? InputPlanes::kOne : InputPlanes::kAll);
+  if (!refines) return;
 
   refine_.n_groups = column_groups(x.n_cols);
   refine_.planes.resize(2 * static_cast<std::size_t>(x.n_rows) * static_cast<std::size_t>(refine_.n_groups));

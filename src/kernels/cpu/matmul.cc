@@ -29,6 +29,14 @@ const MatmulKernels& kernels_of(Isa isa) {
   }
 }
 
+const Bf16Kernels* bf16_kernels_of(Isa isa) {
+#if defined(COMMISSURE_X86_KERNELS)
+  if (isa == Isa::kAvx512) return has_bf16_products() ? &avx512bf16::kBf16 : &avx512::kBf16;
+  if (isa == Isa::kAvx2) return &avx2::kBf16;
+#endif
+  return nullptr;
+}
+
 /// The part's share of a matrix, in whole tiles; shares are contiguous so that each thread reads one linear stream.
 std::pair<std::int64_t, std::int64_t> share_rows(std::int64_t n_rows, int part, int n_parts) {
   const std::int64_t n_tiles = (n_rows + kTileRows - 1) / kTileRows;
@@ -40,7 +48,11 @@ std::pair<std::int64_t, std::int64_t> share_rows(std::int64_t n_rows, int part, 
 
 void Matmul::Free::operator()(std::byte* p) const { std::free(p); }
 
-Matmul::Matmul(Isa isa) : kernels_(&kernels_of(isa)) { CHECK(isa != Isa::kReference && can_run(isa)); }
+Matmul::Matmul(Isa isa) : Matmul(isa, bf16_kernels_of(isa)) {}
+
+Matmul::Matmul(Isa isa, const Bf16Kernels* bf16) : kernels_(&kernels_of(isa)), bf16_(bf16) {
+  CHECK(isa != Isa::kReference && can_run(isa));
+}
 
 bool Matmul::supports(DType dtype) { return dtype != DType::kI32; }
 
@@ -73,6 +85,10 @@ void Matmul::run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks
   const bool any_quantised =
       std::any_of(tasks.begin(), tasks.end(), [](const MatmulTask& task) { return is_quantised(task.dtype); });
   if (any_quantised) pack(x, in_tiles, pool);
+  const auto rounds_x = [&](const MatmulTask& task) {
+    return bf16_ != nullptr && task.dtype == DType::kBF16 && !x.keeps_f32;
+  };
+  if (std::any_of(tasks.begin(), tasks.end(), rounds_x)) pack_bf16(x, pool);
 
   pool.run([&](int part, int n_parts) {
     for (const MatmulTask& task : tasks) {
@@ -92,7 +108,10 @@ void Matmul::run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks
                           .out = task.out + first,
                           .out_stride = task.out_stride,
                           .tile = tiles_ + static_cast<std::size_t>(part) * tile_stride_};
-      if (!is_quantised(task.dtype)) {
+      if (rounds_x(task)) {
+        share.packed = reinterpret_cast<const std::byte*>(bf16_input_.data());
+        bf16_->multiply(share);
+      } else if (!is_quantised(task.dtype)) {
         kernels_->floats(share);
       } else if (in_tiles && task.packed != nullptr) {
         share.packed_weights = task.packed + static_cast<std::size_t>(first / kTileRows) *
@@ -127,6 +146,19 @@ void Matmul::pack(const MatmulInput& x, bool in_tiles, ThreadPool& pool) {
   };
   if (std::int64_t{n_packed} * x.n_cols <= kSerialPackValues) return pack_groups(0, n_groups);
   pool.run([&](int part, int n_parts) { pack_groups(n_groups * part / n_parts, n_groups * (part + 1) / n_parts); });
+}
+
+void Matmul::pack_bf16(const MatmulInput& x, ThreadPool& pool) {
+  const std::size_t stride = round_up(static_cast<std::size_t>(x.n_cols), 32);
+  bf16_input_.resize(stride * static_cast<std::size_t>(x.n_columns));
+  const auto pack_columns = [&](int first, int last) {
+    for (int c = first; c < last; ++c) {
+      bf16_->pack(x.x + c * x.stride, x.n_cols, bf16_input_.data() + static_cast<std::size_t>(c) * stride);
+    }
+  };
+  if (std::int64_t{x.n_columns} * x.n_cols <= 4 * kSerialPackValues) return pack_columns(0, x.n_columns);
+  pool.run(
+      [&](int part, int n_parts) { pack_columns(x.n_columns * part / n_parts, x.n_columns * (part + 1) / n_parts); });
 }
 
 std::size_t Matmul::packed_bytes(DType dtype, std::int64_t n_rows, std::int64_t n_cols) const {

@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "core/dtype.h"
 #include "core/thread_pool.h"
 #include "kernels/cpu/cpu_features.h"
+#include "kernels/cpu/matmul_bf16.h"
 #include "kernels/cpu/matmul_kernels.h"
 
 namespace commissure::cpu {
@@ -18,7 +20,8 @@ struct MatmulInput {
   std::ptrdiff_t stride = 0;
   int n_columns = 0;
   int n_cols = 0;
-  int n_planes = 1;  ///< 2: quantised weights meet x as two int8 planes, about 16 bits
+  int n_planes = 1;        ///< 2: quantised weights meet x as two int8 planes, about 16 bits
+  bool keeps_f32 = false;  ///< bf16 weights meet x in f32 instead of rounded to bf16
 };
 
 /// One product: out[column * out_stride + row] = weight[row] . x[column].
@@ -35,13 +38,16 @@ struct MatmulTask {
 /// fly, so the only memory besides the checkpoint's own pages is a scratch of at most some MiB. Both give the same
 /// bits.
 ///
-/// Quantised weights meet x rounded to int8 per 32 values, in one plane or two; float weights meet x in f32. A column's
+/// Quantised weights meet x rounded to int8 per 32 values, in one plane or two; bf16 weights meet x rounded to bf16
+/// unless the input keeps f32; f16 and f32 weights meet x in f32. A column's
 /// result does not depend on the other columns, nor on the number of threads; avx2 and avx512 give the same bits.
 /// Threading: one thread at a time; the pool's threads share the work.
 class Matmul {
  public:
   /// `isa` is kGeneric, kAvx2 or kAvx512 and can run here; the reference has its own plain loops.
   explicit Matmul(Isa isa);
+  /// With these kernels for bf16 weights instead of the CPU's best (for tests). Null: as f32.
+  Matmul(Isa isa, const Bf16Kernels* bf16);
 
   /// All tasks read the same x; n_cols is a multiple of each dtype's block.
   void run(const MatmulInput& x, std::span<const MatmulTask> tasks, ThreadPool& pool);
@@ -61,6 +67,7 @@ class Matmul {
  private:
   void run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks, ThreadPool& pool);
   void pack(const MatmulInput& x, bool in_tiles, ThreadPool& pool);
+  void pack_bf16(const MatmulInput& x, ThreadPool& pool);
   void reserve(std::size_t packed_bytes, std::size_t tile_bytes, int n_threads);
 
   struct Free {
@@ -68,6 +75,8 @@ class Matmul {
   };
 
   const MatmulKernels* kernels_;
+  const Bf16Kernels* bf16_;                     // null: this ISA has none
+  std::vector<std::uint16_t> bf16_input_;       // x for bf16 weights, rounded
   std::unique_ptr<std::byte[], Free> scratch_;  // packed columns, then one tile per thread
   std::size_t scratch_bytes_ = 0;
   std::byte* tiles_ = nullptr;

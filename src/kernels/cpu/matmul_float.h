@@ -81,8 +81,9 @@ void float_rows(const MatmulPart& part, std::int64_t row) {
 template <typename Weight>
 void floats(const MatmulPart& part) {
   std::int64_t row = 0;
-  // One column is bound by memory, which wants a single linear stream.
-  if (part.n_columns > 1) {
+  // Few columns are bound by memory, which wants a single linear stream.
+  constexpr int kMaxStreamed = 8;
+  if (part.n_columns > kMaxStreamed) {
     for (; row + kFloatBlock <= part.n_rows; row += kFloatBlock) float_rows<Weight, kFloatBlock>(part, row);
   }
   for (; row < part.n_rows; ++row) float_rows<Weight, 1>(part, row);

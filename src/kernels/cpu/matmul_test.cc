@@ -204,7 +204,9 @@ Exact exact_dot(const Weights& w, int row, const float* x) {
     double largest = 0.0;
     for (int i = 0; i < n; ++i) largest = std::max(largest, std::fabs(double{x[k0 + i]}));
     // d q + m may cancel, so the rounding of a weight is bounded by its block's largest value.
-    const double step = is_quantised(w.dtype) ? 0.501 * largest / 127.0 : 0.0;
+    const double step = is_quantised(w.dtype)     ? 0.501 * largest / 127.0
+                        : w.dtype == DType::kBF16 ? largest / 256.0  // half a unit in the last of bf16's 8 bits
+                                                  : 0.0;
     for (int i = 0; i < n; ++i) {
       const double weight = values[static_cast<std::size_t>(k0 + i)];
       exact.value += weight * x[k0 + i];
@@ -319,6 +321,38 @@ TEST(Matmul, ASecondPlaneAddsTheProductOfTheRoundingErrors) {
         ASSERT_TRUE(std::equal(y.begin(), y.end(), both.begin())) << name_of(isa, dtype) << " columns " << n;
       }
     }
+  }
+}
+
+TEST(Matmul, Bf16ProductsHaveTheSameBitsWithAndWithoutTheInstruction) {
+  if (!has_bf16_products()) GTEST_SKIP() << "this CPU has no vdpbf16ps";
+  ThreadPool pool(2);
+  Matmul with(Isa::kAvx512), without(Isa::kAvx512, &avx512::kBf16);
+  for (int n_cols : {1, 31, 32, 640, 1000}) {
+    const Weights w = random_weights(DType::kBF16, 37, n_cols, 91);
+    for (int n_columns : {1, 2, 8, 9, 37}) {
+      const std::vector<float> x = random_columns(n_columns, n_cols, 93);
+      ASSERT_EQ(product(with, pool, w, x), product(without, pool, w, x)) << n_cols << " x " << n_columns;
+    }
+  }
+}
+
+TEST(Matmul, Bf16WeightsMeetXRoundedOrInF32AsAsked) {
+  ThreadPool pool(2);
+  const Weights w = random_weights(DType::kBF16, 1, 1, 95);
+  std::uint16_t bits;
+  std::memcpy(&bits, w.bytes.data(), sizeof bits);
+  const float x = 1.00390625f + 0x1p-20f;  // rounds up to 1.0078125
+  for (Isa isa : runnable_isas()) {
+    if (isa == Isa::kGeneric) continue;  // keeps f32 always
+    Matmul matmul(isa);
+    float rounded = 0.0f, kept = 0.0f;
+    MatmulTask task = {DType::kBF16, w.bytes.data(), 1, &rounded, 1};
+    matmul.run({&x, 1, 1, 1}, {&task, 1}, pool);
+    task.out = &kept;
+    matmul.run({.x = &x, .stride = 1, .n_columns = 1, .n_cols = 1, .keeps_f32 = true}, {&task, 1}, pool);
+    EXPECT_EQ(rounded, to_float(bits) * 1.0078125f) << isa_name(isa);
+    EXPECT_EQ(kept, to_float(bits) * x) << isa_name(isa);
   }
 }
 
