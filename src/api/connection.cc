@@ -1,5 +1,7 @@
 #include "api/connection.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
@@ -16,6 +18,7 @@ namespace {
 
 constexpr std::size_t kPipelineBytes = 64 << 10;  // read ahead of the running request
 constexpr std::chrono::seconds kLingerTime{2};
+constexpr std::size_t kTrimBytes = 256 << 10;
 
 }  // namespace
 
@@ -186,7 +189,10 @@ void Connection::dispatch() {
   }
   net::post(context_->workers,
             [context = context_, request = std::move(request), responder = std::move(responder)]() mutable {
+              const std::size_t n_bytes = request.body.size();
               context->handler(std::move(request), std::move(responder));
+              // A parsed body is many times its text, in pieces that the allocator would keep.
+              if (n_bytes >= kTrimBytes) malloc_trim(0);
             });
 }
 

@@ -1,0 +1,179 @@
+#!/usr/bin/env python3
+"""Clients that misbehave get a clear end; a stream beside them stays the same, and nothing of them is left."""
+import concurrent.futures
+import contextlib
+import json
+import os
+import pathlib
+import random
+import socket
+import struct
+import threading
+import time
+
+from harness import QUICK, SMOL, Chain, need, wait_until
+
+STREAM = {"prompt": "Once upon a time", "temperature": 0, "ignore_eos": True, "max_tokens": 120}
+
+
+def connect(chain, receive_buffer=0):
+    client = socket.socket()
+    if receive_buffer:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    client.settimeout(60)
+    client.connect(("127.0.0.1", chain.port))
+    return client
+
+
+def post(body, path="/v1/completions"):
+    payload = json.dumps(body).encode() if not isinstance(body, bytes) else body
+    return b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (path.encode(), len(payload)) + payload
+
+
+def drop(client):
+    """Closes with a reset, as a killed client does."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+def answer_of(client):
+    got = b""
+    with contextlib.suppress(ConnectionError):
+        while piece := client.recv(65536):
+            got += piece
+    return got
+
+
+class Process:
+    """What stage A holds."""
+
+    def __init__(self, chain):
+        self.folder = pathlib.Path(f"/proc/{chain.state()['stages'][0]['pid']}")
+
+    def sockets(self):
+        return sum(os.readlink(entry).startswith("socket:") for entry in (self.folder / "fd").iterdir() if entry.exists())
+
+    def private_kib(self):
+        fields = dict(line.split(":", 1) for line in (self.folder / "status").read_text().splitlines())
+        return int(fields["RssAnon"].split()[0])
+
+
+def text_of(chain):
+    return "".join(event["choices"][0]["text"] for event in chain.stream("/v1/completions", STREAM))
+
+
+def refused_requests(chain):
+    deep = b'{"prompt": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    bodies = [{"n": 10**9}, {"n": 10**30}, {"best_of": 10**9}, {"max_tokens": 10**12}, {"max_tokens": 2**63}, {"logprobs": 10**6}, {"stop": ["x"] * 100_000}, {"stop": [""] * 3},
+              {"logit_bias": {str(i): 1 for i in range(20_000)}}, {"logit_bias": {"9" * 400: 1}}, {"top_k": -7}, {"seed": 2**80}, {"temperature": 1e308}, {"timeout": 1e30},
+              {"stop_token_ids": [2**40]}, {"prompt": [[5] * 10] * 200_000}, {"prompt": [list(range(300))] * 3, "n": 128, "max_tokens": 10**6}]
+    for body in bodies:
+        status, _, text = chain.request("POST", "/v1/completions", {"prompt": "a", "max_tokens": 1, **body})
+        assert status in (400, 413) and json.loads(text)["error"]["message"], (status, str(body)[:80], text[:300])
+        assert len(text) < 4096, "an error does not repeat the input"
+    for raw in (deep, b"\xff\xfe" * 1000, b'{"prompt": "' + b"\\ud800" * 10 + b'"}', b'{"a":' * 50_000):
+        status, _, text = chain.request("POST", "/v1/completions", raw)
+        assert status == 400, (status, raw[:30], text[:200])
+
+
+def broken_http(chain):
+    cases = [(b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n", (414, 431)), (b"GET / HTTP/1.1\r\n" + b"X-A: " + b"b" * 70_000 + b"\r\n\r\n", (431,)),
+             (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 20_000 + b"\r\n", (431,)), (b"\x16\x03\x01\x02\x00\x01" + bytes(500), (400,)), (b"NONSENSE\r\n\r\n", (400,)),
+             (b"POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n", (400,)), (b"POST / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", (413,)),
+             (b"POST /tokenize HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFF\r\n", (400, 413)),
+             (b"POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", (400,))]
+    for raw, expected in cases:
+        with connect(chain) as client:
+            with contextlib.suppress(ConnectionError):
+                client.sendall(raw)
+            head = answer_of(client).split(b"\r\n")[0]
+            assert not head or int(head.split()[1]) in expected, (raw[:40], head)
+
+
+def leave_at_random(chain, count):
+    """Half requests, requests without a reader, answers left in the middle."""
+    def one(i):
+        dice = random.Random(i)
+        request = post({**STREAM, "stream": dice.random() < 0.6, "prompt": "a " * dice.randint(1, 300), "max_tokens": 200})
+        client = connect(chain)
+        client.sendall(request[: dice.choice([7, 40, len(request) - 3, len(request), len(request), len(request)])])
+        if dice.random() < 0.4:
+            client.settimeout(0.05)
+            with contextlib.suppress(OSError):
+                client.recv(100)
+        drop(client) if dice.random() < 0.5 else client.close()
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        list(pool.map(one, range(count)))
+
+
+def slow_readers(chain, stack):
+    """Readers that take nothing: their answers outgrow every buffer, and they are cut."""
+    body = {"prompt": ["a"] * 16, "max_tokens": 300, "ignore_eos": True, "stream": True, "logprobs": 20, "temperature": 1, "seed": 1}
+    for _ in range(2):
+        client = stack.enter_context(connect(chain, receive_buffer=4096))
+        client.sendall(post(body))
+
+
+def pipelined(chain):
+    with connect(chain) as client:
+        n = 200
+        client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * (n - 1) + b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert answer_of(client).count(b"HTTP/1.1 200 OK") == n
+
+
+def idle(chain, count, stack):
+    clients = [stack.enter_context(connect(chain)) for _ in range(count)]
+    for client in clients[::2]:
+        client.sendall(b"POST /v1/completions HTTP/1.1\r\nX-Slow: ")  # a slow-loris: bytes, but never a request
+    return clients
+
+
+def trickle(clients, stop):
+    while not stop.wait(0.2):
+        for client in clients[::2]:
+            with contextlib.suppress(OSError):
+                client.send(b"a")
+
+
+def main():
+    need(SMOL)
+    scale = 5 if QUICK else 1
+    with Chain(SMOL, stages=2, flags=["--max-model-len", "1024"]) as chain, concurrent.futures.ThreadPoolExecutor(1) as beside:
+        process = Process(chain)
+        expected = text_of(chain)
+        chain.post("/v1/completions", {"prompt": ["a"] * 16, "max_tokens": 250, "ignore_eos": True})  # the whole KV pool was in use once
+        leave_at_random(chain, 40)
+        n_sockets, memory = process.sockets(), process.private_kib()
+
+        def rested():
+            return chain.metric("commissure_num_requests_running") == 0 and chain.metric("commissure_kv_blocks_used") == 0
+
+        for attack in (refused_requests, broken_http, pipelined, lambda c: leave_at_random(c, 300 // scale)):
+            stream = beside.submit(text_of, chain)
+            attack(chain)
+            assert stream.result(timeout=170) == expected, "a stream beside it is untouched"
+            wait_until(rested, 60, "the KV of all who left is free")
+
+        with contextlib.ExitStack() as stack:
+            stop = threading.Event()
+            clients = idle(chain, 900 // scale, stack)
+            thread = threading.Thread(target=trickle, args=(clients, stop))
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(stop.set)
+            assert text_of(chain) == expected, "idle and slow clients cost nobody anything"
+        with contextlib.ExitStack() as stack:
+            slow_readers(chain, stack)
+            wait_until(lambda: chain.metric("commissure_num_requests_running") > 0, 60, "they run")
+            assert text_of(chain) == expected, "slow readers hold nobody up"
+            now = process.private_kib()
+            assert now < memory + (64 << 10), f"what they leave unread is bounded: {memory} KiB before, {now} now"
+            wait_until(rested, 170, "they are cut, or done")
+        wait_until(lambda: process.sockets() <= n_sockets + 2, 60, "all sockets are closed")
+        wait_until(lambda: process.private_kib() < memory + (32 << 10), 60, "memory is back")
+        print(f"abuse: ok; {n_sockets} sockets before, {process.sockets()} after; {memory >> 10} MiB private before, {process.private_kib() >> 10} after")
+
+
+if __name__ == "__main__":
+    main()
