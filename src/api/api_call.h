@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -7,6 +8,7 @@
 
 #include "api/api_error.h"
 #include "api/api_service.h"
+#include "api/request_log.h"
 
 namespace commissure {
 
@@ -14,12 +16,15 @@ namespace commissure {
 struct ApiService::Call {
   HttpRequest request;
   std::shared_ptr<Responder> responder;
-  std::string id;        ///< x-request-id, the client's or ours
-  std::string trace_id;  ///< of the traceparent header; "" without a valid one
+  std::string id;  ///< x-request-id, the client's or ours
+  TraceContext trace;
+  std::string cloud_project;
+  const std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
 
   /// The body as an object; answers 400 itself when it is none.
   std::optional<Json> body();
 
+  RequestInfo info() const;
   void answer(const Json& value, int status = 200);
   void fail(const ApiError& error);
 };

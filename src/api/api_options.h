@@ -2,11 +2,13 @@
 
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "api/metric_names.h"
 #include "core/json.h"
+#include "core/span_exporter.h"
 
 namespace commissure {
 
@@ -19,6 +21,10 @@ struct ApiOptions {
   std::chrono::milliseconds ping_interval{15'000};  ///< SSE comment after so much silence; 0: never
   std::chrono::milliseconds request_timeout{0};     ///< for requests that name none; 0: no limit
   MetricNames metric_names = MetricNames::kOwn;     ///< of /metrics
+  /// Where spans go; empty: nowhere. Shared: requests may outlive the service.
+  std::shared_ptr<SpanExporter> spans = {};
+  std::string cloud_project = {};  ///< Google Cloud's, for the trace names in the log
+  bool log_prompts = false;        ///< bodies of generations go into their log lines
   std::string version = "0.1.0";
   std::string system_fingerprint = {};  ///< "" is null
   /// Added to the body of /health, e.g. {"stages": [...]}. Called on the server's threads; must not block. May be

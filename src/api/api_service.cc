@@ -49,22 +49,10 @@ std::string request_id(const HttpRequest& request) {
   return random_id("req_");
 }
 
-/// The trace id of "00-TRACE-SPAN-FLAGS", or "" when that is malformed: a bad header starts no trace and harms nothing.
-/// Source: W3C Trace Context, section 3.2.
-std::string parse_trace_id(std::string_view header) {
-  constexpr std::size_t kLength = 55;  // of version 00; later ones may go on after another dash
-  const auto is_hex = [](std::string_view text) {
-    return text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
-  };
-  if (header.size() < kLength || header[2] != '-' || header[35] != '-' || header[52] != '-') return "";
-  const std::string_view version = header.substr(0, 2);
-  const std::string_view trace = header.substr(3, 32);
-  const std::string_view span = header.substr(36, 16);
-  if (!is_hex(version) || !is_hex(trace) || !is_hex(span) || !is_hex(header.substr(53, 2))) return "";
-  if (version == "ff" || (version == "00" && header.size() != kLength)) return "";
-  if (header.size() > kLength && header[kLength] != '-') return "";
-  const auto is_zero = [](std::string_view text) { return text.find_first_not_of('0') == std::string_view::npos; };
-  return is_zero(trace) || is_zero(span) ? "" : std::string(trace);
+/// With a collector, a request that belongs to no trace starts one.
+TraceContext trace_of(const HttpRequest& request, const ApiOptions& options) {
+  TraceContext trace = read_trace_context(request);
+  return trace.trace_id.empty() && options.spans != nullptr ? new_trace() : trace;
 }
 
 HttpHeaders cors_headers(const HttpRequest& request, const std::vector<std::string>& origins) {
@@ -130,18 +118,26 @@ std::optional<Json> ApiService::Call::body() {
   return std::move(*parsed);
 }
 
+RequestInfo ApiService::Call::info() const {
+  constexpr std::size_t kMaxUserAgent = 200;
+  const std::string* agent = request.header("user-agent");
+  return {.id = id,
+          .method = request.method,
+          .path = request.path,
+          .user_agent = agent == nullptr ? "" : agent->substr(0, kMaxUserAgent),
+          .trace = trace};
+}
+
 void ApiService::Call::answer(const Json& value, int status) {
   responder->send({.status = status, .body = dump_json(value)});
 }
 
 void ApiService::Call::fail(const ApiError& error) {
   // Not the message: it may quote the body, and prompts stay out of the logs.
-  LogFields fields = {{"request_id", id},
-                      {"path", request.path},
-                      {"status", error.status},
-                      {"code", error.code},
-                      {"param", error.param}};
-  if (!trace_id.empty()) fields.emplace_back("trace_id", trace_id);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  LogFields fields = request_log_fields(info(), error.status, seconds, cloud_project);
+  fields.emplace_back("code", error.code);
+  fields.emplace_back("param", error.param);
   log_info("request", fields);
   responder->send(error.response());
 }
@@ -163,13 +159,14 @@ bool ApiService::is_authorized(const HttpRequest& request) const {
 
 void ApiService::handle(HttpRequest request, std::shared_ptr<Responder> responder) const {
   const std::string id = request_id(request);
+  const TraceContext trace = trace_of(request, options_);
   HttpHeaders extra = cors_headers(request, options_.cors_origins);
   extra.emplace_back("x-request-id", id);
   Call call{.request = std::move(request),
             .responder = std::make_shared<DecoratedResponder>(std::move(responder), std::move(extra)),
             .id = id,
-            .trace_id = {}};
-  if (const std::string* parent = call.request.header("traceparent")) call.trace_id = parse_trace_id(*parent);
+            .trace = trace,
+            .cloud_project = options_.cloud_project};
   dispatch(call);
 }
 

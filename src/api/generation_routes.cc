@@ -11,16 +11,26 @@ namespace commissure {
 namespace {
 
 /// The part of a job that does not depend on the endpoint.
-GenerationJob make_job(const std::string& id, const std::string& trace_id, const std::string& path,
-                       const GenerationFields& fields, const ApiOptions& options) {
-  return {.id = id,
-          .trace_id = trace_id,
-          .path = path,
-          .requests = {},
-          .choices_per_prompt = std::max(fields.n, fields.best_of),
-          .format = nullptr,
-          .stream = fields.stream,
-          .ping = fields.ping.value_or(options.ping_interval)};
+/// Asks the engine for the times of every step when the request's spans are wanted.
+void trace_steps(GenerationJob& job, GenerationFields& fields, const ApiOptions& options) {
+  if (options.spans == nullptr || !job.info.trace.sampled) return;
+  job.spans = options.spans;
+  job.hide_trace = fields.request.trace == TraceLevel::kNone;
+  if (job.hide_trace) fields.request.trace = TraceLevel::kTimes;
+}
+
+GenerationJob make_job(const RequestInfo& info, const std::string& body, GenerationFields& fields,
+                       const ApiOptions& options) {
+  constexpr std::size_t kMaxLoggedBody = 16 << 10;
+  GenerationJob job;
+  job.info = info;
+  job.cloud_project = options.cloud_project;
+  if (options.log_prompts) job.logged_body = body.substr(0, kMaxLoggedBody);
+  job.choices_per_prompt = std::max(fields.n, fields.best_of);
+  job.stream = fields.stream;
+  job.ping = fields.ping.value_or(options.ping_interval);
+  trace_steps(job, fields, options);
+  return job;
 }
 
 AnswerShape make_shape(const ServedModel& model, const ApiOptions& options, const GenerationFields& fields,
@@ -55,7 +65,7 @@ void ApiService::chat(Call& call) const {
   auto parsed = parse_chat_request(*body, engine_.model(), options_);
   if (!parsed) return call.fail(parsed.error());
 
-  GenerationJob job = make_job(call.id, call.trace_id, call.request.path, parsed->fields, options_);
+  GenerationJob job = make_job(call.info(), call.request.body, parsed->fields, options_);
   GenerationRequest& request = parsed->fields.request;
   request.id = call.id;
   set_timeout(request, options_);
@@ -82,7 +92,7 @@ void ApiService::generate(Call& call) const {
 }
 
 void ApiService::run_prompts(Call& call, CompletionRequest parsed, bool native) const {
-  GenerationJob job = make_job(call.id, call.trace_id, call.request.path, parsed.fields, options_);
+  GenerationJob job = make_job(call.info(), call.request.body, parsed.fields, options_);
   GenerationRequest& shared = parsed.fields.request;
   set_timeout(shared, options_);
   const std::size_t n_prompts = parsed.prompts.size();

@@ -37,7 +37,8 @@ class GenerationRun : public std::enable_shared_from_this<GenerationRun> {
       const std::size_t choice = next_;
       GenerationRequest request = job_.requests[choice];
       auto handle = engine_.submit(std::move(request), [self = shared_from_this(), choice](GenerationEvent event) {
-        self->responder_->post([self, choice, event = std::move(event)] { self->received(choice, event); });
+        self->responder_->post(
+            [self, choice, event = std::move(event)]() mutable { self->received(choice, std::move(event)); });
       });
       if (!handle) {
         // A list of prompts that met a full queue goes on when its own earlier prompts have left it.
@@ -50,8 +51,9 @@ class GenerationRun : public std::enable_shared_from_this<GenerationRun> {
     }
   }
 
-  void received(std::size_t choice, const GenerationEvent& event) {
+  void received(std::size_t choice, GenerationEvent event) {
     if (done_) return;
+    keep_trace(choice, event);
     if (!first_event_) first_event_ = Clock::now();
     add_usage(choice, event.usage);
     if (event.finish) handles_[choice].reset();
@@ -131,20 +133,50 @@ class GenerationRun : public std::enable_shared_from_this<GenerationRun> {
     }
   }
 
-  void log_end(int status, std::string_view problem) const {
+  void log_end(int status, std::string_view problem) {
+    const auto now = Clock::now();
     const auto ms = [&](Clock::time_point until) {
       return std::chrono::duration_cast<std::chrono::microseconds>(until - started_).count() / 1000.0;
     };
-    LogFields fields = {{"request_id", job_.id},
-                        {"path", job_.path},
-                        {"status", status},
-                        {"prompt_tokens", total_.prompt_tokens},
-                        {"completion_tokens", total_.completion_tokens},
-                        {"total_ms", ms(Clock::now())}};
-    if (!job_.trace_id.empty()) fields.emplace_back("trace_id", job_.trace_id);
+    LogFields fields = request_log_fields(job_.info, status, ms(now) / 1000, job_.cloud_project);
+    fields.emplace_back("prompt_tokens", total_.prompt_tokens);
+    fields.emplace_back("cached_tokens", total_.cached_tokens);
+    fields.emplace_back("completion_tokens", total_.completion_tokens);
+    fields.emplace_back("total_ms", ms(now));
     if (first_event_) fields.emplace_back("ttft_ms", ms(*first_event_));
     if (!problem.empty()) fields.emplace_back("problem", std::string(problem));
+    if (!job_.logged_body.empty()) fields.emplace_back("body", job_.logged_body);
     log(status >= 500 ? Severity::kWarning : Severity::kInfo, "request", fields);
+    export_spans(status);
+  }
+
+  /// Takes the trace of a choice's steps for the spans, and out of the answer unless the client asked for it.
+  void keep_trace(std::size_t choice, GenerationEvent& event) {
+    if (job_.spans == nullptr || event.trace.empty()) return;
+    const auto spans = stage_spans(job_.info.trace, static_cast<int>(choice), event.trace);
+    spans_.insert(spans_.end(), spans.begin(), spans.end());
+    if (job_.hide_trace) event.trace.clear();
+  }
+
+  void export_spans(int status) {
+    if (job_.spans == nullptr) return;
+    const TraceContext& trace = job_.info.trace;
+    Span span{.trace_id = trace.trace_id,
+              .span_id = trace.span_id,
+              .parent_id = trace.parent_id,
+              .name = job_.info.method + " " + job_.info.path};
+    span.is_server = true;
+    span.is_error = status >= 500;
+    const auto spent = std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - started_).count();
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    span.end_unix_ns = std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+    span.start_unix_ns = span.end_unix_ns - spent;
+    span.attributes = {{"http.response.status_code", status},
+                       {"commissure.request_id", job_.info.id},
+                       {"gen_ai.usage.input_tokens", total_.prompt_tokens},
+                       {"gen_ai.usage.output_tokens", total_.completion_tokens}};
+    spans_.push_back(std::move(span));
+    job_.spans->add(std::move(spans_));
   }
 
   Engine& engine_;
@@ -153,6 +185,7 @@ class GenerationRun : public std::enable_shared_from_this<GenerationRun> {
   std::vector<std::optional<RequestHandle>> handles_;  // by choice, while it runs
   std::vector<Usage> usage_;
   Usage total_;
+  std::vector<Span> spans_;
   std::size_t next_ = 0;
   int n_running_ = 0;
   bool streaming_ = false;

@@ -8,6 +8,7 @@
 
 #include "api/api_error.h"
 #include "api/http.h"
+#include "api/request_spans.h"
 #include "engine/engine.h"
 
 namespace commissure {
@@ -30,9 +31,11 @@ class AnswerFormat {
 
 /// One HTTP request's way through the engine.
 struct GenerationJob {
-  std::string id = {};        ///< the request id, for the engine's and our log lines
-  std::string trace_id = {};  ///< for our log line; may be empty
-  std::string path = {};
+  RequestInfo info = {};  ///< for the log line and the trace
+  std::string cloud_project = {};
+  std::string logged_body = {};                  ///< goes into the log line; empty: nothing of it does
+  std::shared_ptr<SpanExporter> spans = {};      ///< null: the request leaves no spans
+  bool hide_trace = false;                       ///< steps are traced for the spans, the answer does not show them
   std::vector<GenerationRequest> requests = {};  ///< one per choice, prompt after prompt; not empty
   int choices_per_prompt = 1;                    ///< usage counts a prompt once
   std::unique_ptr<AnswerFormat> format = {};

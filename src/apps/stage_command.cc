@@ -19,7 +19,7 @@ struct StageFlags {
   std::optional<int> port, threads, max_model_len, max_sequences, max_step_rows, queue_limit, max_stream_age;
   std::optional<std::int64_t> kv_tokens;
   std::shared_ptr<SecuritySettings> security = std::make_shared<SecuritySettings>();  // shared with the flags' parsers
-  bool lazy = false, read_weights = false, allow_plaintext = false, json_logs = false;
+  bool lazy = false, read_weights = false, allow_plaintext = false, json_logs = false, log_prompts = false;
 };
 
 template <typename T>
@@ -51,6 +51,7 @@ Result<StageSettings> settle(const StageFlags& flags) {
   take(flags.queue_limit, settings.queue_limit);
   take(flags.max_stream_age, settings.max_stream_age);
   take(flags.kv_tokens, settings.kv_tokens);
+  settings.log_prompts |= flags.log_prompts;
   settings.lazy |= flags.lazy;
   settings.read_weights |= flags.read_weights;
   settings.allow_plaintext |= flags.allow_plaintext;
@@ -107,6 +108,8 @@ CommandRun add_stage(CLI::App& app) {
   app.add_flag("--lazy", flags->lazy, "load the weights at the first use or on `warm` (COMMISSURE_LAZY)");
   app.add_flag("--read-weights", flags->read_weights, "read weights into memory instead of mapping the file");
   app.add_flag("--allow-plaintext", flags->allow_plaintext, "gRPC without TLS to other machines");
+  app.add_flag("--log-prompts", flags->log_prompts,
+               "the log line of a request has its body, prompt included (COMMISSURE_LOG_PROMPTS)");
   app.add_flag("--json-logs", flags->json_logs, "one JSON object a line");
   add_security_flags(app, flags->security);
   return [flags] { return run(*flags); };

@@ -190,6 +190,11 @@ Status StageRunner::serve_api() {
   ApiOptions api;
   api.api_keys = settings_.api_keys;
   api.metric_names = parse_metric_names(settings_.metrics_names).value_or(MetricNames::kOwn);
+  if (!settings_.trace_collector.empty()) {
+    api.spans = std::make_shared<SpanExporter>(settings_.trace_collector, "commissure");
+  }
+  api.cloud_project = settings_.cloud_project;
+  api.log_prompts = settings_.log_prompts;
   api.version = COMMISSURE_VERSION;
   api.status = [this] { return view_->to_json(); };
   api.wake = [this] { wake(); };

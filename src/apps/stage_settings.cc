@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "core/http.h"
 #include "step/stage_plan.h"
 
 namespace commissure {
@@ -77,6 +78,12 @@ Status apply_environment(const Environment& environment, StageSettings& settings
   take("COMMISSURE_PRECISION", settings.precision);
   take("COMMISSURE_LEASE", settings.lease);
   take("COMMISSURE_METRICS_NAMES", settings.metrics_names);
+  if (const auto base = environment("OTEL_EXPORTER_OTLP_ENDPOINT")) {
+    settings.trace_collector = *base + (base->ends_with('/') ? "v1/traces" : "/v1/traces");
+  }
+  take("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", settings.trace_collector);
+  take("GOOGLE_CLOUD_PROJECT", settings.cloud_project);
+  if (const auto text = environment("COMMISSURE_LOG_PROMPTS")) settings.log_prompts = *text != "0";
   TRY(take_int("PORT", settings.port));
   TRY(take_int("COMMISSURE_THREADS", settings.threads));
   TRY(take_int("COMMISSURE_MAX_STREAM_AGE", settings.max_stream_age));
@@ -145,6 +152,8 @@ std::vector<std::pair<std::string, std::string>> describe(const StageSettings& s
       {"lazy", settings.lazy ? "yes" : "no"},
       {"weights", settings.read_weights ? "read" : "mapped"},
       {"metrics names", settings.metrics_names},
+      {"traces to", settings.trace_collector.empty() ? "nowhere" : public_url(settings.trace_collector)},
+      {"prompts in logs", settings.log_prompts ? "yes" : "no"},
       {"api keys", std::to_string(settings.api_keys.size())},
   };
   const auto security = describe(settings.security);

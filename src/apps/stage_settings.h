@@ -19,7 +19,8 @@ std::optional<std::string> process_environment(const std::string& name);
 /// Environment: STAGE (a..z), K1 ... K25 or CUTS (layer boundaries), MODEL_DIR, MODEL_NAME, DEVICE, NEXT_ENDPOINT or
 /// <next letter>_ENDPOINT (B_ENDPOINT on stage a), PORT, COMMISSURE_THREADS, COMMISSURE_ISA, COMMISSURE_PRECISION,
 /// COMMISSURE_API_KEY, COMMISSURE_API_KEY_FILE, COMMISSURE_LEASE, COMMISSURE_LAZY, COMMISSURE_MAX_STREAM_AGE,
-/// COMMISSURE_METRICS_NAMES; and those
+/// COMMISSURE_METRICS_NAMES, COMMISSURE_LOG_PROMPTS,
+/// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT, GOOGLE_CLOUD_PROJECT; and those
 /// of SecuritySettings.
 struct StageSettings {
   std::string stage = "a";
@@ -45,6 +46,9 @@ struct StageSettings {
   int max_step_rows = 512;
   int queue_limit = 256;
   std::string metrics_names = "own";  ///< own, vllm or both
+  std::string trace_collector;        ///< where spans are POSTed to, OTLP/HTTP; empty: nowhere
+  std::string cloud_project;          ///< for the trace names in the log
+  bool log_prompts = false;
   std::vector<std::string> api_keys;
   SecuritySettings security;
 

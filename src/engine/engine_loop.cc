@@ -259,13 +259,13 @@ void EngineLoop::finish(Request& request, GenerationEvent event) {
   shared_.gates.with([&](auto& gates) { gates.erase(last->handle); });
   metrics_.on_finish(*event.finish, last->times, last->usage, now);
   const auto ms = [&](Time to) { return std::chrono::duration_cast<milliseconds>(to - last->times.submitted).count(); };
-  log_info("request finished",
-           {{"request_id", last->asked.id},
-            {"prompt_tokens", last->usage.prompt_tokens},
-            {"completion_tokens", last->usage.completion_tokens},
-            {"ttft_ms", last->times.first_token ? Json(ms(*last->times.first_token)) : Json(nullptr)},
-            {"total_ms", ms(now)},
-            {"finish", finish_reason_name(*event.finish)}});
+  log(Severity::kDebug, "choice finished",
+      {{"request_id", last->asked.id},
+       {"prompt_tokens", last->usage.prompt_tokens},
+       {"completion_tokens", last->usage.completion_tokens},
+       {"ttft_ms", last->times.first_token ? Json(ms(*last->times.first_token)) : Json(nullptr)},
+       {"total_ms", ms(now)},
+       {"finish", finish_reason_name(*event.finish)}});
   event.trace = tracer_.take(last->sequence());
   --shared_.n_alive;
   publish_state();  // before the last event: who reads it may look at the numbers next

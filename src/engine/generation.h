@@ -30,6 +30,7 @@ struct StepTrace {
   /// First stage first. `wire_us` of the last one is what no stage accounts for: the way back. `checksums` are the
   /// request's own, one per layer of the stage.
   std::vector<StageTiming> stages;
+  std::int64_t started_unix_ns = 0;  ///< when it was submitted, on the wall clock
 };
 
 /// One generation: a tokenised prompt and how to continue it. Values arrive validated by the API; the engine checks

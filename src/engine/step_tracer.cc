@@ -15,6 +15,11 @@ std::vector<std::uint32_t> checksums_of(const StageTiming& timing, int slice, st
   return {first, first + n_layers};
 }
 
+std::int64_t unix_ns() {
+  using std::chrono::nanoseconds;
+  return std::chrono::duration_cast<nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
 }  // namespace
 
 void StepTracer::begin(SequenceId sequence, TraceLevel level) {
@@ -27,9 +32,11 @@ void StepTracer::on_submit(StepBatch& batch) {
   for (SequenceRows& slice : batch.slices) {
     const auto it = requests_.find(slice.sequence);
     if (it == requests_.end()) continue;
+    if (step.rows.empty()) step.started_unix_ns = unix_ns();
     Rows rows{slice.sequence, {batch.step, slice.first_position, slice.n_rows(), 0, {}}};
     slice.sum_layers = it->second.level == TraceLevel::kLayers;
     if (slice.sum_layers) rows.summed_slice = static_cast<int>(step.n_summed++);
+    rows.trace.started_unix_ns = step.started_unix_ns;
     step.rows.push_back(std::move(rows));
   }
 }

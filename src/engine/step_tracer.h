@@ -36,6 +36,7 @@ class StepTracer {
   };
   struct Step {
     Clock::time_point submitted;
+    std::int64_t started_unix_ns = 0;  ///< once a row is traced
     std::size_t n_summed = 0;
     std::vector<Rows> rows = {};
   };
