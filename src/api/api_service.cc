@@ -81,7 +81,7 @@ bool equal_secrets(std::string_view a, std::string_view b) {
   return difference == 0;
 }
 
-bool is_public(std::string_view path) { return path == "/health" || path == "/v1/health"; }
+bool is_public(std::string_view path) { return path == "/health" || path == "/v1/health" || path == "/live"; }
 
 }  // namespace
 
@@ -95,6 +95,7 @@ const std::vector<ApiService::Route>& ApiService::routes() {
       {"POST", "/apply-template", &ApiService::apply_template},
       {"GET", "/v1/models", &ApiService::models},
       {"GET", "/v1/models/*", &ApiService::one_model},
+      {"GET", "/live", &ApiService::live},
       {"GET", "/health", &ApiService::health},
       {"GET", "/v1/health", &ApiService::health},
       {"POST", "/warm", &ApiService::warm},

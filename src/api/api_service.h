@@ -48,6 +48,7 @@ class ApiService {
 
   void models(Call& call) const;
   void one_model(Call& call) const;
+  void live(Call& call) const;
   void health(Call& call) const;
   void warm(Call& call) const;
   void metrics(Call& call) const;

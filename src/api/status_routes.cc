@@ -42,6 +42,9 @@ void ApiService::one_model(Call& call) const {
   call.answer(model_json(engine_.model(), id));
 }
 
+/// For probes that restart a dead container: a stage that loads, or waits for another one, is alive.
+void ApiService::live(Call& call) const { call.answer({{"status", "alive"}}); }
+
 void ApiService::health(Call& call) const {
   const Status health = engine_.health();
   Json answer = {{"status", health ? "ok" : "unavailable"}, {"model", engine_.model().name}};

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "apps/cloud_work.h"
 #include "apps/event_reader.h"
 #include "apps/local_state.h"
 
@@ -14,6 +15,8 @@ namespace {
 std::vector<std::pair<std::string, std::string>> headers_of(const ApiAddress& endpoint) {
   std::vector<std::pair<std::string, std::string>> headers = {{"Content-Type", "application/json"}};
   if (!endpoint.api_key.empty()) headers.emplace_back("Authorization", "Bearer " + endpoint.api_key);
+  if (!endpoint.identity_token.empty())
+    headers.emplace_back("X-Serverless-Authorization", "Bearer " + endpoint.identity_token);
   return headers;
 }
 
@@ -27,6 +30,7 @@ Result<ApiAddress> find_api(const std::string& url) {
   }
   if (endpoint.url.empty()) {
     const auto state = TRY(read_local_state());
+    if (!state && has_deployment_file({})) return find_cloud_api({});
     if (!state)
       return Error(
           Code::kNotFound,

@@ -15,10 +15,11 @@ namespace commissure {
 struct ApiAddress {
   std::string url;      ///< "http://127.0.0.1:8080"
   std::string api_key;  ///< from COMMISSURE_API_KEY; "" without
+  std::string identity_token = {};  ///< for a service that Google's IAM guards; "" without
 };
 
-/// `url` if given, else COMMISSURE_URL, else the local chain's. Errors: kNotFound, nothing is running and none was
-/// named.
+/// `url` if given, else COMMISSURE_URL, else the local chain's, else that of the deployment in commissure.yaml. Errors:
+/// kNotFound, nothing is running and none was named; as find_cloud_api.
 Result<ApiAddress> find_api(const std::string& url);
 
 /// GET or POST (when `body` is not null) of a JSON document. Errors: as http_fetch; an HTTP error's message otherwise.

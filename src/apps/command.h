@@ -27,5 +27,10 @@ CommandRun add_models(CLI::App& app);
 CommandRun add_bench(CLI::App& app);
 CommandRun add_verify(CLI::App& app);
 CommandRun add_top(CLI::App& app);
+CommandRun add_build(CLI::App& app);
+CommandRun add_upload(CLI::App& app);
+CommandRun add_deploy(CLI::App& app);
+CommandRun add_scale(CLI::App& app);
+CommandRun add_rollback(CLI::App& app);
 
 }  // namespace commissure

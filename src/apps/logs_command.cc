@@ -6,6 +6,7 @@
 #include <string>
 #include <thread>
 
+#include "apps/cloud_watch.h"
 #include "apps/command.h"
 #include "apps/local_state.h"
 
@@ -17,6 +18,7 @@ struct LogsOptions {
   bool follow = false;
   std::string stage;
   int n_lines = 40;
+  CloudChoice choice;
 };
 
 /// Prints what a log gained since `position`; whole lines, each with the stage's letter when several are shown.
@@ -44,6 +46,8 @@ std::streamoff start_of_last_lines(const std::string& path, int n_lines) {
 
 Result<int> show_logs(const LogsOptions& options) {
   const auto state = TRY(read_local_state());
+  if (!state && has_deployment_file(options.choice))
+    return show_cloud_logs({options.choice, options.stage, options.n_lines, options.follow});
   if (!state) return Error(Code::kNotFound, "nothing is running here; start it with: commissure up --local");
   std::map<std::string, std::streamoff> positions;
   std::vector<StageProcess> stages;
@@ -66,7 +70,9 @@ CommandRun add_logs(CLI::App& app) {
   auto options = std::make_shared<LogsOptions>();
   app.add_flag("-f,--follow", options->follow, "keep printing what comes, until the chain is down");
   app.add_option("--stage", options->stage, "only this stage (a, b, ...)");
-  app.add_option("-n,--lines", options->n_lines, "how many last lines of each stage")->check(CLI::NonNegativeNumber);
+  app.add_option("-n,--lines", options->n_lines, "how many last lines (of each stage on this machine)")
+      ->check(CLI::NonNegativeNumber);
+  add_cloud_flags(app, options->choice);
   return [options] { return show_logs(*options); };
 }
 

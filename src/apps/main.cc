@@ -15,8 +15,14 @@ struct Entry {
 };
 
 constexpr Entry kCommands[] = {
-    {"up", "Start a chain of stages on this machine", commissure::add_up,
+    {"up", "Bring a deployment to Google Cloud Run, or with --local a chain of stages up on this machine",
+     commissure::add_up,
+     "Without --local: reads commissure.yaml, sets up what is missing in the project (APIs, repository, bucket, accounts,\n"
+     "secrets, access), builds the image, brings the weights, deploys the stages, wakes them and asks a first question.\n"
+     "A second run changes only what differs; an interrupted one is continued.\n\n"
      "Examples:\n"
+     "  commissure up --dry-run                        every command that would run, nothing else\n"
+     "  commissure up\n"
      "  commissure up --local                          three stages of the default model, attached\n"
      "  commissure up --local --stages 2 --detach      two stages, in the background\n"
      "  commissure up --local --cuts 10,20 --model ./model.gguf --port 9000"},
@@ -36,11 +42,26 @@ constexpr Entry kCommands[] = {
      "step, queue and wire ms: mean per step of the stage's computing, its wait before, and the way to the next "
      "stage.\n\n"
      "Examples:\n  commissure top\n  commissure top --url https://a.example --once"},
+    {"build", "Build the image on Cloud Build unless it is there", commissure::add_build,
+     "Examples:\n  commissure build\n  commissure build --source . --json"},
+    {"upload", "Bring the weights into the bucket unless they are there", commissure::add_upload,
+     "Files of this machine are uploaded; a model of the hub goes from there to the bucket on Cloud Build.\n\n"
+     "Example:\n  commissure upload"},
+    {"deploy", "Deploy the stages where they differ from commissure.yaml", commissure::add_deploy,
+     "Image and weights must be there: see `commissure up`.\n\nExample:\n  commissure deploy"},
+    {"scale", "Keep instances of a deployment warm, or let them go", commissure::add_scale,
+     "Lasts until the next `up` or `deploy`, which go by commissure.yaml.\n\n"
+     "Examples:\n  commissure scale --min 1\n  commissure scale --min 0 --stage b"},
+    {"rollback", "Send a deployment's traffic to the release before", commissure::add_rollback,
+     "All stages go back together. The next `up` goes forward again.\n\nExample:\n  commissure rollback"},
     {"logs", "Show the stages' logs", commissure::add_logs,
      "Examples:\n  commissure logs\n  commissure logs -f --stage b"},
     {"warm", "Load all stages' weights at the same time", commissure::add_warm,
      "Examples:\n  commissure warm\n  commissure warm --url http://127.0.0.1:8080"},
-    {"down", "Stop the chain on this machine", commissure::add_down, "Example:\n  commissure down"},
+    {"down", "Stop the chain on this machine; without one, take the deployment off Google Cloud", commissure::add_down,
+     "Examples:\n"
+     "  commissure down              a local chain if there is one, else the services of commissure.yaml\n"
+     "  commissure down --all        the bucket with the weights, images, secrets and accounts too"},
     {"stage", "Run one stage process (for containers)", commissure::add_stage,
      "Examples:\n"
      "  STAGE=b K1=10 K2=20 MODEL_DIR=/models/m.gguf C_ENDPOINT=https://c.example PORT=8080 commissure stage\n"

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "apps/chain_watch.h"
+#include "apps/cloud_watch.h"
 #include "apps/command.h"
 #include "apps/stage_table.h"
 
@@ -14,6 +15,8 @@ namespace {
 struct StatusOptions {
   std::string url;
   bool as_json = false;
+  bool live = false;
+  CloudChoice choice;
 };
 
 /// What the machine itself knows of a local stage, put over what stage A reports.
@@ -58,7 +61,10 @@ void print(const Json& report) {
 
 Result<int> show_status(const StatusOptions& options) {
   const auto local = options.url.empty() ? TRY(read_local_state()) : std::nullopt;
-  if (options.url.empty() && !local && std::getenv("COMMISSURE_URL") == nullptr) {
+  const bool named = !options.url.empty() || std::getenv("COMMISSURE_URL") != nullptr;
+  if (!named && !local && has_deployment_file(options.choice))
+    return show_cloud_status(options.choice, options.live, options.as_json);
+  if (!named && !local) {
     if (options.as_json) {
       fmt::print("{}\n", pretty_json({{"running", false}}));
     } else {
@@ -99,6 +105,8 @@ CommandRun add_status(CLI::App& app) {
   auto options = std::make_shared<StatusOptions>();
   app.add_option("--url", options->url, "endpoint; default: the local chain, or COMMISSURE_URL");
   app.add_flag("--json", options->as_json, "print JSON");
+  app.add_flag("--live", options->live, "on Google Cloud: ask the stages themselves, which starts them");
+  add_cloud_flags(app, options->choice);
   return [options] { return show_status(*options); };
 }
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "apps/chain_watch.h"
+#include "apps/cloud_work.h"
 #include "apps/command.h"
 #include "apps/local_chain.h"
 #include "apps/model_store.h"
@@ -38,6 +39,7 @@ struct UpOptions {
   int queue_limit = -1;
   std::string metrics_names;
   bool read_weights = false;
+  CloudWorkOptions cloud;
 };
 
 volatile std::sig_atomic_t stop_requested = 0;
@@ -156,7 +158,10 @@ Result<int> stay(LocalState state, const LocalChainOptions& options) {
 
 Result<int> up(const UpOptions& options) {
   if (!options.local) {
-    return Error(Code::kInvalidArgument, "say where: commissure up --local starts a chain on this machine");
+    if (has_deployment_file(options.cloud.choice))
+      return do_cloud_work(options.cloud, {.image = true, .weights = true, .services = true});
+    return Error(Code::kInvalidArgument, "say where: commissure up --local starts a chain on this machine, and ",
+                 options.cloud.choice.file, ", which is not here, describes one on Google Cloud (commissure init)");
   }
   const LocalChainOptions wanted = TRY(plan_chain(options));
   auto running = TRY(read_local_state());
@@ -207,6 +212,8 @@ CommandRun add_up(CLI::App& app) {
                  "names in /metrics: own (commissure_...), vllm (vllm:... where vLLM has it) or both")
       ->check(CLI::IsMember({"own", "vllm", "both"}));
   app.add_flag("--read-weights", options->read_weights, "read weights into memory instead of mapping the file");
+  add_work_flags(app, options->cloud);
+  app.add_flag("!--no-wake", options->cloud.wake, "on Google Cloud: do not load the stages, ask no first question");
   return [options] { return up(*options); };
 }
 

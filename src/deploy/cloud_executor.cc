@@ -67,6 +67,12 @@ Status CloudExecutor::read() {
   return ask(policy_reads(spec_, state_));
 }
 
+Status CloudExecutor::read_services() {
+  state_ = {};
+  state_.apis.insert("run.googleapis.com");  // if it is not enabled the answer says so
+  return ask({services_read(spec_)});
+}
+
 Status CloudExecutor::perform(const CloudStep& step) {
   const auto start = Clock::now();
   for (const std::string& warning : step.warnings) {
@@ -117,9 +123,10 @@ Status CloudExecutor::deploy() {
   for (std::size_t index = spec_.stages.size(); index-- > 0;) {
     const CloudStep step = deploy_step(spec_, index, state_);
     TRY(perform(step));
-    if (step.calls.size() > 1) TRY(ask({read_service(spec_, step.yields)}));  // the first call's body is out of date
+    // A second call may have moved the traffic: the first one's body is out of date.
+    if (step.calls.size() > 1 && !step.yields.empty()) TRY(ask({read_service(spec_, step.yields)}));
   }
-  return perform(invoke_step(spec_, state_));
+  return {};
 }
 
 Status CloudExecutor::remove(bool all) {
@@ -144,7 +151,6 @@ std::vector<CloudStep> all_steps(const CloudSpec& spec, const CloudSecrets& secr
   steps.push_back(image_step(spec, nothing));
   steps.push_back(weights_step(spec, nothing));
   for (std::size_t index = spec.stages.size(); index-- > 0;) steps.push_back(deploy_step(spec, index, nothing));
-  steps.push_back(invoke_step(spec, nothing));
   return steps;
 }
 

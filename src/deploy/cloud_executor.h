@@ -32,6 +32,8 @@ class CloudExecutor {
 
   /// Reads what is there. Errors: as explain_failure.
   Status read();
+  /// Reads the services alone: for those who only look.
+  Status read_services();
   /// APIs, repository, bucket, accounts, secrets, access; reads what is there itself. The next three come after it.
   Status lay_foundation(const CloudSecrets& secrets);
   Status build_image();

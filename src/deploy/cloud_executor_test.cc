@@ -46,8 +46,9 @@ TEST(CloudExecutor, DeploysTheLastStageFirstAndHandsItsAddressOn) {
   ASSERT_TRUE(executor.deploy().has_value());
   ASSERT_EQ(cloud.changes.size(), 5u);
   EXPECT_NE(cloud.changes[0].find("run deploy demo-c"), std::string::npos);
-  EXPECT_NE(cloud.changes[1].find("C_ENDPOINT=https://demo-c.example"), std::string::npos) << cloud.changes[1];
-  EXPECT_NE(cloud.changes[2].find("B_ENDPOINT=https://demo-b.example"), std::string::npos) << cloud.changes[2];
+  EXPECT_NE(cloud.changes[1].find("add-iam-policy-binding demo-c"), std::string::npos) << "before its caller starts";
+  EXPECT_NE(cloud.changes[2].find("C_ENDPOINT=https://demo-c.example"), std::string::npos) << cloud.changes[2];
+  EXPECT_NE(cloud.changes[4].find("B_ENDPOINT=https://demo-b.example"), std::string::npos) << cloud.changes[4];
   EXPECT_EQ(executor.state().url("demo-a"), "https://demo-a.example");
 }
 

@@ -89,6 +89,48 @@ CloudStep weights_step(const CloudSpec& spec, const CloudState& state) {
   return step;
 }
 
+namespace {
+
+/// What the service is, against what it must be; the calls that mend it.
+void want_service(const CloudSpec& spec, const CloudStage& stage, const CloudState& state, const std::string& next_url,
+                  CloudStep& step) {
+  const std::string service = spec.service(stage.letter);
+  const auto found = state.services.find(service);
+  if (found == state.services.end()) {
+    step.differences.push_back("service " + service + ": absent");
+    step.calls.push_back(deploy_call(spec, stage, state, next_url));
+    return;
+  }
+  const ServiceFacts observed = observed_facts(found->second);
+  step.differences = compare(wanted_facts(spec, stage, next_url), observed);
+  if (stage == spec.stages.front()) {  // gcloud sets the policy of a public service while it deploys
+    const auto policy = state.service_policies.find(service);
+    const bool open =
+        policy != state.service_policies.end() && has_role(policy->second, "roles/run.invoker", "allUsers");
+    const bool wanted = spec.access == CloudAccess::kPublic;
+    if (open != wanted) step.differences.emplace_back(wanted ? "access: not public" : "access: public, not by IAM");
+  }
+  if (step.differences.empty()) return;
+  step.calls.push_back(deploy_call(spec, stage, state, next_url));
+  if (observed.at("traffic") != "latest") {
+    step.calls.push_back(service_call(spec, {"run", "services", "update-traffic", service, "--to-latest"}));
+  }
+}
+
+/// The stage before, and it alone, may call this one.
+void want_caller(const CloudSpec& spec, const CloudStage& stage, const CloudStage& caller, const CloudState& state,
+                 CloudStep& step) {
+  const std::string service = spec.service(stage.letter);
+  const std::string member = "serviceAccount:" + spec.account(caller.letter);
+  const auto policy = state.service_policies.find(service);
+  if (policy != state.service_policies.end() && has_role(policy->second, "roles/run.invoker", member)) return;
+  step.differences.push_back(spec.account_id(caller.letter) + " on " + service + ": roles/run.invoker absent");
+  step.calls.push_back(service_call(
+      spec, {"run", "services", "add-iam-policy-binding", service, "--member=" + member, "--role=roles/run.invoker"}));
+}
+
+}  // namespace
+
 CloudStep deploy_step(const CloudSpec& spec, std::size_t index, const CloudState& state) {
   const CloudStage& stage = spec.stages[index];
   const std::string service = spec.service(stage.letter);
@@ -100,42 +142,9 @@ CloudStep deploy_step(const CloudSpec& spec, std::size_t index, const CloudState
                            state.project_number.empty() ? "PROJECT_NUMBER" : state.project_number, spec.region);
   }
   CloudStep step{"stage " + stage.letter, "service " + service, "roles/run.admin", {}, {}};
-  step.yields = service;
-  const auto found = state.services.find(service);
-  if (found == state.services.end()) {
-    step.differences.push_back("service " + service + ": absent");
-    step.calls.push_back(deploy_call(spec, stage, state, next_url));
-    return step;
-  }
-  const ServiceFacts observed = observed_facts(found->second);
-  step.differences = compare(wanted_facts(spec, stage, next_url), observed);
-  if (index == 0) {  // gcloud sets the policy of a public service while it deploys
-    const auto policy = state.service_policies.find(service);
-    const bool open =
-        policy != state.service_policies.end() && has_role(policy->second, "roles/run.invoker", "allUsers");
-    const bool wanted = spec.access == CloudAccess::kPublic;
-    if (open != wanted) step.differences.push_back(wanted ? "access: not public" : "access: public instead of by IAM");
-  }
-  if (step.differences.empty()) return step;
-  step.calls.push_back(deploy_call(spec, stage, state, next_url));
-  if (observed.at("traffic") != "latest") {
-    step.calls.push_back(service_call(spec, {"run", "services", "update-traffic", service, "--to-latest"}));
-  }
-  return step;
-}
-
-CloudStep invoke_step(const CloudSpec& spec, const CloudState& state) {
-  CloudStep step{"invokers", "each stage may call the next one only", "roles/run.admin", {}, {}};
-  for (std::size_t i = 0; i + 1 < spec.stages.size(); ++i) {
-    const std::string service = spec.service(spec.stages[i + 1].letter);
-    const std::string member = "serviceAccount:" + spec.account(spec.stages[i].letter);
-    const auto policy = state.service_policies.find(service);
-    if (policy != state.service_policies.end() && has_role(policy->second, "roles/run.invoker", member)) continue;
-    step.differences.push_back(spec.account_id(spec.stages[i].letter) + " on " + service +
-                               ": roles/run.invoker absent");
-    step.calls.push_back(service_call(spec, {"run", "services", "add-iam-policy-binding", service, "--member=" + member,
-                                             "--role=roles/run.invoker"}));
-  }
+  want_service(spec, stage, state, next_url, step);
+  step.yields = step.calls.empty() ? "" : service;
+  if (index > 0) want_caller(spec, stage, spec.stages[index - 1], state, step);
   return step;
 }
 

@@ -162,6 +162,11 @@ CloudRead read_objects(const CloudSpec& spec) {
           "storage.googleapis.com"};
 }
 
+CloudRead services_read(const CloudSpec& spec) {
+  return {in_project(spec, {"run", "services", "list", "--region=" + spec.region}), absorb_services, spec.name + "-",
+          "run.googleapis.com"};
+}
+
 CloudRead read_service(const CloudSpec& spec, const std::string& service) {
   return {in_project(spec, {"run", "services", "describe", service, "--region=" + spec.region}), absorb_service,
           service, "run.googleapis.com"};
@@ -175,8 +180,7 @@ std::vector<CloudRead> second_reads(const CloudSpec& spec) {
        "storage.googleapis.com"},
       read_bucket_policy(spec, spec.bucket),
       read_objects(spec),
-      {in_project(spec, {"run", "services", "list", "--region=" + spec.region}), absorb_services, spec.name + "-",
-       "run.googleapis.com"},
+      services_read(spec),
   };
   if (spec.own_image) {
     const std::string where = "--location=" + spec.region;

@@ -57,6 +57,7 @@ std::vector<CloudRead> second_reads(const CloudSpec& spec);
 /// Who may use each service that is there; needs the answers of `second_reads`.
 std::vector<CloudRead> policy_reads(const CloudSpec& spec, const CloudState& state);
 
+CloudRead services_read(const CloudSpec& spec);
 CloudRead read_service(const CloudSpec& spec, const std::string& service);
 CloudRead read_objects(const CloudSpec& spec);
 CloudRead read_tags(const CloudSpec& spec);

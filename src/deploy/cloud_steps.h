@@ -36,10 +36,8 @@ std::vector<CloudStep> foundation_steps(const CloudSpec& spec, const CloudState&
 CloudStep image_step(const CloudSpec& spec, const CloudState& state);
 CloudStep weights_step(const CloudSpec& spec, const CloudState& state);
 
-/// Stage `index`; its successor's address is taken from the state, so deploy the last stage first.
+/// Stage `index` and who may call it. Its successor's address is taken from the state, so deploy the last stage first.
 CloudStep deploy_step(const CloudSpec& spec, std::size_t index, const CloudState& state);
-/// Who may call the stages: each stage's account the next one, and the public stage A if it is public.
-CloudStep invoke_step(const CloudSpec& spec, const CloudState& state);
 
 /// Everything, from the first stage's service to, with `all`, weights, images, secrets and accounts.
 std::vector<CloudStep> removal_steps(const CloudSpec& spec, const CloudState& state, bool all);

@@ -42,7 +42,9 @@ Result<std::unique_ptr<StageServer>> StageServer::start(StageService& service, c
   for (std::size_t i = 0; i < endpoints.size() && impl->port == 0; ++i) {
     if (!endpoints[i].target.starts_with("unix:")) impl->port = ports[i];
   }
-  service.set_health(impl->server->GetHealthCheckService());
+  auto* const health = impl->server->GetHealthCheckService();
+  health->SetServingStatus("live", true);  // a stage that loads must not be restarted by a liveness probe
+  service.set_health(health);
   return std::unique_ptr<StageServer>(new StageServer(std::move(impl)));
 }
 

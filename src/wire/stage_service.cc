@@ -289,7 +289,7 @@ void StageService::Impl::on_done(ServerStream& stream) {
 void StageService::Impl::keep(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
   while (!stop.stop_requested()) {
-    if (health_ != nullptr) health_->SetServingStatus(options_.self.info().state == LoadState::kReady);
+    if (health_ != nullptr) health_->SetServingStatus("", options_.self.info().state == LoadState::kReady);
     drop_silent_streams();
     if (pending_ != nullptr) advance_handshake(lock);
     const ServerStream* const waiting = pending_;

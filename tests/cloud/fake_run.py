@@ -209,7 +209,7 @@ class CloudRun:
                 except ValueError:
                     entry["textPayload"] = line
                 entries.append(entry)
-        return entries
+        return entries[::-1]  # gcloud asks for the newest first
 
     def close(self):
         self.closing = True

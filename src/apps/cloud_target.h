@@ -1,0 +1,33 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <optional>
+#include <string>
+
+#include "core/result.h"
+#include "deploy/cloud_spec.h"
+#include "deploy/cloud_steps.h"
+
+namespace commissure {
+
+/// Which deployment a command is about.
+struct CloudChoice {
+  std::string file = "commissure.yaml";
+  std::string deployment;  ///< its name in a file that holds several
+};
+
+void add_cloud_flags(CLI::App& app, CloudChoice& choice);
+
+/// Whether the file that a command would read is there.
+bool has_deployment_file(const CloudChoice& choice);
+
+/// Names and access only: enough to find, watch and remove a deployment. Reads no model. Errors: as the file's reader.
+Result<CloudSpec> read_cloud_names(const CloudChoice& choice);
+
+/// All of it: weights summed, cuts planned, the image's tag taken from the source tree `source` ("" to find it).
+Result<CloudSpec> read_cloud_spec(const CloudChoice& choice, const std::string& source);
+
+/// HF_TOKEN (or HUGGING_FACE_HUB_TOKEN) and COMMISSURE_API_KEY.
+CloudSecrets secrets_of_environment();
+
+}  // namespace commissure

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "apps/model_store.h"
+#include "core/result.h"
+#include "deploy/cloud_spec.h"
+
+namespace commissure {
+
+/// What `model` of a deployment means for the bucket: a name, file or folder of this machine (opened, or pulled, and
+/// summed), "hf:OWNER/REPO", an https:// URL of one file, or "gs://bucket/folder[/file]". `bucket` is the deployment's
+/// own. Errors: as resolve_model; kInvalidArgument, not a form that a stage can load.
+Result<CloudWeights> plan_weights(const std::string& model, const std::string& revision, const std::string& bucket);
+
+/// The file or folder on this machine; empty when the model lies elsewhere.
+bool is_remote_model(const std::string& model);
+
+/// Ten hex digits over all files that the image is built from; the image's tag changes with any of them.
+/// Errors: kNotFound, `root` is not the root of the source tree.
+Result<std::string> source_digest(const std::filesystem::path& root);
+
+/// The source tree that this program was built in, or the working directory. Errors: kNotFound, neither is one.
+Result<std::filesystem::path> find_source_tree();
+
+}  // namespace commissure

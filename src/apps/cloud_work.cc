@@ -1,0 +1,157 @@
+#include "apps/cloud_work.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "apps/captured_process.h"
+#include "apps/chain_watch.h"
+#include "apps/progress.h"
+#include "deploy/cloud_failure.h"
+
+namespace commissure {
+
+namespace {
+
+constexpr std::chrono::seconds kWakeLimit{1800};
+
+std::string headline(const CloudSpec& spec) {
+  return fmt::format("{} in {}, {}: {} in {} stage{}", spec.name, spec.project, spec.region, spec.model_name,
+                     spec.stages.size(), spec.stages.size() == 1 ? "" : "s");
+}
+
+/// Prints every command of a first `up`, ready for a shell; nothing is asked or changed.
+int print_commands(const CloudSpec& spec, const CloudParts& parts, bool as_json) {
+  for (const CloudStep& step : all_steps(spec, secrets_of_environment())) {
+    const bool skipped = (step.name == "image" && !parts.image) || (step.name == "weights" && !parts.weights) ||
+                         (step.name.starts_with("stage ") && !parts.services);
+    if (skipped || step.calls.empty()) continue;
+    if (!as_json) fmt::print("# {}: {}\n", step.name, step.why);
+    for (const CloudCall& call : step.calls) {
+      if (as_json) fmt::print("{}\n", dump_json({{"step", step.name}, {"command", command_line(call)}}));
+      else fmt::print("{}\n", command_line(call));
+    }
+  }
+  return 0;
+}
+
+/// A token of the person's own account, for services that IAM guards.
+Result<std::string> identity_token(const CallRunner& run, const CloudSpec& spec) {
+  if (const char* given = std::getenv("COMMISSURE_IDENTITY_TOKEN"); given != nullptr && *given != '\0') return given;
+  const CloudCall call = gcloud({"auth", "print-identity-token"});
+  const CloudAnswer answer = TRY(run(call));
+  if (!answer.good()) return explain_failure(spec, {"token", "", "roles/run.invoker", {}, {}}, call, answer);
+  return answer.output.substr(0, answer.output.find('\n'));
+}
+
+Result<ApiAddress> api_address(const CallRunner& run, const CloudSpec& spec, const std::string& url) {
+  ApiAddress address{url, secrets_of_environment().api_key};
+  if (spec.access == CloudAccess::kIam) address.identity_token = TRY(identity_token(run, spec));
+  return address;
+}
+
+std::string curl_line(const CloudSpec& spec, const std::string& url) {
+  std::string line = "  curl " + url + "/v1/chat/completions -H 'Content-Type: application/json' \\\n";
+  if (spec.access == CloudAccess::kIam) {
+    line += "    -H \"X-Serverless-Authorization: Bearer $(gcloud auth print-identity-token)\" \\\n";
+  }
+  if (spec.api_key) line += "    -H \"Authorization: Bearer $COMMISSURE_API_KEY\" \\\n";
+  return line + "    -d '{\"messages\":[{\"role\":\"user\",\"content\":\"Hello!\"}]}'";
+}
+
+/// The proof that it works: eight tokens through all stages.
+Status smoke_test(const ApiAddress& address, CloudConsole& console) {
+  const Json request = {{"prompt", "Hello"}, {"max_tokens", 8}, {"temperature", 0}};
+  const AnswerSummary answer = TRY(stream_answer(address, request, [](const std::string&) { return true; }));
+  console.say({{"event", "answer"}, {"text", answer.text}, {"seconds", answer.seconds}},
+              fmt::format("a first answer in {}", human_seconds(answer.seconds)));
+  return {};
+}
+
+/// Wakes the chain and asks it, then says where it is.
+Status finish(const CloudExecutor& executor, const CloudSpec& spec, const CallRunner& run, CloudConsole& console,
+              bool wake) {
+  const std::string url = executor.state().url(spec.service("a"));
+  if (wake) {
+    const ApiAddress address = TRY(api_address(run, spec, url));
+    const Status warm = warm_chain(address, std::nullopt, kWakeLimit);
+    if (!warm) return warm.error().within("step wake");
+    const Status asked = smoke_test(address, console);
+    if (!asked) return asked.error().within("step ask");
+  }
+  console.say({{"event", "ready"}, {"url", url}, {"changes", executor.n_changes()}},
+              fmt::format("{}\n\nServing {} at {}/v1\nTry it:\n{}\nTake it down:  commissure down",
+                          executor.n_changes() == 0 ? "Nothing to change." : "", spec.model_name, url,
+                          curl_line(spec, url)));
+  return {};
+}
+
+Status do_parts(CloudExecutor& executor, const CloudParts& parts) {
+  TRY(executor.lay_foundation(secrets_of_environment()));
+  if (parts.image) TRY(executor.build_image());
+  if (parts.weights) TRY(executor.bring_weights());
+  if (parts.services) TRY(executor.deploy());
+  return {};
+}
+
+}  // namespace
+
+void add_work_flags(CLI::App& app, CloudWorkOptions& options) {
+  add_cloud_flags(app, options.choice);
+  app.add_option("--source", options.source, "root of the source tree; default: where this program was built");
+  app.add_flag("--dry-run", options.dry_run, "print the commands of a first run; ask and change nothing");
+  app.add_flag("--json", options.as_json, "one JSON object a line on standard output");
+}
+
+CallRunner console_runner(CloudConsole& console) {
+  return [&console](const CloudCall& call) {
+    return run_captured(call, [&console](std::string_view line) { console.tick(line); });
+  };
+}
+
+Result<int> do_cloud_work(const CloudWorkOptions& options, const CloudParts& parts) {
+  const CloudSpec spec = TRY(read_cloud_spec(options.choice, options.source));
+  if (options.dry_run) return print_commands(spec, parts, options.as_json);
+  watch_for_stop();
+  CloudConsole console(options.as_json);
+  console.say({{"event", "start"}, {"deployment", spec.name}, {"project", spec.project}}, headline(spec));
+  const CallRunner run = console_runner(console);
+  const CloudReport report = console.report();
+  CloudExecutor executor(spec, run, report);
+  Status done = do_parts(executor, parts);
+  if (done && parts.whole()) done = finish(executor, spec, run, console, options.wake);
+  if (!done) {
+    if (options.as_json) console.say({{"event", "error"}, {"message", done.error().message()}}, "");
+    return Error(done.error());
+  }
+  return 0;
+}
+
+Result<int> with_cloud(const CloudWorkOptions& options,
+                       const std::function<Result<int>(CloudExecutor&, CloudConsole&)>& work) {
+  const CloudSpec spec = TRY(read_cloud_names(options.choice));
+  watch_for_stop();
+  CloudConsole console(options.as_json);
+  const CallRunner run = console_runner(console);
+  const CloudReport report = console.report();
+  CloudExecutor executor(spec, run, report);
+  TRY(executor.read());
+  return work(executor, console);
+}
+
+Result<ApiAddress> find_cloud_api(const CloudChoice& choice) {
+  const CloudSpec spec = TRY(read_cloud_names(choice));
+  const CallRunner run = [](const CloudCall& call) { return run_captured(call); };
+  const CloudCall call = gcloud({"run", "services", "describe", spec.service("a"), "--region=" + spec.region,
+                                 "--project=" + spec.project, "--format=value(status.url)"});
+  const CloudAnswer answer = TRY(run(call));
+  if (says_absent(answer)) {
+    return Error(Code::kNotFound, "the deployment ", spec.name, " is not on Cloud Run in ", spec.project, ", ", spec.region,
+                 "; put it there with: commissure up");
+  }
+  if (!answer.good()) return explain_failure(spec, {"find", "", "roles/run.viewer", {}, {}}, call, answer);
+  return api_address(run, spec, answer.output.substr(0, answer.output.find('\n')));
+}
+
+}  // namespace commissure

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "apps/client.h"
+#include "apps/cloud_console.h"
+#include "apps/cloud_target.h"
+#include "core/result.h"
+#include "deploy/cloud_executor.h"
+
+namespace commissure {
+
+/// Flags that all commands which change a deployment share.
+struct CloudWorkOptions {
+  CloudChoice choice;
+  std::string source;  ///< root of the source tree; "" to find it
+  bool dry_run = false;
+  bool as_json = false;
+  bool wake = true;  ///< `up` loads the stages and asks a first question
+};
+
+void add_work_flags(CLI::App& app, CloudWorkOptions& options);
+
+/// Which parts of `up` a command does; the foundation is always laid first.
+struct CloudParts {
+  bool image = false, weights = false, services = false;
+  bool whole() const { return image && weights && services; }
+};
+
+/// `up`, `build`, `upload` and `deploy`. Errors: as explain_failure, and those of the first answer.
+Result<int> do_cloud_work(const CloudWorkOptions& options, const CloudParts& parts);
+
+/// Gives `work` an executor that has read what is there, with a console. Errors: as CloudExecutor::read.
+Result<int> with_cloud(const CloudWorkOptions& options,
+                       const std::function<Result<int>(CloudExecutor&, CloudConsole&)>& work);
+
+/// The endpoint of a deployment, as the cloud tells it, with an identity token where access goes by IAM.
+/// Errors: kNotFound, it is not deployed; as explain_failure.
+Result<ApiAddress> find_cloud_api(const CloudChoice& choice);
+
+/// A runner that shows gcloud's progress on the console.
+CallRunner console_runner(CloudConsole& console);
+
+}  // namespace commissure
