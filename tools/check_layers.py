@@ -18,6 +18,7 @@ HOMES = {
     "openssl/": {"core"},
     "boost/": {"api"},
     "CLI/": {"apps"},
+    "yaml-cpp/": {"deploy"},
     "pcre2": {"text"},
     "immintrin.h": {"kernels"},
     "cuda": {"kernels"},

@@ -24,7 +24,8 @@ std::vector<std::pair<std::string, std::string>> headers_of(const ApiAddress& en
 
 Result<ApiAddress> find_api(const std::string& url) {
   const char* key = std::getenv("COMMISSURE_API_KEY");
-  ApiAddress endpoint{url, key == nullptr ? "" : key};
+  const char* token = std::getenv("COMMISSURE_IDENTITY_TOKEN");
+  ApiAddress endpoint{url, key == nullptr ? "" : key, token == nullptr ? "" : token};
   if (endpoint.url.empty()) {
     if (const char* named = std::getenv("COMMISSURE_URL"); named != nullptr) endpoint.url = named;
   }

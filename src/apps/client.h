@@ -13,9 +13,9 @@ namespace commissure {
 
 /// Where the CLI finds the endpoint and with what key.
 struct ApiAddress {
-  std::string url;      ///< "http://127.0.0.1:8080"
-  std::string api_key;  ///< from COMMISSURE_API_KEY; "" without
-  std::string identity_token = {};  ///< for a service that Google's IAM guards; "" without
+  std::string url;                  ///< "http://127.0.0.1:8080"
+  std::string api_key;              ///< from COMMISSURE_API_KEY; "" without
+  std::string identity_token = {};  ///< for a service behind Google's IAM: COMMISSURE_IDENTITY_TOKEN, or gcloud's
 };
 
 /// `url` if given, else COMMISSURE_URL, else the local chain's, else that of the deployment in commissure.yaml. Errors:

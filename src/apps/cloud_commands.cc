@@ -24,6 +24,7 @@ Result<int> scale(const ScaleOptions& options) {
     return Error(Code::kInvalidArgument, "say how many: --min N, --max N or both");
   }
   return with_cloud(options.work, [&](CloudExecutor& executor, CloudConsole&) -> Result<int> {
+    TRY(executor.read_services());
     TRY(executor.scale(options.wish));
     return 0;
   });
@@ -40,7 +41,8 @@ CommandRun add_scale(CLI::App& app) {
   add_cloud_flags(app, options->work.choice);
   app.add_option("--min", options->wish.min_instances, "instances kept warm, each at its price per hour")
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--max", options->wish.max_instances, "most instances; makes a new revision")->check(CLI::PositiveNumber);
+  app.add_option("--max", options->wish.max_instances, "most instances; makes a new revision")
+      ->check(CLI::PositiveNumber);
   app.add_option("--stage", options->wish.letter, "only this stage (a, b, ...)");
   app.add_flag("--json", options->work.as_json, "one JSON object a line");
   return [options] { return scale(*options); };
@@ -52,6 +54,7 @@ CommandRun add_rollback(CLI::App& app) {
   app.add_flag("--json", options->as_json, "one JSON object a line");
   return [options] {
     return with_cloud(*options, [](CloudExecutor& executor, CloudConsole&) -> Result<int> {
+      TRY(executor.read_services());
       TRY(executor.roll_back());
       return 0;
     });

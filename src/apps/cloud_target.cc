@@ -7,7 +7,8 @@
 
 #include "apps/cloud_weights.h"
 #include "apps/split_plan.h"
-#include "core/json.h"
+#include "apps/stage_settings.h"
+#include "deploy/cloud_file.h"
 
 namespace commissure {
 
@@ -18,11 +19,42 @@ std::string environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-Result<Json> read_file(const CloudChoice& choice) {
+Result<CloudFile> read_file(const CloudChoice& choice) {
   std::ifstream file(choice.file);
+  if (!file) return Error(Code::kNotFound, "cannot read ", choice.file);
   std::stringstream text;
   text << file.rdbuf();
-  return parse_json(text.str());
+  auto parsed = parse_cloud_file(text.str(), choice.deployment, process_environment);
+  if (!parsed) return parsed.error().within(choice.file);
+  return parsed;
+}
+
+/// Cuts as written, or those that level the stages' bytes where the model lies on this machine.
+Status choose_cuts_of(CloudSpec& spec, const std::string& model) {
+  if (!spec.cuts.empty() || spec.stages.size() == 1) return {};
+  if (is_remote_model(model)) {
+    return Error(Code::kInvalidArgument, "the model ", model,
+                 " is not on this machine: say where to cut it, e.g. cuts: [20, 44]");
+  }
+  const LocalModel local = TRY(resolve_model(model, true));
+  const auto checkpoint = TRY(Checkpoint::open(local.location));
+  const DecoderSpec decoder = TRY(read_decoder_spec(*checkpoint));
+  spec.cuts = TRY(choose_cuts(*checkpoint, decoder, static_cast<int>(spec.stages.size())));
+  return {};
+}
+
+/// What the API calls it, and the precision that the catalogue advises for it.
+Status name_model(CloudSpec& spec, const std::string& model) {
+  std::string name = std::filesystem::path(model).filename().string();
+  if (!is_remote_model(model)) {
+    const LocalModel local = TRY(resolve_model(model, true));
+    name = local.name;
+    if (!local.precision.empty()) {
+      for (CloudStage& stage : spec.stages) stage.environment.emplace_back("COMMISSURE_PRECISION", local.precision);
+    }
+  }
+  if (spec.model_name.empty()) spec.model_name = name;
+  return {};
 }
 
 }  // namespace
@@ -35,48 +67,31 @@ void add_cloud_flags(CLI::App& app, CloudChoice& choice) {
 bool has_deployment_file(const CloudChoice& choice) { return std::filesystem::exists(choice.file); }
 
 Result<CloudSpec> read_cloud_names(const CloudChoice& choice) {
-  const Json file = TRY(read_file(choice));
-  CloudSpec spec;
-  spec.name = file.value("name", "commissure");
-  spec.project = file.value("project", "");
-  spec.region = file.value("region", "");
-  spec.bucket = spec.project + "-" + spec.name;
-  spec.api_key = file.value("access", "iam") == "key" || file.value("access", "iam") == "both";
-  spec.access = file.value("access", "iam") == "public" || file.value("access", "iam") == "key" ? CloudAccess::kPublic : CloudAccess::kIam;
-  for (int i = 0; i < file.value("stages", 3); ++i) {
-    CloudStage stage;
-    stage.letter = std::string(1, static_cast<char>('a' + i));
-    stage.cpu = file.value("cpu", "2");
-    stage.memory = file.value("memory", "2Gi");
-    spec.stages.push_back(stage);
-  }
-  spec.image = file.value("image", "");
-  spec.own_image = spec.image.empty();
-  spec.model_name = file.value("model_name", "");
-  spec.weights.bucket = spec.bucket;
-  spec.weights.mounted = file.value("weights", "bucket") == "mounted";
-  return spec;
+  CloudFile file = TRY(read_file(choice));
+  file.spec.weights.bucket = file.spec.bucket;
+  file.spec.own_image = file.image.empty();
+  file.spec.image = file.image;
+  if (file.spec.model_name.empty()) file.spec.model_name = file.model;
+  return std::move(file.spec);
 }
 
 Result<CloudSpec> read_cloud_spec(const CloudChoice& choice, const std::string& source) {
-  const Json file = TRY(read_file(choice));
-  CloudSpec spec = TRY(read_cloud_names(choice));
-  const std::string model = file.value("model", "");
+  CloudFile file = TRY(read_file(choice));
+  CloudSpec& spec = file.spec;
   const bool mounted = spec.weights.mounted;
-  spec.weights = TRY(plan_weights(model, "", spec.bucket));
+  spec.weights = TRY(plan_weights(file.model, file.revision, spec.bucket));
   spec.weights.mounted = mounted;
-  const LocalModel local = TRY(resolve_model(model, true));
-  spec.model_name = local.name;
-  const auto checkpoint = TRY(Checkpoint::open(local.location));
-  const DecoderSpec decoder = TRY(read_decoder_spec(*checkpoint));
-  spec.cuts = TRY(choose_cuts(*checkpoint, decoder, static_cast<int>(spec.stages.size())));
+  TRY(choose_cuts_of(spec, file.model));
+  TRY(name_model(spec, file.model));
+  spec.own_image = file.image.empty();
+  spec.image = file.image;
   if (spec.own_image) {
     const std::filesystem::path root = source.empty() ? TRY(find_source_tree()) : std::filesystem::path(source);
     spec.source_dir = root.string();
     spec.image = spec.repository() + "/commissure:" + COMMISSURE_VERSION + "-" + TRY(source_digest(root));
   }
   TRY(validate(spec));
-  return spec;
+  return std::move(spec);
 }
 
 CloudSecrets secrets_of_environment() {

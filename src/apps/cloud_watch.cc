@@ -52,7 +52,8 @@ void print_service(const Json& report) {
 
 Result<int> report_services(const CloudSpec& spec, const CloudState& state, const CloudChoice& choice, bool live,
                             bool as_json) {
-  Json report = {{"deployment", spec.name}, {"project", spec.project}, {"region", spec.region}, {"services", Json::array()}};
+  Json report = {
+      {"deployment", spec.name}, {"project", spec.project}, {"region", spec.region}, {"services", Json::array()}};
   std::size_t n_ready = 0, n_absent = 0;
   for (const CloudStage& stage : spec.stages) {
     report["services"].push_back(service_report(spec, stage, state));
@@ -120,7 +121,8 @@ Result<int> show_cloud_status(const CloudChoice& choice, bool live, bool as_json
 
 Result<int> show_cloud_logs(const CloudLogsOptions& options) {
   const CloudSpec spec = TRY(read_cloud_names(options.choice));
-  const bool known = std::ranges::any_of(spec.stages, [&](const CloudStage& stage) { return stage.letter == options.stage; });
+  const bool known =
+      std::ranges::any_of(spec.stages, [&](const CloudStage& stage) { return stage.letter == options.stage; });
   if (!options.stage.empty() && !known) {
     return Error(Code::kNotFound, "there is no stage ", options.stage, "; the last one is ", spec.stages.back().letter);
   }

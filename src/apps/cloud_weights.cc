@@ -17,8 +17,9 @@ namespace {
 namespace fs = std::filesystem;
 
 /// What the image is made of.
-constexpr std::array kImageInputs = {"CMakeLists.txt",    "CMakePresets.json", "cmake", "src",
-                                     "deploy/Dockerfile", "tools"};
+constexpr std::array kImageInputs = {
+    "CMakeLists.txt",     "CMakePresets.json",        "cmake", "src", "deploy/Dockerfile", "deploy/collect_image.sh",
+    "tools/packages.txt", "tools/install_packages.sh"};
 
 std::string base64(std::uint32_t sum) {
   constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -101,7 +102,8 @@ Result<CloudWeights> bucket_weights(const std::string& location) {
     weights.prefix.resize(last == std::string::npos ? 0 : last);
   }
   if (weights.bucket.empty() || weights.prefix.empty()) {
-    return Error(Code::kInvalidArgument, location, ": the model must lie in a folder of the bucket, gs://bucket/folder");
+    return Error(Code::kInvalidArgument, location,
+                 ": the model must lie in a folder of the bucket, gs://bucket/folder");
   }
   return weights;
 }
@@ -117,7 +119,9 @@ Status hash_file(const fs::path& root, const fs::path& path, Sha256& hash) {
   return {};
 }
 
-bool is_source_tree(const fs::path& root) { return fs::exists(root / "deploy/Dockerfile") && fs::exists(root / "src/LAYERS"); }
+bool is_source_tree(const fs::path& root) {
+  return fs::exists(root / "deploy/Dockerfile") && fs::exists(root / "src/LAYERS");
+}
 
 }  // namespace
 

@@ -29,8 +29,10 @@ int print_commands(const CloudSpec& spec, const CloudParts& parts, bool as_json)
     if (skipped || step.calls.empty()) continue;
     if (!as_json) fmt::print("# {}: {}\n", step.name, step.why);
     for (const CloudCall& call : step.calls) {
-      if (as_json) fmt::print("{}\n", dump_json({{"step", step.name}, {"command", command_line(call)}}));
-      else fmt::print("{}\n", command_line(call));
+      if (as_json)
+        fmt::print("{}\n", dump_json({{"step", step.name}, {"command", command_line(call)}}));
+      else
+        fmt::print("{}\n", command_line(call));
     }
   }
   return 0;
@@ -80,10 +82,10 @@ Status finish(const CloudExecutor& executor, const CloudSpec& spec, const CallRu
     const Status asked = smoke_test(address, console);
     if (!asked) return asked.error().within("step ask");
   }
-  console.say({{"event", "ready"}, {"url", url}, {"changes", executor.n_changes()}},
-              fmt::format("{}\n\nServing {} at {}/v1\nTry it:\n{}\nTake it down:  commissure down",
-                          executor.n_changes() == 0 ? "Nothing to change." : "", spec.model_name, url,
-                          curl_line(spec, url)));
+  console.say(
+      {{"event", "ready"}, {"url", url}, {"changes", executor.n_changes()}},
+      fmt::format("{}\n\nServing {} at {}/v1\nTry it:\n{}\nTake it down:  commissure down",
+                  executor.n_changes() == 0 ? "Nothing to change." : "", spec.model_name, url, curl_line(spec, url)));
   return {};
 }
 
@@ -136,7 +138,6 @@ Result<int> with_cloud(const CloudWorkOptions& options,
   const CallRunner run = console_runner(console);
   const CloudReport report = console.report();
   CloudExecutor executor(spec, run, report);
-  TRY(executor.read());
   return work(executor, console);
 }
 
@@ -147,8 +148,8 @@ Result<ApiAddress> find_cloud_api(const CloudChoice& choice) {
                                  "--project=" + spec.project, "--format=value(status.url)"});
   const CloudAnswer answer = TRY(run(call));
   if (says_absent(answer)) {
-    return Error(Code::kNotFound, "the deployment ", spec.name, " is not on Cloud Run in ", spec.project, ", ", spec.region,
-                 "; put it there with: commissure up");
+    return Error(Code::kNotFound, "the deployment ", spec.name, " is not on Cloud Run in ", spec.project, ", ",
+                 spec.region, "; put it there with: commissure up");
   }
   if (!answer.good()) return explain_failure(spec, {"find", "", "roles/run.viewer", {}, {}}, call, answer);
   return api_address(run, spec, answer.output.substr(0, answer.output.find('\n')));

@@ -31,7 +31,7 @@ struct CloudParts {
 /// `up`, `build`, `upload` and `deploy`. Errors: as explain_failure, and those of the first answer.
 Result<int> do_cloud_work(const CloudWorkOptions& options, const CloudParts& parts);
 
-/// Gives `work` an executor that has read what is there, with a console. Errors: as CloudExecutor::read.
+/// Gives `work` an executor that knows nothing yet, with a console. Errors: those of the file, and of the work.
 Result<int> with_cloud(const CloudWorkOptions& options,
                        const std::function<Result<int>(CloudExecutor&, CloudConsole&)>& work);
 

@@ -33,8 +33,7 @@ Result<int> remove_deployment(const DownOptions& options) {
   return with_cloud(options.work, [&](CloudExecutor& executor, CloudConsole& console) -> Result<int> {
     TRY(executor.remove(options.all));
     const bool nothing = executor.n_changes() == 0;
-    console.say({{"event", "down"}, {"changes", executor.n_changes()}},
-                nothing ? "Nothing was there." : "Taken down.");
+    console.say({{"event", "down"}, {"changes", executor.n_changes()}}, nothing ? "Nothing was there." : "Taken down.");
     return 0;
   });
 }

@@ -17,8 +17,10 @@ struct Entry {
 constexpr Entry kCommands[] = {
     {"up", "Bring a deployment to Google Cloud Run, or with --local a chain of stages up on this machine",
      commissure::add_up,
-     "Without --local: reads commissure.yaml, sets up what is missing in the project (APIs, repository, bucket, accounts,\n"
-     "secrets, access), builds the image, brings the weights, deploys the stages, wakes them and asks a first question.\n"
+     "Without --local: reads commissure.yaml, sets up what is missing in the project (APIs, repository, bucket, "
+     "accounts,\n"
+     "secrets, access), builds the image, brings the weights, deploys the stages, wakes them and asks a first "
+     "question.\n"
      "A second run changes only what differs; an interrupted one is continued.\n\n"
      "Examples:\n"
      "  commissure up --dry-run                        every command that would run, nothing else\n"

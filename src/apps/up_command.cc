@@ -161,7 +161,7 @@ Result<int> up(const UpOptions& options) {
     if (has_deployment_file(options.cloud.choice))
       return do_cloud_work(options.cloud, {.image = true, .weights = true, .services = true});
     return Error(Code::kInvalidArgument, "say where: commissure up --local starts a chain on this machine, and ",
-                 options.cloud.choice.file, ", which is not here, describes one on Google Cloud (commissure init)");
+                 options.cloud.choice.file, ", which is not here, describes one on Google Cloud (docs/deploy.md)");
   }
   const LocalChainOptions wanted = TRY(plan_chain(options));
   auto running = TRY(read_local_state());

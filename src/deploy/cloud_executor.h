@@ -42,7 +42,7 @@ class CloudExecutor {
   Status deploy();
   /// Takes away the services and, with `all`, everything else.
   Status remove(bool all);
-  /// Both after `read`. Errors: as scale_step and rollback_step.
+  /// Both after `read_services`. Errors: as scale_step and rollback_step.
   Status scale(const ScaleWish& wish);
   Status roll_back();
 

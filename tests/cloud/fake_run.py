@@ -117,6 +117,7 @@ class Service:
         self.resource = f"projects/{run.google.project}/locations/{region}/services/{self.name}"
         self.instance, self.instance_lock = None, threading.Lock()
         self.retired = []
+        self.labels = {}  # of each revision
         self.revisions, self.current = [], -1  # (name, spec), oldest first; the index of the one that serves
         self.front = Front(self) if run.program else None
         self.url = self.front.url if self.front else f"https://{self.name}-{PROJECT_NUMBER}.{region}.run.app"
@@ -243,6 +244,7 @@ def new_revision(google, service):
     template = service.body["spec"]["template"]
     number = f"{service.name}-{len(service.revisions) + 1:05d}-abc"
     service.revisions.append((template["metadata"].get("name", number), json.loads(json.dumps(template["spec"]))))
+    service.labels[service.revisions[-1][0]] = dict(template["metadata"].get("labels", {}))
     service.current = len(service.revisions) - 1
     if not service.front:
         service.body["status"] = status_of(service, "True")
@@ -353,6 +355,6 @@ def list_revisions(google, request, project):
         for number, (name, spec) in enumerate(service.revisions):
             items.append({"apiVersion": "serving.knative.dev/v1", "kind": "Revision", "spec": spec,
                           "metadata": {"name": name, "namespace": PROJECT_NUMBER, "creationTimestamp": f"2026-01-01T00:{number:02d}:00Z",
-                                       "labels": {"serving.knative.dev/service": service.name, "cloud.googleapis.com/location": service.region}},
+                                       "labels": {**service.labels[name], "serving.knative.dev/service": service.name, "cloud.googleapis.com/location": service.region}},
                           "status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": now()}]}})
     return {"apiVersion": "serving.knative.dev/v1", "kind": "RevisionList", "metadata": {}, "items": items}

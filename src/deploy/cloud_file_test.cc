@@ -1,0 +1,87 @@
+#include "deploy/cloud_file.h"
+
+#include <gtest/gtest.h>
+
+namespace commissure {
+namespace {
+
+Result<CloudFile> parse(std::string_view text, const std::string& deployment = "") {
+  return parse_cloud_file(text, deployment, [](const std::string& name) -> std::optional<std::string> {
+    if (name == "PROJECT") return "acme";
+    return std::nullopt;
+  });
+}
+
+std::string problem_of(std::string_view text, const std::string& deployment = "") {
+  const auto file = parse(text, deployment);
+  return file ? "" : file.error().message();
+}
+
+TEST(CloudFile, ReadsEverything) {
+  const auto file = parse(R"(
+name: demo
+project: ${PROJECT}
+region: ${REGION:-europe-west4}
+model: hf:google/gemma-3-27b-it
+revision: abc
+cuts: [20, 44]
+context: 4096
+weights: mounted
+access: both
+stages:
+  - {gpu: nvidia-l4, cpu: 8, memory: 32Gi, min_instances: 1}
+  - {gpu: nvidia-l4, concurrency: 4}
+  - {gpu: nvidia-l4, max_instances: 2, zonal_redundancy: true}
+network: {name: vpc, internal: true}
+labels: {team: lab}
+)");
+  ASSERT_TRUE(file.has_value()) << file.error().message();
+  const CloudSpec& spec = file->spec;
+  EXPECT_EQ(spec.project, "acme");
+  EXPECT_EQ(spec.region, "europe-west4");
+  EXPECT_EQ(spec.bucket, "acme-demo");
+  EXPECT_EQ(spec.cuts, (std::vector<int>{20, 44}));
+  EXPECT_EQ(spec.stages[0].cpu, "8");
+  EXPECT_EQ(spec.stages[0].min_instances, 1);
+  EXPECT_EQ(spec.stages[1].concurrency, 4);
+  EXPECT_TRUE(spec.stages[2].zonal_redundancy);
+  EXPECT_EQ(spec.subnet, "vpc");
+  EXPECT_TRUE(spec.internal && spec.api_key && spec.weights.mounted);
+  EXPECT_EQ(spec.access, CloudAccess::kIam);
+  EXPECT_EQ(spec.stage_arguments, (std::vector<std::string>{"--max-model-len", "4096"}));
+  EXPECT_EQ(spec.labels.at("team"), "lab");
+}
+
+TEST(CloudFile, HoldsSeveralDeploymentsThatOverrideTheRest) {
+  constexpr std::string_view text =
+      "project: p\nregion: r\nmodel: m\nstages: {count: 2, cpu: 4}\n"
+      "deployments:\n  prod: {stages: 3}\n  test: {region: us-central1}\n";
+  EXPECT_EQ(problem_of(text), "the file holds several deployments (prod, test): choose with --deployment");
+  EXPECT_EQ(problem_of(text, "other"), "no deployment other; there are: prod, test");
+  const auto prod = parse(text, "prod");
+  ASSERT_TRUE(prod.has_value());
+  EXPECT_EQ(prod->spec.name, "prod");
+  EXPECT_EQ(prod->spec.stages.size(), 3u);
+  const auto test = parse(text, "test");
+  EXPECT_EQ(test->spec.region, "us-central1");
+  EXPECT_EQ(test->spec.stages.size(), 2u);
+}
+
+TEST(CloudFile, SaysWhatIsWrongAndWhere) {
+  EXPECT_EQ(problem_of("project: p\nregoin: x\nmodel: m\n"), "line 2: unknown key \"regoin\"; did you mean region?");
+  EXPECT_EQ(problem_of("model: m\nstages:\n  - {gppu: x}\n"), "line 3: unknown key \"gppu\"; did you mean gpu?");
+  EXPECT_EQ(problem_of("model: m\naccess: open\n"),
+            "line 2: access is \"open\"; it must be one of: iam, key, both, public");
+  EXPECT_EQ(problem_of("model: m\nstages: 27\n"), "line 2: stages is \"27\"; it must be a whole number from 1 to 26");
+  EXPECT_EQ(problem_of("model: m\nproject: ${NOPE}\n"),
+            "line 2: the environment has no NOPE; set it or write ${NOPE:-value}");
+  EXPECT_EQ(problem_of("region: r\n"), "no `model`: name one, e.g. hf:google/gemma-3-27b-it");
+  for (const char* text : {"- a\n", "{a", "model: [1]\n", "model: m\ncuts: x\n", "model: m\ncuts: [a]\n",
+                           "model: m\nlabels: 3\n", "model: m\nnetwork: x\n", "model: m\nstages: []\n",
+                           "model: m\nstages: [3]\n", "", "model: ${X\n", "model: m\ndeployments: 3\n", "&a [*a]\n"}) {
+    EXPECT_NE(problem_of(text), "") << text;
+  }
+}
+
+}  // namespace
+}  // namespace commissure

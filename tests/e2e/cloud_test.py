@@ -1,0 +1,307 @@
+#!/usr/bin/env python3
+"""A person's session with Google Cloud Run, through the real gcloud and a fake of Google's APIs that starts the real program.
+
+Nothing here reaches Google. First `up`, second `up`, ask, scale to zero and wake, hand-made changes, rollout and rollback under load,
+failures, interruption and resumption, two deployments side by side, down. COMMISSURE_TEST_CLOUD=all adds every failure at every step.
+"""
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from harness import PROGRAM, QUICK, ROOT, SMOL, need, wait_until
+
+sys.path.insert(0, str(ROOT / "tests/cloud"))
+from fake_google import FakeGoogle  # noqa: E402
+from fake_metadata import identity_token  # noqa: E402
+
+if shutil.which("gcloud") is None:
+    print("SKIPPED: gcloud is absent (Google Cloud SDK): `up` on Cloud Run is NOT tested here")
+    sys.exit(77)
+need(SMOL)
+ALL = os.environ.get("COMMISSURE_TEST_CLOUD") == "all"
+
+
+class Person:
+    """Somebody with a folder, a commissure.yaml and a login."""
+
+    def __init__(self, google, **fields):
+        self.google = google
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="commissure-e2e-cloud-"))
+        self.fields = {"name": "demo", "project": google.project, "region": "europe-west4", "model": str(SMOL), "stages": {"count": 3, "cpu": 2, "memory": "2Gi"},
+                       "weights": "mounted", "access": "public", **fields}
+        # A tree that looks like the source: the fake's Cloud Build compiles nothing.
+        self.source = self.folder / "source"
+        for name in ("deploy/Dockerfile", "deploy/cloudbuild.yaml", "src/LAYERS"):
+            (self.source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, self.source / name)
+        self.write()
+        self.environment = dict(os.environ, **google.environment(), COMMISSURE_RUN_DIR=str(self.folder / "run"))
+        for name in ("COMMISSURE_URL", "COMMISSURE_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+            self.environment.pop(name, None)
+
+    def write(self, **fields):
+        self.fields.update(fields)
+        (self.folder / "commissure.yaml").write_text(json.dumps(self.fields))  # JSON is YAML
+
+    def start(self, *arguments, **options):
+        return subprocess.Popen([PROGRAM, *arguments], cwd=self.folder, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+    def run(self, *arguments, status=0, timeout=300):
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=timeout)
+        assert status is None or process.returncode == status, f"{arguments}: exit {process.returncode}\n{out}\n{err}"
+        return out, err
+
+    def up(self, *flags, status=0):
+        return self.run("up", "--source", str(self.source), *flags, status=status)
+
+    def fails(self, *words, command=("up",)):
+        """Runs, and checks that the one line of the error holds all words."""
+        flags = ["--source", str(self.source)] if command[0] in ("up", "deploy", "build", "upload") else []
+        out, err = self.run(*command, *flags, status=1)
+        line = err.strip().splitlines()[-1]
+        assert line.startswith(f"commissure {command[0]}: "), err
+        for word in words:
+            assert word in line, f"{word!r} is not in: {line}"
+        assert "Traceback" not in err
+        return line
+
+
+def first_session(google):
+    """The happy path with everything guarded: IAM and a key, weights in a volume."""
+    me = Person(google, access="both")
+    me.environment["COMMISSURE_API_KEY"] = "a-very-secret-key"
+    dry, _ = me.up("--dry-run")
+    assert not google.calls, "a dry run asks nothing"
+    assert dry.count("gcloud run deploy") == 3 and "a-very-secret-key" not in dry, dry
+
+    # IAM guards the first stage: the person's token is what `gcloud auth print-identity-token` would print.
+    google.apis["policies"]["projects/demo-project/locations/europe-west4/services/demo-a"] = {
+        "bindings": [{"role": "roles/run.invoker", "members": ["user:me@example.com"]}]}
+    me.environment["COMMISSURE_IDENTITY_TOKEN"] = "not-yet"
+    _, err = me.up("--no-wake")
+    url = re.search(r"Serving \S+ at (\S+)/v1", err)[1]
+    me.environment["COMMISSURE_IDENTITY_TOKEN"] = identity_token(google.run, "me@example.com", url)
+    assert "X-Serverless-Authorization" in err and "$COMMISSURE_API_KEY" in err, err
+    check_secrets(google, me, "a-very-secret-key")
+    check_bodies(google)
+
+    out, err = me.run("ask", "--temperature", "0", "--max-tokens", "8", "What is the capital of France?")
+    assert out.strip(), err
+    me.environment["COMMISSURE_IDENTITY_TOKEN"] = "wrong"
+    assert "401" in me.run("ask", "Hi", status=1)[1]
+    me.environment["COMMISSURE_IDENTITY_TOKEN"] = identity_token(google.run, "you@example.com", url)
+    assert "403" in me.run("ask", "Hi", status=1)[1]
+    me.environment["COMMISSURE_IDENTITY_TOKEN"] = identity_token(google.run, "me@example.com", url)
+
+    before = len(google.calls)
+    _, err = me.up()
+    assert "Nothing to change." in err and google.changes(before) == [], google.changes(before)
+
+    for service in google.run.services.values():
+        service.idle()
+    warm = me.run("ask", "--temperature", "0", "--max-tokens", "8", "What is the capital of France?")[0]
+    assert warm == out, "from zero to the same answer"
+
+    assert "ready" in me.run("status")[0]
+    assert [stage["state"] for stage in json.loads(me.run("status", "--json", "--live")[0])["stages"]] == ["ready"] * 3
+    assert "stream taken" in me.run("logs", "--stage", "b")[0]
+    return me, url
+
+
+def check_secrets(google, me, secret):
+    """Only Secret Manager and the process that needs it ever see a secret."""
+    for method, host, path, body in google.calls:
+        assert secret.encode() not in body, (method, host, path)
+    for service in google.run.services.values():
+        assert secret not in json.dumps(service.body) and secret not in service.instance.log.read_text()
+    assert google.apis["secrets"]["demo-api-key"]["versions"] == [secret.encode()]
+    for path in me.folder.rglob("*"):
+        assert not path.is_file() or secret.encode() not in path.read_bytes(), path
+
+
+def check_bodies(google):
+    """What Google would get for each stage, and who may do what."""
+    urls = {}
+    for letter in "cba":
+        service = google.run.services[f"demo-{letter}"]
+        spec = service.body["spec"]["template"]["spec"]
+        container = spec["containers"][0]
+        variables = {entry["name"]: entry.get("value") for entry in container["env"]}
+        assert container["ports"] == [{"containerPort": 8080} if letter == "a" else {"name": "h2c", "containerPort": 8080}], container["ports"]
+        assert spec["serviceAccountName"] == f"demo-{letter}@demo-project.iam.gserviceaccount.com"
+        assert spec["timeoutSeconds"] == 3600 and container["resources"]["limits"] == {"cpu": "2", "memory": "2Gi"}
+        assert variables["STAGE"] == letter and variables["K1"] and variables["K2"]
+        urls[letter] = service.url
+        following = chr(ord(letter) + 1)
+        assert variables.get(f"{following.upper()}_ENDPOINT") == urls.get(following), variables
+        assert ("COMMISSURE_API_KEY" in variables) == (letter == "a")
+    invokers = {name: google.run.invokers(service) for name, service in google.run.services.items()}
+    assert invokers["demo-b"] == {"serviceAccount:demo-a@demo-project.iam.gserviceaccount.com"}, invokers
+    assert invokers["demo-c"] == {"serviceAccount:demo-b@demo-project.iam.gserviceaccount.com"}, invokers
+    assert "allUsers" not in invokers["demo-a"]
+    for binding in google.apis["policies"]["b/demo-project-demo"]["bindings"]:
+        if binding["role"] == "roles/storage.objectViewer":
+            assert "models/SmolLM2" in binding["condition"]["expression"], binding
+    bucket = google.storage.buckets["demo-project-demo"]["iamConfiguration"]
+    assert bucket["uniformBucketLevelAccess"]["enabled"] and bucket["publicAccessPrevention"] == "enforced", bucket
+
+
+class Load:
+    """Streams one answer after the other until it is stopped; every one must be whole."""
+
+    def __init__(self, me, n_threads=2):
+        self.me, self.stop, self.answers, self.problems = me, threading.Event(), 0, []
+        self.threads = [threading.Thread(target=self.work) for _ in range(n_threads)]
+        for thread in self.threads:
+            thread.start()
+
+    def work(self):
+        while not self.stop.is_set():
+            done = subprocess.run([PROGRAM, "ask", "--url", self.me.environment["TEST_URL"], "--json", "--temperature", "0", "--max-tokens", "24", "Count."],
+                                  env=self.me.environment, capture_output=True, text=True)
+            if done.returncode != 0 or json.loads(done.stdout)["finish_reason"] not in ("stop", "length"):
+                self.problems.append(done.stdout + done.stderr)
+            self.answers += 1
+
+    def finish(self):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+        assert not self.problems, self.problems[:3]
+        return self.answers
+
+
+def rollout_and_rollback(google, me, url):
+    me.environment["TEST_URL"] = url
+    releases = [google.run.services["demo-a"].body["spec"]["template"]["metadata"]["labels"]["commissure-release"]]
+    load = Load(me)
+    wait_until(lambda: load.answers >= 2, 60, "answers before the rollout")
+    me.write(context=2048)
+    _, err = me.up()
+    releases.append(google.run.services["demo-a"].body["spec"]["template"]["metadata"]["labels"]["commissure-release"])
+    assert releases[0] != releases[1] and "arguments: stage instead of stage --max-model-len 2048" in err, err
+    seen = load.answers
+    wait_until(lambda: load.answers >= seen + 2, 60, "answers after the rollout")
+    _, err = me.run("rollback")
+    assert f"to release {releases[0]}" in err, err
+    seen = load.answers
+    wait_until(lambda: load.answers >= seen + 2, 60, "answers after the rollback")
+    n_answers = load.finish()
+    assert "traffic goes to demo-a-00001" in me.run("status")[0]
+    print(f"rollout and rollback under load: {n_answers} answers, none failed")
+    _, err = me.up("--no-wake")
+    assert "traffic: demo-a-00001-abc instead of latest" in err, err
+
+
+def by_hand(google, me):
+    """What somebody changed in the console is seen, named and mended; scale is a change that stays until the next `up`."""
+    _, err = me.run("scale", "--min", "1", "--stage", "b")
+    assert "demo-b: min instances 0, wanted 1" in err, err
+    body = google.run.services["demo-c"].body
+    body["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] = "1Gi"
+    before = len(google.calls)
+    _, err = me.up("--no-wake")
+    assert "memory: 1Gi instead of 2Gi" in err and "min instances: 1 instead of 0" in err, err
+    changed = {call.rsplit("/", 1)[1] for call in google.changes(before) if call.startswith("PUT")}
+    assert changed == {"demo-b", "demo-c"}, changed
+
+
+def down(google, me, all_of_it=True):
+    me.run("down", "--all", "--yes")
+    left = [name for table in ("repositories", "secrets", "accounts", "tags") for name in google.apis[table] if "/demo" in f"/{name}"]
+    assert not google.run.services and not google.storage.buckets and not left, (google.run.services, google.storage.buckets, left)
+    before = len(google.calls)
+    assert "Nothing was there." in me.run("down", "--all", "--yes")[1] and google.changes(before) == []
+
+
+def failures_on_the_way(google):
+    """One `up` after the other, each stopped by another failure further on; each resumes where the last one stopped."""
+    me = Person(google, name="bumpy", access="key")
+    google.apis["billing"] = False
+    google.fail("GET cloudresourcemanager", 401, "Request had invalid authentication credentials.")
+    me.fails("step read: ", "invalid authentication credentials", "gcloud auth login")
+    me.fails("step apis: ", "Billing must be enabled", "gcloud billing projects link demo-project")
+    google.apis["billing"] = True
+    google.storage.buckets["demo-project-bumpy"] = {"name": "demo-project-bumpy", "foreign": True}
+    me.fails("does not have storage.buckets.get access", "set another bucket in commissure.yaml")
+    del google.storage.buckets["demo-project-bumpy"]
+    me.fails("step secrets: set COMMISSURE_API_KEY in the environment", "bumpy-api-key")
+    me.environment["COMMISSURE_API_KEY"] = "key"
+    google.fail(r"PUT storage\.googleapis\.com/storage/v1/b/demo-project-bumpy/iam", 403, "me does not have storage.buckets.setIamPolicy access.")
+    me.fails("step access: ", "setIamPolicy access", "--role=roles/resourcemanager.projectIamAdmin")
+    google.apis["build_outcome"] = lambda build: "the disk is full"
+    me.fails("step image: ", "completed with status", "run `commissure up` again")
+    google.apis["build_outcome"] = None
+    google.fail("POST storage.googleapis.com/(resumable/)?upload/storage/v1/b/demo-project-bumpy/o", 403, "no access to storage.objects.create")
+    me.fails("step weights: ", "roles/storage.admin")
+    google.fail("POST europe-west4-run.*services", 400, "Quota exceeded for total allowable count of GPUs per project per region.")
+    me.fails("step stage c: ", "Quota exceeded for total allowable count of GPUs", "ask for GPU quota in europe-west4")
+
+    # Killed in the middle, with a signal that can be handled and with one that cannot.
+    for blow in (signal.SIGINT, signal.SIGKILL):
+        n_services = len(google.run.services)
+        process = me.start("up", "--source", str(me.source))
+        wait_until(lambda: len(google.run.services) > n_services or process.poll() is not None, 120, "a stage is being deployed")
+        process.send_signal(blow)
+        _, err = process.communicate(timeout=60)
+        assert blow == signal.SIGKILL or "interrupted; the same command goes on from here" in err, err
+
+    before = len(google.calls)
+    _, err = me.up()
+    for step in ("apis", "repository", "bucket", "accounts", "secrets", "access", "image", "weights"):
+        assert f"{step}: unchanged" in err, err
+    assert not [call for call in google.changes(before) if "run.googleapis" not in call], google.changes(before)
+    assert "a first answer in" in err, err
+    return me
+
+
+def bad_words(google):
+    """Mistakes in the file are found before anything is asked."""
+    me = Person(google)
+    before = len(google.calls)
+    for fields, words in (
+            ({"regoin": "x"}, ("commissure.yaml: line 1", "unknown key \"regoin\"", "did you mean region?")),
+            ({"name": "X"}, ("must be 4 to 24 lower-case letters",)),
+            ({"stages": 99}, ("stages is \"99\"", "1 to 26")),
+            ({"stages": 2, "cuts": [3, 4]}, ("2 cuts do not make 2 stages",)),
+            ({"model": "hf:google/gemma-3-27b-it"}, ("say where to cut it",)),
+            ({"model": "/nowhere/model.gguf"}, ("/nowhere/model.gguf",)),
+            ({"network": {"internal": "true"}}, ("set `network`",))):
+        saved = dict(me.fields)
+        me.write(**fields)
+        me.fails(*words)
+        me.fields = saved
+    assert len(google.calls) == before, "nothing was asked"
+
+
+with contextlib.ExitStack() as stack:
+    start = time.monotonic()
+    log = open(os.environ["COMMISSURE_TEST_CLOUD_LOG"], "w") if "COMMISSURE_TEST_CLOUD_LOG" in os.environ else None
+    google = stack.enter_context(FakeGoogle(program=[str(PROGRAM)], log=log))
+    google.run.startup_seconds = 120
+    bad_words(google)
+    me, url = first_session(google)
+    print(f"first session: ok after {time.monotonic() - start:.0f} s")
+    if not QUICK:
+        rollout_and_rollback(google, me, url)
+        by_hand(google, me)
+        print(f"rollout, rollback, changes by hand: ok after {time.monotonic() - start:.0f} s")
+        other = failures_on_the_way(google)
+        print(f"failures and interruptions: ok after {time.monotonic() - start:.0f} s")
+        before = len(google.calls)
+        assert "Nothing to change." in me.up("--no-wake")[1] and google.changes(before) == [], "the other deployment changed nothing here"
+        other.run("down", "--all", "--yes")
+        assert all(name.startswith("demo-") for name in google.run.services), google.run.services
+        assert me.run("ask", "--max-tokens", "4", "Hi")[0].strip()
+    down(google, me)
+    print(f"cloud: ok in {time.monotonic() - start:.0f} s")
