@@ -22,6 +22,7 @@ CommandRun add_down(CLI::App& app);
 CommandRun add_stage(CLI::App& app);
 CommandRun add_inspect(CLI::App& app);
 CommandRun add_pack(CLI::App& app);
+CommandRun add_plan(CLI::App& app);
 CommandRun add_pull(CLI::App& app);
 CommandRun add_models(CLI::App& app);
 CommandRun add_bench(CLI::App& app);

@@ -76,6 +76,13 @@ constexpr Entry kCommands[] = {
      "bits.\n"
      "It pays when several sequences decode at once, and for two-plane products. Needs AVX-512.\n\n"
      "Examples:\n  commissure pack gemma3-270m\n  commissure pack ./model.gguf"},
+    {"plan", "Find the cheapest chain for a model and what it costs", commissure::add_plan,
+     "Reads the model's header, no weights. Times are computed from the machines' memory bandwidth: "
+     "docs/planner.md.\n\n"
+     "Examples:\n"
+     "  commissure plan ./gemma-3-27b/config.json --streams 4 --context 8192\n"
+     "  commissure plan smollm2-135m --machines cpu-4 --tok-s 20\n"
+     "  commissure plan ./model.gguf --region us-central1 --json | jq .plan.cuts"},
     {"pull", "Download a model into the cache", commissure::add_pull,
      "Examples:\n"
      "  commissure pull smollm2-135m\n"

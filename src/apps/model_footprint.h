@@ -1,0 +1,21 @@
+#pragma once
+
+#include <string>
+
+#include "core/result.h"
+#include "deploy/planner.h"
+
+namespace commissure {
+
+/// A model's numbers for the planner and how they were found.
+struct MeasuredModel {
+  ModelFootprint footprint;
+  int context = 0;           ///< positions the model was made for
+  bool is_estimate = false;  ///< from config.json alone, in bf16: no weights were there to look at
+};
+
+/// Reads the header of a checkpoint (a known name that is in the cache, a file, a folder, a URL), no weights; or, for
+/// the path of a config.json, the shapes that it implies. Errors: as Checkpoint::open and read_decoder_spec.
+Result<MeasuredModel> measure_model(const std::string& model);
+
+}  // namespace commissure

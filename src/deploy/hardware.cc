@@ -1,0 +1,93 @@
+#include "deploy/hardware.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace commissure {
+
+namespace {
+
+constexpr double kSecondsPerHour = 3600;
+constexpr double kGiga = 1e9;
+
+Error at_line(const YAML::Mark& mark, const std::string& message) {
+  return Error(Code::kInvalidArgument, "catalogue, line ", mark.line + 1, ": ", message);
+}
+
+/// A number of a map; `least` excludes itself unless it is the value of an optional key that is absent.
+Result<double> number(const YAML::Node& map, const char* key) {
+  const YAML::Node node = map[key];
+  if (!node.IsDefined()) return at_line(map.Mark(), std::string(key) + " is missing");
+  double value = 0;
+  if (!YAML::convert<double>::decode(node, value) || !std::isfinite(value) || value < 0) {
+    return at_line(node.Mark(), std::string(key) + " must be a number, zero or more");
+  }
+  return value;
+}
+
+Result<YAML::Node> section(const YAML::Node& root, const char* key) {
+  const YAML::Node node = root[key];
+  if (!node.IsDefined() || !node.IsMap()) return at_line(root.Mark(), std::string(key) + " must be a map");
+  return node;
+}
+
+Result<Machine> read_machine(const YAML::Node& node, const YAML::Node& prices, const YAML::Node& load) {
+  if (!node.IsMap()) return at_line(node.Mark(), "a machine must be a map");
+  Machine machine;
+  machine.name = node["name"].as<std::string>("");
+  if (machine.name.empty()) return at_line(node.Mark(), "name is missing");
+  machine.gpu = node["gpu"].as<std::string>("");
+  machine.cpus = TRY(number(node, "cpus"));
+  machine.memory_gib = TRY(number(node, "memory_gib"));
+  machine.usable_bytes = kGiga * TRY(number(node, "usable_gb"));
+  machine.bytes_per_second = kGiga * TRY(number(node, "read_gb_s")) * TRY(number(node, "efficiency"));
+  machine.ops_per_second = 1e12 * TRY(number(node, "tera_ops"));
+  if (machine.bytes_per_second <= 0 || machine.ops_per_second <= 0) {
+    return at_line(node.Mark(), machine.name + " must have read_gb_s, efficiency and tera_ops above zero");
+  }
+  double per_second =
+      machine.cpus * TRY(number(prices, "cpu_second")) + machine.memory_gib * TRY(number(prices, "memory_second"));
+  machine.start_seconds = TRY(number(load, "container_s"));
+  if (!machine.gpu.empty()) {
+    per_second += TRY(number(node, "gpu_second"));
+    machine.start_seconds += TRY(number(load, "driver_s"));
+  }
+  machine.usd_per_hour = per_second * kSecondsPerHour;
+  for (const YAML::Node& region : node["regions"]) machine.regions.push_back(region.as<std::string>(""));
+  return machine;
+}
+
+Result<Catalogue> read_catalogue(const YAML::Node& root) {
+  if (!root.IsMap()) return Error(Code::kInvalidArgument, "the catalogue must be a map of keys and values");
+  const YAML::Node prices = TRY(section(root, "prices"));
+  const YAML::Node load = TRY(section(root, "load"));
+  Catalogue catalogue;
+  catalogue.date = root["date"].as<std::string>("");
+  catalogue.source_bytes_per_second = kGiga * TRY(number(load, "source_gb_s"));
+  if (catalogue.source_bytes_per_second <= 0) return at_line(load.Mark(), "source_gb_s must be above zero");
+  catalogue.hop_seconds = TRY(number(root, "hop_ms")) / 1000;
+  catalogue.usd_per_gib_month = TRY(number(prices, "storage_month"));
+  for (const YAML::Node& machine : root["machines"]) {
+    catalogue.machines.push_back(TRY(read_machine(machine, prices, load)));
+  }
+  if (catalogue.machines.empty()) return at_line(root.Mark(), "machines must list at least one");
+  return catalogue;
+}
+
+}  // namespace
+
+bool Machine::is_in(const std::string& region) const {
+  return regions.empty() || std::ranges::find(regions, region) != regions.end();
+}
+
+Result<Catalogue> parse_catalogue(std::string_view text) {
+  try {
+    return read_catalogue(YAML::Load(std::string(text)));
+  } catch (const YAML::Exception& error) {  // the library's exceptions stop here
+    return at_line(error.mark, error.msg);
+  }
+}
+
+}  // namespace commissure
