@@ -67,6 +67,7 @@ Result<SequenceState> SequenceTable::prepare_slice(const StepBatch& batch, const
   if (covered < end) return lost("blocks cover ", covered, " positions, rows end at ", end);
   if (end > std::numeric_limits<std::int32_t>::max()) return lost("rows end at position ", end, ", which is too far");
   state.n_positions = static_cast<std::int32_t>(end);
+  if (slice.table_start == 0 && !slice.new_blocks.empty()) TRY(check_reused(batch, slice, state));
 
   if (slice.params) take_params(*slice.params, state);
   if (slice.sample && !state.params) {
@@ -74,6 +75,21 @@ Result<SequenceState> SequenceTable::prepare_slice(const StepBatch& batch, const
   }
   if (state.history) TRY(keep_history(batch, slice, state));
   return state;
+}
+
+/// A sequence that begins behind cached rows needs them here. Stage A may not know yet that this stage lost them: a
+/// stream that broke while nothing ran fails no step.
+Status SequenceTable::check_reused(const StepBatch& batch, const SequenceRows& slice,
+                                   const SequenceState& state) const {
+  for (std::int32_t entry = 0, rest = slice.first_position; rest > 0; ++entry, rest -= kBlockPositions) {
+    const std::int32_t block = state.blocks[static_cast<std::size_t>(entry)];
+    const std::int32_t n_written = n_written_[static_cast<std::size_t>(block)];
+    const std::int32_t needed = std::min(rest, kBlockPositions);
+    if (n_written >= needed) continue;
+    return slice_error(Code::kDataLoss, batch, slice, "begins behind ", needed, " rows in block ", block,
+                       ", this stage has ", n_written, " of them");
+  }
+  return {};
 }
 
 void SequenceTable::take_params(const SamplingParams& params, SequenceState& state) const {
@@ -100,8 +116,20 @@ Status SequenceTable::keep_history(const StepBatch& batch, const SequenceRows& s
 void SequenceTable::commit(const StepBatch& batch, std::vector<SequenceState> prepared) {
   for (const SequenceId released : batch.released) sequences_.erase(released);
   for (std::size_t i = 0; i < prepared.size(); ++i) {
-    sequences_.insert_or_assign(batch.slices[i].sequence, std::move(prepared[i]));
+    const SequenceRows& slice = batch.slices[i];
+    const std::int32_t end = prepared[i].n_positions;
+    const std::int32_t last = (end - 1) / kBlockPositions;
+    for (std::int32_t entry = slice.first_position / kBlockPositions; entry <= last; ++entry) {
+      const std::int32_t block = prepared[i].blocks[static_cast<std::size_t>(entry)];
+      n_written_[static_cast<std::size_t>(block)] = std::min(end - entry * kBlockPositions, kBlockPositions);
+    }
+    sequences_.insert_or_assign(slice.sequence, std::move(prepared[i]));
   }
+}
+
+void SequenceTable::clear() {
+  sequences_.clear();
+  std::ranges::fill(n_written_, 0);
 }
 
 }  // namespace commissure

@@ -31,23 +31,27 @@ class SequenceTable {
  public:
   /// Block ids are valid in [0, n_blocks), token ids in [0, n_vocab). `keeps_history`: this stage draws tokens.
   SequenceTable(std::int32_t n_blocks, std::int32_t n_vocab, bool keeps_history = true)
-      : n_blocks_(n_blocks), n_vocab_(n_vocab), keeps_history_(keeps_history) {}
+      : n_blocks_(n_blocks),
+        n_vocab_(n_vocab),
+        keeps_history_(keeps_history),
+        n_written_(static_cast<std::size_t>(n_blocks)) {}
 
   /// The states that the batch's slices lead to, in their order. Changes nothing.
   /// Errors: kInvalidArgument, the batch is malformed, a token is outside the vocabulary, or a sample is asked for
-  /// without parameters; kDataLoss, table or positions leave a gap after what this stage knows, or a block id is
-  /// unknown: the sequence must be recreated.
+  /// without parameters; kDataLoss, table or positions leave a gap after what this stage knows, a block id is unknown,
+  /// or a sequence begins behind rows that this stage does not have: it must be recreated.
   Result<std::vector<SequenceState>> prepare(const StepBatch& batch) const;
 
   /// Forgets the batch's released sequences and takes over the prepared states.
   void commit(const StepBatch& batch, std::vector<SequenceState> prepared);
 
-  void clear() { sequences_.clear(); }
+  void clear();
   std::size_t size() const { return sequences_.size(); }
 
  private:
   Result<SequenceState> prepare_slice(const StepBatch& batch, const SequenceRows& slice) const;
   Status check_tokens(const StepBatch& batch, const SequenceRows& slice) const;
+  Status check_reused(const StepBatch& batch, const SequenceRows& slice, const SequenceState& state) const;
   void take_params(const SamplingParams& params, SequenceState& state) const;
   Status keep_history(const StepBatch& batch, const SequenceRows& slice, SequenceState& state) const;
 
@@ -55,6 +59,8 @@ class SequenceTable {
   const std::int32_t n_vocab_;
   const bool keeps_history_;
   std::unordered_map<SequenceId, SequenceState> sequences_;
+  /// Per block: its first positions that were written since the last clear, by whichever sequence.
+  std::vector<std::int32_t> n_written_;
 };
 
 }  // namespace commissure

@@ -80,11 +80,31 @@ TEST(SequenceTable, GoesBackToAnEarlierPosition) {
   EXPECT_EQ(refusal(known_table(), rows_of(1, 65, {1}, 0)), Code::kOk);
 }
 
-TEST(SequenceTable, RecreatesASequenceOverCachedBlocks) {
-  SequenceRows rows = rows_of(2, 64, {1}, 0);
+SequenceRows rows_behind(int first_position, std::vector<int> blocks) {
+  SequenceRows rows = rows_of(2, first_position, {1}, 0);
   rows.table_start = 0;
-  rows.new_blocks.emplace_back(5);
-  EXPECT_EQ(refusal(known_table(), rows), Code::kOk);
+  rows.new_blocks.clear();
+  for (const int block : blocks) rows.new_blocks.emplace_back(block);
+  return rows;
+}
+
+TEST(SequenceTable, RecreatesASequenceOverCachedBlocks) {
+  EXPECT_EQ(refusal(known_table(), rows_behind(64, {0, 5})), Code::kOk);
+}
+
+TEST(SequenceTable, RefusesASequenceBehindRowsThatItDoesNotHave) {
+  SequenceTable table = known_table();
+  EXPECT_EQ(refusal(table, rows_behind(64, {5, 6})), Code::kDataLoss);
+  EXPECT_EQ(refusal(table, rows_behind(128, {0, 1, 5})), Code::kDataLoss) << "block 1 has 6 rows";
+  StepBatch batch = batch_of(rows_of(1, 70, std::vector<int>(58, 1), 0));
+  table.commit(batch, *table.prepare(batch));
+  EXPECT_EQ(refusal(table, rows_behind(128, {0, 1, 5})), Code::kOk) << "whoever filled it";
+  batch = batch_of(rows_behind(0, {1}));
+  table.commit(batch, *table.prepare(batch));
+  EXPECT_EQ(refusal(table, rows_behind(128, {0, 1, 5})), Code::kDataLoss) << "block 1 was begun again";
+  EXPECT_EQ(refusal(table, rows_behind(64, {0, 5})), Code::kOk);
+  table.clear();
+  EXPECT_EQ(refusal(table, rows_behind(64, {0, 5})), Code::kDataLoss) << "all is forgotten";
 }
 
 TEST(SequenceTable, KeepsTheTokensThatParametersLookBackOn) {
