@@ -99,6 +99,7 @@ const std::vector<ApiService::Route>& ApiService::routes() {
       {"GET", "/health", &ApiService::health},
       {"GET", "/v1/health", &ApiService::health},
       {"POST", "/warm", &ApiService::warm},
+      {"POST", "/reset_prefix_cache", &ApiService::reset_prefix_cache},
       {"GET", "/metrics", &ApiService::metrics},
       {"GET", "/props", &ApiService::props},
       {"GET", "/", &ApiService::index},

@@ -51,6 +51,7 @@ class ApiService {
   void live(Call& call) const;
   void health(Call& call) const;
   void warm(Call& call) const;
+  void reset_prefix_cache(Call& call) const;
   void metrics(Call& call) const;
   void props(Call& call) const;
   void index(Call& call) const;

@@ -55,6 +55,7 @@ class FakeEngine final : public Engine {
   const EngineOptions& options() const override { return options_; }
   Result<RequestHandle> submit(GenerationRequest request, EventSink sink) override;
   void cancel(RequestHandle request) override;
+  void reset_prefix_cache() override { ++n_cache_resets_; }
   Status health() const override { return health_; }
   EngineStats stats() const override { return {}; }
   void drain(std::chrono::milliseconds) override {}
@@ -63,6 +64,7 @@ class FakeEngine final : public Engine {
   ServedModel& mutable_model() { return model_; }
   void set_health(Status health) { health_ = std::move(health); }
   int n_cancelled() const { return n_cancelled_; }
+  int n_cache_resets() const { return n_cache_resets_; }
   int n_running() const;
   GenerationRequest last_request() const;
 
@@ -85,6 +87,7 @@ class FakeEngine final : public Engine {
   RequestHandle next_ = 1;
   std::optional<GenerationRequest> last_;
   std::atomic<int> n_cancelled_{0};
+  std::atomic<int> n_cache_resets_{0};
 };
 
 }  // namespace commissure::testing

@@ -10,6 +10,8 @@ namespace {
 
 constexpr std::size_t kMaxStops = 16;
 constexpr double kMaxTimeoutSeconds = 86400;
+/// Each cached beginning keeps its salt.
+constexpr std::size_t kMaxSaltBytes = 256;
 
 /// Members without support yet, and the value that asks for nothing. Empty texts, lists and objects, false and null are
 /// neutral for all.
@@ -57,6 +59,13 @@ TraceLevel read_trace(Fields& fields) {
   return TraceLevel::kLayers;
 }
 
+std::string read_cache_salt(Fields& fields) {
+  std::string salt = fields.text("cache_salt").value_or("");
+  if (salt.size() > kMaxSaltBytes)
+    fields.fail("cache_salt", fmt::format("'cache_salt' has {} bytes; at most {} fit", salt.size(), kMaxSaltBytes));
+  return salt;
+}
+
 void read_stream_options(Fields& fields, GenerationFields& result) {
   result.stream = fields.boolean("stream").value_or(false);
   if (const Json* options = fields.object("stream_options")) {
@@ -89,6 +98,7 @@ GenerationFields read_generation_fields(Fields& fields, const ServedModel& model
     request.timeout = std::chrono::milliseconds(std::max<std::int64_t>(1, static_cast<std::int64_t>(*seconds * 1000)));
   }
   request.trace = read_trace(fields);
+  request.cache_salt = read_cache_salt(fields);
   read_stream_options(fields, result);
   refuse_unsupported(fields);
   return result;

@@ -62,6 +62,11 @@ void ApiService::warm(Call& call) const {
   call.answer(answer, 202);
 }
 
+void ApiService::reset_prefix_cache(Call& call) const {
+  engine_.reset_prefix_cache();
+  call.answer({{"status", "ok"}});
+}
+
 void ApiService::metrics(Call& call) const {
   call.responder->send({.status = 200,
                         .body = rename_metrics(engine_.metrics_text(), options_.metric_names),

@@ -20,6 +20,7 @@ struct StageFlags {
   std::optional<std::int64_t> kv_tokens;
   std::shared_ptr<SecuritySettings> security = std::make_shared<SecuritySettings>();  // shared with the flags' parsers
   bool lazy = false, read_weights = false, allow_plaintext = false, json_logs = false, log_prompts = false;
+  bool no_prefix_cache = false;
 };
 
 template <typename T>
@@ -53,6 +54,7 @@ Result<StageSettings> settle(const StageFlags& flags) {
   take(flags.kv_tokens, settings.kv_tokens);
   settings.log_prompts |= flags.log_prompts;
   settings.lazy |= flags.lazy;
+  settings.prefix_cache &= !flags.no_prefix_cache;
   settings.read_weights |= flags.read_weights;
   settings.allow_plaintext |= flags.allow_plaintext;
   TRY(validate(settings));
@@ -102,6 +104,8 @@ CommandRun add_stage(CLI::App& app) {
   app.add_option("--queue-limit", flags->queue_limit, "requests waiting at once; more get a 429");
   app.add_option("--metrics-names", flags->metrics_names,
                  "own (commissure_...), vllm (vllm:... where vLLM has it) or both (COMMISSURE_METRICS_NAMES)");
+  app.add_flag("--no-prefix-caching", flags->no_prefix_cache,
+               "compute every prompt from its first token (COMMISSURE_PREFIX_CACHE=0)");
   app.add_option("--max-stream-age", flags->max_stream_age,
                  "seconds after which the stream to the next stage is replaced, between two steps; 0: never; default: "
                  "3300 on Cloud Run, which ends streams after an hour, else 0 (COMMISSURE_MAX_STREAM_AGE)");

@@ -169,6 +169,7 @@ EngineOptions StageRunner::engine_options() const {
   options.max_sequences = settings_.max_sequences;
   options.max_step_rows = settings_.max_step_rows;
   options.queue_limit = settings_.queue_limit;
+  options.prefix_cache = settings_.prefix_cache;
   options.n_kv_blocks = stage_->info().n_kv_blocks;
   options.n_layers = stage_->info().plan.n_model_layers;
   options.boundary_row_bytes = stage_->info().d_model * 2;  // bf16

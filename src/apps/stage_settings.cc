@@ -88,6 +88,7 @@ Status apply_environment(const Environment& environment, StageSettings& settings
   TRY(take_int("COMMISSURE_THREADS", settings.threads));
   TRY(take_int("COMMISSURE_MAX_STREAM_AGE", settings.max_stream_age));
   if (const auto text = environment("COMMISSURE_LAZY")) settings.lazy = *text != "0";
+  if (const auto text = environment("COMMISSURE_PREFIX_CACHE")) settings.prefix_cache = *text != "0";
   if (settings.stage.size() == 1 && settings.stage < "z") {
     const std::string next_letter(1, static_cast<char>(std::toupper(settings.stage[0]) + 1));
     take((next_letter + "_ENDPOINT").c_str(), settings.next);
@@ -150,6 +151,7 @@ std::vector<std::pair<std::string, std::string>> describe(const StageSettings& s
       {"next", text(settings.next, "none")},
       {"listen", settings.listen.empty() ? settings.host + ":" + std::to_string(settings.port) : settings.listen},
       {"lazy", settings.lazy ? "yes" : "no"},
+      {"prefix cache", settings.prefix_cache ? "yes" : "no"},
       {"weights", settings.read_weights ? "read" : "mapped"},
       {"metrics names", settings.metrics_names},
       {"traces to", settings.trace_collector.empty() ? "nowhere" : public_url(settings.trace_collector)},

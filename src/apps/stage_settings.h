@@ -19,7 +19,7 @@ std::optional<std::string> process_environment(const std::string& name);
 /// Environment: STAGE (a..z), K1 ... K25 or CUTS (layer boundaries), MODEL_DIR, MODEL_NAME, DEVICE, NEXT_ENDPOINT or
 /// <next letter>_ENDPOINT (B_ENDPOINT on stage a), PORT, COMMISSURE_THREADS, COMMISSURE_ISA, COMMISSURE_PRECISION,
 /// COMMISSURE_API_KEY, COMMISSURE_API_KEY_FILE, COMMISSURE_LEASE, COMMISSURE_LAZY, COMMISSURE_MAX_STREAM_AGE,
-/// COMMISSURE_METRICS_NAMES, COMMISSURE_LOG_PROMPTS,
+/// COMMISSURE_METRICS_NAMES, COMMISSURE_LOG_PROMPTS, COMMISSURE_PREFIX_CACHE,
 /// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT, GOOGLE_CLOUD_PROJECT; and those
 /// of SecuritySettings.
 struct StageSettings {
@@ -49,6 +49,7 @@ struct StageSettings {
   std::string trace_collector;        ///< where spans are POSTed to, OTLP/HTTP; empty: nowhere
   std::string cloud_project;          ///< for the trace names in the log
   bool log_prompts = false;
+  bool prefix_cache = true;
   std::vector<std::string> api_keys;
   SecuritySettings security;
 

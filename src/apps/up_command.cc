@@ -40,6 +40,7 @@ struct UpOptions {
   std::string metrics_names;
   bool read_weights = false;
   CloudWorkOptions cloud;
+  bool no_prefix_cache = false;
 };
 
 volatile std::sig_atomic_t stop_requested = 0;
@@ -69,6 +70,7 @@ Result<LocalChainOptions> plan_chain(const UpOptions& options) {
   if (options.max_sequences > 0) flag("--max-num-seqs", std::to_string(options.max_sequences));
   if (options.queue_limit >= 0) flag("--queue-limit", std::to_string(options.queue_limit));
   if (!options.metrics_names.empty()) flag("--metrics-names", options.metrics_names);
+  if (options.no_prefix_cache) chain.stage_flags.emplace_back("--no-prefix-caching");
   if (options.read_weights) chain.stage_flags.emplace_back("--read-weights");
   return chain;
 }
@@ -211,6 +213,7 @@ CommandRun add_up(CLI::App& app) {
   app.add_option("--metrics-names", options->metrics_names,
                  "names in /metrics: own (commissure_...), vllm (vllm:... where vLLM has it) or both")
       ->check(CLI::IsMember({"own", "vllm", "both"}));
+  app.add_flag("--no-prefix-caching", options->no_prefix_cache, "compute every prompt from its first token");
   app.add_flag("--read-weights", options->read_weights, "read weights into memory instead of mapping the file");
   add_work_flags(app, options->cloud);
   app.add_flag("!--no-wake", options->cloud.wake, "on Google Cloud: do not load the stages, ask no first question");

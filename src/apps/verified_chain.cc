@@ -4,6 +4,7 @@
 #include <charconv>
 #include <thread>
 
+#include "api/openai.h"
 #include "apps/chain_watch.h"
 #include "apps/event_reader.h"
 #include "apps/local_chain.h"
@@ -89,6 +90,8 @@ Json request_body(const VerifyCase& asked, int max_tokens, const std::string& tr
                {"min_p", 0},
                {"seed", asked.seed},
                {"ignore_eos", true},
+               // What is compared has to be computed, not remembered from the same prompt's other answer.
+               {"cache_salt", random_id("verify-")},
                {"logprobs", kVerifyAlternatives},
                {"return_tokens_as_token_ids", true},
                {"stream", true}};

@@ -40,6 +40,7 @@ class ThreadedEngine final : public Engine {
   const EngineOptions& options() const override { return options_; }
   Result<RequestHandle> submit(GenerationRequest asked, EventSink sink) override;
   void cancel(RequestHandle request) override;
+  void reset_prefix_cache() override { shared_.forget_prefixes = true; }
   Status health() const override;
   EngineStats stats() const override { return shared_.stats.copy(); }
   std::string metrics_text() const override { return metrics_.text(); }

@@ -34,6 +34,7 @@ struct EngineOptions {
   int max_mixed_prefill_rows = 0;  ///< prompt rows a step may have beside decodes; 0: a quarter of max_step_rows
   /// How long running requests wait for a broken chain to come back before they get an error event.
   std::chrono::milliseconds recovery_limit{60'000};
+  bool prefix_cache = true;      ///< prompts with a common beginning share its KV blocks
   std::int32_t n_kv_blocks = 0;  ///< the chain's capacity
   int n_layers = 0;
   int boundary_row_bytes = 0;  ///< what a row weighs between two stages, for the metrics
@@ -47,7 +48,9 @@ struct EngineStats {
   std::uint64_t prompt_tokens = 0;
   std::uint64_t generated_tokens = 0;
   std::uint64_t preemptions = 0;
-  std::uint64_t replays = 0;  ///< sequences computed again after the chain broke
+  std::uint64_t replays = 0;         ///< sequences computed again after the chain broke
+  std::uint64_t prefix_queries = 0;  ///< tokens looked up in the prefix cache
+  std::uint64_t prefix_hits = 0;     ///< tokens found there
   std::vector<StageTiming> last_timings;
 };
 
@@ -75,6 +78,9 @@ class Engine {
   /// The client went away: its rows leave the next step, its KV is free within one step. Its sink is not called again
   /// after this returns. Unknown or finished handles are ignored.
   virtual void cancel(RequestHandle request) = 0;
+
+  /// Empties the prefix cache before the next step is planned; requests that run keep what they took from it.
+  virtual void reset_prefix_cache() = 0;
 
   /// The truth about the whole chain.
   virtual Status health() const = 0;

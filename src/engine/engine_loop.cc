@@ -23,6 +23,7 @@ SchedulerOptions scheduler_options(const ServedModel& model, const EngineOptions
   made.decode_slots = options.decode_slots > 0 ? options.decode_slots : options.steps_in_flight;
   made.max_mixed_prefill_rows = options.max_mixed_prefill_rows;
   made.n_kv_blocks = options.n_kv_blocks;
+  made.prefix_cache = options.prefix_cache;
   made.n_vocabulary = model.tokenizer->n_tokens();
   return made;
 }
@@ -55,6 +56,7 @@ void EngineLoop::run(const std::stop_token& stop) {
     const Time now = steady_clock::now();
     expire(now);
     if (outage_) try_recovery();
+    if (shared_.forget_prefixes.exchange(false)) scheduler_.forget_prefixes();
     fill_steps();
     deliver();
     check_drains(now);
@@ -113,6 +115,8 @@ void EngineLoop::start_request(std::unique_ptr<Request> owned) {
   // The last stage knows one number of alternatives per sequence; each side gets its own share here.
   spec.params.n_logprobs = std::max(spec.params.n_logprobs, request.asked.prompt_logprobs);
   spec.score_prompt = request.n_prompt_scores() > 0;
+  spec.cache_salt = request.asked.cache_salt;
+  spec.reuse_prefix = request.asked.trace != TraceLevel::kLayers;  // checksums are wanted of every row
   if (Status added = scheduler_.add(std::move(spec)); !added) fail(request.handle, added.error());
 }
 
@@ -175,6 +179,7 @@ void EngineLoop::on_progress(Progress& progress) {
   if (it == requests_.end()) return;
   Request& request = *it->second;
   request.n_replays = 0;
+  if (request.usage.completion_tokens == 0) request.usage.cached_tokens = progress.n_cached;
   if (progress.no_choice) {
     return fail(request.handle,
                 Error(Code::kInvalidArgument, "every token is banned after ", request.usage.completion_tokens,
@@ -262,6 +267,7 @@ void EngineLoop::finish(Request& request, GenerationEvent event) {
   log(Severity::kDebug, "choice finished",
       {{"request_id", last->asked.id},
        {"prompt_tokens", last->usage.prompt_tokens},
+       {"cached_tokens", last->usage.cached_tokens},
        {"completion_tokens", last->usage.completion_tokens},
        {"ttft_ms", last->times.first_token ? Json(ms(*last->times.first_token)) : Json(nullptr)},
        {"total_ms", ms(now)},
@@ -290,6 +296,8 @@ void EngineLoop::publish_state() {
   stats_.waiting = scheduler_.n_waiting();
   stats_.kv_usage = scheduler_.blocks().usage();
   stats_.preemptions = scheduler_.n_preemptions();
+  stats_.prefix_queries = scheduler_.n_prefix_queries();
+  stats_.prefix_hits = scheduler_.n_prefix_hits();
   metrics_.on_state(stats_);
   shared_.stats.with([&](EngineStats& stats) { stats = stats_; });
 }

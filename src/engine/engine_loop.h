@@ -26,6 +26,8 @@ struct EngineShared {
   BoundedQueue<EngineMessage> inbox;
   std::atomic<int> n_alive = 0;  ///< accepted and without a last event
   std::atomic<bool> draining = false;
+  std::atomic<bool> forget_prefixes =
+      false;                             ///< a flag, no message: however often it is asked, the inbox keeps its room
   Guarded<std::optional<Error>> outage;  ///< why the chain is being recovered
   std::atomic<bool> moving = false;      ///< the chain goes over to fresh streams, as planned: requests may wait for it
   Guarded<EngineStats> stats;

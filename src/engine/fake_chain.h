@@ -8,7 +8,6 @@
 #include <mutex>
 #include <optional>
 #include <random>
-#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -176,7 +175,10 @@ class FakeChain final : public StageLink {
 
   SequenceResult run_slice(const SequenceRows& slice) {
     State& state = sequences_[slice.sequence];
-    if (slice.table_start == 0 && !slice.new_blocks.empty()) state = {};
+    if (slice.table_start == 0 && !slice.new_blocks.empty()) {
+      state = {};
+      state.n_rows = slice.first_position;  // what the blocks before it hold is part of every digest
+    }
     if (std::cmp_not_equal(slice.table_start, state.table.size())) note("a table starts where none ends");
     if (slice.first_position != state.n_rows) note("rows are missing or repeated");
     state.table.insert(state.table.end(), slice.new_blocks.begin(), slice.new_blocks.end());
@@ -191,6 +193,7 @@ class FakeChain final : public StageLink {
         note("a row has no block");
         return result;
       }
+      written_[state.table[block]] = slice.sequence;
       cell(state, state.n_rows++) = slice.tokens[static_cast<std::size_t>(r)].value;
       if (!slice.targets.empty()) result.scored.push_back(score(state, slice.targets[static_cast<std::size_t>(r)]));
     }
@@ -228,14 +231,15 @@ class FakeChain final : public StageLink {
     return scored;
   }
 
-  /// No block belongs to two sequences that the stages hold.
+  /// No block that a step wrote to is also in another sequence's table.
   void check_sharing() {
-    std::set<BlockId> seen;
     for (const auto& [id, state] : sequences_) {
       for (const BlockId block : state.table) {
-        if (!seen.insert(block).second) note("a block is shared by two sequences");
+        const auto it = written_.find(block);
+        if (it != written_.end() && it->second != id) note("a step wrote to a block of another sequence");
       }
     }
+    written_.clear();
   }
 
   void note(std::string problem) {
@@ -247,7 +251,8 @@ class FakeChain final : public StageLink {
   std::condition_variable_any wake_;
   std::deque<StepBatch> steps_;
   std::map<SequenceId, State> sequences_;
-  std::vector<std::int32_t> cells_;  // the token written to each position of each block
+  std::map<BlockId, SequenceId> written_;  // by the current step
+  std::vector<std::int32_t> cells_;        // the token written to each position of each block
   std::chrono::steady_clock::time_point down_until_{};
   bool down_ = false;
   bool held_ = false;

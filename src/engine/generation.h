@@ -47,6 +47,7 @@ struct GenerationRequest {
   int prompt_logprobs = -1;          ///< -1: none; k >= 0: score every prompt token, with the k best alternatives
   std::optional<std::chrono::milliseconds> timeout;  ///< from submit to the last token
   TraceLevel trace = TraceLevel::kNone;
+  std::string cache_salt;  ///< shares cached prefixes only with requests of the same salt
 };
 
 enum class FinishReason { kStop, kLength, kCancelled, kError };
@@ -55,7 +56,7 @@ std::string_view finish_reason_name(FinishReason reason);
 struct Usage {
   int prompt_tokens = 0;
   int completion_tokens = 0;  ///< EOS included
-  int cached_tokens = 0;
+  int cached_tokens = 0;      ///< of the prompt, taken from the prefix cache
 };
 
 /// One token of the answer: its bytes may be part of a code point.

@@ -1,5 +1,8 @@
 #include "sched/block_manager.h"
 
+#include <ranges>
+#include <utility>
+
 #include "core/check.h"
 
 namespace commissure {
@@ -13,21 +16,55 @@ BlockManager::BlockManager(std::int32_t n_blocks) {
 }
 
 std::optional<BlockId> BlockManager::allocate() {
-  if (free_.empty()) return std::nullopt;
-  const BlockId block = free_.back();
-  free_.pop_back();
+  if (n_free() == 0) return std::nullopt;
+  BlockId block;
+  if (!free_.empty()) {
+    block = free_.back();
+    free_.pop_back();
+  } else {
+    block = idle_.front();
+    idle_.pop_front();
+    idle_at_.erase(block);
+    prefixes_.erase(block);
+  }
   references_[static_cast<std::size_t>(block.value)] = 1;
   return block;
 }
 
 void BlockManager::share(BlockId block) {
-  CHECK(n_references(block) > 0);
+  if (const auto it = idle_at_.find(block); it != idle_at_.end()) {
+    idle_.erase(it->second);
+    idle_at_.erase(it);
+  } else {
+    CHECK(n_references(block) > 0);
+  }
   ++references_[static_cast<std::size_t>(block.value)];
 }
 
 void BlockManager::release(BlockId block) {
   CHECK(n_references(block) > 0);
-  if (--references_[static_cast<std::size_t>(block.value)] == 0) free_.push_back(block);
+  if (--references_[static_cast<std::size_t>(block.value)] > 0) return;
+  if (is_kept(block)) {
+    idle_at_.emplace(block, idle_.insert(idle_.end(), block));
+  } else {
+    free_.push_back(block);
+  }
+}
+
+void BlockManager::release_all(std::span<const BlockId> table) {
+  for (const BlockId block : std::views::reverse(table)) release(block);
+}
+
+std::optional<PrefixId> BlockManager::keep(PrefixKey key, BlockId block) {
+  CHECK(n_references(block) > 0);
+  return prefixes_.insert(std::move(key), block);
+}
+
+void BlockManager::forget_prefixes() {
+  prefixes_.clear();
+  free_.insert(free_.end(), idle_.rbegin(), idle_.rend());
+  idle_.clear();
+  idle_at_.clear();
 }
 
 std::int32_t BlockManager::n_references(BlockId block) const {

@@ -42,7 +42,7 @@ Status Scheduler::add(SequenceSpec spec) {
 void Scheduler::remove(SequenceId id) {
   const auto it = sequences_.find(id);
   if (it == sequences_.end()) return;
-  for (const BlockId block : it->second->blocks) blocks_.release(block);
+  blocks_.release_all(it->second->blocks);
   if (it->second->n_blocks_sent > 0) released_.push_back(id);
   std::erase(running_, it->second.get());
   waiting_.erase(id);
@@ -118,7 +118,8 @@ void Scheduler::schedule_prefills(StepBatch& batch, bool may_admit) {
     if (i == running_.size() && (!may_admit || !admit_next())) break;
     Sequence& sequence = *running_[i];
     const int n_rows = std::min(budget, sequence.n_ready_rows());
-    if (n_rows == 0 || sequence.decodes()) continue;
+    // One that begins behind cached rows may have only its last one left, as a decode would.
+    if (n_rows == 0 || (sequence.decodes() && sequence.n_blocks_sent > 0)) continue;
     add_slice(batch, sequence, n_rows);
     budget -= n_rows;
   }
@@ -131,7 +132,9 @@ bool Scheduler::admit_next() {
   Sequence& sequence = *sequences_.at(*waiting_.begin());
   const int n_rows = sequence.n_ready_rows();
   const std::int32_t wanted = std::min(blocks_for(n_rows) + 1, blocks_for(sequence.max_rows()));
-  if (blocks_.n_free() < wanted) return false;
+  PrefixMatch match = match_prefix(sequence);
+  if (blocks_.n_free() - match.n_free < wanted - std::ssize(match.blocks)) return false;
+  take_prefix(sequence, std::move(match));
   CHECK(grow_table(sequence, n_rows));
   waiting_.erase(waiting_.begin());
   running_.push_back(&sequence);
@@ -159,11 +162,15 @@ void Scheduler::preempt_youngest() {
 
 /// To the waiting sequences, to be computed again from the log under a new life.
 void Scheduler::send_back(Sequence& sequence) {
-  for (const BlockId block : sequence.blocks) blocks_.release(block);
+  blocks_.release_all(sequence.blocks);
   if (sequence.n_blocks_sent > 0) released_.push_back(sequence.spec.id);
   sequence.blocks.clear();
   sequence.n_blocks_sent = 0;
   sequence.n_scheduled = 0;
+  sequence.n_committed = 0;
+  sequence.n_cached = 0;
+  sequence.n_kept = 0;
+  sequence.prefix = PrefixId();
   sequence.params_sent = false;
   ++sequence.life;
   waiting_.insert(sequence.spec.id);
@@ -201,8 +208,8 @@ void Scheduler::note_in_flight(const StepBatch& batch) {
   step.released = batch.released;
   step.slices.reserve(batch.slices.size());
   for (const SequenceRows& slice : batch.slices) {
-    step.slices.push_back({slice.sequence, sequences_.at(slice.sequence)->life, slice.first_position, slice.sample,
-                           static_cast<int>(slice.targets.size())});
+    step.slices.push_back({slice.sequence, sequences_.at(slice.sequence)->life, slice.first_position, slice.n_rows(),
+                           slice.sample, static_cast<int>(slice.targets.size())});
   }
 }
 
@@ -223,8 +230,11 @@ Result<std::vector<Progress>> Scheduler::commit(const SampledTokens& tokens) {
     const ScheduledRows& rows = step.slices[i];
     Sequence* sequence = find(rows);
     if (sequence == nullptr) continue;
+    sequence->n_committed = rows.first_position + rows.n_rows;
+    keep_blocks(*sequence);
     Progress& made = progress.emplace_back();
     made.sequence = rows.sequence;
+    made.n_cached = std::min(sequence->n_cached, sequence->n_prompt());
     made.sampled = tokens.results[i].sampled;
     if (made.sampled) sequence->tokens.push_back(made.sampled->chosen.token);
     made.no_choice = tokens.results[i].no_choice;
@@ -295,6 +305,7 @@ void Scheduler::restart() {
   while (!in_flight_.empty()) fail_step();
   for (Sequence* sequence : running_) send_back(*sequence);
   running_.clear();
+  forget_prefixes();
 }
 
 }  // namespace commissure

@@ -26,7 +26,8 @@ struct SchedulerOptions {
   /// quarter of max_step_rows, at least one block.
   int max_mixed_prefill_rows = 0;
   std::int32_t n_kv_blocks = 0;
-  int n_vocabulary = 0;  ///< sampled ids must be below
+  int n_vocabulary = 0;      ///< sampled ids must be below
+  bool prefix_cache = true;  ///< sequences share the full blocks of what they have in common
 };
 
 /// What a committed step did for one sequence.
@@ -34,6 +35,7 @@ struct Progress {
   SequenceId sequence;
   std::optional<ScoredToken> sampled;  ///< the new token, already in the sequence's log
   bool no_choice = false;              ///< instead: its parameters left no token to draw; the caller removes it
+  int n_cached = 0;                    ///< prompt tokens that came from the prefix cache, not from steps
   int first_scored = 0;                ///< scored[i] is about prompt token first_scored + i + 1
   std::vector<ScoredToken> scored;
 };
@@ -41,6 +43,10 @@ struct Progress {
 /// Decides which rows run in the next step. Decode rows come first, then prompt chunks of running sequences, then new
 /// ones, first come first served, as far as rows and blocks reach. Several steps may be in flight: a sequence whose
 /// sample is pending waits, the next chunk of a prompt follows at once. Pure: no thread, no clock, no input or output.
+///
+/// Prefix cache: a block whose rows are all answered is kept under the tokens that led to it, and a later sequence that
+/// begins with them starts behind them. Rows are bit-stable, so it gets what it would have computed. Its last token is
+/// always computed, and rows that others are still computing are computed again rather than waited for.
 /// Threading: one thread at a time.
 class Scheduler {
  public:
@@ -63,8 +69,12 @@ class Scheduler {
   /// Drops the oldest step in flight and names its sequences that still count on it; the caller removes them.
   std::vector<SequenceId> fail_step();
 
-  /// The stages lost everything: no step is in flight, every running sequence waits to be computed again from its log.
+  /// The stages lost everything: no step is in flight, every running sequence waits to be computed again from its log,
+  /// the prefix cache is empty.
   void restart();
+
+  /// Empties the prefix cache. Running sequences keep their blocks; their beginnings are found no more.
+  void forget_prefixes() { blocks_.forget_prefixes(); }
 
   bool has_work() const { return !sequences_.empty(); }
   bool is_running(SequenceId sequence) const;
@@ -72,6 +82,9 @@ class Scheduler {
   int n_waiting() const { return static_cast<int>(waiting_.size()); }
   int n_in_flight() const { return static_cast<int>(in_flight_.size()); }
   std::uint64_t n_preemptions() const { return n_preemptions_; }
+  /// Tokens of admitted sequences that were looked up in the prefix cache, and those that were there.
+  std::uint64_t n_prefix_queries() const { return n_prefix_queries_; }
+  std::uint64_t n_prefix_hits() const { return n_prefix_hits_; }
   const BlockManager& blocks() const { return blocks_; }
 
  private:
@@ -79,6 +92,7 @@ class Scheduler {
     SequenceId sequence;
     std::uint32_t life = 0;
     int first_position = 0;
+    int n_rows = 0;
     bool sample = false;
     int n_targets = 0;
   };
@@ -87,6 +101,18 @@ class Scheduler {
     std::vector<ScheduledRows> slices;
     std::vector<SequenceId> released;
   };
+
+  /// Blocks for the beginning of a sequence.
+  struct PrefixMatch {
+    std::vector<BlockId> blocks;
+    PrefixId last;
+    std::int32_t n_free = 0;  ///< of the blocks, those that nobody holds
+  };
+
+  bool may_reuse(const Sequence& sequence) const;
+  PrefixMatch match_prefix(const Sequence& sequence) const;
+  void take_prefix(Sequence& sequence, PrefixMatch match);
+  void keep_blocks(Sequence& sequence);
 
   std::vector<Sequence*> choose_decodes() const;
   void schedule_decodes(StepBatch& batch);
@@ -111,6 +137,8 @@ class Scheduler {
   std::deque<ScheduledStep> in_flight_;
   StepId next_step_;
   std::uint64_t n_preemptions_ = 0;
+  std::uint64_t n_prefix_queries_ = 0;
+  std::uint64_t n_prefix_hits_ = 0;
 };
 
 }  // namespace commissure

@@ -1,63 +1,11 @@
-#include "sched/scheduler.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <string>
 
-#include <fmt/format.h>
+#include "sched/scheduler_test_support.h"
 
 namespace commissure {
 namespace {
-
-SequenceSpec sequence(std::uint64_t id, int n_prompt, int max_tokens = 8) {
-  SequenceSpec spec;
-  spec.id = SequenceId(id);
-  for (int i = 0; i < n_prompt; ++i) spec.prompt.emplace_back(static_cast<int>(id) * 10 + i % 10);
-  spec.max_tokens = max_tokens;
-  return spec;
-}
-
-SchedulerOptions options(int max_rows, std::int32_t n_blocks, int decode_slots = 1) {
-  SchedulerOptions made;
-  made.max_sequences = 8;
-  made.max_step_rows = max_rows;
-  made.decode_slots = decode_slots;
-  made.n_kv_blocks = n_blocks;
-  made.n_vocabulary = 1000;
-  return made;
-}
-
-/// "seq@first+rows" per slice, "*" where it samples.
-std::string describe(const std::optional<StepBatch>& batch) {
-  if (!batch) return "none";
-  std::string text;
-  for (const SequenceRows& slice : batch->slices) {
-    text += fmt::format("{}{}@{}+{}{}", text.empty() ? "" : " ", slice.sequence.value, slice.first_position,
-                        slice.n_rows(), slice.sample ? "*" : "");
-  }
-  return text;
-}
-
-SampledTokens answer(const StepBatch& batch, int token = 7) {
-  SampledTokens tokens;
-  tokens.step = batch.step;
-  for (const SequenceRows& slice : batch.slices) {
-    SequenceResult& result = tokens.results.emplace_back();
-    result.sequence = slice.sequence;
-    if (slice.sample) result.sampled = ScoredToken{{TokenId(token), -1.0f}, {}};
-    for (const TokenId target : slice.targets) result.scored.push_back({{target, -2.0f}, {}});
-  }
-  return tokens;
-}
-
-StepBatch next(Scheduler& scheduler) {
-  std::optional<StepBatch> batch = scheduler.next_step();
-  EXPECT_TRUE(batch.has_value());
-  if (!batch) return {};
-  EXPECT_TRUE(validate(*batch).has_value());
-  return *batch;
-}
 
 TEST(Scheduler, RunsPromptsTogetherUnderTheRowBudget) {
   Scheduler scheduler(options(10, 16));
@@ -129,7 +77,9 @@ TEST(Scheduler, ReleasesRemovedSequencesInTheNextStep) {
 }
 
 TEST(Scheduler, PreemptsTheYoungestAndComputesItAgainFromItsLog) {
-  Scheduler tight(options(256, 3));
+  SchedulerOptions few = options(256, 3);
+  few.prefix_cache = false;
+  Scheduler tight(few);
   ASSERT_TRUE(tight.add(sequence(1, 60, 100)).has_value());
   ASSERT_TRUE(tight.add(sequence(2, 60, 100)).has_value());
   StepBatch batch;

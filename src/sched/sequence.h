@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "core/ids.h"
+#include "sched/prefix_index.h"
 #include "step/sampling_params.h"
 #include "step/step_batch.h"
 
@@ -17,6 +20,8 @@ struct SequenceSpec {
   int max_tokens = 0;           ///< tokens it may generate; 0 only scores the prompt
   SamplingParams params;
   bool score_prompt = false;  ///< rows of the prompt carry targets
+  std::string cache_salt;     ///< blocks are shared with sequences of the same salt only
+  bool reuse_prefix = true;   ///< may begin with blocks that others computed
 };
 
 /// One request's token log and how much of it the stages have. The log is all that is needed to compute the
@@ -25,9 +30,13 @@ struct Sequence {
   SequenceSpec spec;
   std::vector<TokenId> tokens;  ///< prompt, then what was generated and committed
   int n_scheduled = 0;          ///< rows handed to the stages in this life
+  int n_committed = 0;          ///< of these, rows whose step was answered, and those taken from the prefix cache
+  int n_cached = 0;             ///< rows that this life took from the prefix cache
   int n_scored = 0;             ///< prompt rows whose score has come back
   std::vector<BlockId> blocks;
-  int n_blocks_sent = 0;  ///< block table entries the stages know
+  int n_blocks_sent = 0;                        ///< block table entries the stages know
+  int n_kept = 0;                               ///< first entries that are full and known to the prefix cache
+  std::optional<PrefixId> prefix = PrefixId();  ///< the beginning they hold; none: it was forgotten
   bool params_sent = false;
   /// Counts lives: a result that was scheduled in an earlier life is not for this one.
   std::uint32_t life = 0;

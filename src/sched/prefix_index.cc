@@ -1,0 +1,48 @@
+#include "sched/prefix_index.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/check.h"
+
+namespace commissure {
+
+PrefixKey::PrefixKey(PrefixId before, const std::string& name, std::span<const TokenId> block_tokens) : parent(before) {
+  CHECK(block_tokens.size() == tokens.size());
+  if (before == PrefixId()) space = name;
+  std::ranges::copy(block_tokens, tokens.begin());
+}
+
+std::optional<PrefixIndex::Entry> PrefixIndex::find(const PrefixKey& key) const {
+  const auto it = entries_.find(key);
+  if (it == entries_.end()) return std::nullopt;
+  return it->second;
+}
+
+std::optional<PrefixId> PrefixIndex::insert(PrefixKey key, BlockId block) {
+  CHECK(!contains(block));
+  if (key.parent != PrefixId() && !ids_.contains(key.parent)) return std::nullopt;
+  const auto [it, is_new] = entries_.try_emplace(std::move(key), Entry{block, last_id_.next()});
+  if (is_new) {
+    last_id_ = last_id_.next();
+    ids_.insert(last_id_);
+    by_block_.emplace(block, it);
+  }
+  return it->second.id;
+}
+
+void PrefixIndex::erase(BlockId block) {
+  const auto it = by_block_.find(block);
+  CHECK(it != by_block_.end());
+  ids_.erase(it->second->second.id);
+  entries_.erase(it->second);
+  by_block_.erase(it);
+}
+
+void PrefixIndex::clear() {
+  entries_.clear();
+  by_block_.clear();
+  ids_.clear();
+}
+
+}  // namespace commissure

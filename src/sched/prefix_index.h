@@ -1,0 +1,58 @@
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "core/ids.h"
+#include "step/step_batch.h"
+
+namespace commissure {
+
+/// One beginning of a sequence that ends with a full block. Never used twice; 0 is the empty beginning.
+using PrefixId = Id<struct PrefixTag, std::uint64_t>;
+
+/// What a full block's keys and values follow from: what was before it, and its own tokens. Keys are compared whole,
+/// not by a hash, and a parent's id stands for exactly one beginning: two that differ are never taken for one.
+struct PrefixKey {
+  PrefixId parent;
+  std::string
+      space;  ///< only the first block's, whose descendants it parts: the salt; an adapter's name belongs in here
+  std::array<TokenId, kBlockPositions> tokens{};
+
+  PrefixKey(PrefixId before, const std::string& name, std::span<const TokenId> block_tokens);
+  auto operator<=>(const PrefixKey&) const = default;
+};
+
+/// Which block holds which beginning. Threading: one thread at a time.
+class PrefixIndex {
+ public:
+  struct Entry {
+    BlockId block;
+    PrefixId id;
+  };
+
+  std::optional<Entry> find(const PrefixKey& key) const;
+  /// Enters a block that is in no entry, unless another one has that beginning. The id of the beginning; none when its
+  /// parent was erased, so that nobody could find it.
+  std::optional<PrefixId> insert(PrefixKey key, BlockId block);
+  bool contains(BlockId block) const { return by_block_.contains(block); }
+  void erase(BlockId block);
+  void clear();
+  std::size_t size() const { return entries_.size(); }
+
+ private:
+  using Entries = std::map<PrefixKey, Entry>;
+  Entries entries_;
+  std::unordered_map<BlockId, Entries::iterator> by_block_;
+  std::unordered_set<PrefixId> ids_;  // of entries_
+  PrefixId last_id_;
+};
+
+}  // namespace commissure

@@ -1,0 +1,392 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <set>
+
+#include "sched/scheduler_test_support.h"
+
+namespace commissure {
+namespace {
+
+/// Prompts of one `seed` begin alike, however long they are.
+SequenceSpec spec(std::uint64_t id, int n_prompt, int max_tokens = 8, int seed = 1) {
+  SequenceSpec made = sequence(id, 0, max_tokens);
+  for (int i = 0; i < n_prompt; ++i) made.prompt.emplace_back((seed * 101 + i * i) % 997);
+  return made;
+}
+
+/// Adds it and runs its first step.
+StepBatch begin(Scheduler& scheduler, SequenceSpec made) {
+  EXPECT_TRUE(scheduler.add(std::move(made)).has_value());
+  return next(scheduler);
+}
+
+void finish_step(Scheduler& scheduler, const StepBatch& batch, int token = 7) {
+  ASSERT_TRUE(scheduler.commit(answer(batch, token)).has_value());
+}
+
+/// Computes a whole prompt and forgets the sequence.
+std::vector<BlockId> compute(Scheduler& scheduler, SequenceSpec made) {
+  const SequenceId id = made.id;
+  const StepBatch batch = begin(scheduler, std::move(made));
+  finish_step(scheduler, batch);
+  scheduler.remove(id);
+  return batch.slices.front().new_blocks;
+}
+
+TEST(PrefixCache, ASequenceBeginsBehindTheFullBlocksThatAnEarlierOneLeft) {
+  Scheduler scheduler(options(512, 16));
+  const std::vector<BlockId> blocks = compute(scheduler, spec(1, 200));
+  EXPECT_EQ(scheduler.blocks().n_free(), 16);
+  const StepBatch batch = begin(scheduler, spec(2, 220));
+  EXPECT_EQ(describe(batch), "2@192+28*");
+  const SequenceRows& slice = batch.slices.front();
+  EXPECT_EQ(slice.table_start, 0);
+  ASSERT_EQ(slice.new_blocks.size(), 4u);
+  EXPECT_TRUE(std::equal(blocks.begin(), blocks.begin() + 3, slice.new_blocks.begin()));
+  EXPECT_TRUE(slice.params.has_value());
+  const auto progress = scheduler.commit(answer(batch));
+  ASSERT_TRUE(progress.has_value());
+  EXPECT_EQ(progress->front().n_cached, 192);
+  EXPECT_EQ(scheduler.n_prefix_queries(), 420u);
+  EXPECT_EQ(scheduler.n_prefix_hits(), 192u);
+}
+
+TEST(PrefixCache, SharesBlocksOfARunningSequence) {
+  Scheduler scheduler(options(512, 8));
+  finish_step(scheduler, begin(scheduler, spec(1, 130)));
+  ASSERT_TRUE(scheduler.add(spec(2, 140)).has_value());
+  const StepBatch batch = next(scheduler);
+  EXPECT_EQ(describe(batch), "1@130+1* 2@128+12*");
+  EXPECT_EQ(scheduler.blocks().n_free(), 8 - 4);
+  EXPECT_EQ(scheduler.blocks().n_references(batch.slices[1].new_blocks[0]), 2);
+  scheduler.remove(SequenceId(1));
+  EXPECT_EQ(scheduler.blocks().n_free(), 8 - 3);
+  scheduler.remove(SequenceId(2));
+  EXPECT_EQ(scheduler.blocks().n_free(), 8);
+}
+
+TEST(PrefixCache, ABeginningInCommonIsShared) {
+  Scheduler scheduler(options(512, 16));
+  compute(scheduler, spec(1, 300));
+  SequenceSpec other = spec(2, 300);
+  other.prompt[130] = TokenId(998);
+  EXPECT_EQ(describe(begin(scheduler, other)), "2@128+172*");
+  SequenceSpec third = spec(3, 300);
+  third.prompt[0] = TokenId(998);
+  scheduler.remove(SequenceId(2));
+  ASSERT_TRUE(scheduler.add(third).has_value());
+  EXPECT_EQ(describe(next(scheduler)), "3@0+300*");
+}
+
+TEST(PrefixCache, AlwaysComputesTheLastToken) {
+  Scheduler scheduler(options(512, 16));
+  compute(scheduler, spec(1, 200));
+  EXPECT_EQ(describe(begin(scheduler, spec(2, 128))), "2@64+64*");
+  scheduler.remove(SequenceId(2));
+  EXPECT_EQ(describe(begin(scheduler, spec(3, 129))), "3@128+1*");
+  scheduler.remove(SequenceId(3));
+  EXPECT_EQ(describe(begin(scheduler, spec(4, 64))), "4@0+64*");
+}
+
+TEST(PrefixCache, KeepsWhatWasGenerated) {
+  Scheduler scheduler(options(512, 16));
+  finish_step(scheduler, begin(scheduler, spec(1, 60, 70)));
+  for (int i = 0; i < 5; ++i) finish_step(scheduler, next(scheduler));
+  scheduler.remove(SequenceId(1));
+  SequenceSpec following = spec(2, 60);
+  following.prompt.insert(following.prompt.end(), 10, TokenId(7));
+  EXPECT_EQ(describe(begin(scheduler, following)), "2@64+6*");
+}
+
+TEST(PrefixCache, ASaltPartsTheSame) {
+  Scheduler scheduler(options(512, 16));
+  const auto salted = [](std::uint64_t id, std::string salt) {
+    SequenceSpec made = spec(id, 200);
+    made.cache_salt = std::move(salt);
+    return made;
+  };
+  compute(scheduler, salted(1, "a"));
+  EXPECT_EQ(describe(begin(scheduler, salted(2, "b"))), "2@0+200*");
+  scheduler.remove(SequenceId(2));
+  EXPECT_EQ(describe(begin(scheduler, salted(3, ""))), "3@0+200*");
+  scheduler.remove(SequenceId(3));
+  EXPECT_EQ(describe(begin(scheduler, salted(4, "a"))), "4@192+8*");
+}
+
+TEST(PrefixCache, ScoredPromptsAndThoseThatAskForItAreComputed) {
+  Scheduler scheduler(options(512, 16));
+  compute(scheduler, spec(1, 200));
+  SequenceSpec scored = spec(2, 200);
+  scored.score_prompt = true;
+  EXPECT_EQ(describe(begin(scheduler, scored)), "2@0+200*");
+  scheduler.remove(SequenceId(2));
+  SequenceSpec traced = spec(3, 200);
+  traced.reuse_prefix = false;
+  EXPECT_EQ(describe(begin(scheduler, traced)), "3@0+200*");
+  EXPECT_EQ(scheduler.n_prefix_queries(), 200u);
+}
+
+TEST(PrefixCache, OffMeansOff) {
+  SchedulerOptions off = options(512, 16);
+  off.prefix_cache = false;
+  Scheduler scheduler(off);
+  compute(scheduler, spec(1, 200));
+  EXPECT_EQ(scheduler.blocks().n_kept(), 0);
+  EXPECT_EQ(describe(begin(scheduler, spec(2, 200))), "2@0+200*");
+}
+
+TEST(PrefixCache, NothingIsKnownBeforeItsStepIsAnswered) {
+  Scheduler scheduler(options(512, 16));
+  const StepBatch first = begin(scheduler, spec(1, 200));
+  const StepBatch second = begin(scheduler, spec(2, 100));
+  EXPECT_EQ(describe(second), "2@0+100*");
+  finish_step(scheduler, first);
+  finish_step(scheduler, second);  // the same beginnings again: the first stay
+  EXPECT_EQ(scheduler.blocks().n_kept(), 3);
+}
+
+TEST(PrefixCache, AFailedStepLeavesNothingBehind) {
+  Scheduler scheduler(options(128, 16));
+  const StepBatch first = begin(scheduler, spec(1, 250));
+  next(scheduler);
+  finish_step(scheduler, first);
+  ASSERT_EQ(scheduler.fail_step(), std::vector<SequenceId>{SequenceId(1)});
+  scheduler.remove(SequenceId(1));
+  EXPECT_EQ(scheduler.blocks().n_kept(), 2);
+  EXPECT_EQ(describe(begin(scheduler, spec(2, 250))), "2@128+122*");
+}
+
+TEST(PrefixCache, RestartForgetsAll) {
+  Scheduler scheduler(options(512, 16));
+  compute(scheduler, spec(1, 200));
+  finish_step(scheduler, begin(scheduler, spec(2, 200)));
+  scheduler.restart();
+  EXPECT_EQ(scheduler.blocks().n_kept(), 0);
+  EXPECT_EQ(scheduler.blocks().n_free(), 16);
+  EXPECT_EQ(describe(next(scheduler)), "2@0+201*");
+}
+
+TEST(PrefixCache, ForgettingLeavesRunningSequencesAlone) {
+  Scheduler scheduler(options(512, 16));
+  finish_step(scheduler, begin(scheduler, spec(1, 127, 80)));
+  scheduler.forget_prefixes();
+  for (int i = 0; i < 70; ++i) finish_step(scheduler, next(scheduler));
+  EXPECT_EQ(scheduler.blocks().n_kept(), 0) << "nobody could find what follows a forgotten beginning";
+  scheduler.remove(SequenceId(1));
+  EXPECT_EQ(describe(begin(scheduler, spec(2, 127))), "2@0+127*");
+}
+
+TEST(PrefixCache, APreemptedSequenceFindsItsOwnBlocks) {
+  Scheduler scheduler(options(256, 5));
+  finish_step(scheduler, begin(scheduler, spec(1, 126, 100, 1)));
+  ASSERT_TRUE(scheduler.add(spec(2, 126, 100, 2)).has_value());
+  StepBatch batch;
+  while (scheduler.n_preemptions() == 0) {
+    batch = next(scheduler);
+    finish_step(scheduler, batch);
+  }
+  scheduler.remove(SequenceId(1));
+  batch = next(scheduler);
+  EXPECT_EQ(batch.slices.front().sequence, SequenceId(2));
+  EXPECT_GE(batch.slices.front().first_position, 64);
+  EXPECT_TRUE(batch.slices.front().params.has_value());
+  EXPECT_TRUE(batch.slices.front().sample);
+}
+
+TEST(PrefixCache, ALoneRowBehindCachedOnesRunsAtOnce) {
+  Scheduler scheduler(options(512, 3, 2));
+  finish_step(scheduler, begin(scheduler, spec(1, 120, 60)));
+  for (int i = 0; i < 8; ++i) finish_step(scheduler, next(scheduler));  // 128 rows in two full blocks
+  scheduler.restart();                                                  // forgets the prefix, so compute it once more
+  finish_step(scheduler, next(scheduler));
+  SequenceSpec same = spec(2, 120, 60);
+  same.prompt.insert(same.prompt.end(), 9, TokenId(7));
+  scheduler.remove(SequenceId(1));
+  EXPECT_EQ(describe(begin(scheduler, same)), "2@128+1*");
+}
+
+TEST(PrefixCache, BringsTheTokensThatSamplersLookBackOn) {
+  Scheduler scheduler(options(512, 16));
+  compute(scheduler, spec(1, 200));
+  SequenceSpec repeated = spec(2, 200);
+  repeated.params.repetition_penalty = 1.2f;
+  const StepBatch batch = begin(scheduler, repeated);
+  EXPECT_EQ(describe(batch), "2@192+8*");
+  EXPECT_TRUE(std::ranges::equal(batch.slices.front().history, std::span(repeated.prompt).first(192)));
+}
+
+TEST(PrefixCache, GivesUpTheLeastRecentlyUsedEndsFirst) {
+  Scheduler scheduler(options(512, 8));
+  compute(scheduler, spec(1, 200, 1, 1));
+  compute(scheduler, spec(2, 200, 1, 2));
+  compute(scheduler, spec(3, 129, 1, 1));  // the first two blocks of 1 are used again; all 8 blocks: 6 kept, 2 plain
+  compute(scheduler, spec(4, 180, 1, 4));  // three more: the two plain ones and the end of 1
+  EXPECT_EQ(describe(begin(scheduler, spec(5, 200, 1, 1))), "5@128+72*");
+  scheduler.remove(SequenceId(5));
+  EXPECT_EQ(describe(begin(scheduler, spec(6, 129, 1, 2))), "6@128+1*");
+}
+
+/// Holds the KV that a stage would, as the tokens that were written, and checks every step against it.
+class StageModel {
+ public:
+  explicit StageModel(std::int32_t n_blocks) : cells_(static_cast<std::size_t>(n_blocks) * kBlockPositions, -1) {}
+
+  void run(const StepBatch& batch, const std::map<SequenceId, std::vector<TokenId>>& logs) {
+    for (const SequenceId id : batch.released) tables_.erase(id);
+    for (const SequenceRows& slice : batch.slices) {
+      std::vector<BlockId>& table = tables_[slice.sequence];
+      table.resize(static_cast<std::size_t>(slice.table_start));
+      table.insert(table.end(), slice.new_blocks.begin(), slice.new_blocks.end());
+    }
+    for (const SequenceRows& slice : batch.slices) {
+      const std::vector<TokenId>& log = logs.at(slice.sequence);
+      for (int p = 0; p < slice.first_position; ++p) {
+        ASSERT_EQ(cell(slice.sequence, p), log[static_cast<std::size_t>(p)].value) << "a row that is not there";
+      }
+      for (int p = slice.first_position; p < slice.first_position + slice.n_rows(); ++p) {
+        const BlockId block = tables_[slice.sequence][static_cast<std::size_t>(p / kBlockPositions)];
+        for (const auto& [id, table] : tables_) {
+          ASSERT_TRUE(id == slice.sequence || std::ranges::count(table, block) == 0) << "wrote to a shared block";
+        }
+        cell(slice.sequence, p) = log[static_cast<std::size_t>(p)].value;
+      }
+    }
+  }
+  /// A step that failed may have written anything to its rows.
+  void spoil(const StepBatch& batch) {
+    for (const SequenceRows& slice : batch.slices) {
+      for (int p = 0; p < slice.n_rows(); ++p) cell(slice.sequence, slice.first_position + p) = -2;
+    }
+  }
+  void forget() {
+    tables_.clear();
+    std::ranges::fill(cells_, -1);
+  }
+  std::size_t n_held(const Scheduler& scheduler) const {
+    std::set<BlockId> held;
+    for (const auto& [id, table] : tables_) {
+      if (scheduler.is_running(id)) held.insert(table.begin(), table.end());
+    }
+    return held.size();
+  }
+
+ private:
+  int& cell(SequenceId id, int position) {
+    const BlockId block = tables_[id][static_cast<std::size_t>(position / kBlockPositions)];
+    return cells_[static_cast<std::size_t>(block.value * kBlockPositions + position % kBlockPositions)];
+  }
+
+  std::map<SequenceId, std::vector<BlockId>> tables_;
+  std::vector<int> cells_;
+};
+
+/// A scheduler, the stages it believes to have, and requests that come, go and break.
+class Storm {
+ public:
+  Storm(std::uint32_t seed, std::int32_t n_blocks)
+      : random_(seed), n_blocks_(n_blocks), scheduler_(options(150, n_blocks, 2)), stages_(n_blocks) {}
+
+  void act() {
+    const auto dice = random_() % 100;
+    if (dice < 12) {
+      add();
+    } else if (dice < 55) {
+      step();
+    } else if (dice < 94) {
+      commit();
+    } else if (dice < 97) {
+      if (!logs_.empty())
+        remove(std::next(logs_.begin(), static_cast<std::ptrdiff_t>(random_() % logs_.size()))->first);
+    } else if (dice < 98) {
+      fail();
+    } else if (random_() % 8 == 0) {
+      in_flight_.clear();
+      stages_.forget();
+      scheduler_.restart();
+    } else if (random_() % 8 == 0) {
+      scheduler_.forget_prefixes();
+    }
+    ASSERT_EQ(scheduler_.blocks().n_free(), n_blocks_ - static_cast<std::int32_t>(stages_.n_held(scheduler_)));
+  }
+  void end() {
+    while (!logs_.empty()) remove(logs_.begin()->first);
+    ASSERT_EQ(scheduler_.blocks().n_free(), n_blocks_);
+    scheduler_.forget_prefixes();
+    ASSERT_EQ(scheduler_.blocks().n_free(), n_blocks_);
+  }
+  const Scheduler& scheduler() const { return scheduler_; }
+
+ private:
+  void add() {
+    if (logs_.size() > 12) return;
+    SequenceSpec made = spec(++last_id_, 1 + static_cast<int>(random_() % 300), 1 + static_cast<int>(random_() % 90),
+                             static_cast<int>(random_() % 3));
+    made.cache_salt = random_() % 4 == 0 ? "other" : "";
+    made.score_prompt = random_() % 8 == 0 && made.prompt.size() > 1;
+    if (random_() % 3 == 0) made.prompt[made.prompt.size() / 2] = TokenId(999);
+    logs_[made.id] = made.prompt;
+    ends_[made.id] = made.prompt.size() + static_cast<std::size_t>(made.max_tokens);
+    if (!scheduler_.add(made)) logs_.erase(made.id);
+  }
+  void step() {
+    std::optional<StepBatch> batch = scheduler_.next_step();
+    if (!batch) {
+      // With nothing in flight a waiting sequence must get on.
+      ASSERT_TRUE(!in_flight_.empty() || logs_.empty());
+      return;
+    }
+    ASSERT_TRUE(validate(*batch).has_value());
+    stages_.run(*batch, logs_);
+    in_flight_.push_back(std::move(*batch));
+  }
+  void commit() {
+    if (in_flight_.empty()) return;
+    const int token = static_cast<int>(random_() % 3);
+    const auto progress = scheduler_.commit(answer(in_flight_.front(), token));
+    in_flight_.pop_front();
+    ASSERT_TRUE(progress.has_value());
+    for (const Progress& made : *progress) {
+      if (!made.sampled) continue;
+      logs_.at(made.sequence).push_back(made.sampled->chosen.token);
+      if (logs_.at(made.sequence).size() >= ends_.at(made.sequence)) remove(made.sequence);
+    }
+  }
+  void fail() {
+    if (in_flight_.size() != 1) return;  // what a later step wrote behind it is not to be spoilt
+    stages_.spoil(in_flight_.front());
+    in_flight_.pop_front();
+    for (const SequenceId id : scheduler_.fail_step()) remove(id);
+  }
+  void remove(SequenceId id) {
+    scheduler_.remove(id);
+    logs_.erase(id);
+  }
+
+  std::mt19937 random_;
+  const std::int32_t n_blocks_;
+  Scheduler scheduler_;
+  StageModel stages_;
+  std::deque<StepBatch> in_flight_;
+  std::map<SequenceId, std::vector<TokenId>> logs_;
+  std::map<SequenceId, std::size_t> ends_;
+  std::uint64_t last_id_ = 0;
+};
+
+TEST(PrefixCache, TenThousandRandomActsKeepRowsAndCountsRight) {
+  for (const std::int32_t n_blocks : {8, 40}) {
+    Storm storm(static_cast<std::uint32_t>(n_blocks), n_blocks);
+    for (int i = 0; i < 10000; ++i) {
+      storm.act();
+      ASSERT_FALSE(testing::Test::HasFatalFailure()) << "act " << i << " with " << n_blocks << " blocks";
+    }
+    EXPECT_GT(storm.scheduler().n_prefix_hits(), 1000u);
+    EXPECT_TRUE(n_blocks > 8 || storm.scheduler().n_preemptions() > 0);
+    storm.end();
+  }
+}
+
+}  // namespace
+}  // namespace commissure
