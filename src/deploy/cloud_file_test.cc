@@ -2,6 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "core/json.h"
+
 namespace commissure {
 namespace {
 
@@ -81,6 +87,43 @@ TEST(CloudFile, SaysWhatIsWrongAndWhere) {
                            "model: m\nstages: [3]\n", "", "model: ${X\n", "model: m\ndeployments: 3\n", "&a [*a]\n"}) {
     EXPECT_NE(problem_of(text), "") << text;
   }
+}
+
+std::string contents(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+const std::filesystem::path kSource = COMMISSURE_SOURCE_DIR;
+
+TEST(CloudFile, EveryExampleIsValid) {
+  int n_examples = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(kSource / "examples/deploy")) {
+    const auto file = parse(contents(entry.path()));
+    ASSERT_TRUE(file.has_value()) << entry.path() << ": " << file.error().message();
+    EXPECT_EQ(file->spec.cuts.size() + 1, file->spec.stages.size()) << entry.path();
+    ++n_examples;
+  }
+  EXPECT_GE(n_examples, 5);
+}
+
+/// The keys of one map that the parser takes, found by asking for each and for one that cannot be.
+void expect_keys(const Json& properties, const std::string& before, const std::string& after) {
+  for (const auto& [key, unused] : properties.items()) {
+    const std::string problem = problem_of(before + key + ": {a: [b]}" + after);  // wrong for every key
+    EXPECT_EQ(problem.find("unknown key \"" + key), std::string::npos) << key << " is in the schema alone: " << problem;
+  }
+}
+
+TEST(CloudFile, TheSchemaHasNoKeyThatTheParserLacks) {
+  const auto schema = parse_json(contents(kSource / "docs/commissure.schema.json"));
+  ASSERT_TRUE(schema.has_value());
+  const Json& parts = (*schema)["$defs"];
+  expect_keys((*schema)["properties"], "", "\n");
+  expect_keys(parts["deployment"]["properties"], "", "\n");
+  expect_keys(parts["common"]["properties"], "model: m\nstages: {", "}\n");
+  expect_keys(parts["stage"]["properties"], "model: m\nstages: [{", "}]\n");
+  expect_keys(parts["network"]["properties"], "model: m\nnetwork: {", "}\n");
 }
 
 }  // namespace
