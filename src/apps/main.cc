@@ -68,6 +68,10 @@ constexpr Entry kCommands[] = {
      "Examples:\n"
      "  STAGE=b K1=10 K2=20 MODEL_DIR=/models/m.gguf C_ENDPOINT=https://c.example PORT=8080 commissure stage\n"
      "  commissure stage --stage a --model ./model.gguf --port 8080"},
+    {"init", "Write a commented commissure.yaml", commissure::add_init,
+     "Asks project, region and model, and puts in the cheapest machines that hold the model and reach --tok-s.\n\n"
+     "Examples:\n  commissure init\n"
+     "  commissure init --yes --project my-project --model ./model.gguf --tok-s 5"},
     {"inspect", "Show a model's tensors, sizes and a memory estimate per stage", commissure::add_inspect,
      "Examples:\n  commissure inspect smollm2-135m --stages 3\n  commissure inspect ./model.gguf --cuts 10,20 "
      "--tensors"},

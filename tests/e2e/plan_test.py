@@ -45,12 +45,24 @@ def main():
             ([config, "--machines", "l4", "--tok-s", 1000], "the fastest gives"),
             ([config, "--machines", "cpu-4", "--max-stages", 2, "--streams", 64], "do not hold that"),
             ([config, "--machines", "tpu"], "no machine tpu"),
-            ([config, "--machines", "rtx-pro-6000", "--region", "us-east4"], "not offered in us-east4"),
+            ([config, "--machines", "rtx-pro-6000", "--region", "us-east4", "--tok-s", 4], "not offered in us-east4"),
             ([config, "--catalogue", config], "prices must be a map"),
             ([pathlib.Path(folder) / "nothing.gguf"], ""),
         ):
             answer = plan(*arguments)
             assert answer.returncode == 1 and part in answer.stderr and answer.stderr.count("\n") == 1, (arguments, answer)
+
+    with tempfile.TemporaryDirectory() as folder:
+        config, target = pathlib.Path(folder) / "config.json", pathlib.Path(folder) / "commissure.yaml"
+        config.write_text(json.dumps(GEMMA_27B))
+        init = [harness.PROGRAM, "init", "--yes", "-f", target, "--project", "acme-project", "--model", config, "--region", "us-east4", "--tok-s", 4]
+        answer = subprocess.run(list(map(str, init)), capture_output=True, text=True, timeout=60)
+        assert answer.returncode == 0, answer.stderr
+        text = target.read_text()
+        assert "gpu: nvidia-l4" in text and "count: 3" in text and "project: \"acme-project\"" in text, text
+        again = subprocess.run(list(map(str, init)), capture_output=True, text=True, timeout=60)
+        assert again.returncode == 1 and "--force" in again.stderr and target.read_text() == text, again
+        assert subprocess.run(list(map(str, [*init, "--force"])), capture_output=True, timeout=60).returncode == 0
 
     models = pathlib.Path(harness.MODELS) if hasattr(harness, "MODELS") else None
     found = sorted(models.glob("SmolLM2*.gguf")) if models else []
