@@ -168,7 +168,7 @@ def main():
             wait_until(lambda: chain.metric("commissure_num_requests_running") > 0, 60, "they run")
             assert text_of(chain) == expected, "slow readers hold nobody up"
             now = process.private_kib()
-            assert now < memory + (64 << 10), f"what they leave unread is bounded: {memory} KiB before, {now} now"
+            assert QUICK or now < memory + (64 << 10), f"what they leave unread is bounded: {memory} KiB before, {now} now"
             wait_until(rested, 170, "they are cut, or done")
         wait_until(lambda: process.sockets() <= n_sockets + 2, 60, "all sockets are closed")
         if not QUICK:  # a sanitizer keeps freed memory back
