@@ -114,6 +114,11 @@ Result<LocalModel> resolve_model(const std::string& text, bool may_pull) {
     const auto end = text.find_first_of("?#");
     return LocalModel{fs::path(text.substr(0, end)).stem().string(), text, {}};
   }
+  if (text.starts_with("gs://")) {
+    const fs::path path(text.ends_with('/') ? text.substr(0, text.size() - 1) : text);
+    const bool is_file = path.extension() == ".gguf" || path.extension() == ".safetensors";
+    return LocalModel{is_file ? path.stem().string() : path.filename().string(), text, {}};
+  }
   std::error_code ignored;
   if (fs::exists(text, ignored)) {
     const fs::path path = fs::canonical(text, ignored);

@@ -27,8 +27,9 @@ struct CachedModel {
 /// Folder of the cache that holds models.
 std::filesystem::path models_dir();
 
-/// What `--model` means: a file or folder that exists, an http(s) URL, a name in the cache, or a known name (which is
-/// pulled now unless `may_pull` is false). Errors: kNotFound, listing what is there and how to get more; as pull.
+/// What `--model` means: a file or folder that exists, an http(s) URL, a gs:// file or folder, a name in the cache, or
+/// a known name (which is pulled now unless `may_pull` is false). Errors: kNotFound, listing what is there and how to
+/// get more; as pull.
 Result<LocalModel> resolve_model(const std::string& text, bool may_pull);
 
 /// Downloads a known model unless the cache has it. Licence terms are shown and must be accepted: by `accept_license`,

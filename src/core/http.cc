@@ -208,6 +208,19 @@ Result<HttpReply> http_fetch(const HttpFetch& request, const HttpReceiver& recei
   return exchange(handle.get(), request, receiver);
 }
 
+std::string percent_encoded(std::string_view text) {
+  std::string encoded;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (std::isalnum(byte) != 0 || c == '-' || c == '_' || c == '.' || c == '~') {
+      encoded.push_back(c);
+    } else {
+      fmt::format_to(std::back_inserter(encoded), "%{:02X}", byte);
+    }
+  }
+  return encoded;
+}
+
 Error http_status_error(std::string_view url, int status) {
   const std::string where = public_url(url);
   switch (status) {

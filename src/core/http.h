@@ -66,4 +66,7 @@ Error http_status_error(std::string_view url, int status);
 /// The URL fit for messages: no user, password, query or fragment.
 std::string public_url(std::string_view url);
 
+/// `text` as one segment or value of a URL: everything but letters, digits and -_.~ becomes %XX.
+std::string percent_encoded(std::string_view text);
+
 }  // namespace commissure

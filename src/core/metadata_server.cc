@@ -27,19 +27,6 @@ std::string base_url(const std::string& chosen) {
   return "http://" + host + "/computeMetadata/v1/instance/service-accounts/default/";
 }
 
-std::string percent_encoded(std::string_view text) {
-  std::string encoded;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (std::isalnum(byte) != 0 || c == '-' || c == '_' || c == '.' || c == '~') {
-      encoded.push_back(c);
-    } else {
-      fmt::format_to(std::back_inserter(encoded), "%{:02X}", byte);
-    }
-  }
-  return encoded;
-}
-
 bool is_worth_another_try(const Error& error) {
   return error.code() == Code::kUnavailable || error.code() == Code::kDeadlineExceeded ||
          error.code() == Code::kDataLoss || error.code() == Code::kResourceExhausted;

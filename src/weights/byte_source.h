@@ -16,7 +16,7 @@ struct ByteRange {
   std::shared_ptr<const void> owner;  // shared: one mapping serves many ranges
 };
 
-/// Where a checkpoint's bytes come from: a file read in ranges, a mapped file, an HTTPS object.
+/// Where a checkpoint's bytes come from: a file read in ranges, a mapped file, an HTTPS or Cloud Storage object.
 /// Threading: any thread, several at once.
 class ByteSource {
  public:
@@ -47,7 +47,7 @@ class ByteSource {
 
 enum class ReadMode { kMap, kRead };
 
-/// Opens a local path or an http(s):// URL (always by ranges).
+/// Opens a local path, or an http(s):// URL or gs:// object (these always by ranges).
 /// Errors: kNotFound; kPermissionDenied; kUnavailable.
 Result<std::unique_ptr<ByteSource>> open_byte_source(const std::string& location, ReadMode mode);
 

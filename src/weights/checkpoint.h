@@ -24,8 +24,9 @@ enum class CheckpointFormat { kGguf, kSafetensors };
 class Checkpoint {
  public:
   /// Opens a .gguf file (its other splits are found beside it), a .safetensors file, a model folder (config.json with
-  /// model.safetensors or an index, or exactly one GGUF), or the http(s) URL of any of these files.
-  /// Errors: kNotFound; kInvalidArgument or kDataLoss, what is wrong where in which file and what to do.
+  /// model.safetensors or an index, or exactly one GGUF), the http(s) URL of any of these files, or the gs:// location
+  /// of a file or folder. Errors: kNotFound; kInvalidArgument or kDataLoss, what is wrong where in which file and what
+  /// to do.
   static Result<std::unique_ptr<Checkpoint>> open(const std::string& location, ReadMode mode = ReadMode::kMap,
                                                   Vocabulary vocabulary = Vocabulary::kKeep);
 

@@ -33,6 +33,8 @@ std::optional<int> five_digits(std::string_view text) {
 
 bool is_url(std::string_view location) { return has_scheme(location, "http://") || has_scheme(location, "https://"); }
 
+bool is_cloud(std::string_view location) { return has_scheme(location, "gs://"); }
+
 std::string_view file_name_of(std::string_view location) {
   const std::string_view path = location.substr(0, path_end(location));
   const auto slash = path.rfind('/');

@@ -9,6 +9,9 @@ namespace commissure {
 /// Whether a location is an http:// or https:// URL (in any case of letters) rather than a path.
 bool is_url(std::string_view location);
 
+/// Whether a location is gs://BUCKET[/NAME], in Cloud Storage.
+bool is_cloud(std::string_view location);
+
 /// The last segment of a path or URL, without a URL's query.
 std::string_view file_name_of(std::string_view location);
 

@@ -1,0 +1,155 @@
+#include "weights/remote_source.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "core/guarded.h"
+#include "weights/check_range.h"
+
+namespace commissure {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr int kMaxFailures = 5;                     // in a row
+constexpr std::uint64_t kRealProgress = 64u << 10;  // a request that brought this much begins the row anew
+constexpr milliseconds kStallTimeout{20'000};
+
+/// "bytes 0-99/1234" -> 0 and 1234.
+struct ContentRange {
+  std::uint64_t first;
+  std::uint64_t size;
+};
+
+std::optional<std::uint64_t> leading_number(std::string_view text) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() ? std::optional(value) : std::nullopt;
+}
+
+std::optional<ContentRange> content_range(const HttpReply& reply) {
+  const auto it = reply.headers.find("content-range");
+  if (it == reply.headers.end() || !it->second.starts_with("bytes ")) return std::nullopt;
+  const std::string_view text = std::string_view(it->second).substr(6);
+  const auto first = leading_number(text);
+  const auto slash = text.find('/');
+  const auto size = slash == text.npos ? std::nullopt : leading_number(text.substr(slash + 1));
+  return first && size ? std::optional(ContentRange{*first, *size}) : std::nullopt;
+}
+
+/// Whether the same request may succeed a moment later.
+bool is_passing(Code code) {
+  return code == Code::kUnavailable || code == Code::kDataLoss || code == Code::kDeadlineExceeded ||
+         code == Code::kResourceExhausted;
+}
+
+}  // namespace
+
+bool Backoff::wait_after(const Error& error) {
+  if (!is_passing(error.code()) || ++n_failures_ == kMaxFailures) return false;
+  std::this_thread::sleep_for(pause_);  // bounded by kMaxFailures
+  pause_ *= 2;
+  return true;
+}
+
+void Backoff::reset() {
+  n_failures_ = 0;
+  pause_ = first_pause_;
+}
+
+Result<ByteRange> RemoteSource::read(std::uint64_t offset, std::uint64_t n_bytes) {
+  TRY(check_range(*this, offset, n_bytes));
+  std::shared_ptr<std::byte[]> buffer = std::make_shared_for_overwrite<std::byte[]>(n_bytes);
+  const std::span<std::byte> out(buffer.get(), n_bytes);
+  TRY(read_parts(out, offset));
+  if (n_bytes == size_) TRY(check_whole(out));
+  bytes_read_ += n_bytes;
+  return ByteRange{out, buffer};
+}
+
+Status RemoteSource::read_parts(std::span<std::byte> out, std::uint64_t offset) {
+  const std::uint64_t n_parts = (out.size() + kPartBytes - 1) / kPartBytes;
+  std::atomic<std::uint64_t> next{0};
+  std::atomic<bool> is_stopped{false};
+  Guarded<Status> result;
+  const auto work = [&] {
+    for (std::uint64_t i = next++; i < n_parts && !is_stopped; i = next++) {
+      const std::uint64_t first = i * kPartBytes;
+      const Status got =
+          read_part(out.subspan(first, std::min(kPartBytes, out.size() - first)), offset + first, is_stopped);
+      // The first failure is the one to tell; it ends the other parts, whose own words would be kCancelled.
+      if (!got && !is_stopped.exchange(true)) result.with([&](Status& status) { status = got; });
+    }
+  };
+  {
+    std::vector<std::jthread> helpers;
+    for (std::uint64_t i = 1; i < std::min(n_parts, kMaxPartsInFlight); ++i) helpers.emplace_back(work);
+    work();
+  }
+  return result.copy();
+}
+
+Status RemoteSource::read_part(std::span<std::byte> out, std::uint64_t offset, const std::atomic<bool>& is_stopped) {
+  std::uint64_t done = 0;
+  Backoff backoff(first_pause_);
+  while (done < out.size()) {
+    const std::uint64_t before = done;
+    const Status got = read_once(out, offset, done, is_stopped);
+    if (got) continue;
+    if (done - before >= kRealProgress) backoff.reset();
+    if (is_stopped || !backoff.wait_after(got.error())) return got;
+  }
+  return {};
+}
+
+/// One request for what is missing; `done` grows with every byte that arrives.
+Status RemoteSource::read_once(std::span<std::byte> out, std::uint64_t offset, std::uint64_t& done,
+                               const std::atomic<bool>& is_stopped) {
+  HttpFetch request;
+  request.url = url_;
+  request.stall_timeout = kStallTimeout;
+  request.headers = {{"Range", fmt::format("bytes={}-{}", offset + done, offset + out.size() - 1)}};
+  Status head_check;
+  bool is_checked = false;
+  const auto reply = fetch(request, [&](const HttpReply& head, std::string_view piece) {
+    if (!std::exchange(is_checked, true)) head_check = check_head(head, offset + done);
+    if (!head_check || is_stopped || piece.size() > out.size() - done) return false;
+    std::memcpy(out.data() + done, piece.data(), piece.size());
+    done += piece.size();
+    return true;
+  });
+  if (!head_check) return head_check;
+  if (is_stopped) return Error(Code::kCancelled, name_, ": another part of the read has failed");
+  if (!reply && reply.error().code() == Code::kCancelled) {
+    return Error(Code::kFailedPrecondition, name_, ": the server sent more bytes than asked for");
+  }
+  if (!reply) return reply.error();
+  if (!is_checked) TRY(check_head(*reply, offset + done));  // an answer without a body
+  if (done < out.size())
+    return Error(Code::kDataLoss, name_, ": ", out.size() - done, " bytes of a range did not come");
+  return {};
+}
+
+Status RemoteSource::check_head(const HttpReply& head, std::uint64_t expected_first) {
+  if (head.status >= 400) return status_error(head.status);
+  if (head.status != 206) {
+    return Error(Code::kFailedPrecondition, name_, ": the server does not answer byte ranges (HTTP ", head.status,
+                 "); download the file and name the local copy");
+  }
+  const auto range = content_range(head);
+  if (!range) return Error(Code::kFailedPrecondition, name_, ": the server's Content-Range is missing or unclear");
+  TRY(check_version(head, range->size));
+  if (range->first != expected_first) {
+    return Error(Code::kFailedPrecondition, name_, ": asked for bytes from ", expected_first,
+                 ", the server sent them from ", range->first);
+  }
+  return {};
+}
+
+}  // namespace commissure
