@@ -89,7 +89,7 @@ const std::vector<std::string>& fault_actions() {
 class FaultProxy::Tunnel final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   Tunnel(Service& service, ServerStream& near, std::shared_ptr<grpc::Channel> channel)
-      : service_(service), near_(&near), channel_(std::move(channel)) {}
+      : near_(&near), service_(service), channel_(std::move(channel)) {}
 
   void open();
   /// A frame from the earlier stage.
