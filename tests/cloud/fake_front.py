@@ -205,6 +205,9 @@ class Front:
                 client, _ = self.socket.accept()
             except OSError:
                 return
+            if self.closed:
+                client.close()
+                return
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=self.handle, args=(client,), daemon=True).start()
 
@@ -254,6 +257,10 @@ class Front:
 
     def close(self):
         self.closed = True
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)  # closing alone would leave `accept` waiting, and taking one more
+        except OSError:
+            pass
         self.socket.close()
         for connection in list(self.connections):
             connection.close()

@@ -116,7 +116,7 @@ class Service:
         self.name = body["metadata"]["name"]
         self.resource = f"projects/{run.google.project}/locations/{region}/services/{self.name}"
         self.instance, self.instance_lock = None, threading.Lock()
-        self.retired = []
+        self.retired, self.closed = [], False
         self.labels = {}  # of each revision
         self.revisions, self.current = [], -1  # (name, spec), oldest first; the index of the one that serves
         self.front = Front(self) if run.program else None
@@ -139,6 +139,8 @@ class Service:
     def serving(self):
         """The instance for a new request; starts one from zero. None when it does not come up."""
         with self.instance_lock:
+            if self.closed:  # a stage that still runs connects again to one that is taken away
+                return None
             if self.instance is None or not self.instance.alive():
                 self.instance = self.start()
             return self.instance
@@ -149,7 +151,10 @@ class Service:
         if fresh is None:
             return False
         with self.instance_lock:
-            old, self.instance = self.instance, fresh
+            if not self.closed:
+                old, self.instance = self.instance, fresh
+            else:
+                old = fresh  # taken away while it came up
         if old is not None:
             retire = threading.Thread(target=self.retire, args=(old,), daemon=True)
             self.retired.append(retire)
@@ -169,6 +174,8 @@ class Service:
             old.stop()
 
     def close(self):
+        with self.instance_lock:
+            self.closed = True
         if self.front:
             self.front.close()
         self.idle()
