@@ -17,9 +17,15 @@ namespace {
 namespace fs = std::filesystem;
 
 /// What the image is made of.
-constexpr std::array kImageInputs = {
-    "CMakeLists.txt",     "CMakePresets.json",        "cmake", "src", "deploy/Dockerfile", "deploy/collect_image.sh",
-    "tools/packages.txt", "tools/install_packages.sh"};
+constexpr std::array kImageInputs = {"CMakeLists.txt",
+                                     "CMakePresets.json",
+                                     "cmake",
+                                     "src",
+                                     "deploy/Dockerfile",
+                                     "deploy/catalogue.yaml",
+                                     "deploy/collect_image.sh",
+                                     "tools/packages.txt",
+                                     "tools/install_packages.sh"};
 
 std::string base64(std::uint32_t sum) {
   constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
