@@ -2,7 +2,7 @@
 """A person's session with Google Cloud Run, through the real gcloud and a fake of Google's APIs that starts the real program.
 
 Nothing here reaches Google. First `up`, second `up`, ask, scale to zero and wake, hand-made changes, rollout and rollback under load,
-failures, interruption and resumption, two deployments side by side, down. COMMISSURE_TEST_CLOUD=all adds every failure at every step.
+failures, interruption and resumption, two deployments side by side, down.
 """
 import contextlib
 import json
@@ -27,7 +27,6 @@ if shutil.which("gcloud") is None:
     print("SKIPPED: gcloud is absent (Google Cloud SDK): `up` on Cloud Run is NOT tested here")
     sys.exit(77)
 need(SMOL)
-ALL = os.environ.get("COMMISSURE_TEST_CLOUD") == "all"
 
 
 class Person:
