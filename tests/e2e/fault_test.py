@@ -102,7 +102,7 @@ def answer(chain, index):
             return text, json.dumps(scores)
         except AssertionError as refusal:
             message = refusal.args[0].decode()
-            if "recovered" not in message and "stream" not in message and "handshake" not in message:
+            if '"type":"unavailable_error"' not in message:
                 return message
             time.sleep(0.05)
 

@@ -58,7 +58,7 @@ grpc::ByteBuffer with_a_bit_flipped(const grpc::ByteBuffer& message, std::uint64
 
 /// What a stage of another chain, or one whose counting or arithmetic is broken, would send.
 Frame spoiled(Frame frame, const std::string& action) {
-  if (auto* hello = std::get_if<Hello>(&frame)) {
+  if (auto* hello = std::get_if<Hello>(&frame); hello != nullptr && action == "foreign") {
     for (StageInfo& stage : hello->stages) stage.fingerprint = "another model";
   } else if (auto* input = std::get_if<StageInput>(&frame)) {
     const Boundary rows = std::move(input->boundary);
@@ -89,17 +89,13 @@ const std::vector<std::string>& fault_actions() {
 class FaultProxy::Tunnel final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   Tunnel(Service& service, ServerStream& near, std::shared_ptr<grpc::Channel> channel)
-      : near_(&near), service_(service), channel_(std::move(channel)) {}
+      : service_(service), near_(near), channel_(std::move(channel)) {}
 
   void open();
   /// A frame from the earlier stage.
   void from_near(const Frame& frame);
   void cut();
   void half_close();
-  void near_is_done();
-  bool is_over() const { return near_ == nullptr && far_done_; }
-
-  ServerStream* near_;  // with the service's lock; null when it is done
 
  private:
   friend class Service;
@@ -117,6 +113,7 @@ class FaultProxy::Tunnel final : public grpc::ClientBidiReactor<grpc::ByteBuffer
   void release(bool down);
 
   Service& service_;
+  ServerStream& near_;  // kept by the service, takes calls when it is over
   const std::shared_ptr<grpc::Channel> channel_;
   grpc::ClientContext context_;
   grpc::ByteBuffer incoming_;
@@ -126,7 +123,6 @@ class FaultProxy::Tunnel final : public grpc::ClientBidiReactor<grpc::ByteBuffer
   bool no_more_ = false;  // writes are done
   bool closed_ = false;
   std::optional<grpc::ByteBuffer> held_[2];
-  std::atomic<bool> far_done_ = false;
   std::atomic<int> n_throttled_ = 0;
   std::jthread releaser_;
 };
@@ -167,11 +163,7 @@ class FaultProxy::Service final
     return ServerStream::Next::kRead;
   }
   void on_peer_gone(ServerStream& stream) override { tunnel_of(stream).cut(); }
-  void on_done(ServerStream& stream) override {
-    const std::lock_guard lock(mutex_);
-    tunnels_.at(&stream)->near_ = nullptr;
-    streams_.remove_if([&](const auto& owned) { return owned.get() == &stream; });
-  }
+  void on_done(ServerStream&) override {}  // a tunnel may still use it
 
   void arm(Fault fault) {
     const std::lock_guard lock(mutex_);
@@ -204,7 +196,7 @@ class FaultProxy::Service final
   void cut_all() {
     const std::lock_guard lock(mutex_);
     for (auto& [stream, tunnel] : tunnels_) {
-      if (tunnel->near_ != nullptr) tunnel->cut();
+      tunnel->cut();
     }
   }
   int n_streams() const {
@@ -222,7 +214,7 @@ class FaultProxy::Service final
   StageClient client_;
   mutable std::mutex mutex_;
   std::list<std::unique_ptr<ServerStream>> streams_;
-  std::map<ServerStream*, std::unique_ptr<Tunnel>> tunnels_;  // kept to the end: gRPC's last calls may come late
+  std::map<ServerStream*, std::unique_ptr<Tunnel>> tunnels_;  // both kept to the end: gRPC's last calls may come late
   std::optional<Fault> fault_;
   std::map<std::pair<bool, std::string>, grpc::ByteBuffer> old_;
   std::map<std::pair<bool, std::string>, int> n_remembered_;
@@ -270,8 +262,7 @@ void FaultProxy::Tunnel::OnWriteDone(bool ok) {
 }
 
 void FaultProxy::Tunnel::OnDone(const grpc::Status& status) {
-  if (near_ != nullptr) near_->finish(status.ok() ? Status() : from_grpc(status));
-  far_done_ = true;
+  near_.finish(status.ok() ? Status() : from_grpc(status));
 }
 
 void FaultProxy::Tunnel::send_down(grpc::ByteBuffer message) {
@@ -281,9 +272,7 @@ void FaultProxy::Tunnel::send_down(grpc::ByteBuffer message) {
   advance();
 }
 
-void FaultProxy::Tunnel::send_up(grpc::ByteBuffer message) {
-  if (near_ != nullptr) near_->send(std::move(message));
-}
+void FaultProxy::Tunnel::send_up(grpc::ByteBuffer message) { near_.send(std::move(message)); }
 
 void FaultProxy::Tunnel::advance() {
   if (writing_ || outgoing_.empty()) return;
@@ -293,7 +282,7 @@ void FaultProxy::Tunnel::advance() {
 
 void FaultProxy::Tunnel::cut() {
   context_.TryCancel();
-  if (near_ != nullptr) near_->finish(Error(Code::kUnavailable, "the relay cut the stream"));
+  near_.finish(Error(Code::kUnavailable, "the relay cut the stream"));
 }
 
 void FaultProxy::Tunnel::half_close() {
@@ -349,7 +338,7 @@ void FaultProxy::Tunnel::apply(bool down, const Frame& frame, const std::string&
   if (action == "cut") return cut();
   if (action == "half_close") {
     if (down) return half_close();
-    if (near_ != nullptr) near_->finish({});
+    near_.finish({});
     return;
   }
   if (action == "delay") std::this_thread::sleep_for(kDelay);
