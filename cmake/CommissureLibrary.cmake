@@ -17,8 +17,6 @@ function(commissure_library folder)
     add_executable(${folder}_test ${arg_TESTS})
     target_link_libraries(${folder}_test PRIVATE ${target} ${arg_TEST_LIBRARIES} commissure::warnings GTest::gtest_main)
     target_compile_definitions(${folder}_test PRIVATE COMMISSURE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-    # Half of the lines are tests; optimising what runs once costs a third of the build.
-    target_compile_options(${folder}_test PRIVATE -O0)
     gtest_discover_tests(${folder}_test
       TEST_PREFIX "${folder}." DISCOVERY_TIMEOUT 60 PROPERTIES LABELS unit TIMEOUT 120)
   endif()

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <memory>
@@ -12,14 +13,21 @@ namespace commissure {
 
 namespace {
 
+/// Requests of a sweep's points: so many per stream, but never so few that a percentile means nothing.
+constexpr int kSweepPerStream = 2;
+constexpr int kSweepMinimum = 8;
+
 struct BenchOptions {
   LoadOptions load;
   std::string url;
   std::string goodput;
   std::string plot;
+  int n_requests = 0;  // 0: not given
+  int concurrency = 0;
   int prompt_tokens = 128;
   double shared_prefix = 0;
   int warmup = 1;
+  bool sweep = false;
   bool as_json = false;
 };
 
@@ -33,21 +41,25 @@ std::string first_model(const ApiAddress& endpoint) {
   return id != nullptr && id->is_string() ? id->get<std::string>() : "";
 }
 
+std::string caption_of(const BenchOptions& options) {
+  const LoadOptions& load = options.load;
+  return fmt::format("{}: {} tokens in, {} out", load.model.empty() ? load.endpoint.url : load.model,
+                     options.prompt_tokens, load.max_tokens);
+}
+
 std::string caption_of(const BenchOptions& options, const LoadReport& report) {
   const LoadOptions& load = options.load;
   const std::string arrivals =
       load.rate > 0 ? fmt::format("{:g} requests/s", load.rate) : fmt::format("{} at once", load.concurrency);
-  return fmt::format("{}: {} requests, {}, {} tokens in, {} out; {:.1f} output tokens/s, {} failed",
-                     load.model.empty() ? load.endpoint.url : load.model, load.n_requests, arrivals,
-                     options.prompt_tokens, load.max_tokens,
-                     report.per_second(static_cast<double>(report.output_tokens)), report.failed);
+  return fmt::format("{}; {} requests, {}; {:.1f} output tokens/s, {} failed", caption_of(options), load.n_requests,
+                     arrivals, report.per_second(static_cast<double>(report.output_tokens)), report.failed);
 }
 
-Status write_plot(const BenchOptions& options, const LoadReport& report) {
-  std::ofstream file(options.plot, std::ios::binary);
-  file << plot_svg(report, caption_of(options, report));
+Status write_plot(const std::string& path, const std::string& svg) {
+  std::ofstream file(path, std::ios::binary);
+  file << svg;
   file.close();
-  if (!file) return Error(Code::kPermissionDenied, "cannot write ", options.plot, "; name another file with --plot");
+  if (!file) return Error(Code::kPermissionDenied, "cannot write ", path, "; name another file with --plot");
   return {};
 }
 
@@ -62,30 +74,59 @@ Status warm_up(const BenchOptions& options, const LoadPrompts& prompts) {
   return Error(Code::kUnavailable, "the first request failed: ", result.records.front().problem);
 }
 
+LoadReport measure(const BenchOptions& options, const LoadPrompts& prompts, const GoodputLimits& limits,
+                   const std::string& what) {
+  ProgressLine progress(what, static_cast<std::uint64_t>(options.load.n_requests), ProgressUnit::kCount);
+  const LoadResult result =
+      run_load(options.load, prompts, [&](int n_done) { progress.update(static_cast<std::uint64_t>(n_done)); });
+  progress.finish();
+  return make_report(result, limits);
+}
+
+void print(const BenchOptions& options, Json json, const std::string& text) {
+  if (!options.as_json) return (void)std::fputs(text.c_str(), stdout);
+  json["url"] = options.load.endpoint.url;
+  json["model"] = options.load.model;
+  std::printf("%s\n", pretty_json(json).c_str());
+}
+
+Result<int> bench_once(const BenchOptions& options, const LoadPrompts& prompts, const GoodputLimits& limits) {
+  const LoadReport report = measure(options, prompts, limits, "requests");
+  if (!options.plot.empty()) TRY(write_plot(options.plot, plot_svg(report, caption_of(options, report))));
+  print(options, report_json(report), report_text(report));
+  return report.failed == 0 ? 0 : 1;
+}
+
+/// 1, 2, 4 ... streams, each point with prompts of its own.
+Result<int> bench_sweep(BenchOptions options, const LoadPrompts& prompts, const GoodputLimits& limits) {
+  std::vector<SweepPoint> points;
+  bool failed = false;
+  for (int streams = 1; streams <= options.concurrency; streams *= 2) {
+    options.load.concurrency = streams;
+    options.load.n_requests =
+        options.n_requests > 0 ? options.n_requests * streams : std::max(kSweepMinimum, kSweepPerStream * streams);
+    const LoadPrompts own(options.load.seed + static_cast<std::uint64_t>(streams), prompts.n_words(),
+                          options.shared_prefix);
+    points.push_back({streams, measure(options, own, limits, fmt::format("{} streams", streams))});
+    failed = failed || points.back().report.failed > 0;
+  }
+  if (!options.plot.empty()) TRY(write_plot(options.plot, sweep_svg(points, caption_of(options))));
+  print(options, sweep_json(points), sweep_text(points));
+  return failed ? 1 : 0;
+}
+
 Result<int> bench(BenchOptions options) {
   const GoodputLimits limits = TRY(parse_goodput(options.goodput));
   options.load.endpoint = TRY(find_api(options.url));
   if (options.load.model.empty()) options.load.model = first_model(options.load.endpoint);
+  if (options.concurrency == 0) options.concurrency = options.sweep ? 64 : 8;
+  options.load.concurrency = options.concurrency;
+  options.load.n_requests = options.n_requests > 0 ? options.n_requests : 100;
   const LoadPrompts prompts = fit_prompts(options.load.endpoint, options.load.model, options.load.seed,
                                           options.prompt_tokens, options.shared_prefix);
   // Other words than the measured prompts', or a prefix cache would know those already.
   TRY(warm_up(options, LoadPrompts(~options.load.seed, prompts.n_words(), options.shared_prefix)));
-
-  ProgressLine progress("requests", static_cast<std::uint64_t>(options.load.n_requests), ProgressUnit::kCount);
-  const LoadResult result =
-      run_load(options.load, prompts, [&](int n_done) { progress.update(static_cast<std::uint64_t>(n_done)); });
-  progress.finish();
-  const LoadReport report = make_report(result, limits);
-  if (!options.plot.empty()) TRY(write_plot(options, report));
-  if (options.as_json) {
-    Json json = report_json(report);
-    json["url"] = options.load.endpoint.url;
-    json["model"] = options.load.model;
-    std::printf("%s\n", pretty_json(json).c_str());
-  } else {
-    std::fputs(report_text(report).c_str(), stdout);
-  }
-  return report.failed == 0 ? 0 : 1;
+  return options.sweep ? bench_sweep(options, prompts, limits) : bench_once(options, prompts, limits);
 }
 
 }  // namespace
@@ -95,12 +136,17 @@ CommandRun add_bench(CLI::App& app) {
   LoadOptions& load = options->load;
   app.add_option("--url", options->url, "OpenAI-compatible endpoint; default: the local chain, or COMMISSURE_URL");
   app.add_option("--model", load.model, "model to ask for; default: the first one the server names");
-  app.add_option("--requests,--num-prompts", load.n_requests, "how many requests")->check(CLI::Range(1, 1'000'000));
-  app.add_option("--concurrency,--max-concurrency", load.concurrency, "requests at once, at most")
-      ->check(CLI::Range(1, 64))
-      ->default_val(8);
+  app.add_option("--requests,--num-prompts", options->n_requests,
+                 "how many requests, 100 if not given; with --sweep: per stream, 2 and at least 8 in all")
+      ->check(CLI::Range(1, 1'000'000));
+  app.add_option("--concurrency,--max-concurrency", options->concurrency,
+                 "requests at once, at most: 8 if not given, 64 with --sweep")
+      ->check(CLI::Range(1, 64));
+  CLI::Option* sweep =
+      app.add_flag("--sweep", options->sweep, "measure at 1, 2, 4 ... --concurrency streams: one table, JSON and plot");
   app.add_option("--rate,--request-rate", load.rate, "requests per second, Poisson arrivals; default: no waiting")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::PositiveNumber)
+      ->excludes(sweep);
   app.add_option("--prompt-tokens", options->prompt_tokens, "length of each prompt")
       ->check(CLI::Range(1, 1'000'000))
       ->default_val(128);
@@ -119,7 +165,7 @@ CommandRun add_bench(CLI::App& app) {
   app.add_flag("--chat", load.chat, "ask /v1/chat/completions instead of /v1/completions");
   app.add_flag("--stop-at-eos", load.stop_at_eos, "let answers end early (default: ignore_eos, all are --max-tokens)");
   app.add_flag("--json", options->as_json, "print JSON, keys as in vLLM's result files");
-  app.add_option("--plot", options->plot, "draw the latencies' distributions into this SVG file");
+  app.add_option("--plot", options->plot, "draw the latencies' distributions, or the sweep, into this SVG file");
   return [options] { return bench(*options); };
 }
 

@@ -39,6 +39,13 @@ std::vector<LatencySeries> make_series(const LoadResult& result) {
   return series;
 }
 
+std::string problems_text(const LoadReport& report) {
+  std::string text;
+  for (const auto& [problem, n] : report.problems) text += fmt::format("\nFailed {} times: {}", n, problem);
+  if (!report.problems.empty()) text += '\n';
+  return text;
+}
+
 }  // namespace
 
 Result<GoodputLimits> parse_goodput(const std::string& text) {
@@ -122,8 +129,7 @@ std::string report_text(const LoadReport& report) {
     for (const double share : kShares) text += fmt::format("{:>10.2f}", percentile(series.ms, share));
     text += '\n';
   }
-  for (const auto& [problem, n] : report.problems) text += fmt::format("\nFailed {} times: {}", n, problem);
-  if (!report.problems.empty()) text += '\n';
+  text += problems_text(report);
   if (report.max_late_ms > 100) {
     text += fmt::format(
         "\nRequests left up to {:.0f} ms after their time: all connections were busy; raise --concurrency\n",
@@ -154,6 +160,29 @@ Json report_json(const LoadReport& report) {
   for (const auto& [problem, n] : report.problems) problems[problem] = n;
   json["problems"] = std::move(problems);
   return json;
+}
+
+std::string sweep_text(const std::vector<SweepPoint>& points) {
+  std::string text = fmt::format("{:>7}{:>10}{:>10}{:>12}{:>12}{:>11}{:>11}{:>12}{:>12}\n", "streams", "requests",
+                                 "tok/s", "TTFT p50", "TTFT p99", "ITL p50", "ITL p99", "E2E p50", "E2E p99");
+  for (const auto& [streams, report] : points) {
+    const auto ms = [&series = report.series](std::size_t i, double share) { return percentile(series[i].ms, share); };
+    text += fmt::format("{:>7}{:>10}{:>10.1f}{:>12.1f}{:>12.1f}{:>11.1f}{:>11.1f}{:>12.1f}{:>12.1f}\n", streams,
+                        report.completed, report.per_second(static_cast<double>(report.output_tokens)), ms(0, 0.5),
+                        ms(0, 0.99), ms(2, 0.5), ms(2, 0.99), ms(3, 0.5), ms(3, 0.99));
+  }
+  text += "Latencies in milliseconds\n";
+  for (const SweepPoint& point : points) text += problems_text(point.report);
+  return text;
+}
+
+Json sweep_json(const std::vector<SweepPoint>& points) {
+  Json list = Json::array();
+  for (const SweepPoint& point : points) {
+    list.push_back(report_json(point.report));
+    list.back()["streams"] = point.streams;
+  }
+  return {{"sweep", std::move(list)}};
 }
 
 }  // namespace commissure

@@ -47,11 +47,22 @@ struct LoadReport {
   double per_second(double n) const { return seconds > 0 ? n / seconds : 0; }
 };
 
+/// One point of a sweep: as many requests at once as there are streams.
+struct SweepPoint {
+  int streams = 0;
+  LoadReport report;
+};
+
 LoadReport make_report(const LoadResult& result, const GoodputLimits& limits);
 
 /// The table for people.
 std::string report_text(const LoadReport& report);
 /// Under the names of vLLM's result files (request_throughput, mean_ttft_ms, p99_itl_ms, ...).
 Json report_json(const LoadReport& report);
+
+/// One line per point, and under them what failed.
+std::string sweep_text(const std::vector<SweepPoint>& points);
+/// {"sweep": [report_json and "streams" of each point]}
+Json sweep_json(const std::vector<SweepPoint>& points);
 
 }  // namespace commissure

@@ -104,6 +104,7 @@ constexpr Entry kCommands[] = {
      "Exit status 1 when a request failed.\n\n"
      "Examples:\n"
      "  commissure bench --requests 64 --concurrency 16 --prompt-tokens 128 --max-tokens 64\n"
+     "  commissure bench --sweep --plot growth.svg        at 1, 2, 4 ... 64 streams\n"
      "  commissure bench --rate 2 --requests 120 --goodput ttft:500,tpot:60 --plot latency.svg\n"
      "  commissure bench --url http://127.0.0.1:8000 --shared-prefix 0.9 --json | jq .p99_ttft_ms"},
     {"verify", "Prove that the split changes nothing", commissure::add_verify,

@@ -28,6 +28,13 @@ def main():
         table = chain.run("bench", *load, "--rate", "50", "--chat").stdout
         assert "Successful requests" in table and "Time to first token" in table, table
 
+        done = chain.run("bench", "--sweep", "--concurrency", "4", "--requests", "1", "--prompt-tokens", "20", "--max-tokens", "4", "--json", "--plot", str(plot))
+        points = json.loads(done.stdout)["sweep"]
+        assert [(point["streams"], point["completed"], point["total_output_tokens"]) for point in points] == [(1, 1, 4), (2, 2, 8), (4, 4, 16)], points
+        assert "by streams" in plot.read_text() and xml.etree.ElementTree.parse(plot).getroot().tag.endswith("svg")
+        table = chain.run("bench", "--sweep", "--concurrency", "2", "--requests", "1", "--max-tokens", "4").stdout
+        assert [line.split()[0] for line in table.splitlines()] == ["streams", "1", "2", "Latencies"], table
+
         failed = chain.run("bench", "--requests", "2", "--warmup", "0", "--max-tokens", "100000", check=False)
         assert failed.returncode == 1 and "maximum context length" in failed.stdout, failed
         wrong = chain.run("bench", "--goodput", "ttft", check=False)
