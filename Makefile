@@ -2,6 +2,7 @@
 # make run ASK="a question"    the same with one answer instead of a chat
 # make test                    every test
 # make test-asan               the same under ASan + UBSan
+# make test-tsan             threads under ThreadSanitizer: core, sched, stage, engine
 # make soak                    100 stages killed or frozen under 16 streams
 # make bench                   speed beside llama.cpp (see bench/README.md)
 # make down                    stop what `make run` started
@@ -12,7 +13,7 @@ STAGES ?= 3
 PORT   ?= 8080
 ASK    ?=
 
-.PHONY: run build test test-release test-asan soak bench down clean packages models
+.PHONY: run build test test-release test-asan test-tsan soak bench down clean packages models
 .DEFAULT_GOAL := build
 
 packages:
@@ -49,6 +50,12 @@ test-asan:
 	@cmake --build --preset asan
 	@tools/link_test_models.sh
 	@COMMISSURE_TEST_MODELS="$(CURDIR)/build/test-models" ctest --preset asan
+
+test-tsan:
+	@tools/install_packages.sh build test
+	@cmake --preset tsan >/dev/null
+	@cmake --build --preset tsan --target core_test sched_test stage_test engine_test
+	@ctest --preset tsan
 
 soak: build
 	@tools/link_test_models.sh
