@@ -1,6 +1,7 @@
 #include "api/generation_fields.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "api/sampling_fields.h"
 
@@ -97,6 +98,8 @@ GenerationFields read_generation_fields(Fields& fields, const ServedModel& model
   if (const auto seconds = fields.number("timeout", 0, kMaxTimeoutSeconds, true)) {
     request.timeout = std::chrono::milliseconds(std::max<std::int64_t>(1, static_cast<std::int64_t>(*seconds * 1000)));
   }
+  constexpr std::int64_t kMostPriority = std::numeric_limits<std::int32_t>::max();
+  request.priority = static_cast<int>(fields.integer("priority", -kMostPriority, kMostPriority).value_or(0));
   request.trace = read_trace(fields);
   request.cache_salt = read_cache_salt(fields);
   read_stream_options(fields, result);

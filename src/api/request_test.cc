@@ -77,6 +77,8 @@ TEST_F(RequestTest, RefusesRangesAndTypesNamingTheField) {
            {R"("stream":"yes")", "stream"},
            {R"("stream_options":{"include_usage":1})", "stream_options.include_usage"},
            {R"("timeout":0)", "timeout"},
+           {R"("priority":1.5)", "priority"},
+           {R"("priority":3000000000)", "priority"},
            {R"("chat_template_kwargs":[])", "chat_template_kwargs"}}) {
     expect_refused(member, param);
   }

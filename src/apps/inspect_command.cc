@@ -22,6 +22,7 @@ struct InspectOptions {
   bool as_json = false;
   int max_model_len = 0;
   std::int64_t kv_tokens = 0;
+  std::uint64_t kv_memory = 0;
 };
 
 std::string shape_text(const TensorInfo& tensor) {
@@ -43,10 +44,10 @@ Result<Inspection> inspect(const InspectOptions& options) {
   result.model = TRY(resolve_model(options.model, false));
   result.checkpoint = TRY(Checkpoint::open(result.model.location));
   result.spec = TRY(read_decoder_spec(*result.checkpoint));
-  result.context = plan_context(result.spec, options.max_model_len, options.kv_tokens);
   const std::vector<int> cuts = options.cuts.empty()
                                     ? TRY(choose_cuts(*result.checkpoint, result.spec, options.n_stages))
                                     : TRY(parse_cuts(options.cuts));
+  result.context = TRY(plan_context(result.spec, cuts, {options.max_model_len, options.kv_tokens, options.kv_memory}));
   result.stages = TRY(estimate_stages(*result.checkpoint, result.spec, cuts, result.context.kv_tokens, 512));
   return result;
 }
@@ -148,7 +149,10 @@ CommandRun add_inspect(CLI::App& app) {
   app.add_option("--cuts", options->cuts, "estimate for these layer boundaries");
   app.add_flag("--tensors", options->tensors, "list every tensor");
   app.add_option("--max-model-len", options->max_model_len, "longest sequence");
-  app.add_option("--kv-tokens", options->kv_tokens, "positions all sequences may hold together");
+  const auto kv_tokens = app.add_option("--kv-tokens", options->kv_tokens, "positions all sequences may hold together");
+  app.add_option("--kv-memory", options->kv_memory, "instead: bytes of KV cache a stage may have, e.g. 2GiB")
+      ->transform(CLI::AsSizeValue(true))
+      ->excludes(kv_tokens);
   app.add_flag("--json", options->as_json, "print JSON");
   return [options]() -> Result<int> {
     const Inspection inspection = TRY(inspect(*options));

@@ -1,6 +1,7 @@
 #include "apps/split_plan.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "model/tensor_names.h"
 #include "stage/stage_memory.h"
@@ -11,6 +12,7 @@ namespace commissure {
 namespace {
 
 constexpr int kDefaultContext = 8192;
+constexpr std::int64_t kMostBlocks = std::numeric_limits<std::int32_t>::max();
 
 std::uint64_t part_bytes(const Checkpoint& checkpoint, const DecoderSpec& spec, const ModelPart& part) {
   const auto tensors = part_tensors(checkpoint, spec, part);
@@ -52,12 +54,29 @@ Result<std::vector<StageEstimate>> estimate_stages(const Checkpoint& checkpoint,
   return estimates;
 }
 
-ContextPlan plan_context(const DecoderSpec& spec, int max_model_len, std::int64_t kv_tokens) {
+Result<ContextPlan> plan_context(const DecoderSpec& spec, std::span<const int> cuts, const ContextWish& wish) {
   ContextPlan plan;
   plan.context =
-      max_model_len > 0 ? std::min(max_model_len, spec.n_context) : std::min(spec.n_context, kDefaultContext);
-  plan.kv_tokens = kv_tokens > 0 ? kv_tokens : 4 * std::int64_t{plan.context};
-  plan.kv_tokens = (plan.kv_tokens + kBlockPositions - 1) / kBlockPositions * kBlockPositions;
+      wish.max_model_len > 0 ? std::min(wish.max_model_len, spec.n_context) : std::min(spec.n_context, kDefaultContext);
+  std::int64_t n_blocks = 0;
+  if (wish.kv_memory > 0) {
+    std::uint64_t block_bytes = 0;
+    for (const StagePlan& stage : TRY(plan_stages(spec.n_layers(), cuts)))
+      block_bytes = std::max(block_bytes, kBlockPositions * kv_position_bytes(spec, stage.layers));
+    n_blocks = static_cast<std::int64_t>(std::min<std::uint64_t>(wish.kv_memory / block_bytes, kMostBlocks));
+    if (n_blocks == 0) {
+      return Error(Code::kInvalidArgument, "--kv-memory is ", wish.kv_memory, " bytes; one block of ", kBlockPositions,
+                   " positions takes ", block_bytes);
+    }
+  } else {
+    const std::int64_t tokens = wish.kv_tokens > 0 ? wish.kv_tokens : 4 * std::int64_t{plan.context};
+    n_blocks = (tokens - 1) / kBlockPositions + 1;
+  }
+  if (n_blocks > kMostBlocks) {
+    return Error(Code::kInvalidArgument, "--kv-tokens is ", wish.kv_tokens, "; at most ", kMostBlocks * kBlockPositions,
+                 " can be counted");
+  }
+  plan.kv_tokens = n_blocks * kBlockPositions;
   return plan;
 }
 

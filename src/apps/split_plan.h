@@ -31,12 +31,20 @@ Result<std::vector<int>> choose_cuts(const Checkpoint& checkpoint, const Decoder
 /// Bytes of one layer's tensors.
 std::uint64_t layer_bytes(const Checkpoint& checkpoint, const DecoderSpec& spec, int layer);
 
-/// Context length and KV capacity that flags, model and defaults make: the smaller of the model's context and 8192
-/// unless `max_model_len` says otherwise; room for four full contexts unless `kv_tokens` does.
+/// What flags say; 0 leaves the default.
+struct ContextWish {
+  int max_model_len = 0;        ///< the smaller of the model's context and 8192
+  std::int64_t kv_tokens = 0;   ///< as many as kv_memory holds, else four full contexts
+  std::uint64_t kv_memory = 0;  ///< bytes of KV cache on the stage that has most of it
+};
+
+/// Context length and KV capacity, the same on every stage of the chain.
 struct ContextPlan {
   int context = 0;
-  std::int64_t kv_tokens = 0;
+  std::int64_t kv_tokens = 0;  ///< whole blocks
 };
-ContextPlan plan_context(const DecoderSpec& spec, int max_model_len, std::int64_t kv_tokens);
+
+/// Errors: kInvalidArgument, cuts that do not fit the model or memory for less than one block.
+Result<ContextPlan> plan_context(const DecoderSpec& spec, std::span<const int> cuts, const ContextWish& wish);
 
 }  // namespace commissure

@@ -18,6 +18,7 @@ struct StageFlags {
   std::optional<std::string> metrics_names;
   std::optional<int> port, threads, max_model_len, max_sequences, max_step_rows, queue_limit, max_stream_age;
   std::optional<std::int64_t> kv_tokens;
+  std::optional<std::uint64_t> kv_memory;
   std::shared_ptr<SecuritySettings> security = std::make_shared<SecuritySettings>();  // shared with the flags' parsers
   bool lazy = false, read_weights = false, allow_plaintext = false, json_logs = false, log_prompts = false;
   bool no_prefix_cache = false;
@@ -52,6 +53,7 @@ Result<StageSettings> settle(const StageFlags& flags) {
   take(flags.queue_limit, settings.queue_limit);
   take(flags.max_stream_age, settings.max_stream_age);
   take(flags.kv_tokens, settings.kv_tokens);
+  take(flags.kv_memory, settings.kv_memory);
   settings.log_prompts |= flags.log_prompts;
   settings.lazy |= flags.lazy;
   settings.prefix_cache &= !flags.no_prefix_cache;
@@ -98,10 +100,15 @@ CommandRun add_stage(CLI::App& app) {
   app.add_option("--lease", flags->lease, "core lease file shared by the stages of one machine (COMMISSURE_LEASE)");
   app.add_option("--max-model-len", flags->max_model_len,
                  "longest sequence; default: the model's context, at most 8192");
-  app.add_option("--kv-tokens", flags->kv_tokens, "positions all sequences may hold together; the same on all stages");
-  app.add_option("--max-num-seqs", flags->max_sequences, "sequences running at once");
-  app.add_option("--max-num-batched-tokens", flags->max_step_rows, "rows of one step, prompts and decodes together");
-  app.add_option("--queue-limit", flags->queue_limit, "requests waiting at once; more get a 429");
+  app.add_option("--kv-tokens", flags->kv_tokens,
+                 "positions all sequences may hold together; the same on all stages; default: four contexts");
+  app.add_option("--kv-memory", flags->kv_memory,
+                 "instead: bytes of KV cache a stage may have, e.g. 2GiB; the same on all stages")
+      ->transform(CLI::AsSizeValue(true));
+  app.add_option("--max-num-seqs", flags->max_sequences, "sequences running at once, 1 to 1024; default: 16");
+  app.add_option("--max-num-batched-tokens", flags->max_step_rows,
+                 "rows of one step, prompts and decodes together, 1 to 4096; the same on all stages; default: 512");
+  app.add_option("--queue-limit", flags->queue_limit, "requests waiting at once; more get a 429; default: 256");
   app.add_option("--metrics-names", flags->metrics_names,
                  "own (commissure_...), vllm (vllm:... where vLLM has it) or both (COMMISSURE_METRICS_NAMES)");
   app.add_flag("--no-prefix-caching", flags->no_prefix_cache,

@@ -91,7 +91,8 @@ Status StageRunner::build() {
   DecoderSpec spec = TRY(read_decoder_spec(*checkpoint_));
   spec.precision = TRY(parse_precision(settings_.precision));
   const std::vector<StagePlan> plans = TRY(plan_stages(spec.n_layers(), settings_.cuts));
-  context_ = plan_context(spec, settings_.max_model_len, settings_.kv_tokens);
+  context_ =
+      TRY(plan_context(spec, settings_.cuts, {settings_.max_model_len, settings_.kv_tokens, settings_.kv_memory}));
   if (!settings_.lease.empty()) lease_ = TRY(CoreLease::open(settings_.lease));
   backend_ = TRY(make_cpu_backend({.n_threads = settings_.threads, .pin = lease_ != nullptr, .isa = settings_.isa}));
   StageOptions options;

@@ -129,6 +129,14 @@ Status validate(const StageSettings& settings) {
   if (settings.max_sequences < 1 || settings.max_sequences > 1024) {
     return invalid("--max-num-seqs is ", settings.max_sequences, "; it must be 1 to 1024");
   }
+  if (settings.queue_limit < 0 || settings.queue_limit > 1'000'000) {
+    return invalid("--queue-limit is ", settings.queue_limit, "; it must be 0 to 1000000");
+  }
+  if (settings.max_model_len < 0) return invalid("--max-model-len is ", settings.max_model_len, "; it must be above 0");
+  if (settings.kv_tokens < 0) return invalid("--kv-tokens is ", settings.kv_tokens, "; it must be above 0");
+  if (settings.kv_tokens > 0 && settings.kv_memory > 0) {
+    return invalid("--kv-tokens and --kv-memory both set the size of the KV cache; give one of them");
+  }
   if (settings.metrics_names != "own" && settings.metrics_names != "vllm" && settings.metrics_names != "both") {
     return invalid("--metrics-names (COMMISSURE_METRICS_NAMES) is \"", settings.metrics_names,
                    "\"; it must be own, vllm or both");

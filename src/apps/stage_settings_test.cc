@@ -72,6 +72,24 @@ TEST(StageSettings, ChecksTheWhole) {
   EXPECT_NE(validate(settings).error().message().find("C_ENDPOINT"), std::string::npos);
 }
 
+TEST(StageSettings, NamesTheLimitThatIsOutOfRange) {
+  const auto problem = [](const auto& change) {
+    StageSettings settings;
+    settings.model = "/m";
+    change(settings);
+    const Status status = validate(settings);
+    return status ? "" : status.error().message();
+  };
+  const auto says = [](const std::string& text, const char* name) { return text.find(name) != std::string::npos; };
+  EXPECT_TRUE(says(problem([](StageSettings& s) { s.queue_limit = -1; }), "--queue-limit"));
+  EXPECT_TRUE(says(problem([](StageSettings& s) { s.max_sequences = 0; }), "--max-num-seqs"));
+  EXPECT_TRUE(says(problem([](StageSettings& s) { s.max_step_rows = 5000; }), "--max-num-batched-tokens"));
+  EXPECT_TRUE(says(problem([](StageSettings& s) { s.max_model_len = -5; }), "--max-model-len"));
+  EXPECT_TRUE(says(problem([](StageSettings& s) { s.kv_tokens = -64; }), "--kv-tokens"));
+  EXPECT_TRUE(says(problem([](StageSettings& s) { s.kv_tokens = s.kv_memory = 1 << 20; }), "--kv-memory"));
+  EXPECT_EQ(problem([](StageSettings& s) { s.queue_limit = 0; }), "");
+}
+
 TEST(StageSettings, ShowsNoSecret) {
   StageSettings settings;
   settings.api_keys = {"sk-secret"};

@@ -35,7 +35,9 @@ struct UpOptions {
   std::string precision;
   int max_model_len = 0;
   std::int64_t kv_tokens = 0;
+  std::uint64_t kv_memory = 0;
   int max_sequences = 0;
+  int max_step_rows = 0;
   int queue_limit = -1;
   std::string metrics_names;
   bool read_weights = false;
@@ -67,6 +69,8 @@ Result<LocalChainOptions> plan_chain(const UpOptions& options) {
   if (!precision.empty()) flag("--precision", precision);
   if (options.max_model_len > 0) flag("--max-model-len", std::to_string(options.max_model_len));
   if (options.kv_tokens > 0) flag("--kv-tokens", std::to_string(options.kv_tokens));
+  if (options.kv_memory > 0) flag("--kv-memory", std::to_string(options.kv_memory));
+  if (options.max_step_rows > 0) flag("--max-num-batched-tokens", std::to_string(options.max_step_rows));
   if (options.max_sequences > 0) flag("--max-num-seqs", std::to_string(options.max_sequences));
   if (options.queue_limit >= 0) flag("--queue-limit", std::to_string(options.queue_limit));
   if (!options.metrics_names.empty()) flag("--metrics-names", options.metrics_names);
@@ -206,10 +210,21 @@ CommandRun add_up(CLI::App& app) {
                  "exact: 16-bit activations, a quarter of the error; default: fast, but exact for the default model")
       ->check(CLI::IsMember({"fast", "exact"}));
   app.add_option("--max-model-len", options->max_model_len,
-                 "longest sequence; default: the model's context, at most 8192");
-  app.add_option("--kv-tokens", options->kv_tokens, "positions all sequences may hold together");
-  app.add_option("--max-num-seqs", options->max_sequences, "sequences running at once");
-  app.add_option("--queue-limit", options->queue_limit, "requests waiting at once; more get a 429");
+                 "longest sequence; default: the model's context, at most 8192")
+      ->check(CLI::PositiveNumber);
+  const auto kv_tokens = app.add_option("--kv-tokens", options->kv_tokens,
+                                        "positions all sequences may hold together; default: four contexts")
+                             ->check(CLI::PositiveNumber);
+  app.add_option("--kv-memory", options->kv_memory, "instead: bytes of KV cache a stage may have, e.g. 2GiB")
+      ->transform(CLI::AsSizeValue(true))
+      ->excludes(kv_tokens);
+  app.add_option("--max-num-seqs", options->max_sequences, "sequences running at once; default: 16")
+      ->check(CLI::Range(1, 1024));
+  app.add_option("--max-num-batched-tokens", options->max_step_rows,
+                 "rows of one step, prompts and decodes together; default: 512")
+      ->check(CLI::Range(1, 4096));
+  app.add_option("--queue-limit", options->queue_limit, "requests waiting at once; more get a 429; default: 256")
+      ->check(CLI::Range(0, 1'000'000));
   app.add_option("--metrics-names", options->metrics_names,
                  "names in /metrics: own (commissure_...), vllm (vllm:... where vLLM has it) or both")
       ->check(CLI::IsMember({"own", "vllm", "both"}));

@@ -115,6 +115,7 @@ void EngineLoop::start_request(std::unique_ptr<Request> owned) {
   // The last stage knows one number of alternatives per sequence; each side gets its own share here.
   spec.params.n_logprobs = std::max(spec.params.n_logprobs, request.asked.prompt_logprobs);
   spec.score_prompt = request.n_prompt_scores() > 0;
+  spec.priority = request.asked.priority;
   spec.cache_salt = request.asked.cache_salt;
   spec.reuse_prefix = request.asked.trace != TraceLevel::kLayers;  // checksums are wanted of every row
   if (Status added = scheduler_.add(std::move(spec)); !added) fail(request.handle, added.error());

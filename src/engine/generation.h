@@ -46,6 +46,7 @@ struct GenerationRequest {
   bool include_stop = false;         ///< leave the matched stop string in the text
   int prompt_logprobs = -1;          ///< -1: none; k >= 0: score every prompt token, with the k best alternatives
   std::optional<std::chrono::milliseconds> timeout;  ///< from submit to the last token
+  int priority = 0;                                  ///< the lower, the earlier it runs and the later it is preempted
   TraceLevel trace = TraceLevel::kNone;
   std::string cache_salt;  ///< shares cached prefixes only with requests of the same salt
 };

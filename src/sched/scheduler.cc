@@ -34,8 +34,8 @@ Status Scheduler::add(SequenceSpec spec) {
                  " KV blocks of ", kBlockPositions, " positions, the stages have ", blocks_.n_blocks(),
                  ": ask for fewer tokens");
   }
+  waiting_.insert(rank_of(*sequence));
   sequences_.emplace(id, std::move(sequence));
-  waiting_.insert(id);
   return {};
 }
 
@@ -45,11 +45,14 @@ void Scheduler::remove(SequenceId id) {
   blocks_.release_all(it->second->blocks);
   if (it->second->n_blocks_sent > 0) released_.push_back(id);
   std::erase(running_, it->second.get());
-  waiting_.erase(id);
+  waiting_.erase(rank_of(*it->second));
   sequences_.erase(it);
 }
 
-bool Scheduler::is_running(SequenceId id) const { return sequences_.contains(id) && !waiting_.contains(id); }
+bool Scheduler::is_running(SequenceId id) const {
+  const auto it = sequences_.find(id);
+  return it != sequences_.end() && !waiting_.contains(rank_of(*it->second));
+}
 
 std::optional<StepBatch> Scheduler::next_step() {
   StepBatch batch;
@@ -68,7 +71,7 @@ std::optional<StepBatch> Scheduler::next_step() {
   return batch;
 }
 
-/// The sequences that decode in the next step, in order of admission. Those that waited longest come first when
+/// The sequences that decode in the next step, in the order of running_. Those that waited longest come first when
 /// the slot is too small for all, so nobody starves while sequences join and leave.
 std::vector<Sequence*> Scheduler::choose_decodes() const {
   std::vector<std::size_t> ready;
@@ -93,15 +96,15 @@ std::vector<Sequence*> Scheduler::choose_decodes() const {
 
 void Scheduler::schedule_decodes(StepBatch& batch) {
   std::vector<Sequence*> chosen = choose_decodes();
-  // Blocks first, oldest first: a victim is always younger than the sequence that needs the block, or that sequence
-  // itself, so the oldest always gets on and the whole never stands still.
+  // Blocks first, in order: a victim always comes after the sequence that needs the block, or is that sequence itself,
+  // so the first always gets on and the whole never stands still.
   for (Sequence* sequence : chosen) {
-    while (!waiting_.contains(sequence->spec.id) && !grow_table(*sequence, sequence->n_scheduled + 1)) {
-      preempt_youngest();
+    while (!waiting_.contains(rank_of(*sequence)) && !grow_table(*sequence, sequence->n_scheduled + 1)) {
+      preempt_last();
     }
   }
   for (Sequence* sequence : chosen) {
-    if (!waiting_.contains(sequence->spec.id)) add_slice(batch, *sequence, 1);
+    if (!waiting_.contains(rank_of(*sequence))) add_slice(batch, *sequence, 1);
   }
 }
 
@@ -111,12 +114,13 @@ int Scheduler::prefill_budget(int n_decode_rows) const {
   return others_decode ? std::min(room, options_.max_mixed_prefill_rows) : room;
 }
 
+/// `may_admit`: not while somebody was preempted just now, who would only take the block back that another needed.
 void Scheduler::schedule_prefills(StepBatch& batch, bool may_admit) {
   int budget = prefill_budget(batch.n_rows());
   for (std::size_t i = 0; budget > 0; ++i) {
-    // Who was preempted just now would only take the block back that an older sequence needed.
-    if (i == running_.size() && (!may_admit || !admit_next())) break;
-    Sequence& sequence = *running_[i];
+    Sequence* const next = i < running_.size() ? running_[i] : may_admit ? admit_next() : nullptr;
+    if (next == nullptr) break;
+    Sequence& sequence = *next;
     const int n_rows = std::min(budget, sequence.n_ready_rows());
     // One that begins behind cached rows may have only its last one left, as a decode would.
     if (n_rows == 0 || (sequence.decodes() && sequence.n_blocks_sent > 0)) continue;
@@ -126,19 +130,20 @@ void Scheduler::schedule_prefills(StepBatch& batch, bool may_admit) {
 }
 
 /// Moves the first waiting sequence to running when a place and blocks for all its known rows, and one to grow, are
-/// free. The blocks are taken at once: a prompt under way never has to wait for blocks.
-bool Scheduler::admit_next() {
-  if (waiting_.empty() || n_running() >= options_.max_sequences) return false;
-  Sequence& sequence = *sequences_.at(*waiting_.begin());
+/// free. The blocks are taken at once: a prompt under way never has to wait for blocks. Null: nothing was admitted.
+Sequence* Scheduler::admit_next() {
+  if (waiting_.empty() || n_running() >= options_.max_sequences) return nullptr;
+  Sequence& sequence = *sequences_.at(waiting_.begin()->second);
   const int n_rows = sequence.n_ready_rows();
   const std::int32_t wanted = std::min(blocks_for(n_rows) + 1, blocks_for(sequence.max_rows()));
   PrefixMatch match = match_prefix(sequence);
-  if (blocks_.n_free() - match.n_free < wanted - std::ssize(match.blocks)) return false;
+  if (blocks_.n_free() - match.n_free < wanted - std::ssize(match.blocks)) return nullptr;
   take_prefix(sequence, std::move(match));
   CHECK(grow_table(sequence, n_rows));
   waiting_.erase(waiting_.begin());
-  running_.push_back(&sequence);
-  return true;
+  const auto priority = [](const Sequence* running) { return running->spec.priority; };
+  running_.insert(std::ranges::upper_bound(running_, sequence.spec.priority, {}, priority), &sequence);
+  return &sequence;
 }
 
 /// Makes the block table cover rows [0, n_rows). On false the table holds what could be had.
@@ -152,7 +157,8 @@ bool Scheduler::grow_table(Sequence& sequence, int n_rows) {
   return true;
 }
 
-void Scheduler::preempt_youngest() {
+/// The youngest of those that matter least.
+void Scheduler::preempt_last() {
   CHECK(!running_.empty());
   Sequence& victim = *running_.back();
   running_.pop_back();
@@ -173,7 +179,7 @@ void Scheduler::send_back(Sequence& sequence) {
   sequence.prefix = PrefixId();
   sequence.params_sent = false;
   ++sequence.life;
-  waiting_.insert(sequence.spec.id);
+  waiting_.insert(rank_of(sequence));
 }
 
 void Scheduler::add_slice(StepBatch& batch, Sequence& sequence, int n_rows) {

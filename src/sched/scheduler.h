@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "core/ids.h"
@@ -41,7 +42,8 @@ struct Progress {
 };
 
 /// Decides which rows run in the next step. Decode rows come first, then prompt chunks of running sequences, then new
-/// ones, first come first served, as far as rows and blocks reach. Several steps may be in flight: a sequence whose
+/// ones, as far as rows and blocks reach; among equals first come, first served, and a lower priority value goes before
+/// a higher one. Several steps may be in flight: a sequence whose
 /// sample is pending waits, the next chunk of a prompt follows at once. Pure: no thread, no clock, no input or output.
 ///
 /// Prefix cache: a block whose rows are all answered is kept under the tokens that led to it, and a later sequence that
@@ -88,6 +90,10 @@ class Scheduler {
   const BlockManager& blocks() const { return blocks_; }
 
  private:
+  /// The order in which waiting sequences are admitted.
+  using Rank = std::pair<int, SequenceId>;
+  static Rank rank_of(const Sequence& sequence) { return {sequence.spec.priority, sequence.spec.id}; }
+
   struct ScheduledRows {
     SequenceId sequence;
     std::uint32_t life = 0;
@@ -117,10 +123,10 @@ class Scheduler {
   std::vector<Sequence*> choose_decodes() const;
   void schedule_decodes(StepBatch& batch);
   void schedule_prefills(StepBatch& batch, bool may_admit);
-  bool admit_next();
+  Sequence* admit_next();
   int prefill_budget(int n_decode_rows) const;
   bool grow_table(Sequence& sequence, int n_rows);
-  void preempt_youngest();
+  void preempt_last();
   void send_back(Sequence& sequence);
   void add_slice(StepBatch& batch, Sequence& sequence, int n_rows);
   void note_in_flight(const StepBatch& batch);
@@ -131,8 +137,8 @@ class Scheduler {
   const SchedulerOptions options_;
   BlockManager blocks_;
   std::map<SequenceId, std::unique_ptr<Sequence>> sequences_;
-  std::set<SequenceId> waiting_;
-  std::vector<Sequence*> running_;  // in order of admission: the youngest is the last
+  std::set<Rank> waiting_;
+  std::vector<Sequence*> running_;  // by priority, then in order of admission: the last is the first to be preempted
   std::vector<SequenceId> released_;
   std::deque<ScheduledStep> in_flight_;
   StepId next_step_;

@@ -100,6 +100,47 @@ TEST(Scheduler, PreemptsTheYoungestAndComputesItAgainFromItsLog) {
   EXPECT_TRUE(batch.slices[0].params.has_value());
 }
 
+SequenceSpec ranked(std::uint64_t id, int priority, int n_prompt = 4, int max_tokens = 8) {
+  SequenceSpec spec = sequence(id, n_prompt, max_tokens);
+  spec.priority = priority;
+  return spec;
+}
+
+TEST(Scheduler, AdmitsTheLowestPriorityValueFirstAndEqualsInOrderOfArrival) {
+  SchedulerOptions one = options(64, 16);
+  one.max_sequences = 1;
+  Scheduler scheduler(one);
+  for (const auto& [id, priority] : {std::pair(1, 0), std::pair(2, 5), std::pair(3, 0), std::pair(4, -1)}) {
+    ASSERT_TRUE(scheduler.add(ranked(static_cast<std::uint64_t>(id), priority)).has_value());
+  }
+  std::string order;
+  for (int i = 0; i < 4; ++i) {
+    const StepBatch batch = next(scheduler);
+    order += describe(batch) + " ";
+    ASSERT_TRUE(scheduler.commit(answer(batch)).has_value());
+    scheduler.remove(batch.slices.front().sequence);
+  }
+  EXPECT_EQ(order, "4@0+4* 1@0+4* 3@0+4* 2@0+4* ");
+}
+
+TEST(Scheduler, PreemptsTheYoungestOfTheLowestRank) {
+  SchedulerOptions few = options(256, 4);
+  few.prefix_cache = false;
+  Scheduler scheduler(few);
+  ASSERT_TRUE(scheduler.add(ranked(1, 9, 60, 60)).has_value());
+  ASSERT_TRUE(scheduler.commit(answer(next(scheduler))).has_value());
+  ASSERT_TRUE(scheduler.add(ranked(2, 0, 60, 100)).has_value());
+  ASSERT_TRUE(scheduler.add(ranked(3, 0, 60, 100)).has_value());
+  while (scheduler.n_preemptions() == 0) ASSERT_TRUE(scheduler.commit(answer(next(scheduler))).has_value());
+  EXPECT_FALSE(scheduler.is_running(SequenceId(1))) << "the oldest, but it matters least";
+  EXPECT_TRUE(scheduler.is_running(SequenceId(2)));
+  while (scheduler.n_preemptions() == 1) ASSERT_TRUE(scheduler.commit(answer(next(scheduler))).has_value());
+  EXPECT_TRUE(scheduler.is_running(SequenceId(2)));
+  EXPECT_FALSE(scheduler.is_running(SequenceId(3))) << "the younger of two equals";
+  scheduler.remove(SequenceId(2));
+  EXPECT_EQ(next(scheduler).slices.front().sequence, SequenceId(3)) << "before the one that waited longer";
+}
+
 TEST(Scheduler, ATokenOfAnEarlierLifeIsDropped) {
   Scheduler scheduler(options(256, 2, 2));
   ASSERT_TRUE(scheduler.add(sequence(1, 63, 8)).has_value());

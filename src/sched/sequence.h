@@ -18,6 +18,7 @@ struct SequenceSpec {
   SequenceId id;                ///< never used before; the order of ids is the order of arrival
   std::vector<TokenId> prompt;  ///< not empty
   int max_tokens = 0;           ///< tokens it may generate; 0 only scores the prompt
+  int priority = 0;             ///< the lower, the earlier it runs and the later it is preempted
   SamplingParams params;
   bool score_prompt = false;  ///< rows of the prompt carry targets
   std::string cache_salt;     ///< blocks are shared with sequences of the same salt only

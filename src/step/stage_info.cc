@@ -63,6 +63,15 @@ Status validate_neighbours(const StageInfo& before, const StageInfo& after) {
     return refused("the model has ", before.plan.n_model_layers, " layers for one and ", after.plan.n_model_layers,
                    " for the other");
   }
+  // Stage A counts blocks and rows by its own numbers.
+  if (after.n_kv_blocks < before.n_kv_blocks) {
+    return refused("there is room for ", before.n_kv_blocks, " KV blocks on one and ", after.n_kv_blocks,
+                   " on the other; give all stages the same --kv-tokens, --kv-memory and --max-model-len");
+  }
+  if (after.max_rows < before.max_rows) {
+    return refused("a step has up to ", before.max_rows, " rows on one and ", after.max_rows,
+                   " on the other; give all stages the same --max-num-batched-tokens");
+  }
   const int end = before.plan.layers.last;
   const int begin = after.plan.layers.first;
   if (end < begin) return refused("layers ", end, "-", begin, " are on no stage; give all stages the same cuts");

@@ -22,7 +22,7 @@ struct StageInfo {
   std::string device;     ///< "cpu"
   std::string isa;        ///< kernels in use: "avx512", "avx2", "generic", "reference"
   int d_model = 0;
-  std::int32_t n_kv_blocks = 0;  ///< capacity in blocks of kBlockPositions; the chain's is the smallest
+  std::int32_t n_kv_blocks = 0;  ///< capacity in blocks of kBlockPositions; no stage's is below the first one's
   std::int32_t max_rows = 0;     ///< rows a step may have at most
 
   LoadState state = LoadState::kCold;
@@ -38,7 +38,8 @@ struct StageInfo {
   bool operator==(const StageInfo&) const = default;
 };
 
-/// Checks that `after` continues `before`: same model, precision and width, adjoining layers and indices.
+/// Checks that `after` continues `before`: same model, precision and width, adjoining layers and indices, and room for
+/// the blocks and rows that `before` counts on.
 /// Errors: kFailedPrecondition, naming both sides.
 Status validate_neighbours(const StageInfo& before, const StageInfo& after);
 

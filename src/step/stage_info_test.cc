@@ -15,6 +15,8 @@ std::vector<StageInfo> chain(std::vector<int> cuts = {10, 20}) {
     info.precision = "fast";
     info.plan = plan;
     info.d_model = 576;
+    info.n_kv_blocks = 128;
+    info.max_rows = 512;
     stages.push_back(info);
   }
   return stages;
@@ -57,6 +59,17 @@ TEST(StageChain, RefusesAnotherModelOrPrecisionOrWidth) {
   stages = chain();
   stages[2].d_model = 640;
   expect_refused(stages, {"576", "640"});
+}
+
+TEST(StageChain, RefusesAStageWithLessRoomThanTheOneBefore) {
+  auto stages = chain();
+  stages[1].n_kv_blocks = 200;
+  stages[2].n_kv_blocks = 100;
+  expect_refused(stages, {"stage b", "stage c", "200 KV blocks", "100", "--kv-memory"});
+  stages[2].n_kv_blocks = 200;
+  EXPECT_TRUE(validate_chain(stages).has_value());
+  stages[1].max_rows = 256;
+  expect_refused(stages, {"stage a", "stage b", "512 rows", "256", "--max-num-batched-tokens"});
 }
 
 TEST(StageChain, RefusesMissingAndMisplacedStages) {

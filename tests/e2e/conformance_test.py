@@ -220,6 +220,30 @@ def deadlines(chain):  # C71
     wait_until(lambda: chain.metric("commissure_kv_blocks_used") == 0, 30, "its KV is free")
 
 
+def priorities(chain):  # C67; the chain runs one request at a time
+    order = []
+
+    def ask(priority):
+        chain.post("/v1/completions", {"prompt": "Hi", "max_tokens": 2, "priority": priority})
+        order.append(priority)
+
+    waiting = lambda: chain.metric("commissure_num_requests_waiting")
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        with socket.create_connection(("127.0.0.1", chain.port)) as client:
+            payload = json.dumps({"prompt": "Once upon a time", "max_tokens": 900, "ignore_eos": True, "stream": True}).encode()
+            client.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(payload) + payload)
+            wait_until(lambda: chain.metric("commissure_num_requests_running") == 1, 30, "the first request runs")
+            later = []
+            for n_before, priority in enumerate((7, 0, -7)):
+                later.append(pool.submit(ask, priority))
+                wait_until(lambda: waiting() == n_before + 1, 30, f"the request of priority {priority} waits")
+        for future in later:  # the first one's client left
+            future.result(timeout=120)
+    assert order == [-7, 0, 7], order
+    status, _, text = chain.request("POST", "/v1/completions", {"prompt": "Hi", "priority": "high"})
+    assert status == 400 and json.loads(text)["error"]["param"] == "priority", text
+
+
 def main():
     need(SMOL)
     checks = [whole_answers, errors, transport, streams, parameters, scoring_and_text, metrics, deadlines]
@@ -228,6 +252,9 @@ def main():
             started = time.monotonic()
             check(chain)
             print(f"{check.__name__}: ok, {time.monotonic() - started:.1f} s", flush=True)
+    with Chain(SMOL, stages=2, flags=["--max-model-len", "1024", "--max-num-seqs", "1"]) as chain:
+        priorities(chain)
+        print("priorities: ok", flush=True)
 
 
 if __name__ == "__main__":

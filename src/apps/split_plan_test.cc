@@ -1,0 +1,43 @@
+#include "apps/split_plan.h"
+
+#include <gtest/gtest.h>
+
+namespace commissure {
+namespace {
+
+/// Layers of 1 kv head of 64: 16 KiB of keys and values in a block.
+DecoderSpec spec_of(int n_layers, int n_context) {
+  DecoderSpec spec;
+  spec.n_context = n_context;
+  spec.layers.resize(static_cast<std::size_t>(n_layers));
+  for (LayerSpec& layer : spec.layers) layer.heads = {.n_heads = 4, .n_kv_heads = 1, .head_dim = 64};
+  return spec;
+}
+
+TEST(ContextPlan, HoldsFourContextsByDefault) {
+  const auto plan = plan_context(spec_of(4, 1000), {}, {});
+  ASSERT_TRUE(plan.has_value());
+  EXPECT_EQ(plan->context, 1000);
+  EXPECT_EQ(plan->kv_tokens, 4032);  // whole blocks
+  EXPECT_EQ(plan_context(spec_of(4, 32768), {}, {})->context, 8192);
+  EXPECT_EQ(plan_context(spec_of(4, 32768), {}, {.max_model_len = 16384})->context, 16384);
+  EXPECT_EQ(plan_context(spec_of(4, 1000), {}, {.kv_tokens = 65})->kv_tokens, 128);
+}
+
+TEST(ContextPlan, FitsTheMemoryOfTheStageWithMostLayers) {
+  const DecoderSpec spec = spec_of(4, 1000);
+  const ContextWish mebibyte = {.kv_memory = 1 << 20};
+  EXPECT_EQ(plan_context(spec, {}, mebibyte)->kv_tokens, 16 * 64);
+  EXPECT_EQ(plan_context(spec, std::vector<int>{2}, mebibyte)->kv_tokens, 32 * 64);
+  EXPECT_EQ(plan_context(spec, std::vector<int>{1}, mebibyte)->kv_tokens, 21 * 64);
+}
+
+TEST(ContextPlan, RefusesWhatHoldsNoBlockOrTooMany) {
+  const auto small = plan_context(spec_of(4, 1000), {}, {.kv_memory = 65535});
+  ASSERT_FALSE(small.has_value());
+  EXPECT_NE(small.error().message().find("takes 65536"), std::string::npos) << small.error().message();
+  EXPECT_FALSE(plan_context(spec_of(4, 1000), {}, {.kv_tokens = std::int64_t{1} << 60}).has_value());
+}
+
+}  // namespace
+}  // namespace commissure
