@@ -9,6 +9,8 @@
 #include "apps/split_plan.h"
 #include "apps/stage_settings.h"
 #include "deploy/cloud_file.h"
+#include "deploy/cloud_limits.h"
+#include "deploy/hardware.h"
 
 namespace commissure {
 
@@ -78,6 +80,8 @@ Result<CloudSpec> read_cloud_names(const CloudChoice& choice) {
 Result<CloudSpec> read_cloud_spec(const CloudChoice& choice, const std::string& source) {
   CloudFile file = TRY(read_file(choice));
   CloudSpec& spec = file.spec;
+  const Status fits = check_limits(spec, TRY(parse_catalogue(built_in_catalogue())));
+  if (!fits) return fits.error().within(choice.file);
   const bool mounted = spec.weights.mounted;
   spec.weights = TRY(plan_weights(file.model, file.revision, spec.bucket));
   spec.weights.mounted = mounted;

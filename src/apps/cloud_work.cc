@@ -28,6 +28,9 @@ int print_commands(const CloudSpec& spec, const CloudParts& parts, bool as_json)
                          (step.name.starts_with("stage ") && !parts.services);
     if (skipped || step.calls.empty()) continue;
     if (!as_json) fmt::print("# {}: {}\n", step.name, step.why);
+    for (const std::string& warning : step.warnings) {
+      if (!as_json) fmt::print("# warning: {}\n", warning);
+    }
     for (const CloudCall& call : step.calls) {
       if (as_json)
         fmt::print("{}\n", dump_json({{"step", step.name}, {"command", command_line(call)}}));

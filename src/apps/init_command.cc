@@ -12,6 +12,7 @@
 #include "apps/command.h"
 #include "apps/model_footprint.h"
 #include "deploy/cloud_file.h"
+#include "deploy/cloud_limits.h"
 
 namespace commissure {
 
@@ -92,7 +93,7 @@ std::string file_text(const InitOptions& options, const ChainPlan& plan) {
       "context: {} # longest sequence in tokens\n"
       "{}"
       "weights: bucket # or mounted, through a volume\n"
-      "access: iam # or key, both, public\n",
+      "access: iam # Google accounts; or key (an API key), both, public (everybody, without a key)\n",
       quoted(options.name), quoted(options.project), quoted(options.region), quoted(options.model), options.context,
       stages_text(plan));
 }
@@ -114,6 +115,7 @@ Result<int> write_file(InitOptions options) {
     return value != nullptr ? std::optional<std::string>(value) : std::nullopt;
   });
   if (!parsed) return parsed.error();
+  TRY(check_limits(parsed->spec, catalogue));
   std::ofstream file(options.file, std::ios::trunc);
   file << text;
   if (!file.flush()) return Error(Code::kUnavailable, "cannot write ", options.file);

@@ -15,6 +15,7 @@ class ScriptedCloud {
  public:
   std::map<std::string, CloudAnswer> answers;
   std::vector<std::string> changes;
+  std::string address = ".example";  ///< behind a service's name
 
   CallRunner runner() {
     return [this](const CloudCall& call) -> Result<CloudAnswer> {
@@ -29,7 +30,7 @@ class ScriptedCloud {
       changes.push_back(line);
       if (line.find("run deploy demo-") == std::string::npos) return CloudAnswer{};
       const std::string service = line.substr(line.find("demo-"), 6);
-      return CloudAnswer{0, R"({"status": {"url": "https://)" + service + R"(.example"}})", ""};
+      return CloudAnswer{0, R"({"status": {"url": "https://)" + service + address + R"("}})", ""};
     };
   }
 
@@ -40,6 +41,7 @@ class ScriptedCloud {
 TEST(CloudExecutor, DeploysTheLastStageFirstAndHandsItsAddressOn) {
   const CloudSpec spec = test_spec();
   ScriptedCloud cloud;
+  cloud.address = "-PROJECT_NUMBER.europe-west4.run.app";  // what is promised while no number is known
   const CallRunner runner = cloud.runner();
   const CloudReport quiet;
   CloudExecutor executor(spec, runner, quiet);
@@ -47,9 +49,38 @@ TEST(CloudExecutor, DeploysTheLastStageFirstAndHandsItsAddressOn) {
   ASSERT_EQ(cloud.changes.size(), 5u);
   EXPECT_NE(cloud.changes[0].find("run deploy demo-c"), std::string::npos);
   EXPECT_NE(cloud.changes[1].find("add-iam-policy-binding demo-c"), std::string::npos) << "before its caller starts";
-  EXPECT_NE(cloud.changes[2].find("C_ENDPOINT=https://demo-c.example"), std::string::npos) << cloud.changes[2];
-  EXPECT_NE(cloud.changes[4].find("B_ENDPOINT=https://demo-b.example"), std::string::npos) << cloud.changes[4];
-  EXPECT_EQ(executor.state().url("demo-a"), "https://demo-a.example");
+  EXPECT_NE(cloud.changes[2].find("C_ENDPOINT=https://demo-c-PROJECT_NUMBER.europe-west4.run.app"), std::string::npos)
+      << cloud.changes[2];
+  EXPECT_NE(cloud.changes[4].find("B_ENDPOINT=https://demo-b-PROJECT_NUMBER.europe-west4.run.app"), std::string::npos)
+      << cloud.changes[4];
+  EXPECT_EQ(executor.state().url("demo-a"), "https://demo-a-PROJECT_NUMBER.europe-west4.run.app");
+}
+
+TEST(CloudExecutor, TellsAServiceOfAnAddressThatWasNotPromised) {
+  const CloudSpec spec = test_spec();
+  ScriptedCloud cloud;
+  const CallRunner runner = cloud.runner();
+  const CloudReport quiet;
+  CloudExecutor executor(spec, runner, quiet);
+  ASSERT_TRUE(executor.deploy().has_value());
+  ASSERT_EQ(cloud.changes.size(), 7u) << "c and b twice; a checks no tokens";
+  EXPECT_NE(cloud.changes[2].find("COMMISSURE_REQUIRE_IDENTITY=https://demo-c-PROJECT_NUMBER.europe-west4.run.app,"
+                                  "https://demo-c.example|"),
+            std::string::npos)
+      << cloud.changes[2];
+}
+
+TEST(CloudState, PrefersTheAddressThatFollowsFromTheName) {
+  CloudState state;
+  state.services["demo-b"] = *parse_json(R"({"metadata": {"annotations": {"run.googleapis.com/urls":
+      "[\"https://demo-b-42.europe-west4.run.app\",\"https://demo-b-x-ez.a.run.app\"]"}},
+      "status": {"url": "https://demo-b-x-ez.a.run.app"}})");
+  EXPECT_EQ(state.url("demo-b"), "https://demo-b-x-ez.a.run.app") << "no project number";
+  state.project_number = "42";
+  EXPECT_EQ(state.url("demo-b"), "https://demo-b-42.europe-west4.run.app");
+  state.services["demo-b"]["metadata"]["annotations"]["run.googleapis.com/urls"] = "not a list";
+  EXPECT_EQ(state.url("demo-b"), "https://demo-b-x-ez.a.run.app");
+  EXPECT_EQ(state.url("demo-c"), "");
 }
 
 TEST(CloudExecutor, StopsAtTheFailingCallAndSaysWhichStep) {

@@ -77,10 +77,14 @@ Result<CloudStep> scale_step(const CloudSpec& spec, const CloudState& state, con
     if (body == state.services.end()) {
       return Error(Code::kNotFound, "service ", service, " is not deployed; run: commissure up");
     }
+    if (wish.max_instances > 1 && spec.stages.size() > 1) {
+      return Error(Code::kInvalidArgument,
+                   "a chain has one instance of each stage: --max 1, and deploy a second chain for more");
+    }
     const int most = wish.max_instances < 0 ? stage.max_instances : wish.max_instances;
     if (wish.min_instances > most) {
       return Error(Code::kInvalidArgument, "stage ", stage.letter, " cannot keep ", wish.min_instances,
-                   " instances: it has at most ", most, "; raise --max too");
+                   " instances: it has at most ", most);
     }
     ServiceFacts facts = observed_facts(body->second);
     std::vector<std::string> call = {

@@ -92,17 +92,17 @@ CloudStep weights_step(const CloudSpec& spec, const CloudState& state) {
 namespace {
 
 /// What the service is, against what it must be; the calls that mend it.
-void want_service(const CloudSpec& spec, const CloudStage& stage, const CloudState& state, const std::string& next_url,
-                  CloudStep& step) {
+void want_service(const CloudSpec& spec, const CloudStage& stage, const CloudState& state,
+                  const StageAddresses& addresses, CloudStep& step) {
   const std::string service = spec.service(stage.letter);
   const auto found = state.services.find(service);
   if (found == state.services.end()) {
     step.differences.push_back("service " + service + ": absent");
-    step.calls.push_back(deploy_call(spec, stage, state, next_url));
+    step.calls.push_back(deploy_call(spec, stage, state, addresses));
     return;
   }
   const ServiceFacts observed = observed_facts(found->second);
-  step.differences = compare(wanted_facts(spec, stage, next_url), observed);
+  step.differences = compare(wanted_facts(spec, stage, addresses), observed);
   if (stage == spec.stages.front()) {  // gcloud sets the policy of a public service while it deploys
     const auto policy = state.service_policies.find(service);
     const bool open =
@@ -111,8 +111,9 @@ void want_service(const CloudSpec& spec, const CloudStage& stage, const CloudSta
     if (open != wanted) step.differences.emplace_back(wanted ? "access: not public" : "access: public, not by IAM");
   }
   if (step.differences.empty()) return;
-  step.calls.push_back(deploy_call(spec, stage, state, next_url));
-  if (observed.at("traffic") != "latest") {
+  step.calls.push_back(deploy_call(spec, stage, state, addresses));
+  const auto traffic = observed.find("traffic");
+  if (traffic != observed.end() && traffic->second != "latest") {
     step.calls.push_back(service_call(spec, {"run", "services", "update-traffic", service, "--to-latest"}));
   }
 }
@@ -129,22 +130,43 @@ void want_caller(const CloudSpec& spec, const CloudStage& stage, const CloudStag
       spec, {"run", "services", "add-iam-policy-binding", service, "--member=" + member, "--role=roles/run.invoker"}));
 }
 
+std::string promised_url(const CloudSpec& spec, const CloudStage& stage, CloudState state) {
+  if (state.project_number.empty()) state.project_number = "PROJECT_NUMBER";  // in a dry run
+  return state.promised_url(spec.service(stage.letter), spec.region);
+}
+
 }  // namespace
 
-CloudStep deploy_step(const CloudSpec& spec, std::size_t index, const CloudState& state) {
+std::string own_addresses(const CloudSpec& spec, std::size_t index, const CloudState& state) {
+  const std::string promised = promised_url(spec, spec.stages[index], state);
+  const std::string used = state.url(spec.service(spec.stages[index].letter));
+  return used.empty() || used == promised ? promised : promised + "," + used;
+}
+
+CloudStep service_step(const CloudSpec& spec, std::size_t index, const CloudState& state) {
   const CloudStage& stage = spec.stages[index];
   const std::string service = spec.service(stage.letter);
-  const bool last = index + 1 == spec.stages.size();
-  std::string next_url = last ? "" : state.url(spec.service(spec.stages[index + 1].letter));
-  // Only a dry run comes here before the stage behind has an address; this is the form that Google gives it.
-  if (!last && next_url.empty()) {
-    next_url = fmt::format("https://{}-{}.{}.run.app", spec.service(spec.stages[index + 1].letter),
-                           state.project_number.empty() ? "PROJECT_NUMBER" : state.project_number, spec.region);
+  StageAddresses addresses{"", own_addresses(spec, index, state)};
+  if (index + 1 < spec.stages.size()) {
+    addresses.next = state.url(spec.service(spec.stages[index + 1].letter));
+    // Only a dry run comes here before the stage behind has an address; this is the form that Google gives it.
+    if (addresses.next.empty()) addresses.next = promised_url(spec, spec.stages[index + 1], state);
   }
   CloudStep step{"stage " + stage.letter, "service " + service, "roles/run.admin", {}, {}};
-  want_service(spec, stage, state, next_url, step);
+  want_service(spec, stage, state, addresses, step);
   step.yields = step.calls.empty() ? "" : service;
-  if (index > 0) want_caller(spec, stage, spec.stages[index - 1], state, step);
+  return step;
+}
+
+CloudStep deploy_step(const CloudSpec& spec, std::size_t index, const CloudState& state) {
+  CloudStep step = service_step(spec, index, state);
+  const CloudStage& stage = spec.stages[index];
+  if (index > 0) {
+    want_caller(spec, stage, spec.stages[index - 1], state, step);
+  } else if (spec.access == CloudAccess::kPublic && !spec.api_key) {
+    step.warnings.push_back("anybody who knows the address may use " + spec.service(stage.letter) +
+                            ": access is public and no key is set; with `access: key` callers need one");
+  }
   return step;
 }
 

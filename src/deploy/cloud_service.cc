@@ -44,7 +44,7 @@ std::string list_flag(const std::string& flag, const std::vector<std::string>& i
 }  // namespace
 
 std::vector<std::pair<std::string, std::string>> stage_environment(const CloudSpec& spec, const CloudStage& stage,
-                                                                   const std::string& next_url) {
+                                                                   const StageAddresses& addresses) {
   std::vector<std::pair<std::string, std::string>> variables = {{"STAGE", stage.letter}};
   for (std::size_t i = 0; i < spec.cuts.size(); ++i) {
     variables.emplace_back("K" + std::to_string(i + 1), std::to_string(spec.cuts[i]));
@@ -52,8 +52,14 @@ std::vector<std::pair<std::string, std::string>> stage_environment(const CloudSp
   variables.emplace_back("MODEL_DIR", spec.model_location());
   variables.emplace_back("MODEL_NAME", spec.model_name);
   variables.emplace_back("DEVICE", stage.gpu.empty() ? "cpu" : "cuda");
-  if (!next_url.empty()) {
-    variables.emplace_back(std::string(1, static_cast<char>(stage.letter[0] - 'a' + 'B')) + "_ENDPOINT", next_url);
+  if (!addresses.next.empty()) {
+    variables.emplace_back(std::string(1, static_cast<char>(stage.letter[0] - 'a' + 'B')) + "_ENDPOINT",
+                           addresses.next);
+  }
+  if (stage.letter != "a" && !addresses.own.empty()) {
+    const std::string before(1, static_cast<char>(stage.letter[0] - 1));
+    variables.emplace_back("COMMISSURE_REQUIRE_IDENTITY", addresses.own);
+    variables.emplace_back("COMMISSURE_ALLOWED_CALLERS", spec.account(before));
   }
   variables.insert(variables.end(), stage.environment.begin(), stage.environment.end());
   return variables;
@@ -62,7 +68,7 @@ std::vector<std::pair<std::string, std::string>> stage_environment(const CloudSp
 std::string release_id(const CloudSpec& spec) {
   Sha256 hash;
   for (const CloudStage& stage : spec.stages) {
-    for (const auto& [name, value] : stage_environment(spec, stage, "")) hash.update(name + "=" + value + "\n");
+    for (const auto& [name, value] : stage_environment(spec, stage, {})) hash.update(name + "=" + value + "\n");
     hash.update(
         fmt::format("{} {} {} {} {}\n", stage.cpu, stage.memory, stage.gpu, stage.concurrency, stage.max_instances));
   }
@@ -71,7 +77,7 @@ std::string release_id(const CloudSpec& spec) {
   return hash.finish().substr(0, 8);
 }
 
-ServiceFacts wanted_facts(const CloudSpec& spec, const CloudStage& stage, const std::string& next_url) {
+ServiceFacts wanted_facts(const CloudSpec& spec, const CloudStage& stage, const StageAddresses& addresses) {
   const bool first = is_first(spec, stage);
   ServiceFacts facts = {
       {"image", spec.image},
@@ -95,7 +101,7 @@ ServiceFacts wanted_facts(const CloudSpec& spec, const CloudStage& stage, const 
       {"release", release_id(spec)},
   };
   if (!stage.gpu.empty()) facts["gpu zonal redundancy"] = stage.zonal_redundancy ? "on" : "off";
-  for (const auto& [name, value] : stage_environment(spec, stage, next_url)) facts["env " + name] = value;
+  for (const auto& [name, value] : stage_environment(spec, stage, addresses)) facts["env " + name] = value;
   if (first && spec.api_key) facts["env COMMISSURE_API_KEY"] = "secret " + spec.key_secret() + ":latest";
   return facts;
 }
@@ -166,7 +172,7 @@ std::vector<std::string> volume_flags(const CloudSpec& spec, const ServiceFacts&
 }  // namespace
 
 CloudCall deploy_call(const CloudSpec& spec, const CloudStage& stage, const CloudState& state,
-                      const std::string& next_url) {
+                      const StageAddresses& addresses) {
   const auto existing = state.services.find(spec.service(stage.letter));
   const ServiceFacts observed = existing == state.services.end() ? ServiceFacts() : observed_facts(existing->second);
   std::vector<std::string> arguments = {
@@ -185,7 +191,7 @@ CloudCall deploy_call(const CloudSpec& spec, const CloudStage& stage, const Clou
   }
   add(volume_flags(spec, observed));
   std::vector<std::string> variables;
-  for (const auto& [name, value] : stage_environment(spec, stage, next_url)) variables.push_back(name + "=" + value);
+  for (const auto& [name, value] : stage_environment(spec, stage, addresses)) variables.push_back(name + "=" + value);
   arguments.push_back(list_flag("--set-env-vars", variables));
   if (is_first(spec, stage) && spec.api_key) {
     arguments.push_back("--set-secrets=COMMISSURE_API_KEY=" + spec.key_secret() + ":latest");

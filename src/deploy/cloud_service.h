@@ -12,8 +12,14 @@ namespace commissure {
 /// What a service is, as name and value: wanted and observed are compared line by line.
 using ServiceFacts = std::map<std::string, std::string>;
 
-/// What the stage's service must be. `next_url` is the address of the stage behind it, "" for the last one.
-ServiceFacts wanted_facts(const CloudSpec& spec, const CloudStage& stage, const std::string& next_url);
+/// Base URLs that a stage's service must know.
+struct StageAddresses {
+  std::string next;      ///< of the stage behind it; "" for the last one
+  std::string own = {};  ///< of itself, comma-separated where it has several; "" while none is known
+};
+
+/// What the stage's service must be.
+ServiceFacts wanted_facts(const CloudSpec& spec, const CloudStage& stage, const StageAddresses& addresses);
 
 /// What the service is, read from the Knative body that `gcloud run services list` prints.
 ServiceFacts observed_facts(const Json& service);
@@ -23,13 +29,14 @@ std::vector<std::string> compare(const ServiceFacts& wanted, const ServiceFacts&
 
 /// `gcloud run deploy` of one stage. Flags that take something away are given only where there is something.
 CloudCall deploy_call(const CloudSpec& spec, const CloudStage& stage, const CloudState& state,
-                      const std::string& next_url);
+                      const StageAddresses& addresses);
 
 /// Eight hex digits over all that the stages of one release share: what `rollback` goes back to.
 std::string release_id(const CloudSpec& spec);
 
-/// The environment of the stage contract, in the order in which it is passed.
+/// The environment of the stage contract, in the order in which it is passed. Stages after the first check in their own
+/// code, behind the platform's check, that only the stage before them calls.
 std::vector<std::pair<std::string, std::string>> stage_environment(const CloudSpec& spec, const CloudStage& stage,
-                                                                   const std::string& next_url);
+                                                                   const StageAddresses& addresses);
 
 }  // namespace commissure

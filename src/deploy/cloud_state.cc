@@ -11,6 +11,20 @@ std::string text_of(const Json& object, const char* key) {
   return value != nullptr && value->is_string() ? value->get<std::string>() : "";
 }
 
+/// All addresses of a service, in the annotation that holds them as JSON text.
+std::vector<std::string> listed_urls(const Json& service) {
+  std::vector<std::string> urls;
+  const Json* metadata = find_member(service, "metadata");
+  const Json* annotations = metadata == nullptr ? nullptr : find_member(*metadata, "annotations");
+  if (annotations == nullptr) return urls;
+  const auto list = parse_json(text_of(*annotations, "run.googleapis.com/urls"));
+  if (!list || !list->is_array()) return urls;
+  for (const Json& url : *list) {
+    if (url.is_string()) urls.push_back(url.get<std::string>());
+  }
+  return urls;
+}
+
 Status absorb_project(const std::string&, const std::string& output, CloudState& state) {
   state.project_number = text_of(TRY(parse_json(output)), "projectNumber");
   return {};
@@ -137,7 +151,16 @@ std::string CloudState::url(const std::string& service) const {
   const auto found = services.find(service);
   if (found == services.end()) return "";
   const Json* status = find_member(found->second, "status");
-  return status == nullptr ? "" : text_of(*status, "url");
+  const std::string told = status == nullptr ? "" : text_of(*status, "url");
+  for (const std::string& url : listed_urls(found->second)) {
+    if (!project_number.empty() && url.starts_with("https://" + service + "-" + project_number + ".")) return url;
+  }
+  return told;
+}
+
+std::string CloudState::promised_url(const std::string& service, const std::string& region) const {
+  if (project_number.empty()) return "";
+  return "https://" + service + "-" + project_number + "." + region + ".run.app";
 }
 
 std::vector<CloudRead> first_reads(const CloudSpec& spec) {

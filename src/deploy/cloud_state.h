@@ -36,8 +36,12 @@ struct CloudState {
   std::map<std::string, Json> services;  ///< of this deployment, by name
   std::map<std::string, Json> service_policies;
 
-  /// The address of a stage's service; "" while it has none.
+  /// The address that callers of a stage's service use: the one that follows from its name where the platform lists
+  /// that, else the one it tells; "" while it has none.
   std::string url(const std::string& service) const;
+  /// `https://SERVICE-PROJECT_NUMBER.REGION.run.app`, which Google promises before the service is there; "" while the
+  /// project's number is not known.
+  std::string promised_url(const std::string& service, const std::string& region) const;
 };
 
 /// One question and how its answer enters the state.

@@ -39,6 +39,13 @@ CloudStep weights_step(const CloudSpec& spec, const CloudState& state);
 /// Stage `index` and who may call it. Its successor's address is taken from the state, so deploy the last stage first.
 CloudStep deploy_step(const CloudSpec& spec, std::size_t index, const CloudState& state);
 
+/// The service of stage `index` alone.
+CloudStep service_step(const CloudSpec& spec, std::size_t index, const CloudState& state);
+
+/// Base URLs that callers' tokens may be made out to, with commas: the promised one, and another where callers use
+/// that.
+std::string own_addresses(const CloudSpec& spec, std::size_t index, const CloudState& state);
+
 /// Everything, from the first stage's service to, with `all`, weights, images, secrets and accounts.
 std::vector<CloudStep> removal_steps(const CloudSpec& spec, const CloudState& state, bool all);
 

@@ -51,6 +51,16 @@ TEST(CloudSteps, SecretsTravelOnStandardInputAndAreNeverShown) {
   EXPECT_TRUE(given);
 }
 
+TEST(CloudSteps, SaysThatNoKeyGuardsAPublicEndpoint) {
+  CloudSpec spec = test_spec();
+  spec.access = CloudAccess::kPublic;
+  const CloudStep open = deploy_step(spec, 0, {});
+  ASSERT_EQ(open.warnings.size(), 1u);
+  EXPECT_NE(open.warnings[0].find("no key is set; with `access: key`"), std::string::npos) << open.warnings[0];
+  spec.api_key = true;
+  EXPECT_TRUE(deploy_step(spec, 0, {}).warnings.empty());
+}
+
 TEST(CloudSteps, AMissingTokenIsAskedForByName) {
   CloudSpec spec = test_spec();
   spec.hub_token = true;

@@ -49,6 +49,8 @@ class Instance:
             for path, folder in mounts.items():
                 if value == path or value.startswith(path + "/"):
                     value = str(folder) + value[len(path):]
+            for name, local in run.names.items():
+                value = value.replace(name, local)
             environment[entry["name"]] = value
         environment.update(PORT=str(self.port), K_SERVICE=service, K_REVISION=revision, K_CONFIGURATION=service,
                            GCE_METADATA_HOST=self.metadata.address)
@@ -120,7 +122,13 @@ class Service:
         self.labels = {}  # of each revision
         self.revisions, self.current = [], -1  # (name, spec), oldest first; the index of the one that serves
         self.front = Front(self) if run.program else None
-        self.url = self.front.url if self.front else f"https://{self.name}-{PROJECT_NUMBER}.{region}.run.app"
+        # There is no DNS here. What the person's programs call has its local address; the other services have Google's, and containers'
+        # environments get the local ones in their place.
+        self.url = f"https://{self.name}-{PROJECT_NUMBER}.{region}.run.app"
+        if self.front and not self.name.endswith("-a"):
+            run.names[self.url] = self.front.url
+        elif self.front:
+            self.url = self.front.url
 
     def container_spec(self):
         return self.revisions[self.current][1]
@@ -188,6 +196,7 @@ class CloudRun:
         self.google, self.stage_environment = google, stage_environment
         self.program = program  # argv of a container's entry point; None: nothing is started
         self.services, self.tokens = {}, {}
+        self.names = {}  # addresses of services to local ones
         self.startup_seconds = 120
         self.closing = False
 

@@ -21,6 +21,7 @@ from harness import PROGRAM, QUICK, ROOT, SMOL, need, wait_until
 
 sys.path.insert(0, str(ROOT / "tests/cloud"))
 from fake_google import FakeGoogle  # noqa: E402
+from fake_front import grpc_status  # noqa: E402
 from fake_metadata import identity_token  # noqa: E402
 
 if shutil.which("gcloud") is None:
@@ -93,6 +94,7 @@ def first_session(google):
     assert "X-Serverless-Authorization" in err and "$COMMISSURE_API_KEY" in err, err
     check_secrets(google, me, "a-very-secret-key")
     check_bodies(google)
+    check_callers(google)
 
     out, err = me.run("ask", "--temperature", "0", "--max-tokens", "8", "What is the capital of France?")
     assert out.strip(), err
@@ -144,6 +146,9 @@ def check_bodies(google):
         following = chr(ord(letter) + 1)
         assert variables.get(f"{following.upper()}_ENDPOINT") == urls.get(following), variables
         assert ("COMMISSURE_API_KEY" in variables) == (letter == "a")
+        before = f"demo-{chr(ord(letter) - 1)}@demo-project.iam.gserviceaccount.com"
+        assert variables.get("COMMISSURE_REQUIRE_IDENTITY") == (None if letter == "a" else service.url), variables
+        assert variables.get("COMMISSURE_ALLOWED_CALLERS") == (None if letter == "a" else before), variables
     invokers = {name: google.run.invokers(service) for name, service in google.run.services.items()}
     assert invokers["demo-b"] == {"serviceAccount:demo-a@demo-project.iam.gserviceaccount.com"}, invokers
     assert invokers["demo-c"] == {"serviceAccount:demo-b@demo-project.iam.gserviceaccount.com"}, invokers
@@ -153,6 +158,26 @@ def check_bodies(google):
             assert "models/SmolLM2" in binding["condition"]["expression"], binding
     bucket = google.storage.buckets["demo-project-demo"]["iamConfiguration"]
     assert bucket["uniformBucketLevelAccess"]["enabled"] and bucket["publicAccessPrevention"] == "enforced", bucket
+
+
+def check_callers(google):
+    """Behind Google's check each stage makes its own: here the front is passed by, as somebody would who got past IAM."""
+    for letter, before, other in (("b", "a", "c"), ("c", "b", "a")):
+        service = google.run.services[f"demo-{letter}"]
+        account = {name: f"demo-{name}@demo-project.iam.gserviceaccount.com" for name in "abc"}
+
+        def status(caller, audience, lifetime=3600):
+            token = identity_token(google.run, account[caller], audience, lifetime)
+            return grpc_status(service.serving().port, "/commissure.v1.Stage/Describe", token)
+
+        own = service.front.url
+        wait_until(lambda: service.serving() is not None, 30, f"stage {letter} is up")
+        assert status(before, own) == 0, f"stage {letter} lets {before} in"
+        assert status(other, own) == 7, "another account"
+        assert status(before, "https://elsewhere.example") == 16, "another audience"
+        assert status(before, own, lifetime=-600) == 16, "an old token"
+        assert grpc_status(service.serving().port, "/commissure.v1.Stage/Describe") == 16, "no token"
+        assert grpc_status(service.serving().port, "/commissure.v1.Stage/Describe", "x" * 200) == 16, "no token at all"
 
 
 class Load:
@@ -277,7 +302,12 @@ def bad_words(google):
             ({"stages": 2, "cuts": [3, 4]}, ("2 cuts do not make 2 stages",)),
             ({"model": "hf:google/gemma-3-27b-it"}, ("say where to cut it",)),
             ({"model": "/nowhere/model.gguf"}, ("/nowhere/model.gguf",)),
-            ({"network": {"internal": "true"}}, ("set `network`",))):
+            ({"network": {"internal": "true"}}, ("set `network`",)),
+            ({"stages": {"count": 3, "cpu": 3}}, ("stage a: no instance has 3 vCPU: set cpu: 2",)),
+            ({"stages": {"count": 3, "cpu": 2, "memory": "16Gi"}}, ("2 vCPU take 512Mi to 8Gi", "set memory: 8Gi or cpu: 4")),
+            ({"stages": {"count": 3, "gpu": "nvidia-l4", "cpu": 2, "memory": "8Gi"}}, ("set cpu: 4 and memory: 16Gi",)),
+            ({"stages": {"count": 3, "gpu": "nvidia-l4"}, "region": "europe-west3"}, ("not offered in europe-west3: set region: europe-west1",)),
+            ({"stages": {"count": 2, "cpu": 2, "memory": "2Gi", "max_instances": 3}}, ("set max_instances: 1",))):
         saved = dict(me.fields)
         me.write(**fields)
         me.fails(*words)

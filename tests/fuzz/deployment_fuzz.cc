@@ -8,6 +8,7 @@
 
 #include "core/check.h"
 #include "deploy/cloud_file.h"
+#include "deploy/cloud_limits.h"
 #include "deploy/hardware.h"
 #include "step/stage_plan.h"
 
@@ -25,6 +26,8 @@ void check_file(std::string_view text, const std::string& deployment) {
   CHECK(!file->model.empty());
   CHECK(!file->spec.stages.empty() && file->spec.stages.size() <= static_cast<std::size_t>(kMaxStages));
   (void)validate(file->spec);
+  static const Catalogue catalogue = parse_catalogue(built_in_catalogue()).value();
+  (void)check_limits(file->spec, catalogue);
 }
 
 }  // namespace
@@ -35,6 +38,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check_file(text, "prod");
   if (const auto catalogue = parse_catalogue(text)) {
     for (const Machine& machine : catalogue->machines) CHECK(machine.bytes_per_second > 0);
+    (void)shaped_machine(*catalogue, "", 2, 4);
   }
   return 0;
 }

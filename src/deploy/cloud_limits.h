@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+
+#include "core/result.h"
+#include "deploy/cloud_spec.h"
+#include "deploy/hardware.h"
+
+namespace commissure {
+
+/// "4" or "4000m" as a number of vCPUs. Errors: kInvalidArgument.
+Result<double> parse_cpus(const std::string& text);
+
+/// "16Gi", "512Mi", "2G" or "500M" in GiB. Errors: kInvalidArgument.
+Result<double> parse_memory_gib(const std::string& text);
+
+/// What Cloud Run would refuse, or would run and break a chain, as far as the catalogue knows: CPU and memory that do
+/// not go together, a GPU that is not rented, too little beside it, a region without it, numbers of instances. gcloud
+/// itself sends such things as they are. Errors: kInvalidArgument in one line, with the nearest value that is taken.
+Status check_limits(const CloudSpec& spec, const Catalogue& catalogue);
+
+}  // namespace commissure
