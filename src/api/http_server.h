@@ -22,7 +22,7 @@ struct HttpServerOptions {
   std::size_t max_queued_bytes = 1 << 20;   ///< stream bytes a slow reader may leave unsent before it is cut off
   std::size_t long_body_bytes = 32 << 10;   ///< bodies from this size go to a worker
   int send_buffer_bytes = 0;                ///< of the socket; 0: the system's choice
-  int max_connections = 1024;               ///< more get 503 and are closed
+  int max_connections = 1024;               ///< more get 503 and are closed; each holds a file
 
   std::chrono::milliseconds idle_timeout{620'000};  ///< between requests; above Google load balancers' 600 s
   std::chrono::milliseconds read_timeout{60'000};   ///< from a request's first byte to its last

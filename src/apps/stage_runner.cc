@@ -11,6 +11,7 @@
 #include "api/http_server.h"
 #include "apps/chain_view.h"
 #include "apps/model_store.h"
+#include "apps/open_files.h"
 #include "apps/progress.h"
 #include "apps/served_model.h"
 #include "apps/split_plan.h"
@@ -60,6 +61,7 @@ class StageRunner {
   void wake();
 
   const StageSettings settings_;
+  const int open_file_limit_ = raise_open_file_limit();
   std::unique_ptr<Checkpoint> checkpoint_;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<CoreLease> lease_;
@@ -204,6 +206,7 @@ Status StageRunner::serve_api() {
   HttpServerOptions http;
   http.address = settings_.host;
   http.port = settings_.port;
+  http.max_connections = connections_within(open_file_limit_);
   http_ = TRY(HttpServer::start(http, api_->handler()));
   log_info("serving", {{"url", fmt::format("http://{}:{}", settings_.host, http_->port())}, {"model", model_.name}});
   return {};
