@@ -145,7 +145,7 @@ class Vllm(Process):
     def __init__(self, python, folder, context=4096):
         super().__init__("vLLM")
         self.model_name = "bench"
-        self.command = [pathlib.Path(python).parent / "vllm", "serve", folder, "--served-model-name", self.model_name, "--dtype", "bfloat16",
+        self.command = [python, "-m", "vllm.entrypoints.cli.main", "serve", folder, "--served-model-name", self.model_name, "--dtype", "bfloat16",
                         "--max-model-len", str(context), "--port", str(self.port), "--no-enable-prefix-caching"]
         cores = f"0-{os.cpu_count() - 1}"
         self.environment = dict(os.environ, VLLM_TARGET_DEVICE="cpu", VLLM_CPU_KVCACHE_SPACE="4", VLLM_CPU_OMP_THREADS_BIND=cores,
