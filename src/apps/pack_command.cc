@@ -4,10 +4,8 @@
 #include <memory>
 
 #include "apps/command.h"
-#include "apps/model_store.h"
+#include "apps/model_pack.h"
 #include "apps/progress.h"
-#include "kernels/backend.h"
-#include "model/layer_weights.h"
 
 namespace commissure {
 
@@ -16,10 +14,7 @@ namespace {
 Result<int> pack(const std::string& name) {
   const auto start = std::chrono::steady_clock::now();
   const LocalModel model = TRY(resolve_model(name, false));
-  const auto checkpoint = TRY(Checkpoint::open(model.location));
-  const DecoderSpec spec = TRY(read_decoder_spec(*checkpoint));
-  const auto backend = TRY(make_cpu_backend({}));
-  const PackedModel packed = TRY(pack_weights(*backend, *checkpoint, spec));
+  const PackedModel packed = TRY(pack_model(model));
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   fmt::print("{}: {} in {:.1f} s\n", packed.path, human_bytes(packed.n_bytes), seconds);
   return 0;

@@ -176,9 +176,10 @@ EngineOptions StageRunner::engine_options() const {
   options.n_kv_blocks = stage_->info().n_kv_blocks;
   options.n_layers = stage_->info().plan.n_model_layers;
   options.boundary_row_bytes = stage_->info().d_model * 2;  // bf16
+  // Stages on the same cores take turns: a second step in flight would only part the sequences into two batches that
+  // never meet again, and each reads the weights.
   const bool shares_cores = lease_ != nullptr || settings_.n_stages() == 1;
-  options.steps_in_flight = shares_cores ? 2 : settings_.n_stages() + 1;
-  options.decode_slots = shares_cores ? 1 : 0;  // each slot reads the weights again
+  options.steps_in_flight = shares_cores ? 1 : settings_.n_stages() + 1;
   return options;
 }
 

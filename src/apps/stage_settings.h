@@ -43,7 +43,7 @@ struct StageSettings {
   int max_model_len = 0;         ///< 0: the model's context, at most 8192
   std::int64_t kv_tokens = 0;    ///< positions all sequences may hold together; 0: as kv_memory says
   std::uint64_t kv_memory = 0;   ///< bytes of KV cache a stage may have; 0: room for four full contexts
-  int max_sequences = 16;
+  int max_sequences = 64;
   int max_step_rows = 512;
   int queue_limit = 256;
   std::string metrics_names = "own";  ///< own, vllm or both

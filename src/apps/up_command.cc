@@ -13,7 +13,7 @@
 #include "apps/cloud_work.h"
 #include "apps/command.h"
 #include "apps/local_chain.h"
-#include "apps/model_store.h"
+#include "apps/model_pack.h"
 #include "apps/progress.h"
 #include "apps/split_plan.h"
 #include "apps/stage_table.h"
@@ -41,6 +41,7 @@ struct UpOptions {
   int queue_limit = -1;
   std::string metrics_names;
   bool read_weights = false;
+  bool pack = true;
   CloudWorkOptions cloud;
   bool no_prefix_cache = false;
 };
@@ -51,6 +52,7 @@ void on_stop(int) { stop_requested = 1; }
 Result<LocalChainOptions> plan_chain(const UpOptions& options) {
   LocalChainOptions chain;
   const LocalModel model = TRY(resolve_model(options.model, true));
+  if (options.pack && options.isa.empty() && !options.read_weights) pack_small_model(model);
   const auto checkpoint = TRY(Checkpoint::open(model.location));
   const DecoderSpec spec = TRY(read_decoder_spec(*checkpoint));
   chain.cuts =
@@ -229,6 +231,7 @@ CommandRun add_up(CLI::App& app) {
                  "names in /metrics: own (commissure_...), vllm (vllm:... where vLLM has it) or both")
       ->check(CLI::IsMember({"own", "vllm", "both"}));
   app.add_flag("--no-prefix-caching", options->no_prefix_cache, "compute every prompt from its first token");
+  app.add_flag("!--no-pack", options->pack, "do not pack a small model of the cache for this CPU's kernels");
   app.add_flag("--read-weights", options->read_weights, "read weights into memory instead of mapping the file");
   add_work_flags(app, options->cloud);
   app.add_flag("!--no-wake", options->cloud.wake, "on Google Cloud: do not load the stages, ask no first question");

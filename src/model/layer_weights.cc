@@ -47,12 +47,13 @@ Result<MatrixSource> open_source(const Checkpoint& checkpoint, const TensorInfo&
   return source;
 }
 
-/// The pack file beside a checkpoint, until it turns out not to fit.
+/// The pack file beside a mapped checkpoint, until it turns out not to fit. Weights that were read into memory are used
+/// as they are: mapping them once more would hold them twice.
 class Packs {
  public:
   Packs(const Backend& backend, const Checkpoint& checkpoint) : backend_(backend) {
     const std::string layout = backend.packed_layout();
-    if (layout.empty()) return;
+    if (layout.empty() || !checkpoint.is_mapped()) return;
     const std::string path = pack_path(checkpoint, layout);
     if (path.empty()) return;
     auto pack = PackFile::open(path, layout, checkpoint.fingerprint());

@@ -1,5 +1,6 @@
 #include "weights/checkpoint.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "weights/checkpoint_builder.h"
@@ -35,6 +36,10 @@ Result<ByteRange> Checkpoint::load(const TensorInfo& tensor) const {
 
 void Checkpoint::prefetch(const TensorInfo& tensor) const {
   sources_.at(static_cast<std::size_t>(tensor.source))->prefetch(tensor.offset, tensor.n_bytes);
+}
+
+bool Checkpoint::is_mapped() const {
+  return std::ranges::all_of(sources_, [](const auto& source) { return source->is_mapped(); });
 }
 
 void Checkpoint::release(const TensorInfo& tensor) const {

@@ -31,6 +31,8 @@ class Checkpoint {
                                                   Vocabulary vocabulary = Vocabulary::kKeep);
 
   CheckpointFormat format() const { return format_; }
+  /// Whether its tensors are pages of the file rather than copies in this process's own memory.
+  bool is_mapped() const;
   const std::string& location() const { return location_; }
 
   /// GGUF's key-value header; empty for safetensors.

@@ -160,8 +160,12 @@ TEST(Security, AsksForAnIdentityLater) {
   chain.change = {{"aud", "https://old.run.app"}};
   StageClient client(chain.endpoint, chain.client());
   std::atomic<int> outcome = 0;
-  client.describe_later(seconds(20), [&](const auto& stages) { outcome = stages ? 1 : 2; });
+  auto held = std::make_shared<int>();
+  const std::weak_ptr<int> pending = held;
+  client.describe_later(seconds(20), [&outcome, held](const auto& stages) { outcome = stages ? 1 : 2; });
+  held.reset();
   EXPECT_TRUE(eventually([&] { return outcome == 1; })) << outcome;
+  EXPECT_TRUE(eventually([&] { return pending.expired(); })) << "gRPC still calls back while the process ends";
 }
 
 TEST(Security, DoesNotTrustAnotherAuthority) {
