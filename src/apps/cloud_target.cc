@@ -21,30 +21,6 @@ std::string environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-Result<CloudFile> read_file(const CloudChoice& choice) {
-  std::ifstream file(choice.file);
-  if (!file) return Error(Code::kNotFound, "cannot read ", choice.file);
-  std::stringstream text;
-  text << file.rdbuf();
-  auto parsed = parse_cloud_file(text.str(), choice.deployment, process_environment);
-  if (!parsed) return parsed.error().within(choice.file);
-  return parsed;
-}
-
-/// Cuts as written, or those that level the stages' bytes where the model lies on this machine.
-Status choose_cuts_of(CloudSpec& spec, const std::string& model) {
-  if (!spec.cuts.empty() || spec.stages.size() == 1) return {};
-  if (is_remote_model(model)) {
-    return Error(Code::kInvalidArgument, "the model ", model,
-                 " is not on this machine: say where to cut it, e.g. cuts: [20, 44]");
-  }
-  const LocalModel local = TRY(resolve_model(model, true));
-  const auto checkpoint = TRY(Checkpoint::open(local.location));
-  const DecoderSpec decoder = TRY(read_decoder_spec(*checkpoint));
-  spec.cuts = TRY(choose_cuts(*checkpoint, decoder, static_cast<int>(spec.stages.size())));
-  return {};
-}
-
 /// What the API calls it, and the precision that the catalogue advises for it.
 Status name_model(CloudSpec& spec, const std::string& model) {
   std::string name = std::filesystem::path(model).filename().string();
@@ -61,15 +37,38 @@ Status name_model(CloudSpec& spec, const std::string& model) {
 
 }  // namespace
 
+Result<CloudFile> read_cloud_file(const CloudChoice& choice) {
+  std::ifstream file(choice.file);
+  if (!file) return Error(Code::kNotFound, "cannot read ", choice.file);
+  std::stringstream text;
+  text << file.rdbuf();
+  auto parsed = parse_cloud_file(text.str(), choice.deployment, process_environment);
+  if (!parsed) return parsed.error().within(choice.file);
+  return parsed;
+}
+
+Status choose_cuts_of(CloudSpec& spec, const std::string& model) {
+  if (!spec.cuts.empty() || spec.stages.size() == 1) return {};
+  if (is_remote_model(model)) {
+    return Error(Code::kInvalidArgument, "the model ", model,
+                 " is not on this machine: say where to cut it, e.g. cuts: [20, 44]");
+  }
+  const LocalModel local = TRY(resolve_model(model, true));
+  const auto checkpoint = TRY(Checkpoint::open(local.location));
+  const DecoderSpec decoder = TRY(read_decoder_spec(*checkpoint));
+  spec.cuts = TRY(choose_cuts(*checkpoint, decoder, static_cast<int>(spec.stages.size())));
+  return {};
+}
+
 void add_cloud_flags(CLI::App& app, CloudChoice& choice) {
-  app.add_option("--file", choice.file, "the deployment's file")->capture_default_str();
+  app.add_option("--file,--config", choice.file, "the deployment's file")->capture_default_str();
   app.add_option("--deployment", choice.deployment, "its name, where the file holds several");
 }
 
 bool has_deployment_file(const CloudChoice& choice) { return std::filesystem::exists(choice.file); }
 
 Result<CloudSpec> read_cloud_names(const CloudChoice& choice) {
-  CloudFile file = TRY(read_file(choice));
+  CloudFile file = TRY(read_cloud_file(choice));
   file.spec.weights.bucket = file.spec.bucket;
   file.spec.own_image = file.image.empty();
   file.spec.image = file.image;
@@ -78,7 +77,7 @@ Result<CloudSpec> read_cloud_names(const CloudChoice& choice) {
 }
 
 Result<CloudSpec> read_cloud_spec(const CloudChoice& choice, const std::string& source) {
-  CloudFile file = TRY(read_file(choice));
+  CloudFile file = TRY(read_cloud_file(choice));
   CloudSpec& spec = file.spec;
   const Status fits = check_limits(spec, TRY(parse_catalogue(built_in_catalogue())));
   if (!fits) return fits.error().within(choice.file);

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/result.h"
+#include "deploy/cloud_file.h"
 #include "deploy/cloud_spec.h"
 #include "deploy/cloud_steps.h"
 
@@ -20,6 +21,13 @@ void add_cloud_flags(CLI::App& app, CloudChoice& choice);
 
 /// Whether the file that a command would read is there.
 bool has_deployment_file(const CloudChoice& choice);
+
+/// The file as it stands. Errors: kNotFound, it cannot be read; as parse_cloud_file.
+Result<CloudFile> read_cloud_file(const CloudChoice& choice);
+
+/// Cuts as written, or those that level the stages' bytes where the model lies on this machine.
+/// Errors: kInvalidArgument, the model is elsewhere and the file says no cuts.
+Status choose_cuts_of(CloudSpec& spec, const std::string& model);
 
 /// Names and access only: enough to find, watch and remove a deployment. Reads no model. Errors: as the file's reader.
 Result<CloudSpec> read_cloud_names(const CloudChoice& choice);

@@ -212,9 +212,14 @@ Status read_model(Section& section, CloudFile& file) {
   TRY(section.take("revision", file.revision));
   TRY(section.take("model_name", spec.model_name));
   TRY(section.take("hub_token", spec.hub_token));
-  int context = 0;
-  TRY(section.take("context", context, 16, 1 << 20));
-  if (context > 0) spec.stage_arguments = {"--max-model-len", std::to_string(context)};
+  TRY(section.take("context", file.context, 16, 1 << 20));
+  TRY(section.take("streams", file.streams, 1, 4096));
+  if (file.context > 0) spec.stage_arguments = {"--max-model-len", std::to_string(file.context)};
+  if (file.streams > 0) {
+    if (file.context == 0) return Error(Code::kInvalidArgument, "`streams` counts full contexts: set `context` too");
+    const std::int64_t positions = std::int64_t{file.streams} * file.context;
+    spec.stage_arguments.insert(spec.stage_arguments.end(), {"--kv-tokens", std::to_string(positions)});
+  }
   spec.weights.mounted = TRY(section.choose("weights", std::to_array<const char*>({"bucket", "mounted"}), 0)) == 1;
   return read_cuts(section.child("cuts"), spec.cuts);
 }

@@ -17,6 +17,8 @@ struct CloudFile {
   std::string model;  ///< "hf:OWNER/REPO", "gs://...", a URL, or a name, file or folder of this machine
   std::string revision;
   std::string image;  ///< "" when `up` builds it
+  int context = 0;    ///< longest sequence; 0: the model's, at most 8192
+  int streams = 0;    ///< full contexts that every stage has room for; 0: four
 };
 
 using Variables = std::function<std::optional<std::string>(const std::string& name)>;

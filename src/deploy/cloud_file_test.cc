@@ -58,6 +58,13 @@ labels: {team: lab}
   EXPECT_EQ(spec.labels.at("team"), "lab");
 }
 
+TEST(CloudFile, RoomForStreamsIsPositionsOfTheCache) {
+  const auto file = parse("model: m\ncontext: 2048\nstreams: 3\n");
+  ASSERT_TRUE(file.has_value());
+  EXPECT_EQ(file->spec.stage_arguments, (std::vector<std::string>{"--max-model-len", "2048", "--kv-tokens", "6144"}));
+  EXPECT_NE(problem_of("model: m\nstreams: 3\n").find("set `context` too"), std::string::npos);
+}
+
 TEST(CloudFile, HoldsSeveralDeploymentsThatOverrideTheRest) {
   constexpr std::string_view text =
       "project: p\nregion: r\nmodel: m\nstages: {count: 2, cpu: 4}\n"

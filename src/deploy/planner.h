@@ -36,9 +36,11 @@ struct ModelFootprint {
 ModelFootprint requantised(const ModelFootprint& model, const std::string& name, double bits);
 
 struct PlanWish {
-  int context = 8192;            ///< positions of one stream
-  int streams = 1;               ///< at once, each with a full context
-  double tokens_per_second = 0;  ///< each stream gets at least so many; 0: as fast as the cheapest is
+  int context = 8192;              ///< positions of one stream
+  int streams = 1;                 ///< at once, each with a full context
+  double tokens_per_second = 0;    ///< each stream gets at least so many; 0: as fast as the cheapest is
+  double first_token_seconds = 0;  ///< at most so long for a prompt on a warm, idle chain; 0: no matter
+  int prompt = 1024;               ///< tokens of that prompt
   int max_stages = 8;
   double margin = 0.05;  ///< share of a machine's memory that stays free
 };
@@ -49,18 +51,22 @@ struct PlannedStage {
   double weight_bytes = 0;
   double kv_bytes = 0;
   double scratch_bytes = 0;
-  double step_seconds = 0;  ///< one step with this stage's share of the streams
+  double step_seconds = 0;   ///< one step with this stage's share of the streams
+  double chunk_seconds = 0;  ///< one chunk of a prompt
+
+  double needed_bytes() const { return weight_bytes + kv_bytes + scratch_bytes; }
 };
 
 /// A chain that fits. Times follow docs/planner.md.
 struct ChainPlan {
   std::string weights;
   std::vector<PlannedStage> stages;
-  double usd_per_hour = 0;        ///< while all stages are up
-  double tokens_per_second = 0;   ///< of each stream, all at once
-  double single_stream = 0;       ///< of one stream alone
-  double cold_start_seconds = 0;  ///< stages start at the same time: the slowest
-  double usd_per_million = 0;     ///< tokens, when all streams are busy
+  double usd_per_hour = 0;         ///< while all stages are up
+  double tokens_per_second = 0;    ///< of each stream, all at once
+  double first_token_seconds = 0;  ///< of the wish's prompt on a warm, idle chain
+  double single_stream = 0;        ///< of one stream alone
+  double cold_start_seconds = 0;   ///< stages start at the same time: the slowest
+  double usd_per_million = 0;      ///< tokens, when all streams are busy
 
   std::vector<int> cuts() const;
 };
@@ -70,6 +76,9 @@ struct ChainPlan {
 /// Errors: kNotFound, nothing fits or is fast enough; the message says which and how far off.
 Result<ChainPlan> plan_chain(const ModelFootprint& model, const std::vector<const Machine*>& machines,
                              const Catalogue& catalogue, const PlanWish& wish);
+
+/// Chunks that the wish's prompt passes the stages in.
+int prompt_chunks(const PlanWish& wish);
 
 /// One stage's numbers, for a given place: what plan_chain adds up. `n_stages` is the length of the chain.
 PlannedStage plan_stage(const ModelFootprint& model, LayerRange layers, const Machine& machine, const PlanWish& wish,

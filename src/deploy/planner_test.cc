@@ -62,6 +62,7 @@ std::optional<double> cheapest_by_force(const ModelFootprint& model, const std::
       }
       const ChainPlan plan = total_chain(model, stages, catalogue, wish);
       if (plan.tokens_per_second < wish.tokens_per_second * (1 - 1e-12)) return;
+      if (wish.first_token_seconds > 0 && plan.first_token_seconds > wish.first_token_seconds) return;
       if (!best || plan.usd_per_hour < *best) best = plan.usd_per_hour;
     }
     if (left == 0) return;
@@ -79,16 +80,19 @@ std::optional<double> cheapest_by_force(const ModelFootprint& model, const std::
 
 TEST(Planner, FindsWhatTryingEveryChainFinds) {
   std::mt19937 random(7);
-  const Machine small = make_machine("small", 6, 300, 1.0), large = make_machine("large", 16, 900, 3.1),
-                odd = make_machine("odd", 9, 200, 1.3);
+  Machine small = make_machine("small", 6, 300, 1.0), large = make_machine("large", 16, 900, 3.1),
+          odd = make_machine("odd", 9, 200, 1.3);
+  small.ops_per_second = 40e12, large.ops_per_second = 300e12, odd.ops_per_second = 90e12;
   const std::vector<const Machine*> machines = {&small, &large, &odd};
-  int n_found = 0;
-  for (int round = 0; round < 60; ++round) {
+  int n_found = 0, n_soon = 0;
+  for (int round = 0; round < 120; ++round) {
     const ModelFootprint model = random_model(random, 3 + round % 4);
     Catalogue catalogue = no_hops();
     catalogue.hop_seconds = round % 2 == 0 ? 0 : 0.002;
     PlanWish wish{.context = 4096, .streams = 1 + round % 5, .max_stages = 4};
     if (round % 3 > 0) wish.tokens_per_second = std::uniform_real_distribution<double>(5, 60)(random);
+    if (round % 4 > 1) wish.first_token_seconds = std::uniform_real_distribution<double>(0.05, 0.4)(random);
+    wish.prompt = 300 << round % 4;
     const auto plan = plan_chain(model, machines, catalogue, wish);
     const auto expected = cheapest_by_force(model, machines, catalogue, wish);
     ASSERT_EQ(plan.has_value(), expected.has_value()) << "round " << round;
@@ -96,10 +100,15 @@ TEST(Planner, FindsWhatTryingEveryChainFinds) {
     ++n_found;
     EXPECT_NEAR(plan->usd_per_hour, *expected, 1e-6) << "round " << round;
     EXPECT_GE(plan->tokens_per_second, wish.tokens_per_second * (1 - 1e-9));
+    if (wish.first_token_seconds > 0) {
+      ++n_soon;
+      EXPECT_LE(plan->first_token_seconds, wish.first_token_seconds * (1 + 1e-9));
+    }
     EXPECT_EQ(plan->stages.front().layers.first, 0);
     EXPECT_EQ(plan->stages.back().layers.last, static_cast<int>(model.layers.size()));
   }
   EXPECT_GT(n_found, 20);
+  EXPECT_GT(n_soon, 10);
 }
 
 /// Gemma 3 27B in bf16: 62 layers of 413 M parameters, 1.41 G in the tied embedding; 8 KiB of KV per layer and
@@ -164,6 +173,13 @@ TEST(Planner, SaysWhatIsMissing) {
   const auto too_slow = plan_chain(model, {&big}, no_hops(), {.tokens_per_second = 1e6, .max_stages = 2});
   ASSERT_FALSE(too_slow);
   EXPECT_NE(too_slow.error().message().find("the fastest gives"), std::string::npos) << too_slow.error().message();
+  Machine slow = make_machine("slow", 100, 100, 1);
+  slow.ops_per_second = 1e12;
+  const auto too_late = plan_chain(model, {&slow}, no_hops(), {.first_token_seconds = 1e-6, .max_stages = 2});
+  ASSERT_FALSE(too_late);
+  EXPECT_NE(too_late.error().message().find("the first token of a prompt of 1024 within 1e-06 s; the fastest takes"),
+            std::string::npos)
+      << too_late.error().message();
   EXPECT_FALSE(plan_chain(model, {}, no_hops(), {}));
 }
 

@@ -26,6 +26,53 @@ def planned(*arguments):
     return json.loads(answer.stdout)
 
 
+def plan_files():
+    """What commissure.yaml describes, planned as written: the shipped examples fit, and a plan calls nobody."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        config, mine, plot = folder / "config.json", folder / "commissure.yaml", folder / "plan.svg"
+        config.write_text(json.dumps(GEMMA_27B))
+        examples = harness.ROOT / "examples/deploy"
+        for name, cuts, flags in (("gemma-3-27b-3xl4", [20, 44], ()), ("gemma-3-27b-rtx", [], ()), ("gemma-3-27b-int8-2xl4", [33], ("--weights", "Q8_0"))):
+            found = planned(config, "--config", examples / f"{name}.yaml", "--plot", plot, *flags)
+            assert found["plan"]["cuts"] == cuts and found["problems"] == [], (name, found["plan"])
+            for stage in found["plan"]["stages"]:
+                assert stage["weight_bytes"] + stage["kv_bytes"] + stage["scratch_bytes"] < 0.95 * stage["usable_bytes"], (name, stage)
+            drawn = plot.read_text()
+            assert drawn.startswith("<svg") and drawn.rstrip().endswith("</svg>") and "Memory of each stage" in drawn and "USD a month" in drawn
+        example = (examples / "gemma-3-27b-3xl4.yaml").read_text()
+        for change, arguments, words in (
+            (("streams: 2", "streams: 4"), (), "stage a needs 22.2 GB and has 21.9"),
+            (("streams: 2", ""), (), "stage a needs"),  # a stage holds four contexts when it is told nothing
+            (("", ""), ("--tok-s", 50), "tokens a second, not 50"),
+            (("", ""), ("--ttft", 0.1), "the first token of a prompt of 1024 takes"),
+            (("memory: 32Gi", "memory: 8Gi"), (), "set cpu: 8 and memory: 16Gi"),
+            (("[20, 44]", "[20]"), (), ""),
+            (("", ""), ("--region", "us-west1"), "nvidia-l4 is not offered in us-west1"),
+            (("", ""), ("--weights", "Q2"), "--weights is Q2; there are: BF16, Q8_0, Q4_K_M"),
+        ):
+            mine.write_text(example.replace(*change))
+            answer = plan(config, "--config", mine, *arguments)
+            assert answer.returncode == 1 and words in answer.stderr and answer.stderr.count("\n") == 1, (change, arguments, answer)
+        ttft = planned(config, "--machines", "l4", "--context", 4096, "--ttft", 0.65)
+        assert ttft["plan"]["first_token_seconds"] <= 0.65 and len(ttft["plan"]["stages"]) >= 3, ttft["plan"]
+
+        # Without gcloud and without a login.
+        (folder / "empty").mkdir()
+        mine.write_text(example)
+        bare = {"PATH": str(folder / "empty"), "HOME": str(folder / "empty"), "PROJECT": "acme"}
+        answer = subprocess.run([harness.PROGRAM, "plan", "--config", str(mine), "--dry-run", "--json"], capture_output=True, text=True, timeout=60, env=bare, cwd=harness.ROOT)
+        assert answer.returncode == 0, answer.stderr
+        commands = [json.loads(line)["command"] for line in answer.stdout.splitlines()]
+        up = subprocess.run([harness.PROGRAM, "up", "--config", str(mine), "--dry-run", "--json"], capture_output=True, text=True, timeout=60, env=bare, cwd=harness.ROOT)
+        assert up.stdout == answer.stdout
+        deploys = [command for command in commands if " run deploy " in command]
+        assert [command.split()[3] for command in deploys] == ["gemma27b-c", "gemma27b-b", "gemma27b-a"], commands
+        assert all(command.startswith("gcloud ") for command in commands) and all("--kv-tokens,8192" in command for command in deploys), deploys
+        nothing = subprocess.run([harness.PROGRAM, "plan"], capture_output=True, text=True, timeout=60, cwd=folder / "empty")
+        assert nothing.returncode == 1 and "commissure.yaml is not here: name a model" in nothing.stderr, nothing
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         config = pathlib.Path(folder) / "config.json"
@@ -63,6 +110,8 @@ def main():
         again = subprocess.run(list(map(str, init)), capture_output=True, text=True, timeout=60)
         assert again.returncode == 1 and "--force" in again.stderr and target.read_text() == text, again
         assert subprocess.run(list(map(str, [*init, "--force"])), capture_output=True, timeout=60).returncode == 0
+
+    plan_files()
 
     models = pathlib.Path(harness.MODELS) if hasattr(harness, "MODELS") else None
     found = sorted(models.glob("SmolLM2*.gguf")) if models else []

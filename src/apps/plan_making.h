@@ -1,0 +1,56 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "apps/cloud_target.h"
+#include "apps/model_footprint.h"
+#include "core/result.h"
+#include "deploy/hardware.h"
+#include "deploy/planner.h"
+
+namespace commissure {
+
+struct PlanOptions {
+  std::string model;   ///< "": the deployment file's
+  CloudChoice choice;  ///< read when `model` is empty, or when the file is named
+  bool use_file = false;
+  std::string region;   ///< "": the file's, or europe-west4
+  std::string weights;  ///< of the file's chain: "" as stored, or Q8_0, Q4_K_M
+  std::vector<std::string> machines;
+  std::string catalogue;
+  PlanWish wish;  ///< `context` and `streams` 0: the file's, or 8192 and 1
+};
+
+/// One row of the table of alternatives: the best chain of one kind of machine with one kind of weights.
+struct Alternative {
+  std::string machine;
+  ChainPlan plan;
+};
+
+/// What a deployment file describes, in the planner's numbers.
+struct FilePlan {
+  std::string title;              ///< "commissure.yaml: demo in europe-west4"
+  std::vector<Machine> machines;  ///< one per stage, shaped as written; `plan` points at them
+  ChainPlan plan;
+  std::vector<std::string> problems;  ///< why it will not do; empty when it will
+};
+
+struct Planning {
+  MeasuredModel model;
+  Catalogue catalogue;
+  PlanWish wish;  ///< with everything filled in
+  std::optional<FilePlan> file;
+  std::vector<Alternative> found;    ///< cheapest first
+  std::vector<std::string> refused;  ///< why others do not do
+
+  /// The file's; else the cheapest that keeps the weights as they are; else the cheapest.
+  const ChainPlan& chosen() const;
+};
+
+/// Measures the model and plans. Errors: as measure_model, check_limits and plan_chain; without a file also that no
+/// chain does. A Planning that is moved keeps its plans valid.
+Result<Planning> make_plans(const PlanOptions& options);
+
+}  // namespace commissure
