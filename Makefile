@@ -6,6 +6,7 @@
 # make soak                    100 stages killed or frozen under 16 streams
 # make bench                   speed beside llama.cpp (see bench/README.md)
 # make down                    stop what `make run` started
+# make tf-init build-cloud deploy smoke-test     Google Cloud Run by Terraform (see docs/deploy.md)
 # make clean
 
 MODEL  ?= smollm2-135m
@@ -13,6 +14,10 @@ STAGES ?= 3
 PORT   ?= 8080
 ASK    ?=
 
+TF = terraform -chdir=deploy/terraform
+TF_VALUE = $$(echo $(1) | $(TF) console | tr -d '"')
+
+.PHONY: tf-init build-cloud deploy smoke-test
 .PHONY: run build test test-release test-asan test-tsan soak bench down clean packages models
 .DEFAULT_GOAL := build
 
@@ -66,6 +71,24 @@ bench: build
 
 down:
 	@./commissure down
+
+tf-init:
+	@$(TF) init
+
+# What an image needs comes first; then Cloud Build makes it under the account that may push it.
+build-cloud:
+	@$(TF) apply -target=google_artifact_registry_repository_iam_member.build -target=google_storage_bucket_iam_member.build \
+	  -target=google_project_iam_member.build_logs
+	@gcloud builds submit . --config=deploy/cloudbuild.yaml --project="$(call TF_VALUE,var.project)" --region="$(call TF_VALUE,var.region)" \
+	  --substitutions=_IMAGE="$(call TF_VALUE,local.image)" \
+	  --service-account="projects/$(call TF_VALUE,var.project)/serviceAccounts/$(call TF_VALUE,var.name)-build@$(call TF_VALUE,var.project).iam.gserviceaccount.com" \
+	  --gcs-source-staging-dir="gs://$(call TF_VALUE,local.bucket)/source" --gcs-log-dir="gs://$(call TF_VALUE,local.bucket)/logs"
+
+deploy:
+	@$(TF) apply
+
+smoke-test:
+	@deploy/terraform/smoke_test.sh "$$($(TF) output -raw url)"
 
 clean:
 	rm -rf build

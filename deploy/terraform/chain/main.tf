@@ -1,0 +1,106 @@
+# What each stage's service is, as values alone: no provider is needed to compute it, so a test compares it with what
+# `commissure up` sends. The resources around it are in the folder above.
+
+variable "name" { type = string }
+variable "project" { type = string }
+variable "project_number" { type = string }
+variable "region" { type = string }
+variable "image" { type = string }
+variable "model_dir" { type = string }
+variable "model_name" { type = string }
+variable "cuts" { type = list(number) }
+variable "context" { type = number }
+variable "streams" { type = number }
+variable "precision" { type = string }
+variable "mounted_bucket" { type = string }
+variable "internal" { type = bool }
+variable "api_key_secret" { type = string }
+variable "stages" {
+  type = list(object({
+    cpu              = string
+    memory           = string
+    gpu              = string
+    zonal_redundancy = bool
+    min_instances    = number
+    max_instances    = number
+    concurrency      = number
+  }))
+}
+
+locals {
+  letters = [for index in range(length(var.stages)) : substr("abcdefghijklmnopqrstuvwxyz", index, 1)]
+  # Google promises this address before the service is there.
+  urls = {
+    for letter in local.letters :
+    letter => "https://${var.name}-${letter}-${var.project_number}.${var.region}.run.app"
+  }
+  accounts = {
+    for letter in local.letters : letter => "${var.name}-${letter}@${var.project}.iam.gserviceaccount.com"
+  }
+  arguments = concat(
+    ["stage"],
+    var.context > 0 ? ["--max-model-len", tostring(var.context)] : [],
+    var.context > 0 && var.streams > 0 ? ["--kv-tokens", tostring(var.context * var.streams)] : [],
+  )
+
+  environment = [
+    for index, stage in var.stages : merge(
+      { STAGE = local.letters[index] },
+      { for number, cut in var.cuts : "K${number + 1}" => tostring(cut) },
+      {
+        MODEL_DIR  = var.model_dir
+        MODEL_NAME = var.model_name
+        DEVICE     = stage.gpu == "" ? "cpu" : "cuda"
+      },
+      index + 1 < length(var.stages) ? {
+        "${upper(local.letters[index + 1])}_ENDPOINT" = local.urls[local.letters[index + 1]]
+      } : {},
+      index > 0 ? {
+        COMMISSURE_REQUIRE_IDENTITY = local.urls[local.letters[index]]
+        COMMISSURE_ALLOWED_CALLERS  = local.accounts[local.letters[index - 1]]
+      } : {},
+      var.precision == "" ? {} : { COMMISSURE_PRECISION = var.precision },
+    )
+  ]
+}
+
+output "stages" {
+  description = "The services by letter."
+  value = {
+    for index, stage in var.stages : local.letters[index] => {
+      service          = "${var.name}-${local.letters[index]}"
+      account          = local.accounts[local.letters[index]]
+      image            = var.image
+      arguments        = local.arguments
+      environment      = local.environment[index]
+      secrets          = index == 0 && var.api_key_secret != "" ? { COMMISSURE_API_KEY = var.api_key_secret } : {}
+      cpu              = stage.cpu
+      memory           = stage.memory
+      gpu              = stage.gpu
+      zonal_redundancy = stage.zonal_redundancy
+      concurrency      = stage.concurrency
+      min_instances    = stage.min_instances
+      max_instances    = stage.max_instances
+      timeout_seconds  = 3600
+      port             = 8080
+      http2            = index > 0
+      internal         = var.internal && index > 0
+      calls            = index + 1 < length(var.stages)
+      mounted_bucket   = var.mounted_bucket
+      startup_probe    = { tcp_port = 8080, timeout = 2, period = 2, failures = 120 }
+      liveness_probe = {
+        http_path = index == 0 ? "/live" : ""
+        grpc      = index == 0 ? "" : "live"
+        port      = 8080
+        timeout   = 5
+        period    = 30
+        failures  = 4
+      }
+    }
+  }
+}
+
+output "callers" {
+  description = "Who calls whom: the letter of a stage to that of the one before it."
+  value       = { for index, letter in local.letters : letter => local.letters[index - 1] if index > 0 }
+}

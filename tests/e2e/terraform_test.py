@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""The Terraform module says what `commissure up` does: parsed whole, and its services, as Terraform computes them, compared with the commands of a dry run.
+
+The google provider is not needed (and not had) here: the values of the services come from the module's provider-free part.
+"""
+import json
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import harness
+
+try:
+    import hcl2
+except ImportError:
+    if os.environ.get("COMMISSURE_TEST_HCL"):
+        raise
+    python = harness.python_with("terraform", "python-hcl2==7.3.1")
+    os.execve(python, [python, __file__], dict(os.environ, COMMISSURE_TEST_HCL="1"))
+
+MODULE = harness.ROOT / "deploy/terraform"
+CASES = {
+    "cpu": {"name": "demo", "cuts": [10, 20], "context": 2048, "streams": 2, "stages": [{"cpu": 2, "memory": "2Gi"}] * 3},
+    "gpu": {"name": "large", "cuts": [20, 44], "context": 4096, "access": "both", "weights": "mounted", "network": {"name": "vpc", "internal": True},
+            "stages": [{"gpu": "nvidia-l4", "cpu": 8, "memory": "32Gi", "min_instances": 1, "concurrency": 4}, {"gpu": "nvidia-l4", "zonal_redundancy": True}, {"gpu": "nvidia-l4"}]},
+    "whole": {"name": "alone", "cuts": [], "access": "key", "stages": [{"gpu": "nvidia-rtx-pro-6000", "cpu": 20, "memory": "80Gi", "max_instances": 3}]},
+}
+
+
+def parsed():
+    """Every file of the module as python-hcl2 reads it."""
+    return {path.relative_to(MODULE).as_posix(): hcl2.loads(path.read_text()) for path in sorted(MODULE.rglob("*.tf")) if ".terraform" not in path.parts}
+
+
+def plain(name):
+    return name.strip('"')
+
+
+def check_module(files):
+    resources = [plain(kind) for file in files.values() for block in file.get("resource", []) for kind in block]
+    for kind in ("cloud_run_v2_service", "service_account", "cloud_run_v2_service_iam_member", "artifact_registry_repository", "storage_bucket", "secret_manager_secret",
+                 "monitoring_alert_policy", "monitoring_dashboard", "compute_network", "compute_subnetwork", "compute_global_forwarding_rule"):
+        assert f"google_{kind}" in resources, (kind, sorted(set(resources)))
+    for folder in ("", "chain/"):
+        own = {name: file for name, file in files.items() if name.rpartition("/")[0] == folder.rstrip("/")}
+        text = "\n".join((MODULE / name).read_text() for name in own)
+        declared = {plain(name): body for file in own.values() for block in file.get("variable", []) for name, body in block.items()}
+        used = set(re.findall(r"\bvar\.(\w+)", text))
+        assert used == set(declared), (folder, used ^ set(declared))
+        if not folder:
+            assert all("description" in body for body in declared.values()), "every variable is documented"
+    chain = (MODULE / "chain/main.tf").read_text()
+    for name in set(re.findall(r"each\.value\.(\w+)", (MODULE / "main.tf").read_text())) - {"value"}:
+        assert re.search(rf"^      {name} += ", chain, re.M), f"the chain's stages have no {name}"
+    service = (MODULE / "main.tf").read_text()
+    for fixed in (r"cpu_idle += false", r"startup_cpu_boost += true", r'execution_environment += "EXECUTION_ENVIRONMENT_GEN2"', r'"nvidia\.com/gpu" = "1"', r'egress = "ALL_TRAFFIC"'):
+        assert re.search(fixed, service), fixed  # --no-cpu-throttling, --cpu-boost, --execution-environment, --gpu=1, --vpc-egress
+    dashboard = json.loads((MODULE / "dashboard.json").read_text())
+    assert len(dashboard["mosaicLayout"]["tiles"]) >= 6
+
+
+def deploy_flags(case, folder):
+    """Letter of each stage to the flags of its `gcloud run deploy` in a dry run."""
+    (folder / "commissure.yaml").write_text(json.dumps({"project": "acme", "region": "europe-west4", "model": "gs://acme-weights/models/gemma", "image": "registry.example/commissure:1", **case}))
+    answer = subprocess.run([harness.PROGRAM, "up", "--dry-run", "--json"], cwd=folder, capture_output=True, text=True, timeout=60)
+    assert answer.returncode == 0, answer.stderr
+    services = {}
+    for line in answer.stdout.splitlines():
+        words = shlex.split(json.loads(line)["command"])
+        if words[1:3] != ["run", "deploy"]:
+            continue
+        flags = {}
+        for word in words[4:]:
+            name, _, value = word.partition("=")
+            flags[name] = value
+        services[words[3][-1]] = flags
+    return services
+
+
+def listed(flag):
+    """A flag's list, with the separator that it may name."""
+    other = re.match(r"\^(.)\^(.*)", flag)
+    return other[2].split(other[1]) if other else flag.split(",")
+
+
+def computed(case, folder):
+    """The same by Terraform."""
+    stages = [{"cpu": str(stage.get("cpu", 4)), "memory": stage.get("memory", "16Gi"), "gpu": stage.get("gpu", ""), "zonal_redundancy": stage.get("zonal_redundancy", False),
+               "min_instances": stage.get("min_instances", 0), "max_instances": stage.get("max_instances", 1), "concurrency": stage.get("concurrency", 16)} for stage in case["stages"]]
+    mounted = case.get("weights") == "mounted"
+    arguments = {"source": str(MODULE / "chain"), "name": case["name"], "project": "acme", "project_number": "PROJECT_NUMBER", "region": "europe-west4",
+                 "image": "registry.example/commissure:1", "model_dir": ("/models" if mounted else "gs://acme-weights") + "/models/gemma", "model_name": "gemma", "cuts": case["cuts"],
+                 "context": case.get("context", 0), "streams": case.get("streams", 0), "precision": "", "mounted_bucket": "acme-weights" if mounted else "",
+                 "internal": case.get("network", {}).get("internal", False), "api_key_secret": f"{case['name']}-api-key" if case.get("access") in ("key", "both") else "", "stages": stages}
+    (folder / "main.tf.json").write_text(json.dumps({"module": {"chain": arguments}, "output": {"stages": {"value": "${module.chain.stages}"}, "callers": {"value": "${module.chain.callers}"}}}))
+    for command in (("init",), ("apply", "-auto-approve")):
+        done = subprocess.run(["terraform", *command, "-input=false", "-no-color"], cwd=folder, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+    outputs = json.loads(subprocess.run(["terraform", "output", "-json"], cwd=folder, capture_output=True, text=True, timeout=60, check=True).stdout)
+    return outputs["stages"]["value"], outputs["callers"]["value"]
+
+
+def probe(**fields):
+    return ",".join(f"{name}={value}" for name, value in fields.items())
+
+
+def compare(case, folder):
+    wanted, (stages, callers) = deploy_flags(case, folder), computed(case, folder)
+    assert set(wanted) == set(stages) and callers == {letter: chr(ord(letter) - 1) for letter in stages if letter != "a"}
+    for letter, stage in stages.items():
+        flags = wanted[letter]
+        assert stage["service"] == f"{case['name']}-{letter}"
+        environment = dict(item.split("=", 1) for item in listed(flags["--set-env-vars"]))
+        assert stage["environment"] == environment, (letter, stage["environment"], environment)
+        live = stage["liveness_probe"]
+        kind = {"httpGet.path": live["http_path"], "httpGet.port": live["port"]} if live["http_path"] else {"grpc.service": live["grpc"], "grpc.port": live["port"]}
+        said = {
+            "--image": stage["image"], "--service-account": stage["account"], "--cpu": stage["cpu"], "--memory": stage["memory"], "--concurrency": str(stage["concurrency"]),
+            "--timeout": str(stage["timeout_seconds"]), "--max-instances": str(stage["max_instances"]), "--min": str(stage["min_instances"]), "--port": str(stage["port"]),
+            "--args": ",".join(stage["arguments"]), "--ingress": "internal" if stage["internal"] else "all",
+            "--startup-probe": probe(**{"tcpSocket.port": stage["startup_probe"]["tcp_port"], "timeoutSeconds": stage["startup_probe"]["timeout"],
+                                        "periodSeconds": stage["startup_probe"]["period"], "failureThreshold": stage["startup_probe"]["failures"]}),
+            "--liveness-probe": probe(**kind, timeoutSeconds=live["timeout"], periodSeconds=live["period"], failureThreshold=live["failures"]),
+        }
+        for flag, value in said.items():
+            assert flags[flag] == value, (letter, flag, flags[flag], value)
+        assert ("--use-http2" in flags) == stage["http2"] and ("--network" in flags) == (stage["calls"] and "network" in case), (letter, flags)
+        assert flags.get("--gpu-type", "") == stage["gpu"] and ("--gpu-zonal-redundancy" in flags) == stage["zonal_redundancy"], (letter, flags)
+        secrets = [f"{name}={secret}:latest" for name, secret in stage["secrets"].items()]
+        assert flags.get("--set-secrets", "") == ",".join(secrets), (letter, flags)
+        assert ("--add-volume" in flags) == bool(stage["mounted_bucket"]) and flags.get("--add-volume", "").endswith(stage["mounted_bucket"]), (letter, flags)
+
+
+def main():
+    check_module(parsed())
+    if shutil.which("terraform") is None:
+        print("terraform: the module parses; the services were NOT computed: terraform is absent")
+        return
+    # The provider is not there: formatting is all that terraform itself can check of the module.
+    formatted = subprocess.run(["terraform", "fmt", "-check", "-recursive", "-diff"], cwd=MODULE, capture_output=True, text=True, timeout=60)
+    assert formatted.returncode == 0, formatted.stdout
+    for name, case in CASES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            compare(case, pathlib.Path(folder))
+        print(f"{name}: every stage as `up` deploys it")
+    print("terraform: ok")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
