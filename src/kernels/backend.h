@@ -154,6 +154,8 @@ struct KvLayer {
 struct AttendOptions {
   float scale = 1.0f;  ///< multiplies q.k
   int window = 0;      ///< 0: all earlier positions; W: only keys with query - key < W
+  /// Queries and weights meet keys and values in f32 instead of rounded to bf16; the reference always does so.
+  bool keeps_f32 = false;
 };
 
 /// What quantised weights meet: x rounded to int8 per 32 values, or that plus its rounding error as a second int8 plane
@@ -243,7 +245,8 @@ class Backend {
 
   /// Causal attention of every row over its sequence's cache, which already holds the row's own key and value.
   ///   q, out  [n_rows, n_heads * head_dim]
-  /// Keys are folded in blocks of 64 absolute positions with an online softmax (arXiv:1805.02867).
+  /// Keys are folded in blocks of 64 absolute positions with an online softmax (arXiv:1805.02867), four blocks make a
+  /// span that may be folded apart from the others, and spans join in rising order.
   virtual void attend(Rows q, const StepIndex& index, const KvLayer& layer, const AttendOptions& options, Rows out) = 0;
 
   /// out = activation(gate) * up; out may be gate.

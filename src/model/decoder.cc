@@ -134,7 +134,8 @@ void Decoder::attention(const LayerSpec& spec, const LayerWeights& weights, cons
   backend_.norm_rope(q, heads.n_heads, weights.query_norm.ptr(), spec_.norm_eps, rope, table);
   backend_.norm_rope(k, heads.n_kv_heads, weights.key_norm.ptr(), spec_.norm_eps, rope, table);
   backend_.append_kv(k, v, index, kv);
-  backend_.attend(q, index, kv, {spec.attention_scale, spec.window}, attended);
+  const AttendOptions options = {spec.attention_scale, spec.window, spec_.precision == Precision::kExact};
+  backend_.attend(q, index, kv, options, attended);
   backend_.matmul(attended, std::array<MatmulJob, 1>{{{weights.attention_output.get(), branch}}},
                   planes(InputPlanes::kOne));
   backend_.add(x, branch, weights.post_attention_norm.ptr(), spec_.norm_eps, /*round=*/false);

@@ -10,36 +10,67 @@ namespace commissure::cpu {
 
 inline constexpr int kBlockPositions = 64;
 
+/// A row's keys are folded in spans of so many absolute positions, and the spans' results join in rising order. So
+/// threads may share one row's keys, and no bit shows which of them folded what.
+inline constexpr int kSpanBlocks = 4;
+inline constexpr int kSpanPositions = kSpanBlocks * kBlockPositions;
+
 /// bf16 values of one kv head in one block.
 inline constexpr std::size_t head_block_size(int head_dim) {
   return 2 * static_cast<std::size_t>(kBlockPositions) * static_cast<std::size_t>(head_dim);
 }
 
-/// Rows of one item at most: they walk over the KV blocks together, so that a block is still in L2 for the next row.
+/// Rows, heads and queries (rows times heads) of one item at most. Its queries walk over the KV blocks together, so
+/// that a block is still in the cache for the next one.
 inline constexpr int kMaxItemRows = 16;
+inline constexpr int kMaxItemHeads = 16;
+inline constexpr int kMaxItemQueries = 64;
 
-/// Consecutive rows of one sequence and the query heads that share one kv head.
+/// Consecutive rows of one sequence, query heads that share one kv head, and the spans to fold.
 struct AttendItem {
   const float* q = nullptr;  ///< first row, first head of the group; heads are head_dim apart
   int q_stride = 0;          ///< floats between rows
   float* out = nullptr;      ///< as q; overwritten
   int out_stride = 0;
-  int n_rows = 0;          ///< 1..kMaxItemRows
+  int n_rows = 0;
   int n_heads = 0;         ///< query heads of this item
   int head_dim = 0;        ///< a multiple of 16
   int first_position = 0;  ///< of the first row
   int window = 0;          ///< 0: all earlier positions
   float scale = 1.0f;
+  bool rounds = false;                   ///< queries and weights meet keys and values rounded to bf16, else in f32
   const std::uint16_t* cache = nullptr;  ///< the kv head's part of block 0
   std::size_t block_stride = 0;          ///< bf16 values between blocks
   const std::int32_t* blocks = nullptr;  ///< the sequence's block table
+  int first_span = 0, last_span = 0;     ///< spans [first, last); all that its rows see, unless there are partials
+  /// Null: the item makes its rows' output. Else every span's result is put here, [span][row][head][partial_size],
+  /// for combine().
+  float* partials = nullptr;
+  const std::uint16_t* next = nullptr;  ///< what its thread reads afterwards, or null
 };
+
+/// First position that a query at `position` sees.
+inline constexpr int first_key(int window, int position) {
+  return window > 0 && position >= window ? position - window + 1 : 0;
+}
+
+/// Floats of one query's result over one span: its values, then the largest score and the sum of weights.
+inline constexpr int partial_size(int head_dim) { return head_dim + 16; }
+
+/// Floats that attend() needs for itself.
+inline constexpr std::size_t attend_scratch_size(int head_dim) {
+  return 2 * static_cast<std::size_t>(kMaxItemQueries) * static_cast<std::size_t>(head_dim);
+}
 
 struct AttentionKernels {
   /// Writes one position of one kv head; `head_block` is that head's part of the block. Other positions stay.
   void (*append)(std::uint16_t* head_block, int slot, const float* key, const float* value, int head_dim);
   /// Cached positions beyond a row's own are never used, whatever they hold.
-  void (*attend)(const AttendItem& item);
+  ///   scratch  attend_scratch_size() floats, 64-byte aligned
+  void (*attend)(const AttendItem& item, float* scratch);
+  /// Makes the output of an item whose spans are all in `partials`: the bits that attend() gives without them.
+  /// Null: items must come whole.
+  void (*combine)(const AttendItem& item);
 };
 
 namespace reference {
@@ -52,6 +83,9 @@ namespace avx2 {
 extern const AttentionKernels kAttention;
 }
 namespace avx512 {
+extern const AttentionKernels kAttention;
+}
+namespace avx512bf16 {
 extern const AttentionKernels kAttention;
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <tuple>
 
+#include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/testing.h"
 
 namespace commissure {
@@ -14,6 +15,7 @@ using testing::kEpsilon;
 using testing::random_values;
 
 constexpr int kBlock = 64;
+constexpr int kMaxBlocks = 16;  // of a text
 
 /// Queries, keys and values of whole sequences, the same for every way to cut them into steps.
 struct Texts {
@@ -45,14 +47,27 @@ struct Cut {
   int n_threads = 2;
   bool scattered = false;  ///< block tables that jump about and interleave the sequences
   bool poisoned = false;   ///< the cache is full of NaN before the first step
+  bool keeps_f32 = true;
 };
 
 /// The physical block of a sequence's block i.
 std::int32_t physical_block(const Texts& texts, bool scattered, std::size_t sequence, int i) {
   const auto n_sequences = static_cast<std::int32_t>(texts.lengths.size());
-  constexpr std::int32_t kPerSequence = 8;
+  constexpr std::int32_t kPerSequence = kMaxBlocks;
   if (!scattered) return static_cast<std::int32_t>(sequence) * kPerSequence + i;
   return (kPerSequence - 1 - i) * n_sequences + static_cast<std::int32_t>(sequence);
+}
+
+constexpr const char* kWithoutBf16Products = "avx512 without vdpbf16ps";
+
+std::unique_ptr<Backend> attention_backend(const std::string& isa, int n_threads) {
+#if defined(COMMISSURE_X86_KERNELS)
+  if (isa == kWithoutBf16Products) {
+    const cpu::KernelSet kernels = {cpu::Isa::kAvx512, &cpu::avx512::kPointwise, &cpu::avx512::kAttention};
+    return std::make_unique<cpu::CpuBackend>(kernels, n_threads, /*pin=*/false);
+  }
+#endif
+  return backend_for(isa, n_threads);
 }
 
 std::span<const float> rows_of(const std::vector<float>& values, int width, int first, int n) {
@@ -61,13 +76,13 @@ std::span<const float> rows_of(const std::vector<float>& values, int width, int 
 
 /// Attention outputs of all positions: [sequence][position * q_width].
 std::vector<std::vector<float>> outputs(const Texts& texts, const Cut& cut) {
-  const auto backend = backend_for(cut.isa, cut.n_threads);
-  const std::size_t n_blocks = 8 * texts.lengths.size();
+  const auto backend = attention_backend(cut.isa, cut.n_threads);
+  const std::size_t n_blocks = kMaxBlocks * texts.lengths.size();
   const std::size_t kv_bytes = n_blocks * backend->kv_block_bytes(texts.heads, KvType::kBF16);
   const DeviceBuffer cache = backend->allocate(kv_bytes).value();
   if (cut.poisoned) backend->upload(cache.ptr(), std::vector<std::byte>(kv_bytes, std::byte{0xff}));
   const KvLayer layer = {cache.ptr(), texts.heads, KvType::kBF16};
-  const AttendOptions options = {1.0f / std::sqrt(static_cast<float>(texts.heads.head_dim)), cut.window};
+  const AttendOptions options = {1.0f / std::sqrt(static_cast<float>(texts.heads.head_dim)), cut.window, cut.keeps_f32};
 
   std::vector<std::vector<float>> out(texts.lengths.size());
   for (int done = 0; done < *std::max_element(texts.lengths.begin(), texts.lengths.end()); done += cut.chunk) {
@@ -157,14 +172,21 @@ TEST(Attention, EveryIsaAgreesWithTheReference) {
   for (const HeadLayout heads :
        {HeadLayout{1, 1, 16}, HeadLayout{9, 3, 64}, HeadLayout{4, 1, 256}, HeadLayout{5, 1, 80}, HeadLayout{2, 2, 96},
         HeadLayout{18, 1, 32}, HeadLayout{4, 2, 128}}) {
-    const Texts texts = random_texts(heads, {130, 67});
+    Texts texts = random_texts(heads, {330, 67});
+    // Rounded queries: what is left of bf16 then are the weights, each off by at most 2^-9 of itself.
+    for (std::vector<float>& q : texts.q) {
+      for (float& value : q) value = to_float(to_bf16(value));
+    }
     for (const int window : {0, 65}) {
       const auto expected = outputs(texts, {.isa = "reference", .window = window});
       for (const std::string& isa : testing::fast_isas()) {
-        const auto out = outputs(texts, {.isa = isa, .window = window, .scattered = true});
-        for (std::size_t s = 0; s < out.size(); ++s) {
-          EXPECT_LE(testing::max_difference(out[s], expected[s]), tolerance(heads, 130, 5.0f))
-              << isa << " heads " << heads.n_heads << "/" << heads.n_kv_heads << " dim " << heads.head_dim;
+        for (const bool keeps_f32 : {true, false}) {
+          const auto out = outputs(texts, {.isa = isa, .window = window, .scattered = true, .keeps_f32 = keeps_f32});
+          const float bound = tolerance(heads, 330, 5.0f) + (keeps_f32 ? 0.0f : 5.0f / 512.0f);
+          for (std::size_t s = 0; s < out.size(); ++s) {
+            EXPECT_LE(testing::max_difference(out[s], expected[s]), bound)
+                << isa << " heads " << heads.n_heads << "/" << heads.n_kv_heads << " dim " << heads.head_dim;
+          }
         }
       }
     }
@@ -184,10 +206,14 @@ TEST(Attention, Avx2AndAvx512GiveTheSameBits) {
   const std::vector<std::string> isas = testing::fast_isas();
   if (std::find(isas.begin(), isas.end(), "avx512") == isas.end()) GTEST_SKIP() << "this CPU lacks AVX-512";
   for (const HeadLayout heads : {HeadLayout{9, 3, 64}, HeadLayout{4, 1, 256}, HeadLayout{3, 1, 48}}) {
-    const Texts texts = random_texts(heads, {150});
-    const auto avx2 = outputs(texts, {.isa = "avx2", .window = 100});
-    const auto avx512 = outputs(texts, {.isa = "avx512", .window = 100});
-    EXPECT_TRUE(testing::same_bits(avx2[0], avx512[0])) << heads.head_dim;
+    const Texts texts = random_texts(heads, {350});
+    for (const bool keeps_f32 : {true, false}) {
+      const auto avx2 = outputs(texts, {.isa = "avx2", .window = 300, .keeps_f32 = keeps_f32});
+      for (const char* other : {"avx512", kWithoutBf16Products}) {
+        const auto avx512 = outputs(texts, {.isa = other, .window = 300, .keeps_f32 = keeps_f32});
+        EXPECT_TRUE(testing::same_bits(avx2[0], avx512[0])) << other << " dim " << heads.head_dim;
+      }
+    }
   }
 }
 
@@ -198,17 +224,19 @@ TEST_P(AttentionBits, DoNotDependOnChunksThreadsNeighboursOrBlocks) {
   const Texts both = random_texts({6, 2, 32}, {200, 131});
   Texts alone = both;
   alone.lengths.resize(1);
-  const auto whole = outputs(both, {.isa = isa, .window = window});
-  const Cut cuts[] = {{.isa = isa, .window = window, .chunk = 1},
-                      {.isa = isa, .window = window, .chunk = 7, .n_threads = 1, .scattered = true},
-                      {.isa = isa, .window = window, .chunk = 64, .n_threads = 3, .poisoned = true},
-                      {.isa = isa, .window = window, .chunk = 65, .scattered = true, .poisoned = true}};
-  for (const Cut& cut : cuts) {
-    const auto out = outputs(both, cut);
-    EXPECT_TRUE(testing::same_bits(out[0], whole[0])) << "chunk " << cut.chunk;
-    EXPECT_TRUE(testing::same_bits(out[1], whole[1])) << "chunk " << cut.chunk;
+  for (const bool keeps_f32 : {true, false}) {
+    const auto cut = [&, isa = isa, window = window](int chunk, int n_threads, bool scattered, bool poisoned) {
+      return Cut{isa, window, chunk, n_threads, scattered, poisoned, keeps_f32};
+    };
+    const auto whole = outputs(both, cut(1 << 20, 2, false, false));
+    for (const Cut& other :
+         {cut(1, 2, false, false), cut(7, 1, true, false), cut(64, 3, false, true), cut(65, 2, true, true)}) {
+      const auto out = outputs(both, other);
+      EXPECT_TRUE(testing::same_bits(out[0], whole[0])) << "chunk " << other.chunk;
+      EXPECT_TRUE(testing::same_bits(out[1], whole[1])) << "chunk " << other.chunk;
+    }
+    EXPECT_TRUE(testing::same_bits(outputs(alone, cut(65, 2, true, true))[0], whole[0])) << "alone";
   }
-  EXPECT_TRUE(testing::same_bits(outputs(alone, cuts[3])[0], whole[0])) << "alone";
 }
 
 INSTANTIATE_TEST_SUITE_P(AllIsas, AttentionBits,
@@ -216,6 +244,21 @@ INSTANTIATE_TEST_SUITE_P(AllIsas, AttentionBits,
                          [](const auto& info) {
                            return std::get<0>(info.param) + "_window_" + std::to_string(std::get<1>(info.param));
                          });
+
+TEST(Attention, BitsDoNotDependOnTheThreadsThatShareALongText) {
+  const Texts texts = random_texts({4, 2, 16}, {600});
+  for (const std::string& isa : testing::fast_isas()) {
+    for (const int window : {0, 500}) {
+      const auto expected = outputs(texts, {.isa = isa, .window = window, .n_threads = 1, .keeps_f32 = false});
+      for (const auto& [n_threads, chunk] : {std::pair(2, 1), std::pair(3, 40), std::pair(7, 250)}) {
+        const auto out =
+            outputs(texts, {.isa = isa, .window = window, .chunk = chunk, .n_threads = n_threads, .keeps_f32 = false});
+        EXPECT_TRUE(testing::same_bits(out[0], expected[0]))
+            << isa << ", " << n_threads << " threads, window " << window;
+      }
+    }
+  }
+}
 
 TEST(Attention, AnUnwrittenNanBehindTheRowChangesNothing) {
   // Every length up to a block and a bit: each cuts its last pair of positions at another place.

@@ -20,10 +20,6 @@ constexpr std::int64_t kSerialValues = 16 * 1024;
 
 const CpuStepIndex& places_of(const StepIndex& index) { return static_cast<const CpuStepIndex&>(index); }
 
-std::size_t block_stride(const HeadLayout& heads) {
-  return static_cast<std::size_t>(heads.n_kv_heads) * head_block_size(heads.head_dim);
-}
-
 }  // namespace
 
 CpuStepIndex::CpuStepIndex(StepShape shape) : shape_(std::move(shape)) {
@@ -143,7 +139,7 @@ void CpuBackend::append_kv(Rows keys, Rows values, const StepIndex& index, const
     const SequenceSpan& span = places.shape().sequences[static_cast<std::size_t>(place.sequence)];
     const auto block =
         static_cast<std::size_t>(span.blocks[static_cast<std::size_t>(place.position / kBlockPositions)]);
-    std::uint16_t* head_block = address<std::uint16_t>(layer.data) + block * block_stride(layer.heads);
+    std::uint16_t* head_block = address<std::uint16_t>(layer.data) + block * block_size(layer.heads);
     for (int head = 0; head < layer.heads.n_kv_heads; ++head, head_block += head_block_size(dim)) {
       kernels_.attention->append(head_block, place.position % kBlockPositions, row_of(keys, row) + head * dim,
                                  row_of(values, row) + head * dim, dim);
@@ -151,59 +147,21 @@ void CpuBackend::append_kv(Rows keys, Rows values, const StepIndex& index, const
   });
 }
 
-void CpuBackend::plan_attention(Rows q, const StepShape& shape, const KvLayer& layer, const AttendOptions& options,
-                                Rows out) {
-  const HeadLayout& heads = layer.heads;
-  const int group = heads.n_heads / heads.n_kv_heads;
-  int n_tiles = 0;
-  for (const SequenceSpan& span : shape.sequences) n_tiles += (span.n_rows + kMaxItemRows - 1) / kMaxItemRows;
-  // Query heads of one kv head share its loads; only when threads would stand idle do they part.
-  const bool has_idle_threads = n_tiles * heads.n_kv_heads < pool_.n_threads();
-  const int heads_per_item = has_idle_threads ? (group + 1) / 2 : group;
-
-  items_.clear();
-  for (const SequenceSpan& span : shape.sequences) {
-    for (int row = 0; row < span.n_rows; row += kMaxItemRows) {
-      for (int head = 0; head < heads.n_heads;) {
-        const int kv_head = head / group;
-        const int n_heads = std::min(heads_per_item, (kv_head + 1) * group - head);
-        items_.push_back({.q = row_of(q, span.first_row + row) + head * heads.head_dim,
-                          .q_stride = q.stride,
-                          .out = row_of(out, span.first_row + row) + head * heads.head_dim,
-                          .out_stride = out.stride,
-                          .n_rows = std::min(kMaxItemRows, span.n_rows - row),
-                          .n_heads = n_heads,
-                          .head_dim = heads.head_dim,
-                          .first_position = span.first_position + row,
-                          .window = options.window,
-                          .scale = options.scale,
-                          .cache = address<const std::uint16_t>(layer.data) +
-                                   static_cast<std::size_t>(kv_head) * head_block_size(heads.head_dim),
-                          .block_stride = block_stride(heads),
-                          .blocks = span.blocks.data()});
-        head += n_heads;
-      }
-    }
-  }
-}
-
 void CpuBackend::attend(Rows q, const StepIndex& index, const KvLayer& layer, const AttendOptions& options, Rows out) {
   const StepShape& shape = places_of(index).shape();
-  plan_attention(q, shape, layer, options, out);
   std::int64_t n_products = 0;
   for (const SequenceSpan& span : shape.sequences) {
     n_products += static_cast<std::int64_t>(span.n_rows) * q.n_cols * (span.first_position + span.n_rows);
   }
-  if (n_products < 2 * kSerialValues) {  // some 2 us of AVX-512 work
-    for (const AttendItem& item : items_) kernels_.attention->attend(item);
-    return;
-  }
-  pool_.run([&](int part, int n_parts) {
-    // Later tiles of a prompt see more keys: dealing them out in turn keeps the shares even.
-    for (auto i = static_cast<std::size_t>(part); i < items_.size(); i += static_cast<std::size_t>(n_parts)) {
-      kernels_.attention->attend(items_[i]);
-    }
-  });
+  const bool is_serial = n_products < 2 * kSerialValues;  // some 2 us of AVX-512 work
+  const AttentionKernels& kernels = *kernels_.attention;
+  attention_plan_.make({q, shape, layer, options, out}, is_serial ? 1 : pool_.n_threads(), kernels.combine != nullptr);
+  const auto attend_part = [&](int part, int) {
+    for (const AttendItem& item : attention_plan_.share(part)) kernels.attend(item, attention_plan_.scratch(part));
+  };
+  if (is_serial) return attend_part(0, 1);
+  pool_.run(attend_part);
+  for (const AttendItem& item : attention_plan_.cut()) kernels.combine(item);
 }
 
 void CpuBackend::gated(Activation activation, Rows gate, Rows up, Rows out) {

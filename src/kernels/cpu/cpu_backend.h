@@ -8,6 +8,7 @@
 #include "core/thread_pool.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/attention_plan.h"
 #include "kernels/cpu/cpu_features.h"
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/pointwise.h"
@@ -92,9 +93,6 @@ class CpuBackend final : public Backend {
   template <typename F>
   void for_rows(int n_rows, int values_per_row, F&& f);
 
-  /// Work items of an attention call, cut so that every thread has some.
-  void plan_attention(Rows q, const StepShape& shape, const KvLayer& layer, const AttendOptions& options, Rows out);
-
   KernelSet kernels_;
   ThreadPool pool_;
   std::optional<Matmul> matmul_;  // absent: the reference's plain loops
@@ -113,7 +111,7 @@ class CpuBackend final : public Backend {
   };
   Refinement refine_;              // reused by every logits()
   std::vector<MatmulTask> tasks_;  // reused by every matmul()
-  std::vector<AttendItem> items_;  // reused by every attend()
+  AttentionPlan attention_plan_;   // reused by every attend()
 };
 
 }  // namespace commissure::cpu

@@ -35,7 +35,9 @@ cpu::KernelSet kernels_of(cpu::Isa isa) {
     case cpu::Isa::kGeneric: return {isa, &cpu::generic::kPointwise, &cpu::generic::kAttention};
 #if defined(COMMISSURE_X86_KERNELS)
     case cpu::Isa::kAvx2: return {isa, &cpu::avx2::kPointwise, &cpu::avx2::kAttention};
-    case cpu::Isa::kAvx512: return {isa, &cpu::avx512::kPointwise, &cpu::avx512::kAttention};
+    case cpu::Isa::kAvx512:
+      return {isa, &cpu::avx512::kPointwise,
+              cpu::has_bf16_products() ? &cpu::avx512bf16::kAttention : &cpu::avx512::kAttention};
 #endif
     default: return {isa, &cpu::reference::kPointwise, &cpu::reference::kAttention};
   }

@@ -112,12 +112,6 @@ void unpack_bf16(const std::uint16_t* from, int n, float* out) {
   }
 }
 
-f32x16 round_to_bf16(f32x16 a) {
-  std::uint16_t rounded[kLanes];
-  store_bf16(rounded, a);
-  return load_bf16(rounded);
-}
-
 void add(float* x, const float* y, const Residual& residual, int n) {
   const f32x16 inverse = set1(residual.norm != nullptr ? inverse_rms(y, residual.eps, n) : 1.0f);
   each_vector(n, [&](int i, int k) {

@@ -145,7 +145,7 @@ void fold(const AttendItem& item, const float* q, const std::uint16_t* block, in
 }
 
 void attend_query(const AttendItem& item, int position, const float* q, float* out) {
-  const int begin = item.window > 0 ? std::max(0, position - item.window + 1) : 0;
+  const int begin = first_key(item.window, position);
   Softmax state;
   std::fill_n(out, item.head_dim, 0.0f);
   for (int block = begin / kBlockPositions; block <= position / kBlockPositions; ++block) {
@@ -156,7 +156,7 @@ void attend_query(const AttendItem& item, int position, const float* q, float* o
   for (int i = 0; i < item.head_dim; ++i) out[i] /= state.sum;
 }
 
-void attend(const AttendItem& item) {
+void attend(const AttendItem& item, float*) {
   for (int row = 0; row < item.n_rows; ++row) {
     const float* q = item.q + static_cast<std::ptrdiff_t>(row) * item.q_stride;
     float* out = item.out + static_cast<std::ptrdiff_t>(row) * item.out_stride;
@@ -182,6 +182,6 @@ void matmul(const MatrixSource& weight, Rows x, Rows out, int first, int last) {
 
 const PointwiseKernels kPointwise = {rms_norm, norm_rope,   gated_silu,  gated_gelu, add,
                                      maximum,  first_above, unpack_bf16, pack_bf16};
-const AttentionKernels kAttention = {append, attend};
+const AttentionKernels kAttention = {append, attend, nullptr};
 
 }  // namespace commissure::cpu::reference

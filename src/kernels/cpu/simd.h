@@ -312,6 +312,40 @@ inline f32x16 exp(f32x16 x) {
   return select_less(x, lowest, set1(0.0f), p * exp2_integral(n));
 }
 
+/// 2^x per lane, within 4 ulp and exactly 1 for 0. Below -126 (where results turn denormal) exactly 0, also for -inf;
+/// above 127 it stays near 2^127; NaN stays NaN.
+/// Source: degree 5 through the Chebyshev nodes of [-0.5, 0.5].
+inline f32x16 exp2(f32x16 x) {
+  const f32x16 lowest = set1(-126.0f);
+  const f32x16 clamped = min(set1(127.0f), max(lowest, x));
+  const f32x16 n = round(clamped);
+  const f32x16 r = clamped - n;
+  f32x16 p = set1(1.338130212e-3f);
+  p = fma(p, r, set1(9.666368365e-3f));
+  p = fma(p, r, set1(5.550381169e-2f));
+  p = fma(p, r, set1(2.402234972e-1f));
+  p = fma(p, r, set1(6.931471825e-1f));
+  p = fma(p, r, set1(1.0f));
+  return select_less(x, lowest, set1(0.0f), p * exp2_integral(n));
+}
+
+/// To the nearest bf16, ties to even.
+inline f32x16 round_to_bf16(f32x16 a) {
+  bf16 rounded[kLanes];
+  store_bf16(rounded, a);
+  return load_bf16(rounded);
+}
+
+inline float first_lane(f32x16 a) {
+#if defined(__AVX512F__)
+  return _mm512_cvtss_f32(a.v);
+#elif defined(__AVX2__)
+  return _mm256_cvtss_f32(a.lo);
+#else
+  return a.v[0];
+#endif
+}
+
 /// 16 pairs (a, b) of bf16: all a, then all b.
 struct Pairs {
   f32x16 first, second;
