@@ -118,33 +118,47 @@ void score(Group<Math>& group, const BlockPart& block, int head_dim) {
   }
 }
 
-/// Turns one query's scores into weights against its new maximum; slots outside [first, last) weigh exactly 0.
+/// Turns the queries' scores into weights against their new maxima; slots outside [first, last) weigh exactly 0.
 ///   scale  in base 2
-template <typename Math>
-void weigh(Group<Math>& group, int query, float scale, const BlockPart& block, bool rounds) {
+template <typename Math, int kQueries>
+void weigh(Group<Math>& group, float scale, const BlockPart& block, bool rounds) {
   constexpr int kVectors = kBlockPositions / kLanes;
-  Softmax& state = *group.state[query];
-  f32x16 s[kVectors];
+  float new_max[kQueries];
+  alignas(64) float fall[kLanes] = {};  // of what was folded before, one lane a query
 #pragma GCC unroll 4
-  for (int v = 0; v < kVectors; ++v) s[v] = load(group.scores[query] + v * kLanes) * set1(scale);
-  if (block.first > 0 || block.last < kBlockPositions) {
+  for (int query = 0; query < kQueries; ++query) {
+    f32x16 s[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) s[v] = load(group.scores[query] + v * kLanes) * set1(scale);
+    if (block.first > 0 || block.last < kBlockPositions) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        // A select, not a product: an unwritten slot may score NaN.
+        s[v] = select_first(clamp(block.last - v * kLanes, 0, kLanes), s[v], set1(-kInfinity));
+        s[v] = select_first(clamp(block.first - v * kLanes, 0, kLanes), set1(-kInfinity), s[v]);
+      }
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) store(group.scores[query] + v * kLanes, s[v]);
+    const float block_max = reduce_max(max(max(s[0], s[1]), max(s[2], s[3])));
+    const float old_max = group.state[query]->max;
+    new_max[query] = block_max > old_max ? block_max : old_max;
+    fall[query] = old_max - new_max[query];
+  }
+  store(fall, exp2(load(fall)));  // 0 for the first block: exp2(-inf)
+#pragma GCC unroll 4
+  for (int query = 0; query < kQueries; ++query) {
+    f32x16 s[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      // A select, not a product: an unwritten slot may score NaN.
-      s[v] = select_first(clamp(block.last - v * kLanes, 0, kLanes), s[v], set1(-kInfinity));
-      s[v] = select_first(clamp(block.first - v * kLanes, 0, kLanes), set1(-kInfinity), s[v]);
+      s[v] = exp2(load(group.scores[query] + v * kLanes) - set1(new_max[query]));
+      Math::put(group.weights[query] + v * kLanes, s[v], rounds);
     }
+    Softmax& state = *group.state[query];
+    group.keep[query] = fall[query];
+    state.sum = state.sum * fall[query] + reduce_add((s[0] + s[1]) + (s[2] + s[3]));
+    state.max = new_max[query];
   }
-  const float block_max = reduce_max(max(max(s[0], s[1]), max(s[2], s[3])));
-  const float new_max = block_max > state.max ? block_max : state.max;
-#pragma GCC unroll 4
-  for (int v = 0; v < kVectors; ++v) {
-    s[v] = exp2(s[v] - set1(new_max));
-    Math::put(group.weights[query] + v * kLanes, s[v], rounds);
-  }
-  group.keep[query] = first_lane(exp2(set1(state.max - new_max)));  // 0 for the first block: exp2(-inf)
-  state.sum = state.sum * group.keep[query] + reduce_add((s[0] + s[1]) + (s[2] + s[3]));
-  state.max = new_max;
 }
 
 /// out = keep * out + weights . values for kVectors vectors of dims from `dim`.
@@ -204,9 +218,7 @@ template <typename Math, int kQueries = kMaxQueries>
 void fold(Group<Math>& group, const AttendItem& item, const BlockPart& block) {
   if (group.n == kQueries) {
     score<Math, kQueries>(group, block, item.head_dim);
-    for (int query = 0; query < kQueries; ++query) {
-      weigh(group, query, item.scale * 1.44269504f, block, item.rounds);  // log2 e
-    }
+    weigh<Math, kQueries>(group, item.scale * 1.44269504f, block, item.rounds);  // log2 e
     fold_values<Math, kQueries>(group, block, item.head_dim);
   } else if constexpr (kQueries > 1) {
     fold<Math, kQueries - 1>(group, item, block);
