@@ -93,6 +93,7 @@ struct Run {
       for (int i = first; i < end; ++i) rows.tokens.push_back(TokenId(options.ids[static_cast<std::size_t>(i)]));
       rows.table_start = first == 0 ? 0 : per_sequence;
       if (first == 0) rows.new_blocks = blocks_of(sequence, 0, per_sequence, per_sequence);
+      if (executor.kv().shape().window > 0) rows.new_window_blocks = rows.new_blocks;  // room for all of it
       rows.sample = end == n;
       rows.params = SamplingParams{.temperature = 0.0f, .banned = {}};
       StageInput input;
@@ -143,9 +144,10 @@ Status run(const Options& options) {
   PartWeights weights = TRY(load_weights(*backend, *checkpoint, spec, model_part(plan), {}));
   const int n_prompt = static_cast<int>(options.ids.size());
   const int per_sequence = (n_prompt + options.n_decode) / kBlockPositions + 1;
+  const std::int32_t n_blocks = per_sequence * options.n_batch;
   const auto executor =
       TRY(Executor::create(*backend, spec, plan, std::move(weights), std::min(512, std::max(n_prompt, options.n_batch)),
-                           per_sequence * options.n_batch));
+                           KvShape{n_blocks, n_blocks, widest_window(spec)}));
   std::printf("isa %s, %d threads, load %.0f ms, scratch %.1f MiB, kv %.1f MiB\n", backend->info().isa.c_str(),
               backend->info().n_threads, 1e3 * seconds_since(start),
               static_cast<double>(scratch_bytes(spec, plan, executor->max_rows())) / (1 << 20),

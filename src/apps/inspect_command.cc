@@ -48,7 +48,7 @@ Result<Inspection> inspect(const InspectOptions& options) {
                                     ? TRY(choose_cuts(*result.checkpoint, result.spec, options.n_stages))
                                     : TRY(parse_cuts(options.cuts));
   result.context = TRY(plan_context(result.spec, cuts, {options.max_model_len, options.kv_tokens, options.kv_memory}));
-  result.stages = TRY(estimate_stages(*result.checkpoint, result.spec, cuts, result.context.kv_tokens, 512));
+  result.stages = TRY(estimate_stages(*result.checkpoint, result.spec, cuts, result.context.kv, 512));
   return result;
 }
 
@@ -86,7 +86,9 @@ Json to_json(const Inspection& model, bool with_tensors) {
                {"types", types},
                {"layer_bytes", layers},
                {"stages", stages},
-               {"kv_tokens", model.context.kv_tokens}};
+               {"kv_tokens", model.context.kv_tokens()},
+               {"kv_blocks", model.context.kv.n_blocks},
+               {"kv_window_blocks", model.context.kv.n_window_blocks}};
   if (with_tensors) {
     json["tensors"] = Json::array();
     for (const TensorInfo& tensor : model.checkpoint->tensors()) {
@@ -130,7 +132,13 @@ void print(const Inspection& model, bool with_tensors) {
                human_bytes(stage.weight_bytes), human_bytes(stage.kv_bytes), human_bytes(stage.scratch_bytes),
                human_bytes(stage.weight_bytes + stage.kv_bytes + stage.scratch_bytes));
   }
-  fmt::print("KV for {} positions in all; pages become resident as they are used.\n", model.context.kv_tokens);
+  const KvShape& kv = model.context.kv;
+  fmt::print("KV for {} positions in all", model.context.kv_tokens());
+  if (kv.window > 0) {
+    fmt::print(", {} in the layers that see the last {}", std::int64_t{kv.n_window_blocks} * kBlockPositions,
+               kv.window);
+  }
+  fmt::print("; pages become resident as they are used.\n");
   if (!with_tensors) return;
   fmt::print("\n{:<44} {:<6} {:>18} {:>10}\n", "TENSOR", "TYPE", "SHAPE", "BYTES");
   for (const TensorInfo& tensor : model.checkpoint->tensors()) {

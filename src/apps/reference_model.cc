@@ -42,13 +42,14 @@ Result<VerifyAnswer> answer_one(Engine& engine, const VerifyCase& asked, int max
   return std::move(collector.answer);
 }
 
-SequenceRows rows_from(std::span<const TokenId> tokens, int first, int n, std::int32_t n_blocks) {
+SequenceRows rows_from(std::span<const TokenId> tokens, int first, int n, const KvShape& kv) {
   SequenceRows rows;
   rows.sequence = SequenceId(1);
   rows.first_position = first;
   rows.tokens.assign(tokens.begin() + first, tokens.begin() + first + n);
   // The whole table each time: the same blocks, so what earlier steps wrote stays.
-  for (std::int32_t block = 0; block < n_blocks; ++block) rows.new_blocks.emplace_back(block);
+  for (std::int32_t block = 0; block < kv.n_blocks; ++block) rows.new_blocks.emplace_back(block);
+  for (std::int32_t block = 0; block < kv.n_window_blocks; ++block) rows.new_window_blocks.emplace_back(block);
   return rows;
 }
 
@@ -79,7 +80,9 @@ Result<std::vector<VerifyAnswer>> ReferenceModel::answer(const std::vector<Verif
   EngineOptions options;
   options.max_sequences = 1;
   options.max_step_rows = std::min(max_step_rows, kMaxRows);
-  options.n_kv_blocks = stage_->info().n_kv_blocks;
+  options.n_kv_blocks = stage_->kv().n_blocks;
+  options.n_window_blocks = stage_->kv().n_window_blocks;
+  options.window = stage_->kv().window;
   options.n_layers = stage_->info().plan.n_model_layers;
   options.decode_slots = 1;
   const std::unique_ptr<Engine> engine = Engine::create(served_, options, link);
@@ -100,7 +103,7 @@ Status ReferenceModel::sum_layers(std::span<const TokenId> tokens, std::vector<V
   const auto run = [&](int first, int n, bool sum) -> Result<std::vector<std::uint32_t>> {
     StepBatch batch;
     batch.step = StepId(n_steps++);
-    batch.slices.push_back(rows_from(tokens, first, n, stage_->info().n_kv_blocks));
+    batch.slices.push_back(rows_from(tokens, first, n, stage_->kv()));
     batch.slices.front().sum_layers = sum;
     StageOutput output = TRY(executor->step({std::move(batch), {}}));
     n_computed = std::max(n_computed, first + n);

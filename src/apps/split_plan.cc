@@ -19,14 +19,50 @@ std::uint64_t part_bytes(const Checkpoint& checkpoint, const DecoderSpec& spec, 
   return tensors ? total_bytes(*tensors) : 0;  // read_decoder_spec checked every tensor already
 }
 
-/// bf16 keys and values of one position in layers [first, last).
-std::uint64_t kv_position_bytes(const DecoderSpec& spec, const LayerRange& layers) {
-  std::uint64_t total = 0;
-  for (int layer = layers.first; layer < layers.last; ++layer) {
-    const HeadLayout& heads = spec.layers[static_cast<std::size_t>(layer)].heads;
-    total += 2ull * sizeof(bf16) * static_cast<std::uint64_t>(heads.n_kv_heads * heads.head_dim);
+/// Bytes of one KV block (bf16) in a range's layers with and without a window.
+struct BlockBytes {
+  std::uint64_t all = 0, window = 0;
+
+  std::uint64_t of(const KvShape& kv) const {
+    return all * static_cast<std::uint64_t>(kv.n_blocks) + window * static_cast<std::uint64_t>(kv.n_window_blocks);
   }
-  return total;
+};
+
+BlockBytes block_bytes(const DecoderSpec& spec, const LayerRange& layers) {
+  BlockBytes bytes;
+  for (int i = layers.first; i < layers.last; ++i) {
+    const LayerSpec& layer = spec.layers[static_cast<std::size_t>(i)];
+    (layer.window > 0 ? bytes.window : bytes.all) +=
+        2ull * sizeof(bf16) * kBlockPositions *
+        static_cast<std::uint64_t>(layer.heads.n_kv_heads * layer.heads.head_dim);
+  }
+  return bytes;
+}
+
+/// Both kinds of blocks for `n_blocks` of those that grow with the context.
+KvShape kv_shape(const DecoderSpec& spec, std::int64_t n_blocks, std::size_t n_stages, const ContextWish& wish) {
+  KvShape kv = {static_cast<std::int32_t>(n_blocks), 0, widest_window(spec)};
+  if (kv.window == 0) return kv;
+  const std::int64_t spanned = blocks_for(kv.window - 1) + 1;
+  const std::int64_t in_flight = static_cast<std::int64_t>(n_stages + 1) * blocks_for(wish.max_step_rows);
+  kv.n_window_blocks = static_cast<std::int32_t>(std::min(n_blocks, wish.max_sequences * spanned + in_flight));
+  return kv;
+}
+
+/// The most blocks whose bytes fit on every stage; 0: not even one does.
+Result<std::int64_t> blocks_in_memory(const DecoderSpec& spec, std::span<const int> cuts, const ContextWish& wish) {
+  const std::vector<StagePlan> stages = TRY(plan_stages(spec.n_layers(), cuts));
+  const auto fits = [&](std::int64_t n_blocks) {
+    const KvShape kv = kv_shape(spec, n_blocks, stages.size(), wish);
+    return std::ranges::all_of(
+        stages, [&](const StagePlan& stage) { return block_bytes(spec, stage.layers).of(kv) <= wish.kv_memory; });
+  };
+  std::int64_t low = 0, high = kMostBlocks;
+  while (low < high) {
+    const std::int64_t middle = (low + high + 1) / 2;
+    fits(middle) ? low = middle : high = middle - 1;
+  }
+  return low;
 }
 
 }  // namespace
@@ -43,13 +79,11 @@ Result<std::vector<int>> choose_cuts(const Checkpoint& checkpoint, const Decoder
 }
 
 Result<std::vector<StageEstimate>> estimate_stages(const Checkpoint& checkpoint, const DecoderSpec& spec,
-                                                   std::span<const int> cuts, std::int64_t kv_tokens,
-                                                   int max_step_rows) {
+                                                   std::span<const int> cuts, const KvShape& kv, int max_step_rows) {
   std::vector<StageEstimate> estimates;
   for (const StagePlan& plan : TRY(plan_stages(spec.n_layers(), cuts))) {
     estimates.push_back({plan, total_bytes(TRY(stage_tensors(checkpoint, spec, plan))),
-                         kv_position_bytes(spec, plan.layers) * static_cast<std::uint64_t>(kv_tokens),
-                         scratch_bytes(spec, plan, max_step_rows)});
+                         block_bytes(spec, plan.layers).of(kv), scratch_bytes(spec, plan, max_step_rows)});
   }
   return estimates;
 }
@@ -58,25 +92,18 @@ Result<ContextPlan> plan_context(const DecoderSpec& spec, std::span<const int> c
   ContextPlan plan;
   plan.context =
       wish.max_model_len > 0 ? std::min(wish.max_model_len, spec.n_context) : std::min(spec.n_context, kDefaultContext);
-  std::int64_t n_blocks = 0;
-  if (wish.kv_memory > 0) {
-    std::uint64_t block_bytes = 0;
-    for (const StagePlan& stage : TRY(plan_stages(spec.n_layers(), cuts)))
-      block_bytes = std::max(block_bytes, kBlockPositions * kv_position_bytes(spec, stage.layers));
-    n_blocks = static_cast<std::int64_t>(std::min<std::uint64_t>(wish.kv_memory / block_bytes, kMostBlocks));
-    if (n_blocks == 0) {
-      return Error(Code::kInvalidArgument, "--kv-memory is ", wish.kv_memory, " bytes; one block of ", kBlockPositions,
-                   " positions takes ", block_bytes);
-    }
-  } else {
-    const std::int64_t tokens = wish.kv_tokens > 0 ? wish.kv_tokens : 4 * std::int64_t{plan.context};
-    n_blocks = (tokens - 1) / kBlockPositions + 1;
+  const std::int64_t tokens = wish.kv_tokens > 0 ? wish.kv_tokens : 4 * std::int64_t{plan.context};
+  std::int64_t n_blocks = (tokens - 1) / kBlockPositions + 1;
+  if (wish.kv_memory > 0) n_blocks = TRY(blocks_in_memory(spec, cuts, wish));
+  if (n_blocks == 0) {
+    return Error(Code::kInvalidArgument, "--kv-memory is ", wish.kv_memory, " bytes; that is less than one block of ",
+                 kBlockPositions, " positions in the layers of a stage");
   }
   if (n_blocks > kMostBlocks) {
     return Error(Code::kInvalidArgument, "--kv-tokens is ", wish.kv_tokens, "; at most ", kMostBlocks * kBlockPositions,
                  " can be counted");
   }
-  plan.kv_tokens = n_blocks * kBlockPositions;
+  plan.kv = kv_shape(spec, n_blocks, cuts.size() + 1, wish);
   return plan;
 }
 

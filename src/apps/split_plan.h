@@ -7,7 +7,9 @@
 
 #include "core/result.h"
 #include "model/decoder_spec.h"
+#include "stage/kv_pool.h"
 #include "step/stage_plan.h"
+#include "step/step_batch.h"
 #include "weights/checkpoint.h"
 
 namespace commissure {
@@ -16,14 +18,13 @@ namespace commissure {
 struct StageEstimate {
   StagePlan plan;
   std::uint64_t weight_bytes = 0;
-  std::uint64_t kv_bytes = 0;       ///< for `kv_tokens` positions
+  std::uint64_t kv_bytes = 0;
   std::uint64_t scratch_bytes = 0;  ///< activations
 };
 
 /// The memory of every stage for given cuts. Errors: kInvalidArgument, cuts that do not fit the model.
 Result<std::vector<StageEstimate>> estimate_stages(const Checkpoint& checkpoint, const DecoderSpec& spec,
-                                                   std::span<const int> cuts, std::int64_t kv_tokens,
-                                                   int max_step_rows);
+                                                   std::span<const int> cuts, const KvShape& kv, int max_step_rows);
 
 /// Cuts that level the stages' bytes. Errors: as balance_cuts.
 Result<std::vector<int>> choose_cuts(const Checkpoint& checkpoint, const DecoderSpec& spec, int n_stages);
@@ -36,12 +37,17 @@ struct ContextWish {
   int max_model_len = 0;        ///< the smaller of the model's context and 8192
   std::int64_t kv_tokens = 0;   ///< as many as kv_memory holds, else four full contexts
   std::uint64_t kv_memory = 0;  ///< bytes of KV cache on the stage that has most of it
+  int max_sequences = 16;
+  int max_step_rows = 512;
 };
 
-/// Context length and KV capacity, the same on every stage of the chain.
+/// Context length and KV capacity, the same on every stage of the chain. Layers with a sliding window have as many
+/// blocks as max_sequences windows may span and the chunks of a prompt in flight, as far as they are fewer than those
+/// of the others.
 struct ContextPlan {
   int context = 0;
-  std::int64_t kv_tokens = 0;  ///< whole blocks
+  KvShape kv;
+  std::int64_t kv_tokens() const { return std::int64_t{kv.n_blocks} * kBlockPositions; }
 };
 
 /// Errors: kInvalidArgument, cuts that do not fit the model or memory for less than one block.

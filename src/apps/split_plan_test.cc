@@ -18,24 +18,43 @@ TEST(ContextPlan, HoldsFourContextsByDefault) {
   const auto plan = plan_context(spec_of(4, 1000), {}, {});
   ASSERT_TRUE(plan.has_value());
   EXPECT_EQ(plan->context, 1000);
-  EXPECT_EQ(plan->kv_tokens, 4032);  // whole blocks
+  EXPECT_EQ(plan->kv_tokens(), 4032);  // whole blocks
   EXPECT_EQ(plan_context(spec_of(4, 32768), {}, {})->context, 8192);
   EXPECT_EQ(plan_context(spec_of(4, 32768), {}, {.max_model_len = 16384})->context, 16384);
-  EXPECT_EQ(plan_context(spec_of(4, 1000), {}, {.kv_tokens = 65})->kv_tokens, 128);
+  EXPECT_EQ(plan_context(spec_of(4, 1000), {}, {.kv_tokens = 65})->kv_tokens(), 128);
 }
 
 TEST(ContextPlan, FitsTheMemoryOfTheStageWithMostLayers) {
   const DecoderSpec spec = spec_of(4, 1000);
   const ContextWish mebibyte = {.kv_memory = 1 << 20};
-  EXPECT_EQ(plan_context(spec, {}, mebibyte)->kv_tokens, 16 * 64);
-  EXPECT_EQ(plan_context(spec, std::vector<int>{2}, mebibyte)->kv_tokens, 32 * 64);
-  EXPECT_EQ(plan_context(spec, std::vector<int>{1}, mebibyte)->kv_tokens, 21 * 64);
+  EXPECT_EQ(plan_context(spec, {}, mebibyte)->kv_tokens(), 16 * 64);
+  EXPECT_EQ(plan_context(spec, std::vector<int>{2}, mebibyte)->kv_tokens(), 32 * 64);
+  EXPECT_EQ(plan_context(spec, std::vector<int>{1}, mebibyte)->kv_tokens(), 21 * 64);
+}
+
+TEST(ContextPlan, GivesLayersWithAWindowWhatTheirWindowsSpan) {
+  DecoderSpec spec = spec_of(4, 8192);
+  for (const std::size_t layer : {0, 1, 2}) spec.layers[layer].window = 512;
+  const auto plan = plan_context(spec, {}, {});
+  ASSERT_TRUE(plan.has_value());
+  EXPECT_EQ(plan->kv.n_blocks, 512);
+  EXPECT_EQ(plan->kv.n_window_blocks, 16 * 9 + 2 * 8);
+  EXPECT_EQ(plan->kv.window, 512);
+  EXPECT_EQ(plan_context(spec, {}, {.kv_tokens = 640})->kv.n_window_blocks, 10)
+      << "never more than there are positions";
+  // 160 blocks in three layers and as many as fit in the fourth.
+  const auto fitted = plan_context(spec, {}, {.kv_memory = 16 << 20});
+  EXPECT_EQ(fitted->kv.n_window_blocks, 160);
+  EXPECT_EQ(fitted->kv.n_blocks, 1024 - 3 * 160);
+  const auto tight = plan_context(spec, {}, {.kv_memory = 1 << 20});
+  EXPECT_EQ(tight->kv.n_window_blocks, 16);
+  EXPECT_EQ(tight->kv.n_blocks, 16);
 }
 
 TEST(ContextPlan, RefusesWhatHoldsNoBlockOrTooMany) {
   const auto small = plan_context(spec_of(4, 1000), {}, {.kv_memory = 65535});
   ASSERT_FALSE(small.has_value());
-  EXPECT_NE(small.error().message().find("takes 65536"), std::string::npos) << small.error().message();
+  EXPECT_NE(small.error().message().find("less than one block"), std::string::npos) << small.error().message();
   EXPECT_FALSE(plan_context(spec_of(4, 1000), {}, {.kv_tokens = std::int64_t{1} << 60}).has_value());
 }
 

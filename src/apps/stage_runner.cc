@@ -93,14 +93,16 @@ Status StageRunner::build() {
   DecoderSpec spec = TRY(read_decoder_spec(*checkpoint_));
   spec.precision = TRY(parse_precision(settings_.precision));
   const std::vector<StagePlan> plans = TRY(plan_stages(spec.n_layers(), settings_.cuts));
-  context_ =
-      TRY(plan_context(spec, settings_.cuts, {settings_.max_model_len, settings_.kv_tokens, settings_.kv_memory}));
+  context_ = TRY(plan_context(spec, settings_.cuts,
+                              {settings_.max_model_len, settings_.kv_tokens, settings_.kv_memory,
+                               settings_.max_sequences, settings_.max_step_rows}));
   if (!settings_.lease.empty()) lease_ = TRY(CoreLease::open(settings_.lease));
   backend_ = TRY(make_cpu_backend({.n_threads = settings_.threads, .pin = lease_ != nullptr, .isa = settings_.isa}));
   StageOptions options;
   options.model_name = model_.name;
   options.max_rows = settings_.max_step_rows;
-  options.n_kv_blocks = static_cast<std::int32_t>(context_.kv_tokens / kBlockPositions);
+  options.n_kv_blocks = context_.kv.n_blocks;
+  options.n_window_blocks = context_.kv.n_window_blocks;
   stage_ =
       TRY(Stage::create(*backend_, *checkpoint_, spec, plans[static_cast<std::size_t>(settings_.index())], options));
   return build_links();
@@ -173,7 +175,9 @@ EngineOptions StageRunner::engine_options() const {
   options.max_step_rows = settings_.max_step_rows;
   options.queue_limit = settings_.queue_limit;
   options.prefix_cache = settings_.prefix_cache;
-  options.n_kv_blocks = stage_->info().n_kv_blocks;
+  options.n_kv_blocks = stage_->kv().n_blocks;
+  options.n_window_blocks = stage_->kv().n_window_blocks;
+  options.window = stage_->kv().window;
   options.n_layers = stage_->info().plan.n_model_layers;
   options.boundary_row_bytes = stage_->info().d_model * 2;  // bf16
   // Stages on the same cores take turns: a second step in flight would only part the sequences into two batches that

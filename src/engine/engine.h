@@ -34,8 +34,10 @@ struct EngineOptions {
   int max_mixed_prefill_rows = 0;  ///< prompt rows a step may have beside decodes; 0: a quarter of max_step_rows
   /// How long running requests wait for a broken chain to come back before they get an error event.
   std::chrono::milliseconds recovery_limit{60'000};
-  bool prefix_cache = true;      ///< prompts with a common beginning share its KV blocks
-  std::int32_t n_kv_blocks = 0;  ///< the chain's capacity
+  bool prefix_cache = true;          ///< prompts with a common beginning share its KV blocks
+  std::int32_t n_kv_blocks = 0;      ///< the chain's capacity
+  std::int32_t n_window_blocks = 0;  ///< and that of the layers with a sliding window
+  int window = 0;                    ///< positions that the widest of these sees; 0: there are none
   int n_layers = 0;
   int boundary_row_bytes = 0;  ///< what a row weighs between two stages, for the metrics
 };
@@ -43,7 +45,9 @@ struct EngineOptions {
 struct EngineStats {
   int running = 0;
   int waiting = 0;
-  double kv_usage = 0;  ///< 0..1
+  double kv_usage = 0;  ///< 0..1, of the pool that is fuller
+  std::int32_t kv_blocks_used = 0;
+  std::int32_t kv_window_blocks_used = 0;
   std::uint64_t steps = 0;
   std::uint64_t prompt_tokens = 0;
   std::uint64_t generated_tokens = 0;

@@ -23,6 +23,8 @@ SchedulerOptions scheduler_options(const ServedModel& model, const EngineOptions
   made.decode_slots = options.decode_slots > 0 ? options.decode_slots : options.steps_in_flight;
   made.max_mixed_prefill_rows = options.max_mixed_prefill_rows;
   made.n_kv_blocks = options.n_kv_blocks;
+  made.n_window_blocks = options.n_window_blocks;
+  made.window = options.window;
   made.prefix_cache = options.prefix_cache;
   made.n_vocabulary = model.tokenizer->n_tokens();
   return made;
@@ -295,7 +297,11 @@ void EngineLoop::fail_all(const Error& error) {
 void EngineLoop::publish_state() {
   stats_.running = scheduler_.n_running();
   stats_.waiting = scheduler_.n_waiting();
-  stats_.kv_usage = scheduler_.blocks().usage();
+  const BlockManager& blocks = scheduler_.blocks();
+  const BlockManager& windows = scheduler_.windows().blocks();
+  stats_.kv_usage = std::max(blocks.usage(), windows.usage());
+  stats_.kv_blocks_used = blocks.n_blocks() - blocks.n_free();
+  stats_.kv_window_blocks_used = windows.n_blocks() - windows.n_free();
   stats_.preemptions = scheduler_.n_preemptions();
   stats_.prefix_queries = scheduler_.n_prefix_queries();
   stats_.prefix_hits = scheduler_.n_prefix_hits();

@@ -43,13 +43,15 @@ const char* reason_label(FinishReason reason) {
 EngineMetrics::EngineMetrics(const std::string& model_name, const EngineOptions& options)
     : metrics_("commissure_"),
       labels_{{"model_name", model_name}},
-      n_kv_blocks_(options.n_kv_blocks),
       row_bytes_(options.boundary_row_bytes),
       running_(metrics_.gauge("num_requests_running", "Requests in the running batch.", labels_)),
       waiting_(metrics_.gauge("num_requests_waiting", "Requests waiting to run.", labels_)),
       kv_usage_(metrics_.gauge("kv_cache_usage_perc", "Share of the KV blocks in use, 0 to 1.", labels_)),
       kv_blocks_(metrics_.gauge("kv_blocks", "KV blocks that every stage has.", labels_)),
       kv_blocks_used_(metrics_.gauge("kv_blocks_used", "KV blocks that sequences hold.", labels_)),
+      kv_window_blocks_(metrics_.gauge("kv_window_blocks",
+                                       "KV blocks of layers with a sliding window that every stage has.", labels_)),
+      kv_window_blocks_used_(metrics_.gauge("kv_window_blocks_used", "Of these, those that sequences hold.", labels_)),
       prompt_tokens_(metrics_.counter("prompt_tokens_total", "Prompt tokens of admitted requests.", labels_)),
       generation_tokens_(metrics_.counter("generation_tokens_total", "Tokens generated.", labels_)),
       preemptions_(
@@ -77,7 +79,8 @@ EngineMetrics::EngineMetrics(const std::string& model_name, const EngineOptions&
           metrics_.histogram("request_prompt_tokens", "Prompt tokens of a finished request.", kLengthBounds, labels_)),
       request_generation_(metrics_.histogram("request_generation_tokens", "Generated tokens of a finished request.",
                                              kLengthBounds, labels_)) {
-  kv_blocks_.set(n_kv_blocks_);
+  kv_blocks_.set(options.n_kv_blocks);
+  kv_window_blocks_.set(options.n_window_blocks);
   // All reasons from the start: a rate over a series that appears later would miss its first count.
   for (const char* reason : {"stop", "length", "abort", "error"}) {
     metrics_.counter("request_success_total", "Finished requests.", with(labels_, "finished_reason", reason));
@@ -156,7 +159,8 @@ void EngineMetrics::on_state(const EngineStats& stats) {
   running_.set(stats.running);
   waiting_.set(stats.waiting);
   kv_usage_.set(stats.kv_usage);
-  kv_blocks_used_.set(std::round(stats.kv_usage * n_kv_blocks_));
+  kv_blocks_used_.set(stats.kv_blocks_used);
+  kv_window_blocks_used_.set(stats.kv_window_blocks_used);
   if (stats.running == 0) last_step_.reset();  // a stage without work is no bubble
   preemptions_.add(static_cast<double>(stats.preemptions) - preemptions_.value());
   replays_.add(static_cast<double>(stats.replays) - replays_.value());

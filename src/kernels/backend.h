@@ -119,7 +119,9 @@ struct SequenceSpan {
   int first_row = 0;
   int n_rows = 0;
   int first_position = 0;
-  std::vector<std::int32_t> blocks;  ///< block table: entry i holds positions [64 i, 64 i + 64)
+  /// Block table: entry i holds positions [64 i, 64 i + 64). Nobody reads an entry wholly behind the window of all rows
+  /// (-1, or a block of somebody else by now).
+  std::vector<std::int32_t> blocks;
 };
 
 /// The step's integers as a caller states them.

@@ -85,6 +85,12 @@ Result<Precision> parse_precision(std::string_view name) {
   return Error(Code::kInvalidArgument, "precision is \"", name, "\", must be fast or exact");
 }
 
+int widest_window(const DecoderSpec& spec) {
+  int widest = 0;
+  for (const LayerSpec& layer : spec.layers) widest = std::max(widest, layer.window);
+  return widest;
+}
+
 Result<DecoderSpec> read_decoder_spec(const Checkpoint& checkpoint) {
   Result<DecoderSpec> spec =
       checkpoint.format() == CheckpointFormat::kGguf ? read_gguf(checkpoint) : read_safetensors(checkpoint);

@@ -62,6 +62,9 @@ struct DecoderSpec {
   int n_layers() const { return static_cast<int>(layers.size()); }
 };
 
+/// The most positions that a layer with a sliding window looks back on, itself included; 0: no layer has a window.
+int widest_window(const DecoderSpec& spec);
+
 /// Reads and validates the spec, then checks every tensor it needs (of the whole model) for presence and shape.
 /// Errors: kUnimplemented, a family or feature that is not supported, with the list of those that are;
 /// kInvalidArgument, a missing or absurd value, or a tensor of another shape, named with what was found and expected.

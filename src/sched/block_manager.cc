@@ -57,7 +57,13 @@ void BlockManager::release_all(std::span<const BlockId> table) {
 
 std::optional<PrefixId> BlockManager::keep(PrefixKey key, BlockId block) {
   CHECK(n_references(block) > 0);
+  if (!prefixes_.knows(key.parent)) return std::nullopt;
   return prefixes_.insert(std::move(key), block);
+}
+
+void BlockManager::keep_beside(PrefixKey key, BlockId block) {
+  CHECK(n_references(block) > 0);
+  prefixes_.insert(std::move(key), block);
 }
 
 void BlockManager::forget_prefixes() {

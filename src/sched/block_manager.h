@@ -16,8 +16,7 @@ namespace commissure {
 /// sequences with a common beginning can hold the same one.
 ///
 /// A full block can be kept under the beginning that it ends: without a holder it still counts as free, but is given
-/// out again only when no other block is left, the one least recently used first. A block is all positions and layers
-/// of its part of a sequence, sliding windows or not, so a beginning is either there for every layer or not at all.
+/// out again only when no other block is left, the one least recently used first.
 /// Threading: one thread at a time.
 class BlockManager {
  public:
@@ -34,8 +33,11 @@ class BlockManager {
 
   /// The block that holds this beginning.
   std::optional<PrefixIndex::Entry> find(const PrefixKey& key) const { return prefixes_.find(key); }
-  /// Keeps a block in use for who has the same beginning; nobody may write to it from now on. As PrefixIndex::insert.
+  /// Keeps a block in use for who has the same beginning; nobody may write to it from now on. The id of the beginning;
+  /// none when its parent was given up, so that nobody could find it.
   std::optional<PrefixId> keep(PrefixKey key, BlockId block);
+  /// The same for a key whose parent another manager knows.
+  void keep_beside(PrefixKey key, BlockId block);
   /// Nothing is found any more; what has no holder is plainly free.
   void forget_prefixes();
 

@@ -19,9 +19,8 @@ std::optional<PrefixIndex::Entry> PrefixIndex::find(const PrefixKey& key) const 
   return it->second;
 }
 
-std::optional<PrefixId> PrefixIndex::insert(PrefixKey key, BlockId block) {
+PrefixId PrefixIndex::insert(PrefixKey key, BlockId block) {
   CHECK(!contains(block));
-  if (key.parent != PrefixId() && !ids_.contains(key.parent)) return std::nullopt;
   const auto [it, is_new] = entries_.try_emplace(std::move(key), Entry{block, last_id_.next()});
   if (is_new) {
     last_id_ = last_id_.next();

@@ -39,9 +39,10 @@ class PrefixIndex {
   };
 
   std::optional<Entry> find(const PrefixKey& key) const;
-  /// Enters a block that is in no entry, unless another one has that beginning. The id of the beginning; none when its
-  /// parent was erased, so that nobody could find it.
-  std::optional<PrefixId> insert(PrefixKey key, BlockId block);
+  /// Enters a block that is in no entry, unless another one has that beginning. The id of the beginning.
+  PrefixId insert(PrefixKey key, BlockId block);
+  /// Whether a beginning is empty or still entered, so that what follows it can be found.
+  bool knows(PrefixId id) const { return id == PrefixId() || ids_.contains(id); }
   bool contains(BlockId block) const { return by_block_.contains(block); }
   void erase(BlockId block);
   void clear();

@@ -22,7 +22,8 @@ SchedulerOptions normalised(SchedulerOptions options) {
 
 }  // namespace
 
-Scheduler::Scheduler(const SchedulerOptions& options) : options_(normalised(options)), blocks_(options.n_kv_blocks) {}
+Scheduler::Scheduler(const SchedulerOptions& options)
+    : options_(normalised(options)), blocks_(options.n_kv_blocks), windows_(options.window, options.n_window_blocks) {}
 
 Status Scheduler::add(SequenceSpec spec) {
   const SequenceId id = spec.id;
@@ -34,6 +35,10 @@ Status Scheduler::add(SequenceSpec spec) {
                  " KV blocks of ", kBlockPositions, " positions, the stages have ", blocks_.n_blocks(),
                  ": ask for fewer tokens");
   }
+  if (const int needed = windows_.n_needed(sequence->max_rows()); !windows_.fits(needed)) {
+    return Error(Code::kOutOfRange, "sequence ", id.value, " may need ", needed,
+                 " KV blocks for its window, the stages have ", windows_.blocks().n_blocks(), ": ask for fewer tokens");
+  }
   waiting_.insert(rank_of(*sequence));
   sequences_.emplace(id, std::move(sequence));
   return {};
@@ -43,6 +48,7 @@ void Scheduler::remove(SequenceId id) {
   const auto it = sequences_.find(id);
   if (it == sequences_.end()) return;
   blocks_.release_all(it->second->blocks);
+  windows_.end(it->second->window);
   if (it->second->n_blocks_sent > 0) released_.push_back(id);
   std::erase(running_, it->second.get());
   waiting_.erase(rank_of(*it->second));
@@ -99,7 +105,9 @@ void Scheduler::schedule_decodes(StepBatch& batch) {
   // Blocks first, in order: a victim always comes after the sequence that needs the block, or is that sequence itself,
   // so the first always gets on and the whole never stands still.
   for (Sequence* sequence : chosen) {
-    while (!waiting_.contains(rank_of(*sequence)) && !grow_table(*sequence, sequence->n_scheduled + 1)) {
+    const int n_rows = sequence->n_scheduled + 1;
+    while (!waiting_.contains(rank_of(*sequence)) &&
+           !(grow_table(*sequence, n_rows) && windows_.grow(sequence->window, n_rows))) {
       preempt_last();
     }
   }
@@ -121,16 +129,19 @@ void Scheduler::schedule_prefills(StepBatch& batch, bool may_admit) {
     Sequence* const next = i < running_.size() ? running_[i] : may_admit ? admit_next() : nullptr;
     if (next == nullptr) break;
     Sequence& sequence = *next;
-    const int n_rows = std::min(budget, sequence.n_ready_rows());
+    const int n_rows =
+        std::min({budget, sequence.n_ready_rows(), windows_.limit(sequence.window) - sequence.n_scheduled});
     // One that begins behind cached rows may have only its last one left, as a decode would.
     if (n_rows == 0 || (sequence.decodes() && sequence.n_blocks_sent > 0)) continue;
+    CHECK(windows_.grow(sequence.window, sequence.n_scheduled + n_rows));
     add_slice(batch, sequence, n_rows);
     budget -= n_rows;
   }
 }
 
 /// Moves the first waiting sequence to running when a place and blocks for all its known rows, and one to grow, are
-/// free. The blocks are taken at once: a prompt under way never has to wait for blocks. Null: nothing was admitted.
+/// free. The blocks are taken at once, but for those of windows: a prompt under way never waits for others. Null:
+/// nothing was admitted.
 Sequence* Scheduler::admit_next() {
   if (waiting_.empty() || n_running() >= options_.max_sequences) return nullptr;
   Sequence& sequence = *sequences_.at(waiting_.begin()->second);
@@ -138,6 +149,7 @@ Sequence* Scheduler::admit_next() {
   const std::int32_t wanted = std::min(blocks_for(n_rows) + 1, blocks_for(sequence.max_rows()));
   PrefixMatch match = match_prefix(sequence);
   if (blocks_.n_free() - match.n_free < wanted - std::ssize(match.blocks)) return nullptr;
+  if (!windows_.may_claim(window_claim(sequence))) return nullptr;
   take_prefix(sequence, std::move(match));
   CHECK(grow_table(sequence, n_rows));
   waiting_.erase(waiting_.begin());
@@ -169,6 +181,7 @@ void Scheduler::preempt_last() {
 /// To the waiting sequences, to be computed again from the log under a new life.
 void Scheduler::send_back(Sequence& sequence) {
   blocks_.release_all(sequence.blocks);
+  windows_.end(sequence.window);
   if (sequence.n_blocks_sent > 0) released_.push_back(sequence.spec.id);
   sequence.blocks.clear();
   sequence.n_blocks_sent = 0;
@@ -192,6 +205,10 @@ void Scheduler::add_slice(StepBatch& batch, Sequence& sequence, int n_rows) {
   slice.tokens.assign(sequence.tokens.begin() + first, sequence.tokens.begin() + end);
   slice.table_start = sequence.n_blocks_sent;
   slice.new_blocks.assign(sequence.blocks.begin() + sequence.n_blocks_sent, sequence.blocks.end());
+  WindowTable& window = sequence.window;
+  slice.window_start = std::max(window.n_sent, window.first);
+  slice.new_window_blocks.assign(window.blocks.begin() + slice.window_start, window.blocks.end());
+  window.n_sent = window.n_entries();
   if (!sequence.params_sent) {
     slice.params = sequence.spec.params;
     if (needs_history(*slice.params)) slice.history.assign(sequence.tokens.begin(), sequence.tokens.begin() + first);
@@ -238,6 +255,7 @@ Result<std::vector<Progress>> Scheduler::commit(const SampledTokens& tokens) {
     if (sequence == nullptr) continue;
     sequence->n_committed = rows.first_position + rows.n_rows;
     keep_blocks(*sequence);
+    windows_.slide(sequence->window, sequence->n_committed);
     Progress& made = progress.emplace_back();
     made.sequence = rows.sequence;
     made.n_cached = std::min(sequence->n_cached, sequence->n_prompt());

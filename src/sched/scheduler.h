@@ -27,8 +27,10 @@ struct SchedulerOptions {
   /// quarter of max_step_rows, at least one block.
   int max_mixed_prefill_rows = 0;
   std::int32_t n_kv_blocks = 0;
-  int n_vocabulary = 0;      ///< sampled ids must be below
-  bool prefix_cache = true;  ///< sequences share the full blocks of what they have in common
+  std::int32_t n_window_blocks = 0;  ///< of the layers with a sliding window
+  int window = 0;                    ///< positions that the widest of these sees; 0: there are none
+  int n_vocabulary = 0;              ///< sampled ids must be below
+  bool prefix_cache = true;          ///< sequences share the full blocks of what they have in common
 };
 
 /// What a committed step did for one sequence.
@@ -46,9 +48,13 @@ struct Progress {
 /// a higher one. Several steps may be in flight: a sequence whose
 /// sample is pending waits, the next chunk of a prompt follows at once. Pure: no thread, no clock, no input or output.
 ///
+/// Layers with a sliding window have blocks of their own (WindowPool): of these a sequence holds what its window spans
+/// and what is in flight, and a prompt whose chunks find none waits for its own answers.
+///
 /// Prefix cache: a block whose rows are all answered is kept under the tokens that led to it, and a later sequence that
 /// begins with them starts behind them. Rows are bit-stable, so it gets what it would have computed. Its last token is
-/// always computed, and rows that others are still computing are computed again rather than waited for.
+/// always computed, and rows that others are still computing are computed again rather than waited for. Where there are
+/// windows, it can only begin where the blocks of the last window are still kept.
 /// Threading: one thread at a time.
 class Scheduler {
  public:
@@ -76,7 +82,10 @@ class Scheduler {
   void restart();
 
   /// Empties the prefix cache. Running sequences keep their blocks; their beginnings are found no more.
-  void forget_prefixes() { blocks_.forget_prefixes(); }
+  void forget_prefixes() {
+    blocks_.forget_prefixes();
+    windows_.blocks().forget_prefixes();
+  }
 
   bool has_work() const { return !sequences_.empty(); }
   bool is_running(SequenceId sequence) const;
@@ -88,6 +97,7 @@ class Scheduler {
   std::uint64_t n_prefix_queries() const { return n_prefix_queries_; }
   std::uint64_t n_prefix_hits() const { return n_prefix_hits_; }
   const BlockManager& blocks() const { return blocks_; }
+  const WindowPool& windows() const { return windows_; }
 
  private:
   /// The order in which waiting sequences are admitted.
@@ -111,6 +121,7 @@ class Scheduler {
   /// Blocks for the beginning of a sequence.
   struct PrefixMatch {
     std::vector<BlockId> blocks;
+    std::vector<BlockId> window;  ///< the last entries, as many as the rows behind it see
     PrefixId last;
     std::int32_t n_free = 0;  ///< of the blocks, those that nobody holds
   };
@@ -118,6 +129,7 @@ class Scheduler {
   bool may_reuse(const Sequence& sequence) const;
   PrefixMatch match_prefix(const Sequence& sequence) const;
   void take_prefix(Sequence& sequence, PrefixMatch match);
+  int window_claim(const Sequence& sequence) const;
   void keep_blocks(Sequence& sequence);
 
   std::vector<Sequence*> choose_decodes() const;
@@ -136,6 +148,7 @@ class Scheduler {
 
   const SchedulerOptions options_;
   BlockManager blocks_;
+  WindowPool windows_;
   std::map<SequenceId, std::unique_ptr<Sequence>> sequences_;
   std::set<Rank> waiting_;
   std::vector<Sequence*> running_;  // by priority, then in order of admission: the last is the first to be preempted

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <random>
 #include <set>
@@ -229,37 +230,35 @@ TEST(PrefixCache, GivesUpTheLeastRecentlyUsedEndsFirst) {
   EXPECT_EQ(describe(begin(scheduler, spec(6, 129, 1, 2))), "6@128+1*");
 }
 
-/// Holds the KV that a stage would, as the tokens that were written, and checks every step against it.
-class StageModel {
+/// The KV blocks of one kind that a stage would have, as the tokens that were written, and the sequences' tables.
+class PoolModel {
  public:
-  explicit StageModel(std::int32_t n_blocks) : cells_(static_cast<std::size_t>(n_blocks) * kBlockPositions, -1) {}
+  /// `window`: positions that a row sees, itself included; 0: all before it.
+  PoolModel(std::int32_t n_blocks, int window)
+      : window_(window), cells_(static_cast<std::size_t>(n_blocks) * kBlockPositions, -1) {}
 
-  void run(const StepBatch& batch, const std::map<SequenceId, std::vector<TokenId>>& logs) {
-    for (const SequenceId id : batch.released) tables_.erase(id);
-    for (const SequenceRows& slice : batch.slices) {
-      std::vector<BlockId>& table = tables_[slice.sequence];
-      table.resize(static_cast<std::size_t>(slice.table_start));
-      table.insert(table.end(), slice.new_blocks.begin(), slice.new_blocks.end());
-    }
-    for (const SequenceRows& slice : batch.slices) {
-      const std::vector<TokenId>& log = logs.at(slice.sequence);
-      for (int p = 0; p < slice.first_position; ++p) {
-        ASSERT_EQ(cell(slice.sequence, p), log[static_cast<std::size_t>(p)].value) << "a row that is not there";
-      }
-      for (int p = slice.first_position; p < slice.first_position + slice.n_rows(); ++p) {
-        const BlockId block = tables_[slice.sequence][static_cast<std::size_t>(p / kBlockPositions)];
-        for (const auto& [id, table] : tables_) {
-          ASSERT_TRUE(id == slice.sequence || std::ranges::count(table, block) == 0) << "wrote to a shared block";
-        }
-        cell(slice.sequence, p) = log[static_cast<std::size_t>(p)].value;
-      }
+  void release(SequenceId id) { tables_.erase(id); }
+  void change(SequenceId id, bool is_new, std::int32_t start, const std::vector<BlockId>& blocks) {
+    std::vector<BlockId>& table = tables_[id];
+    if (is_new) table.assign(static_cast<std::size_t>(start), BlockId(-1));
+    ASSERT_LE(static_cast<std::size_t>(start), table.size());
+    if (!blocks.empty()) table.resize(static_cast<std::size_t>(start));
+    table.insert(table.end(), blocks.begin(), blocks.end());
+  }
+  /// All rows of a step are written before any of them reads.
+  void write(const SequenceRows& slice, const std::vector<TokenId>& log) {
+    for (int p = slice.first_position; p < slice.first_position + slice.n_rows(); ++p) {
+      cell(slice.sequence, p) = log[static_cast<std::size_t>(p)].value;
     }
   }
-  /// A step that failed may have written anything to its rows.
-  void spoil(const StepBatch& batch) {
-    for (const SequenceRows& slice : batch.slices) {
-      for (int p = 0; p < slice.n_rows(); ++p) cell(slice.sequence, slice.first_position + p) = -2;
+  void check_reads(const SequenceRows& slice, const std::vector<TokenId>& log) {
+    const int first = window_ > 0 ? std::max(0, slice.first_position - window_ + 1) : 0;
+    for (int p = first; p < slice.first_position + slice.n_rows(); ++p) {
+      ASSERT_EQ(cell(slice.sequence, p), log[static_cast<std::size_t>(p)].value) << "a row that is not there: " << p;
     }
+  }
+  void spoil(const SequenceRows& slice) {
+    for (int p = 0; p < slice.n_rows(); ++p) cell(slice.sequence, slice.first_position + p) = -2;
   }
   void forget() {
     tables_.clear();
@@ -275,19 +274,70 @@ class StageModel {
 
  private:
   int& cell(SequenceId id, int position) {
-    const BlockId block = tables_[id][static_cast<std::size_t>(position / kBlockPositions)];
-    return cells_[static_cast<std::size_t>(block.value * kBlockPositions + position % kBlockPositions)];
+    const BlockId block = tables_.at(id).at(static_cast<std::size_t>(position / kBlockPositions));
+    return cells_.at(static_cast<std::size_t>(block.value * kBlockPositions + position % kBlockPositions));
   }
 
+  const int window_;
   std::map<SequenceId, std::vector<BlockId>> tables_;
   std::vector<int> cells_;
+};
+
+/// Holds the KV that a stage would, and checks every step against it.
+class StageModel {
+ public:
+  explicit StageModel(const SchedulerOptions& options)
+      : has_windows_(options.window > 0),
+        all_(options.n_kv_blocks, 0),
+        windows_(options.n_window_blocks, options.window) {}
+
+  void run(const StepBatch& batch, const std::map<SequenceId, std::vector<TokenId>>& logs) {
+    for (const SequenceId id : batch.released) {
+      all_.release(id);
+      windows_.release(id);
+    }
+    for (const SequenceRows& slice : batch.slices) {
+      const bool is_new = slice.table_start == 0 && !slice.new_blocks.empty();
+      all_.change(slice.sequence, is_new, slice.table_start, slice.new_blocks);
+      windows_.change(slice.sequence, is_new, slice.window_start, slice.new_window_blocks);
+    }
+    // What anybody writes must be nobody else's: every row that is read is looked at after all writes.
+    for (const SequenceRows& slice : batch.slices) {
+      all_.write(slice, logs.at(slice.sequence));
+      if (has_windows_) windows_.write(slice, logs.at(slice.sequence));
+    }
+    for (const SequenceRows& slice : batch.slices) {
+      all_.check_reads(slice, logs.at(slice.sequence));
+      if (has_windows_) windows_.check_reads(slice, logs.at(slice.sequence));
+    }
+  }
+  /// A step that failed may have written anything to its rows.
+  void spoil(const StepBatch& batch) {
+    for (const SequenceRows& slice : batch.slices) {
+      all_.spoil(slice);
+      if (has_windows_) windows_.spoil(slice);
+    }
+  }
+  void forget() {
+    all_.forget();
+    windows_.forget();
+  }
+  std::size_t n_held(const Scheduler& scheduler) const { return all_.n_held(scheduler); }
+
+ private:
+  const bool has_windows_;
+  PoolModel all_, windows_;
 };
 
 /// A scheduler, the stages it believes to have, and requests that come, go and break.
 class Storm {
  public:
-  Storm(std::uint32_t seed, std::int32_t n_blocks)
-      : random_(seed), n_blocks_(n_blocks), scheduler_(options(150, n_blocks, 2)), stages_(n_blocks) {}
+  Storm(std::uint32_t seed, const SchedulerOptions& options)
+      : random_(seed),
+        n_blocks_(options.n_kv_blocks),
+        n_window_blocks_(options.n_window_blocks),
+        scheduler_(options),
+        stages_(options) {}
 
   void act() {
     const auto dice = random_() % 100;
@@ -313,9 +363,12 @@ class Storm {
   }
   void end() {
     while (!logs_.empty()) remove(logs_.begin()->first);
-    ASSERT_EQ(scheduler_.blocks().n_free(), n_blocks_);
-    scheduler_.forget_prefixes();
-    ASSERT_EQ(scheduler_.blocks().n_free(), n_blocks_);
+    for (int i = 0; i < 2; ++i) {
+      ASSERT_EQ(scheduler_.blocks().n_free(), n_blocks_);
+      ASSERT_EQ(scheduler_.windows().blocks().n_free(), n_window_blocks_);
+      scheduler_.forget_prefixes();
+    }
+    ASSERT_EQ(scheduler_.windows().n_claimed(), 0);
   }
   const Scheduler& scheduler() const { return scheduler_; }
 
@@ -367,6 +420,7 @@ class Storm {
 
   std::mt19937 random_;
   const std::int32_t n_blocks_;
+  const std::int32_t n_window_blocks_;
   Scheduler scheduler_;
   StageModel stages_;
   std::deque<StepBatch> in_flight_;
@@ -377,15 +431,95 @@ class Storm {
 
 TEST(PrefixCache, TenThousandRandomActsKeepRowsAndCountsRight) {
   for (const std::int32_t n_blocks : {8, 40}) {
-    Storm storm(static_cast<std::uint32_t>(n_blocks), n_blocks);
-    for (int i = 0; i < 10000; ++i) {
-      storm.act();
-      ASSERT_FALSE(testing::Test::HasFatalFailure()) << "act " << i << " with " << n_blocks << " blocks";
+    for (const auto& [window, n_window_blocks] :
+         {std::pair(0, 0), std::pair(100, 4), std::pair(65, 9), std::pair(100, 40)}) {
+      SchedulerOptions made = options(150, n_blocks, 2);
+      made.window = window;
+      made.n_window_blocks = n_window_blocks;
+      Storm storm(static_cast<std::uint32_t>(n_blocks), made);
+      for (int i = 0; i < 10000; ++i) {
+        storm.act();
+        ASSERT_FALSE(testing::Test::HasFatalFailure())
+            << "act " << i << " with " << n_blocks << " blocks, window " << window << " of " << n_window_blocks;
+      }
+      EXPECT_GT(storm.scheduler().n_prefix_hits(), 500u);
+      EXPECT_TRUE(n_blocks > 8 || window > 0 || storm.scheduler().n_preemptions() > 0);
+      storm.end();
     }
-    EXPECT_GT(storm.scheduler().n_prefix_hits(), 1000u);
-    EXPECT_TRUE(n_blocks > 8 || storm.scheduler().n_preemptions() > 0);
-    storm.end();
   }
+}
+
+SchedulerOptions windowed(int max_rows, std::int32_t n_blocks, std::int32_t n_window_blocks, int window = 128) {
+  SchedulerOptions made = options(max_rows, n_blocks);
+  made.n_window_blocks = n_window_blocks;
+  made.window = window;
+  return made;
+}
+
+TEST(Windows, ALongSequenceHoldsItsWindowAndWhatIsInFlight) {
+  Scheduler scheduler(windowed(64, 64, 16));
+  ASSERT_TRUE(scheduler.add(sequence(1, 1000, 100)).has_value());
+  std::deque<StepBatch> in_flight;
+  int most = 0;
+  for (int chunk = 0; chunk < 16; ++chunk) {
+    in_flight.push_back(next(scheduler));
+    most = std::max(most, 16 - scheduler.windows().blocks().n_free());
+    if (in_flight.size() < 3) continue;
+    finish_step(scheduler, in_flight.front());
+    in_flight.pop_front();
+  }
+  EXPECT_EQ(most, 2 + 3) << "two blocks of window and three chunks of 64";
+  for (; !in_flight.empty(); in_flight.pop_front()) finish_step(scheduler, in_flight.front());
+  for (int i = 0; i < 90; ++i) finish_step(scheduler, next(scheduler));
+  EXPECT_LE(16 - scheduler.windows().blocks().n_free(), 3);
+  EXPECT_EQ(64 - scheduler.blocks().n_free(), 18);
+}
+
+TEST(Windows, APromptWaitsForItsAnswersWhenNoBlockOfWindowIsLeft) {
+  Scheduler scheduler(windowed(256, 64, 3));
+  ASSERT_TRUE(scheduler.add(sequence(1, 500, 4)).has_value());
+  StepBatch batch = next(scheduler);
+  EXPECT_EQ(describe(batch), "1@0+192");
+  EXPECT_EQ(describe(scheduler.next_step()), "none");
+  finish_step(scheduler, batch);
+  batch = next(scheduler);
+  EXPECT_EQ(describe(batch), "1@192+64") << "row 192 sees from 65 on";
+  EXPECT_EQ(batch.slices.front().window_start, 3);
+  EXPECT_EQ(batch.slices.front().new_window_blocks.size(), 1u);
+  ASSERT_TRUE(scheduler.add(sequence(2, 4)).has_value());
+  EXPECT_EQ(describe(scheduler.next_step()), "none") << "the whole pool is the first one's";
+  EXPECT_FALSE(Scheduler(windowed(256, 64, 2)).add(sequence(1, 500)).has_value()) << "its window spans three";
+}
+
+TEST(Windows, AHitNeedsTheLastWindowAndIsShortenedToWhereOneIs) {
+  Scheduler scheduler(windowed(1024, 64, 12));
+  compute(scheduler, spec(1, 650, 1, 1));  // ten full blocks, all kept
+  StepBatch batch = begin(scheduler, spec(2, 700, 1, 1));
+  EXPECT_EQ(describe(batch), "2@640+60*");
+  EXPECT_EQ(batch.slices.front().window_start, 8);
+  EXPECT_EQ(batch.slices.front().new_window_blocks.size(), 3u);
+  EXPECT_EQ(batch.slices.front().new_blocks.size(), 11u);
+  finish_step(scheduler, batch);
+  scheduler.remove(SequenceId(2));
+  // Another text takes blocks of the window pool: the oldest go, which are those from the beginning on.
+  compute(scheduler, spec(3, 300, 1, 2));
+  EXPECT_EQ(describe(begin(scheduler, spec(4, 200, 1, 1))), "4@0+200*") << "nothing is left of the first windows";
+  scheduler.remove(SequenceId(4));
+  EXPECT_EQ(describe(begin(scheduler, spec(5, 700, 1, 1))), "5@640+60*") << "the last window still is";
+}
+
+TEST(Windows, PreemptionAndRestartGiveEverythingBack) {
+  Scheduler scheduler(windowed(256, 64, 6));
+  ASSERT_TRUE(scheduler.add(sequence(1, 60, 300)).has_value());
+  ASSERT_TRUE(scheduler.add(sequence(2, 60, 300)).has_value());
+  ASSERT_TRUE(scheduler.add(sequence(3, 60, 300)).has_value());
+  for (int i = 0; i < 100; ++i) finish_step(scheduler, next(scheduler));
+  EXPECT_EQ(scheduler.n_preemptions(), 1u) << "windows of three span nine blocks, six are there";
+  EXPECT_EQ(scheduler.n_running(), 2);
+  scheduler.restart();
+  EXPECT_EQ(scheduler.windows().blocks().n_free(), 6);
+  EXPECT_EQ(scheduler.windows().n_claimed(), 0);
+  EXPECT_EQ(next(scheduler).slices.front().first_position, 0);
 }
 
 }  // namespace

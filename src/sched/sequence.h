@@ -8,6 +8,7 @@
 
 #include "core/ids.h"
 #include "sched/prefix_index.h"
+#include "sched/window_pool.h"
 #include "step/sampling_params.h"
 #include "step/step_batch.h"
 
@@ -35,6 +36,7 @@ struct Sequence {
   int n_cached = 0;             ///< rows that this life took from the prefix cache
   int n_scored = 0;             ///< prompt rows whose score has come back
   std::vector<BlockId> blocks;
+  WindowTable window;                           ///< the blocks of layers with a sliding window
   int n_blocks_sent = 0;                        ///< block table entries the stages know
   int n_kept = 0;                               ///< first entries that are full and known to the prefix cache
   std::optional<PrefixId> prefix = PrefixId();  ///< the beginning they hold; none: it was forgotten
@@ -58,8 +60,5 @@ struct Sequence {
   /// The most rows it can ever have: the last generated token is never computed.
   int max_rows() const { return std::max(1, n_prompt() + spec.max_tokens - 1); }
 };
-
-/// Blocks that hold `n_rows` positions.
-inline std::int32_t blocks_for(int n_rows) { return (n_rows + kBlockPositions - 1) / kBlockPositions; }
 
 }  // namespace commissure

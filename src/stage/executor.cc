@@ -19,7 +19,9 @@ struct Executor::HeadRow {
 
 namespace {
 
-StepShape make_shape(const StepBatch& batch, const std::vector<SequenceState>& states) {
+using BlockTable = std::vector<std::int32_t> SequenceState::*;
+
+StepShape make_shape(const StepBatch& batch, const std::vector<SequenceState>& states, BlockTable table) {
   StepShape shape;
   shape.tokens.reserve(static_cast<std::size_t>(batch.n_rows()));
   for (std::size_t i = 0; i < batch.slices.size(); ++i) {
@@ -28,7 +30,7 @@ StepShape make_shape(const StepBatch& batch, const std::vector<SequenceState>& s
     span.first_row = shape.n_rows();
     span.n_rows = slice.n_rows();
     span.first_position = slice.first_position;
-    span.blocks = states[i].blocks;
+    span.blocks = states[i].*table;
     shape.sequences.push_back(std::move(span));
     for (const TokenId token : slice.tokens) shape.tokens.push_back(token.value);
   }
@@ -42,12 +44,12 @@ Executor::Executor(Backend& backend, const StagePlan& plan, std::unique_ptr<Deco
       plan_(plan),
       decoder_(std::move(decoder)),
       kv_(std::move(kv)),
-      sequences_(kv_.n_blocks(), decoder_->spec().n_vocab, plan.is_last()) {}
+      sequences_(kv_.shape(), decoder_->spec().n_vocab, plan.is_last()) {}
 
 Result<std::unique_ptr<Executor>> Executor::create(Backend& backend, const DecoderSpec& spec, const StagePlan& plan,
-                                                   PartWeights weights, int max_rows, std::int32_t n_kv_blocks) {
+                                                   PartWeights weights, int max_rows, const KvShape& shape) {
   if (max_rows <= 0) return Error(Code::kInvalidArgument, "max_rows is ", max_rows, ", must be at least 1");
-  KvPool kv = TRY(KvPool::create(backend, spec, plan, n_kv_blocks));
+  KvPool kv = TRY(KvPool::create(backend, spec, plan, shape));
   auto decoder = TRY(Decoder::create(backend, spec, model_part(plan), std::move(weights), max_rows));
   std::unique_ptr<Executor> executor(new Executor(backend, plan, std::move(decoder), std::move(kv)));
   const std::size_t row_bytes = static_cast<std::size_t>(spec.d_model) * sizeof(bf16);
@@ -103,7 +105,10 @@ Status Executor::run_layers(const StageInput& input, const std::vector<SequenceS
                             std::vector<std::uint32_t>& checksums) {
   const auto n_summed = std::ranges::count_if(input.batch.slices, &SequenceRows::sum_layers);
   checksums.resize(static_cast<std::size_t>(n_summed) * static_cast<std::size_t>(plan_.layers.n_layers()));
-  const std::unique_ptr<StepIndex> index = backend_.make_step_index(make_shape(input.batch, states));
+  const auto index = backend_.make_step_index(make_shape(input.batch, states, &SequenceState::blocks));
+  std::unique_ptr<StepIndex> windows;  // the same rows with the other table
+  if (kv_.shape().window > 0)
+    windows = backend_.make_step_index(make_shape(input.batch, states, &SequenceState::window_blocks));
   decoder_->begin_step(*index, n_rows);
   if (plan_.is_first()) {
     decoder_->embed(*index, n_rows);
@@ -112,10 +117,11 @@ Status Executor::run_layers(const StageInput& input, const std::vector<SequenceS
     decoder_->unpack_residual(n_rows, boundary_.ptr());
   }
   for (int layer = plan_.layers.first; layer < plan_.layers.last; ++layer) {
-    decoder_->run_layer(layer, *index, kv_.layer(layer), n_rows);
+    const bool has_window = decoder_->spec().layers[static_cast<std::size_t>(layer)].window > 0;
+    decoder_->run_layer(layer, has_window ? *windows : *index, kv_.layer(layer), n_rows);
     if (n_summed > 0) TRY(sum_layer(input.batch, layer - plan_.layers.first, checksums));
   }
-  // The index must outlive the queued work; a fetch of nothing waits for it.
+  // The indexes must outlive the queued work; a fetch of nothing waits for it.
   TRY(backend_.fetch(boundary_.ptr(), 0));
   return {};
 }

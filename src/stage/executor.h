@@ -23,7 +23,7 @@ class Executor {
   /// Allocates the activations and the KV pool; `backend` outlives the executor.
   /// Errors: kResourceExhausted, naming what did not fit.
   static Result<std::unique_ptr<Executor>> create(Backend& backend, const DecoderSpec& spec, const StagePlan& plan,
-                                                  PartWeights weights, int max_rows, std::int32_t n_kv_blocks);
+                                                  PartWeights weights, int max_rows, const KvShape& kv);
 
   /// Runs one step. `input.boundary` is empty on the first stage and else has a row for each of the batch's.
   /// Errors: kInvalidArgument, the batch is malformed, larger than max_rows, or names tokens outside the vocabulary;

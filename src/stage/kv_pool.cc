@@ -7,13 +7,15 @@
 
 namespace commissure {
 
-Result<KvPool> KvPool::create(Backend& backend, const DecoderSpec& spec, const StagePlan& plan, std::int32_t n_blocks) {
-  if (n_blocks <= 0) return Error(Code::kInvalidArgument, "a stage needs at least one KV block, got ", n_blocks);
+Result<KvPool> KvPool::create(Backend& backend, const DecoderSpec& spec, const StagePlan& plan, const KvShape& shape) {
   KvPool pool;
-  pool.n_blocks_ = n_blocks;
+  pool.shape_ = shape;
   pool.first_layer_ = plan.layers.first;
   for (int layer = plan.layers.first; layer < plan.layers.last; ++layer) {
-    const HeadLayout& heads = spec.layers[static_cast<std::size_t>(layer)].heads;
+    const LayerSpec& layer_spec = spec.layers[static_cast<std::size_t>(layer)];
+    const HeadLayout& heads = layer_spec.heads;
+    const std::int32_t n_blocks = layer_spec.window > 0 ? shape.n_window_blocks : shape.n_blocks;
+    if (n_blocks <= 0) return Error(Code::kInvalidArgument, "a layer needs at least one KV block, got ", n_blocks);
     const std::size_t block_bytes = backend.kv_block_bytes(heads, KvType::kBF16);
     if (block_bytes > std::numeric_limits<std::size_t>::max() / 2 / static_cast<std::size_t>(n_blocks)) {
       return Error(Code::kInvalidArgument, n_blocks, " KV blocks of ", block_bytes, " bytes overflow; ask for fewer");

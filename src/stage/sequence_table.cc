@@ -1,7 +1,9 @@
 #include "stage/sequence_table.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
+#include <utility>
 
 namespace commissure {
 namespace {
@@ -9,6 +11,69 @@ namespace {
 template <typename... Parts>
 Error slice_error(Code code, const StepBatch& batch, const SequenceRows& slice, const Parts&... parts) {
   return Error(code, "step ", batch.step.value, ", sequence ", slice.sequence.value, ": ", parts...);
+}
+
+constexpr std::int32_t kAbsent = -1;
+
+/// What a slice says of one of its tables.
+struct TableChange {
+  std::int32_t start;
+  const std::vector<BlockId>& blocks;
+};
+
+/// Where a table's blocks lie.
+struct Place {
+  int first_entry;                           ///< that the slice's rows see
+  const std::vector<std::int32_t>& written;  ///< per block
+  const char* name;
+};
+
+Status extend(const StepBatch& batch, const SequenceRows& slice, const TableChange& change, const Place& place,
+              std::vector<std::int32_t>& table) {
+  const auto lost = [&](const auto&... parts) { return slice_error(Code::kDataLoss, batch, slice, parts...); };
+  const auto start = static_cast<std::size_t>(change.start);
+  if (start > table.size()) {
+    return lost(place.name, " table continues at ", change.start, ", this stage knows ", table.size(), " entries");
+  }
+  if (!change.blocks.empty()) table.resize(start);
+  for (const BlockId block : change.blocks) {
+    if (block.value < 0 || std::cmp_greater_equal(block.value, place.written.size())) {
+      return lost(place.name, " ", block.value, " of ", place.written.size(), " is unknown");
+    }
+    table.push_back(block.value);
+  }
+  const std::int64_t end = std::int64_t{slice.first_position} + slice.n_rows();
+  const std::int64_t covered = std::ssize(table) * kBlockPositions;
+  if (covered < end) return lost(place.name, "s cover ", covered, " positions, rows end at ", end);
+  // Only first entries are ever absent.
+  if (table[static_cast<std::size_t>(place.first_entry)] == kAbsent) {
+    return lost("rows see ", place.name, " entry ", place.first_entry, ", which was never sent");
+  }
+  return {};
+}
+
+/// A sequence that begins behind cached rows needs them here. Stage A may not know yet that this stage lost them: a
+/// stream that broke while nothing ran fails no step.
+Status check_reused(const StepBatch& batch, const SequenceRows& slice, const Place& place,
+                    const std::vector<std::int32_t>& table) {
+  for (int entry = place.first_entry; entry * kBlockPositions < slice.first_position; ++entry) {
+    const std::int32_t block = table[static_cast<std::size_t>(entry)];
+    const std::int32_t n_written = place.written[static_cast<std::size_t>(block)];
+    const std::int32_t needed = std::min(slice.first_position - entry * kBlockPositions, kBlockPositions);
+    if (n_written >= needed) continue;
+    return slice_error(Code::kDataLoss, batch, slice, "begins behind ", needed, " rows in ", place.name, " ", block,
+                       ", this stage has ", n_written, " of them");
+  }
+  return {};
+}
+
+void note_written(const SequenceRows& slice, const std::vector<std::int32_t>& table,
+                  std::vector<std::int32_t>& written) {
+  const std::int32_t end = slice.first_position + slice.n_rows();
+  for (std::int32_t entry = slice.first_position / kBlockPositions; entry * kBlockPositions < end; ++entry) {
+    const std::int32_t block = table[static_cast<std::size_t>(entry)];
+    written[static_cast<std::size_t>(block)] = std::min(end - entry * kBlockPositions, kBlockPositions);
+  }
 }
 
 }  // namespace
@@ -49,25 +114,13 @@ Result<SequenceState> SequenceTable::prepare_slice(const StepBatch& batch, const
     state = known->second;
   }
 
-  const auto table_start = static_cast<std::size_t>(slice.table_start);
-  if (table_start > state.blocks.size()) {
-    return lost("block table continues at ", slice.table_start, ", this stage knows ", state.blocks.size(), " entries");
-  }
   if (slice.first_position > state.n_positions) {
     return lost("rows start at position ", slice.first_position, ", this stage knows ", state.n_positions);
   }
-  state.blocks.resize(slice.new_blocks.empty() ? state.blocks.size() : table_start);
-  for (const BlockId block : slice.new_blocks) {
-    if (block.value < 0 || block.value >= n_blocks_)
-      return lost("block ", block.value, " of ", n_blocks_, " is unknown");
-    state.blocks.push_back(block.value);
-  }
   const std::int64_t end = std::int64_t{slice.first_position} + slice.n_rows();
-  const std::int64_t covered = static_cast<std::int64_t>(state.blocks.size()) * kBlockPositions;
-  if (covered < end) return lost("blocks cover ", covered, " positions, rows end at ", end);
   if (end > std::numeric_limits<std::int32_t>::max()) return lost("rows end at position ", end, ", which is too far");
   state.n_positions = static_cast<std::int32_t>(end);
-  if (slice.table_start == 0 && !slice.new_blocks.empty()) TRY(check_reused(batch, slice, state));
+  TRY(extend_tables(batch, slice, state));
 
   if (slice.params) take_params(*slice.params, state);
   if (slice.sample && !state.params) {
@@ -77,19 +130,24 @@ Result<SequenceState> SequenceTable::prepare_slice(const StepBatch& batch, const
   return state;
 }
 
-/// A sequence that begins behind cached rows needs them here. Stage A may not know yet that this stage lost them: a
-/// stream that broke while nothing ran fails no step.
-Status SequenceTable::check_reused(const StepBatch& batch, const SequenceRows& slice,
-                                   const SequenceState& state) const {
-  for (std::int32_t entry = 0, rest = slice.first_position; rest > 0; ++entry, rest -= kBlockPositions) {
-    const std::int32_t block = state.blocks[static_cast<std::size_t>(entry)];
-    const std::int32_t n_written = n_written_[static_cast<std::size_t>(block)];
-    const std::int32_t needed = std::min(rest, kBlockPositions);
-    if (n_written >= needed) continue;
-    return slice_error(Code::kDataLoss, batch, slice, "begins behind ", needed, " rows in block ", block,
-                       ", this stage has ", n_written, " of them");
+/// The first entry that the slice's rows see in layers with a window.
+int SequenceTable::first_seen_entry(const SequenceRows& slice) const {
+  return std::max(0, slice.first_position - window_ + 1) / kBlockPositions;
+}
+
+Status SequenceTable::extend_tables(const StepBatch& batch, const SequenceRows& slice, SequenceState& state) const {
+  const bool is_new = state.blocks.empty();
+  const Place all = {0, written_, "block"};
+  TRY(extend(batch, slice, {slice.table_start, slice.new_blocks}, all, state.blocks));
+  if (is_new) TRY(check_reused(batch, slice, all, state.blocks));
+  if (window_ == 0 && slice.new_window_blocks.empty()) return {};
+  const Place windows = {first_seen_entry(slice), window_written_, "window block"};
+  // Those before the window of a sequence that begins behind cached rows were never sent.
+  if (is_new && slice.window_start <= windows.first_entry) {
+    state.window_blocks.assign(static_cast<std::size_t>(slice.window_start), kAbsent);
   }
-  return {};
+  TRY(extend(batch, slice, {slice.window_start, slice.new_window_blocks}, windows, state.window_blocks));
+  return is_new ? check_reused(batch, slice, windows, state.window_blocks) : Status();
 }
 
 void SequenceTable::take_params(const SamplingParams& params, SequenceState& state) const {
@@ -117,19 +175,16 @@ void SequenceTable::commit(const StepBatch& batch, std::vector<SequenceState> pr
   for (const SequenceId released : batch.released) sequences_.erase(released);
   for (std::size_t i = 0; i < prepared.size(); ++i) {
     const SequenceRows& slice = batch.slices[i];
-    const std::int32_t end = prepared[i].n_positions;
-    const std::int32_t last = (end - 1) / kBlockPositions;
-    for (std::int32_t entry = slice.first_position / kBlockPositions; entry <= last; ++entry) {
-      const std::int32_t block = prepared[i].blocks[static_cast<std::size_t>(entry)];
-      n_written_[static_cast<std::size_t>(block)] = std::min(end - entry * kBlockPositions, kBlockPositions);
-    }
+    note_written(slice, prepared[i].blocks, written_);
+    if (window_ > 0) note_written(slice, prepared[i].window_blocks, window_written_);
     sequences_.insert_or_assign(slice.sequence, std::move(prepared[i]));
   }
 }
 
 void SequenceTable::clear() {
   sequences_.clear();
-  std::ranges::fill(n_written_, 0);
+  std::ranges::fill(written_, 0);
+  std::ranges::fill(window_written_, 0);
 }
 
 }  // namespace commissure

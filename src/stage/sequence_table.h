@@ -8,6 +8,7 @@
 
 #include "core/ids.h"
 #include "core/result.h"
+#include "stage/kv_pool.h"
 #include "step/step_batch.h"
 
 namespace commissure {
@@ -15,7 +16,10 @@ namespace commissure {
 /// All a stage knows of one sequence.
 struct SequenceState {
   std::vector<std::int32_t> blocks;  ///< block table: entry i holds positions [64 i, 64 i + 64)
-  std::int32_t n_positions = 0;      ///< positions whose keys and values are in the cache
+  /// The same for layers with a sliding window: -1 where nothing was sent, and entries that fell behind the window may
+  /// hold somebody else's positions by now. Empty where the model has no such layers.
+  std::vector<std::int32_t> window_blocks;
+  std::int32_t n_positions = 0;  ///< positions whose keys and values are in the cache
   /// As last sent; only the last stage uses them. Shared by the states of one sequence: never changed.
   std::shared_ptr<const SamplingParams> params;
   /// Tokens by position, where params need them. Shared by the states of one sequence like its KV blocks: entries from
@@ -29,12 +33,14 @@ struct SequenceState {
 /// Threading: the executor thread only.
 class SequenceTable {
  public:
-  /// Block ids are valid in [0, n_blocks), token ids in [0, n_vocab). `keeps_history`: this stage draws tokens.
-  SequenceTable(std::int32_t n_blocks, std::int32_t n_vocab, bool keeps_history = true)
-      : n_blocks_(n_blocks),
+  /// Block ids are valid below the shape's numbers, token ids in [0, n_vocab). `keeps_history`: this stage draws
+  /// tokens.
+  SequenceTable(const KvShape& shape, std::int32_t n_vocab, bool keeps_history = true)
+      : window_(shape.window),
         n_vocab_(n_vocab),
         keeps_history_(keeps_history),
-        n_written_(static_cast<std::size_t>(n_blocks)) {}
+        written_(static_cast<std::size_t>(shape.n_blocks)),
+        window_written_(static_cast<std::size_t>(shape.window > 0 ? shape.n_window_blocks : 0)) {}
 
   /// The states that the batch's slices lead to, in their order. Changes nothing.
   /// Errors: kInvalidArgument, the batch is malformed, a token is outside the vocabulary, or a sample is asked for
@@ -51,16 +57,18 @@ class SequenceTable {
  private:
   Result<SequenceState> prepare_slice(const StepBatch& batch, const SequenceRows& slice) const;
   Status check_tokens(const StepBatch& batch, const SequenceRows& slice) const;
-  Status check_reused(const StepBatch& batch, const SequenceRows& slice, const SequenceState& state) const;
+  Status extend_tables(const StepBatch& batch, const SequenceRows& slice, SequenceState& state) const;
+  int first_seen_entry(const SequenceRows& slice) const;
   void take_params(const SamplingParams& params, SequenceState& state) const;
   Status keep_history(const StepBatch& batch, const SequenceRows& slice, SequenceState& state) const;
 
-  const std::int32_t n_blocks_;
+  const int window_;
   const std::int32_t n_vocab_;
   const bool keeps_history_;
   std::unordered_map<SequenceId, SequenceState> sequences_;
   /// Per block: its first positions that were written since the last clear, by whichever sequence.
-  std::vector<std::int32_t> n_written_;
+  std::vector<std::int32_t> written_;
+  std::vector<std::int32_t> window_written_;
 };
 
 }  // namespace commissure

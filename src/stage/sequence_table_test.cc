@@ -18,7 +18,7 @@ Code refusal(const SequenceTable& table, SequenceRows rows) {
 
 /// A table that knows sequence 1 with 70 positions in two blocks.
 SequenceTable known_table() {
-  SequenceTable table(kBlocks, kVocab);
+  SequenceTable table({.n_blocks = kBlocks}, kVocab);
   const StepBatch batch = batch_of(rows_of(1, 0, std::vector<int>(70, 4), 0));
   auto states = table.prepare(batch);
   CHECK(states.has_value());
@@ -107,8 +107,42 @@ TEST(SequenceTable, RefusesASequenceBehindRowsThatItDoesNotHave) {
   EXPECT_EQ(refusal(table, rows_behind(64, {0, 5})), Code::kDataLoss) << "all is forgotten";
 }
 
+SequenceRows windowed(SequenceRows rows, int start, std::vector<int> blocks) {
+  rows.window_start = start;
+  for (const int block : blocks) rows.new_window_blocks.emplace_back(block);
+  return rows;
+}
+
+TEST(SequenceTable, KeepsASecondTableForWindows) {
+  SequenceTable table({.n_blocks = kBlocks, .n_window_blocks = 3, .window = 65}, kVocab);
+  EXPECT_EQ(refusal(table, rows_of(1, 0, {1}, 0)), Code::kDataLoss) << "no window block";
+  EXPECT_EQ(refusal(table, windowed(rows_of(1, 0, {1}, 0), 0, {3})), Code::kDataLoss) << "there are three";
+  const StepBatch batch = batch_of(windowed(rows_of(1, 0, std::vector<int>(190, 1), 0), 0, {0, 1, 2}));
+  table.commit(batch, *table.prepare(batch));
+  const auto states = table.prepare(batch_of(windowed(rows_of(1, 190, {1, 2, 3}, 0), 3, {0})));
+  ASSERT_TRUE(states.has_value());
+  EXPECT_EQ((*states)[0].window_blocks, (std::vector<std::int32_t>{0, 1, 2, 0})) << "the first one again";
+  EXPECT_EQ(refusal(known_table(), windowed(rows_of(1, 70, {1}, 0), 2, {0})), Code::kDataLoss) << "has no windows";
+}
+
+TEST(SequenceTable, ASequenceBehindCachedRowsNeedsOnlyTheirLastWindow) {
+  SequenceTable table({.n_blocks = kBlocks, .n_window_blocks = 3, .window = 65}, kVocab);
+  StepBatch batch = batch_of(windowed(rows_of(1, 0, std::vector<int>(192, 1), 0), 0, {0, 1, 2}));
+  table.commit(batch, *table.prepare(batch));
+  const SequenceRows behind = rows_behind(192, {0, 1, 2, 5});
+  EXPECT_EQ(refusal(table, windowed(behind, 2, {2, 1})), Code::kOk) << "row 192 sees 128 and on";
+  EXPECT_EQ(refusal(table, windowed(behind, 3, {1})), Code::kDataLoss) << "its window is absent";
+  EXPECT_EQ(refusal(table, windowed(rows_behind(190, {0, 1, 2}), 2, {2})), Code::kDataLoss) << "row 190 sees 126";
+  batch = batch_of(windowed(behind, 2, {2, 1}));
+  table.commit(batch, *table.prepare(batch));
+  EXPECT_EQ(refusal(table, rows_of(2, 193, {1}, 0)), Code::kOk);
+  SequenceRows again = rows_of(2, 100, {1}, 0);
+  again.table_start = 4;
+  EXPECT_EQ(refusal(table, again), Code::kDataLoss) << "what row 100 sees was never sent";
+}
+
 TEST(SequenceTable, KeepsTheTokensThatParametersLookBackOn) {
-  SequenceTable table(kBlocks, kVocab);
+  SequenceTable table({.n_blocks = kBlocks}, kVocab);
   SequenceRows rows = rows_of(1, 0, {4, 5}, 0);
   rows.params = SamplingParams{.banned = {}, .repetition_penalty = 1.5f};
   const auto run = [&](const SequenceRows& each) {
@@ -132,7 +166,9 @@ TEST(SequenceTable, KeepsTheTokensThatParametersLookBackOn) {
   EXPECT_EQ(refusal(table, rows), Code::kInvalidArgument);
   rows.history = {TokenId(8)};
   EXPECT_EQ(refusal(table, rows), Code::kInvalidArgument);
-  EXPECT_EQ(SequenceTable(kBlocks, kVocab, false).prepare(batch_of(rows_of(1, 0, {1}, 0)))->front().history, nullptr);
+  EXPECT_EQ(
+      SequenceTable({.n_blocks = kBlocks}, kVocab, false).prepare(batch_of(rows_of(1, 0, {1}, 0)))->front().history,
+      nullptr);
 }
 
 TEST(SequenceTable, ForgetsReleasedSequences) {

@@ -85,6 +85,36 @@ TEST_P(Split, AnyChunkingGivesTheSameBits) {
   }
 }
 
+TEST_P(Split, BlocksBehindTheWindowMayBeWrittenAgain) {
+  const auto backend = cpu_backend(GetParam());
+  const ToyModel model{.is_gemma = true, .matrices = DType::kQ8_0};  // a window of 24
+  const ToyFile file(model);
+  const auto tokens = prompt(500, model.n_vocab, 3);
+  StageOptions plenty = options();
+  Chain whole(*backend, file.path(), {2}, plenty);
+  const Trace expected = run_alone(whole, tokens, 64, 0);
+  StageOptions ring = plenty;
+  ring.n_window_blocks = 2;
+  Chain chain(*backend, file.path(), {2}, ring);
+  Trace trace;
+  for (int first = 0; first < 500; first += 64) {
+    const std::vector<int> chunk(tokens.begin() + first, tokens.begin() + std::min(first + 64, 500));
+    SequenceRows rows = rows_of(1, first, chunk, 0);
+    rows.window_start = first / 64;
+    rows.new_window_blocks = {BlockId(first / 64 % 2)};
+    rows.params = SamplingParams{.temperature = 0.8f, .top_k = 20, .seed = 7, .n_logprobs = 5, .banned = {}};
+    rows.sample = first + 64 >= 500;
+    for (std::size_t i = 0; i < chunk.size(); ++i) {
+      rows.targets.push_back(TokenId(tokens[(static_cast<std::size_t>(first) + i + 1) % 500]));
+    }
+    const auto result = chain.step({.step = {}, .slices = {rows}, .released = {}});
+    ASSERT_TRUE(result.has_value()) << result.error().message();
+    for (const ScoredToken& scored : result->results[0].scored) trace.push_back(scored);
+    if (rows.sample) trace.push_back(*result->results[0].sampled);
+  }
+  EXPECT_EQ(trace, expected);
+}
+
 TEST_P(Split, ThreadsDoNotChangeARow) {
   const ToyModel model{.is_gemma = true, .n_layers = 2, .matrices = DType::kQ8_0};
   const ToyFile file(model);

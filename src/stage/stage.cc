@@ -41,8 +41,9 @@ Result<std::unique_ptr<Stage>> Stage::create(Backend& backend, const Checkpoint&
   if (options.max_rows <= 0) {
     return Error(Code::kInvalidArgument, "max_rows is ", options.max_rows, ", must be at least 1");
   }
-  if (options.n_kv_blocks < 0) {
-    return Error(Code::kInvalidArgument, "number of KV blocks is ", options.n_kv_blocks, ", must not be negative");
+  if (options.n_kv_blocks < 0 || options.n_window_blocks < 0) {
+    return Error(Code::kInvalidArgument, "numbers of KV blocks are ", options.n_kv_blocks, " and ",
+                 options.n_window_blocks, ", must not be negative");
   }
   const std::uint64_t weight_bytes = total_bytes(TRY(stage_tensors(checkpoint, spec, plan)));
   std::unique_ptr<Stage> stage(new Stage(backend, checkpoint, std::move(spec), plan, options));
@@ -50,6 +51,9 @@ Result<std::unique_ptr<Stage>> Stage::create(Backend& backend, const Checkpoint&
   if (options.n_kv_blocks == 0) {
     stage->options_.n_kv_blocks = blocks_within(options.kv_bytes, backend, stage->spec_, plan);
   }
+  stage->kv_ = {stage->options_.n_kv_blocks, 0, widest_window(stage->spec_)};
+  if (stage->kv_.window > 0)
+    stage->kv_.n_window_blocks = options.n_window_blocks > 0 ? options.n_window_blocks : stage->kv_.n_blocks;
   return stage;
 }
 
@@ -94,7 +98,7 @@ Result<std::unique_ptr<Executor>> Stage::load_executor(const std::stop_token& st
     return !stop.stop_requested();
   };
   PartWeights weights = TRY(load_weights(backend_, checkpoint_, spec_, model_part(plan_), progress));
-  return Executor::create(backend_, spec_, plan_, std::move(weights), options_.max_rows, options_.n_kv_blocks);
+  return Executor::create(backend_, spec_, plan_, std::move(weights), options_.max_rows, kv_);
 }
 
 Error Stage::not_ready() const {
@@ -138,7 +142,8 @@ StageInfo Stage::info() const {
   info.device = device.device;
   info.isa = device.isa;
   info.d_model = spec_.d_model;
-  info.n_kv_blocks = options_.n_kv_blocks;
+  info.n_kv_blocks = kv_.n_blocks;
+  info.n_window_blocks = kv_.n_window_blocks;
   info.max_rows = options_.max_rows;
   info.weight_bytes = weight_bytes_;
   info.loaded_bytes = loaded_bytes_;

@@ -26,6 +26,7 @@ struct StageOptions {
   int max_rows = 512;            ///< rows a step may have
   std::int32_t n_kv_blocks = 0;  ///< 0: as many as fit kv_bytes
   std::uint64_t kv_bytes = 256u << 20;
+  std::int32_t n_window_blocks = 0;  ///< for layers with a sliding window; 0: as many as n_kv_blocks
 };
 
 /// One stage of a model in this process: cold until someone needs it, then loading in the background, then ready.
@@ -63,6 +64,7 @@ class Stage {
   /// A step is on its way to the executor: the backend may wake up meanwhile. Any thread.
   void expect_step() { backend_.wake(); }
   const StagePlan& plan() const { return plan_; }
+  const KvShape& kv() const { return kv_; }
 
  private:
   Stage(Backend& backend, const Checkpoint& checkpoint, DecoderSpec spec, const StagePlan& plan, StageOptions options);
@@ -75,6 +77,7 @@ class Stage {
   const DecoderSpec spec_;
   const StagePlan plan_;
   StageOptions options_;
+  KvShape kv_;
   std::string fingerprint_;
   std::uint64_t weight_bytes_ = 0;
   std::function<void(const Status&)> on_loaded_;

@@ -49,12 +49,21 @@ inline StagePlan whole_plan(const DecoderSpec& spec) {
   return {.index = 0, .n_stages = 1, .n_model_layers = spec.n_layers(), .layers = {0, spec.n_layers()}};
 }
 
-/// A chain of stages in this process, cut at `cuts`, behind one link.
+/// The same entries in both tables.
+inline SequenceRows with_windows(SequenceRows rows) {
+  rows.window_start = rows.table_start;
+  rows.new_window_blocks = rows.new_blocks;
+  return rows;
+}
+
+/// A chain of stages in this process, cut at `cuts`, behind one link. Where a slice says nothing of the table of a
+/// windowed model, it gets the entries of the other one.
 class Chain {
  public:
   Chain(Backend& backend, const std::string& path, const std::vector<int>& cuts, const StageOptions& options) {
     auto spec = read_decoder_spec(*open_checkpoint(path));
     CHECK(spec.has_value());
+    has_windows_ = widest_window(*spec) > 0;
     auto plans = plan_stages(spec->n_layers(), cuts);
     CHECK(plans.has_value());
     for (const StagePlan& plan : *plans) {
@@ -76,6 +85,9 @@ class Chain {
 
   Result<SampledTokens> step(StepBatch batch) {
     batch.step = StepId(step_++);
+    for (SequenceRows& slice : batch.slices) {
+      if (has_windows_ && slice.new_window_blocks.empty()) slice = with_windows(std::move(slice));
+    }
     TRY(head_->submit({std::move(batch), {}}));
     Result<StageOutput> output = *outputs_.pop();
     if (!output) return output.error();
@@ -94,6 +106,7 @@ class Chain {
   StageLink* head_ = nullptr;
   BoundedQueue<Result<StageOutput>> outputs_{64};
   std::uint64_t step_ = 0;
+  bool has_windows_ = false;
 };
 
 /// Consecutive rows of one sequence whose blocks are `first_block` and those after it.

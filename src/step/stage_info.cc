@@ -68,6 +68,10 @@ Status validate_neighbours(const StageInfo& before, const StageInfo& after) {
     return refused("there is room for ", before.n_kv_blocks, " KV blocks on one and ", after.n_kv_blocks,
                    " on the other; give all stages the same --kv-tokens, --kv-memory and --max-model-len");
   }
+  if (after.n_window_blocks < before.n_window_blocks) {
+    return refused("there is room for ", before.n_window_blocks, " KV blocks of windows on one and ",
+                   after.n_window_blocks, " on the other; give all stages the same limits (--max-num-seqs and others)");
+  }
   if (after.max_rows < before.max_rows) {
     return refused("a step has up to ", before.max_rows, " rows on one and ", after.max_rows,
                    " on the other; give all stages the same --max-num-batched-tokens");

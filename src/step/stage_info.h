@@ -22,8 +22,9 @@ struct StageInfo {
   std::string device;     ///< "cpu"
   std::string isa;        ///< kernels in use: "avx512", "avx2", "generic", "reference"
   int d_model = 0;
-  std::int32_t n_kv_blocks = 0;  ///< capacity in blocks of kBlockPositions; no stage's is below the first one's
-  std::int32_t max_rows = 0;     ///< rows a step may have at most
+  std::int32_t n_kv_blocks = 0;      ///< capacity in blocks of kBlockPositions; no stage's is below the first one's
+  std::int32_t n_window_blocks = 0;  ///< the same for the layers with a sliding window; 0: the model has none
+  std::int32_t max_rows = 0;         ///< rows a step may have at most
 
   LoadState state = LoadState::kCold;
   std::string problem;                  ///< why it failed or is not reachable; empty when well

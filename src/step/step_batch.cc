@@ -1,6 +1,8 @@
 #include "step/step_batch.h"
 
+#include <iterator>
 #include <unordered_set>
+#include <utility>
 
 namespace commissure {
 
@@ -19,12 +21,16 @@ Status validate(const StepBatch& batch) {
     };
     if (!seen.insert(slice.sequence).second) return invalid("appears twice");
     if (slice.tokens.empty()) return invalid("has no rows");
-    if (slice.first_position < 0 || slice.table_start < 0) return invalid("negative position or table start");
+    if (slice.first_position < 0 || slice.table_start < 0 || slice.window_start < 0) {
+      return invalid("negative position or table start");
+    }
     const std::int64_t end = std::int64_t{slice.first_position} + slice.n_rows();
-    const std::int64_t covered =
-        (std::int64_t{slice.table_start} + static_cast<std::int64_t>(slice.new_blocks.size())) * kBlockPositions;
-    if (!slice.new_blocks.empty() && covered < end) {
-      return invalid("blocks cover ", covered, " positions, rows end at ", end);
+    for (const auto& [start, blocks] :
+         {std::pair(slice.table_start, &slice.new_blocks), std::pair(slice.window_start, &slice.new_window_blocks)}) {
+      const std::int64_t covered = (std::int64_t{start} + std::ssize(*blocks)) * kBlockPositions;
+      if (!blocks->empty() && covered < end) {
+        return invalid("blocks cover ", covered, " positions, rows end at ", end);
+      }
     }
     if (!slice.targets.empty() && slice.targets.size() != slice.tokens.size()) {
       return invalid(slice.targets.size(), " targets for ", slice.tokens.size(), " rows");

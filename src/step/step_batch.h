@@ -13,11 +13,18 @@ namespace commissure {
 /// Positions in one KV block. The same everywhere: it is part of the wire and of every kernel's reduction order.
 inline constexpr int kBlockPositions = 64;
 
+/// Blocks that hold `n_rows` positions.
+inline std::int32_t blocks_for(int n_rows) { return (n_rows + kBlockPositions - 1) / kBlockPositions; }
+
 /// The rows of one sequence in one step: consecutive positions, prefill or decode alike.
 ///
 /// A stage keeps per sequence only its block table, and a slice carries everything that changes it:
 /// `table_start` entries stay as the stage knows them, `new_blocks` follow them. A slice with
 /// table_start 0 (re)creates the sequence, so replay needs no special message.
+///
+/// Layers with a sliding window have blocks of their own, from another pool, in a second table with the same entries.
+/// Entries wholly behind the window of all rows to come may be given to others: no stage reads them again. A model
+/// without such layers has an empty one.
 struct SequenceRows {
   SequenceId sequence;
   std::int32_t first_position = 0;
@@ -35,6 +42,9 @@ struct SequenceRows {
   std::vector<TokenId> history = {};
   /// Every stage reports a checksum of these rows after each of its layers (StageTiming::checksums).
   bool sum_layers = false;
+  /// The other table, as table_start and new_blocks; of a new one, the entries before window_start are absent.
+  std::int32_t window_start = 0;
+  std::vector<BlockId> new_window_blocks = {};
 
   int n_rows() const { return static_cast<int>(tokens.size()); }
   bool operator==(const SequenceRows&) const = default;

@@ -79,6 +79,8 @@ StageInput random_step(Random& random) {
     rows.tokens = random.ids<TokenId>(1 + random.below(40));
     rows.table_start = static_cast<std::int32_t>(random.below(100));
     rows.new_blocks = random.ids<BlockId>(random.below(10));
+    rows.window_start = static_cast<std::int32_t>(random.below(100));
+    rows.new_window_blocks = random.ids<BlockId>(random.below(10));
     rows.sample = random.below(2) == 1;
     if (random.below(2) == 1) {
       rows.params = random_params(random);
@@ -221,6 +223,7 @@ TEST(Codec, RefusesEveryTruncationAndEveryChangedCount) {
   expect_broken(changed([](auto& f) { f.mutable_step()->set_d_model(2147483647); }));
   expect_broken(changed([](auto& f) { f.mutable_step()->mutable_slices(0)->set_tokens(0, -1); }));
   expect_broken(changed([](auto& f) { f.mutable_step()->mutable_slices(0)->set_new_blocks(0, -2); }));
+  expect_broken(changed([](auto& f) { f.mutable_step()->mutable_slices(0)->add_new_window_blocks(-2); }));
   expect_broken(changed([](auto& f) { f.mutable_rows()->resize(11); }));
   expect_broken(changed([](auto& f) { f.clear_step(); }));
   expect_broken(changed([](auto& f) { f.mutable_goodbye(); }));

@@ -25,6 +25,8 @@ Result<SequenceRows> decode(const v1::Slice& message) {
   rows.sum_layers = message.sum_layers();
   TRY(take_ids(message.tokens(), "token", 0, rows.tokens));
   TRY(take_ids(message.new_blocks(), "block", 0, rows.new_blocks));
+  rows.window_start = message.window_start();
+  TRY(take_ids(message.new_window_blocks(), "window block", 0, rows.new_window_blocks));
   // -1 marks a row that has no next token to score.
   TRY(take_ids(message.targets(), "target", -1, rows.targets));
   if (message.has_params()) rows.params = TRY(commissure::decode(message.params()));
@@ -91,6 +93,8 @@ void encode(const StepBatch& batch, const Boundary& boundary, v1::Step& out) {
     put_ids(rows.tokens, *slice.mutable_tokens());
     slice.set_table_start(rows.table_start);
     put_ids(rows.new_blocks, *slice.mutable_new_blocks());
+    slice.set_window_start(rows.window_start);
+    put_ids(rows.new_window_blocks, *slice.mutable_new_window_blocks());
     slice.set_sample(rows.sample);
     slice.set_sum_layers(rows.sum_layers);
     if (rows.params) encode(*rows.params, *slice.mutable_params());
@@ -173,6 +177,7 @@ void encode(const StageInfo& info, v1::StageInfo& out) {
   out.set_isa(info.isa);
   out.set_d_model(info.d_model);
   out.set_n_kv_blocks(info.n_kv_blocks);
+  out.set_n_window_blocks(info.n_window_blocks);
   out.set_max_rows(info.max_rows);
   out.set_state(static_cast<v1::StageInfo::LoadState>(info.state));
   out.set_problem(info.problem.substr(0, kMaxText));
@@ -198,7 +203,7 @@ Result<StageInfo> decode(const v1::StageInfo& message) {
     return broken("stage ", message.index(), " of ", message.n_stages(), " in a chain of at most ", kMaxStages);
   }
   if (!v1::StageInfo::LoadState_IsValid(message.state())) return broken("load state ", int{message.state()});
-  if (message.d_model() < 0 || message.n_kv_blocks() < 0 || message.max_rows() < 0) {
+  if (message.d_model() < 0 || message.n_kv_blocks() < 0 || message.n_window_blocks() < 0 || message.max_rows() < 0) {
     return broken("stage ", message.index(), " has a negative size");
   }
   StageInfo info;
@@ -211,6 +216,7 @@ Result<StageInfo> decode(const v1::StageInfo& message) {
   info.isa = message.isa();
   info.d_model = message.d_model();
   info.n_kv_blocks = message.n_kv_blocks();
+  info.n_window_blocks = message.n_window_blocks();
   info.max_rows = message.max_rows();
   info.state = static_cast<LoadState>(message.state());
   info.problem = message.problem();

@@ -8,9 +8,9 @@ import signal
 import statistics
 import time
 
-from harness import QUICK, SMOL, Chain, need, process_alive, wait_until
+from harness import GEMMA, QUICK, SMOL, Chain, need, process_alive, wait_until
 
-need(SMOL)
+need(SMOL, GEMMA)
 
 BLOCK = 64
 STORY = "The lighthouse keeper counted the ships at dusk, wrote their names into a green book, and closed it with a ribbon. " * (6 if QUICK else 16)
@@ -103,3 +103,27 @@ with Chain(SMOL, stages=3) as chain:
         ratios.append(cold_seconds / first_token_seconds(chain, f"turn {turn}"))
     assert chain.metric("commissure_kv_cache_usage_perc") == 0, "kept blocks count as free"
     print(f"prefix cache: ok; {hits:.0f} of {queries:.0f} tokens reused, first token of {full[0]} + a few tokens x {statistics.median(ratios):.1f} sooner")
+
+# Gemma: three layers see all, the others the last 512 positions and keep no more than that. A hit needs the last window.
+STORY *= 1 if QUICK else 2
+with Chain(GEMMA, stages=3, flags=["--no-prefix-caching", "--max-num-batched-tokens", "96"]) as chain:
+    expected = [ask(chain, job) for job in jobs()]
+    assert max(n_prompt for _, n_prompt, _ in expected) > (0 if QUICK else 640), expected
+full = [most(n_prompt) for _, n_prompt, _ in expected[:-1]] + [0]
+with Chain(GEMMA, stages=3) as chain:
+    check(chain, expected, "Gemma, first time")
+    assert check(chain, expected, "Gemma, again, together", together=True) == full
+    pid = chain.state()["stages"][1]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not process_alive(pid), 15, "the stage is gone")
+    chain.up()
+    wait_until(lambda: is_taken(chain), 60, "requests are taken again")
+    assert check(chain, expected, "Gemma, after the death of stage b")[0] == 0
+    assert check(chain, expected, "Gemma, and again") == full
+    assert chain.metric("commissure_kv_window_blocks") > 0 and chain.metric("commissure_kv_window_blocks_used") == 0
+# 22 blocks of windows for two sequences of up to 20: prompts wait for blocks that fall behind, and hits are cut short.
+with Chain(GEMMA, stages=3, flags=["--max-num-seqs", "2", "--max-num-batched-tokens", "64", "--kv-tokens", "2560"]) as chain:
+    assert chain.metric("commissure_kv_window_blocks") == 22
+    check(chain, expected, "Gemma, few blocks")
+    check(chain, expected, "Gemma, few blocks, together", together=True)
+print("prefix cache with windows: ok")
