@@ -3,6 +3,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,10 @@ struct ApiOptions {
   /// Added to the body of /health, e.g. {"stages": [...]}. Called on the server's threads; must not block. May be
   /// empty.
   std::function<Json()> status = {};
+  /// The same while the chain is not awake yet, nothing afterwards: streams that wait for it tell their clients. Called
+  /// on the server's threads; must not block for long. May be empty.
+  std::function<std::optional<Json>()> warming = {};
+  std::chrono::milliseconds warming_interval{2'000};  ///< between two such words
   /// POST /warm: starts loading all stages and returns at once. May be empty.
   std::function<void()> wake = {};
 };

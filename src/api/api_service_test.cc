@@ -239,6 +239,32 @@ TEST_F(ApiServiceTest, SendsCommentsInSilenceUnlessTold) {
   EXPECT_EQ(quiet.read_until("\n", 1, 150ms), "");
 }
 
+TEST_F(ApiServiceTest, TellsAStreamHowFarTheChainIsWhileItWakes) {
+  std::atomic<bool> awake = false;
+  const auto warming = [&]() -> std::optional<Json> {
+    if (awake) return std::nullopt;
+    return parse_json(R"({"stages":[{"stage":"a","state":"ready"},{"stage":"b","state":"loading","weight_bytes":200,
+        "loaded_bytes":75},{"stage":"c","state":"cold"},{}]})")
+        .value();
+  };
+  start({.ping_interval = 60ms, .warming = warming, .warming_interval = 30ms});
+  script_.hang = true;
+  RawClient client(server_->port());
+  client.send(http_request("POST", "/v1/chat/completions", kStream));
+  const std::string text = client.read_until(": warming a ready, b 37 %, c cold,  \n\n", 2);
+  EXPECT_NE(text.find("text/event-stream"), std::string::npos) << text;
+  EXPECT_EQ(text.find("data:"), std::string::npos) << "no event that nobody asked for";
+  RawClient asking(server_->port());
+  asking.send(
+      http_request("POST", "/v1/completions",
+                   R"({"prompt":"x","stream":true,"stream_options":{"include_warming":true},"sse_ping_interval":-1})"));
+  const std::string events = asking.read_until("\"percent\":37", 1);
+  EXPECT_NE(events.find("event: warming\ndata: {\"stages\":["), std::string::npos) << events;
+  EXPECT_EQ(events.find("\n: warming"), std::string::npos) << "no comments, as it said";
+  awake = true;
+  EXPECT_NE(client.read_until(": keep-alive\n\n", 2).find(": keep-alive"), std::string::npos);
+}
+
 TEST_F(ApiServiceTest, GuardsEverythingButHealth) {
   start({.api_keys = {"first", "second"}});
   for (const std::string_view path : {"/v1/models", "/metrics", "/", "/nothing", "/props"}) {

@@ -72,6 +72,7 @@ void read_stream_options(Fields& fields, GenerationFields& result) {
   if (const Json* options = fields.object("stream_options")) {
     Fields inner(*options, "stream_options.");
     result.include_usage = inner.boolean("include_usage").value_or(false);
+    result.include_warming = inner.boolean("include_warming").value_or(false);
     result.continuous_usage = inner.boolean("continuous_usage_stats").value_or(false);
     if (inner.error()) fields.fail(*inner.error());
   }

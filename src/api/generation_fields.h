@@ -20,6 +20,7 @@ struct GenerationFields {
   bool tokens_as_ids = false;  ///< return_tokens_as_token_ids
   bool include_usage = false;
   bool continuous_usage = false;
+  bool include_warming = false;  ///< stream_options.include_warming: events while the chain wakes, beside comments
   std::optional<std::chrono::milliseconds> ping;  ///< sse_ping_interval; negative: no comments on this stream
 };
 

@@ -29,6 +29,9 @@ GenerationJob make_job(const RequestInfo& info, const std::string& body, Generat
   job.choices_per_prompt = std::max(fields.n, fields.best_of);
   job.stream = fields.stream;
   job.ping = fields.ping.value_or(options.ping_interval);
+  job.warming = options.warming;
+  job.warming_interval = options.warming_interval;
+  job.warming_events = fields.include_warming;
   trace_steps(job, fields, options);
   return job;
 }

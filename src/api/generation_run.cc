@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "api/warming.h"
 #include "core/log.h"
 
 namespace commissure {
@@ -25,9 +26,7 @@ class GenerationRun : public std::enable_shared_from_this<GenerationRun> {
 
   void start() {
     responder_->on_gone([self = shared_from_this()] { self->gone(); });
-    if (job_.stream && job_.ping.count() > 0) {
-      responder_->on_silence(job_.ping, [self = shared_from_this()] { self->ping(); });
-    }
+    if (job_.stream) watch_silence();
     submit_more();
   }
 
@@ -100,6 +99,33 @@ class GenerationRun : public std::enable_shared_from_this<GenerationRun> {
     responder_->begin_stream({.status = 200,
                               .content_type = "text/event-stream; charset=utf-8",
                               .headers = {{"cache-control", "no-cache"}, {"x-accel-buffering", "no"}}});
+  }
+
+  bool wants_comments() const { return job_.ping.count() > 0; }
+
+  /// While the chain wakes silence is broken more often, with how far it is.
+  void watch_silence() {
+    const bool wakes = (wants_comments() || job_.warming_events) && job_.warming && job_.warming();
+    if (wakes) {
+      responder_->on_silence(job_.warming_interval, [self = shared_from_this()] { self->tell_warming(); });
+    } else if (wants_comments()) {
+      responder_->on_silence(job_.ping, [self = shared_from_this()] { self->ping(); });
+    }
+  }
+
+  void tell_warming() {
+    if (done_) return;
+    const std::optional<Json> status = first_event_ ? std::nullopt : job_.warming();
+    if (!status) {  // awake: the usual comments from here on, or none
+      const auto silence = wants_comments() ? job_.ping : std::chrono::milliseconds(0);
+      return responder_->on_silence(silence, [self = shared_from_this()] {
+        if (self->wants_comments()) self->ping();
+      });
+    }
+    const Json progress = warming_progress(*status);
+    begin_stream();
+    if (wants_comments()) responder_->write(warming_comment(progress));
+    if (job_.warming_events) responder_->write(warming_event(progress));
   }
 
   void ping() {

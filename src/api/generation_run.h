@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -40,6 +41,9 @@ struct GenerationJob {
   int choices_per_prompt = 1;                    ///< usage counts a prompt once
   std::unique_ptr<AnswerFormat> format = {};
   bool stream = false;
+  std::function<std::optional<Json>()> warming = {};  ///< as in ApiOptions
+  std::chrono::milliseconds warming_interval{0};
+  bool warming_events = false;        ///< the client wants them as events too
   std::chrono::milliseconds ping{0};  ///< a comment after so much silence on a stream; 0 or less: never
 };
 

@@ -206,6 +206,10 @@ Status StageRunner::serve_api() {
   api.log_prompts = settings_.log_prompts;
   api.version = COMMISSURE_VERSION;
   api.status = [this] { return view_->to_json(); };
+  api.warming = [this]() -> std::optional<Json> {
+    if (!waking_->is_waking()) return std::nullopt;
+    return view_->to_json();
+  };
   api.wake = [this] { wake(); };
   api_ = std::make_unique<ApiService>(*engine_, std::move(api));
   HttpServerOptions http;

@@ -23,6 +23,9 @@ class WakingLink final : public StageLink {
   void move() override { chain_.move(); }
   void stop() override;
 
+  /// Whether a step submitted now would wait for stages to load.
+  bool is_waking() const { return !chain_.health(); }
+
  private:
   /// Waits until the chain is well for the first time. Errors: the chain's, once `limit` is over or it can only fail.
   Status wait_awake();

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """The OpenAI Python and Node SDKs, the Vercel AI SDK and LangChain, unmodified, against three real stages. Installs them below the build folder once."""
+import http.client
 import json
 import os
 import pathlib
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 
-from harness import PROGRAM, ROOT, SMOL, Chain, need, python_with
+from harness import PROGRAM, ROOT, SMOL, Chain, need, python_with, wait_until
 
 need(SMOL)
 clients = pathlib.Path(PROGRAM).resolve().parents[3] / "test-clients"  # build/, shared by all presets
@@ -25,6 +28,49 @@ def node_clients():
     return folder
 
 
+COLD = '''
+import sys, openai
+client = openai.OpenAI(base_url=sys.argv[1] + "/v1", api_key="none", max_retries=0, timeout=120)
+stream = client.chat.completions.create(model=client.models.list().data[0].id, messages=[{"role": "user", "content": "Hi"}], max_tokens=4, stream=True)
+chunks = [chunk for chunk in stream]
+assert chunks[-1].choices[0].finish_reason in ("stop", "length") and any(chunk.choices[0].delta.content for chunk in chunks), chunks
+'''
+
+
+def serves(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def first_from_cold(chain, python):
+    """A stream that meets a cold chain hears how far it is, in comments that OpenAI's SDK passes over. A stage that stands still keeps it cold."""
+    chain.run("down")
+    chain.run(*chain.up_command, "--lazy")
+    frozen = next(stage["pid"] for stage in chain.state()["stages"] if stage["name"] == "c")
+    wait_until(lambda: serves(chain.port), 60, "stage a listens")
+    os.kill(frozen, signal.SIGSTOP)
+    sdk = subprocess.Popen([python, "-c", COLD, f"http://127.0.0.1:{chain.port}"])
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", chain.port, timeout=120)
+        body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4, "stream": True, "stream_options": {"include_warming": True}}
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        lines = []
+        while sum(line.startswith(": warming a") for line in lines) < 2:
+            line = response.readline().decode()
+            assert line and not line.startswith("data: {\"id"), lines
+            lines.append(line)
+        event = next(lines[i + 1] for i, line in enumerate(lines) if line == "event: warming\n" and i + 1 < len(lines))
+        assert [stage["stage"] for stage in json.loads(event.removeprefix("data: "))["stages"]][0] == "a", event
+        assert sdk.poll() is None, "the SDK waits too"
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+    rest = response.read().decode()
+    assert rest.rstrip().endswith("data: [DONE]") and '"finish_reason":"' in rest, rest
+    assert sdk.wait(120) == 0
+    print("from cold: ok")
+
+
 with Chain(SMOL, stages=3) as chain:
     base = f"http://127.0.0.1:{chain.port}"
     python = python_with("openai", "openai==1.109.1")
@@ -40,4 +86,5 @@ with Chain(SMOL, stages=3) as chain:
         done = subprocess.run([str(part) for part in check], timeout=300, env={**os.environ, "OPENAI_API_KEY": "none"})
         if done.returncode != 0:
             sys.exit(f"{check[1]} failed")
+    first_from_cold(chain, python)
 print("sdk: ok")
