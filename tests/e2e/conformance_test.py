@@ -223,8 +223,8 @@ def deadlines(chain):  # C71
 def priorities(chain):  # C67; the chain runs one request at a time
     order = []
 
-    def ask(priority):
-        chain.post("/v1/completions", {"prompt": "Hi", "max_tokens": 2, "priority": priority})
+    def ask(priority):  # long enough that the order in which answers are noticed here is that in which they ended
+        chain.post("/v1/completions", {"prompt": "Hi", "max_tokens": 100, "ignore_eos": True, "priority": priority})
         order.append(priority)
 
     waiting = lambda: chain.metric("commissure_num_requests_waiting")
