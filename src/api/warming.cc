@@ -4,19 +4,11 @@
 
 #include <algorithm>
 
+#include "core/json_fields.h"
+
 namespace commissure {
 
 namespace {
-
-std::string text_of(const Json& object, const char* key) {
-  const Json* value = find_member(object, key);
-  return value != nullptr && value->is_string() ? value->get<std::string>() : "";
-}
-
-double number_of(const Json& object, const char* key) {
-  const Json* value = find_member(object, key);
-  return value != nullptr && value->is_number() ? value->get<double>() : 0;
-}
 
 /// Loaded bytes of its own weights, 0 to 100.
 int percent_of(const Json& stage, const std::string& state) {

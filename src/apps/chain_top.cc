@@ -6,22 +6,13 @@
 #include <cmath>
 
 #include "apps/progress.h"
+#include "core/json_fields.h"
 
 namespace commissure {
 
 namespace {
 
 constexpr const char* kPrefix = "commissure_";
-
-std::string text_of(const Json& object, const char* key) {
-  const Json* value = find_member(object, key);
-  return value != nullptr && value->is_string() ? value->get<std::string>() : "";
-}
-
-double number_of(const Json& object, const char* key) {
-  const Json* value = find_member(object, key);
-  return value != nullptr && value->is_number() ? value->get<double>() : 0;
-}
 
 double seconds_between(const ChainSample& before, const ChainSample& now) {
   return std::max(1e-6, std::chrono::duration<double>(now.at - before.at).count());

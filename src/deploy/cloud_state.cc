@@ -2,14 +2,11 @@
 
 #include <charconv>
 
+#include "core/json_fields.h"
+
 namespace commissure {
 
 namespace {
-
-std::string text_of(const Json& object, const char* key) {
-  const Json* value = find_member(object, key);
-  return value != nullptr && value->is_string() ? value->get<std::string>() : "";
-}
 
 /// All addresses of a service, in the annotation that holds them as JSON text.
 std::vector<std::string> listed_urls(const Json& service) {

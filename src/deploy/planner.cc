@@ -146,7 +146,8 @@ PlannedStage plan_stage(const ModelFootprint& model, LayerRange layers, const Ma
     stage.weight_bytes += layer.weight_bytes;
     parameters += layer.parameters;
     const int seen = layer.window > 0 ? std::min(layer.window, wish.context) : wish.context;
-    // The pool holds the whole context of every layer; a step reads only what the layer looks back at.
+    // Memory counts the whole context of every layer, though one with a window holds less: to be safe. A step reads
+    // only what the layer looks back at.
     stage.kv_bytes += layer.kv_position_bytes * wish.context * wish.streams;
     kv_per_stream += layer.kv_position_bytes * seen;
   }

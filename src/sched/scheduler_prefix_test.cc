@@ -442,7 +442,8 @@ TEST(PrefixCache, TenThousandRandomActsKeepRowsAndCountsRight) {
         ASSERT_FALSE(testing::Test::HasFatalFailure())
             << "act " << i << " with " << n_blocks << " blocks, window " << window << " of " << n_window_blocks;
       }
-      EXPECT_GT(storm.scheduler().n_prefix_hits(), 500u);
+      // Few blocks of windows hold few windows that could be found again.
+      EXPECT_GT(storm.scheduler().n_prefix_hits(), window > 0 ? 500u : 1000u);
       EXPECT_TRUE(n_blocks > 8 || window > 0 || storm.scheduler().n_preemptions() > 0);
       storm.end();
     }

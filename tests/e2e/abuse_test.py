@@ -199,8 +199,8 @@ def main():
             assert QUICK or now < memory + (64 << 10), f"what they leave unread is bounded: {memory} KiB before, {now} now"
             wait_until(rested, 170, "they are cut, or done")
         wait_until(lambda: process.sockets() <= n_sockets + 2, 60, "all sockets are closed")
-        if not QUICK:  # a sanitizer keeps freed memory back; an allocator some of it, for each thread
-            wait_until(lambda: process.private_kib() < memory + (48 << 10), 60, "memory is back")
+        if not QUICK:  # a sanitizer keeps freed memory back
+            wait_until(lambda: process.private_kib() < memory + (32 << 10), 60, "memory is back")
         print(f"abuse: ok; {n_sockets} sockets before, {process.sockets()} after; {memory >> 10} MiB private before, {process.private_kib() >> 10} after")
 
 

@@ -121,7 +121,7 @@ with Chain(GEMMA, stages=3) as chain:
     assert check(chain, expected, "Gemma, after the death of stage b")[0] == 0
     assert check(chain, expected, "Gemma, and again") == full
     assert chain.metric("commissure_kv_window_blocks") > 0 and chain.metric("commissure_kv_window_blocks_used") == 0
-# 22 blocks of windows for two sequences of up to 20: prompts wait for blocks that fall behind, and hits are cut short.
+# 22 blocks of windows for two sequences of up to 20: prompts wait for blocks that fall behind.
 with Chain(GEMMA, stages=3, flags=["--max-num-seqs", "2", "--max-num-batched-tokens", "64", "--kv-tokens", "2560"]) as chain:
     assert chain.metric("commissure_kv_window_blocks") == 22
     check(chain, expected, "Gemma, few blocks")
