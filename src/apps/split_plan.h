@@ -37,7 +37,7 @@ struct ContextWish {
   int max_model_len = 0;        ///< the smaller of the model's context and 8192
   std::int64_t kv_tokens = 0;   ///< as many as kv_memory holds, else four full contexts
   std::uint64_t kv_memory = 0;  ///< bytes of KV cache on the stage that has most of it
-  int max_sequences = 16;
+  int max_sequences = 64;
   int max_step_rows = 512;
 };
 

@@ -35,7 +35,7 @@ TEST(ContextPlan, FitsTheMemoryOfTheStageWithMostLayers) {
 TEST(ContextPlan, GivesLayersWithAWindowWhatTheirWindowsSpan) {
   DecoderSpec spec = spec_of(4, 8192);
   for (const std::size_t layer : {0, 1, 2}) spec.layers[layer].window = 512;
-  const auto plan = plan_context(spec, {}, {});
+  const auto plan = plan_context(spec, {}, {.max_sequences = 16});
   ASSERT_TRUE(plan.has_value());
   EXPECT_EQ(plan->kv.n_blocks, 512);
   EXPECT_EQ(plan->kv.n_window_blocks, 16 * 9 + 2 * 8);
@@ -43,7 +43,7 @@ TEST(ContextPlan, GivesLayersWithAWindowWhatTheirWindowsSpan) {
   EXPECT_EQ(plan_context(spec, {}, {.kv_tokens = 640})->kv.n_window_blocks, 10)
       << "never more than there are positions";
   // 160 blocks in three layers and as many as fit in the fourth.
-  const auto fitted = plan_context(spec, {}, {.kv_memory = 16 << 20});
+  const auto fitted = plan_context(spec, {}, {.kv_memory = 16 << 20, .max_sequences = 16});
   EXPECT_EQ(fitted->kv.n_window_blocks, 160);
   EXPECT_EQ(fitted->kv.n_blocks, 1024 - 3 * 160);
   const auto tight = plan_context(spec, {}, {.kv_memory = 1 << 20});

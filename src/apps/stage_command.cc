@@ -105,7 +105,7 @@ CommandRun add_stage(CLI::App& app) {
   app.add_option("--kv-memory", flags->kv_memory,
                  "instead: bytes of KV cache a stage may have, e.g. 2GiB; the same on all stages")
       ->transform(CLI::AsSizeValue(true));
-  app.add_option("--max-num-seqs", flags->max_sequences, "sequences running at once, 1 to 1024; default: 16");
+  app.add_option("--max-num-seqs", flags->max_sequences, "sequences running at once, 1 to 1024; default: 64");
   app.add_option("--max-num-batched-tokens", flags->max_step_rows,
                  "rows of one step, prompts and decodes together, 1 to 4096; the same on all stages; default: 512");
   app.add_option("--queue-limit", flags->queue_limit, "requests waiting at once; more get a 429; default: 256");

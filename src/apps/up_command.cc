@@ -220,7 +220,7 @@ CommandRun add_up(CLI::App& app) {
   app.add_option("--kv-memory", options->kv_memory, "instead: bytes of KV cache a stage may have, e.g. 2GiB")
       ->transform(CLI::AsSizeValue(true))
       ->excludes(kv_tokens);
-  app.add_option("--max-num-seqs", options->max_sequences, "sequences running at once; default: 16")
+  app.add_option("--max-num-seqs", options->max_sequences, "sequences running at once; default: 64")
       ->check(CLI::Range(1, 1024));
   app.add_option("--max-num-batched-tokens", options->max_step_rows,
                  "rows of one step, prompts and decodes together; default: 512")
