@@ -158,6 +158,20 @@ TEST(EngineRecovery, APlannedMoveThrowsNoStepAway) {
   }
 }
 
+TEST(EngineRecovery, StreamsThatLiveShorterThanAReplayTakesStillGetOn) {
+  const std::vector<GenerationRequest> requests = {make_request(200, 4, 1), make_request(150, 4, 2)};
+  const std::vector<Answer> alone = run_alone(requests);
+  EngineOptions options = small_options();
+  options.max_step_rows = 20;  // a replay takes some 18 steps
+  for (const std::uint64_t age : {1u, 10u}) {
+    Bench bench(options);
+    bench.chain.max_age = age;
+    expect_same(run_together(bench.start(), requests), alone);
+    EXPECT_GT(bench.chain.n_moves(), 0);
+    EXPECT_TRUE(bench.is_idle());
+  }
+}
+
 TEST(EngineRecovery, AnOutageRefusesNewRequestsAndEndsRunningOnesAfterTheLimit) {
   EngineOptions options = small_options();
   options.recovery_limit = std::chrono::milliseconds(60);

@@ -124,7 +124,7 @@ void EngineLoop::start_request(std::unique_ptr<Request> owned) {
 }
 
 void EngineLoop::fill_steps() {
-  if (!outage_ && chain_.wants_move()) begin_move();
+  if (!outage_ && chain_.wants_move() && may_move()) begin_move();
   while (!outage_ && std::ssize(owed_) < std::max(1, options_.steps_in_flight)) {
     std::optional<StepBatch> batch = scheduler_.next_step();
     if (!batch) return;
@@ -213,6 +213,7 @@ void EngineLoop::on_token(Request& request, ScoredToken token, GenerationEvent& 
   metrics_.on_token(request.times, now);
   if (!request.times.first_token) request.times.first_token = now;
   request.times.last_token = now;
+  request.catches_up = false;
   ++request.usage.completion_tokens;
   ++stats_.generated_tokens;
 

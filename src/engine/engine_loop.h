@@ -68,7 +68,9 @@ class EngineLoop {
   std::chrono::milliseconds patience() const;
 
   void begin_outage(const Error& cause);
+  bool may_move() const;
   void begin_move();
+  void restart_sequences();
   void try_recovery();
   void expire(Time now);
   void check_drains(Time now);

@@ -26,7 +26,6 @@ constexpr milliseconds kMovePatience{10'000};
 void EngineLoop::begin_outage(const Error& cause) {
   log_warning("the chain broke, running requests will be computed again",
               {{"error", cause.to_string()}, {"running", scheduler_.n_running()}});
-  stats_.replays += static_cast<std::uint64_t>(scheduler_.n_running());
   const Time now = steady_clock::now();
   std::vector<RequestHandle> hopeless;
   for (auto& [handle, request] : requests_) {
@@ -40,8 +39,14 @@ void EngineLoop::begin_outage(const Error& cause) {
   outage_ = Outage{cause, now};
   shared_.moving = false;
   shared_.outage.with([&](std::optional<Error>& shared) { shared = cause; });
-  scheduler_.restart();
+  restart_sequences();
   for (const RequestHandle handle : hopeless) fail(handle, cause);
+}
+
+/// A move costs every running sequence a replay. Where streams live shorter than that takes, moves would follow each
+/// other and nothing would get on: each sequence of the last replay has a new token first, or is gone.
+bool EngineLoop::may_move() const {
+  return std::ranges::none_of(requests_, [](const auto& entry) { return entry.second->catches_up; });
 }
 
 void EngineLoop::begin_move() {
@@ -49,12 +54,19 @@ void EngineLoop::begin_move() {
   shared_.moving = true;
 }
 
+void EngineLoop::restart_sequences() {
+  stats_.replays += static_cast<std::uint64_t>(scheduler_.n_running());
+  for (auto& [handle, request] : requests_) {
+    if (scheduler_.is_running(request->sequence())) request->catches_up = true;
+  }
+  scheduler_.restart();
+}
+
 void EngineLoop::try_recovery() {
   const auto lasted = std::chrono::duration_cast<milliseconds>(steady_clock::now() - outage_->since);
   if (outage_->moving && owed_.empty()) {
     outage_->moving = false;
-    stats_.replays += static_cast<std::uint64_t>(scheduler_.n_running());
-    scheduler_.restart();
+    restart_sequences();
     chain_.move();
   }
   if (lasted > kMovePatience && shared_.moving.exchange(false)) {

@@ -36,6 +36,7 @@ class FakeChain final : public StageLink {
 
   std::chrono::microseconds delay{0};
   int max_rows = 0;                           ///< what a step may have; 0: any number
+  std::uint64_t max_age = 0;                  ///< steps after which a stream asks to be moved; 0: never
   std::vector<Fault> faults;                  ///< set before start
   std::function<void(SampledTokens&)> spoil;  ///< changes answers before they leave
 
@@ -60,13 +61,14 @@ class FakeChain final : public StageLink {
 
   bool wants_move() const override {
     const std::lock_guard lock(mutex_);
-    return move_at_ > 0 && n_steps_ >= move_at_;
+    return (move_at_ > 0 && n_steps_ >= move_at_) || (max_age > 0 && n_steps_ - moved_at_ >= max_age);
   }
   /// A fresh stream: all is forgotten. Nothing may be in flight.
   void move() override {
     const std::lock_guard lock(mutex_);
     if (!steps_.empty()) note("moved with steps in flight");
     move_at_ = 0;
+    moved_at_ = n_steps_;
     ++n_moves_;
     sequences_.clear();
     std::ranges::fill(cells_, -1);
@@ -258,7 +260,8 @@ class FakeChain final : public StageLink {
   bool held_ = false;
   bool stopped_ = false;
   std::uint64_t n_steps_ = 0;
-  std::uint64_t move_at_ = 0;  // 0: never
+  std::uint64_t move_at_ = 0;   // 0: never
+  std::uint64_t moved_at_ = 0;  // steps before the current stream
   int n_moves_ = 0;
   std::string problem_;
   std::jthread thread_;

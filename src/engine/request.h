@@ -34,6 +34,7 @@ struct Request {
   bool sent_scores = false;
   int n_replays = 0;                     ///< recoveries since its last progress
   RequestTimes::Time first_replay = {};  ///< of these
+  bool catches_up = false;               ///< being computed again, no new token yet
 
   SequenceId sequence() const { return SequenceId(handle); }
   /// Prompt tokens whose score is asked for; the first has none.
