@@ -153,7 +153,8 @@ inline float float_at(const std::byte* p) {
 
 /// Adds dwords [first, first + n) of a block for kCount columns of a group kWidth wide.
 template <typename Format, int kWidth, int kCount, typename Tile>
-void add_products(const Tile& tile, int row, const std::byte* x, int first, int n, RowInts* sums) {
+[[gnu::always_inline]] inline void add_products(const Tile& tile, int row, const std::byte* x, int first, int n,
+                                                RowInts* sums) {
 #pragma GCC unroll 8
   for (int j = first; j < first + n; ++j) {
     const RowInts w = tile.quants(j, row);
@@ -165,7 +166,7 @@ void add_products(const Tile& tile, int row, const std::byte* x, int first, int 
 
 /// Starts sums at minus the offset times the sum of the activations, so that the products need no correction.
 template <typename Format, int kCount>
-void start_sums(const std::byte* minus_sums, RowInts* sums) {
+[[gnu::always_inline]] inline void start_sums(const std::byte* minus_sums, RowInts* sums) {
 #pragma GCC unroll 16
   for (int c = 0; c < kCount; ++c) {
     if constexpr (Format::kBiasShift == kNoBias) {
@@ -178,7 +179,7 @@ void start_sums(const std::byte* minus_sums, RowInts* sums) {
 
 /// Integer sums of kCount columns of a group kWidth wide; x points at the first of them.
 template <typename Format, int kWidth, int kCount, typename Tile>
-void block_sums(const Tile& tile, int row, const std::byte* x, RowInts* sums) {
+[[gnu::always_inline]] inline void block_sums(const Tile& tile, int row, const std::byte* x, RowInts* sums) {
   constexpr TileOffsets at(kWidth);
   if constexpr (!Format::kHasHalfScale) {
     start_sums<Format, kCount>(x + at.minus_sum, sums);
@@ -197,7 +198,7 @@ void block_sums(const Tile& tile, int row, const std::byte* x, RowInts* sums) {
 
 /// Adds a block's share to kCount chains; x points at the first column's share of the block.
 template <typename Format, int kWidth, int kCount, typename Tile>
-void add_block(const Tile& tile, int row, const std::byte* x, RowFloats* acc) {
+[[gnu::always_inline]] inline void add_block(const Tile& tile, int row, const std::byte* x, RowFloats* acc) {
   constexpr TileOffsets at(kWidth);
   RowInts sums[kCount];
   block_sums<Format, kWidth, kCount>(tile, row, x, sums);
@@ -224,15 +225,20 @@ template <typename Format, int kColumns, typename Tile>
   }
 }
 
-/// One of the four chains: every fourth block from `chain` on.
-template <typename Format, int kColumns>
-void chain_sums(const TileBlock* tile, int n_blocks, int chain, int row, const std::byte* x, RowFloats* acc) {
+/// One of the four chains: every fourth block from `chain` on. The sums stay in registers from the first block to the
+/// last.
+template <typename Format, int kColumns, typename Blocks>
+[[gnu::noinline]] void chain_sums(const Blocks& blocks, int n_blocks, int chain, int row, const std::byte* x,
+                                  RowFloats* out) {
+  RowFloats acc[kColumns];
 #pragma GCC unroll 16
   for (int c = 0; c < kColumns; ++c) acc[c] = broadcast(0.0f);
   for (int b = chain; b < n_blocks; b += kChains) {
-    add_columns<Format, kColumns>(tile[b], row, x + static_cast<std::ptrdiff_t>(b) * kTileBytesPerBlock * kColumns,
+    add_columns<Format, kColumns>(blocks[b], row, x + static_cast<std::ptrdiff_t>(b) * kTileBytesPerBlock * kColumns,
                                   acc);
   }
+#pragma GCC unroll 16
+  for (int c = 0; c < kColumns; ++c) out[c] = acc[c];
 }
 
 /// Writes kColumns packed columns of up to kVectorRows rows, planes added up.
@@ -250,42 +256,43 @@ void put_columns(const MatmulPart& part, const RowFloats* y, int n_rows, float* 
   }
 }
 
-/// A tile times one group of columns, in four passes: all four chains at once would not fit the registers.
-template <typename Format, int kColumns>
-void tile_columns(const MatmulPart& part, const TileBlock* tile, const std::byte* x, int n_rows, float* out) {
+/// 16 rows (blocks[0], blocks[1], ...) times one group of columns, in four passes: all four chains at once would not
+/// fit the registers.
+template <typename Format, int kColumns, typename Blocks>
+void tile_columns(const MatmulPart& part, const Blocks& blocks, const std::byte* x, int n_rows, float* out) {
   const int n_blocks = part.n_cols / kBlock;
   for (int row = 0; row < n_rows; row += kVectorRows) {
     RowFloats even[kColumns], odd[kColumns], total[kColumns];
-    chain_sums<Format, kColumns>(tile, n_blocks, 0, row, x, even);
-    chain_sums<Format, kColumns>(tile, n_blocks, 1, row, x, odd);
+    chain_sums<Format, kColumns>(blocks, n_blocks, 0, row, x, even);
+    chain_sums<Format, kColumns>(blocks, n_blocks, 1, row, x, odd);
     for (int c = 0; c < kColumns; ++c) total[c] = add(even[c], odd[c]);
-    chain_sums<Format, kColumns>(tile, n_blocks, 2, row, x, even);
-    chain_sums<Format, kColumns>(tile, n_blocks, 3, row, x, odd);
+    chain_sums<Format, kColumns>(blocks, n_blocks, 2, row, x, even);
+    chain_sums<Format, kColumns>(blocks, n_blocks, 3, row, x, odd);
     for (int c = 0; c < kColumns; ++c) total[c] = add(total[c], add(even[c], odd[c]));
     put_columns<kColumns>(part, total, n_rows - row, out + row);
   }
 }
 
 /// Columns [0, n) of a group that is n wide.
-template <typename Format, int kColumns>
-void last_columns(const MatmulPart& part, const TileBlock* tile, const std::byte* x, int n_rows, int n, float* out) {
+template <typename Format, int kColumns, typename Blocks>
+void last_columns(const MatmulPart& part, const Blocks& blocks, const std::byte* x, int n_rows, int n, float* out) {
   if constexpr (kColumns > 0) {
-    if (n == kColumns) return tile_columns<Format, kColumns>(part, tile, x, n_rows, out);
-    last_columns<Format, kColumns - 1>(part, tile, x, n_rows, n, out);
+    if (n == kColumns) return tile_columns<Format, kColumns>(part, blocks, x, n_rows, out);
+    last_columns<Format, kColumns - 1>(part, blocks, x, n_rows, n, out);
   }
 }
 
-/// A tile times all packed columns.
-template <typename Format>
-void all_columns(const MatmulPart& part, const TileBlock* tile, int n_rows, float* out) {
+/// 16 rows times all packed columns.
+template <typename Format, typename Blocks>
+void all_columns(const MatmulPart& part, const Blocks& blocks, int n_rows, float* out) {
   const std::size_t group_bytes = static_cast<std::size_t>(part.n_cols / kBlock) * kTileBytesPerBlock * kTileWidth;
   const std::ptrdiff_t group_stride = kTileWidth / part.n_planes * part.out_stride;
   const std::byte* x = part.packed;
   int left = part.n_columns;
   for (; left >= kTileWidth; left -= kTileWidth, x += group_bytes, out += group_stride) {
-    tile_columns<Format, kTileWidth>(part, tile, x, n_rows, out);
+    tile_columns<Format, kTileWidth>(part, blocks, x, n_rows, out);
   }
-  last_columns<Format, kTileWidth - 1>(part, tile, x, n_rows, left, out);
+  last_columns<Format, kTileWidth - 1>(part, blocks, x, n_rows, left, out);
 }
 
 template <typename Format>
