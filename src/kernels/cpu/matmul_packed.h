@@ -47,40 +47,43 @@ inline __m512i load64(const void* p) { return _mm512_loadu_si512(p); }
 inline __m512 halves_at(const std::byte* p) { return _mm512_cvtph_ps(load32(p)); }
 inline __m512 bytes_at(const std::byte* p) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(load16(p))); }
 
-/// Reads the blocks of 16 rows in order.
+/// The blocks of 16 packed rows, read into registers.
 template <typename Format>
-class PackedReader {
+class PackedRows {
  public:
-  explicit PackedReader(const std::byte* rows) : at_(rows) {}
+  explicit PackedRows(const std::byte* rows) : rows_(rows) {}
 
-  [[gnu::always_inline]] inline void next(int block, RowBlock& out) {
+  [[gnu::always_inline]] inline RowBlock operator[](int block) const {
     using Sizes = PackedSizes<Format>;
-    for (std::size_t i = 0; i < Sizes::kBlockBytes; i += 64) _mm_prefetch(at_ + kPrefetchBytes + i, _MM_HINT_T0);
+    RowBlock out;
+    const std::byte* at = rows_ + static_cast<std::size_t>(block) * Sizes::kBlockBytes;
     if constexpr (Sizes::kIsK) {
-      if (block % 8 == 0) read_super();
+      const std::byte* super = rows_ + static_cast<std::size_t>(block / 8) * (8 * Sizes::kBlockBytes + Sizes::kSuper);
+      at += static_cast<std::size_t>(block / 8 + 1) * Sizes::kSuper;
+      out.d = halves_at(super);
+      if constexpr (Format::kHasMinimum) out.m = halves_at(super + 32);
     }
-    read_scales(out);
-    read_quants(at_ + Sizes::kScales, out.w);
-    at_ += Sizes::kBlockBytes;
+    read_scales(at, out);
+    read_quants(at + Sizes::kScales, out.w);
+    return out;
+  }
+
+  /// Asks for one block's bytes, `ahead` bytes behind those of `block`.
+  [[gnu::always_inline]] inline void prefetch(int block, std::size_t ahead) const {
+    const std::byte* at = rows_ + static_cast<std::size_t>(block) * PackedSizes<Format>::kBlockBytes + ahead;
+    for (std::size_t i = 0; i < PackedSizes<Format>::kBlockBytes; i += 64) _mm_prefetch(at + i, _MM_HINT_T0);
   }
 
  private:
-  void read_super() {
-    d_ = halves_at(at_);
-    if constexpr (Format::kHasMinimum) dmin_ = halves_at(at_ + 32);
-    at_ += PackedSizes<Format>::kSuper;
-  }
-
-  void read_scales(RowBlock& out) const {
+  static void read_scales(const std::byte* at, RowBlock& out) {
     if constexpr (Format::kHasHalfScale) {
-      out.d = d_;
-      for (int h = 0; h < 2; ++h) out.half_scales[h] = _mm512_cvtepi8_epi32(load16(at_ + 16 * h));
+      for (int h = 0; h < 2; ++h) out.half_scales[h] = _mm512_cvtepi8_epi32(load16(at + 16 * h));
     } else if constexpr (PackedSizes<Format>::kIsK) {
-      out.d = _mm512_mul_ps(d_, bytes_at(at_));
-      out.m = _mm512_xor_ps(_mm512_mul_ps(dmin_, bytes_at(at_ + 16)), _mm512_set1_ps(-0.0f));
+      out.d = _mm512_mul_ps(out.d, bytes_at(at));
+      out.m = _mm512_xor_ps(_mm512_mul_ps(out.m, bytes_at(at + 16)), _mm512_set1_ps(-0.0f));
     } else {
-      out.d = halves_at(at_);
-      if constexpr (Format::kHasMinimum) out.m = halves_at(at_ + 32);
+      out.d = halves_at(at);
+      if constexpr (Format::kHasMinimum) out.m = halves_at(at + 32);
     }
   }
 
@@ -115,22 +118,22 @@ class PackedReader {
     }
   }
 
-  /// Far enough that the next lines arrive in time, near enough that L1 keeps them.
-  static constexpr std::size_t kPrefetchBytes = 4096;
-
-  const std::byte* at_;
-  __m512 d_, dmin_;
+  const std::byte* rows_;
 };
 
 // --- products ---
 
-/// Up to this many packed columns meet the weights straight from registers; more of them meet a tile in cache.
+/// Up to this many packed columns have room for all four chains in registers and read the rows in one pass.
 constexpr int kRegisterColumns = 4;
+/// Up to this many packed columns unpack the rows anew for every group; for more of them a tile in cache pays.
+constexpr int kDirectColumns = 4 * kTileWidth;
+/// Far enough that the next lines arrive in time, near enough that L1 keeps them.
+constexpr std::size_t kPackedPrefetch = 4096;
 
 template <typename Format, int kColumns>
 void packed_columns(const MatmulPart& part, const std::byte* rows, int n_rows, float* out) {
   const int n_blocks = part.n_cols / kBlock;
-  PackedReader<Format> reader(rows);
+  const PackedRows<Format> blocks(rows);
   RowFloats acc[kChains][kColumns];
 #pragma GCC unroll 4
   for (int chain = 0; chain < kChains; ++chain) {
@@ -142,9 +145,8 @@ void packed_columns(const MatmulPart& part, const std::byte* rows, int n_rows, f
 #pragma GCC unroll 4
     for (int chain = 0; chain < kChains; ++chain) {
       if (b + chain == n_blocks) break;
-      RowBlock block;
-      reader.next(b + chain, block);
-      add_columns<Format, kColumns>(block, 0, x, acc[chain]);
+      blocks.prefetch(b + chain, kPackedPrefetch);
+      add_columns<Format, kColumns>(blocks[b + chain], 0, x, acc[chain]);
       x += kTileBytesPerBlock * kColumns;
     }
   }
@@ -157,10 +159,10 @@ void packed_columns(const MatmulPart& part, const std::byte* rows, int n_rows, f
 /// 16 rows into a tile, for all columns to meet.
 template <typename Format>
 void spread(const std::byte* rows, int n_blocks, TileBlock* tile) {
-  PackedReader<Format> reader(rows);
+  const PackedRows<Format> blocks(rows);
   for (int b = 0; b < n_blocks; ++b, ++tile) {
-    RowBlock block;
-    reader.next(b, block);
+    blocks.prefetch(b, kPackedPrefetch);
+    const RowBlock block = blocks[b];
     for (int j = 0; j < kBlock / 4; ++j) _mm512_store_si512(tile->w[j], block.w[j]);
     _mm512_store_ps(tile->d, block.d);
     if constexpr (Format::kHasMinimum) _mm512_store_ps(tile->m, block.m);
@@ -169,6 +171,24 @@ void spread(const std::byte* rows, int n_blocks, TileBlock* tile) {
     }
   }
 }
+
+/// The blocks of 16 rows as chain_sums() asks for them, every fourth in four passes. Each visit asks for one block of
+/// the next 16 rows, in memory order, so that they arrive while these are at work.
+template <typename Format>
+class PassedRows {
+ public:
+  PassedRows(const std::byte* rows, int n_blocks) : rows_(rows), n_blocks_(n_blocks) {}
+
+  [[gnu::always_inline]] inline RowBlock operator[](int block) const {
+    rows_.prefetch(block / kChains + block % kChains * ((n_blocks_ + 3) / kChains),
+                   PackedSizes<Format>::tile(n_blocks_));
+    return rows_[block];
+  }
+
+ private:
+  PackedRows<Format> rows_;
+  int n_blocks_;
+};
 
 template <typename Format>
 void packed(const MatmulPart& part) {
@@ -183,6 +203,10 @@ void packed(const MatmulPart& part) {
       case 3: packed_columns<Format, 3>(part, rows, n_rows, out); break;
       case kRegisterColumns: packed_columns<Format, kRegisterColumns>(part, rows, n_rows, out); break;
       default: {
+        if (part.n_columns <= kDirectColumns) {
+          all_columns<Format>(part, PassedRows<Format>(rows, n_blocks), n_rows, out);
+          break;
+        }
         auto* tile = reinterpret_cast<TileBlock*>(part.tile);
         spread<Format>(rows, n_blocks, tile);
         all_columns<Format>(part, tile, n_rows, out);
