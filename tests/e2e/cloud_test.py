@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT / "tests/cloud"))
 from fake_google import FakeGoogle  # noqa: E402
 from fake_front import grpc_status  # noqa: E402
 from fake_metadata import identity_token  # noqa: E402
+from quick_gcloud import QuickGcloud  # noqa: E402
 
 if shutil.which("gcloud") is None:
     print("SKIPPED: gcloud is absent (Google Cloud SDK): `up` on Cloud Run is NOT tested here")
@@ -44,7 +45,7 @@ class Person:
             (self.source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, self.source / name)
         self.write()
-        self.environment = dict(os.environ, **google.environment(), COMMISSURE_RUN_DIR=str(self.folder / "run"))
+        self.environment = dict(os.environ, **google.environment(), COMMISSURE_RUN_DIR=str(self.folder / "run"), PATH=GCLOUD.path)
         for name in ("COMMISSURE_URL", "COMMISSURE_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
             self.environment.pop(name, None)
 
@@ -113,7 +114,9 @@ def first_session(google):
     warm = me.run("ask", "--temperature", "0", "--max-tokens", "8", "What is the capital of France?")[0]
     assert warm == out, "from zero to the same answer"
 
+    me.environment["PATH"] = os.environ["PATH"]  # once through gcloud's own start script
     assert "ready" in me.run("status")[0]
+    me.environment["PATH"] = GCLOUD.path
     assert [stage["state"] for stage in json.loads(me.run("status", "--json", "--live")[0])["stages"]] == ["ready"] * 3
     assert "stream taken" in me.run("logs", "--stage", "b")[0]
     return me, url
@@ -317,6 +320,7 @@ def bad_words(google):
 
 with contextlib.ExitStack() as stack:
     start = time.monotonic()
+    GCLOUD = stack.enter_context(QuickGcloud())
     log = open(os.environ["COMMISSURE_TEST_CLOUD_LOG"], "w") if "COMMISSURE_TEST_CLOUD_LOG" in os.environ else None
     google = stack.enter_context(FakeGoogle(program=[str(PROGRAM)], log=log))
     google.run.startup_seconds = 120
