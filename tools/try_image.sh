@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Builds the whole image with buildah, says what it is, and lets three stages of it answer one question. Debian 12, as root.
+#
+# usage: tools/try_image.sh MODEL.gguf [IMAGE]
+#   IMAGE: one that is built already. Else deploy/Dockerfile is built on a bare Debian 12 from debootstrap, which takes
+#   minutes; BUILD_FLAGS goes to `buildah bud`, e.g. "--volume $HOME/.cargo:/root/.cargo" where cargo needs a set-up.
+set -euo pipefail
+[ $# -ge 1 ] || { sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 2; }
+cd "$(dirname "$0")/.."
+model=$(realpath "$1")
+image=${2:-localhost/commissure}
+port=${PORT:-18080}
+export STORAGE_DRIVER=${STORAGE_DRIVER:-vfs} BUILDAH_ISOLATION=chroot
+command -v buildah >/dev/null || { echo "buildah is not installed: apt-get install buildah debootstrap" >&2; exit 77; }
+work=$(mktemp -d)
+container= pids=()
+finish() {
+  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
+  wait
+  [ -z "$container" ] || buildah rm "$container" >/dev/null
+  rm -rf "$work"
+}
+trap finish EXIT
+
+if [ $# -lt 2 ]; then
+  debootstrap --variant=minbase --include=ca-certificates bookworm "$work/root" >"$work/log" 2>&1 || { tail -n 5 "$work/log" >&2; exit 1; }
+  tar -C "$work/root" -cf "$work/base.tar" .
+  container=$(buildah from scratch)
+  buildah add -q "$container" "$work/base.tar" / >/dev/null
+  buildah commit -q "$container" localhost/bookworm >/dev/null
+  buildah rm "$container" >/dev/null
+  container=
+  start=$SECONDS
+  # shellcheck disable=SC2086
+  buildah bud --network host --pull-never ${BUILD_FLAGS:-} --build-arg BASE=localhost/bookworm -f deploy/Dockerfile -t "$image" .
+  echo "built in $((SECONDS - start)) s"
+fi
+
+buildah inspect --type image "$image" | python3 -c '
+import json, sys
+image = json.load(sys.stdin)["OCIv1"]
+config = image["config"]
+layers = len(image["rootfs"]["diff_ids"])
+print("user", config["User"], "- entry point", config["Entrypoint"] + config["Cmd"], "-", layers, "layer" + "s" * (layers > 1))
+assert config["User"].split(":")[0] not in ("", "0", "root"), "a program of the image would run as root"
+assert config["Entrypoint"] == ["/usr/bin/commissure"] and config["Cmd"] == ["stage"]'
+buildah push -q "$image" "oci-archive:$work/image.tar"
+container=$(buildah from --pull-never "$image")
+echo "$(du -sm "$(buildah mount "$container")" | cut -f1) MB, $(($(stat -c %s "$work/image.tar") / 1000000)) MB to push"
+
+# The stages' contract, as Cloud Run gives it; the last one first.
+for stage in c b a; do
+  next=()
+  [ $stage = c ] || next=(--env "NEXT_ENDPOINT=127.0.0.1:$((port + 1))")
+  [ $stage != b ] || next=(--env "NEXT_ENDPOINT=127.0.0.1:$((port + 2))")
+  offset=$(($(printf %d "'$stage") - 97))
+  buildah run --user 65532:65532 --volume "$model:/model.gguf:ro" --env STAGE=$stage --env K1=10 --env K2=20 --env MODEL_DIR=/model.gguf --env DEVICE=cpu \
+    --env PORT=$((port + offset)) "${next[@]}" "$container" -- /usr/bin/commissure stage >"$work/$stage.log" 2>&1 &
+  pids+=($!)
+done
+question='{"messages": [{"role": "user", "content": "What is the capital of France?"}], "max_tokens": 16, "temperature": 0}'
+for _ in $(seq 120); do
+  answer=$(curl -fsS --noproxy '*' "http://127.0.0.1:$port/v1/chat/completions" -H 'Content-Type: application/json' -d "$question" 2>"$work/curl") && break
+  sleep 0.5
+done
+[ -n "${answer:-}" ] || { tail -n 3 "$work"/*.log "$work/curl" >&2; exit 1; }
+python3 -c 'import json, sys; print("answer:", json.loads(sys.argv[1])["choices"][0]["message"]["content"])' "$answer"
