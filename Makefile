@@ -85,6 +85,7 @@ build-cloud:
 	  --gcs-source-staging-dir="gs://$(call TF_VALUE,local.bucket)/source" --gcs-log-dir="gs://$(call TF_VALUE,local.bucket)/logs"
 
 deploy:
+	@[ "$(call TF_VALUE,local.has_key)" != true ] || deploy/terraform/add_key.sh "$(call TF_VALUE,var.name)-api-key" "$(call TF_VALUE,var.project)"
 	@$(TF) apply
 
 smoke-test:

@@ -57,8 +57,7 @@ resource "google_cloud_run_v2_service_iam_member" "client" {
   member   = each.value
 }
 
-# The key itself never passes Terraform, whose state would keep it:
-#   printf %s "$COMMISSURE_API_KEY" | gcloud secrets versions add NAME-api-key --data-file=-
+# The key itself never passes Terraform, whose state would keep it: `make deploy` gives it to gcloud (add_key.sh).
 resource "google_secret_manager_secret" "api_key" {
   count     = local.has_key ? 1 : 0
   secret_id = "${var.name}-api-key"

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "apps/cloud_weights.h"
+#include "apps/model_header.h"
 #include "apps/split_plan.h"
 #include "apps/stage_settings.h"
 #include "deploy/cloud_file.h"
@@ -35,6 +36,11 @@ Status name_model(CloudSpec& spec, const std::string& model) {
   return {};
 }
 
+Result<std::vector<int>> level_cuts(const std::string& model, const std::string& revision, int n_stages) {
+  const auto checkpoint = TRY(open_header(model, revision, true));
+  return choose_cuts(*checkpoint, TRY(read_decoder_spec(*checkpoint)), n_stages);
+}
+
 }  // namespace
 
 Result<CloudFile> read_cloud_file(const CloudChoice& choice) {
@@ -47,16 +53,14 @@ Result<CloudFile> read_cloud_file(const CloudChoice& choice) {
   return parsed;
 }
 
-Status choose_cuts_of(CloudSpec& spec, const std::string& model) {
+Status choose_cuts_of(CloudSpec& spec, const std::string& model, const std::string& revision) {
   if (!spec.cuts.empty() || spec.stages.size() == 1) return {};
-  if (is_remote_model(model)) {
-    return Error(Code::kInvalidArgument, "the model ", model,
-                 " is not on this machine: say where to cut it, e.g. cuts: [20, 44]");
+  auto cuts = level_cuts(model, revision, static_cast<int>(spec.stages.size()));
+  if (!cuts && is_remote_model(model)) {
+    return Error(cuts.error().code(), "the header of ", model, " cannot be read (", cuts.error().message(),
+                 "): mend that, or say where to cut it, e.g. cuts: [20, 44]");
   }
-  const LocalModel local = TRY(resolve_model(model, true));
-  const auto checkpoint = TRY(Checkpoint::open(local.location));
-  const DecoderSpec decoder = TRY(read_decoder_spec(*checkpoint));
-  spec.cuts = TRY(choose_cuts(*checkpoint, decoder, static_cast<int>(spec.stages.size())));
+  spec.cuts = TRY(std::move(cuts));
   return {};
 }
 
@@ -84,7 +88,7 @@ Result<CloudSpec> read_cloud_spec(const CloudChoice& choice, const std::string& 
   const bool mounted = spec.weights.mounted;
   spec.weights = TRY(plan_weights(file.model, file.revision, spec.bucket));
   spec.weights.mounted = mounted;
-  TRY(choose_cuts_of(spec, file.model));
+  TRY(choose_cuts_of(spec, file.model, file.revision));
   TRY(name_model(spec, file.model));
   spec.own_image = file.image.empty();
   spec.image = file.image;

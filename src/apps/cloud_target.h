@@ -25,9 +25,9 @@ bool has_deployment_file(const CloudChoice& choice);
 /// The file as it stands. Errors: kNotFound, it cannot be read; as parse_cloud_file.
 Result<CloudFile> read_cloud_file(const CloudChoice& choice);
 
-/// Cuts as written, or those that level the stages' bytes where the model lies on this machine.
-/// Errors: kInvalidArgument, the model is elsewhere and the file says no cuts.
-Status choose_cuts_of(CloudSpec& spec, const std::string& model);
+/// Cuts as written, or those that level the stages' bytes. Of a model on the hub, behind a URL or in a bucket only the
+/// header is read. Errors: as Checkpoint::open, with what to do instead: write the cuts down.
+Status choose_cuts_of(CloudSpec& spec, const std::string& model, const std::string& revision);
 
 /// Names and access only: enough to find, watch and remove a deployment. Reads no model. Errors: as the file's reader.
 Result<CloudSpec> read_cloud_names(const CloudChoice& choice);

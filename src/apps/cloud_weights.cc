@@ -131,10 +131,6 @@ bool is_source_tree(const fs::path& root) {
 
 }  // namespace
 
-bool is_remote_model(const std::string& model) {
-  return model.starts_with("hf:") || model.starts_with("gs://") || is_url(model);
-}
-
 Result<CloudWeights> plan_weights(const std::string& model, const std::string& revision, const std::string& bucket) {
   if (model.starts_with("gs://")) return bucket_weights(model);
   CloudWeights weights;

@@ -14,9 +14,6 @@ namespace commissure {
 /// own. Errors: as resolve_model; kInvalidArgument, not a form that a stage can load.
 Result<CloudWeights> plan_weights(const std::string& model, const std::string& revision, const std::string& bucket);
 
-/// The file or folder on this machine; empty when the model lies elsewhere.
-bool is_remote_model(const std::string& model);
-
 /// Ten hex digits over all files that the image is built from; the image's tag changes with any of them.
 /// Errors: kNotFound, `root` is not the root of the source tree.
 Result<std::string> source_digest(const std::filesystem::path& root);

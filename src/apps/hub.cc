@@ -3,19 +3,17 @@
 #include <fnmatch.h>
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "apps/download.h"
 #include "core/http.h"
 #include "core/json.h"
+#include "weights/hub_access.h"
 
 namespace commissure {
 
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr const char* kPublicHub = "https://huggingface.co";
 
 /// What serving needs of a repository when the user names nothing.
 constexpr const char* kServingFiles[] = {
@@ -116,22 +114,34 @@ std::string escaped(std::string_view path) {
   return text;
 }
 
+std::string file_url(const HubRequest& request, const std::string& commit, const std::string& path) {
+  return request.endpoint + "/" + request.repo + "/resolve/" + commit + "/" + escaped(path);
+}
+
+/// The commit that a branch or tag means now.
+Result<std::string> find_commit(const HubRequest& request) {
+  const Json info =
+      TRY(ask_hub(request, "/api/models/" + escaped(request.repo) + "/revision/" + escaped(request.revision)));
+  const Json* commit = find_member(info, "sha");
+  if (commit == nullptr || !commit->is_string())
+    return Error(Code::kDataLoss, request.repo, ": the hub names no commit");
+  return commit->get<std::string>();
+}
+
 }  // namespace
 
 HubRequest hub_request(const std::string& repo, const std::string& revision) {
-  const auto variable = [](const char* name) {
-    const char* value = std::getenv(name);
-    return std::string(value == nullptr ? "" : value);
-  };
-  HubRequest request;
-  request.repo = repo;
-  request.revision = revision;
-  request.endpoint = variable("HF_ENDPOINT");
-  if (request.endpoint.empty()) request.endpoint = kPublicHub;
-  while (request.endpoint.back() == '/') request.endpoint.pop_back();
-  request.token = variable("HF_TOKEN");
-  if (request.token.empty()) request.token = variable("HUGGING_FACE_HUB_TOKEN");
-  return request;
+  const HubAccess access = HubAccess::from_environment();
+  return {.repo = repo, .revision = revision, .include = {}, .endpoint = access.endpoint, .token = access.token};
+}
+
+Result<std::string> find_on_hub(const HubRequest& request) {
+  const std::string commit = TRY(find_commit(request));
+  const std::vector<HubFile> files = TRY(list_files(request, commit));
+  for (const char* name : {"model.safetensors.index.json", "model.safetensors"}) {
+    if (std::ranges::find(files, name, &HubFile::path) != files.end()) return file_url(request, commit, name);
+  }
+  return Error(Code::kNotFound, request.repo, " (revision ", request.revision, "): holds no model.safetensors");
 }
 
 Result<LocalModel> pull_from_hub(const HubRequest& request) {
@@ -140,12 +150,8 @@ Result<LocalModel> pull_from_hub(const HubRequest& request) {
       request.repo.find('/', slash + 1) != std::string::npos) {
     return Error(Code::kInvalidArgument, "\"", request.repo, "\" is not OWNER/REPO");
   }
-  const Json info =
-      TRY(ask_hub(request, "/api/models/" + escaped(request.repo) + "/revision/" + escaped(request.revision)));
-  const Json* commit = find_member(info, "sha");
-  if (commit == nullptr || !commit->is_string())
-    return Error(Code::kDataLoss, request.repo, ": the hub names no commit");
-  const std::vector<HubFile> files = TRY(choose(request, TRY(list_files(request, commit->get<std::string>()))));
+  const std::string commit = TRY(find_commit(request));
+  const std::vector<HubFile> files = TRY(choose(request, TRY(list_files(request, commit))));
 
   const CacheLock lock;
   const fs::path folder = models_dir() / request.repo;
@@ -154,8 +160,7 @@ Result<LocalModel> pull_from_hub(const HubRequest& request) {
     std::error_code problem;
     if (fs::file_size(target, problem) == file.n_bytes && !problem) continue;
     fs::create_directories(target.parent_path(), problem);
-    const std::string url =
-        request.endpoint + "/" + request.repo + "/resolve/" + commit->get<std::string>() + "/" + escaped(file.path);
+    const std::string url = file_url(request, commit, file.path);
     TRY(download({url, headers_of(request), target, file.n_bytes, file.sha256}));
   }
   return resolve_model(request.repo, false);

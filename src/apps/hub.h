@@ -20,6 +20,10 @@ struct HubRequest {
 /// Fills endpoint and token from HF_ENDPOINT, HF_TOKEN and HUGGING_FACE_HUB_TOKEN.
 HubRequest hub_request(const std::string& repo, const std::string& revision);
 
+/// The URL of the file that opens the repository's safetensors model (its index, or the only file), at a commit.
+/// Errors: kNotFound, no such repository, or no such model in it; kPermissionDenied, it is gated.
+Result<std::string> find_on_hub(const HubRequest& request);
+
 /// Downloads the repository's model files into the cache; files already there with the right size stay.
 /// Errors: kInvalidArgument, no "OWNER/REPO"; kNotFound, no such repository or revision, or no model files in it; as
 /// download.

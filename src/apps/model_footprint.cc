@@ -6,6 +6,7 @@
 #include <iterator>
 #include <map>
 
+#include "apps/model_header.h"
 #include "apps/model_store.h"
 #include "core/json.h"
 #include "model/decoder_spec.h"
@@ -88,10 +89,9 @@ Result<MeasuredModel> measure_config(const std::string& path) {
 
 }  // namespace
 
-Result<MeasuredModel> measure_model(const std::string& model) {
+Result<MeasuredModel> measure_model(const std::string& model, const std::string& revision) {
   if (model.ends_with("config.json")) return measure_config(model);
-  const LocalModel local = TRY(resolve_model(model, false));
-  const auto checkpoint = TRY(Checkpoint::open(local.location, ReadMode::kMap, Vocabulary::kSkip));
+  const auto checkpoint = TRY(open_header(model, revision, false));
   const DecoderSpec spec = TRY(read_decoder_spec(*checkpoint));
   MeasuredModel measured;
   measured.footprint = TRY(add_up(spec, [&](const ModelPart& part) -> Result<PartSize> {
@@ -102,7 +102,7 @@ Result<MeasuredModel> measure_model(const std::string& model) {
     }
     return size;
   }));
-  measured.footprint.name = local.name;
+  measured.footprint.name = is_remote_model(model) ? model : TRY(resolve_model(model, false)).name;
   measured.footprint.weights = main_dtype(*checkpoint);
   measured.context = spec.n_context;
   return measured;

@@ -14,8 +14,9 @@ struct MeasuredModel {
   bool is_estimate = false;  ///< from config.json alone, in bf16: no weights were there to look at
 };
 
-/// Reads the header of a checkpoint (a known name that is in the cache, a file, a folder, a URL), no weights; or, for
-/// the path of a config.json, the shapes that it implies. Errors: as Checkpoint::open and read_decoder_spec.
-Result<MeasuredModel> measure_model(const std::string& model);
+/// Reads the header of a checkpoint (a known name that is in the cache, a file, a folder, a URL, hf:OWNER/REPO, gs://),
+/// no weights; or, for the path of a config.json, the shapes that it implies. Errors: as open_header and
+/// read_decoder_spec.
+Result<MeasuredModel> measure_model(const std::string& model, const std::string& revision);
 
 }  // namespace commissure

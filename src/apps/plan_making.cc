@@ -143,17 +143,18 @@ Result<Planning> make_plans(const PlanOptions& options) {
   Planning planning;
   std::optional<CloudFile> file;
   if (options.use_file) file = TRY(read_cloud_file(options.choice));
-  planning.model = TRY(measure_model(options.model.empty() ? file->model : options.model));
+  planning.model = TRY(measure_model(options.model.empty() ? file->model : options.model, file ? file->revision : ""));
   planning.catalogue = TRY(read_catalogue(options.catalogue));
   PlanWish& wish = planning.wish = options.wish;
   if (wish.context == 0 && file) wish.context = file->context;
   if (wish.context == 0) wish.context = std::min(kDefaultContext, planning.model.context);
   if (wish.streams == 0) wish.streams = file ? (file->streams > 0 ? file->streams : kDefaultStreams) : 1;
+  wish.sequences = file ? file->sequences() : std::max(wish.streams, CloudStage().concurrency);
   std::string region = options.region;
   if (region.empty()) region = file ? file->spec.region : "europe-west4";
   if (file) {
     if (!options.region.empty()) file->spec.region = region;
-    TRY(choose_cuts_of(file->spec, options.model.empty() ? file->model : options.model));
+    TRY(choose_cuts_of(file->spec, options.model.empty() ? file->model : options.model, file->revision));
     const ModelFootprint weights = TRY(chosen_weights(planning.model.footprint, options.weights));
     auto planned = plan_file(*file, weights, planning.catalogue, wish);
     if (!planned) return planned.error().within(options.choice.file);

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "deploy/planner.h"
+
 namespace commissure {
 namespace {
 
@@ -49,6 +51,25 @@ TEST(ContextPlan, GivesLayersWithAWindowWhatTheirWindowsSpan) {
   const auto tight = plan_context(spec, {}, {.kv_memory = 1 << 20});
   EXPECT_EQ(tight->kv.n_window_blocks, 16);
   EXPECT_EQ(tight->kv.n_blocks, 16);
+}
+
+TEST(ContextPlan, HoldsWhatThePlannerCounts) {
+  DecoderSpec spec = spec_of(4, 32768);
+  spec.layers[0].window = 512;
+  for (const int context : {100, 4096, 32768}) {
+    for (const int n_sequences : {1, 16, 64}) {
+      for (const std::vector<int>& cuts : {std::vector<int>{}, {1}, {1, 2, 3}}) {
+        const PlanWish wish{.context = context, .streams = 3, .sequences = n_sequences};
+        const ContextWish told = {
+            .max_model_len = context, .kv_tokens = 3 * std::int64_t{context}, .max_sequences = n_sequences};
+        const auto plan = plan_context(spec, cuts, told);
+        ASSERT_TRUE(plan.has_value());
+        const int n_stages = static_cast<int>(cuts.size()) + 1;
+        EXPECT_EQ(held_positions({}, wish, n_stages), plan->kv_tokens());
+        EXPECT_EQ(held_positions({.window = 512}, wish, n_stages), std::int64_t{plan->kv.n_window_blocks} * 64);
+      }
+    }
+  }
 }
 
 TEST(ContextPlan, RefusesWhatHoldsNoBlockOrTooMany) {

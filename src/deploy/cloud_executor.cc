@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "deploy/cloud_failure.h"
+#include "deploy/cloud_quota.h"
 #include "deploy/cloud_releases.h"
 
 namespace commissure {
@@ -52,6 +53,10 @@ Status CloudExecutor::ask(const std::vector<CloudRead>& reads) {
       if (!answers[i - first]) continue;
       const CloudAnswer answer = TRY(answers[i - first]->get());
       if (!answer.good() && reads[i].may_be_absent && says_absent(answer)) continue;
+      if (!answer.good() && reads[i].may_fail) {
+        if (report_.note) report_.note("not known: " + reads[i].key + ": " + google_words(answer));
+        continue;
+      }
       if (!answer.good()) return explain_failure(spec_, reading(), reads[i].call, answer);
       const Status absorbed = reads[i].absorb(reads[i].key, answer.output, state_);
       if (!absorbed) return absorbed.error().within("step read: " + command_line(reads[i].call));
@@ -94,6 +99,15 @@ Status CloudExecutor::perform(const CloudStep& step) {
   return {};
 }
 
+/// What would stop the work half-way, before anything is made.
+Status CloudExecutor::check_possible(const std::vector<CloudStep>& steps) const {
+  TRY(check_gpu_quota(spec_, state_));
+  for (const CloudStep& step : steps) {
+    if (!step.missing.empty()) return Error(Code::kInvalidArgument, "step ", step.name, ": ", step.missing);
+  }
+  return {};
+}
+
 Status CloudExecutor::lay_foundation(const CloudSecrets& secrets) {
   TRY(ask(first_reads(spec_)));
   const CloudStep apis = apis_step(spec_, state_);
@@ -101,7 +115,10 @@ Status CloudExecutor::lay_foundation(const CloudSecrets& secrets) {
   if (!apis.calls.empty()) TRY(ask(first_reads(spec_)));
   TRY(ask(second_reads(spec_)));
   TRY(ask(policy_reads(spec_, state_)));
-  for (const CloudStep& step : foundation_steps(spec_, state_, secrets)) TRY(perform(step));
+  TRY(ask(quota_reads(spec_)));
+  const std::vector<CloudStep> steps = foundation_steps(spec_, state_, secrets);
+  TRY(check_possible(steps));
+  for (const CloudStep& step : steps) TRY(perform(step));
   return {};
 }
 

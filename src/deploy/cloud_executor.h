@@ -53,6 +53,7 @@ class CloudExecutor {
  private:
   Status ask(const std::vector<CloudRead>& reads);
   Status perform(const CloudStep& step);
+  Status check_possible(const std::vector<CloudStep>& steps) const;
 
   const CloudSpec& spec_;
   const CallRunner& run_;

@@ -97,6 +97,40 @@ TEST(CloudExecutor, StopsAtTheFailingCallAndSaysWhichStep) {
   EXPECT_EQ(cloud.changes.size(), 3u) << "APIs, repository, clean-up; nothing after the failure";
 }
 
+TEST(CloudExecutor, SaysWhatIsMissingBeforeAnythingIsMade) {
+  CloudSpec spec = test_spec();
+  ScriptedCloud cloud;
+  cloud.answers["services list --enabled"] = {0, "run.googleapis.com\ncloudquotas.googleapis.com\n", ""};
+  cloud.answers["services enable"] = {};
+  cloud.answers["beta quotas"] = {
+      0, R"({"dimensionsInfos": [{"dimensions": {"region": "europe-west4"}, "details": {"value": "2"}}]})", ""};
+  const CallRunner runner = cloud.runner();
+  const CloudReport quiet;
+  const Status few = CloudExecutor(spec, runner, quiet).lay_foundation({});
+  ASSERT_FALSE(few.has_value());
+  EXPECT_TRUE(few.error().message().starts_with("step quota: ")) << few.error().message();
+  cloud.answers["beta quotas"].output = "{}";
+  spec.api_key = true;
+  const Status keyless = CloudExecutor(spec, runner, quiet).lay_foundation({});
+  ASSERT_FALSE(keyless.has_value());
+  EXPECT_TRUE(keyless.error().message().starts_with("step secrets: set COMMISSURE_API_KEY"))
+      << keyless.error().message();
+  EXPECT_TRUE(cloud.changes.empty()) << cloud.changes.front();
+}
+
+TEST(CloudExecutor, GoesOnWithoutAQuotaThatCannotBeRead) {
+  const CloudSpec spec = test_spec();
+  ScriptedCloud cloud;
+  cloud.answers["services list --enabled"] = {0, "run.googleapis.com\ncloudquotas.googleapis.com\n", ""};
+  cloud.answers["beta quotas"] = {1, "", "ERROR: (gcloud.beta.quotas) no beta here."};
+  std::string notes;
+  CloudReport report;
+  report.note = [&](const std::string& text) { notes += text; };
+  const CallRunner runner = cloud.runner();
+  ASSERT_TRUE(CloudExecutor(spec, runner, report).lay_foundation({}).has_value());
+  EXPECT_NE(notes.find("not known: NvidiaL4GpuAlloc"), std::string::npos) << notes;
+}
+
 TEST(CloudExecutor, RollsAllStagesBackToTheReleaseBefore) {
   const CloudSpec spec = test_spec();
   ScriptedCloud cloud;

@@ -15,6 +15,8 @@ namespace commissure {
 namespace {
 
 constexpr std::size_t kMaxFileBytes = 1u << 20;
+constexpr int kDefaultSequences = 64;
+constexpr int kMostSequences = 1024;
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
@@ -214,14 +216,20 @@ Status read_model(Section& section, CloudFile& file) {
   TRY(section.take("hub_token", spec.hub_token));
   TRY(section.take("context", file.context, 16, 1 << 20));
   TRY(section.take("streams", file.streams, 1, 4096));
-  if (file.context > 0) spec.stage_arguments = {"--max-model-len", std::to_string(file.context)};
-  if (file.streams > 0) {
-    if (file.context == 0) return Error(Code::kInvalidArgument, "`streams` counts full contexts: set `context` too");
-    const std::int64_t positions = std::int64_t{file.streams} * file.context;
-    spec.stage_arguments.insert(spec.stage_arguments.end(), {"--kv-tokens", std::to_string(positions)});
-  }
   spec.weights.mounted = TRY(section.choose("weights", std::to_array<const char*>({"bucket", "mounted"}), 0)) == 1;
   return read_cuts(section.child("cuts"), spec.cuts);
+}
+
+/// What the stages are started with.
+Status add_arguments(CloudFile& file) {
+  std::vector<std::string>& arguments = file.spec.stage_arguments;
+  if (file.context > 0) arguments = {"--max-model-len", std::to_string(file.context)};
+  if (file.streams == 0) return {};
+  if (file.context == 0) return Error(Code::kInvalidArgument, "`streams` counts full contexts: set `context` too");
+  const std::int64_t positions = std::int64_t{file.streams} * file.context;
+  arguments.insert(arguments.end(),
+                   {"--kv-tokens", std::to_string(positions), "--max-num-seqs", std::to_string(file.sequences())});
+  return {};
 }
 
 Result<CloudFile> read_deployment(const YAML::Node& node, const Variables& variables) {
@@ -233,6 +241,7 @@ Result<CloudFile> read_deployment(const YAML::Node& node, const Variables& varia
   TRY(section.take("region", spec.region));
   TRY(read_model(section, file));
   TRY(read_stages(section.child("stages"), variables, spec.stages));
+  TRY(add_arguments(file));
   spec.bucket = spec.project + "-" + spec.name;
   TRY(section.take("bucket", spec.bucket));
   TRY(section.take("image", file.image));
@@ -271,6 +280,10 @@ Result<YAML::Node> choose_deployment(const YAML::Node& root, const std::string& 
 }
 
 }  // namespace
+
+int CloudFile::sequences() const {
+  return streams > 0 ? std::clamp(streams, spec.stages.front().concurrency, kMostSequences) : kDefaultSequences;
+}
 
 Result<CloudFile> parse_cloud_file(std::string_view text, const std::string& deployment, const Variables& variables) {
   if (text.size() > kMaxFileBytes) return Error(Code::kInvalidArgument, "the file is larger than a megabyte");

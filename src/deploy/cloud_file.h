@@ -19,6 +19,9 @@ struct CloudFile {
   std::string image;  ///< "" when `up` builds it
   int context = 0;    ///< longest sequence; 0: the model's, at most 8192
   int streams = 0;    ///< full contexts that every stage has room for; 0: four
+
+  /// Sequences that may run at once: with `streams` as many as stage A takes requests, else what a stage takes untold.
+  int sequences() const;
 };
 
 using Variables = std::function<std::optional<std::string>(const std::string& name)>;

@@ -61,7 +61,8 @@ labels: {team: lab}
 TEST(CloudFile, RoomForStreamsIsPositionsOfTheCache) {
   const auto file = parse("model: m\ncontext: 2048\nstreams: 3\n");
   ASSERT_TRUE(file.has_value());
-  EXPECT_EQ(file->spec.stage_arguments, (std::vector<std::string>{"--max-model-len", "2048", "--kv-tokens", "6144"}));
+  EXPECT_EQ(file->spec.stage_arguments,
+            (std::vector<std::string>{"--max-model-len", "2048", "--kv-tokens", "6144", "--max-num-seqs", "16"}));
   EXPECT_NE(problem_of("model: m\nstreams: 3\n").find("set `context` too"), std::string::npos);
 }
 

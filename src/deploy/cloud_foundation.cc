@@ -5,6 +5,7 @@
 #include <array>
 #include <cctype>
 
+#include "deploy/cloud_quota.h"
 #include "deploy/cloud_steps.h"
 
 namespace commissure {
@@ -22,6 +23,7 @@ std::vector<std::string> needed_apis(const CloudSpec& spec) {
       "logging.googleapis.com",          "run.googleapis.com",        "storage.googleapis.com"};
   if (spec.hub_token || spec.api_key) apis.emplace_back("secretmanager.googleapis.com");
   if (!spec.network.empty()) apis.emplace_back("compute.googleapis.com");
+  if (!gpu_quotas(spec).empty()) apis.emplace_back("cloudquotas.googleapis.com");
   return apis;
 }
 
@@ -87,12 +89,12 @@ CloudStep accounts_step(const CloudSpec& spec, const CloudState& state) {
 
 CloudStep secrets_step(const CloudSpec& spec, const CloudState& state, const CloudSecrets& secrets) {
   CloudStep step{"secrets", "keys that no argument, log or image shows", "roles/secretmanager.admin", {}, {}};
-  const auto want = [&](const std::string& name, const std::string& value, const char* variable) {
+  const auto want = [&](const std::string& name, const std::string& value, const char* variable, const char* how) {
     const auto found = state.secrets.find(name);
     if (found != state.secrets.end() && found->second) return;
     step.differences.push_back("secret " + name + (found == state.secrets.end() ? ": absent" : ": without a value"));
     if (value.empty())
-      step.missing = fmt::format("set {} in the environment; its value becomes the secret {}", variable, name);
+      step.missing = fmt::format("set {} in the environment; its value becomes the secret {}: {}", variable, name, how);
     CloudCall call =
         found == state.secrets.end()
             ? gcloud({"secrets", "create", name, "--project=" + spec.project, "--replication-policy=automatic",
@@ -102,8 +104,11 @@ CloudStep secrets_step(const CloudSpec& spec, const CloudState& state, const Clo
     call.secret_input = true;
     step.calls.push_back(std::move(call));
   };
-  if (spec.hub_token) want(spec.hub_secret(), secrets.hub_token, "HF_TOKEN");
-  if (spec.api_key) want(spec.key_secret(), secrets.api_key, "COMMISSURE_API_KEY");
+  if (spec.hub_token)
+    want(spec.hub_secret(), secrets.hub_token, "HF_TOKEN",
+         "export HF_TOKEN=... (https://huggingface.co/settings/tokens)");
+  if (spec.api_key)
+    want(spec.key_secret(), secrets.api_key, "COMMISSURE_API_KEY", "export COMMISSURE_API_KEY=$(openssl rand -hex 32)");
   return step;
 }
 

@@ -35,6 +35,7 @@ struct CloudState {
   Json repository_policy;
   std::map<std::string, Json> services;  ///< of this deployment, by name
   std::map<std::string, Json> service_policies;
+  std::map<std::string, Json> quotas;  ///< by the quota's name, as Google tells them
 
   /// The address that callers of a stage's service use: the one that follows from its name where the platform lists
   /// that, else the one it tells; "" while it has none.
@@ -52,6 +53,7 @@ struct CloudRead {
   std::string key = {};       ///< the secret or service that is asked for
   std::string api = {};       ///< asked only while this API is enabled
   bool may_be_absent = true;  ///< NOT_FOUND is an answer
+  bool may_fail = false;      ///< what it tells is not needed
 };
 
 /// The project and its enabled APIs: what must be known before anything else can be asked.

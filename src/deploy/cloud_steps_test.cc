@@ -24,9 +24,11 @@ TEST(CloudSteps, AFirstUpMakesTheseCallsInThisOrder) {
   for (const CloudStep& step : steps) names += step.name + " ";
   EXPECT_EQ(names, "apis repository bucket accounts access image weights stage c stage b stage a ");
   const std::vector<std::string> all = lines(steps);
-  EXPECT_EQ(all.front(),
-            "gcloud services enable artifactregistry.googleapis.com cloudbuild.googleapis.com iam.googleapis.com "
-            "logging.googleapis.com run.googleapis.com storage.googleapis.com --project=acme --quiet");
+  EXPECT_EQ(
+      all.front(),
+      "gcloud services enable artifactregistry.googleapis.com cloudbuild.googleapis.com iam.googleapis.com "
+      "logging.googleapis.com run.googleapis.com storage.googleapis.com cloudquotas.googleapis.com --project=acme "
+      "--quiet");
   EXPECT_EQ(all[3],
             "gcloud storage buckets create gs://acme-demo --project=acme --location=europe-west4 "
             "--uniform-bucket-level-access --public-access-prevention --quiet");
@@ -66,7 +68,9 @@ TEST(CloudSteps, AMissingTokenIsAskedForByName) {
   spec.hub_token = true;
   for (const CloudStep& step : all_steps(spec, {})) {
     if (step.name == "secrets") {
-      EXPECT_EQ(step.missing, "set HF_TOKEN in the environment; its value becomes the secret demo-hub-token");
+      EXPECT_EQ(step.missing,
+                "set HF_TOKEN in the environment; its value becomes the secret demo-hub-token: export HF_TOKEN=... "
+                "(https://huggingface.co/settings/tokens)");
     }
   }
 }
@@ -75,7 +79,7 @@ TEST(CloudSteps, AMissingTokenIsAskedForByName) {
 CloudState complete_state(const CloudSpec& spec) {
   CloudState state;
   state.project_number = "42";
-  for (const char* api : {"artifactregistry", "cloudbuild", "iam", "logging", "run", "storage"}) {
+  for (const char* api : {"artifactregistry", "cloudbuild", "cloudquotas", "iam", "logging", "run", "storage"}) {
     state.apis.insert(std::string(api) + ".googleapis.com");
   }
   state.repository = *parse_json(R"({"cleanupPolicies": {"keep-newest": {}}})");

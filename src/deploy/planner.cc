@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "deploy/chain_search.h"
+#include "step/step_batch.h"
 
 namespace commissure {
 
@@ -136,6 +137,14 @@ ModelFootprint requantised(const ModelFootprint& model, const std::string& name,
 
 int prompt_chunks(const PlanWish& wish) { return (wish.prompt + kChunkRows - 1) / kChunkRows; }
 
+std::int64_t held_positions(const LayerFootprint& layer, const PlanWish& wish, int n_stages) {
+  const std::int64_t all = (std::int64_t{wish.context} * wish.streams + kBlockPositions - 1) / kBlockPositions;
+  if (layer.window == 0) return all * kBlockPositions;
+  const std::int64_t spanned = blocks_for(layer.window - 1) + 1;
+  const std::int64_t in_flight = std::int64_t{n_stages + 1} * blocks_for(kChunkRows);
+  return std::min(all, wish.sequences * spanned + in_flight) * kBlockPositions;
+}
+
 PlannedStage plan_stage(const ModelFootprint& model, LayerRange layers, const Machine& machine, const PlanWish& wish,
                         int n_stages) {
   PlannedStage stage{.layers = layers, .machine = &machine, .scratch_bytes = model.scratch_bytes};
@@ -146,9 +155,7 @@ PlannedStage plan_stage(const ModelFootprint& model, LayerRange layers, const Ma
     stage.weight_bytes += layer.weight_bytes;
     parameters += layer.parameters;
     const int seen = layer.window > 0 ? std::min(layer.window, wish.context) : wish.context;
-    // Memory counts the whole context of every layer, though one with a window holds less: to be safe. A step reads
-    // only what the layer looks back at.
-    stage.kv_bytes += layer.kv_position_bytes * wish.context * wish.streams;
+    stage.kv_bytes += layer.kv_position_bytes * static_cast<double>(held_positions(layer, wish, n_stages));
     kv_per_stream += layer.kv_position_bytes * seen;
   }
   double weight_read_bytes = stage.weight_bytes;

@@ -38,6 +38,7 @@ ModelFootprint requantised(const ModelFootprint& model, const std::string& name,
 struct PlanWish {
   int context = 8192;              ///< positions of one stream
   int streams = 1;                 ///< at once, each with a full context
+  int sequences = 64;              ///< that may run at once: layers with a window hold one window for each
   double tokens_per_second = 0;    ///< each stream gets at least so many; 0: as fast as the cheapest is
   double first_token_seconds = 0;  ///< at most so long for a prompt on a warm, idle chain; 0: no matter
   int prompt = 1024;               ///< tokens of that prompt
@@ -79,6 +80,10 @@ Result<ChainPlan> plan_chain(const ModelFootprint& model, const std::vector<cons
 
 /// Chunks that the wish's prompt passes the stages in.
 int prompt_chunks(const PlanWish& wish);
+
+/// Positions of KV that a layer holds: all contexts; with a window no more than the sequences' windows and the chunks
+/// of prompts in flight, in whole blocks, as a stage lays them out.
+std::int64_t held_positions(const LayerFootprint& layer, const PlanWish& wish, int n_stages);
 
 /// One stage's numbers, for a given place: what plan_chain adds up. `n_stages` is the length of the chain.
 PlannedStage plan_stage(const ModelFootprint& model, LayerRange layers, const Machine& machine, const PlanWish& wish,

@@ -152,6 +152,16 @@ TEST(Planner, Gemma27BFitsThreeL4OrTwoWithEightBitsOrOneRtx) {
   EXPECT_EQ(plan_chain(gemma_27b(), on("rtx-pro-6000"), catalogue, wish)->stages.size(), 1u);
 }
 
+TEST(Planner, LayersWithAWindowHoldWhatTheirWindowsSpan) {
+  const LayerFootprint all{}, windowed{.window = 1024};
+  PlanWish wish{.context = 32768, .streams = 4, .sequences = 16};
+  EXPECT_EQ(held_positions(all, wish, 3), 4 * 32768);
+  EXPECT_EQ(held_positions(windowed, wish, 3), 64 * (16 * 17 + 4 * 8)) << "windows, and four chunks of 512 in flight";
+  EXPECT_EQ(held_positions(windowed, wish, 1), 64 * (16 * 17 + 2 * 8));
+  wish.context = 1000;
+  EXPECT_EQ(held_positions(windowed, wish, 3), 64 * 63) << "never more than all contexts, in whole blocks";
+}
+
 TEST(Planner, StagesAreLevelInTimeNotInLayers) {
   ModelFootprint model;
   model.name = "m";

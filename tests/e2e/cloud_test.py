@@ -264,7 +264,9 @@ def failures_on_the_way(google):
     google.storage.buckets["demo-project-bumpy"] = {"name": "demo-project-bumpy", "foreign": True}
     me.fails("does not have storage.buckets.get access", "set another bucket in commissure.yaml")
     del google.storage.buckets["demo-project-bumpy"]
-    me.fails("step secrets: set COMMISSURE_API_KEY in the environment", "bumpy-api-key")
+    before = len(google.calls)
+    me.fails("step secrets: set COMMISSURE_API_KEY in the environment", "bumpy-api-key", "export COMMISSURE_API_KEY=")
+    assert google.changes(before) == [], "said before anything is made"
     me.environment["COMMISSURE_API_KEY"] = "key"
     google.fail(r"PUT storage\.googleapis\.com/storage/v1/b/demo-project-bumpy/iam", 403, "me does not have storage.buckets.setIamPolicy access.")
     me.fails("step access: ", "setIamPolicy access", "--role=roles/resourcemanager.projectIamAdmin")
@@ -294,9 +296,20 @@ def failures_on_the_way(google):
     return me
 
 
+def too_few_gpus(google):
+    """What the region's quota does not allow is said before anything is made."""
+    me = Person(google, name="many", stages={"count": 3, "gpu": "nvidia-l4", "cpu": 4, "memory": "16Gi"})
+    google.apis["quotas"] = {"NvidiaL4GpuAllocNoZonalRedundancyPerProjectRegion": {"europe-west1": 9, "europe-west4": 2}}
+    before = len(google.calls)
+    me.fails("step quota: the stages need 3 nvidia-l4 at once", "allows 2 in europe-west4", "iam-admin/quotas?project=demo-project")
+    assert all("services:batchEnable" in call or "services/cloudquotas" in call for call in google.changes(before)), google.changes(before)
+    google.apis["quotas"] = {}
+
+
 def bad_words(google):
     """Mistakes in the file are found before anything is asked."""
     me = Person(google)
+    me.environment["HF_ENDPOINT"] = "http://127.0.0.1:9"  # nobody listens there
     before = len(google.calls)
     for fields, words in (
             ({"regoin": "x"}, ("commissure.yaml: line 1", "unknown key \"regoin\"", "did you mean region?")),
@@ -332,6 +345,7 @@ with contextlib.ExitStack() as stack:
         by_hand(google, me)
         print(f"rollout, rollback, changes by hand: ok after {time.monotonic() - start:.0f} s")
         other = failures_on_the_way(google)
+        too_few_gpus(google)
         print(f"failures and interruptions: ok after {time.monotonic() - start:.0f} s")
         before = len(google.calls)
         assert "Nothing to change." in me.up("--no-wake")[1] and google.changes(before) == [], "the other deployment changed nothing here"

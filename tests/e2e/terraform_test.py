@@ -136,8 +136,34 @@ def compare(case, folder):
         assert ("--add-volume" in flags) == bool(stage["mounted_bucket"]) and flags.get("--add-volume", "").endswith(stage["mounted_bucket"]), (letter, flags)
 
 
+def stub(folder, name, text):
+    (folder / name).write_text("#!/bin/sh\n" + text)
+    (folder / name).chmod(0o755)
+
+
+def check_first_key():
+    """`make deploy` gives the key's secret a value before anything asks for it, or says what is missing before anything is made."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        log = folder / "log"
+        stub(folder, "terraform", f'echo "terraform $*" >> {log}\n')
+        stub(folder, "gcloud", f'case "$*" in *list*) [ -e {folder}/version ] && echo 1 || exit 1;; *) echo "gcloud $*: $(cat)" >> {log}; touch {folder}/version;; esac\n')
+        environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+        environment.pop("COMMISSURE_API_KEY", None)
+
+        def add_key(**more):
+            return subprocess.run([MODULE / "add_key.sh", "demo-api-key", "acme"], env={**environment, **more}, capture_output=True, text=True, timeout=30)
+        refused = add_key()
+        assert refused.returncode == 1 and "export COMMISSURE_API_KEY=" in refused.stderr and not log.exists(), refused
+        for _ in range(2):  # the second time it is there
+            assert add_key(COMMISSURE_API_KEY="k e y").returncode == 0
+        assert log.read_text().splitlines() == ["terraform apply -target=google_secret_manager_secret.api_key",
+                                                "gcloud secrets versions add demo-api-key --project=acme --data-file=-: k e y"], log.read_text()
+
+
 def main():
     check_module(parsed())
+    check_first_key()
     if shutil.which("terraform") is None:
         print("terraform: the module parses; the services were NOT computed: terraform is absent")
         return

@@ -40,7 +40,10 @@ locals {
   arguments = concat(
     ["stage"],
     var.context > 0 ? ["--max-model-len", tostring(var.context)] : [],
-    var.context > 0 && var.streams > 0 ? ["--kv-tokens", tostring(var.context * var.streams)] : [],
+    var.context > 0 && var.streams > 0 ? [
+      "--kv-tokens", tostring(var.context * var.streams),
+      "--max-num-seqs", tostring(min(1024, max(var.streams, var.stages[0].concurrency))),
+    ] : [],
   )
 
   environment = [
