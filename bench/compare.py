@@ -5,7 +5,6 @@ Prints one row per case: our median, the rivals', the ratios, and the share of t
 Appends to bench/records/YYYY-MM-DD.csv and draws the ratios (--plot). Rivals that are absent are named and left out.
 """
 import argparse
-import csv
 import datetime
 import os
 import pathlib
@@ -16,6 +15,7 @@ import time
 
 from cases import Model, cases_of, make_servers
 from chart import draw_ratios
+from recording import commit, cpu_name, record
 from servers import ROOT, Commissure, Llama
 
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "commissure/rivals"
@@ -39,13 +39,6 @@ def load_model(name, folder):
     quantised, bf16, safetensors, token_bytes, token_bytes_bf16, kv_bytes, context = MODELS[name]
     present = lambda path: path if path.exists() else None  # noqa: E731
     return Model(name, folder / quantised, present(CACHE / bf16), present(CACHE / safetensors), token_bytes, token_bytes_bf16, kv_bytes), context
-
-
-def cpu_name():
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return "unknown"
 
 
 def run_cases(cases, servers, rounds, say):
@@ -102,18 +95,8 @@ def print_rows(rows):
         print(f"{row['case']:<5}{row['what']:<38}{row['ours']:>10.1f}   {share:>14}   {ratios}{'   goal ' + row['goal'] if row['goal'] else ''}")
 
 
-def record(rows, commit, bandwidth):
-    path = ROOT / f"bench/records/{datetime.date.today()}.csv"
-    is_new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if is_new:
-            writer.writerow("date commit cpu cores read_gb_s model program what median min max".split())
-        for row in rows:
-            for name, values in row["values"].items():
-                writer.writerow([datetime.date.today(), commit, cpu_name(), os.cpu_count(), f"{bandwidth:.1f}", row["model"], name,
-                                 f"{row['case']} {row['what']}", *(f"{f(values):.4g}" for f in (statistics.median, min, max))])
-    print(f"\nrecorded in {path.relative_to(ROOT)}")
+def samples_of(rows):
+    return [(row["model"], name, f"{row['case']} {row['what']}", values) for row in rows for name, values in row["values"].items()]
 
 
 def compare(name, arguments, bandwidth, say):
@@ -175,8 +158,7 @@ def main():
         if not there:
             say(f"absent: {rival}")
     bandwidth = float(subprocess.run([ROOT / "build/release/bench/read_bandwidth"], capture_output=True, text=True, check=True).stdout)
-    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    print(f"{cpu_name()}, {os.cpu_count()} cores, read bandwidth {bandwidth:.1f} GB/s, commit {commit}")
+    print(f"{cpu_name()}, {os.cpu_count()} cores, read bandwidth {bandwidth:.1f} GB/s, commit {commit()}")
     rows = []
     for name in arguments.model or MODELS:
         mine = compare(name, arguments, bandwidth, say)
@@ -184,7 +166,7 @@ def main():
         print_rows(mine)
         rows += mine
     if rows:
-        record(rows, commit, bandwidth)
+        print(f"\nrecorded in {record(samples_of(rows), bandwidth)}")
     if arguments.plot:
         arguments.plot.write_text(draw_ratios(rows, f"{cpu_name()}, {os.cpu_count()} cores, {datetime.date.today()}"))
 

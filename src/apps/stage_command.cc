@@ -17,6 +17,7 @@ struct StageFlags {
   std::optional<std::string> stage, cuts, model, model_name, device, next, host, listen, isa, precision, lease;
   std::optional<std::string> metrics_names;
   std::optional<int> port, threads, max_model_len, max_sequences, max_step_rows, queue_limit, max_stream_age;
+  std::optional<double> max_slowdown;
   std::optional<std::int64_t> kv_tokens;
   std::optional<std::uint64_t> kv_memory;
   std::shared_ptr<SecuritySettings> security = std::make_shared<SecuritySettings>();  // shared with the flags' parsers
@@ -50,6 +51,7 @@ Result<StageSettings> settle(const StageFlags& flags) {
   take(flags.max_model_len, settings.max_model_len);
   take(flags.max_sequences, settings.max_sequences);
   take(flags.max_step_rows, settings.max_step_rows);
+  take(flags.max_slowdown, settings.max_slowdown);
   take(flags.queue_limit, settings.queue_limit);
   take(flags.max_stream_age, settings.max_stream_age);
   take(flags.kv_tokens, settings.kv_tokens);
@@ -108,6 +110,9 @@ CommandRun add_stage(CLI::App& app) {
   app.add_option("--max-num-seqs", flags->max_sequences, "sequences running at once, 1 to 1024; default: 64");
   app.add_option("--max-num-batched-tokens", flags->max_step_rows,
                  "rows of one step, prompts and decodes together, 1 to 4096; the same on all stages; default: 512");
+  app.add_option("--max-slowdown", flags->max_slowdown,
+                 "times as long as alone that running streams may wait for a token while a prompt comes in; 0: no "
+                 "bound but the rows of a step; default: 2.5");
   app.add_option("--queue-limit", flags->queue_limit, "requests waiting at once; more get a 429; default: 256");
   app.add_option("--metrics-names", flags->metrics_names,
                  "own (commissure_...), vllm (vllm:... where vLLM has it) or both (COMMISSURE_METRICS_NAMES)");

@@ -38,6 +38,7 @@ struct UpOptions {
   std::uint64_t kv_memory = 0;
   int max_sequences = 0;
   int max_step_rows = 0;
+  double max_slowdown = -1;
   int queue_limit = -1;
   std::string metrics_names;
   bool read_weights = false;
@@ -74,6 +75,7 @@ Result<LocalChainOptions> plan_chain(const UpOptions& options) {
   if (options.kv_memory > 0) flag("--kv-memory", std::to_string(options.kv_memory));
   if (options.max_step_rows > 0) flag("--max-num-batched-tokens", std::to_string(options.max_step_rows));
   if (options.max_sequences > 0) flag("--max-num-seqs", std::to_string(options.max_sequences));
+  if (options.max_slowdown >= 0) flag("--max-slowdown", fmt::format("{}", options.max_slowdown));
   if (options.queue_limit >= 0) flag("--queue-limit", std::to_string(options.queue_limit));
   if (!options.metrics_names.empty()) flag("--metrics-names", options.metrics_names);
   if (options.no_prefix_cache) chain.stage_flags.emplace_back("--no-prefix-caching");
@@ -225,6 +227,10 @@ CommandRun add_up(CLI::App& app) {
   app.add_option("--max-num-batched-tokens", options->max_step_rows,
                  "rows of one step, prompts and decodes together; default: 512")
       ->check(CLI::Range(1, 4096));
+  app.add_option("--max-slowdown", options->max_slowdown,
+                 "times as long as alone that running streams may wait for a token while a prompt comes in; 0: no "
+                 "bound but the rows of a step; default: 2.5")
+      ->check(CLI::Range(0.0, 1000.0));
   app.add_option("--queue-limit", options->queue_limit, "requests waiting at once; more get a 429; default: 256")
       ->check(CLI::Range(0, 1'000'000));
   app.add_option("--metrics-names", options->metrics_names,

@@ -32,6 +32,10 @@ struct EngineOptions {
   int steps_in_flight = 2;
   int decode_slots = 0;            ///< steps that decode rows are spread over; 0: steps_in_flight
   int max_mixed_prefill_rows = 0;  ///< prompt rows a step may have beside decodes; 0: a quarter of max_step_rows
+  /// How many times as long a step with decode rows may take while a prompt comes in as without (PrefillPace). Less
+  /// keeps running streams even while a prompt comes in, more brings its first token sooner; 1 or less:
+  /// max_mixed_prefill_rows alone counts.
+  double max_slowdown = 2.5;
   /// How long running requests wait for a broken chain to come back before they get an error event.
   std::chrono::milliseconds recovery_limit{60'000};
   bool prefix_cache = true;          ///< prompts with a common beginning share its KV blocks

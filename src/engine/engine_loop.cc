@@ -22,6 +22,7 @@ SchedulerOptions scheduler_options(const ServedModel& model, const EngineOptions
   made.max_step_rows = options.max_step_rows;
   made.decode_slots = options.decode_slots > 0 ? options.decode_slots : options.steps_in_flight;
   made.max_mixed_prefill_rows = options.max_mixed_prefill_rows;
+  made.max_slowdown = options.max_slowdown;
   made.n_kv_blocks = options.n_kv_blocks;
   made.n_window_blocks = options.n_window_blocks;
   made.window = options.window;
@@ -133,12 +134,10 @@ void EngineLoop::fill_steps() {
       RequestTimes& times = requests_.at(slice.sequence.value)->times;
       if (!times.scheduled) times.scheduled = now;
     }
-    step_rows_.push_back(batch->n_rows());
-    owed_.push_back(true);
+    owed_.push_back({now, batch->n_rows()});
     tracer_.on_submit(*batch);
     if (Status taken = chain_.submit({std::move(*batch), {}}); !taken) {
       owed_.pop_back();
-      step_rows_.pop_back();
       tracer_.drop_newest();
       begin_outage(taken.error());
     }
@@ -147,11 +146,10 @@ void EngineLoop::fill_steps() {
 
 void EngineLoop::on_answer(Result<StageOutput> answer) {
   if (owed_.empty()) return log_error("the chain answered a step that nobody asked for");
-  const bool wanted = owed_.front();
-  const int n_rows = step_rows_.front();
+  const OwedStep step = owed_.front();
   owed_.pop_front();
-  step_rows_.pop_front();
-  if (!wanted) return tracer_.drop_oldest();
+  if (!step.wanted) return tracer_.drop_oldest();
+  const Time now = steady_clock::now();
 
   if (answer) {
     const auto* tokens = std::get_if<SampledTokens>(&answer->value);
@@ -164,7 +162,7 @@ void EngineLoop::on_answer(Result<StageOutput> answer) {
     if (!answer) return answer.error();
     const auto* tokens = std::get_if<SampledTokens>(&answer->value);
     if (tokens == nullptr) return Error(Code::kDataLoss, "the chain answered with rows instead of tokens");
-    return scheduler_.commit(*tokens);
+    return scheduler_.commit(*tokens, std::chrono::ceil<std::chrono::microseconds>(now - step.since));
   }();
   if (!progress) {
     log_error("a step failed", {{"error", progress.error().to_string()}});
@@ -173,7 +171,7 @@ void EngineLoop::on_answer(Result<StageOutput> answer) {
   }
   ++stats_.steps;
   stats_.last_timings = !answer->timings.empty() ? answer->timings : std::get<SampledTokens>(answer->value).timings;
-  metrics_.on_step(n_rows, stats_.last_timings, steady_clock::now());
+  metrics_.on_step(step.n_rows, stats_.last_timings, now);
   for (Progress& made : *progress) on_progress(made);
 }
 
@@ -259,40 +257,6 @@ void EngineLoop::deliver() {
     event.finish ? gate->call_last(std::move(event)) : gate->call(std::move(event));
   }
   outbox_.clear();
-}
-
-void EngineLoop::finish(Request& request, GenerationEvent event) {
-  const std::unique_ptr<Request> last = std::move(requests_.extract(request.handle).mapped());
-  const Time now = steady_clock::now();
-  scheduler_.remove(last->sequence());
-  shared_.gates.with([&](auto& gates) { gates.erase(last->handle); });
-  metrics_.on_finish(*event.finish, last->times, last->usage, now);
-  const auto ms = [&](Time to) { return std::chrono::duration_cast<milliseconds>(to - last->times.submitted).count(); };
-  log(Severity::kDebug, "choice finished",
-      {{"request_id", last->asked.id},
-       {"prompt_tokens", last->usage.prompt_tokens},
-       {"cached_tokens", last->usage.cached_tokens},
-       {"completion_tokens", last->usage.completion_tokens},
-       {"ttft_ms", last->times.first_token ? Json(ms(*last->times.first_token)) : Json(nullptr)},
-       {"total_ms", ms(now)},
-       {"finish", finish_reason_name(*event.finish)}});
-  event.trace = tracer_.take(last->sequence());
-  --shared_.n_alive;
-  publish_state();  // before the last event: who reads it may look at the numbers next
-  send(*last, std::move(event));
-}
-
-void EngineLoop::fail(RequestHandle handle, const Error& error) {
-  const auto it = requests_.find(handle);
-  if (it == requests_.end()) return;
-  GenerationEvent event;
-  event.finish = FinishReason::kError;
-  event.error.emplace(error);
-  finish(*it->second, std::move(event));
-}
-
-void EngineLoop::fail_all(const Error& error) {
-  while (!requests_.empty()) fail(requests_.begin()->first, error);
 }
 
 void EngineLoop::publish_state() {

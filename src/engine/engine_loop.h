@@ -58,6 +58,13 @@ class EngineLoop {
     bool gave_up = false;
   };
 
+  /// A step that the chain still owes an answer.
+  struct OwedStep {
+    Time since;
+    int n_rows = 0;
+    bool wanted = true;  ///< false: the scheduler has given it up
+  };
+
   void handle(EngineMessage message);
   void start_request(std::unique_ptr<Request> request);
   void on_answer(Result<StageOutput> answer);
@@ -90,12 +97,10 @@ class EngineLoop {
   EngineMetrics& metrics_;
   Scheduler scheduler_;
   std::unordered_map<RequestHandle, std::unique_ptr<Request>> requests_;
-  /// Steps that the chain still owes an answer, oldest first; false: the scheduler has given it up.
-  std::deque<bool> owed_;
+  std::deque<OwedStep> owed_;  ///< oldest first
   std::optional<Outage> outage_;
   std::vector<DrainMessage> drains_;
   EngineStats stats_;
-  std::deque<int> step_rows_;
   StepTracer tracer_;
   std::vector<std::pair<std::shared_ptr<EventGate>, GenerationEvent>> outbox_;  ///< in order
 };

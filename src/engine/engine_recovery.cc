@@ -4,7 +4,7 @@
 #include "core/log.h"
 #include "engine/engine_loop.h"
 
-// The part of the loop that deals with what goes wrong or ends: outages, deadlines, drains.
+// The part of the loop that deals with what goes wrong or ends: outages, last events, deadlines, drains.
 
 namespace commissure {
 
@@ -35,7 +35,7 @@ void EngineLoop::begin_outage(const Error& cause) {
       hopeless.push_back(handle);
     }
   }
-  for (bool& wanted : owed_) wanted = false;
+  for (OwedStep& step : owed_) step.wanted = false;
   outage_ = Outage{cause, now};
   shared_.moving = false;
   shared_.outage.with([&](std::optional<Error>& shared) { shared = cause; });
@@ -88,6 +88,40 @@ void EngineLoop::try_recovery() {
                          " ms: ", outage_->cause.message());
   log_error("gave the running requests up", {{"error", outage_->cause.to_string()}});
   fail_all(outage_->cause);
+}
+
+void EngineLoop::finish(Request& request, GenerationEvent event) {
+  const std::unique_ptr<Request> last = std::move(requests_.extract(request.handle).mapped());
+  const Time now = steady_clock::now();
+  scheduler_.remove(last->sequence());
+  shared_.gates.with([&](auto& gates) { gates.erase(last->handle); });
+  metrics_.on_finish(*event.finish, last->times, last->usage, now);
+  const auto ms = [&](Time to) { return std::chrono::duration_cast<milliseconds>(to - last->times.submitted).count(); };
+  log(Severity::kDebug, "choice finished",
+      {{"request_id", last->asked.id},
+       {"prompt_tokens", last->usage.prompt_tokens},
+       {"cached_tokens", last->usage.cached_tokens},
+       {"completion_tokens", last->usage.completion_tokens},
+       {"ttft_ms", last->times.first_token ? Json(ms(*last->times.first_token)) : Json(nullptr)},
+       {"total_ms", ms(now)},
+       {"finish", finish_reason_name(*event.finish)}});
+  event.trace = tracer_.take(last->sequence());
+  --shared_.n_alive;
+  publish_state();  // before the last event: who reads it may look at the numbers next
+  send(*last, std::move(event));
+}
+
+void EngineLoop::fail(RequestHandle handle, const Error& error) {
+  const auto it = requests_.find(handle);
+  if (it == requests_.end()) return;
+  GenerationEvent event;
+  event.finish = FinishReason::kError;
+  event.error.emplace(error);
+  finish(*it->second, std::move(event));
+}
+
+void EngineLoop::fail_all(const Error& error) {
+  while (!requests_.empty()) fail(requests_.begin()->first, error);
 }
 
 void EngineLoop::expire(Time now) {

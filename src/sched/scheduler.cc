@@ -1,7 +1,6 @@
 #include "sched/scheduler.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "core/check.h"
@@ -23,7 +22,10 @@ SchedulerOptions normalised(SchedulerOptions options) {
 }  // namespace
 
 Scheduler::Scheduler(const SchedulerOptions& options)
-    : options_(normalised(options)), blocks_(options.n_kv_blocks), windows_(options.window, options.n_window_blocks) {}
+    : options_(normalised(options)),
+      blocks_(options.n_kv_blocks),
+      windows_(options.window, options.n_window_blocks),
+      pace_(options.max_slowdown) {}
 
 Status Scheduler::add(SequenceSpec spec) {
   const SequenceId id = spec.id;
@@ -64,30 +66,34 @@ std::optional<StepBatch> Scheduler::next_step() {
   StepBatch batch;
   batch.step = next_step_;
   bool preempted = false;
+  int n_decode_rows = 0;
+  const int n_before = n_decoding();
   do {
     const std::uint64_t before = n_preemptions_;
     schedule_decodes(batch);
+    n_decode_rows = batch.n_rows();
     preempted = n_preemptions_ != before;
     schedule_prefills(batch, !preempted);
   } while (batch.slices.empty() && preempted);  // all chosen ones lost their blocks: those go to others
   if (batch.slices.empty()) return std::nullopt;
   batch.released = std::exchange(released_, {});
   next_step_ = next_step_.next();
-  note_in_flight(batch);
+  note_in_flight(batch, n_before, n_decode_rows);
   return batch;
+}
+
+int Scheduler::n_decoding() const {
+  return static_cast<int>(std::ranges::count_if(running_, [](const Sequence* s) { return s->decodes(); }));
 }
 
 /// The sequences that decode in the next step, in the order of running_. Those that waited longest come first when
 /// the slot is too small for all, so nobody starves while sequences join and leave.
 std::vector<Sequence*> Scheduler::choose_decodes() const {
   std::vector<std::size_t> ready;
-  int n_decoding = 0;
   for (std::size_t i = 0; i < running_.size(); ++i) {
-    if (!running_[i]->decodes()) continue;
-    ++n_decoding;
-    if (running_[i]->n_ready_rows() == 1) ready.push_back(i);
+    if (running_[i]->decodes() && running_[i]->n_ready_rows() == 1) ready.push_back(i);
   }
-  const int per_slot = (n_decoding + options_.decode_slots - 1) / options_.decode_slots;
+  const int per_slot = (n_decoding() + options_.decode_slots - 1) / options_.decode_slots;
   const auto n = static_cast<std::size_t>(std::min(per_slot, options_.max_step_rows));
   if (ready.size() > n) {
     std::ranges::stable_sort(ready, {}, [&](std::size_t i) { return running_[i]->last_step; });
@@ -118,8 +124,12 @@ void Scheduler::schedule_decodes(StepBatch& batch) {
 
 int Scheduler::prefill_budget(int n_decode_rows) const {
   const int room = options_.max_step_rows - n_decode_rows;
-  const bool others_decode = std::ranges::any_of(running_, [](const Sequence* s) { return s->decodes(); });
-  return others_decode ? std::min(room, options_.max_mixed_prefill_rows) : room;
+  const int n_others = n_decoding();
+  if (n_others == 0) return room;
+  const int n_prompts = n_running() - n_others + std::min(n_waiting(), options_.max_sequences - n_running());
+  const int paced = pace_.rows(n_others, n_prompts);
+  const int per_slot = paced == 0 ? 0 : std::max(PrefillPace::kMinRows, paced / options_.decode_slots);
+  return std::min({room, options_.max_mixed_prefill_rows, per_slot});
 }
 
 /// `may_admit`: not while somebody was preempted just now, who would only take the block back that another needed.
@@ -225,111 +235,18 @@ void Scheduler::add_slice(StepBatch& batch, Sequence& sequence, int n_rows) {
   sequence.last_step = batch.step.value;
 }
 
-void Scheduler::note_in_flight(const StepBatch& batch) {
+void Scheduler::note_in_flight(const StepBatch& batch, int n_decoding, int n_decode_rows) {
   ScheduledStep& step = in_flight_.emplace_back();
   step.step = batch.step;
+  step.n_decoding = n_decode_rows > 0 ? n_decoding : 0;
+  step.n_prompt_rows = batch.n_rows() - n_decode_rows;
+  for (const ScheduledStep& ahead : in_flight_) step.n_prompt_rows_in_flight += ahead.n_prompt_rows;
   step.released = batch.released;
   step.slices.reserve(batch.slices.size());
   for (const SequenceRows& slice : batch.slices) {
     step.slices.push_back({slice.sequence, sequences_.at(slice.sequence)->life, slice.first_position, slice.n_rows(),
                            slice.sample, static_cast<int>(slice.targets.size())});
   }
-}
-
-Sequence* Scheduler::find(const ScheduledRows& rows) {
-  const auto it = sequences_.find(rows.sequence);
-  return it != sequences_.end() && it->second->life == rows.life ? it->second.get() : nullptr;
-}
-
-Result<std::vector<Progress>> Scheduler::commit(const SampledTokens& tokens) {
-  if (in_flight_.empty()) return Error(Code::kDataLoss, "step ", tokens.step.value, " answered, none is in flight");
-  TRY(check_result(in_flight_.front(), tokens));
-  const ScheduledStep step = std::move(in_flight_.front());
-  in_flight_.pop_front();
-
-  std::vector<Progress> progress;
-  progress.reserve(step.slices.size());
-  for (std::size_t i = 0; i < step.slices.size(); ++i) {
-    const ScheduledRows& rows = step.slices[i];
-    Sequence* sequence = find(rows);
-    if (sequence == nullptr) continue;
-    sequence->n_committed = rows.first_position + rows.n_rows;
-    keep_blocks(*sequence);
-    windows_.slide(sequence->window, sequence->n_committed);
-    Progress& made = progress.emplace_back();
-    made.sequence = rows.sequence;
-    made.n_cached = std::min(sequence->n_cached, sequence->n_prompt());
-    made.sampled = tokens.results[i].sampled;
-    if (made.sampled) sequence->tokens.push_back(made.sampled->chosen.token);
-    made.no_choice = tokens.results[i].no_choice;
-    if (tokens.results[i].mirostat_mu) sequence->spec.params.mirostat.mu = tokens.results[i].mirostat_mu;
-    if (rows.n_targets == 0) continue;
-    const int n = std::min(rows.n_targets, sequence->n_prompt() - 1 - rows.first_position);
-    made.first_scored = rows.first_position;
-    made.scored.assign(tokens.results[i].scored.begin(), tokens.results[i].scored.begin() + n);
-    sequence->n_scored = std::max(sequence->n_scored, rows.first_position + n);
-  }
-  return progress;
-}
-
-Status Scheduler::check_result(const ScheduledStep& step, const SampledTokens& tokens) const {
-  const auto wrong = [&](const auto&... what) {
-    return Error(Code::kDataLoss, "step ", step.step.value, ": ", what...);
-  };
-  if (tokens.step != step.step) return wrong("the stages answered step ", tokens.step.value);
-  if (tokens.results.size() != step.slices.size()) {
-    return wrong("the stages answered ", tokens.results.size(), " sequences of ", step.slices.size());
-  }
-  for (std::size_t i = 0; i < step.slices.size(); ++i) {
-    const ScheduledRows& rows = step.slices[i];
-    const SequenceResult& result = tokens.results[i];
-    if (result.sequence != rows.sequence) {
-      return wrong("result ", i, " is for sequence ", result.sequence.value, ", not ", rows.sequence.value);
-    }
-    if ((result.sampled.has_value() || result.no_choice) != rows.sample || (result.sampled && result.no_choice))
-      return wrong("sequence ", rows.sequence.value, ": sample missing or unasked");
-    if (result.mirostat_mu && !std::isfinite(*result.mirostat_mu))
-      return wrong("sequence ", rows.sequence.value, ": the state of mirostat is not finite");
-    if (std::ssize(result.scored) != rows.n_targets) {
-      return wrong("sequence ", rows.sequence.value, ": ", result.scored.size(), " scores for ", rows.n_targets,
-                   " targets");
-    }
-    if (result.sampled) TRY(check_token(*result.sampled));
-    for (const ScoredToken& scored : result.scored) TRY(check_token(scored));
-  }
-  return {};
-}
-
-Status Scheduler::check_token(const ScoredToken& token) const {
-  const auto good = [&](const TokenLogprob& t) {
-    return t.token.value >= 0 && t.token.value < options_.n_vocabulary && !std::isnan(t.logprob);
-  };
-  if (good(token.chosen) && std::ranges::all_of(token.top, good)) return {};
-  return Error(Code::kDataLoss, "the stages answered token ", token.chosen.token.value, " with log-probability ",
-               token.chosen.logprob, ", outside the vocabulary of ", options_.n_vocabulary, " or not a number");
-}
-
-std::vector<SequenceId> Scheduler::fail_step() {
-  CHECK(!in_flight_.empty());
-  const ScheduledStep step = std::move(in_flight_.front());
-  in_flight_.pop_front();
-  // Nobody knows whether the stages saw this step's releases. Those of living sequences need no second one: they were
-  // created again by a later step, and releasing them now would take that away.
-  for (const SequenceId id : step.released) {
-    if (!sequences_.contains(id)) released_.push_back(id);
-  }
-  std::vector<SequenceId> failed;
-  for (const ScheduledRows& rows : step.slices) {
-    if (find(rows) != nullptr) failed.push_back(rows.sequence);
-  }
-  return failed;
-}
-
-void Scheduler::restart() {
-  while (!in_flight_.empty()) fail_step();
-  for (Sequence* sequence : running_) send_back(*sequence);
-  running_.clear();
-  forget_prefixes();
 }
 
 }  // namespace commissure

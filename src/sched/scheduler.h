@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -13,6 +14,7 @@
 #include "core/ids.h"
 #include "core/result.h"
 #include "sched/block_manager.h"
+#include "sched/prefill_pace.h"
 #include "sched/sequence.h"
 #include "step/sampled_tokens.h"
 #include "step/step_batch.h"
@@ -26,6 +28,9 @@ struct SchedulerOptions {
   /// Prefill rows a step may have while others decode: what a long prompt may add to their inter-token latency. 0: a
   /// quarter of max_step_rows, at least one block.
   int max_mixed_prefill_rows = 0;
+  /// With times given to commit: how many times as long a step with decode rows may take with prompt rows as without
+  /// (PrefillPace). 1 or less: max_mixed_prefill_rows alone counts.
+  double max_slowdown = 0;
   std::int32_t n_kv_blocks = 0;
   std::int32_t n_window_blocks = 0;  ///< of the layers with a sliding window
   int window = 0;                    ///< positions that the widest of these sees; 0: there are none
@@ -71,8 +76,9 @@ class Scheduler {
   std::optional<StepBatch> next_step();
 
   /// Takes the result of the oldest step in flight; sequences that were removed or restarted since are left out.
+  /// `took` is the time since it left; 0 when nobody measured.
   /// Errors: kDataLoss, the result does not fit the step; the step is still in flight, for fail_step.
-  Result<std::vector<Progress>> commit(const SampledTokens& tokens);
+  Result<std::vector<Progress>> commit(const SampledTokens& tokens, std::chrono::microseconds took = {});
 
   /// Drops the oldest step in flight and names its sequences that still count on it; the caller removes them.
   std::vector<SequenceId> fail_step();
@@ -116,6 +122,9 @@ class Scheduler {
     StepId step;
     std::vector<ScheduledRows> slices;
     std::vector<SequenceId> released;
+    int n_decoding = 0;  ///< sequences that decode, this step's and those of other slots; 0: it has no decode rows
+    int n_prompt_rows = 0;
+    int n_prompt_rows_in_flight = 0;  ///< with those ahead of it
   };
 
   /// Blocks for the beginning of a sequence.
@@ -132,6 +141,7 @@ class Scheduler {
   int window_claim(const Sequence& sequence) const;
   void keep_blocks(Sequence& sequence);
 
+  int n_decoding() const;
   std::vector<Sequence*> choose_decodes() const;
   void schedule_decodes(StepBatch& batch);
   void schedule_prefills(StepBatch& batch, bool may_admit);
@@ -141,7 +151,7 @@ class Scheduler {
   void preempt_last();
   void send_back(Sequence& sequence);
   void add_slice(StepBatch& batch, Sequence& sequence, int n_rows);
-  void note_in_flight(const StepBatch& batch);
+  void note_in_flight(const StepBatch& batch, int n_decoding, int n_decode_rows);
   Status check_result(const ScheduledStep& step, const SampledTokens& tokens) const;
   Status check_token(const ScoredToken& token) const;
   Sequence* find(const ScheduledRows& rows);
@@ -149,6 +159,7 @@ class Scheduler {
   const SchedulerOptions options_;
   BlockManager blocks_;
   WindowPool windows_;
+  PrefillPace pace_;
   std::map<SequenceId, std::unique_ptr<Sequence>> sequences_;
   std::set<Rank> waiting_;
   std::vector<Sequence*> running_;  // by priority, then in order of admission: the last is the first to be preempted
