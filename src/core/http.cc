@@ -15,6 +15,8 @@ namespace commissure {
 
 namespace {
 
+constexpr long kReceiveBytes = 256L << 10;  // at once: a fast line brings more than curl's own 16 KiB
+
 struct Transfer {
   HttpReply response;
   const HttpReceiver* receiver;
@@ -168,6 +170,7 @@ Result<HttpReply> exchange(CURL* curl, const HttpFetch& request, const HttpRecei
   curl_easy_setopt(curl, CURLOPT_HEADERDATA, &transfer);
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, &transfer);
+  if (receiver) curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, kReceiveBytes);
 
   const CURLcode code = curl_easy_perform(curl);
   curl_easy_reset(curl);  // keeps the connection, forgets the pointers above

@@ -1,7 +1,10 @@
 #include "weights/remote_source.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <cstring>
 #include <optional>
 #include <thread>
@@ -20,6 +23,7 @@ using std::chrono::milliseconds;
 constexpr int kMaxFailures = 5;                     // in a row
 constexpr std::uint64_t kRealProgress = 64u << 10;  // a request that brought this much begins the row anew
 constexpr milliseconds kStallTimeout{20'000};
+constexpr std::uint64_t kHugePageBytes = 2u << 20;
 
 /// "bytes 0-99/1234" -> 0 and 1234.
 struct ContentRange {
@@ -41,6 +45,17 @@ std::optional<ContentRange> content_range(const HttpReply& reply) {
   const auto slash = text.find('/');
   const auto size = slash == text.npos ? std::nullopt : leading_number(text.substr(slash + 1));
   return first && size ? std::optional(ContentRange{*first, *size}) : std::nullopt;
+}
+
+/// Room for what arrives; nothing when there is none. Large ones lie in huge pages: touching fresh memory in small
+/// pages takes as long as a fast line does.
+std::shared_ptr<std::byte[]> make_buffer(std::uint64_t n_bytes) {
+  if (n_bytes < 2 * kHugePageBytes) return std::make_shared_for_overwrite<std::byte[]>(n_bytes);
+  const std::uint64_t whole_pages = (n_bytes + kHugePageBytes - 1) / kHugePageBytes * kHugePageBytes;
+  void* const memory = std::aligned_alloc(kHugePageBytes, whole_pages);
+  if (memory == nullptr) return nullptr;
+  madvise(memory, whole_pages, MADV_HUGEPAGE);  // a hint
+  return {static_cast<std::byte*>(memory), std::free};
 }
 
 /// Whether the same request may succeed a moment later.
@@ -65,7 +80,8 @@ void Backoff::reset() {
 
 Result<ByteRange> RemoteSource::read(std::uint64_t offset, std::uint64_t n_bytes) {
   TRY(check_range(*this, offset, n_bytes));
-  std::shared_ptr<std::byte[]> buffer = std::make_shared_for_overwrite<std::byte[]>(n_bytes);
+  const std::shared_ptr<std::byte[]> buffer = make_buffer(n_bytes);
+  if (!buffer) return Error(Code::kResourceExhausted, name_, ": no memory for ", n_bytes, " bytes");
   const std::span<std::byte> out(buffer.get(), n_bytes);
   TRY(read_parts(out, offset));
   if (n_bytes == size_) TRY(check_whole(out));
