@@ -3,7 +3,7 @@
 # make test                    every test
 # make test-asan               the same under ASan + UBSan
 # make test-tsan             threads under ThreadSanitizer: core, sched, stage, engine
-# make soak                    100 stages killed or frozen under 16 streams
+# make soak                    100 stages killed or frozen under 16 streams, 10,000 small requests
 # make bench                   speed beside llama.cpp (see bench/README.md)
 # make down                    stop what `make run` started
 # make tf-init build-cloud deploy smoke-test     Google Cloud Run by Terraform (see docs/deploy.md)
@@ -65,6 +65,7 @@ test-tsan:
 soak: build
 	@tools/link_test_models.sh
 	@tests/e2e/kill_test.py --blows 100
+	@tests/e2e/small_requests_soak.py
 
 bench: build
 	@bench/run.sh
