@@ -1,6 +1,6 @@
 // Speed of one process that holds the whole model: tokens per second of prefill and of greedy decoding.
-// usage: decode_bench --model FILE [--prompt-tokens N] [--decode N] [--batch N] [--threads N] [--isa NAME] [--ids
-// 1,2,3]
+// usage: decode_bench --model FILE [--prompt-tokens N] [--decode N] [--batch N] [--threads N] [--isa NAME]
+// [--kv-dtype bf16|int8] [--ids 1,2,3]
 #include <sys/resource.h>
 
 #include <charconv>
@@ -26,6 +26,7 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 struct Options {
   std::string model;
   std::string isa;
+  KvType kv_type = KvType::kBF16;
   int n_prompt = 512;
   int n_decode = 64;
   int n_batch = 1;
@@ -53,6 +54,8 @@ Result<Options> parse(int argc, char** argv) {
       options.model = argv[i + 1];
     } else if (flag == "--isa") {
       options.isa = argv[i + 1];
+    } else if (flag == "--kv-dtype") {
+      options.kv_type = TRY(parse_kv_type(argv[i + 1]));
     } else if (flag == "--ids") {
       std::string text = argv[i + 1];
       for (char* part = std::strtok(text.data(), ","); part != nullptr; part = std::strtok(nullptr, ",")) {
@@ -138,7 +141,8 @@ void print_memory() {
 Status run(const Options& options) {
   const auto start = Clock::now();
   const auto checkpoint = TRY(Checkpoint::open(options.model));
-  const DecoderSpec spec = TRY(read_decoder_spec(*checkpoint));
+  DecoderSpec spec = TRY(read_decoder_spec(*checkpoint));
+  spec.kv_type = options.kv_type;
   const auto backend = TRY(make_cpu_backend({.n_threads = options.n_threads, .isa = options.isa}));
   const StagePlan plan{.index = 0, .n_stages = 1, .n_model_layers = spec.n_layers(), .layers = {0, spec.n_layers()}};
   PartWeights weights = TRY(load_weights(*backend, *checkpoint, spec, model_part(plan), {}));

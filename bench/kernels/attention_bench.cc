@@ -17,6 +17,7 @@
 /// Rates of the CPU attention for the heads of two small models:
 ///   decode   GB/s of keys and values read by one row per sequence; bound by memory, compare with matmul_bench's Read
 ///   prefill  Gop/s of the last 512 rows of a prompt; bound by arithmetic
+/// both with keys and values in bf16 and, as decode/int8 and prefill/int8, in int8.
 /// COMMISSURE_BENCH_ISA and COMMISSURE_BENCH_THREADS choose the kernels. Machines change speed from minute to minute:
 /// compare numbers of one run only, best with --benchmark_enable_random_interleaving.
 namespace commissure {
@@ -45,6 +46,7 @@ struct Case {
   int n_rows = 1;
   int window = 0;
   bool is_warm = false;
+  KvType kv = KvType::kBF16;
 
   int n_blocks() const { return (n_positions + 63) / 64; }
 };
@@ -83,7 +85,7 @@ double keys_seen(const Case& c) {
 
 void attend(benchmark::State& state, const Case& c) {
   Backend& backend = bench_backend();
-  const std::size_t block_bytes = backend.kv_block_bytes(c.heads, KvType::kBF16);
+  const std::size_t block_bytes = backend.kv_block_bytes(c.heads, c.kv);
   const std::size_t layer_bytes = block_bytes * static_cast<std::size_t>(c.n_blocks() * c.n_sequences);
   const std::size_t n_layers = c.n_rows > 1 || c.is_warm ? 1 : kColdBytes / layer_bytes + 1;
   const DeviceBuffer cache = backend.allocate(n_layers * layer_bytes).value();
@@ -95,7 +97,7 @@ void attend(benchmark::State& state, const Case& c) {
         random_floats(backend, static_cast<std::size_t>(fill.n_rows()) * static_cast<std::size_t>(kv_width));
     const Rows rows = Rows::dense(kv.ptr(), fill.n_rows(), kv_width);
     for (std::size_t i = 0; i < n_layers; ++i) {
-      backend.append_kv(rows, rows, *index, {cache.ptr().offset(i * layer_bytes), c.heads, KvType::kBF16});
+      backend.append_kv(rows, rows, *index, {cache.ptr().offset(i * layer_bytes), c.heads, c.kv});
     }
   }
   const std::size_t n_queries = static_cast<std::size_t>(shape.n_rows()) * static_cast<std::size_t>(q_width);
@@ -105,13 +107,14 @@ void attend(benchmark::State& state, const Case& c) {
   std::size_t layer = 0;
   for (auto _ : state) {
     backend.attend(Rows::dense(q.ptr(), shape.n_rows(), q_width), *index,
-                   {cache.ptr().offset(layer * layer_bytes), c.heads, KvType::kBF16}, options,
+                   {cache.ptr().offset(layer * layer_bytes), c.heads, c.kv}, options,
                    Rows::dense(out.ptr(), shape.n_rows(), q_width));
     layer = (layer + 1) % n_layers;
   }
   const auto rate = benchmark::Counter::kIsIterationInvariantRate;
   if (c.n_rows == 1) {
-    state.counters["GB/s"] = benchmark::Counter(keys_seen(c) * 4.0 * kv_width / 1e9, rate);
+    const auto position_bytes = static_cast<double>(kv_position_bytes(c.kv, c.heads.n_kv_heads, c.heads.head_dim));
+    state.counters["GB/s"] = benchmark::Counter(keys_seen(c) * position_bytes / 1e9, rate);
   } else {
     state.counters["Gop/s"] = benchmark::Counter(keys_seen(c) * 4.0 * q_width / 1e9, rate);
   }
@@ -124,11 +127,13 @@ void add_all() {
          {std::tuple(1, 300, 1, 0), std::tuple(1, 1000, 1, 512), std::tuple(1, 4000, 1, 0), std::tuple(1, 16000, 1, 0),
           std::tuple(16, 200, 1, 0), std::tuple(8, 4000, 1, 0), std::tuple(1, 512, 512, 0), std::tuple(1, 4096, 512, 0),
           std::tuple(1, 4096, 512, 512)}) {
-      for (const bool is_warm : {false, true}) {
+      for (const auto& [is_warm, kv] : {std::pair(false, KvType::kBF16), std::pair(false, KvType::kInt8),
+                                        std::pair(true, KvType::kBF16), std::pair(true, KvType::kInt8)}) {
         if (is_warm && n_sequences * n_positions > kWarmPositions) continue;
-        const std::string title = fmt::format("{}/{}/{}x{}{}{}", n_rows == 1 ? "decode" : "prefill", name, n_sequences,
-                                              n_positions, window > 0 ? "/window" : "", is_warm ? "/warm" : "");
-        const Case c = {heads, n_sequences, n_positions, n_rows, window, is_warm};
+        const std::string title =
+            fmt::format("{}{}/{}/{}x{}{}{}", n_rows == 1 ? "decode" : "prefill", kv == KvType::kInt8 ? "/int8" : "",
+                        name, n_sequences, n_positions, window > 0 ? "/window" : "", is_warm ? "/warm" : "");
+        const Case c = {heads, n_sequences, n_positions, n_rows, window, is_warm, kv};
         benchmark::RegisterBenchmark(title.c_str(), attend, c)->UseRealTime();
       }
     }

@@ -41,7 +41,7 @@ std::string ask(const InitOptions& options, const std::string& question, const s
 
 /// The cheapest chain for the model in the region. Errors: as measure_model, parse_catalogue and plan_chain.
 Result<ChainPlan> choose_chain(const InitOptions& options, const Catalogue& catalogue) {
-  const MeasuredModel model = TRY(measure_model(options.model, ""));
+  const MeasuredModel model = TRY(measure_model(options.model, "", KvType::kBF16));
   std::vector<std::vector<const Machine*>> kinds;
   for (const Machine& machine : catalogue.machines) {
     if (machine.is_in(options.region)) kinds.push_back({&machine});

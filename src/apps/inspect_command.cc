@@ -23,6 +23,7 @@ struct InspectOptions {
   int max_model_len = 0;
   std::int64_t kv_tokens = 0;
   std::uint64_t kv_memory = 0;
+  std::string kv_dtype = "auto";
 };
 
 std::string shape_text(const TensorInfo& tensor) {
@@ -44,6 +45,7 @@ Result<Inspection> inspect(const InspectOptions& options) {
   result.model = TRY(resolve_model(options.model, false));
   result.checkpoint = TRY(Checkpoint::open(result.model.location));
   result.spec = TRY(read_decoder_spec(*result.checkpoint));
+  result.spec.kv_type = TRY(parse_kv_type(options.kv_dtype));
   const std::vector<int> cuts = options.cuts.empty()
                                     ? TRY(choose_cuts(*result.checkpoint, result.spec, options.n_stages))
                                     : TRY(parse_cuts(options.cuts));
@@ -86,6 +88,7 @@ Json to_json(const Inspection& model, bool with_tensors) {
                {"types", types},
                {"layer_bytes", layers},
                {"stages", stages},
+               {"kv_dtype", kv_type_name(model.spec.kv_type)},
                {"kv_tokens", model.context.kv_tokens()},
                {"kv_blocks", model.context.kv.n_blocks},
                {"kv_window_blocks", model.context.kv.n_window_blocks}};
@@ -133,7 +136,7 @@ void print(const Inspection& model, bool with_tensors) {
                human_bytes(stage.weight_bytes + stage.kv_bytes + stage.scratch_bytes));
   }
   const KvShape& kv = model.context.kv;
-  fmt::print("KV for {} positions in all", model.context.kv_tokens());
+  fmt::print("KV ({}) for {} positions in all", kv_type_name(model.spec.kv_type), model.context.kv_tokens());
   if (kv.window > 0) {
     fmt::print(", {} in the layers that see the last {}", std::int64_t{kv.n_window_blocks} * kBlockPositions,
                kv.window);
@@ -161,6 +164,8 @@ CommandRun add_inspect(CLI::App& app) {
   app.add_option("--kv-memory", options->kv_memory, "instead: bytes of KV cache a stage may have, e.g. 2GiB")
       ->transform(CLI::AsSizeValue(true))
       ->excludes(kv_tokens);
+  app.add_option("--kv-dtype,--kv-cache-dtype", options->kv_dtype, "keys and values as bf16 (auto) or int8")
+      ->check(CLI::IsMember({"auto", "bf16", "int8"}));
   app.add_flag("--json", options->as_json, "print JSON");
   return [options]() -> Result<int> {
     const Inspection inspection = TRY(inspect(*options));

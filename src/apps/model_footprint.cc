@@ -49,7 +49,8 @@ Result<ModelFootprint> add_up(const DecoderSpec& spec, const PartSizes& size_of)
     LayerFootprint& entry = model.layers.emplace_back();
     entry.weight_bytes = size.bytes;
     entry.parameters = size.elements;
-    entry.kv_position_bytes = 2.0 * sizeof(bf16) * shape.heads.n_kv_heads * shape.heads.head_dim;
+    entry.kv_position_bytes =
+        static_cast<double>(kv_position_bytes(spec.kv_type, shape.heads.n_kv_heads, shape.heads.head_dim));
     entry.window = shape.window;
   }
   const PartSize head = TRY(size_of({0, 0, false, true}));
@@ -62,11 +63,12 @@ Result<ModelFootprint> add_up(const DecoderSpec& spec, const PartSizes& size_of)
   return model;
 }
 
-Result<MeasuredModel> measure_config(const std::string& path) {
+Result<MeasuredModel> measure_config(const std::string& path, KvType kv_type) {
   std::ifstream file(path);
   if (!file) return Error(Code::kNotFound, "cannot read ", path);
   const std::string text{std::istreambuf_iterator<char>(file), {}};
-  const DecoderSpec spec = TRY(spec_from_config(TRY(parse_json(text)), DType::kBF16));
+  DecoderSpec spec = TRY(spec_from_config(TRY(parse_json(text)), DType::kBF16));
+  spec.kv_type = kv_type;
   MeasuredModel model{.footprint = TRY(add_up(spec,
                                               [&](const ModelPart& part) -> Result<PartSize> {
                                                 PartSize size;
@@ -89,10 +91,11 @@ Result<MeasuredModel> measure_config(const std::string& path) {
 
 }  // namespace
 
-Result<MeasuredModel> measure_model(const std::string& model, const std::string& revision) {
-  if (model.ends_with("config.json")) return measure_config(model);
+Result<MeasuredModel> measure_model(const std::string& model, const std::string& revision, KvType kv_type) {
+  if (model.ends_with("config.json")) return measure_config(model, kv_type);
   const auto checkpoint = TRY(open_header(model, revision, false));
-  const DecoderSpec spec = TRY(read_decoder_spec(*checkpoint));
+  DecoderSpec spec = TRY(read_decoder_spec(*checkpoint));
+  spec.kv_type = kv_type;
   MeasuredModel measured;
   measured.footprint = TRY(add_up(spec, [&](const ModelPart& part) -> Result<PartSize> {
     PartSize size;

@@ -4,6 +4,7 @@
 
 #include "core/result.h"
 #include "deploy/planner.h"
+#include "kernels/kv_type.h"
 
 namespace commissure {
 
@@ -15,8 +16,8 @@ struct MeasuredModel {
 };
 
 /// Reads the header of a checkpoint (a known name that is in the cache, a file, a folder, a URL, hf:OWNER/REPO, gs://),
-/// no weights; or, for the path of a config.json, the shapes that it implies. Errors: as open_header and
-/// read_decoder_spec.
-Result<MeasuredModel> measure_model(const std::string& model, const std::string& revision);
+/// no weights; or, for the path of a config.json, the shapes that it implies. KV counts as `kv_type` stores it.
+/// Errors: as open_header and read_decoder_spec.
+Result<MeasuredModel> measure_model(const std::string& model, const std::string& revision, KvType kv_type);
 
 }  // namespace commissure

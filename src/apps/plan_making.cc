@@ -143,7 +143,9 @@ Result<Planning> make_plans(const PlanOptions& options) {
   Planning planning;
   std::optional<CloudFile> file;
   if (options.use_file) file = TRY(read_cloud_file(options.choice));
-  planning.model = TRY(measure_model(options.model.empty() ? file->model : options.model, file ? file->revision : ""));
+  planning.kv_type = TRY(parse_kv_type(options.kv_dtype));
+  planning.model = TRY(
+      measure_model(options.model.empty() ? file->model : options.model, file ? file->revision : "", planning.kv_type));
   planning.catalogue = TRY(read_catalogue(options.catalogue));
   PlanWish& wish = planning.wish = options.wish;
   if (wish.context == 0 && file) wish.context = file->context;

@@ -70,8 +70,9 @@ void print_alternatives(const Planning& planning, const PlanWish& wish) {
 void print_plans(const Planning& planning) {
   const ChainPlan& best = planning.chosen();
   const ModelFootprint& model = planning.model.footprint;
-  fmt::print("{}, {} weights, {:.1f} GB, {} layers{}\n\n", model.name, model.weights, model.total_bytes() / kGiga,
-             model.layers.size(), planning.model.is_estimate ? " (from config.json alone)" : "");
+  fmt::print("{}, {} weights, {:.1f} GB, {} layers, KV in {}{}\n\n", model.name, model.weights,
+             model.total_bytes() / kGiga, model.layers.size(), kv_type_name(planning.kv_type),
+             planning.model.is_estimate ? " (from config.json alone)" : "");
   if (planning.file) fmt::print("{}\n", planning.file->title);
   print_stages(best);
   std::string cuts;
@@ -107,6 +108,7 @@ Json plans_json(const Planning& planning) {
   return {{"model", planning.model.footprint.name},
           {"is_estimate", planning.model.is_estimate},
           {"catalogue", planning.catalogue.date},
+          {"kv_dtype", kv_type_name(planning.kv_type)},
           {"context", planning.wish.context},
           {"streams", planning.wish.streams},
           {"plan", to_json(planning.chosen())},

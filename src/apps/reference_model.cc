@@ -55,17 +55,18 @@ SequenceRows rows_from(std::span<const TokenId> tokens, int first, int n, const 
 
 }  // namespace
 
-Result<std::unique_ptr<ReferenceModel>> ReferenceModel::load(const LocalModel& model, const std::string& isa,
-                                                             int context) {
+Result<std::unique_ptr<ReferenceModel>> ReferenceModel::load(const LocalModel& model, const ReferenceOptions& wanted) {
   std::unique_ptr<ReferenceModel> made(new ReferenceModel);
   made->checkpoint_ = TRY(Checkpoint::open(model.location));
-  const DecoderSpec spec = TRY(read_decoder_spec(*made->checkpoint_));
-  made->served_ = TRY(read_served_model(*made->checkpoint_, model, context));
-  made->backend_ = TRY(make_cpu_backend({.n_threads = 0, .pin = false, .isa = isa}));
+  DecoderSpec spec = TRY(read_decoder_spec(*made->checkpoint_));
+  spec.precision = TRY(parse_precision(wanted.precision));
+  spec.kv_type = TRY(parse_kv_type(wanted.kv_dtype));
+  made->served_ = TRY(read_served_model(*made->checkpoint_, model, wanted.context));
+  made->backend_ = TRY(make_cpu_backend({.n_threads = 0, .pin = false, .isa = wanted.isa}));
   StageOptions options;
   options.model_name = model.name;
   options.max_rows = kMaxRows;
-  options.n_kv_blocks = static_cast<std::int32_t>((context + kBlockPositions - 1) / kBlockPositions);
+  options.n_kv_blocks = static_cast<std::int32_t>((wanted.context + kBlockPositions - 1) / kBlockPositions);
   const auto plans = TRY(plan_stages(spec.n_layers(), {}));
   made->stage_ = TRY(Stage::create(*made->backend_, *made->checkpoint_, spec, plans.front(), options));
   made->stage_->begin_load();

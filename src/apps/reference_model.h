@@ -13,13 +13,20 @@
 
 namespace commissure {
 
+/// How the reference computes.
+struct ReferenceOptions {
+  std::string isa;  ///< as in make_cpu_backend
+  std::string precision = "fast";
+  std::string kv_dtype = "auto";
+  int context = 0;  ///< bounds prompt and answer
+};
+
 /// A whole model as one stage in this process: what the deployed chain is compared with.
 /// Threading: one thread.
 class ReferenceModel {
  public:
-  /// Loads the model. `isa` as in make_cpu_backend; `context` bounds prompt and answer.
-  /// Errors: of the checkpoint and its tokenizer; kResourceExhausted.
-  static Result<std::unique_ptr<ReferenceModel>> load(const LocalModel& model, const std::string& isa, int context);
+  /// Loads the model. Errors: of the checkpoint, its tokenizer and the options; kResourceExhausted.
+  static Result<std::unique_ptr<ReferenceModel>> load(const LocalModel& model, const ReferenceOptions& options);
 
   const Tokenizer& tokenizer() const { return *served_.tokenizer; }
   StageInfo info() const { return stage_->info(); }

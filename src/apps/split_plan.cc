@@ -19,7 +19,7 @@ std::uint64_t part_bytes(const Checkpoint& checkpoint, const DecoderSpec& spec, 
   return tensors ? total_bytes(*tensors) : 0;  // read_decoder_spec checked every tensor already
 }
 
-/// Bytes of one KV block (bf16) in a range's layers with and without a window.
+/// Bytes of one KV block in a range's layers with and without a window.
 struct BlockBytes {
   std::uint64_t all = 0, window = 0;
 
@@ -33,8 +33,7 @@ BlockBytes block_bytes(const DecoderSpec& spec, const LayerRange& layers) {
   for (int i = layers.first; i < layers.last; ++i) {
     const LayerSpec& layer = spec.layers[static_cast<std::size_t>(i)];
     (layer.window > 0 ? bytes.window : bytes.all) +=
-        2ull * sizeof(bf16) * kBlockPositions *
-        static_cast<std::uint64_t>(layer.heads.n_kv_heads * layer.heads.head_dim);
+        kBlockPositions * kv_position_bytes(spec.kv_type, layer.heads.n_kv_heads, layer.heads.head_dim);
   }
   return bytes;
 }

@@ -34,6 +34,15 @@ TEST(ContextPlan, FitsTheMemoryOfTheStageWithMostLayers) {
   EXPECT_EQ(plan_context(spec, std::vector<int>{1}, mebibyte)->kv_tokens(), 21 * 64);
 }
 
+TEST(ContextPlan, CountsInt8KvWithItsScales) {
+  DecoderSpec spec = spec_of(4, 1000);
+  spec.kv_type = KvType::kInt8;
+  EXPECT_EQ(plan_context(spec, {}, {.kv_memory = 1 << 20})->kv_tokens(),
+            30 * 64);  // a block: 4 * 64 * 2 * (64 + 4) bytes
+  for (const std::size_t layer : {0, 1, 2}) spec.layers[layer].window = 512;
+  EXPECT_EQ(plan_context(spec, {}, {.kv_memory = 1 << 20})->kv.n_window_blocks, 30);
+}
+
 TEST(ContextPlan, GivesLayersWithAWindowWhatTheirWindowsSpan) {
   DecoderSpec spec = spec_of(4, 8192);
   for (const std::size_t layer : {0, 1, 2}) spec.layers[layer].window = 512;

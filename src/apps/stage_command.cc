@@ -14,7 +14,8 @@ namespace {
 
 /// Flags as given; empty optionals leave what the environment says.
 struct StageFlags {
-  std::optional<std::string> stage, cuts, model, model_name, device, next, host, listen, isa, precision, lease;
+  std::optional<std::string> stage, cuts, model, model_name, device, next, host, listen, isa, precision, kv_dtype,
+      lease;
   std::optional<std::string> metrics_names;
   std::optional<int> port, threads, max_model_len, max_sequences, max_step_rows, queue_limit, max_stream_age;
   std::optional<double> max_slowdown;
@@ -44,6 +45,7 @@ Result<StageSettings> settle(const StageFlags& flags) {
   take(flags.listen, settings.listen);
   take(flags.isa, settings.isa);
   take(flags.precision, settings.precision);
+  take(flags.kv_dtype, settings.kv_dtype);
   take(flags.lease, settings.lease);
   take(flags.metrics_names, settings.metrics_names);
   take(flags.port, settings.port);
@@ -99,6 +101,9 @@ CommandRun add_stage(CLI::App& app) {
   app.add_option("--isa", flags->isa, "kernels: reference, generic, avx2, avx512 (COMMISSURE_ISA)");
   app.add_option("--precision", flags->precision,
                  "fast, or exact: 16-bit activations; the same on all stages (COMMISSURE_PRECISION)");
+  app.add_option("--kv-dtype,--kv-cache-dtype", flags->kv_dtype,
+                 "keys and values as bf16, or int8: half the memory; the same on all stages; default: auto, which is "
+                 "bf16 (COMMISSURE_KV_DTYPE)");
   app.add_option("--lease", flags->lease, "core lease file shared by the stages of one machine (COMMISSURE_LEASE)");
   app.add_option("--max-model-len", flags->max_model_len,
                  "longest sequence; default: the model's context, at most 8192");

@@ -92,6 +92,7 @@ Status StageRunner::build() {
                                      settings_.is_first() ? Vocabulary::kKeep : Vocabulary::kSkip));
   DecoderSpec spec = TRY(read_decoder_spec(*checkpoint_));
   spec.precision = TRY(parse_precision(settings_.precision));
+  spec.kv_type = TRY(parse_kv_type(settings_.kv_dtype));
   const std::vector<StagePlan> plans = TRY(plan_stages(spec.n_layers(), settings_.cuts));
   context_ = TRY(plan_context(spec, settings_.cuts,
                               {settings_.max_model_len, settings_.kv_tokens, settings_.kv_memory,

@@ -76,6 +76,7 @@ Status apply_environment(const Environment& environment, StageSettings& settings
   take("DEVICE", settings.device);
   take("COMMISSURE_ISA", settings.isa);
   take("COMMISSURE_PRECISION", settings.precision);
+  take("COMMISSURE_KV_DTYPE", settings.kv_dtype);
   take("COMMISSURE_LEASE", settings.lease);
   take("COMMISSURE_METRICS_NAMES", settings.metrics_names);
   if (const auto base = environment("OTEL_EXPORTER_OTLP_ENDPOINT")) {
@@ -140,6 +141,9 @@ Status validate(const StageSettings& settings) {
   if (settings.kv_tokens > 0 && settings.kv_memory > 0) {
     return invalid("--kv-tokens and --kv-memory both set the size of the KV cache; give one of them");
   }
+  if (settings.kv_dtype != "auto" && settings.kv_dtype != "bf16" && settings.kv_dtype != "int8") {
+    return invalid("--kv-dtype (COMMISSURE_KV_DTYPE) is \"", settings.kv_dtype, "\"; it must be auto, bf16 or int8");
+  }
   if (settings.metrics_names != "own" && settings.metrics_names != "vllm" && settings.metrics_names != "both") {
     return invalid("--metrics-names (COMMISSURE_METRICS_NAMES) is \"", settings.metrics_names,
                    "\"; it must be own, vllm or both");
@@ -158,6 +162,7 @@ std::vector<std::pair<std::string, std::string>> describe(const StageSettings& s
       {"device", settings.device},
       {"isa", text(settings.isa, "best")},
       {"precision", settings.precision},
+      {"kv type", settings.kv_dtype},
       {"threads", settings.threads == 0 ? "all" : std::to_string(settings.threads)},
       {"next", text(settings.next, "none")},
       {"listen", settings.listen.empty() ? settings.host + ":" + std::to_string(settings.port) : settings.listen},

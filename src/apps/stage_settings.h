@@ -18,8 +18,8 @@ std::optional<std::string> process_environment(const std::string& name);
 ///
 /// Environment: STAGE (a..z), K1 ... K25 or CUTS (layer boundaries), MODEL_DIR, MODEL_NAME, DEVICE, NEXT_ENDPOINT or
 /// <next letter>_ENDPOINT (B_ENDPOINT on stage a), PORT, COMMISSURE_THREADS, COMMISSURE_ISA, COMMISSURE_PRECISION,
-/// COMMISSURE_API_KEY, COMMISSURE_API_KEY_FILE, COMMISSURE_LEASE, COMMISSURE_LAZY, COMMISSURE_MAX_STREAM_AGE,
-/// COMMISSURE_METRICS_NAMES, COMMISSURE_LOG_PROMPTS, COMMISSURE_PREFIX_CACHE,
+/// COMMISSURE_KV_DTYPE, COMMISSURE_API_KEY, COMMISSURE_API_KEY_FILE, COMMISSURE_LEASE, COMMISSURE_LAZY,
+/// COMMISSURE_MAX_STREAM_AGE, COMMISSURE_METRICS_NAMES, COMMISSURE_LOG_PROMPTS, COMMISSURE_PREFIX_CACHE,
 /// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT, GOOGLE_CLOUD_PROJECT; and those
 /// of SecuritySettings.
 struct StageSettings {
@@ -35,7 +35,8 @@ struct StageSettings {
   int threads = 0;
   std::string isa;
   std::string precision = "fast";
-  std::string lease;        ///< core lease file shared by the stages of one machine
+  std::string kv_dtype = "auto";  ///< auto (bf16), bf16 or int8
+  std::string lease;              ///< core lease file shared by the stages of one machine
   int max_stream_age = -1;  ///< seconds until a stream to the next stage is moved; 0: never, -1: 55 min on Cloud Run
   bool lazy = false;
   bool read_weights = false;     ///< read into memory instead of mapping

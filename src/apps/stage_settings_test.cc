@@ -22,6 +22,7 @@ TEST(StageSettings, ReadsTheDeploymentContract) {
                                                 {"MODEL_DIR", "/m"},
                                                 {"C_ENDPOINT", "https://c.example"},
                                                 {"COMMISSURE_PRECISION", "exact"},
+                                                {"COMMISSURE_KV_DTYPE", "int8"},
                                                 {"PORT", "9000"}}),
                                 settings)
                   .has_value());
@@ -31,6 +32,7 @@ TEST(StageSettings, ReadsTheDeploymentContract) {
   EXPECT_EQ(settings.next, "https://c.example");
   EXPECT_EQ(settings.port, 9000);
   EXPECT_EQ(settings.precision, "exact");
+  EXPECT_EQ(settings.kv_dtype, "int8");
 }
 
 TEST(StageSettings, NextEndpointWinsOverTheLetterForm) {

@@ -17,6 +17,7 @@ Json to_json(const StageInfo& info) {
           {"device", info.device},
           {"isa", info.isa},
           {"precision", info.precision},
+          {"kv_dtype", info.kv_dtype},
           {"kv_blocks", info.n_kv_blocks},
           {"weight_bytes", info.weight_bytes},
           {"loaded_bytes", info.loaded_bytes},
@@ -44,8 +45,9 @@ std::string stage_line(const Json& info) {
   std::string line = fmt::format("stage {}  layers {:<7} {:>9}  ", text("stage"), layers,
                                  human_bytes(static_cast<std::uint64_t>(number("weight_bytes"))));
   if (state == "ready") {
-    line += fmt::format("ready in {}  {} ({})  memory {} ({} private)", human_seconds(number("load_ms") / 1000),
-                        text("device"), text("isa"), human_bytes(static_cast<std::uint64_t>(number("resident_bytes"))),
+    line += fmt::format("ready in {}  {} ({})  KV {}  memory {} ({} private)", human_seconds(number("load_ms") / 1000),
+                        text("device"), text("isa"), text("kv_dtype"),
+                        human_bytes(static_cast<std::uint64_t>(number("resident_bytes"))),
                         human_bytes(static_cast<std::uint64_t>(number("private_bytes"))));
   } else {
     line += state;

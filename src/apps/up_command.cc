@@ -33,6 +33,7 @@ struct UpOptions {
   int threads = 0;
   std::string isa;
   std::string precision;
+  std::string kv_dtype;
   int max_model_len = 0;
   std::int64_t kv_tokens = 0;
   std::uint64_t kv_memory = 0;
@@ -70,6 +71,7 @@ Result<LocalChainOptions> plan_chain(const UpOptions& options) {
   if (!options.isa.empty()) flag("--isa", options.isa);
   const std::string& precision = options.precision.empty() ? model.precision : options.precision;
   if (!precision.empty()) flag("--precision", precision);
+  if (!options.kv_dtype.empty()) flag("--kv-dtype", options.kv_dtype);
   if (options.max_model_len > 0) flag("--max-model-len", std::to_string(options.max_model_len));
   if (options.kv_tokens > 0) flag("--kv-tokens", std::to_string(options.kv_tokens));
   if (options.kv_memory > 0) flag("--kv-memory", std::to_string(options.kv_memory));
@@ -213,6 +215,9 @@ CommandRun add_up(CLI::App& app) {
   app.add_option("--precision", options->precision,
                  "exact: 16-bit activations, a quarter of the error; default: fast, but exact for the default model")
       ->check(CLI::IsMember({"fast", "exact"}));
+  app.add_option("--kv-dtype,--kv-cache-dtype", options->kv_dtype,
+                 "keys and values as bf16, or int8: half the memory; default: auto, which is bf16")
+      ->check(CLI::IsMember({"auto", "bf16", "int8"}));
   app.add_option("--max-model-len", options->max_model_len,
                  "longest sequence; default: the model's context, at most 8192")
       ->check(CLI::PositiveNumber);

@@ -129,7 +129,7 @@ Result<std::vector<VerifiedStage>> VerifiedChain::stages() const {
       return Error(Code::kUnavailable, "stage ", text_of(entry, "stage"), ": ", text_of(entry, "problem"));
     stages.push_back({text_of(entry, "stage"), (*layers)[0].get<int>(), (*layers)[1].get<int>(),
                       text_of(entry, "model"), text_of(entry, "device"), text_of(entry, "isa"),
-                      text_of(entry, "fingerprint")});
+                      text_of(entry, "precision"), text_of(entry, "kv_dtype"), text_of(entry, "fingerprint")});
   }
   if (stages.empty()) return unreadable("list of stages");
   return stages;

@@ -16,7 +16,7 @@ struct VerifiedStage {
   std::string name;
   int first_layer = 0;
   int last_layer = 0;  ///< the one after its last
-  std::string model, device, isa, fingerprint;
+  std::string model, device, isa, precision, kv_dtype, fingerprint;
 };
 
 /// The deployed chain, asked through its API. Threading: any thread.

@@ -65,13 +65,16 @@ Status load_reference(Verification& run) {
   std::size_t longest = 0;
   for (const VerifyCase& one : run.cases) longest = std::max(longest, one.text.size());
   // A token has at least one byte; a few more for what the tokenizer puts before the text.
-  const int context = static_cast<int>(longest) + 16 + run.options.max_tokens;
-  const std::string isa = run.tolerance.exact ? run.stages.front().isa : "";
-  auto loaded = ReferenceModel::load(*model, isa, context);
-  if (!loaded && !isa.empty()) {
+  ReferenceOptions options = {.isa = run.tolerance.exact ? run.stages.front().isa : "",
+                              .precision = run.stages.front().precision,
+                              .kv_dtype = run.stages.front().kv_dtype,
+                              .context = static_cast<int>(longest) + 16 + run.options.max_tokens};
+  auto loaded = ReferenceModel::load(*model, options);
+  if (!loaded && !options.isa.empty()) {
     run.tolerance.exact = false;
-    run.why_tolerance = fmt::format("this machine has no {} kernels", isa);
-    loaded = ReferenceModel::load(*model, "", context);
+    run.why_tolerance = fmt::format("this machine has no {} kernels", options.isa);
+    options.isa.clear();
+    loaded = ReferenceModel::load(*model, options);
   }
   run.reference = TRY(std::move(loaded));
   for (const VerifiedStage& stage : run.stages) {

@@ -11,6 +11,7 @@
 
 #include "core/dtype.h"
 #include "core/result.h"
+#include "kernels/kv_type.h"
 
 /// The operation table every device implements. Buffers are opaque, work is queued, and a step waits for the device
 /// once: in fetch(). Nothing outside src/kernels may follow a DevicePtr.
@@ -143,8 +144,6 @@ struct HeadLayout {
   int n_kv_heads = 0;
   int head_dim = 0;
 };
-
-enum class KvType { kBF16 };
 
 /// One layer's KV memory: n_blocks blocks of 64 positions for all kv heads; the layout inside is the backend's.
 struct KvLayer {

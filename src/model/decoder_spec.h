@@ -38,7 +38,7 @@ struct TensorNaming {
 
 /// What quantised weights meet in the layers, a property of the whole chain. Fast: activations as int8 per 32, but for
 /// the down projection and the head, which get a second int8 plane. Exact: two planes everywhere; what is left of the
-/// error is the bf16 of the residual and of the KV.
+/// error is the bf16 of the residual and the rounding of the KV.
 enum class Precision { kFast, kExact };
 std::string_view precision_name(Precision precision);
 /// Errors: kInvalidArgument, listing the names.
@@ -57,7 +57,9 @@ struct DecoderSpec {
   std::vector<RopeSpec> ropes;
   std::vector<LayerSpec> layers;
   TensorNaming naming;
-  Precision precision = Precision::kFast;  ///< chosen by who runs the chain, not by the model
+  // Chosen by who runs the chain, not by the model:
+  Precision precision = Precision::kFast;
+  KvType kv_type = KvType::kBF16;
 
   int n_layers() const { return static_cast<int>(layers.size()); }
 };

@@ -16,13 +16,13 @@ Result<KvPool> KvPool::create(Backend& backend, const DecoderSpec& spec, const S
     const HeadLayout& heads = layer_spec.heads;
     const std::int32_t n_blocks = layer_spec.window > 0 ? shape.n_window_blocks : shape.n_blocks;
     if (n_blocks <= 0) return Error(Code::kInvalidArgument, "a layer needs at least one KV block, got ", n_blocks);
-    const std::size_t block_bytes = backend.kv_block_bytes(heads, KvType::kBF16);
+    const std::size_t block_bytes = backend.kv_block_bytes(heads, spec.kv_type);
     if (block_bytes > std::numeric_limits<std::size_t>::max() / 2 / static_cast<std::size_t>(n_blocks)) {
       return Error(Code::kInvalidArgument, n_blocks, " KV blocks of ", block_bytes, " bytes overflow; ask for fewer");
     }
     Result<DeviceBuffer> buffer = backend.allocate(static_cast<std::size_t>(n_blocks) * block_bytes);
     if (!buffer) return buffer.error().within("KV cache (ask for fewer blocks)");
-    pool.layers_.push_back({buffer->ptr(), heads, KvType::kBF16});
+    pool.layers_.push_back({buffer->ptr(), heads, spec.kv_type});
     pool.buffers_.push_back(std::move(*buffer));
   }
   return pool;

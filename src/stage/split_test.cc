@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
+#include <tuple>
 
 #include "stage/stage_fixture.h"
 #include "stage/stage_memory.h"
@@ -51,20 +53,28 @@ Trace run_alone(Chain& chain, const std::vector<int>& tokens, int chunk, int n_d
 
 StageOptions options() { return {.model_name = "toy", .max_rows = 160, .n_kv_blocks = 12}; }
 
-class Split : public ::testing::TestWithParam<std::string> {};
+/// Chains of one ISA's kernels and one type of KV.
+class Split : public ::testing::TestWithParam<std::tuple<std::string, KvType>> {
+ protected:
+  static std::string isa() { return std::get<0>(GetParam()); }
+  static Chain chain_of(Backend& backend, const ToyFile& file, const std::vector<int>& cuts,
+                        const StageOptions& wanted = options()) {
+    return Chain(backend, file.path(), cuts, wanted, std::get<1>(GetParam()));
+  }
+};
 
 TEST_P(Split, AnyCutGivesTheSameBits) {
-  const auto backend = cpu_backend(GetParam());
+  const auto backend = cpu_backend(isa());
   for (const bool is_gemma : {false, true}) {
     for (const DType dtype : {DType::kF32, DType::kQ8_0}) {
       const ToyModel model{.is_gemma = is_gemma, .matrices = dtype};
       const ToyFile file(model);
       const auto tokens = prompt(kPrompt, model.n_vocab, 1);
-      Chain whole(*backend, file.path(), {}, options());
+      Chain whole = chain_of(*backend, file, {});
       const Trace expected = run_alone(whole, tokens, 160, 6);
       ASSERT_EQ(expected.size(), kPrompt + 7u);
       for (const std::vector<int>& cuts : {std::vector<int>{3}, {2, 5}, {1, 2, 3, 4, 5, 6}}) {
-        Chain chain(*backend, file.path(), cuts, options());
+        Chain chain = chain_of(*backend, file, cuts);
         EXPECT_EQ(run_alone(chain, tokens, 160, 6), expected) << cuts.size() + 1 << " stages, gemma " << is_gemma;
       }
     }
@@ -72,12 +82,12 @@ TEST_P(Split, AnyCutGivesTheSameBits) {
 }
 
 TEST_P(Split, AnyChunkingGivesTheSameBits) {
-  const auto backend = cpu_backend(GetParam());
+  const auto backend = cpu_backend(isa());
   for (const bool is_gemma : {false, true}) {
     const ToyModel model{.is_gemma = is_gemma, .n_layers = 2, .matrices = DType::kQ8_0};
     const ToyFile file(model);
     const auto tokens = prompt(kPrompt, model.n_vocab, 2);
-    Chain chain(*backend, file.path(), {1}, options());
+    Chain chain = chain_of(*backend, file, {1});
     const Trace expected = run_alone(chain, tokens, 160, 3);
     for (const int chunk : {7, 63, 64, 65}) {
       EXPECT_EQ(run_alone(chain, tokens, chunk, 3), expected) << "chunks of " << chunk << ", gemma " << is_gemma;
@@ -86,16 +96,16 @@ TEST_P(Split, AnyChunkingGivesTheSameBits) {
 }
 
 TEST_P(Split, BlocksBehindTheWindowMayBeWrittenAgain) {
-  const auto backend = cpu_backend(GetParam());
+  const auto backend = cpu_backend(isa());
   const ToyModel model{.is_gemma = true, .matrices = DType::kQ8_0};  // a window of 24
   const ToyFile file(model);
   const auto tokens = prompt(500, model.n_vocab, 3);
   StageOptions plenty = options();
-  Chain whole(*backend, file.path(), {2}, plenty);
+  Chain whole = chain_of(*backend, file, {2}, plenty);
   const Trace expected = run_alone(whole, tokens, 64, 0);
   StageOptions ring = plenty;
   ring.n_window_blocks = 2;
-  Chain chain(*backend, file.path(), {2}, ring);
+  Chain chain = chain_of(*backend, file, {2}, ring);
   Trace trace;
   for (int first = 0; first < 500; first += 64) {
     const std::vector<int> chunk(tokens.begin() + first, tokens.begin() + std::min(first + 64, 500));
@@ -119,13 +129,13 @@ TEST_P(Split, ThreadsDoNotChangeARow) {
   const ToyModel model{.is_gemma = true, .n_layers = 2, .matrices = DType::kQ8_0};
   const ToyFile file(model);
   const auto tokens = prompt(70, model.n_vocab, 6);
-  const auto one = cpu_backend(GetParam(), 1), two = cpu_backend(GetParam(), 2);
-  Chain a(*one, file.path(), {}, options()), b(*two, file.path(), {}, options());
+  const auto one = cpu_backend(isa(), 1), two = cpu_backend(isa(), 2);
+  Chain a = chain_of(*one, file, {}), b = chain_of(*two, file, {});
   EXPECT_EQ(run_alone(a, tokens, 160, 1), run_alone(b, tokens, 160, 1));
 }
 
 TEST_P(Split, NeighboursDoNotChangeARow) {
-  const auto backend = cpu_backend(GetParam());
+  const auto backend = cpu_backend(isa());
   const ToyModel model{.is_gemma = true, .matrices = DType::kQ8_0};
   const ToyFile file(model);
   const SamplingParams params{.temperature = 0.0f, .n_logprobs = 5, .banned = {}};
@@ -133,7 +143,7 @@ TEST_P(Split, NeighboursDoNotChangeARow) {
                                            prompt(33, 100, 4)};
   std::vector<ScoredToken> alone, together;
   for (std::size_t i = 0; i < prompts.size(); ++i) {
-    Chain chain(*backend, file.path(), {}, options());
+    Chain chain = chain_of(*backend, file, {});
     SequenceRows rows = rows_of(i, 0, prompts[i], 0);
     rows.params = params;
     rows.sample = true;
@@ -142,7 +152,7 @@ TEST_P(Split, NeighboursDoNotChangeARow) {
     next.sample = true;
     alone.push_back(*chain.step({.step = {}, .slices = {next}, .released = {}})->results[0].sampled);
   }
-  Chain chain(*backend, file.path(), {}, options());
+  Chain chain = chain_of(*backend, file, {});
   StepBatch first, second;
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     first.slices.push_back(rows_of(i, 0, prompts[i], static_cast<int>(3 * i)));
@@ -160,8 +170,64 @@ TEST_P(Split, NeighboursDoNotChangeARow) {
   EXPECT_EQ(together, alone);
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryIsa, Split, ::testing::ValuesIn(available_isas()),
-                         [](const auto& info) { return info.param; });
+TEST_P(Split, PrefixHitsAndReplaysGiveTheSameBits) {
+  const auto backend = cpu_backend(isa());
+  for (const bool is_gemma : {false, true}) {
+    const ToyModel model{.is_gemma = is_gemma, .n_layers = 2, .matrices = DType::kQ8_0};
+    const ToyFile file(model);
+    std::vector<int> tokens = prompt(kPrompt, model.n_vocab, 8);
+    Chain chain = chain_of(*backend, file, {1});
+    const Trace expected = run_alone(chain, tokens, 160, 6);
+    ASSERT_EQ(expected.size(), kPrompt + 7u);
+    const SamplingParams params{.temperature = 0.8f, .top_k = 20, .seed = 7, .n_logprobs = 5, .banned = {}};
+
+    // Two blocks of the first sequence, then a block of its own.
+    SequenceRows hit = rows_of(2, 128, {tokens.begin() + 128, tokens.end()}, 0);
+    hit.table_start = 0;
+    hit.new_blocks = {BlockId(0), BlockId(1), BlockId(5)};
+    hit.params = params;
+    hit.sample = true;
+    const auto after_hit = chain.step({.step = {}, .slices = {hit}, .released = {}});
+    ASSERT_TRUE(after_hit.has_value()) << after_hit.error().message();
+    EXPECT_EQ(*after_hit->results[0].sampled, expected[kPrompt]);
+
+    for (int i = 0; i < 3; ++i) tokens.push_back(expected[static_cast<std::size_t>(kPrompt + i)].chosen.token.value);
+    SequenceRows replay = rows_of(3, 0, tokens, 6);
+    replay.params = params;
+    replay.sample = true;
+    const auto after_replay = chain.step({.step = {}, .slices = {replay}, .released = {}});
+    ASSERT_TRUE(after_replay.has_value()) << after_replay.error().message();
+    EXPECT_EQ(*after_replay->results[0].sampled, expected[kPrompt + 3]);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryIsa, Split,
+                         ::testing::Combine(::testing::ValuesIn(available_isas()),
+                                            ::testing::Values(KvType::kBF16, KvType::kInt8)),
+                         [](const auto& info) {
+                           return std::get<0>(info.param) + "_" + std::string(kv_type_name(std::get<1>(info.param)));
+                         });
+
+TEST(KvTypes, Int8HoldsMoreBlocksAndChangesTheNumbersALittle) {
+  const auto backend = cpu_backend("generic");
+  const ToyModel model{.n_layers = 2};
+  const ToyFile file(model);
+  StageOptions sized = options();
+  sized.n_kv_blocks = 0;
+  sized.kv_bytes = 1 << 20;
+  Chain wide(*backend, file.path(), {}, sized), narrow(*backend, file.path(), {}, sized, KvType::kInt8);
+  EXPECT_EQ(wide.stage(0).info().kv_dtype, "bf16");
+  EXPECT_EQ(narrow.stage(0).info().kv_dtype, "int8");
+  EXPECT_GE(narrow.stage(0).kv().n_blocks, wide.stage(0).kv().n_blocks * 3 / 2);
+  const auto tokens = prompt(100, model.n_vocab, 9);
+  const Trace bf16 = run_alone(wide, tokens, 160, 0), int8 = run_alone(narrow, tokens, 160, 0);
+  double total = 0.0;
+  for (std::size_t i = 0; i < 100; ++i) {
+    total += std::abs(static_cast<double>(bf16[i].chosen.logprob) - static_cast<double>(int8[i].chosen.logprob));
+  }
+  EXPECT_GT(total, 0.0);
+  EXPECT_LT(total / 100, 0.02);
+}
 
 TEST(Formats, GiveTheSameNumbersForTheSameWeights) {
   const auto backend = cpu_backend("reference");

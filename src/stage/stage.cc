@@ -139,6 +139,7 @@ StageInfo Stage::info() const {
   info.fingerprint = fingerprint_;
   info.plan = plan_;
   info.precision = precision_name(spec_.precision);
+  info.kv_dtype = kv_type_name(spec_.kv_type);
   info.device = device.device;
   info.isa = device.isa;
   info.d_model = spec_.d_model;

@@ -30,7 +30,7 @@ std::uint64_t total_bytes(const std::vector<TensorInfo>& tensors) {
 std::size_t kv_block_bytes(const Backend& backend, const DecoderSpec& spec, const StagePlan& plan) {
   std::size_t bytes = 0;
   for (int layer = plan.layers.first; layer < plan.layers.last; ++layer) {
-    bytes += backend.kv_block_bytes(spec.layers[static_cast<std::size_t>(layer)].heads, KvType::kBF16);
+    bytes += backend.kv_block_bytes(spec.layers[static_cast<std::size_t>(layer)].heads, spec.kv_type);
   }
   return bytes;
 }

@@ -58,6 +58,10 @@ Status validate_neighbours(const StageInfo& before, const StageInfo& after) {
   if (before.precision != after.precision) {
     return refused("precision is '", before.precision, "' on one and '", after.precision, "' on the other");
   }
+  if (before.kv_dtype != after.kv_dtype) {
+    return refused("KV is '", before.kv_dtype, "' on one and '", after.kv_dtype,
+                   "' on the other; give all stages the same --kv-dtype");
+  }
   if (before.d_model != after.d_model) return refused("d_model is ", before.d_model, " and ", after.d_model);
   if (before.plan.n_model_layers != after.plan.n_model_layers) {
     return refused("the model has ", before.plan.n_model_layers, " layers for one and ", after.plan.n_model_layers,

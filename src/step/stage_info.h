@@ -19,6 +19,7 @@ struct StageInfo {
   std::string fingerprint;  ///< hash over config and tensor table; equal on all stages of a chain
   StagePlan plan;
   std::string precision;  ///< numeric mode of the whole chain: "fast" or "exact"
+  std::string kv_dtype;   ///< how the whole chain stores keys and values: "bf16" or "int8"
   std::string device;     ///< "cpu"
   std::string isa;        ///< kernels in use: "avx512", "avx2", "generic", "reference"
   int d_model = 0;
@@ -39,13 +40,12 @@ struct StageInfo {
   bool operator==(const StageInfo&) const = default;
 };
 
-/// Checks that `after` continues `before`: same model, precision and width, adjoining layers and indices, and room for
-/// the blocks and rows that `before` counts on.
-/// Errors: kFailedPrecondition, naming both sides.
+/// Checks that `after` continues `before`: same model, precision, KV type and width, adjoining layers and indices, and
+/// room for the blocks and rows that `before` counts on. Errors: kFailedPrecondition, naming both sides.
 Status validate_neighbours(const StageInfo& before, const StageInfo& after);
 
-/// Checks that `stages` form one chain: same fingerprint and precision, layer ranges without gap or overlap, first to
-/// last. Errors: kFailedPrecondition, naming both sides.
+/// Checks that `stages` form one chain: same fingerprint, precision and KV type, layer ranges without gap or overlap,
+/// first to last. Errors: kFailedPrecondition, naming both sides.
 Status validate_chain(const std::vector<StageInfo>& stages);
 
 }  // namespace commissure

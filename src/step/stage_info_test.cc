@@ -13,6 +13,7 @@ std::vector<StageInfo> chain(std::vector<int> cuts = {10, 20}) {
     info.model = "SmolLM2";
     info.fingerprint = "12ab34cd56ef7890";
     info.precision = "fast";
+    info.kv_dtype = "bf16";
     info.plan = plan;
     info.d_model = 576;
     info.n_kv_blocks = 128;
@@ -49,13 +50,16 @@ TEST(StageChain, NamesBothSidesOfAnOverlap) {
   expect_refused(stages, {"stage b", "stage c", "layers 15-20 are on both"});
 }
 
-TEST(StageChain, RefusesAnotherModelOrPrecisionOrWidth) {
+TEST(StageChain, RefusesAnotherModelOrPrecisionOrKvTypeOrWidth) {
   auto stages = chain();
   stages[1].fingerprint = "ffffffffffffffff";
   expect_refused(stages, {"stage a", "stage b", "ffffffffffff..", "different models"});
   stages = chain();
   stages[2].precision = "exact";
   expect_refused(stages, {"stage b", "stage c", "'fast'", "'exact'"});
+  stages = chain();
+  stages[2].kv_dtype = "int8";
+  expect_refused(stages, {"stage b", "stage c", "'bf16'", "'int8'", "--kv-dtype"});
   stages = chain();
   stages[2].d_model = 640;
   expect_refused(stages, {"576", "640"});

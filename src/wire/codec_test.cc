@@ -123,6 +123,7 @@ StageInfo some_info() {
   info.fingerprint = "12ab";
   info.plan = {1, 3, 30, {10, 20}};
   info.precision = "fast";
+  info.kv_dtype = "int8";
   info.device = "cpu";
   info.isa = "avx512";
   info.d_model = 576;

@@ -178,6 +178,7 @@ void encode(const StageInfo& info, v1::StageInfo& out) {
   out.set_d_model(info.d_model);
   out.set_n_kv_blocks(info.n_kv_blocks);
   out.set_n_window_blocks(info.n_window_blocks);
+  out.set_kv_dtype(info.kv_dtype);
   out.set_max_rows(info.max_rows);
   out.set_state(static_cast<v1::StageInfo::LoadState>(info.state));
   out.set_problem(info.problem.substr(0, kMaxText));
@@ -191,12 +192,10 @@ void encode(const StageInfo& info, v1::StageInfo& out) {
 }
 
 Result<StageInfo> decode(const v1::StageInfo& message) {
-  const std::pair<const std::string&, std::string_view> texts[] = {{message.model(), "model"},
-                                                                   {message.fingerprint(), "fingerprint"},
-                                                                   {message.precision(), "precision"},
-                                                                   {message.device(), "device"},
-                                                                   {message.isa(), "isa"},
-                                                                   {message.problem(), "problem"}};
+  const std::pair<const std::string&, std::string_view> texts[] = {
+      {message.model(), "model"},       {message.fingerprint(), "fingerprint"}, {message.precision(), "precision"},
+      {message.kv_dtype(), "kv_dtype"}, {message.device(), "device"},           {message.isa(), "isa"},
+      {message.problem(), "problem"}};
   for (const auto& [text, name] : texts) TRY(check_text(text, name));
   if (message.index() < 0 || message.index() >= kMaxStages || message.n_stages() < 1 ||
       message.n_stages() > kMaxStages) {
@@ -212,6 +211,7 @@ Result<StageInfo> decode(const v1::StageInfo& message) {
   info.plan = {
       message.index(), message.n_stages(), message.n_model_layers(), {message.first_layer(), message.last_layer()}};
   info.precision = message.precision();
+  info.kv_dtype = message.kv_dtype();
   info.device = message.device();
   info.isa = message.isa();
   info.d_model = message.d_model();

@@ -28,6 +28,7 @@ inline StageInfo fake_info(int index, int n_stages, int d_model = kFakeWidth) {
   info.fingerprint = "0123456789abcdef";
   info.plan = {index, n_stages, 10 * n_stages, {10 * index, 10 * index + 10}};
   info.precision = "fast";
+  info.kv_dtype = "bf16";
   info.d_model = d_model;
   info.max_rows = 64;
   info.weight_bytes = 100;

@@ -158,6 +158,7 @@ TEST(Handshake, RefusesEveryWrongChainAndNamesBothSides) {
   };
   expect_names(refusal([](auto& s) { s.fingerprint = "ffff"; }, as_is), "different models");
   expect_names(refusal([](auto& s) { s.precision = "exact"; }, as_is), "precision");
+  expect_names(refusal([](auto& s) { s.kv_dtype = "int8"; }, as_is), "KV is 'bf16' on one and 'int8' on the other");
   expect_names(refusal([](auto& s) { s.plan.layers.first = 12; }, as_is), "layers 10-12 are on no stage");
   expect_names(refusal([](auto& s) { s.plan.layers.first = 8; }, as_is), "layers 8-10 are on both");
   expect_names(refusal([](auto& s) { s.d_model = 4; }, as_is), "d_model");

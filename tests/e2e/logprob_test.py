@@ -2,7 +2,7 @@
 """Distance to the truth: prompt log-probabilities against float32 goldens (tools/golden/make_logprob_goldens.py).
 
 Bounds: mean |delta log-probability| <= 0.055 on Gemma 270M Q4_K_M and 0.068 on SmolLM2 Q4_1 (fast kernels), 0.02 with
---precision exact and on the reference path; the likeliest token agrees at least 96.5 % of the time.
+--precision exact and on the reference path, 0.05 with int8 KV beside it (SmolLM2); the likeliest token agrees at least 96.5 % of the time.
 """
 import json
 import sys
@@ -14,6 +14,7 @@ CASES = [
     (GEMMA, "gemma3-270m-q4_k_m", [], 0.055, 0.965, None),
     (SMOL, "smollm2-135m-q4_1", ["--precision", "exact"], 0.02, 0.98, None),
     (GEMMA, "gemma3-270m-q4_k_m", ["--precision", "exact"], 0.02, 0.98, None),
+    (SMOL, "smollm2-135m-q4_1", ["--precision", "exact", "--kv-dtype", "int8"], 0.05, 0.97, None),
     # The reference path is slow: two texts are enough to judge it.
     (SMOL, "smollm2-135m-q4_1", ["--isa", "reference"], 0.02, 0.98, {"german", "python"}),
     (GEMMA, "gemma3-270m-q4_k_m", ["--isa", "reference"], 0.02, 0.98, {"german", "python"}),

@@ -13,21 +13,24 @@ if QUICK:
     sys.exit(77)
 MIB = 1 << 20
 
-for model, kv_bytes_per_token in ((SMOL, 30 * 2 * 2 * 192), (GEMMA, 18 * 2 * 2 * 256)):
-    for flags in ([], ["--read-weights"]):
+for model, kv_bytes_per_token, kv_flags in ((SMOL, 30 * 2 * 2 * 192, []), (GEMMA, 18 * 2 * 2 * 256, []), (SMOL, 30 * 2 * 3 * (64 + 4), ["--kv-dtype", "int8"])):
+    for flags in ([*kv_flags], [*kv_flags, "--read-weights"]):
         with Chain(model, stages=3, flags=flags) as chain:
             # Uses the kernels, the head and several KV blocks on every stage.
             chain.post("/v1/completions", {"prompt": "word " * 700, "max_tokens": 32, "temperature": 0, "ignore_eos": True})
-            inspection = json.loads(chain.run("inspect", str(model), "--stages", "3", "--json").stdout)
+            inspection = json.loads(chain.run("inspect", str(model), "--stages", "3", *kv_flags, "--json").stdout)
             for stage, plan in zip(chain.status()["stages"], inspection["stages"]):
                 own, read = stage["weight_bytes"], stage["source_bytes_read"]
                 assert own == plan["weight_bytes"], (stage, plan)
+                layers = stage["layers"][1] - stage["layers"][0]
+                if model == SMOL:  # no windows
+                    assert plan["kv_bytes"] == inspection["kv_tokens"] * kv_bytes_per_token * layers // 30, (plan, inspection)
                 header = inspection["header_bytes"]
-                kv = 64 * ((740 + 63) // 64 + 1) * kv_bytes_per_token * (stage["layers"][1] - stage["layers"][0]) // inspection["n_layers"]
-                print(f"{model.name} {'read' if flags else 'mapped'} stage {stage['stage']}: own {own / MIB:.1f} MiB, read {(read - header) / own:.4f} x own + header, "
+                kv = 64 * ((740 + 63) // 64 + 1) * kv_bytes_per_token * layers // inspection["n_layers"]
+                print(f"{model.name} {stage['kv_dtype']} KV, {'read' if '--read-weights' in flags else 'mapped'} stage {stage['stage']}: own {own / MIB:.1f} MiB, read {(read - header) / own:.4f} x own + header, "
                       f"private {stage['private_bytes'] / MIB:.1f}, resident {stage['resident_bytes'] / MIB:.1f}, KV used {kv / MIB:.1f}")
                 assert read <= 1.01 * own + header, stage
-                if flags:
+                if "--read-weights" in flags:
                     assert stage["resident_bytes"] <= own + kv + 64 * MIB, stage
                 else:
                     assert stage["private_bytes"] <= kv + 64 * MIB, stage

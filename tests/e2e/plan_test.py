@@ -81,6 +81,9 @@ def main():
         assert l4["is_estimate"] and len(l4["plan"]["stages"]) == 3 and len(l4["plan"]["cuts"]) == 2, l4["plan"]
         assert abs(sum(stage["weight_bytes"] for stage in l4["plan"]["stages"]) - 54.0e9 - 2.82e9) < 0.3e9  # the embedding twice
         assert abs(l4["plan"]["usd_per_hour"] - 3 * 1.421) < 0.02 * 3 * 1.421
+        narrow = planned(config, "--machines", "l4", "--context", 4096, "--kv-dtype", "int8")
+        kv = [sum(stage["kv_bytes"] for stage in found["plan"]["stages"]) for found in (l4, narrow)]
+        assert narrow["kv_dtype"] == "int8" and abs(kv[1] / kv[0] - (128 + 4) / 256) < 1e-6, kv
         eight = [a for a in l4["alternatives"] if a["weights"] == "Q8_0"]
         assert len(eight) == 1 and len(eight[0]["stages"]) == 2
         whole = planned(config, "--machines", "rtx-pro-6000", "--context", 4096)

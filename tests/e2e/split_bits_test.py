@@ -51,4 +51,15 @@ for model, layers in ((SMOL, 30), (GEMMA, 18)):
         with Chain(model, cuts=cuts, flags=["--no-prefix-caching"]) as split:
             compare(f"{model.name}, cut at {cuts}, alone", expected, answers(split, together=False))
             compare(f"{model.name}, cut at {cuts}, together", expected, answers(split, together=True))
+
+    # int8 KV: other numbers, as firm. Steps of 48 rows cut the prompts elsewhere; the second round hits the prefix cache.
+    int8 = ["--kv-dtype", "int8"]
+    with Chain(model, stages=1, flags=[*int8, "--no-prefix-caching"]) as whole:
+        bf16, expected = expected, answers(whole, together=False)
+        assert any(want != have for want, have in zip(bf16, expected)), "int8 KV changed nothing"
+    with Chain(model, cuts=thirds, flags=[*int8, "--max-num-batched-tokens", "48"]) as split:
+        assert all(stage["kv_dtype"] == "int8" for stage in split.status()["stages"])
+        compare(f"{model.name}, int8 KV, cut at {thirds}, together, chunks of 48", expected, answers(split, together=True))
+        compare(f"{model.name}, int8 KV, cut at {thirds}, alone, prefix hits", expected, answers(split, together=False))
+        assert split.metric("commissure_prefix_cache_hits_total") > 0
 print("split bits: ok")

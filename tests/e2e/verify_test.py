@@ -84,6 +84,13 @@ def main():
 
         nothing = chain.run("verify", "--prompts", folder + "/none.txt", check=False)
         assert nothing.returncode == 1 and "one prompt a line" in nothing.stderr, nothing
+    # The reference computes as the chain does.
+    with Chain(SMOL, cuts="10,20", flags=["--precision", "exact", "--kv-dtype", "int8"]) as chain, tempfile.TemporaryDirectory() as folder:
+        prompts = pathlib.Path(folder) / "prompts.txt"
+        prompts.write_text("for i in range(10): # " + "count and add " * 30 + "\n")
+        done = chain.run("verify", "--prompts", str(prompts), "--max-tokens", "16")
+        rows = [line.split()[-4:] for line in done.stdout.splitlines() if " + 16 " in line]
+        assert rows == [["same"] * 4] * 2 and "bit for bit" in done.stdout, done.stdout
     print("verify: same where it is, and names layer 14 of stage b where it is not")
 
 

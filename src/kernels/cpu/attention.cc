@@ -60,7 +60,7 @@ class Queries {
     const int end = (span + 1) * kSpanBlocks <= last ? (span + 1) * kSpanBlocks : last + 1;
     for (int block = span * kSpanBlocks > first ? span * kSpanBlocks : first; block < end; ++block) {
       const bool is_last = block == last || block + 1 == item_.last_span * kSpanBlocks;
-      next_ = is_last ? item_.next : data_of(block + 1);
+      next_ = is_last ? reinterpret_cast<const Stored*>(item_.next) : data_of(block + 1);
       fold_block(block);
     }
     end_span(span);
@@ -75,8 +75,11 @@ class Queries {
   }
 
  private:
-  const std::uint16_t* data_of(int block) const {
-    return item_.cache + static_cast<std::size_t>(item_.blocks[block]) * item_.block_stride;
+  using Stored = typename Math::Stored;
+
+  const Stored* data_of(int block) const {
+    return reinterpret_cast<const Stored*>(item_.cache +
+                                           static_cast<std::size_t>(item_.blocks[block]) * item_.block_stride);
   }
 
   bool sees(int row, int span) const { return span >= row_first_span(item_, row) && span <= row_last_span(item_, row); }
@@ -100,12 +103,13 @@ class Queries {
 
   /// Folds one block into every row that sees part of it.
   void fold_block(int block) {
-    const std::uint16_t* data = data_of(block);
+    const Stored* data = data_of(block);
     Group<Math> whole;  // queries of any rows, as long as they see all of the block
     for (int row = 0; row < item_.n_rows; ++row) {
       const int position = item_.first_position + row, base = block * kBlockPositions;
-      const BlockPart part = {data, nullptr, clamp(first_key(item_.window, position) - base, 0, kBlockPositions),
-                              clamp(position + 1 - base, 0, kBlockPositions)};
+      const BlockPart<Stored> part = {data, nullptr,
+                                      clamp(first_key(item_.window, position) - base, 0, kBlockPositions),
+                                      clamp(position + 1 - base, 0, kBlockPositions)};
       if (part.first >= part.last) continue;
       if (part.first == 0 && part.last == kBlockPositions) {
         add_row(whole, row, part);
@@ -118,14 +122,14 @@ class Queries {
     fold_group(whole, {data, nullptr, 0, kBlockPositions});
   }
 
-  void fold_group(Group<Math>& group, BlockPart block) {
+  void fold_group(Group<Math>& group, BlockPart<Stored> block) {
     if (group.n == 0) return;
     block.next = next_;
     next_ = nullptr;  // once is enough
     fold(group, item_, block);
   }
 
-  void add_row(Group<Math>& group, int row, const BlockPart& block) {
+  void add_row(Group<Math>& group, int row, const BlockPart<Stored>& block) {
     for (int head = 0; head < item_.n_heads; ++head) {
       const int query = row * item_.n_heads + head;
       const int i = group.n++;
@@ -150,8 +154,8 @@ class Queries {
   }
 
   const AttendItem& item_;
-  const std::uint16_t* next_ = nullptr;  // the block to ask for while the current one is read
-  float* parts_;                         // [query][head_dim]
+  const Stored* next_ = nullptr;  // the block to ask for while the current one is read
+  float* parts_;                  // [query][head_dim]
   const typename Math::Multiplier* q_[kMaxItemQueries];
   float* to_[kMaxItemQueries];  // the span being folded
   Softmax* to_state_[kMaxItemQueries];
@@ -165,11 +169,12 @@ void attend_with(const AttendItem& item, float* scratch) {
   if (item.partials == nullptr) queries.finish_rows();
 }
 
+template <typename Stored>
 void attend(const AttendItem& item, float* scratch) {
 #if defined(__AVX512BF16__)
-  if (item.rounds) return attend_with<Halves>(item, scratch);
+  if (item.rounds) return attend_with<Halves<Stored>>(item, scratch);
 #endif
-  attend_with<Floats>(item, scratch);
+  attend_with<Floats<Stored>>(item, scratch);
 }
 
 void combine(const AttendItem& item) {
@@ -192,16 +197,42 @@ void combine(const AttendItem& item) {
   }
 }
 
-void append(std::uint16_t* head_block, int slot, const float* key, const float* value, int head_dim) {
-  std::uint16_t* keys = head_block + 2 * slot;
-  std::uint16_t* values = head_block + head_dim * kBlockPositions;
+/// Rounds 16 values; int8 count steps, of which there are `inverse` in 1, or none.
+void put(std::uint16_t* to, f32x16 values, float /*inverse*/) { store_bf16(to, values); }
+void put(std::int8_t* to, f32x16 values, float inverse) {
+  store_i8(to, inverse > 0.0f ? values * set1(inverse) : set1(0.0f));
+}
+
+/// The step between the int8 of `x`: 0 when all of them are next to nothing, NaN when one is not finite.
+float int8_step(const float* x, int n) {
+  f32x16 largest = set1(0.0f), faults = set1(0.0f);
+  for (int i = 0; i < n; i += kLanes) {
+    largest = max(largest, abs(load(x + i)));
+    faults = faults + load(x + i) * set1(0.0f);
+  }
+  const float step = reduce_max(largest) / 127.0f + reduce_add(faults);
+  return step < kSmallestNormal ? 0.0f : step;
+}
+
+template <typename Stored>
+void append(std::byte* head_block, int slot, const float* key, const float* value, int head_dim) {
+  auto* keys = reinterpret_cast<Stored*>(head_block) + 2 * slot;
+  Stored* values = reinterpret_cast<Stored*>(head_block) + head_dim * kBlockPositions;
+  float key_inverse = 1.0f, value_inverse = 1.0f;
+  if constexpr (has_scales<Stored>) {
+    float* steps = reinterpret_cast<float*>(head_block + scales_offset(head_dim)) + slot;
+    steps[0] = int8_step(key, head_dim);
+    steps[kBlockPositions] = int8_step(value, head_dim);
+    key_inverse = steps[0] > 0.0f ? 1.0f / steps[0] : 0.0f;
+    value_inverse = steps[kBlockPositions] > 0.0f ? 1.0f / steps[kBlockPositions] : 0.0f;
+  }
   for (int dim = 0; dim < head_dim; dim += kLanes) {
-    std::uint16_t k[kLanes], v[kLanes];
-    store_bf16(k, load(key + dim));
-    store_bf16(v, load(value + dim));
+    Stored k[kLanes], v[kLanes];
+    put(k, load(key + dim), key_inverse);
+    put(v, load(value + dim), value_inverse);
     const int tile = dim / kTileDims * kTileDims;
     const int width = clamp(head_dim - tile, 0, kTileDims);
-    std::uint16_t* pair = values + tile * kBlockPositions + (slot / 2) * 2 * width + 2 * (dim - tile) + slot % 2;
+    Stored* pair = values + tile * kBlockPositions + (slot / 2) * 2 * width + 2 * (dim - tile) + slot % 2;
     for (int i = 0; i < kLanes; i += 2) __builtin_memcpy(keys + (dim + i) / 2 * kPairRow, k + i, 2 * sizeof k[0]);
     for (int i = 0; i < kLanes; ++i) pair[2 * i] = v[i];
   }
@@ -209,6 +240,7 @@ void append(std::uint16_t* head_block, int slot, const float* key, const float* 
 
 }  // namespace
 
-const AttentionKernels kAttention = {append, attend, combine};
+const AttentionKernels kAttention = {
+    {append<std::uint16_t>, attend<std::uint16_t>}, {append<std::int8_t>, attend<std::int8_t>}, combine};
 
 }  // namespace commissure::cpu::COMMISSURE_ISA_NS

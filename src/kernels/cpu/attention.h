@@ -3,9 +3,10 @@
 #include <cstddef>
 #include <cstdint>
 
-/// Attention kernels of one instruction set. A KV block holds 64 positions: per kv head 64 keys, then 64 values, bf16;
-/// the order inside those two parts is the instruction set's own (attention.cc, reference.cc).
-/// This header meets compilers with wider instruction sets, hence plain pointers and no std classes.
+/// Attention kernels of one instruction set. A KV block holds 64 positions: per kv head 64 keys, then 64 values, and
+/// for int8 then 64 scales of keys and 64 of values in f32; the order inside the first two parts is the instruction
+/// set's own (attention.cc, reference.cc). This header meets compilers with wider instruction sets, hence plain
+/// pointers and no std classes.
 namespace commissure::cpu {
 
 inline constexpr int kBlockPositions = 64;
@@ -15,10 +16,13 @@ inline constexpr int kBlockPositions = 64;
 inline constexpr int kSpanBlocks = 4;
 inline constexpr int kSpanPositions = kSpanBlocks * kBlockPositions;
 
-/// bf16 values of one kv head in one block.
-inline constexpr std::size_t head_block_size(int head_dim) {
+/// Where the scales of an int8 block's head begin, in bytes from its keys.
+inline constexpr std::size_t scales_offset(int head_dim) {
   return 2 * static_cast<std::size_t>(kBlockPositions) * static_cast<std::size_t>(head_dim);
 }
+
+/// The smallest normal float. Steps and weights of int8 values that are smaller are 0, on every instruction set.
+inline constexpr float kSmallestNormal = 1.17549435e-38f;
 
 /// Rows, heads and queries (rows times heads) of one item at most. Its queries walk over the KV blocks together, so
 /// that a block is still in the cache for the next one.
@@ -38,15 +42,16 @@ struct AttendItem {
   int first_position = 0;  ///< of the first row
   int window = 0;          ///< 0: all earlier positions
   float scale = 1.0f;
-  bool rounds = false;                   ///< queries and weights meet keys and values rounded to bf16, else in f32
-  const std::uint16_t* cache = nullptr;  ///< the kv head's part of block 0
-  std::size_t block_stride = 0;          ///< bf16 values between blocks
+  /// Queries and weights meet keys and values rounded to bf16, else in f32. A weight is scaled before it is rounded.
+  bool rounds = false;
+  const std::byte* cache = nullptr;      ///< the kv head's part of block 0
+  std::size_t block_stride = 0;          ///< bytes between blocks
   const std::int32_t* blocks = nullptr;  ///< the sequence's block table
   int first_span = 0, last_span = 0;     ///< spans [first, last); all that its rows see, unless there are partials
   /// Null: the item makes its rows' output. Else every span's result is put here, [span][row][head][partial_size],
   /// for combine().
   float* partials = nullptr;
-  const std::uint16_t* next = nullptr;  ///< what its thread reads afterwards, or null
+  const std::byte* next = nullptr;  ///< what its thread reads afterwards, or null
 };
 
 /// First position that a query at `position` sees.
@@ -62,12 +67,17 @@ inline constexpr std::size_t attend_scratch_size(int head_dim) {
   return 2 * static_cast<std::size_t>(kMaxItemQueries) * static_cast<std::size_t>(head_dim);
 }
 
-struct AttentionKernels {
+/// What depends on how keys and values are stored.
+struct KvKernels {
   /// Writes one position of one kv head; `head_block` is that head's part of the block. Other positions stay.
-  void (*append)(std::uint16_t* head_block, int slot, const float* key, const float* value, int head_dim);
+  void (*append)(std::byte* head_block, int slot, const float* key, const float* value, int head_dim);
   /// Cached positions beyond a row's own are never used, whatever they hold.
   ///   scratch  attend_scratch_size() floats, 64-byte aligned
   void (*attend)(const AttendItem& item, float* scratch);
+};
+
+struct AttentionKernels {
+  KvKernels bf16, int8;
   /// Makes the output of an item whose spans are all in `partials`: the bits that attend() gives without them.
   /// Null: items must come whole.
   void (*combine)(const AttendItem& item);

@@ -7,8 +7,10 @@
 /// the loops read it:
 ///   keys    [head_dim / 2][64 positions][2 dims]: scores come out 16 positions per vector, without horizontal sums
 ///   values  [head_dim / 64][32 position pairs][64 dims][2 positions]; the last tile of dims may be narrower
-/// So a 64-byte vector holds 16 pairs of bf16, and each pair meets two multipliers: two dims of a query, or the weights
-/// of two positions.
+///   scales  int8 only: f32 [64 keys], [64 values]
+/// So a vector holds 16 pairs, and each pair meets two multipliers: two dims of a query, or the weights of two
+/// positions. An int8 is exact in bf16 as in f32: it is widened on its way to the products and its scale waits outside
+/// of them, where scores become weights.
 ///
 /// Every query is folded by its own chain of operations: one sum per score over the pairs of dims in order, one sum per
 /// output value over the pairs of positions in order; of a pair first the odd value's product is added, then the even
@@ -24,16 +26,22 @@ constexpr int kMaxQueries = 2, kMaxVectors = 2;
 constexpr int kMaxQueries = 1, kMaxVectors = 1;
 #endif
 
-constexpr int kPairRow = 2 * kBlockPositions;  // bf16 values of one pair of dims in the keys
+constexpr int kPairRow = 2 * kBlockPositions;  // values of one pair of dims in the keys
 constexpr int kTileDims = 64;                  // dims of a full tile of values
 
 constexpr float kInfinity = __builtin_inff();
 
+/// How a value is stored: bf16, or int8 with a scale.
+template <typename Stored>
+constexpr bool has_scales = sizeof(Stored) == 1;
+
 /// Multipliers in f32, rounded to bf16 beforehand or not.
+template <typename StoredAs>
 struct Floats {
+  using Stored = StoredAs;
   using Multiplier = float;
   using Vector = Pairs;
-  static Vector load(const std::uint16_t* p) { return load_pairs(p); }
+  static Vector load(const Stored* p) { return load_pairs(p); }
   static f32x16 add(f32x16 acc, const Multiplier* m, const Vector& v) {
     return fma(set1(m[0]), v.first, fma(set1(m[1]), v.second, acc));
   }
@@ -45,10 +53,17 @@ struct Floats {
 
 #if defined(__AVX512BF16__)
 /// Multipliers in bf16: the same bits as rounded Floats.
+template <typename StoredAs>
 struct Halves {
+  using Stored = StoredAs;
   using Multiplier = std::uint16_t;
   using Vector = __m512i;
   static Vector load(const std::uint16_t* p) { return _mm512_loadu_si512(p); }
+  static Vector load(const std::int8_t* p) {
+    const Pairs pairs = load_pairs(p);  // whole numbers up to 127: nothing in the lower halves
+    return _mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(pairs.first.v), 16),
+                           _mm512_castps_si512(pairs.second.v));
+  }
   static f32x16 add(f32x16 acc, const Multiplier* m, Vector v) {
     std::int32_t pair;
     __builtin_memcpy(&pair, m, sizeof pair);
@@ -80,17 +95,23 @@ struct Group {
 };
 
 /// One head's part of a block, and the slots [first, last) of it that the group sees.
+template <typename Stored>
 struct BlockPart {
-  const std::uint16_t* data;
-  const std::uint16_t* next;  ///< the part to be asked for while this one is read, or null
+  const Stored* data;
+  const Stored* next;  ///< the part to be asked for while this one is read, or null
   int first, last;
 };
+
+/// The keys' scales of a block, kBlockPositions before those of its values.
+inline const float* scales_of(const std::int8_t* data, int head_dim) {
+  return reinterpret_cast<const float*>(data + scales_offset(head_dim));
+}
 
 inline int clamp(int x, int low, int high) { return x < low ? low : (x > high ? high : x); }
 
 /// group.scores = q . k for all 64 positions, also for those nobody wrote yet.
 template <typename Math, int kQueries>
-void score(Group<Math>& group, const BlockPart& block, int head_dim) {
+void score(Group<Math>& group, const BlockPart<typename Math::Stored>& block, int head_dim) {
   for (int base = 0; base < kBlockPositions; base += kMaxVectors * kLanes) {
     f32x16 sums[kQueries][kMaxVectors];
 #pragma GCC unroll 4
@@ -118,18 +139,40 @@ void score(Group<Math>& group, const BlockPart& block, int head_dim) {
   }
 }
 
+/// What 16 scores from `slot` on are multiplied with, in base 2.
+template <typename Stored>
+f32x16 score_scale(float scale, const Stored* data, int head_dim, int slot) {
+  if constexpr (has_scales<Stored>) return load(scales_of(data, head_dim) + slot) * set1(scale);
+  return set1(scale);
+}
+
+/// What 16 weights from `slot` on multiply the stored values with. A slot out of the row's sight may have any scale,
+/// and what is too small for a normal float is 0, for which vdpbf16ps takes it.
+template <typename Stored>
+f32x16 scaled_weights(f32x16 weights, const BlockPart<Stored>& block, int head_dim, int slot) {
+  if constexpr (has_scales<Stored>) {
+    f32x16 w = weights * load(scales_of(block.data, head_dim) + kBlockPositions + slot);
+    w = select_less(w, set1(kSmallestNormal), set1(0.0f), w);
+    w = select_first(clamp(block.last - slot, 0, kLanes), w, set1(0.0f));
+    return select_first(clamp(block.first - slot, 0, kLanes), set1(0.0f), w);
+  }
+  return weights;
+}
+
 /// Turns the queries' scores into weights against their new maxima; slots outside [first, last) weigh exactly 0.
-///   scale  in base 2
 template <typename Math, int kQueries>
-void weigh(Group<Math>& group, float scale, const BlockPart& block, bool rounds) {
+void weigh(Group<Math>& group, const AttendItem& item, const BlockPart<typename Math::Stored>& block) {
   constexpr int kVectors = kBlockPositions / kLanes;
+  const float scale = item.scale * 1.44269504f;  // log2 e
   float new_max[kQueries];
   alignas(64) float fall[kLanes] = {};  // of what was folded before, one lane a query
 #pragma GCC unroll 4
   for (int query = 0; query < kQueries; ++query) {
     f32x16 s[kVectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) s[v] = load(group.scores[query] + v * kLanes) * set1(scale);
+    for (int v = 0; v < kVectors; ++v) {
+      s[v] = load(group.scores[query] + v * kLanes) * score_scale(scale, block.data, item.head_dim, v * kLanes);
+    }
     if (block.first > 0 || block.last < kBlockPositions) {
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
@@ -152,7 +195,7 @@ void weigh(Group<Math>& group, float scale, const BlockPart& block, bool rounds)
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       s[v] = exp2(load(group.scores[query] + v * kLanes) - set1(new_max[query]));
-      Math::put(group.weights[query] + v * kLanes, s[v], rounds);
+      Math::put(group.weights[query] + v * kLanes, scaled_weights(s[v], block, item.head_dim, v * kLanes), item.rounds);
     }
     Softmax& state = *group.state[query];
     group.keep[query] = fall[query];
@@ -162,9 +205,9 @@ void weigh(Group<Math>& group, float scale, const BlockPart& block, bool rounds)
 }
 
 /// out = keep * out + weights . values for kVectors vectors of dims from `dim`.
-///   at  of their first position pair in the block; pairs are `stride` bf16 values apart
+///   at  of their first position pair in the block; pairs are `stride` values apart
 template <typename Math, int kQueries, int kVectors>
-void fold_dims(Group<Math>& group, const BlockPart& block, int at, int stride, int dim) {
+void fold_dims(Group<Math>& group, const BlockPart<typename Math::Stored>& block, int at, int stride, int dim) {
   f32x16 sums[kQueries][kVectors];
 #pragma GCC unroll 4
   for (int query = 0; query < kQueries; ++query) {
@@ -199,7 +242,7 @@ void fold_dims(Group<Math>& group, const BlockPart& block, int at, int stride, i
 }
 
 template <typename Math, int kQueries>
-void fold_values(Group<Math>& group, const BlockPart& block, int head_dim) {
+void fold_values(Group<Math>& group, const BlockPart<typename Math::Stored>& block, int head_dim) {
   for (int tile = 0; tile < head_dim; tile += kTileDims) {
     const int width = clamp(head_dim - tile, 0, kTileDims);
     const int at = (head_dim + tile) * kBlockPositions;
@@ -215,10 +258,10 @@ void fold_values(Group<Math>& group, const BlockPart& block, int head_dim) {
 
 /// Folds a block into the group's queries, of which there are at most kQueries, and empties the group.
 template <typename Math, int kQueries = kMaxQueries>
-void fold(Group<Math>& group, const AttendItem& item, const BlockPart& block) {
+void fold(Group<Math>& group, const AttendItem& item, const BlockPart<typename Math::Stored>& block) {
   if (group.n == kQueries) {
     score<Math, kQueries>(group, block, item.head_dim);
-    weigh<Math, kQueries>(group, item.scale * 1.44269504f, block, item.rounds);  // log2 e
+    weigh<Math, kQueries>(group, item, block);
     fold_values<Math, kQueries>(group, block, item.head_dim);
   } else if constexpr (kQueries > 1) {
     fold<Math, kQueries - 1>(group, item, block);

@@ -26,8 +26,8 @@ std::int64_t weight_of(const AttendItem& item) {
 
 }  // namespace
 
-std::size_t block_size(const HeadLayout& heads) {
-  return static_cast<std::size_t>(heads.n_kv_heads) * head_block_size(heads.head_dim);
+std::size_t head_block_bytes(const KvLayer& layer) {
+  return kBlockPositions * kv_position_bytes(layer.type, 1, layer.heads.head_dim);
 }
 
 void AttentionPlan::make(const Call& call, int n_parts, bool may_cut) {
@@ -52,6 +52,7 @@ void AttentionPlan::add_tiles(const Call& call, int n_parts) {
   const int heads_per_tile = std::min(n_pieces < n_parts ? (group + 1) / 2 : group, kMaxItemHeads);
   const int rows_per_tile = std::min(kMaxItemRows, kMaxItemQueries / heads_per_tile);
 
+  const std::size_t head_bytes = head_block_bytes(call.layer);
   tiles_.clear();
   for (const SequenceSpan& span : call.shape.sequences) {
     for (int row = 0; row < span.n_rows; row += rows_per_tile) {
@@ -59,23 +60,23 @@ void AttentionPlan::add_tiles(const Call& call, int n_parts) {
       for (int head = 0; head < heads.n_heads;) {
         const int kv_head = head / group;
         const int n_heads = std::min(heads_per_tile, (kv_head + 1) * group - head);
-        tiles_.push_back({.q = row_of(call.q, span.first_row + row) + head * heads.head_dim,
-                          .q_stride = call.q.stride,
-                          .out = row_of(call.out, span.first_row + row) + head * heads.head_dim,
-                          .out_stride = call.out.stride,
-                          .n_rows = n_rows,
-                          .n_heads = n_heads,
-                          .head_dim = heads.head_dim,
-                          .first_position = position,
-                          .window = call.options.window,
-                          .scale = call.options.scale,
-                          .rounds = !call.options.keeps_f32,
-                          .cache = address<const std::uint16_t>(call.layer.data) +
-                                   static_cast<std::size_t>(kv_head) * head_block_size(heads.head_dim),
-                          .block_stride = block_size(heads),
-                          .blocks = span.blocks.data(),
-                          .first_span = first_key(call.options.window, position) / kSpanPositions,
-                          .last_span = (position + n_rows - 1) / kSpanPositions + 1});
+        tiles_.push_back(
+            {.q = row_of(call.q, span.first_row + row) + head * heads.head_dim,
+             .q_stride = call.q.stride,
+             .out = row_of(call.out, span.first_row + row) + head * heads.head_dim,
+             .out_stride = call.out.stride,
+             .n_rows = n_rows,
+             .n_heads = n_heads,
+             .head_dim = heads.head_dim,
+             .first_position = position,
+             .window = call.options.window,
+             .scale = call.options.scale,
+             .rounds = !call.options.keeps_f32,
+             .cache = address<const std::byte>(call.layer.data) + static_cast<std::size_t>(kv_head) * head_bytes,
+             .block_stride = static_cast<std::size_t>(heads.n_kv_heads) * head_bytes,
+             .blocks = span.blocks.data(),
+             .first_span = first_key(call.options.window, position) / kSpanPositions,
+             .last_span = (position + n_rows - 1) / kSpanPositions + 1});
         head += n_heads;
       }
     }

@@ -9,8 +9,8 @@
 
 namespace commissure::cpu {
 
-/// bf16 values of one block of all kv heads.
-std::size_t block_size(const HeadLayout& heads);
+/// Bytes of one kv head's part of a block.
+std::size_t head_block_bytes(const KvLayer& layer);
 
 /// Who does what in one attention call: every thread gets an equal, contiguous share of the keys to read, so that it
 /// reads long streams, and a row's keys are cut between two threads where a share ends inside them.

@@ -1,6 +1,7 @@
 #include "kernels/cpu/attention.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <tuple>
 
@@ -48,7 +49,10 @@ struct Cut {
   bool scattered = false;  ///< block tables that jump about and interleave the sequences
   bool poisoned = false;   ///< the cache is full of NaN before the first step
   bool keeps_f32 = true;
+  KvType kv = KvType::kBF16;
 };
+
+constexpr KvType kKvTypes[] = {KvType::kBF16, KvType::kInt8};
 
 /// The physical block of a sequence's block i.
 std::int32_t physical_block(const Texts& texts, bool scattered, std::size_t sequence, int i) {
@@ -78,10 +82,10 @@ std::span<const float> rows_of(const std::vector<float>& values, int width, int 
 std::vector<std::vector<float>> outputs(const Texts& texts, const Cut& cut) {
   const auto backend = attention_backend(cut.isa, cut.n_threads);
   const std::size_t n_blocks = kMaxBlocks * texts.lengths.size();
-  const std::size_t kv_bytes = n_blocks * backend->kv_block_bytes(texts.heads, KvType::kBF16);
+  const std::size_t kv_bytes = n_blocks * backend->kv_block_bytes(texts.heads, cut.kv);
   const DeviceBuffer cache = backend->allocate(kv_bytes).value();
   if (cut.poisoned) backend->upload(cache.ptr(), std::vector<std::byte>(kv_bytes, std::byte{0xff}));
-  const KvLayer layer = {cache.ptr(), texts.heads, KvType::kBF16};
+  const KvLayer layer = {cache.ptr(), texts.heads, cut.kv};
   const AttendOptions options = {1.0f / std::sqrt(static_cast<float>(texts.heads.head_dim)), cut.window, cut.keeps_f32};
 
   std::vector<std::vector<float>> out(texts.lengths.size());
@@ -120,13 +124,23 @@ std::vector<std::vector<float>> outputs(const Texts& texts, const Cut& cut) {
   return out;
 }
 
-/// Softmax attention of one query straight from the definition, in double, over bf16 keys and values.
-std::vector<float> by_definition(const Texts& texts, std::size_t s, int position, int head, int window) {
+/// Value `i` of a vector as the cache gives it back.
+double cached_value(std::span<const float> vector, std::size_t i, KvType type) {
+  if (type == KvType::kBF16) return static_cast<double>(to_float(to_bf16(vector[i])));
+  float largest = 0.0f;
+  for (const float value : vector) largest = std::max(largest, std::abs(value));
+  const float step = largest / 127.0f;
+  return static_cast<double>(step) * static_cast<double>(std::nearbyint(vector[i] * (1.0f / step)));
+}
+
+/// Softmax attention of one query straight from the definition, in double, over keys and values as they are cached.
+std::vector<float> by_definition(const Texts& texts, std::size_t s, int position, int head, int window, KvType type) {
   const int dim = texts.heads.head_dim, kv_head = head / (texts.heads.n_heads / texts.heads.n_kv_heads);
   const float* q = &texts.q[s][static_cast<std::size_t>(position * texts.q_width() + head * dim)];
   const auto cached = [&](const std::vector<float>& values, int at, int i) {
-    return static_cast<double>(
-        to_float(to_bf16(values[static_cast<std::size_t>(at * texts.kv_width() + kv_head * dim + i)])));
+    const auto vector = std::span(values).subspan(static_cast<std::size_t>(at * texts.kv_width() + kv_head * dim),
+                                                  static_cast<std::size_t>(dim));
+    return cached_value(vector, static_cast<std::size_t>(i), type);
   };
   std::vector<double> out(static_cast<std::size_t>(dim));
   double sum = 0.0;
@@ -153,17 +167,26 @@ float tolerance(const HeadLayout& heads, int n, float largest) {
 
 constexpr int kWindows[] = {0, 1, 63, 64, 65, 100};
 
+std::vector<std::pair<int, KvType>> windows_and_types(std::span<const int> windows = kWindows) {
+  std::vector<std::pair<int, KvType>> all;
+  for (const int window : windows) {
+    for (const KvType kv : kKvTypes) all.emplace_back(window, kv);
+  }
+  return all;
+}
+
 TEST(Attention, ReferenceFollowsTheDefinition) {
   const Texts texts = random_texts({6, 2, 32}, {150, 70});
-  for (const int window : kWindows) {
-    const auto out = outputs(texts, {.isa = "reference", .window = window, .chunk = 33, .scattered = true});
+  for (const auto& [window, kv] : windows_and_types()) {
+    const auto out = outputs(texts, {.isa = "reference", .window = window, .chunk = 33, .scattered = true, .kv = kv});
     for (const auto& [s, position, head] : {std::tuple(0, 0, 5), std::tuple(0, 63, 0), std::tuple(0, 64, 3),
                                             std::tuple(0, 149, 2), std::tuple(1, 1, 1), std::tuple(1, 69, 4)}) {
       const auto row = rows_of(out[static_cast<std::size_t>(s)], texts.q_width(), position, 1);
-      const auto expected = by_definition(texts, static_cast<std::size_t>(s), position, head, window);
+      const auto expected = by_definition(texts, static_cast<std::size_t>(s), position, head, window, kv);
       EXPECT_LE(testing::max_difference(row.subspan(static_cast<std::size_t>(head * 32), 32), expected),
                 tolerance(texts.heads, 150, 5.0f))
-          << "window " << window << " sequence " << s << " position " << position << " head " << head;
+          << kv_type_name(kv) << " window " << window << " sequence " << s << " position " << position << " head "
+          << head;
     }
   }
 }
@@ -177,15 +200,17 @@ TEST(Attention, EveryIsaAgreesWithTheReference) {
     for (std::vector<float>& q : texts.q) {
       for (float& value : q) value = to_float(to_bf16(value));
     }
-    for (const int window : {0, 65}) {
-      const auto expected = outputs(texts, {.isa = "reference", .window = window});
+    for (const auto& [window, kv] : windows_and_types(std::array{0, 65})) {
+      const auto expected = outputs(texts, {.isa = "reference", .window = window, .kv = kv});
       for (const std::string& isa : testing::fast_isas()) {
         for (const bool keeps_f32 : {true, false}) {
-          const auto out = outputs(texts, {.isa = isa, .window = window, .scattered = true, .keeps_f32 = keeps_f32});
+          const Cut cut = {.isa = isa, .window = window, .scattered = true, .keeps_f32 = keeps_f32, .kv = kv};
+          const auto out = outputs(texts, cut);
           const float bound = tolerance(heads, 330, 5.0f) + (keeps_f32 ? 0.0f : 5.0f / 512.0f);
           for (std::size_t s = 0; s < out.size(); ++s) {
             EXPECT_LE(testing::max_difference(out[s], expected[s]), bound)
-                << isa << " heads " << heads.n_heads << "/" << heads.n_kv_heads << " dim " << heads.head_dim;
+                << isa << " " << kv_type_name(kv) << " heads " << heads.n_heads << "/" << heads.n_kv_heads << " dim "
+                << heads.head_dim;
           }
         }
       }
@@ -207,26 +232,27 @@ TEST(Attention, Avx2AndAvx512GiveTheSameBits) {
   if (std::find(isas.begin(), isas.end(), "avx512") == isas.end()) GTEST_SKIP() << "this CPU lacks AVX-512";
   for (const HeadLayout heads : {HeadLayout{9, 3, 64}, HeadLayout{4, 1, 256}, HeadLayout{3, 1, 48}}) {
     const Texts texts = random_texts(heads, {350});
-    for (const bool keeps_f32 : {true, false}) {
-      const auto avx2 = outputs(texts, {.isa = "avx2", .window = 300, .keeps_f32 = keeps_f32});
+    for (const auto& [kv, keeps_f32] : {std::pair(KvType::kBF16, true), std::pair(KvType::kBF16, false),
+                                        std::pair(KvType::kInt8, true), std::pair(KvType::kInt8, false)}) {
+      const auto avx2 = outputs(texts, {.isa = "avx2", .window = 300, .keeps_f32 = keeps_f32, .kv = kv});
       for (const char* other : {"avx512", kWithoutBf16Products}) {
-        const auto avx512 = outputs(texts, {.isa = other, .window = 300, .keeps_f32 = keeps_f32});
+        const auto avx512 = outputs(texts, {.isa = other, .window = 300, .keeps_f32 = keeps_f32, .kv = kv});
         EXPECT_TRUE(testing::same_bits(avx2[0], avx512[0])) << other << " dim " << heads.head_dim;
       }
     }
   }
 }
 
-class AttentionBits : public ::testing::TestWithParam<std::tuple<std::string, int>> {};
+class AttentionBits : public ::testing::TestWithParam<std::tuple<std::string, int, KvType>> {};
 
 TEST_P(AttentionBits, DoNotDependOnChunksThreadsNeighboursOrBlocks) {
-  const auto [isa, window] = GetParam();
+  const auto [isa, window, kv] = GetParam();
   const Texts both = random_texts({6, 2, 32}, {200, 131});
   Texts alone = both;
   alone.lengths.resize(1);
   for (const bool keeps_f32 : {true, false}) {
-    const auto cut = [&, isa = isa, window = window](int chunk, int n_threads, bool scattered, bool poisoned) {
-      return Cut{isa, window, chunk, n_threads, scattered, poisoned, keeps_f32};
+    const auto cut = [&, isa = isa, window = window, kv = kv](int chunk, int n_threads, bool scattered, bool poisoned) {
+      return Cut{isa, window, chunk, n_threads, scattered, poisoned, keeps_f32, kv};
     };
     const auto whole = outputs(both, cut(1 << 20, 2, false, false));
     for (const Cut& other :
@@ -240,19 +266,24 @@ TEST_P(AttentionBits, DoNotDependOnChunksThreadsNeighboursOrBlocks) {
 }
 
 INSTANTIATE_TEST_SUITE_P(AllIsas, AttentionBits,
-                         ::testing::Combine(::testing::ValuesIn(available_isas()), ::testing::ValuesIn(kWindows)),
+                         ::testing::Combine(::testing::ValuesIn(available_isas()), ::testing::ValuesIn(kWindows),
+                                            ::testing::ValuesIn(kKvTypes)),
                          [](const auto& info) {
-                           return std::get<0>(info.param) + "_window_" + std::to_string(std::get<1>(info.param));
+                           return std::get<0>(info.param) + "_window_" + std::to_string(std::get<1>(info.param)) + "_" +
+                                  std::string(kv_type_name(std::get<2>(info.param)));
                          });
 
 TEST(Attention, BitsDoNotDependOnTheThreadsThatShareALongText) {
   const Texts texts = random_texts({4, 2, 16}, {600});
   for (const std::string& isa : testing::fast_isas()) {
-    for (const int window : {0, 500}) {
-      const auto expected = outputs(texts, {.isa = isa, .window = window, .n_threads = 1, .keeps_f32 = false});
+    for (const auto& [window, kv] : windows_and_types(std::array{0, 500})) {
+      const Cut alone = {.isa = isa, .window = window, .n_threads = 1, .keeps_f32 = false, .kv = kv};
+      const auto expected = outputs(texts, alone);
       for (const auto& [n_threads, chunk] : {std::pair(2, 1), std::pair(3, 40), std::pair(7, 250)}) {
-        const auto out =
-            outputs(texts, {.isa = isa, .window = window, .chunk = chunk, .n_threads = n_threads, .keeps_f32 = false});
+        Cut shared = alone;
+        shared.n_threads = n_threads;
+        shared.chunk = chunk;
+        const auto out = outputs(texts, shared);
         EXPECT_TRUE(testing::same_bits(out[0], expected[0]))
             << isa << ", " << n_threads << " threads, window " << window;
       }
@@ -264,9 +295,47 @@ TEST(Attention, AnUnwrittenNanBehindTheRowChangesNothing) {
   // Every length up to a block and a bit: each cuts its last pair of positions at another place.
   const Texts texts = random_texts({3, 1, 16}, {70});
   for (const std::string& isa : available_isas()) {
-    const auto clean = outputs(texts, {.isa = isa, .chunk = 1});
-    const auto poisoned = outputs(texts, {.isa = isa, .chunk = 1, .poisoned = true});
-    EXPECT_TRUE(testing::same_bits(clean[0], poisoned[0])) << isa;
+    for (const auto& [window, kv] : windows_and_types(std::array{0, 7})) {
+      const auto clean = outputs(texts, {.isa = isa, .window = window, .chunk = 1, .kv = kv});
+      const auto poisoned = outputs(texts, {.isa = isa, .window = window, .chunk = 1, .poisoned = true, .kv = kv});
+      EXPECT_TRUE(testing::same_bits(clean[0], poisoned[0])) << isa << " " << kv_type_name(kv);
+    }
+  }
+}
+
+TEST(Attention, Int8LosesAtMostHalfAStepOfAValue) {
+  // One key: the output is its value.
+  for (const HeadLayout heads : {HeadLayout{2, 1, 16}, HeadLayout{4, 2, 80}}) {
+    const Texts texts = random_texts(heads, {1});
+    for (const std::string& isa : available_isas()) {
+      const auto out = outputs(texts, {.isa = isa, .kv = KvType::kInt8});
+      for (int i = 0; i < texts.q_width(); ++i) {
+        const int group = heads.n_heads / heads.n_kv_heads, kv_head = i / heads.head_dim / group;
+        const auto value =
+            std::span(texts.v[0])
+                .subspan(static_cast<std::size_t>(kv_head * heads.head_dim), static_cast<std::size_t>(heads.head_dim));
+        float largest = 0.0f;
+        for (const float v : value) largest = std::max(largest, std::abs(v));
+        const float wanted = value[static_cast<std::size_t>(i % heads.head_dim)];
+        EXPECT_LE(std::abs(out[0][static_cast<std::size_t>(i)] - wanted), largest * (0.5f / 127.0f + 4 * kEpsilon))
+            << isa;
+      }
+    }
+  }
+}
+
+TEST(Attention, Int8KeepsZerosAndTinyValuesFiniteAndShowsNan) {
+  for (const std::string& isa : available_isas()) {
+    for (const float value : {0.0f, 1e-44f, 1e-37f, 1e37f, NAN, -INFINITY}) {
+      Texts texts = random_texts({2, 1, 32}, {70});
+      texts.v[0][32 * 66 + 5] = value;
+      for (int i = 0; i < 32; ++i) texts.v[0][static_cast<std::size_t>(32 * 65 + i)] = value;
+      const auto out = outputs(texts, {.isa = isa, .kv = KvType::kInt8});
+      const auto before = rows_of(out[0], 64, 0, 65), after = rows_of(out[0], 64, 66, 4);
+      EXPECT_TRUE(std::ranges::all_of(before, [](float x) { return std::isfinite(x); })) << isa << " " << value;
+      EXPECT_EQ(std::ranges::all_of(after, [](float x) { return std::isfinite(x); }), std::isfinite(value))
+          << isa << " " << value;
+    }
   }
 }
 

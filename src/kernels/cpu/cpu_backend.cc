@@ -20,6 +20,10 @@ constexpr std::int64_t kSerialValues = 16 * 1024;
 
 const CpuStepIndex& places_of(const StepIndex& index) { return static_cast<const CpuStepIndex&>(index); }
 
+const KvKernels& kernels_of(const AttentionKernels& kernels, KvType type) {
+  return type == KvType::kInt8 ? kernels.int8 : kernels.bf16;
+}
+
 }  // namespace
 
 CpuStepIndex::CpuStepIndex(StepShape shape) : shape_(std::move(shape)) {
@@ -134,15 +138,18 @@ void CpuBackend::norm_rope(Rows x, int n_heads, DevicePtr norm, float eps, const
 void CpuBackend::append_kv(Rows keys, Rows values, const StepIndex& index, const KvLayer& layer) {
   const CpuStepIndex& places = places_of(index);
   const int dim = layer.heads.head_dim;
+  const std::size_t head_bytes = head_block_bytes(layer);
+  const auto append = kernels_of(*kernels_.attention, layer.type).append;
   for_rows(keys.n_rows, 4 * keys.n_cols, [&](int row) {
     const CpuStepIndex::Place place = places.places()[static_cast<std::size_t>(row)];
     const SequenceSpan& span = places.shape().sequences[static_cast<std::size_t>(place.sequence)];
     const auto block =
         static_cast<std::size_t>(span.blocks[static_cast<std::size_t>(place.position / kBlockPositions)]);
-    std::uint16_t* head_block = address<std::uint16_t>(layer.data) + block * block_size(layer.heads);
-    for (int head = 0; head < layer.heads.n_kv_heads; ++head, head_block += head_block_size(dim)) {
-      kernels_.attention->append(head_block, place.position % kBlockPositions, row_of(keys, row) + head * dim,
-                                 row_of(values, row) + head * dim, dim);
+    std::byte* head_block =
+        address<std::byte>(layer.data) + block * static_cast<std::size_t>(layer.heads.n_kv_heads) * head_bytes;
+    for (int head = 0; head < layer.heads.n_kv_heads; ++head, head_block += head_bytes) {
+      append(head_block, place.position % kBlockPositions, row_of(keys, row) + head * dim,
+             row_of(values, row) + head * dim, dim);
     }
   });
 }
@@ -156,8 +163,9 @@ void CpuBackend::attend(Rows q, const StepIndex& index, const KvLayer& layer, co
   const bool is_serial = n_products < 2 * kSerialValues;  // some 2 us of AVX-512 work
   const AttentionKernels& kernels = *kernels_.attention;
   attention_plan_.make({q, shape, layer, options, out}, is_serial ? 1 : pool_.n_threads(), kernels.combine != nullptr);
+  const auto attend_item = kernels_of(kernels, layer.type).attend;
   const auto attend_part = [&](int part, int) {
-    for (const AttendItem& item : attention_plan_.share(part)) kernels.attend(item, attention_plan_.scratch(part));
+    for (const AttendItem& item : attention_plan_.share(part)) attend_item(item, attention_plan_.scratch(part));
   };
   if (is_serial) return attend_part(0, 1);
   pool_.run(attend_part);

@@ -101,8 +101,8 @@ Result<DeviceBuffer> CpuBackend::load_vector(const MatrixSource& source, float a
   return buffer;
 }
 
-std::size_t CpuBackend::kv_block_bytes(const HeadLayout& heads, KvType) const {
-  return static_cast<std::size_t>(heads.n_kv_heads) * head_block_size(heads.head_dim) * sizeof(std::uint16_t);
+std::size_t CpuBackend::kv_block_bytes(const HeadLayout& heads, KvType type) const {
+  return kBlockPositions * kv_position_bytes(type, heads.n_kv_heads, heads.head_dim);
 }
 
 std::unique_ptr<StepIndex> CpuBackend::make_step_index(const StepShape& shape) {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include "core/dtype.h"
@@ -104,15 +105,55 @@ void pack_bf16(const float* from, int n, std::uint16_t* out) {
   for (int i = 0; i < n; ++i) out[i] = to_bf16(from[i]);
 }
 
-/// Layout of one head's part of a block: keys [64, head_dim], then values [64, head_dim].
-void append(std::uint16_t* head_block, int slot, const float* key, const float* value, int head_dim) {
-  pack_bf16(key, head_dim, head_block + slot * head_dim);
-  pack_bf16(value, head_dim, head_block + (kBlockPositions + slot) * head_dim);
+/// One head's part of a block: keys [64, head_dim], then values [64, head_dim], then the scales of an int8 block.
+template <typename Stored>
+struct HeadBlock {
+  using Byte = std::conditional_t<std::is_const_v<Stored>, const std::byte, std::byte>;
+  using Float = std::conditional_t<std::is_const_v<Stored>, const float, float>;
+  Byte* data;
+  int head_dim;
+
+  Stored* key(int slot) const { return reinterpret_cast<Stored*>(data) + slot * head_dim; }
+  Stored* value(int slot) const { return key(kBlockPositions + slot); }
+  Float& key_scale(int slot) const { return reinterpret_cast<Float*>(data + scales_offset(head_dim))[slot]; }
+  Float& value_scale(int slot) const { return key_scale(kBlockPositions + slot); }
+};
+
+/// Rounds to int8 and returns the scale: 0 when all values are next to nothing, NaN when one is not finite.
+float quantise(const float* from, int n, std::int8_t* out) {
+  float largest = 0.0f;
+  for (int i = 0; i < n; ++i) largest = std::max(largest, std::abs(from[i]));
+  const bool is_finite = std::all_of(from, from + n, [](float x) { return std::isfinite(x); });
+  if (!is_finite) largest = std::numeric_limits<float>::quiet_NaN();
+  const float scale = largest / 127.0f < kSmallestNormal ? 0.0f : largest / 127.0f;
+  const float inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
+  for (int i = 0; i < n; ++i) {
+    out[i] = inverse > 0.0f ? static_cast<std::int8_t>(std::nearbyint(from[i] * inverse)) : std::int8_t{0};
+  }
+  return scale;
 }
 
-float score(const float* q, const std::uint16_t* key, int head_dim) {
+void append_bf16(std::byte* head_block, int slot, const float* key, const float* value, int head_dim) {
+  const HeadBlock<bf16> block = {head_block, head_dim};
+  pack_bf16(key, head_dim, block.key(slot));
+  pack_bf16(value, head_dim, block.value(slot));
+}
+
+void append_int8(std::byte* head_block, int slot, const float* key, const float* value, int head_dim) {
+  const HeadBlock<std::int8_t> block = {head_block, head_dim};
+  block.key_scale(slot) = quantise(key, head_dim, block.key(slot));
+  block.value_scale(slot) = quantise(value, head_dim, block.value(slot));
+}
+
+float unscaled(bf16 value) { return to_float(value); }
+float unscaled(std::int8_t value) { return static_cast<float>(value); }
+
+template <typename Stored>
+float score(const float* q, HeadBlock<const Stored> block, int slot) {
+  const Stored* key = block.key(slot);
   double sum = 0.0;
-  for (int i = 0; i < head_dim; ++i) sum += static_cast<double>(q[i]) * static_cast<double>(to_float(key[i]));
+  for (int i = 0; i < block.head_dim; ++i) sum += static_cast<double>(q[i]) * static_cast<double>(unscaled(key[i]));
+  if constexpr (sizeof(Stored) == 1) sum *= static_cast<double>(block.key_scale(slot));
   return static_cast<float>(sum);
 }
 
@@ -123,12 +164,13 @@ struct Softmax {
 };
 
 /// Folds slots [first, last) of one block into `out`.
-void fold(const AttendItem& item, const float* q, const std::uint16_t* block, int first, int last, Softmax& state,
+template <typename Stored>
+void fold(const AttendItem& item, const float* q, HeadBlock<const Stored> block, int first, int last, Softmax& state,
           float* out) {
   std::array<float, kBlockPositions> weights{};
   float max = state.max;
   for (int slot = first; slot < last; ++slot) {
-    weights[slot] = item.scale * score(q, block + slot * item.head_dim, item.head_dim);
+    weights[slot] = item.scale * score(q, block, slot);
     max = std::max(max, weights[slot]);
   }
   const float keep = std::exp(state.max - max);  // 0 for the first block: exp(-inf)
@@ -136,32 +178,36 @@ void fold(const AttendItem& item, const float* q, const std::uint16_t* block, in
   double sum = 0.0;
   for (int slot = first; slot < last; ++slot) {
     const float weight = std::exp(weights[slot] - max);
-    const std::uint16_t* value = block + (kBlockPositions + slot) * item.head_dim;
-    for (int i = 0; i < item.head_dim; ++i) out[i] += weight * to_float(value[i]);
+    const float scaled = sizeof(Stored) == 1 ? weight * block.value_scale(slot) : weight;
+    const Stored* value = block.value(slot);
+    for (int i = 0; i < item.head_dim; ++i) out[i] += scaled * unscaled(value[i]);
     sum += static_cast<double>(weight);
   }
   state.sum = state.sum * keep + static_cast<float>(sum);
   state.max = max;
 }
 
+template <typename Stored>
 void attend_query(const AttendItem& item, int position, const float* q, float* out) {
   const int begin = first_key(item.window, position);
   Softmax state;
   std::fill_n(out, item.head_dim, 0.0f);
   for (int block = begin / kBlockPositions; block <= position / kBlockPositions; ++block) {
     const int base = block * kBlockPositions;
-    const std::uint16_t* keys = item.cache + static_cast<std::size_t>(item.blocks[block]) * item.block_stride;
-    fold(item, q, keys, std::max(begin - base, 0), std::min(position - base + 1, kBlockPositions), state, out);
+    const std::byte* data = item.cache + static_cast<std::size_t>(item.blocks[block]) * item.block_stride;
+    fold(item, q, HeadBlock<const Stored>{data, item.head_dim}, std::max(begin - base, 0),
+         std::min(position - base + 1, kBlockPositions), state, out);
   }
   for (int i = 0; i < item.head_dim; ++i) out[i] /= state.sum;
 }
 
+template <typename Stored>
 void attend(const AttendItem& item, float*) {
   for (int row = 0; row < item.n_rows; ++row) {
     const float* q = item.q + static_cast<std::ptrdiff_t>(row) * item.q_stride;
     float* out = item.out + static_cast<std::ptrdiff_t>(row) * item.out_stride;
     for (int head = 0; head < item.n_heads; ++head) {
-      attend_query(item, item.first_position + row, q + head * item.head_dim, out + head * item.head_dim);
+      attend_query<Stored>(item, item.first_position + row, q + head * item.head_dim, out + head * item.head_dim);
     }
   }
 }
@@ -182,6 +228,6 @@ void matmul(const MatrixSource& weight, Rows x, Rows out, int first, int last) {
 
 const PointwiseKernels kPointwise = {rms_norm, norm_rope,   gated_silu,  gated_gelu, add,
                                      maximum,  first_above, unpack_bf16, pack_bf16};
-const AttentionKernels kAttention = {append, attend, nullptr};
+const AttentionKernels kAttention = {{append_bf16, attend<bf16>}, {append_int8, attend<std::int8_t>}, nullptr};
 
 }  // namespace commissure::cpu::reference

@@ -346,7 +346,7 @@ inline float first_lane(f32x16 a) {
 #endif
 }
 
-/// 16 pairs (a, b) of bf16: all a, then all b.
+/// 16 pairs (a, b) of bf16 or int8: all a, then all b.
 struct Pairs {
   f32x16 first, second;
 };
@@ -356,6 +356,11 @@ inline Pairs load_pairs(const std::uint16_t* p) {
   const __m512i bits = _mm512_loadu_si512(p);
   return {{_mm512_castsi512_ps(_mm512_slli_epi32(bits, 16))},
           {_mm512_castsi512_ps(_mm512_and_si512(bits, _mm512_set1_epi32(static_cast<int>(0xffff0000u))))}};
+}
+inline Pairs load_pairs(const std::int8_t* p) {
+  const __m512i words = _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  return {{_mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(words, 16), 16))},
+          {_mm512_cvtepi32_ps(_mm512_srai_epi32(words, 16))}};
 }
 #elif defined(__AVX2__)
 inline __m256 low_halves(__m256i bits) { return _mm256_castsi256_ps(_mm256_slli_epi32(bits, 16)); }
@@ -367,6 +372,15 @@ inline Pairs load_pairs(const std::uint16_t* p) {
   const __m256i hi = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + kLanes));
   return {{low_halves(lo), low_halves(hi)}, {high_halves(lo), high_halves(hi)}};
 }
+inline __m256 low_words(__m256i words) {
+  return _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(words, 16), 16));
+}
+inline __m256 high_words(__m256i words) { return _mm256_cvtepi32_ps(_mm256_srai_epi32(words, 16)); }
+inline Pairs load_pairs(const std::int8_t* p) {
+  const __m256i lo = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  const __m256i hi = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + kLanes)));
+  return {{low_words(lo), low_words(hi)}, {high_words(lo), high_words(hi)}};
+}
 #else
 inline Pairs load_pairs(const std::uint16_t* p) {
   std::uint32_t bits[kLanes], first[kLanes], second[kLanes];
@@ -376,6 +390,12 @@ inline Pairs load_pairs(const std::uint16_t* p) {
   Pairs pairs;
   __builtin_memcpy(pairs.first.v, first, sizeof first);
   __builtin_memcpy(pairs.second.v, second, sizeof second);
+  return pairs;
+}
+inline Pairs load_pairs(const std::int8_t* p) {
+  Pairs pairs;
+  for (int i = 0; i < kLanes; ++i) pairs.first.v[i] = static_cast<float>(p[2 * i]);
+  for (int i = 0; i < kLanes; ++i) pairs.second.v[i] = static_cast<float>(p[2 * i + 1]);
   return pairs;
 }
 #endif
