@@ -10,6 +10,7 @@ function(commissure_library folder)
   add_library(commissure::${folder} ALIAS ${target})
   target_sources(${target} PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/src FILES ${arg_HEADERS})
   target_compile_features(${target} PUBLIC cxx_std_20)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${COMMISSURE_UNITY} UNITY_BUILD_BATCH_SIZE 8)
   target_link_libraries(${target}
     PUBLIC ${arg_DEPENDS} ${arg_PUBLIC_LIBRARIES}
     PRIVATE ${arg_PRIVATE_LIBRARIES} commissure::warnings)

@@ -15,14 +15,13 @@
 #include <utility>
 #include <vector>
 
+#include "apps/stop_signal.h"
+
 extern char** environ;  // NOLINT: POSIX gives it no header
 
 namespace commissure {
 
 namespace {
-
-volatile std::sig_atomic_t stop_signal = 0;
-void on_stop(int signal) { stop_signal = signal; }
 
 constexpr int kTickMs = 200;
 
@@ -115,7 +114,7 @@ Status collect(const CloudCall& call, Pipe& out, Pipe& err, CloudAnswer& answer,
   const auto deadline = std::chrono::steady_clock::now() + call.limit;
   std::size_t shown = 0;
   while (out.read.open() || err.read.open()) {
-    if (stop_signal != 0) return Error(Code::kCancelled, "interrupted; the same command goes on from here");
+    if (stop_signal() != 0) return Error(Code::kCancelled, "interrupted; the same command goes on from here");
     if (std::chrono::steady_clock::now() > deadline) {
       return Error(Code::kDeadlineExceeded, "no end after ", call.limit.count(), " s: ", command_line(call));
     }
@@ -136,13 +135,6 @@ int wait_for(pid_t child) {
 }
 
 }  // namespace
-
-void watch_for_stop() {
-  struct sigaction action{};
-  action.sa_handler = on_stop;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-}
 
 Result<CloudAnswer> run_captured(const CloudCall& call, const CallTick& tick) {
   const Descriptor input = TRY(input_of(call));

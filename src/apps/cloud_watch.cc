@@ -11,6 +11,7 @@
 #include "apps/chain_watch.h"
 #include "apps/cloud_work.h"
 #include "apps/stage_table.h"
+#include "apps/stop_signal.h"
 #include "deploy/cloud_failure.h"
 #include "deploy/cloud_service.h"
 
@@ -128,7 +129,7 @@ Result<int> show_cloud_logs(const CloudLogsOptions& options) {
   }
   std::set<std::string> shown;  // entries of one second come again when the next read begins there
   std::string since;
-  watch_for_stop();
+  catch_stop_signals();
   do {
     const CloudCall call = logs_call(spec, options, since);
     const auto answer = run_captured(call);

@@ -8,6 +8,7 @@
 #include "apps/captured_process.h"
 #include "apps/chain_watch.h"
 #include "apps/progress.h"
+#include "apps/stop_signal.h"
 #include "deploy/cloud_failure.h"
 
 namespace commissure {
@@ -118,7 +119,7 @@ CallRunner console_runner(CloudConsole& console) {
 Result<int> do_cloud_work(const CloudWorkOptions& options, const CloudParts& parts) {
   const CloudSpec spec = TRY(read_cloud_spec(options.choice, options.source));
   if (options.dry_run) return print_commands(spec, parts, options.as_json);
-  watch_for_stop();
+  catch_stop_signals();
   CloudConsole console(options.as_json);
   console.say({{"event", "start"}, {"deployment", spec.name}, {"project", spec.project}}, headline(spec));
   const CallRunner run = console_runner(console);
@@ -136,7 +137,7 @@ Result<int> do_cloud_work(const CloudWorkOptions& options, const CloudParts& par
 Result<int> with_cloud(const CloudWorkOptions& options,
                        const std::function<Result<int>(CloudExecutor&, CloudConsole&)>& work) {
   const CloudSpec spec = TRY(read_cloud_names(options.choice));
-  watch_for_stop();
+  catch_stop_signals();
   CloudConsole console(options.as_json);
   const CallRunner run = console_runner(console);
   const CloudReport report = console.report();

@@ -6,15 +6,15 @@
 #include <fstream>
 #include <iterator>
 
+#include "apps/split_plan.h"
+#include "core/units.h"
 #include "deploy/cloud_limits.h"
 
 namespace commissure {
 
 namespace {
 
-constexpr double kGiga = 1e9;
-constexpr int kDefaultContext = 8192;  // what a stage takes when it is told nothing
-constexpr int kDefaultStreams = 4;     // full contexts that a stage holds then
+constexpr int kDefaultStreams = 4;  // full contexts that a stage holds then
 
 Result<Catalogue> read_catalogue(const std::string& path) {
   if (path.empty()) return parse_catalogue(built_in_catalogue());

@@ -6,13 +6,13 @@
 #include <cmath>
 
 #include "apps/svg_chart.h"
+#include "core/units.h"
 
 namespace commissure {
 
 namespace {
 
-constexpr double kGiga = 1e9, kGib = 1024.0 * 1024 * 1024;
-constexpr double kHoursPerMonth = 730, kSecondsPerDay = 24 * 3600;
+constexpr double kSecondsPerDay = 24 * 3600;
 constexpr std::size_t kMaxLines = 6;  // the cheapest; more would not be told apart
 
 /// Every curve is a stair with one step a stage, each on top of the one below it.

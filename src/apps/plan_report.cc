@@ -4,12 +4,11 @@
 
 #include <algorithm>
 
+#include "core/units.h"
+
 namespace commissure {
 
 namespace {
-
-constexpr double kGiga = 1e9;
-constexpr double kHoursPerMonth = 730;
 
 Json to_json(const ChainPlan& plan) {
   Json stages = Json::array();

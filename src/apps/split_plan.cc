@@ -11,7 +11,6 @@ namespace commissure {
 
 namespace {
 
-constexpr int kDefaultContext = 8192;
 constexpr std::int64_t kMostBlocks = std::numeric_limits<std::int32_t>::max();
 
 std::uint64_t part_bytes(const Checkpoint& checkpoint, const DecoderSpec& spec, const ModelPart& part) {

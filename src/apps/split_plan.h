@@ -14,6 +14,9 @@
 
 namespace commissure {
 
+/// Positions of a context where none are asked for; a model's own limit may be lower.
+inline constexpr int kDefaultContext = 8192;
+
 /// What one stage would hold.
 struct StageEstimate {
   StagePlan plan;

@@ -4,12 +4,12 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <cstdio>
 #include <memory>
 
 #include "apps/chain_top.h"
 #include "apps/command.h"
+#include "apps/stop_signal.h"
 
 namespace commissure {
 
@@ -17,9 +17,6 @@ namespace {
 
 constexpr std::chrono::milliseconds kInterval{1000};
 constexpr std::size_t kWindow = 11;  ///< samples kept: latencies are those of the last ten seconds
-
-volatile std::sig_atomic_t stop_requested = 0;
-void on_stop(int) { stop_requested = 1; }
 
 /// The terminal while we draw on it: another screen, no cursor, keys without echo. The destructor puts it back.
 class Screen {
@@ -64,7 +61,7 @@ class Screen {
 
 /// Waits until `until`, a signal, or the key q; true when it is time to leave.
 bool wait_for_key(std::chrono::steady_clock::time_point until, bool read_keys) {
-  while (stop_requested == 0) {
+  while (stop_signal() == 0) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now()).count();
     if (left <= 0) return false;
     pollfd input{read_keys ? STDIN_FILENO : -1, POLLIN, 0};
@@ -77,12 +74,6 @@ bool wait_for_key(std::chrono::steady_clock::time_point until, bool read_keys) {
   return true;
 }
 
-void catch_signals() {
-  struct sigaction action{};
-  action.sa_handler = on_stop;
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
-}
-
 struct TopOptions {
   std::string url;
   bool once = false;
@@ -90,7 +81,7 @@ struct TopOptions {
 
 Result<int> show_top(const TopOptions& options) {
   const ApiAddress endpoint = TRY(find_api(options.url));
-  catch_signals();
+  catch_stop_signals();
   const bool on_terminal = isatty(STDOUT_FILENO) != 0 && !options.once;
   const std::unique_ptr<Screen> screen = on_terminal ? std::make_unique<Screen>() : nullptr;
   const bool read_keys = on_terminal && isatty(STDIN_FILENO) != 0;

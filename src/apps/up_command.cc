@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <deque>
 #include <memory>
@@ -17,6 +16,7 @@
 #include "apps/progress.h"
 #include "apps/split_plan.h"
 #include "apps/stage_table.h"
+#include "apps/stop_signal.h"
 
 namespace commissure {
 
@@ -47,9 +47,6 @@ struct UpOptions {
   CloudWorkOptions cloud;
   bool no_prefix_cache = false;
 };
-
-volatile std::sig_atomic_t stop_requested = 0;
-void on_stop(int) { stop_requested = 1; }
 
 Result<LocalChainOptions> plan_chain(const UpOptions& options) {
   LocalChainOptions chain;
@@ -141,17 +138,13 @@ class Reviver {
 
 /// Stays until a signal, `commissure down`, or a stage that cannot be kept alive.
 Result<int> stay(LocalState state, const LocalChainOptions& options) {
-  struct sigaction action{};
-  action.sa_handler = on_stop;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-  sigaction(SIGHUP, &action, nullptr);
+  catch_stop_signals();
   std::fprintf(stderr, "Ctrl-C stops all stages.\n");
   Reviver reviver(options);
-  while (stop_requested == 0) {
+  while (stop_signal() == 0) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
     const auto dead = std::ranges::find_if_not(state.stages, is_alive);
-    if (dead == state.stages.end() || stop_requested != 0) continue;
+    if (dead == state.stages.end() || stop_signal() != 0) continue;
     const auto recorded = read_local_state();
     if (recorded && !recorded->has_value()) return 0;  // `commissure down` ended it
     if (recorded && (*recorded)->stages != state.stages) {

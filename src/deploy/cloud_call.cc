@@ -27,7 +27,10 @@ CloudCall gcloud(std::vector<std::string> arguments) {
 
 std::string command_line(const CloudCall& call) {
   std::string line;
-  for (const std::string& word : call.arguments) line += (line.empty() ? "" : " ") + quoted(word);
+  for (const std::string& word : call.arguments) {
+    if (!line.empty()) line += ' ';
+    line += quoted(word);
+  }
   if (call.secret_input) return line + " <<<\"$SECRET\"";
   return call.input.empty() ? line : line + " <<<" + quoted(call.input);
 }

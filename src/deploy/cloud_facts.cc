@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "core/ascii.h"
 #include "deploy/cloud_service.h"
 
 namespace commissure {
@@ -21,11 +22,6 @@ const Json* at(const Json* value, std::initializer_list<const char*> keys) {
 std::string text(const Json* value) {
   if (value == nullptr) return "";
   return value->is_string() ? value->get<std::string>() : value->dump();
-}
-
-std::string lower(std::string value) {
-  std::ranges::transform(value, value.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return value;
 }
 
 /// In the form of the flag: "grpc.service=live,grpc.port=8080,timeoutSeconds=...".

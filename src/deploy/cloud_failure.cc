@@ -5,16 +5,12 @@
 #include <cctype>
 #include <initializer_list>
 
+#include "core/ascii.h"
 #include "core/json.h"
 
 namespace commissure {
 
 namespace {
-
-std::string lower(std::string text) {
-  std::ranges::transform(text, text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return text;
-}
 
 bool holds_any(const std::string& text, std::initializer_list<const char*> words) {
   return std::ranges::any_of(words, [&](const char* word) { return text.find(word) != std::string::npos; });

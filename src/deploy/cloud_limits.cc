@@ -7,11 +7,11 @@
 #include <cmath>
 #include <optional>
 
+#include "core/units.h"
+
 namespace commissure {
 
 namespace {
-
-constexpr double kGib = 1024.0 * 1024 * 1024;
 
 template <typename... Parts>
 Error invalid(Parts&&... parts) {

@@ -6,12 +6,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/units.h"
+
 namespace commissure {
 
 namespace {
 
 constexpr double kSecondsPerHour = 3600;
-constexpr double kGiga = 1e9;
 
 Error at_line(const YAML::Mark& mark, const std::string& message) {
   return Error(Code::kInvalidArgument, "catalogue, line ", mark.line + 1, ": ", message);

@@ -7,6 +7,7 @@
 #include <limits>
 #include <optional>
 
+#include "core/units.h"
 #include "deploy/chain_search.h"
 #include "step/step_batch.h"
 
@@ -14,7 +15,6 @@ namespace commissure {
 
 namespace {
 
-constexpr double kGiga = 1e9;
 constexpr int kChunkRows = 512;  // of a prompt that pass the stages together
 constexpr double kNever = std::numeric_limits<double>::infinity();
 

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "core/crc32c.h"
+#include "wire/codec_params.h"
 #include "wire/codec_values.h"
 
 namespace commissure {
@@ -28,11 +29,6 @@ static_assert(std::endian::native == std::endian::little, "the rows travel as li
 constexpr std::uint32_t kRowsTag = WireFormatLite::MakeTag(15, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
 constexpr std::uint32_t kChecksumTag = WireFormatLite::MakeTag(14, WireFormatLite::WIRETYPE_FIXED32);
 constexpr std::size_t kMaxTrailerMessage = 1024;
-
-template <typename... What>
-Error broken(const What&... what) {
-  return Error(Code::kDataLoss, what...);
-}
 
 /// The frame's body and the checksum over it and the rows.
 std::string sealed(const v1::Frame& frame, std::span<const bf16> rows = {}) {

@@ -14,6 +14,7 @@ namespace commissure {
 void encode(const SamplingParams& params, v1::SamplingParams& out);
 Result<SamplingParams> decode(const v1::SamplingParams& message);
 
+/// What a frame says of itself cannot be.
 template <typename... What>
 Error broken(const What&... what) {
   return Error(Code::kDataLoss, what...);

@@ -15,7 +15,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kDescribeTimeout(2'000);
-constexpr milliseconds kWakeTimeout(30 * 60'000);
 
 /// What is left of the caller's time, less a part for the way back.
 milliseconds remaining(const grpc::CallbackServerContext& context, milliseconds at_most) {

@@ -3,10 +3,14 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/server_callback.h>
 
+#include <chrono>
+
 #include "wire/stage.pb.h"
 #include "wire/stage_client.h"
 
 namespace commissure {
+
+inline constexpr std::chrono::minutes kWakeTimeout(30);
 
 /// Answers Describe: this stage and, asked in the same moment, all behind it, within the caller's deadline.
 grpc::ServerUnaryReactor* answer_describe(grpc::CallbackServerContext& context, const LocalStage& self,

@@ -26,7 +26,6 @@ using Method = v1::Stage::WithCallbackMethod_Describe<v1::Stage::WithCallbackMet
 
 constexpr std::chrono::milliseconds kHandshakeGlance(10);  // while a stream waits for the chain
 constexpr std::chrono::milliseconds kHealthGlance(250);
-constexpr std::chrono::minutes kWakeTimeout(30);
 
 }  // namespace
 

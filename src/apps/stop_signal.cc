@@ -1,0 +1,21 @@
+#include "apps/stop_signal.h"
+
+#include <csignal>
+
+namespace commissure {
+namespace {
+
+volatile std::sig_atomic_t last_signal = 0;
+void on_stop(int signal) { last_signal = signal; }
+
+}  // namespace
+
+void catch_stop_signals() {
+  struct sigaction action{};
+  action.sa_handler = on_stop;
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
+}
+
+int stop_signal() { return last_signal; }
+
+}  // namespace commissure

@@ -1,0 +1,11 @@
+#pragma once
+
+namespace commissure {
+
+/// From here on SIGINT, SIGTERM and SIGHUP do not end the program; stop_signal() tells of them.
+void catch_stop_signals();
+
+/// The last of those signals that came, 0 if none did. Threading: any thread.
+int stop_signal();
+
+}  // namespace commissure
