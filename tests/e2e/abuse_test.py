@@ -56,6 +56,13 @@ def many_files():
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
+def is_socket(descriptor):
+    try:
+        return os.readlink(descriptor).startswith("socket:")
+    except FileNotFoundError:  # closed since it was listed
+        return False
+
+
 class Process:
     """What stage A holds."""
 
@@ -63,7 +70,7 @@ class Process:
         self.folder = pathlib.Path(f"/proc/{chain.state()['stages'][0]['pid']}")
 
     def sockets(self):
-        return sum(os.readlink(entry).startswith("socket:") for entry in (self.folder / "fd").iterdir() if entry.exists())
+        return sum(is_socket(entry) for entry in (self.folder / "fd").iterdir())
 
     def private_kib(self):
         fields = dict(line.split(":", 1) for line in (self.folder / "status").read_text().splitlines())
