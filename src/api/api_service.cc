@@ -4,6 +4,7 @@
 
 #include "api/api_call.h"
 #include "api/openai.h"
+#include "core/ascii.h"
 #include "core/log.h"
 
 namespace commissure {
@@ -150,9 +151,7 @@ bool ApiService::is_authorized(const HttpRequest& request) const {
   if (const std::string* key = request.header("x-api-key")) given = *key;
   if (const std::string* bearer = request.header("authorization")) {
     constexpr std::string_view kScheme = "bearer ";
-    std::string scheme = bearer->substr(0, kScheme.size());
-    std::transform(scheme.begin(), scheme.end(), scheme.begin(), [](unsigned char c) { return std::tolower(c); });
-    if (scheme == kScheme) given = std::string_view(*bearer).substr(kScheme.size());
+    if (lower(bearer->substr(0, kScheme.size())) == kScheme) given = std::string_view(*bearer).substr(kScheme.size());
   }
   bool found = false;
   for (const std::string& key : options_.api_keys) found |= equal_secrets(given, key);  // all of them: no early exit

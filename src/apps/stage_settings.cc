@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "core/http.h"
+#include "kernels/kv_type.h"
 #include "step/stage_plan.h"
 
 namespace commissure {
@@ -141,8 +142,8 @@ Status validate(const StageSettings& settings) {
   if (settings.kv_tokens > 0 && settings.kv_memory > 0) {
     return invalid("--kv-tokens and --kv-memory both set the size of the KV cache; give one of them");
   }
-  if (settings.kv_dtype != "auto" && settings.kv_dtype != "bf16" && settings.kv_dtype != "int8") {
-    return invalid("--kv-dtype (COMMISSURE_KV_DTYPE) is \"", settings.kv_dtype, "\"; it must be auto, bf16 or int8");
+  if (const auto type = parse_kv_type(settings.kv_dtype); !type) {
+    return type.error().within("--kv-dtype (COMMISSURE_KV_DTYPE)");
   }
   if (settings.metrics_names != "own" && settings.metrics_names != "vllm" && settings.metrics_names != "both") {
     return invalid("--metrics-names (COMMISSURE_METRICS_NAMES) is \"", settings.metrics_names,

@@ -88,6 +88,7 @@ TEST(StageSettings, NamesTheLimitThatIsOutOfRange) {
   EXPECT_TRUE(says(problem([](StageSettings& s) { s.max_step_rows = 5000; }), "--max-num-batched-tokens"));
   EXPECT_TRUE(says(problem([](StageSettings& s) { s.max_model_len = -5; }), "--max-model-len"));
   EXPECT_TRUE(says(problem([](StageSettings& s) { s.kv_tokens = -64; }), "--kv-tokens"));
+  EXPECT_TRUE(says(problem([](StageSettings& s) { s.kv_dtype = "fp8"; }), "--kv-dtype"));
   EXPECT_TRUE(says(problem([](StageSettings& s) { s.kv_tokens = s.kv_memory = 1 << 20; }), "--kv-memory"));
   EXPECT_EQ(problem([](StageSettings& s) { s.queue_limit = 0; }), "");
 }

@@ -1,19 +1,18 @@
 #include "weights/location.h"
 
 #include <algorithm>
-#include <cctype>
 #include <charconv>
 
 #include <fmt/format.h>
+
+#include "core/ascii.h"
 
 namespace commissure {
 
 namespace {
 
 bool has_scheme(std::string_view location, std::string_view scheme) {
-  return location.size() > scheme.size() &&
-         std::ranges::equal(location.substr(0, scheme.size()), scheme, {},
-                            [](char c) { return static_cast<char>(std::tolower(static_cast<unsigned char>(c))); });
+  return location.size() > scheme.size() && lower(std::string(location.substr(0, scheme.size()))) == scheme;
 }
 
 /// Where a URL's query or fragment begins; the end for a path, which may hold both characters.

@@ -10,6 +10,7 @@
 
 namespace commissure {
 
+/// A chain is given up that takes longer to load its weights.
 inline constexpr std::chrono::minutes kWakeTimeout(30);
 
 /// Answers Describe: this stage and, asked in the same moment, all behind it, within the caller's deadline.
