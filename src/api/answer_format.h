@@ -13,6 +13,7 @@ struct AnswerShape {
   std::string model;               ///< as shown in the answer
   std::string system_fingerprint;  ///< "" is null
   bool logprobs = false;
+  int prompt_logprobs = -1;    ///< -1: not shown; else so many alternatives per token of the prompt
   bool tokens_as_ids = false;  ///< completions: log-probabilities name tokens "token_id:N"
   bool include_usage = false;
   bool continuous_usage = false;
@@ -24,8 +25,9 @@ class ChunkFrame {
  public:
   ChunkFrame(std::string_view id_prefix, std::string_view object, const AnswerShape& shape);
 
-  /// One event around the choice; `choices` is the array's inside, "" for none.
-  std::string event(std::string_view choices, const Usage* usage, bool null_usage) const;
+  /// One event around the choice; `choices` is the array's inside, "" for none. `more`: further members, each with a
+  /// comma before it.
+  std::string event(std::string_view choices, const Usage* usage, bool null_usage, std::string_view more = {}) const;
   /// {id, object, created, model, system_fingerprint} for answers in one piece.
   Json envelope(std::string_view object) const;
 
@@ -42,9 +44,11 @@ std::unique_ptr<AnswerFormat> make_chat_format(AnswerShape shape, int n_choices)
 /// For /v1/completions, whose choices are numbered prompt after prompt.
 ///   echoes   per prompt, the text that comes before the answer; empty: no echo
 ///   prompts  per prompt, its tokens, for log-probabilities under echo
+///   n_top    alternatives that these show
 struct CompletionEcho {
   std::vector<std::string> texts = {};
   std::vector<std::vector<TokenId>> prompts = {};
+  int n_top = 0;
 };
 /// `n`: choices per prompt.
 std::unique_ptr<AnswerFormat> make_completion_format(AnswerShape shape, int n_prompts, int n, CompletionEcho echo);

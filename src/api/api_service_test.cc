@@ -173,6 +173,27 @@ TEST_F(ApiServiceTest, EchoesScoresForLmEval) {
   EXPECT_EQ(answer["choices"][1]["logprobs"]["tokens"], Json::array({"C"}));
 }
 
+TEST_F(ApiServiceTest, ScoresPromptsWhereAskedStreamedOrNot) {
+  start();
+  const Json whole = ask_json("POST", "/v1/completions", R"({"prompt":[[65,66],[67]],"prompt_logprobs":1})");
+  const Json expected = {nullptr, {{"66", {{"logprob", -0.5}, {"rank", 1}, {"decoded_token", "B"}}}}};
+  EXPECT_EQ(whole["choices"][0]["prompt_logprobs"], expected);
+  EXPECT_EQ(whole["choices"][1]["prompt_logprobs"], Json::array({nullptr}));
+  const auto lines = stream("/v1/completions", R"({"prompt":[65,66],"prompt_logprobs":1,"stream":true})");
+  EXPECT_EQ(parse_json(lines[0]).value_or(Json())["choices"][0]["prompt_logprobs"], expected);
+  EXPECT_EQ(lines[1].find("prompt_logprobs"), std::string::npos);
+
+  const std::string chat = R"({"messages":[{"role":"user","content":"hi"}],"n":2,"prompt_logprobs":0)";
+  const Json scores = ask_json("POST", "/v1/chat/completions", chat + "}")["prompt_logprobs"];
+  EXPECT_GT(scores.size(), 2u);
+  std::vector<Json> streamed;
+  for (const std::string& line : stream("/v1/chat/completions", chat + R"(,"stream":true})")) {
+    const Json event = parse_json(line).value_or(Json::object());
+    if (event.contains("prompt_logprobs")) streamed.push_back(event["prompt_logprobs"]);
+  }
+  EXPECT_EQ(streamed, std::vector<Json>{scores});
+}
+
 TEST_F(ApiServiceTest, TurnsAnEarlyErrorIntoItsStatus) {
   start();
   script_.pieces = {};

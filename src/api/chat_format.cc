@@ -20,7 +20,8 @@ Json ChunkFrame::envelope(std::string_view object) const {
       {"id", id_}, {"object", object}, {"created", created_}, {"model", model_}, {"system_fingerprint", fingerprint_}};
 }
 
-std::string ChunkFrame::event(std::string_view choices, const Usage* usage, bool null_usage) const {
+std::string ChunkFrame::event(std::string_view choices, const Usage* usage, bool null_usage,
+                              std::string_view more) const {
   std::string text;
   text.reserve(head_.size() + choices.size() + 64);
   text.append("data: ").append(head_).append(",\"choices\":[").append(choices).append("]");
@@ -29,7 +30,7 @@ std::string ChunkFrame::event(std::string_view choices, const Usage* usage, bool
   } else if (null_usage) {
     text.append(",\"usage\":null");
   }
-  return text.append("}\n\n");
+  return text.append(more).append("}\n\n");
 }
 
 namespace {
@@ -45,16 +46,19 @@ class ChatFormat final : public AnswerFormat {
     std::string out;
     // With the first token, not before: clients take this chunk for the time to first token.
     if (!std::exchange(choices_[static_cast<std::size_t>(choice)].role_sent, true)) {
-      out += chunk(choice, {{"role", "assistant"}, {"content", ""}}, nullptr, nullptr, usage);
+      const Json value = choice_chunk(choice, {{"role", "assistant"}, {"content", ""}}, nullptr, nullptr);
+      const bool has_scores = shape_.prompt_logprobs >= 0 && choice == 0;
+      out += framed(value, usage, has_scores ? ",\"prompt_logprobs\":" + dump_json(scores_of(event)) : "");
     }
     const bool has_logprobs = shape_.logprobs && !event.tokens.empty();
     if (!event.text.empty() || has_logprobs) {
       const Json logprobs = has_logprobs ? chat_logprobs(*shape_.tokenizer, event.tokens) : Json(nullptr);
-      out += chunk(choice, {{"content", event.text}}, logprobs, nullptr, usage);
+      out += framed(choice_chunk(choice, {{"content", event.text}}, logprobs, nullptr), usage);
     }
     if (event.finish) {
-      const Json trace = event.trace.empty() ? Json(nullptr) : trace_json(event.trace);
-      out += chunk(choice, Json::object(), nullptr, openai_finish(*event.finish), usage, trace);
+      Json value = choice_chunk(choice, Json::object(), nullptr, openai_finish(*event.finish));
+      if (!event.trace.empty()) value["trace"] = trace_json(event.trace);
+      out += framed(value, usage);
     }
     return out;
   }
@@ -66,6 +70,7 @@ class ChatFormat final : public AnswerFormat {
   void collect(int choice, const GenerationEvent& event) override {
     Choice& state = choices_[static_cast<std::size_t>(choice)];
     state.text += event.text;
+    if (shape_.prompt_logprobs >= 0 && choice == 0 && prompt_scores_.is_null()) prompt_scores_ = scores_of(event);
     if (shape_.logprobs) {
       Json logprobs = chat_logprobs(*shape_.tokenizer, event.tokens);
       for (Json& entry : logprobs["content"]) state.content.push_back(std::move(entry));
@@ -85,6 +90,7 @@ class ChatFormat final : public AnswerFormat {
       if (!choice.trace.is_null()) list.back()["trace"] = choice.trace;
     }
     answer["choices"] = std::move(list);
+    if (!prompt_scores_.is_null()) answer["prompt_logprobs"] = std::move(prompt_scores_);
     answer["usage"] = usage_json(usage);
     return answer;
   }
@@ -98,19 +104,25 @@ class ChatFormat final : public AnswerFormat {
     Json trace;
   };
 
-  std::string chunk(int choice, Json delta, Json logprobs, Json finish, const Usage& usage,
-                    const Json& trace = nullptr) const {
-    Json value = {{"index", choice},
-                  {"delta", std::move(delta)},
-                  {"logprobs", std::move(logprobs)},
-                  {"finish_reason", std::move(finish)}};
-    if (!trace.is_null()) value["trace"] = trace;
-    return frame_.event(dump_json(value), shape_.continuous_usage ? &usage : nullptr, shape_.include_usage);
+  Json scores_of(const GenerationEvent& event) const {
+    return prompt_logprobs(*shape_.tokenizer, event.prompt_scores, shape_.prompt_logprobs);
+  }
+
+  static Json choice_chunk(int choice, Json delta, Json logprobs, Json finish) {
+    return {{"index", choice},
+            {"delta", std::move(delta)},
+            {"logprobs", std::move(logprobs)},
+            {"finish_reason", std::move(finish)}};
+  }
+
+  std::string framed(const Json& choice, const Usage& usage, std::string_view more = {}) const {
+    return frame_.event(dump_json(choice), shape_.continuous_usage ? &usage : nullptr, shape_.include_usage, more);
   }
 
   const AnswerShape shape_;
   const ChunkFrame frame_;
   std::vector<Choice> choices_;
+  Json prompt_scores_;
 };
 
 }  // namespace

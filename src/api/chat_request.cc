@@ -160,9 +160,10 @@ ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& m
   read_choices(fields, result.fields);
   refuse_choices(fields, "best_of");
   result.logprobs = fields.boolean("logprobs").value_or(false);
-  const auto top = fields.integer("top_logprobs", 0, 20);
+  const auto top = fields.integer("top_logprobs", 0, kMaxTopLogprobs);
   if (top && !result.logprobs) fields.fail("top_logprobs", "'top_logprobs' needs 'logprobs' to be true");
   if (result.logprobs) request.sampling.n_logprobs = static_cast<int>(top.value_or(0));
+  read_prompt_logprobs(fields, request);
   if (fields.boolean("echo").value_or(false)) fields.fail("echo", "'echo' is not supported here; use /v1/completions");
 
   if (!fields.ok()) return tl::unexpected(*fields.error());

@@ -21,6 +21,7 @@ class CompletionFormat final : public AnswerFormat {
                   {"logprobs", has_logprobs ? state.logprobs.take() : Json(nullptr)},
                   {"finish_reason", event.finish ? Json(openai_finish(*event.finish)) : Json(nullptr)}};
     state.n_new_logprobs = 0;
+    if (!state.prompt_scores.is_null()) entry["prompt_logprobs"] = std::exchange(state.prompt_scores, nullptr);
     if (!event.trace.empty()) entry["trace"] = trace_json(event.trace);
     return frame_.event(dump_json(entry), shape_.continuous_usage ? &usage : nullptr, shape_.include_usage);
   }
@@ -42,6 +43,7 @@ class CompletionFormat final : public AnswerFormat {
                       {"text", choices_[i].text},
                       {"logprobs", shape_.logprobs ? choices_[i].logprobs.take() : Json(nullptr)},
                       {"finish_reason", choices_[i].finish}});
+      if (shape_.prompt_logprobs >= 0) list.back()["prompt_logprobs"] = std::move(choices_[i].prompt_scores);
       if (!choices_[i].trace.is_null()) list.back()["trace"] = std::move(choices_[i].trace);
     }
     Json answer = frame_.envelope("text_completion");
@@ -58,18 +60,25 @@ class CompletionFormat final : public AnswerFormat {
     std::string text;
     std::string finish;
     Json trace;
+    Json prompt_scores;
     bool begun = false;
   };
+
+  /// The first event brings the prompt's scores.
+  void begin(Choice& state, std::size_t prompt, const GenerationEvent& event) const {
+    if (shape_.prompt_logprobs >= 0) {
+      state.prompt_scores = prompt_logprobs(*shape_.tokenizer, event.prompt_scores, shape_.prompt_logprobs);
+    }
+    if (echo_.texts.empty()) return;
+    state.text = echo_.texts[prompt];
+    if (shape_.logprobs) state.logprobs.add_prompt(echo_.prompts[prompt], event.prompt_scores, echo_.n_top);
+    state.n_new_logprobs = echo_.prompts[prompt].size();
+  }
 
   Choice& add(int index, const GenerationEvent& event) {
     const auto i = static_cast<std::size_t>(index);
     Choice& state = choices_[i];
-    if (!std::exchange(state.begun, true) && !echo_.texts.empty()) {
-      const std::size_t prompt = i / static_cast<std::size_t>(n_);
-      state.text = echo_.texts[prompt];
-      if (shape_.logprobs) state.logprobs.add_prompt(echo_.prompts[prompt], event.prompt_scores);
-      state.n_new_logprobs = echo_.prompts[prompt].size();
-    }
+    if (!std::exchange(state.begun, true)) begin(state, i / static_cast<std::size_t>(n_), event);
     state.text += event.text;
     if (shape_.logprobs) state.logprobs.add(event.tokens);
     state.n_new_logprobs += event.tokens.size();

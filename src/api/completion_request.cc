@@ -130,10 +130,12 @@ ApiResult<CompletionRequest> parse_completion_request(const Json& body, const Se
   read_completion_choices(fields, result.fields);
   const bool echo = fields.boolean("echo").value_or(false);
   result.fields.tokens_as_ids = fields.boolean("return_tokens_as_token_ids").value_or(false);
-  if (const auto logprobs = fields.integer("logprobs", 0, 20)) {
+  read_prompt_logprobs(fields, request);
+  result.prompt_logprobs = request.prompt_logprobs;
+  if (const auto logprobs = fields.integer("logprobs", 0, kMaxTopLogprobs)) {
     result.logprobs = true;
     request.sampling.n_logprobs = static_cast<int>(*logprobs);
-    if (echo) request.prompt_logprobs = static_cast<int>(*logprobs);
+    if (echo) request.prompt_logprobs = std::max(request.prompt_logprobs, request.sampling.n_logprobs);
   }
   if (result.fields.best_of > result.fields.n) request.sampling.n_logprobs = std::max(request.sampling.n_logprobs, 0);
   if (fields.ok()) read_prompts(fields, "prompt", model, echo, result);
@@ -154,6 +156,8 @@ ApiResult<CompletionRequest> parse_generate_request(const Json& body, const Serv
   check_min_tokens(fields, result.fields.request);
   refuse_choices(fields, "n");
   refuse_choices(fields, "best_of");
+  if (fields.find("prompt_logprobs") != nullptr)
+    refuse_field(fields, "prompt_logprobs", " here; /v1/completions has it");
   const bool echo = fields.boolean("return_full_text").value_or(false);
   if (fields.ok()) read_prompts(fields, "prompt", model, echo, result);
   if (fields.ok() && result.prompts.size() != 1)

@@ -13,6 +13,7 @@ struct CompletionRequest {
   std::vector<std::vector<TokenId>> prompts = {};  ///< each has fields.best_of choices
   std::vector<std::string> echo_texts = {};        ///< per prompt, when `echo`; else empty
   bool logprobs = false;
+  int prompt_logprobs = -1;  ///< as asked for; under `echo` the request may have more
 };
 
 /// Reads a /v1/completions body: prompt as text, list of texts, token ids or list of those.

@@ -32,7 +32,6 @@ constexpr Refused kRefused[] = {
     {"guided_grammar"},
     {"grammar"},
     {"json_schema"},
-    {"prompt_logprobs"},
     {"prompt_embeds"},
     {"truncate_prompt_tokens"},
     {"logprob_token_ids"},
@@ -121,6 +120,10 @@ void refuse_choices(Fields& fields, std::string_view name) {
 
 void read_choices(Fields& fields, GenerationFields& result) {
   result.n = static_cast<int>(fields.integer("n", 1, kMaxChoices).value_or(1));
+}
+
+void read_prompt_logprobs(Fields& fields, GenerationRequest& request) {
+  request.prompt_logprobs = static_cast<int>(fields.integer("prompt_logprobs", 0, kMaxTopLogprobs).value_or(-1));
 }
 
 void check_min_tokens(Fields& fields, const GenerationRequest& request) {

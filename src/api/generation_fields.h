@@ -11,6 +11,9 @@ namespace commissure {
 /// Choices, and candidates, that one prompt may have.
 inline constexpr int kMaxChoices = 128;
 
+/// Alternatives of one token, and of a prompt's.
+inline constexpr int kMaxTopLogprobs = 20;
+
 /// What all generating endpoints read from a body, apart from the prompt, the length and the log-probabilities.
 struct GenerationFields {
   GenerationRequest request;  ///< sampling, stop, timeout filled in; defaults of the model applied
@@ -30,8 +33,14 @@ GenerationFields read_generation_fields(Fields& fields, const ServedModel& model
 /// Reads `n`.
 void read_choices(Fields& fields, GenerationFields& result);
 
+/// Refuses `name` with its `cure`, which follows the sentence.
+void refuse_field(Fields& fields, std::string_view name, std::string_view cure);
+
 /// Refuses `n` or `best_of` above 1 where one answer is all there can be.
 void refuse_choices(Fields& fields, std::string_view name);
+
+/// Reads `prompt_logprobs` into the request.
+void read_prompt_logprobs(Fields& fields, GenerationRequest& request);
 
 /// Refuses a `min_tokens` above the request's max_tokens.
 void check_min_tokens(Fields& fields, const GenerationRequest& request);

@@ -37,10 +37,11 @@ GenerationJob make_job(const RequestInfo& info, const std::string& body, Generat
 }
 
 AnswerShape make_shape(const ServedModel& model, const ApiOptions& options, const GenerationFields& fields,
-                       bool logprobs) {
+                       bool logprobs, int prompt_logprobs) {
   return {.model = model.name,
           .system_fingerprint = options.system_fingerprint,
           .logprobs = logprobs,
+          .prompt_logprobs = prompt_logprobs,
           .tokens_as_ids = fields.tokens_as_ids,
           .include_usage = fields.include_usage,
           .continuous_usage = fields.continuous_usage,
@@ -73,8 +74,11 @@ void ApiService::chat(Call& call) const {
   request.id = call.id;
   set_timeout(request, options_);
   job.format =
-      make_chat_format(make_shape(engine_.model(), options_, parsed->fields, parsed->logprobs), parsed->fields.n);
+      make_chat_format(make_shape(engine_.model(), options_, parsed->fields, parsed->logprobs, request.prompt_logprobs),
+                       parsed->fields.n);
   add_choices(request, job);
+  // The prompt's scores stand once, beside the choices.
+  for (std::size_t i = 1; i < job.requests.size(); ++i) job.requests[i].prompt_logprobs = -1;
   start_generation(engine_, call.responder, std::move(job));
 }
 
@@ -110,9 +114,12 @@ void ApiService::run_prompts(Call& call, CompletionRequest parsed, bool native) 
     job.format = make_generate_format(engine_.model().name, parsed.echo_texts.empty() ? "" : parsed.echo_texts.front(),
                                       shared.sampling.seed);
   } else {
-    job.format = make_completion_format(make_shape(engine_.model(), options_, parsed.fields, parsed.logprobs),
-                                        static_cast<int>(n_prompts), n,
-                                        {.texts = std::move(parsed.echo_texts), .prompts = std::move(parsed.prompts)});
+    job.format = make_completion_format(
+        make_shape(engine_.model(), options_, parsed.fields, parsed.logprobs, parsed.prompt_logprobs),
+        static_cast<int>(n_prompts), n,
+        {.texts = std::move(parsed.echo_texts),
+         .prompts = std::move(parsed.prompts),
+         .n_top = shared.sampling.n_logprobs});
     if (best_of > n) {
       job.format = make_best_of_format(std::move(job.format), static_cast<int>(n_prompts), n, best_of);
     }

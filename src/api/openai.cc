@@ -117,11 +117,27 @@ Json chat_logprobs(const Tokenizer& tokenizer, const std::vector<GeneratedToken>
   return {{"content", std::move(content)}, {"refusal", nullptr}};
 }
 
+Json prompt_logprobs(const Tokenizer& tokenizer, const std::vector<ScoredToken>& scores, int n_top) {
+  Json list = Json::array({nullptr});
+  for (const ScoredToken& score : scores) {
+    Json entry = Json::object();
+    const auto add = [&](const TokenLogprob& token, const Json& rank) {
+      entry[std::to_string(token.token.value)] = {
+          {"logprob", finite(token.logprob)}, {"rank", rank}, {"decoded_token", shown_bytes(tokenizer, token.token)}};
+    };
+    add(score.chosen, nullptr);
+    const std::size_t n = std::min(score.top.size(), static_cast<std::size_t>(std::max(n_top, 0)));
+    for (std::size_t i = 0; i < n; ++i) add(score.top[i], i + 1);
+    list.push_back(std::move(entry));
+  }
+  return list;
+}
+
 std::string CompletionLogprobs::name_of(TokenId token) const {
   return as_ids_ ? fmt::format("token_id:{}", token.value) : legacy_token(shown_bytes(tokenizer_, token));
 }
 
-void CompletionLogprobs::push(TokenId token, const std::string& bytes, const ScoredToken* score) {
+void CompletionLogprobs::push(TokenId token, const std::string& bytes, const ScoredToken* score, int n_top) {
   offsets_.push_back(offset_);
   offset_ += count_code_points(bytes);
   const std::string name = name_of(token);
@@ -134,7 +150,8 @@ void CompletionLogprobs::push(TokenId token, const std::string& bytes, const Sco
   logprobs_.push_back(finite(score->chosen.logprob));
   Json top = Json::object();
   // Different ids may share a spelling: the likeliest stands, and it comes first.
-  for (const TokenLogprob& other : score->top) {
+  for (std::size_t i = 0; i < std::min(score->top.size(), static_cast<std::size_t>(n_top)); ++i) {
+    const TokenLogprob& other = score->top[i];
     const std::string other_name = name_of(other.token);
     if (!top.contains(other_name)) top[other_name] = finite(other.logprob);
   }
@@ -142,10 +159,11 @@ void CompletionLogprobs::push(TokenId token, const std::string& bytes, const Sco
   top_.push_back(std::move(top));
 }
 
-void CompletionLogprobs::add_prompt(const std::vector<TokenId>& prompt, const std::vector<ScoredToken>& scores) {
+void CompletionLogprobs::add_prompt(const std::vector<TokenId>& prompt, const std::vector<ScoredToken>& scores,
+                                    int n_top) {
   for (std::size_t i = 0; i < prompt.size(); ++i) {
     const ScoredToken* score = i > 0 && i - 1 < scores.size() ? &scores[i - 1] : nullptr;
-    push(prompt[i], tokenizer_.contains(prompt[i]) ? tokenizer_.token_bytes(prompt[i], false) : "", score);
+    push(prompt[i], tokenizer_.contains(prompt[i]) ? tokenizer_.token_bytes(prompt[i], false) : "", score, n_top);
   }
 }
 

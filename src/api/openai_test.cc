@@ -32,7 +32,8 @@ TEST(CompletionLogprobs, StartWithNullAndCountCodePoints) {
   const testing::ByteTokenizer tokenizer;
   CompletionLogprobs logprobs(tokenizer);
   logprobs.add_prompt({TokenId(256), TokenId(0xC3), TokenId(0xA9), TokenId(65)},
-                      {scored(0xC3, -1), scored(0xA9, -2), scored(65, -3, {{TokenId(66), -0.5f}})});
+                      {scored(0xC3, -1), scored(0xA9, -2), scored(65, -3, {{TokenId(66), -0.5f}, {TokenId(67), -1}})},
+                      1);
   const Json prompt = logprobs.take();
   EXPECT_EQ(prompt["tokens"], (Json{"<bos>", "bytes:\\xc3", "bytes:\\xa9", "A"}));
   EXPECT_EQ(prompt["token_logprobs"], (Json{nullptr, -1.0, -2.0, -3.0}));
@@ -41,6 +42,16 @@ TEST(CompletionLogprobs, StartWithNullAndCountCodePoints) {
   EXPECT_EQ(prompt["top_logprobs"][3], (Json{{"B", -0.5}, {"A", -3.0}}));  // the chosen one is always in it
   logprobs.add({{TokenId(66), "B", scored(66, -0.25f)}});
   EXPECT_EQ(logprobs.take()["text_offset"], (Json::array({2})));
+}
+
+TEST(PromptLogprobs, NameTheLikeliestAndThePromptsOwn) {
+  const testing::ByteTokenizer tokenizer;
+  const Json scores = prompt_logprobs(
+      tokenizer, {scored(66, -3, {{TokenId(65), -0.5f}, {TokenId(67), -1}}), scored(65, -0.5f, {{TokenId(65), -0.5f}})},
+      1);
+  const Json likeliest = {{"logprob", -0.5}, {"rank", 1}, {"decoded_token", "A"}};
+  const Json own = {{"logprob", -3.0}, {"rank", nullptr}, {"decoded_token", "B"}};
+  EXPECT_EQ(scores, (Json{nullptr, {{"66", own}, {"65", likeliest}}, {{"65", likeliest}}}));
 }
 
 TEST(RandomId, DiffersEachTime) {

@@ -198,6 +198,30 @@ TEST_F(RequestTest, ScoresThePromptForEchoWithLogprobs) {
   EXPECT_EQ(completion(R"({"prompt":"x"})")->fields.request.max_tokens, 16);
 }
 
+TEST_F(RequestTest, ReadsPromptScoresBesideEcho) {
+  const auto both = completion(R"({"prompt":[65,66],"echo":true,"logprobs":3,"prompt_logprobs":1})");
+  ASSERT_TRUE(both);
+  EXPECT_EQ(both->fields.request.prompt_logprobs, 3);
+  EXPECT_EQ(both->prompt_logprobs, 1);
+  EXPECT_EQ(chat(chat_body(R"("prompt_logprobs":2)"))->fields.request.prompt_logprobs, 2);
+  EXPECT_EQ(chat(chat_body(R"("prompt_logprobs":21)")).error().param, "prompt_logprobs");
+  const auto native = parse_generate_request(json(R"({"prompt":"x","prompt_logprobs":1})"), engine_.model(), options_);
+  EXPECT_EQ(native.error().param, "prompt_logprobs");
+}
+
+TEST_F(RequestTest, ReadsWhichLogprobsAreMeant) {
+  const auto processed = [&](const std::string& members) {
+    return chat(chat_body(members))->fields.request.sampling.processed_logprobs;
+  };
+  EXPECT_FALSE(processed(R"("logprobs":true)"));
+  EXPECT_FALSE(processed(R"("logprobs_mode":"raw_logprobs")"));
+  EXPECT_TRUE(processed(R"("logprobs_mode":"processed_logprobs")"));
+  EXPECT_TRUE(processed(R"("post_sampling_probs":true)"));
+  EXPECT_EQ(chat(chat_body(R"("logprobs_mode":"raw_logits")")).error().param, "logprobs_mode");
+  EXPECT_EQ(chat(chat_body(R"("logprobs_mode":"raw_logprobs","post_sampling_probs":true)")).error().param,
+            "post_sampling_probs");
+}
+
 TEST_F(RequestTest, ReadsBothSpellingsOfGenerate) {
   const auto generate = [&](std::string_view body) {
     return parse_generate_request(json(body), engine_.model(), options_);

@@ -90,6 +90,20 @@ void read_numbers(Fields& fields, SamplingParams& sampling) {
   read.real("mirostat_eta", {0, 1000}, sampling.mirostat.eta);
 }
 
+/// vLLM's name, per request, and llama.cpp's.
+void read_logprobs_mode(Fields& fields, SamplingParams& sampling) {
+  const auto mode = fields.text("logprobs_mode");
+  const bool post_sampling = fields.boolean("post_sampling_probs").value_or(mode == "processed_logprobs");
+  sampling.processed_logprobs = post_sampling;
+  if (!mode) return;
+  if (mode != "raw_logprobs" && mode != "processed_logprobs") {
+    return fields.fail("logprobs_mode", "'logprobs_mode' must be \"raw_logprobs\" or \"processed_logprobs\"");
+  }
+  if (post_sampling != (mode == "processed_logprobs")) {
+    fields.fail("post_sampling_probs", "'post_sampling_probs' and 'logprobs_mode' contradict each other");
+  }
+}
+
 void read_biases(Fields& fields, const Tokenizer& tokenizer, SamplingParams& sampling) {
   const Json* object = fields.object("logit_bias");
   if (object == nullptr) return;
@@ -168,6 +182,7 @@ SamplingParams read_sampling(Fields& fields, const ServedModel& model) {
   apply_defaults(model.defaults, sampling);
   read_numbers(fields, sampling);
   sampling.seed = read_seed(fields);
+  read_logprobs_mode(fields, sampling);
   read_biases(fields, *model.tokenizer, sampling);
   read_allowed(fields, *model.tokenizer, sampling);
   read_bad_words(fields, *model.tokenizer, sampling);

@@ -97,4 +97,10 @@ const Candidate& Candidates::pick(double share) const {
   return list_.back();
 }
 
+std::span<const Candidate> Candidates::likeliest_first(std::size_t n) {
+  const auto front = list_.begin() + static_cast<std::ptrdiff_t>(std::min(n, list_.size()));
+  std::partial_sort(list_.begin(), front, list_.end(), kLikelier);
+  return list_;
+}
+
 }  // namespace commissure

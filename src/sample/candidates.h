@@ -40,6 +40,8 @@ class Candidates {
   double mass() const;
   /// The candidate that `share` in [0, 1) of the mass falls on.
   const Candidate& pick(double share) const;
+  /// All that are left, the `n` likeliest in front and in order.
+  std::span<const Candidate> likeliest_first(std::size_t n);
 
  private:
   std::vector<Candidate> list_;

@@ -23,6 +23,9 @@ Error unsound_logits() {
   return Error(Code::kInternal, "the model produced logits that are not finite; the weights may be damaged");
 }
 
+/// A temperature this small divides into infinities; what it means is greedy.
+bool is_greedy(const SamplingParams& params) { return params.temperature < 1e-5f; }
+
 /// Keeps XTC's coin apart from the draw at the same position.
 constexpr std::uint64_t kXtcStream = 0x58544320636f696eull;
 /// mu stays where float arithmetic on it means something, whatever tau and eta are.
@@ -70,6 +73,10 @@ Result<ScoredToken> Sampler::sample(std::span<const float> logits, const Samplin
     out.chosen.token = TokenId(raw.index);
   } else {
     out.chosen.token = TRY(draw(logits, params, context));
+    if (params.processed_logprobs && params.n_logprobs >= 0) {
+      add_processed_logprobs(params, out);
+      return out;
+    }
   }
   if (params.n_logprobs >= 0) add_logprobs(logits, raw.value, params.n_logprobs, out);
   return out;
@@ -90,9 +97,8 @@ Result<TokenId> Sampler::draw(std::span<const float> logits, const SamplingParam
   adjuster_.apply(params, context.history, context.position, masked_);
   const Maximum best = find_maximum(masked_);
   if (best.value == kNever) return Error(Code::kInvalidArgument, "every token is banned");
-  // A temperature this small divides into infinities; what it means is greedy.
-  if (params.temperature < 1e-5f) return TokenId(best.index);
-  if (params.top_k == 1 && !params.mirostat.is_on) return TokenId(best.index);
+  if (is_greedy(params)) return TokenId(best.index);
+  if (params.top_k == 1 && !params.mirostat.is_on && !params.processed_logprobs) return TokenId(best.index);
   if (params.top_n_sigma > 0.0f && !params.mirostat.is_on) {
     const double lowest = double{best.value} - double{params.top_n_sigma} * deviation(masked_);
     for (float& value : masked_) value = double{value} >= lowest ? value : kNever;
@@ -161,6 +167,26 @@ void Sampler::add_logprobs(std::span<const float> logits, float max, int n_top, 
   std::sort(top_.begin(), top_.end(), kLikelier);
   for (const Candidate& candidate : top_) {
     out.top.push_back({TokenId(candidate.token), logprob(static_cast<std::size_t>(candidate.token))});
+  }
+}
+
+void Sampler::add_processed_logprobs(const SamplingParams& params, ScoredToken& out) {
+  const auto n_top = static_cast<std::size_t>(params.n_logprobs);
+  if (is_greedy(params)) {
+    add_logprobs(masked_, find_maximum(masked_).value, params.n_logprobs, out);
+    std::erase_if(out.top, [](const TokenLogprob& token) { return token.logprob == kNever; });
+    return;
+  }
+  const double log_total = std::log(candidates_.mass());
+  const auto logprob = [&](const Candidate& candidate) {
+    return static_cast<float>(double{candidate.score} - log_total);
+  };
+  const std::span<const Candidate> left = candidates_.likeliest_first(n_top);
+  const auto drawn = std::ranges::find(left, out.chosen.token.value, &Candidate::token);
+  CHECK(drawn != left.end());
+  out.chosen.logprob = logprob(*drawn);
+  for (const Candidate& candidate : left.first(std::min(n_top, left.size()))) {
+    out.top.push_back({TokenId(candidate.token), logprob(candidate)});
   }
 }
 

@@ -36,7 +36,10 @@ struct SampleContext {
 ///  8. top_k, then typical_p, then top_p, each measured on what the ones before it kept
 ///  9. XTC          with probability xtc_probability drops all with p >= xtc_threshold but the least likely one
 /// Under mirostat 2, 5 and 7 to 9 are replaced: keeps -log2 p <= mu, draws x, mu -= eta * (-log2 p(x) - tau), p(x)
-/// among the kept ones, mu = 2 tau at first. Log-probabilities are those of the raw logits, before all of this.
+/// among the kept ones, mu = 2 tau at first.
+///
+/// Log-probabilities are those of the raw logits, before all of this. With processed_logprobs they are those of the
+/// tokens that were left to be drawn, among themselves; at temperature 0 of the logits after 4.
 ///
 /// Source: vLLM's sampler (1-3, 6-8); llama.cpp's sampler chain (4, 5, 9); repetition_penalty arXiv:1909.05858; top_p
 /// arXiv:1904.09751; min_p arXiv:2407.01082; typical_p arXiv:2202.00666; top_n_sigma arXiv:2411.07641; mirostat
@@ -60,6 +63,8 @@ class Sampler {
   void filter(const SamplingParams& params, std::int64_t position);
   TokenId draw_mirostat(const SamplingParams& params, SampleContext& context);
   void add_logprobs(std::span<const float> logits, float max, int n_top, ScoredToken& out);
+  /// Those of what the draw of out.chosen.token left in masked_ or candidates_.
+  void add_processed_logprobs(const SamplingParams& params, ScoredToken& out);
 
   LogitAdjuster adjuster_;
   std::vector<float> masked_;  // logits as the steps change them; -infinity is out

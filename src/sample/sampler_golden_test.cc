@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <fstream>
 #include <iterator>
 #include <limits>
@@ -37,6 +38,38 @@ SamplingParams params_of(const Json& item) {
   return params;
 }
 
+/// That the sampler gives every token of `kept` its share of exp(scores), and lists no other one.
+void expect_shares(const Json& item, SamplingParams params, const std::vector<TokenId>& history,
+                   const std::vector<double>& scores, const std::set<int>& kept) {
+  double total = 0.0;
+  for (const int token : kept) total += std::exp(scores[static_cast<std::size_t>(token)]);
+  params.processed_logprobs = true;
+  params.n_logprobs = 20;
+  Sampler sampler;
+  SampleContext context{.position = std::ssize(history), .history = history, .mu = {}};
+  const ScoredToken drawn = *sampler.sample(item["logits"].get<std::vector<float>>(), params, context);
+  ASSERT_EQ(drawn.top.size(), std::min<std::size_t>(20, kept.size()));
+  for (const TokenLogprob& entry : drawn.top) {
+    EXPECT_TRUE(kept.contains(entry.token.value));
+    EXPECT_NEAR(entry.logprob, scores[static_cast<std::size_t>(entry.token.value)] - std::log(total), 1e-5);
+    if (entry.token == drawn.chosen.token) {
+      EXPECT_EQ(entry, drawn.chosen);
+    }
+  }
+}
+
+/// At temperature 0 the shares are those of the adjusted logits.
+void expect_greedy_shares(const Json& item, SamplingParams params, const std::vector<TokenId>& history) {
+  std::vector<double> scores;
+  std::set<int> kept;
+  for (const Json& after : item["logits_after"]) {
+    if (!after.is_null()) kept.insert(static_cast<int>(scores.size()));
+    scores.push_back(after.is_null() ? 0.0 : after.get<double>());
+  }
+  params.temperature = 0;
+  expect_shares(item, params, history, scores, kept);
+}
+
 void expect_logits(const Json& item, const SamplingParams& params, const std::vector<TokenId>& history) {
   auto logits = item["logits"].get<std::vector<float>>();
   LogitAdjuster().apply(params, history, std::ssize(history), logits);
@@ -54,7 +87,11 @@ void expect_kept(const Json& item, const SamplingParams& params) {
   for (int position = 0; position < 20000; ++position) {
     drawn.insert(sampler.sample(logits, params, position)->chosen.token.value);
   }
-  EXPECT_EQ(drawn, item["kept"].get<std::set<int>>());
+  const auto kept = item["kept"].get<std::set<int>>();
+  EXPECT_EQ(drawn, kept);
+  std::vector<double> scores;
+  for (const float logit : logits) scores.push_back(double{logit} / double{params.temperature});
+  expect_shares(item, params, {}, scores, kept);
 }
 
 TEST(SamplerGolden, TreatsLogitsAsTransformersDoes) {
@@ -69,6 +106,7 @@ TEST(SamplerGolden, TreatsLogitsAsTransformersDoes) {
       expect_kept(item, params);
     } else {
       expect_logits(item, params, ids(item["history"]));
+      expect_greedy_shares(item, params, ids(item["history"]));
     }
   }
 }

@@ -140,6 +140,26 @@ TEST(Sampler, GivesLogprobsOfTheRawDistribution) {
   EXPECT_TRUE(scored.top.empty());
 }
 
+TEST(Sampler, GivesLogprobsOfWhatItDrewFromWhereAsked) {
+  const std::vector<float> logits = random_logits(1000, 4);
+  Sampler sampler;
+  const auto sum_of_top = [&](SamplingParams params) {
+    params.processed_logprobs = true;
+    params.n_logprobs = 20;
+    const ScoredToken token = *sampler.sample(logits, params, 5);
+    EXPECT_EQ(token.chosen.token, sampler.sample(logits, params, 5)->chosen.token);
+    double sum = 0.0;
+    for (const TokenLogprob& top : token.top) sum += std::exp(double{top.logprob});
+    return sum;
+  };
+  // No more than 20 tokens are left, so that their shares are all there is.
+  EXPECT_NEAR(sum_of_top({.temperature = 0.7f, .top_k = 12, .banned = {}}), 1.0, 1e-5);
+  EXPECT_NEAR(sum_of_top({.temperature = 0.7f, .top_k = 1, .banned = {}}), 1.0, 1e-6);
+  EXPECT_NEAR(sum_of_top({.top_k = 15, .banned = {}, .xtc_probability = 1.0f, .xtc_threshold = 0.01f}), 1.0, 1e-5);
+  EXPECT_NEAR(sum_of_top({.banned = {}, .mirostat = {.is_on = true, .tau = 1.0f}}), 1.0, 1e-5);
+  EXPECT_LT(sum_of_top({.temperature = 0.0f, .banned = {}}), 1.0);
+}
+
 TEST(Sampler, SurvivesExtremeParameters) {
   Sampler sampler;
   const std::vector<float> logits = {-3e38f, 3e38f, 0.0f, -std::numeric_limits<float>::infinity()};

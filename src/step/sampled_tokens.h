@@ -9,7 +9,8 @@
 
 namespace commissure {
 
-/// A token with its log-probability under the raw model distribution (natural log).
+/// A token with its log-probability (natural log) under the raw model distribution or, where the sequence asks for
+/// processed_logprobs and the token was drawn, under the one it was drawn from.
 struct TokenLogprob {
   TokenId token;
   float logprob = 0.0f;

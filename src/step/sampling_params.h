@@ -66,6 +66,7 @@ struct SamplingParams {
   float xtc_threshold = 0.1f;
   DryParams dry = {};
   MirostatParams mirostat = {};
+  bool processed_logprobs = false;  ///< log-probabilities are those of what was drawn from, not of the raw model
 
   bool operator==(const SamplingParams&) const = default;
 };

@@ -83,6 +83,7 @@ void encode(const SamplingParams& params, v1::SamplingParams& out) {
     mirostat.set_eta(params.mirostat.eta);
     if (params.mirostat.mu) mirostat.set_mu(*params.mirostat.mu);
   }
+  out.set_processed_logprobs(params.processed_logprobs);
 }
 
 Result<SamplingParams> decode(const v1::SamplingParams& message) {
@@ -117,6 +118,7 @@ Result<SamplingParams> decode(const v1::SamplingParams& message) {
     params.mirostat = {true, mirostat.tau(), mirostat.eta(), {}};
     if (mirostat.has_mu()) params.mirostat.mu = mirostat.mu();
   }
+  params.processed_logprobs = message.processed_logprobs();
   return params;
 }
 

@@ -66,6 +66,7 @@ SamplingParams random_params(Random& random) {
   params.dry.breakers = random.ids<TokenId>(random.below(3));
   params.mirostat.is_on = random.below(2) == 1;
   if (params.mirostat.is_on) params.mirostat.mu = random.number();
+  params.processed_logprobs = random.below(2) == 1;
   return params;
 }
 

@@ -163,6 +163,11 @@ def scoring_and_text(chain):  # C54, C55, C62, C63, lm-eval's local-completions
             assert all(score <= 0 for score in scores["token_logprobs"][1:])
             for score, top in zip(scores["token_logprobs"][1:], scores["top_logprobs"][1:]):
                 assert max(top.values()) >= score
+    # Prompt scores: vLLM's shape, the same numbers by every way to ask.
+    echoed = chain.post(TEXT, {"prompt": ids["tokens"], "max_tokens": 0, "echo": True, "logprobs": 1})["choices"][0]["logprobs"]["token_logprobs"]
+    chat_scores = ask(chain, messages=messages, prompt_logprobs=2)["prompt_logprobs"]
+    assert [entry and entry[str(token)]["logprob"] for entry, token in zip(chat_scores, ids["tokens"])] == echoed
+    assert all(2 <= len(entry) <= 3 and {top["rank"] for top in entry.values()} >= {1, 2} for entry in chat_scores[1:])
     listed = chain.post(TEXT, {"prompt": ["a", "b"], "n": 2, "max_tokens": 2, "temperature": 1, "seed": 1})
     assert [choice["index"] for choice in listed["choices"]] == [0, 1, 2, 3]
     native = chain.post("/generate", {"inputs": "Once", "parameters": {"max_new_tokens": 4}})

@@ -21,6 +21,13 @@ CASES = [
 ]
 
 
+def check_prompt_logprobs(chain, ids, expected):
+    """vLLM's prompt_logprobs are the same numbers as those of echo, which is what the goldens judge."""
+    answer = chain.post("/v1/completions", {"prompt": ids, "max_tokens": 1, "prompt_logprobs": 0})
+    first, *rest = answer["choices"][0]["prompt_logprobs"]
+    assert first is None and [entry[str(token)]["logprob"] for entry, token in zip(rest, ids[1:])] == expected
+
+
 def measure(chain, texts):
     """(mean |delta|, top-1 agreement, tokens scored)"""
     total, agreed, n_scored = 0.0, 0, 0
@@ -28,6 +35,8 @@ def measure(chain, texts):
         body = {"prompt": text["ids"], "max_tokens": 0, "echo": True, "logprobs": 1, "return_tokens_as_token_ids": True}
         scores = chain.post("/v1/completions", body)["choices"][0]["logprobs"]
         found = scores["token_logprobs"][1:]
+        if n_scored == 0:
+            check_prompt_logprobs(chain, text["ids"], found)
         assert len(found) == len(text["logprobs"]), (text["name"], len(found), len(text["logprobs"]))
         total += sum(abs(want - have) for want, have in zip(text["logprobs"], found))
         for token, top in zip(text["top1"], scores["top_logprobs"][1:]):
