@@ -6,8 +6,16 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 secret=$1 project=$2
-versions() { gcloud secrets versions list "$secret" --project="$project" --filter=state=ENABLED --limit=1 --format='value(name)'; }
-[ -z "$(versions 2>/dev/null || true)" ] || exit 0
+words=$(mktemp)
+trap 'rm -f "$words"' EXIT
+if versions=$(gcloud secrets versions list "$secret" --project="$project" --filter=state=ENABLED --limit=1 --format='value(name)' 2>"$words"); then
+  [ -z "$versions" ] || exit 0
+elif ! grep -q -e NOT_FOUND -e 'not been used in project' -e 'API .* not enabled' -e SERVICE_DISABLED "$words"; then
+  cat "$words" >&2
+  echo "whether the secret $secret has a value cannot be seen; where the right is missing: gcloud projects add-iam-policy-binding $project \
+  --member=user:YOU --role=roles/secretmanager.admin; then run the same command again; nothing was made" >&2
+  exit 1
+fi
 if [ -z "${COMMISSURE_API_KEY:-}" ]; then
   echo "the secret $secret has no value yet: export COMMISSURE_API_KEY=\$(openssl rand -hex 32) and run the same command again; nothing was made" >&2
   exit 1

@@ -66,6 +66,7 @@ module "chain" {
   context        = var.context
   streams        = var.streams
   precision      = var.precision
+  kv_dtype       = var.kv_dtype
   mounted_bucket = var.mount_weights ? local.bucket : ""
   internal       = var.internal
   api_key_secret = local.has_key ? google_secret_manager_secret.api_key[0].secret_id : ""

@@ -52,6 +52,16 @@ variable "streams" {
   default     = 0
 }
 
+variable "kv_dtype" {
+  description = "Keys and values of every stage: auto (bf16), bf16, or int8, which takes half the memory."
+  type        = string
+  default     = "auto"
+  validation {
+    condition     = contains(["auto", "bf16", "int8"], var.kv_dtype)
+    error_message = "kv_dtype must be auto, bf16 or int8."
+  }
+}
+
 variable "precision" {
   description = "COMMISSURE_PRECISION of every stage: empty, fast or exact."
   type        = string

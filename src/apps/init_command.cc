@@ -21,7 +21,7 @@ namespace {
 struct InitOptions {
   std::string file = "commissure.yaml";
   std::string name = "commissure";
-  std::string project, region, model;
+  std::string project, region, model, kv_dtype = "auto";
   double tok_s = 0;
   int context = 4096;
   bool yes = false, force = false;
@@ -41,7 +41,7 @@ std::string ask(const InitOptions& options, const std::string& question, const s
 
 /// The cheapest chain for the model in the region. Errors: as measure_model, parse_catalogue and plan_chain.
 Result<ChainPlan> choose_chain(const InitOptions& options, const Catalogue& catalogue) {
-  const MeasuredModel model = TRY(measure_model(options.model, "", KvType::kBF16));
+  const MeasuredModel model = TRY(measure_model(options.model, "", TRY(parse_kv_type(options.kv_dtype))));
   std::vector<std::vector<const Machine*>> kinds;
   for (const Machine& machine : catalogue.machines) {
     if (machine.is_in(options.region)) kinds.push_back({&machine});
@@ -91,11 +91,12 @@ std::string file_text(const InitOptions& options, const ChainPlan& plan) {
       "region: {}\n"
       "model: {}\n"
       "context: {} # longest sequence in tokens\n"
+      "kv_dtype: {} # of keys and values; int8 takes half the memory of auto, which is bf16\n"
       "{}"
       "weights: bucket # or mounted, through a volume\n"
       "access: iam # Google accounts; or key (an API key), both, public (everybody, without a key)\n",
       quoted(options.name), quoted(options.project), quoted(options.region), quoted(options.model), options.context,
-      stages_text(plan));
+      options.kv_dtype, stages_text(plan));
 }
 
 Result<int> write_file(InitOptions options) {
@@ -137,6 +138,8 @@ CommandRun add_init(CLI::App& app) {
   app.add_option("--context", options->context, "longest sequence")
       ->check(CLI::Range(16, 1 << 20))
       ->capture_default_str();
+  app.add_option("--kv-dtype,--kv-cache-dtype", options->kv_dtype, "keys and values as bf16 (auto) or int8")
+      ->check(CLI::IsMember({"auto", "bf16", "int8"}));
   app.add_flag("--yes", options->yes, "ask nothing, take the defaults");
   app.add_flag("--force", options->force, "overwrite the file");
   return [options]() -> Result<int> { return write_file(*options); };

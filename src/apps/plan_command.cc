@@ -85,7 +85,8 @@ CommandRun add_plan(CLI::App& app) {
   app.add_option("--region", options.region, "where to rent; default: the file's, or europe-west4");
   app.add_option("--weights", options.weights,
                  "plan the file's chain with Q8_0 or Q4_K_M instead of the model as it is");
-  app.add_option("--kv-dtype,--kv-cache-dtype", options.kv_dtype, "count keys and values as bf16 (auto) or int8")
+  app.add_option("--kv-dtype,--kv-cache-dtype", options.kv_dtype,
+                 "count keys and values as bf16 (auto) or int8; default: the file's, or auto")
       ->check(CLI::IsMember({"auto", "bf16", "int8"}));
   app.add_option("--machines", options.machines, "only these of the catalogue, e.g. l4,cpu-8")->delimiter(',');
   app.add_option("--catalogue", options.catalogue, "prices and machines; default: the built-in deploy/catalogue.yaml");

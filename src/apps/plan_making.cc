@@ -143,7 +143,7 @@ Result<Planning> make_plans(const PlanOptions& options) {
   Planning planning;
   std::optional<CloudFile> file;
   if (options.use_file) file = TRY(read_cloud_file(options.choice));
-  planning.kv_type = TRY(parse_kv_type(options.kv_dtype));
+  planning.kv_type = TRY(parse_kv_type(!options.kv_dtype.empty() ? options.kv_dtype : file ? file->kv_dtype : "auto"));
   planning.model = TRY(
       measure_model(options.model.empty() ? file->model : options.model, file ? file->revision : "", planning.kv_type));
   planning.catalogue = TRY(read_catalogue(options.catalogue));

@@ -16,9 +16,9 @@ struct PlanOptions {
   std::string model;   ///< "": the deployment file's
   CloudChoice choice;  ///< read when `model` is empty, or when the file is named
   bool use_file = false;
-  std::string region;             ///< "": the file's, or europe-west4
-  std::string kv_dtype = "auto";  ///< auto (bf16), bf16 or int8
-  std::string weights;            ///< of the file's chain: "" as stored, or Q8_0, Q4_K_M
+  std::string region;    ///< "": the file's, or europe-west4
+  std::string kv_dtype;  ///< auto (bf16), bf16 or int8; "": the file's, or auto
+  std::string weights;   ///< of the file's chain: "" as stored, or Q8_0, Q4_K_M
   std::vector<std::string> machines;
   std::string catalogue;
   PlanWish wish;  ///< `context` and `streams` 0: the file's, or 8192 and 1

@@ -216,12 +216,17 @@ Status read_model(Section& section, CloudFile& file) {
   TRY(section.take("hub_token", spec.hub_token));
   TRY(section.take("context", file.context, 16, 1 << 20));
   TRY(section.take("streams", file.streams, 1, 4096));
+  constexpr auto kv_dtypes = std::to_array<const char*>({"auto", "bf16", "int8"});
+  file.kv_dtype = kv_dtypes[TRY(section.choose("kv_dtype", kv_dtypes, 0))];
   spec.weights.mounted = TRY(section.choose("weights", std::to_array<const char*>({"bucket", "mounted"}), 0)) == 1;
   return read_cuts(section.child("cuts"), spec.cuts);
 }
 
 /// What the stages are started with.
 Status add_arguments(CloudFile& file) {
+  if (file.kv_dtype == "int8") {
+    for (CloudStage& stage : file.spec.stages) stage.environment.emplace_back("COMMISSURE_KV_DTYPE", file.kv_dtype);
+  }
   std::vector<std::string>& arguments = file.spec.stage_arguments;
   if (file.context > 0) arguments = {"--max-model-len", std::to_string(file.context)};
   if (file.streams == 0) return {};

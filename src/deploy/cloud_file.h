@@ -16,9 +16,10 @@ struct CloudFile {
   CloudSpec spec;     ///< stages, names, access, network, labels; `cuts` as written, empty when they are to be chosen
   std::string model;  ///< "hf:OWNER/REPO", "gs://...", a URL, or a name, file or folder of this machine
   std::string revision;
-  std::string image;  ///< "" when `up` builds it
-  int context = 0;    ///< longest sequence; 0: the model's, at most 8192
-  int streams = 0;    ///< full contexts that every stage has room for; 0: four
+  std::string image;              ///< "" when `up` builds it
+  int context = 0;                ///< longest sequence; 0: the model's, at most 8192
+  std::string kv_dtype = "auto";  ///< auto (bf16), bf16 or int8
+  int streams = 0;                ///< full contexts that every stage has room for; 0: four
 
   /// Sequences that may run at once: with `streams` as many as stage A takes requests, else what a stage takes untold.
   int sequences() const;

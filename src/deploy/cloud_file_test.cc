@@ -32,6 +32,7 @@ model: hf:google/gemma-3-27b-it
 revision: abc
 cuts: [20, 44]
 context: 4096
+kv_dtype: int8
 weights: mounted
 access: both
 stages:
@@ -51,6 +52,8 @@ labels: {team: lab}
   EXPECT_EQ(spec.stages[0].min_instances, 1);
   EXPECT_EQ(spec.stages[1].concurrency, 4);
   EXPECT_TRUE(spec.stages[2].zonal_redundancy);
+  EXPECT_EQ(spec.stages[1].environment,
+            (std::vector<std::pair<std::string, std::string>>{{"COMMISSURE_KV_DTYPE", "int8"}}));
   EXPECT_EQ(spec.subnet, "vpc");
   EXPECT_TRUE(spec.internal && spec.api_key && spec.weights.mounted);
   EXPECT_EQ(spec.access, CloudAccess::kIam);

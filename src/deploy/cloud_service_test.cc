@@ -52,9 +52,10 @@ TEST(CloudService, MountsTheBucketAndKeepsToTheNetworkWhenAsked) {
   spec.network = "vpc";
   spec.subnet = "sub";
   const std::string b = command_line(deploy_call(spec, spec.stages[1], {}, {"https://c"}));
-  for (const char* part : {"--add-volume=name=weights,type=cloud-storage,readonly=true,bucket=acme-demo",
-                           "--add-volume-mount=volume=weights,mount-path=/models", "MODEL_DIR=/models/models/gemma",
-                           "--ingress=internal", "--network=vpc --subnet=sub --vpc-egress=all-traffic"}) {
+  for (const char* part :
+       {"--add-volume=name=weights,type=cloud-storage,readonly=true,bucket=acme-demo",
+        "--add-volume-mount=volume=weights,mount-path=/models", "MODEL_DIR=/models/models/gemma", "--ingress=internal",
+        "--network=vpc --subnet=sub --vpc-egress=all-traffic", "--args=stage,--read-weights"}) {
     EXPECT_NE(b.find(part), std::string::npos) << part << " in " << b;
   }
   const std::string c = command_line(deploy_call(spec, spec.stages[2], {}, {""}));

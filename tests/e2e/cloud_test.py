@@ -34,9 +34,12 @@ need(SMOL)
 class Person:
     """Somebody with a folder, a commissure.yaml and a login."""
 
+    folders = []
+
     def __init__(self, google, **fields):
         self.google = google
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="commissure-e2e-cloud-"))
+        Person.folders.append(self.folder)
         self.fields = {"name": "demo", "project": google.project, "region": "europe-west4", "model": str(SMOL), "stages": {"count": 3, "cpu": 2, "memory": "2Gi"},
                        "weights": "mounted", "access": "public", **fields}
         # A tree that looks like the source: the fake's Cloud Build compiles nothing.
@@ -117,7 +120,8 @@ def first_session(google):
     me.environment["PATH"] = os.environ["PATH"]  # once through gcloud's own start script
     assert "ready" in me.run("status")[0]
     me.environment["PATH"] = GCLOUD.path
-    assert [stage["state"] for stage in json.loads(me.run("status", "--json", "--live")[0])["stages"]] == ["ready"] * 3
+    live = json.loads(me.run("status", "--json", "--live")[0])["stages"]
+    assert [stage["state"] for stage in live] == ["ready"] * 3, live
     assert "stream taken" in me.run("logs", "--stage", "b")[0]
     return me, url
 
@@ -216,7 +220,7 @@ def rollout_and_rollback(google, me, url):
     me.write(context=2048)
     _, err = me.up()
     releases.append(google.run.services["demo-a"].body["spec"]["template"]["metadata"]["labels"]["commissure-release"])
-    assert releases[0] != releases[1] and "arguments: stage instead of stage --max-model-len 2048" in err, err
+    assert releases[0] != releases[1] and "arguments: stage --read-weights instead of stage --max-model-len 2048 --read-weights" in err, err
     seen = load.answers
     wait_until(lambda: load.answers >= seen + 2, 60, "answers after the rollout")
     _, err = me.run("rollback")
@@ -353,4 +357,6 @@ with contextlib.ExitStack() as stack:
         assert all(name.startswith("demo-") for name in google.run.services), google.run.services
         assert me.run("ask", "--max-tokens", "4", "Hi")[0].strip()
     down(google, me)
+    for folder in Person.folders:  # a failure leaves them to be looked at
+        shutil.rmtree(folder)
     print(f"cloud: ok in {time.monotonic() - start:.0f} s")

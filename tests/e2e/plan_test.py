@@ -41,6 +41,9 @@ def plan_files():
             drawn = plot.read_text()
             assert drawn.startswith("<svg") and drawn.rstrip().endswith("</svg>") and "Memory of each stage" in drawn and "USD a month" in drawn
         example = (examples / "gemma-3-27b-3xl4.yaml").read_text()
+        mine.write_text(example + "kv_dtype: int8\n")
+        narrow, wide = planned(config, "--config", mine), planned(config, "--config", mine, "--kv-dtype", "bf16")
+        assert (narrow["kv_dtype"], wide["kv_dtype"]) == ("int8", "bf16") and narrow["plan"]["stages"][0]["kv_bytes"] < 0.52 * wide["plan"]["stages"][0]["kv_bytes"]
         for change, arguments, words in (
             (("streams: 2", "streams: 4"), (), "stage a needs 22.2 GB and has 21.9"),
             (("streams: 2", ""), (), "stage a needs"),  # a stage holds four contexts when it is told nothing

@@ -26,7 +26,7 @@ except ImportError:
 MODULE = harness.ROOT / "deploy/terraform"
 CASES = {
     "cpu": {"name": "demo", "cuts": [10, 20], "context": 2048, "streams": 2, "stages": [{"cpu": 2, "memory": "2Gi"}] * 3},
-    "gpu": {"name": "large", "cuts": [20, 44], "context": 4096, "access": "both", "weights": "mounted", "network": {"name": "vpc", "internal": True},
+    "gpu": {"name": "large", "cuts": [20, 44], "context": 4096, "kv_dtype": "int8", "access": "both", "weights": "mounted", "network": {"name": "vpc", "internal": True},
             "stages": [{"gpu": "nvidia-l4", "cpu": 8, "memory": "32Gi", "min_instances": 1, "concurrency": 4}, {"gpu": "nvidia-l4", "zonal_redundancy": True}, {"gpu": "nvidia-l4"}]},
     "whole": {"name": "alone", "cuts": [], "access": "key", "stages": [{"gpu": "nvidia-rtx-pro-6000", "cpu": 20, "memory": "80Gi", "max_instances": 3}]},
 }
@@ -95,7 +95,7 @@ def computed(case, folder):
     mounted = case.get("weights") == "mounted"
     arguments = {"source": str(MODULE / "chain"), "name": case["name"], "project": "acme", "project_number": "PROJECT_NUMBER", "region": "europe-west4",
                  "image": "registry.example/commissure:1", "model_dir": ("/models" if mounted else "gs://acme-weights") + "/models/gemma", "model_name": "gemma", "cuts": case["cuts"],
-                 "context": case.get("context", 0), "streams": case.get("streams", 0), "precision": "", "mounted_bucket": "acme-weights" if mounted else "",
+                 "context": case.get("context", 0), "streams": case.get("streams", 0), "precision": "", "kv_dtype": case.get("kv_dtype", "auto"), "mounted_bucket": "acme-weights" if mounted else "",
                  "internal": case.get("network", {}).get("internal", False), "api_key_secret": f"{case['name']}-api-key" if case.get("access") in ("key", "both") else "", "stages": stages}
     (folder / "main.tf.json").write_text(json.dumps({"module": {"chain": arguments}, "output": {"stages": {"value": "${module.chain.stages}"}, "callers": {"value": "${module.chain.callers}"}}}))
     for command in (("init",), ("apply", "-auto-approve")):
@@ -147,12 +147,16 @@ def check_first_key():
         folder = pathlib.Path(name)
         log = folder / "log"
         stub(folder, "terraform", f'echo "terraform $*" >> {log}\n')
-        stub(folder, "gcloud", f'case "$*" in *list*) [ -e {folder}/version ] && echo 1 || exit 1;; *) echo "gcloud $*: $(cat)" >> {log}; touch {folder}/version;; esac\n')
+        stub(folder, "gcloud", f'case "$*" in *list*) [ -e {folder}/version ] && echo 1 || {{ cat {folder}/words >&2; exit 1; }};; *) echo "gcloud $*: $(cat)" >> {log}; touch {folder}/version;; esac\n')
         environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
         environment.pop("COMMISSURE_API_KEY", None)
 
         def add_key(**more):
             return subprocess.run([MODULE / "add_key.sh", "demo-api-key", "acme"], env={**environment, **more}, capture_output=True, text=True, timeout=30)
+        (folder / "words").write_text("ERROR: (gcloud.secrets.versions.list) PERMISSION_DENIED: Permission 'secretmanager.versions.list' denied\n")
+        denied = add_key(COMMISSURE_API_KEY="k e y")
+        assert denied.returncode == 1 and "Permission 'secretmanager.versions.list' denied" in denied.stderr and "--role=roles/secretmanager.admin" in denied.stderr, denied
+        (folder / "words").write_text("ERROR: (gcloud.secrets.versions.list) NOT_FOUND: Secret [projects/1/secrets/demo-api-key] not found.\n")
         refused = add_key()
         assert refused.returncode == 1 and "export COMMISSURE_API_KEY=" in refused.stderr and not log.exists(), refused
         for _ in range(2):  # the second time it is there

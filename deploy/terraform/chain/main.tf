@@ -12,6 +12,7 @@ variable "cuts" { type = list(number) }
 variable "context" { type = number }
 variable "streams" { type = number }
 variable "precision" { type = string }
+variable "kv_dtype" { type = string }
 variable "mounted_bucket" { type = string }
 variable "internal" { type = bool }
 variable "api_key_secret" { type = string }
@@ -44,6 +45,7 @@ locals {
       "--kv-tokens", tostring(var.context * var.streams),
       "--max-num-seqs", tostring(min(1024, max(var.streams, var.stages[0].concurrency))),
     ] : [],
+    var.mounted_bucket != "" ? ["--read-weights"] : [],
   )
 
   environment = [
@@ -62,6 +64,7 @@ locals {
         COMMISSURE_REQUIRE_IDENTITY = local.urls[local.letters[index]]
         COMMISSURE_ALLOWED_CALLERS  = local.accounts[local.letters[index - 1]]
       } : {},
+      var.kv_dtype == "int8" ? { COMMISSURE_KV_DTYPE = "int8" } : {},
       var.precision == "" ? {} : { COMMISSURE_PRECISION = var.precision },
     )
   ]
