@@ -1,4 +1,6 @@
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "wire/fake_stage.h"
 
@@ -146,6 +148,26 @@ TEST(Describe, ShowsTheWholeChainAndStagesThatDoNotAnswer) {
   EXPECT_EQ(chain[1].state, LoadState::kCold);
   EXPECT_EQ(chain[2].state, LoadState::kUnreachable);
   EXPECT_NE(chain[2].problem.find((dir.path / "c").string()), std::string::npos) << chain[2].problem;
+}
+
+TEST(Describe, AClientThatGoesAwayHasCalledBackBefore) {
+  const SocketDir dir;
+  const std::string path = (dir.path / "silent").string();  // takes connections and never says a word
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  ASSERT_LT(path.copy(address.sun_path, sizeof address.sun_path - 1), sizeof address.sun_path - 1);
+  const int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+  ASSERT_EQ(bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(listen(listener, 8), 0);
+
+  std::optional<Code> outcome;
+  const auto begin = std::chrono::steady_clock::now();
+  {
+    StageClient client(dir.endpoint("silent"));
+    client.describe_later(60s, [&](const auto& stages) { outcome = stages.error().code(); });
+  }
+  EXPECT_EQ(outcome, Code::kCancelled);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 30s) << "the call was cancelled, not awaited";
+  close(listener);
 }
 
 }  // namespace

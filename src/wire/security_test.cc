@@ -158,14 +158,16 @@ TEST(Security, AsksForAnIdentityLater) {
   GuardedChain chain;
   chain.n_bad = 1;
   chain.change = {{"aud", "https://old.run.app"}};
-  StageClient client(chain.endpoint, chain.client());
   std::atomic<int> outcome = 0;
   auto held = std::make_shared<int>();
   const std::weak_ptr<int> pending = held;
-  client.describe_later(seconds(20), [&outcome, held](const auto& stages) { outcome = stages ? 1 : 2; });
-  held.reset();
-  EXPECT_TRUE(eventually([&] { return outcome == 1; })) << outcome;
-  EXPECT_TRUE(eventually([&] { return pending.expired(); })) << "gRPC still calls back while the process ends";
+  {
+    StageClient client(chain.endpoint, chain.client());
+    client.describe_later(seconds(20), [&outcome, held](const auto& stages) { outcome = stages ? 1 : 2; });
+    held.reset();
+    EXPECT_TRUE(eventually([&] { return outcome == 1; })) << outcome;
+  }
+  EXPECT_TRUE(pending.expired()) << "gRPC still calls back while the process ends";
 }
 
 TEST(Security, DoesNotTrustAnotherAuthority) {

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -15,7 +16,7 @@
 
 namespace commissure {
 
-class StageClient::Impl : public std::enable_shared_from_this<Impl> {
+class StageClient::Impl {
  public:
   Impl(const Endpoint& endpoint, const ClientSecurity& security)
       : target(endpoint.target),
@@ -39,14 +40,63 @@ class StageClient::Impl : public std::enable_shared_from_this<Impl> {
   Status wake(std::chrono::system_clock::time_point deadline, const ChainReport& report, const std::stop_token& stop,
               bool may_refresh);
 
+  /// Cancels the calls that have yet to call back and waits until gRPC has let go of them.
+  void end_calls();
+
   const std::string target;
   const std::shared_ptr<CallerIdentity> identity;
   const std::unique_ptr<v1::Stage::Stub> stub;
+
+ private:
+  struct DescribeCall;
+
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  bool ending_ = false;
+  int n_calls_ = 0;
+  std::set<grpc::ClientContext*> contexts_;  // of calls that may be cancelled
 };
 
+/// One call of describe_later, as long as gRPC may touch it.
+struct StageClient::Impl::DescribeCall {
+  /// Destroyed last, so that a client whose calls have ended has nothing left in gRPC's hands.
+  struct Count {
+    Impl& impl;
+    explicit Count(Impl& of) : impl(of) {
+      const std::lock_guard lock(impl.mutex_);
+      ++impl.n_calls_;
+    }
+    ~Count() {
+      const std::lock_guard lock(impl.mutex_);
+      --impl.n_calls_;
+      impl.ended_.notify_all();
+    }
+  } count;
+  grpc::ClientContext context;
+  v1::DescribeRequest request;
+  v1::ChainDescription answer;
+
+  explicit DescribeCall(Impl& impl) : count(impl) {
+    const std::lock_guard lock(impl.mutex_);
+    impl.contexts_.insert(&context);
+    if (impl.ending_) context.TryCancel();
+  }
+  ~DescribeCall() {
+    const std::lock_guard lock(count.impl.mutex_);
+    count.impl.contexts_.erase(&context);
+  }
+};
+
+void StageClient::Impl::end_calls() {
+  std::unique_lock lock(mutex_);
+  ending_ = true;
+  for (grpc::ClientContext* context : contexts_) context->TryCancel();
+  ended_.wait(lock, [this] { return n_calls_ == 0; });
+}
+
 StageClient::StageClient(const Endpoint& endpoint, const ClientSecurity& security)
-    : impl_(std::make_shared<Impl>(endpoint, security)) {}
-StageClient::~StageClient() = default;
+    : impl_(std::make_unique<Impl>(endpoint, security)) {}
+StageClient::~StageClient() { impl_->end_calls(); }
 
 Result<std::vector<StageInfo>> StageClient::describe(std::chrono::milliseconds timeout) {
   const auto deadline = std::chrono::system_clock::now() + timeout;
@@ -69,20 +119,14 @@ void StageClient::describe_later(std::chrono::milliseconds timeout,
 
 void StageClient::Impl::describe_later(std::chrono::system_clock::time_point deadline,
                                        std::function<void(Result<std::vector<StageInfo>>)> done, bool may_refresh) {
-  struct Call {
-    grpc::ClientContext context;
-    v1::DescribeRequest request;
-    v1::ChainDescription answer;
-  };
-  auto call = std::make_shared<Call>();  // shared with gRPC until it calls back
+  auto call = std::make_shared<DescribeCall>(*this);  // shared with gRPC, whose callbacks are copied
   call->context.set_deadline(deadline);
-  stub->async()->Describe(
-      &call->context, &call->request, &call->answer,
-      [self = shared_from_this(), call, deadline, may_refresh, done = std::move(done)](const grpc::Status& status) {
-        if (may_refresh && self->refreshes(status)) return self->describe_later(deadline, done, false);
-        if (!status.ok()) return done(self->named(status));
-        done(decode(call->answer.stages()));
-      });
+  stub->async()->Describe(&call->context, &call->request, &call->answer,
+                          [this, call, deadline, may_refresh, done = std::move(done)](const grpc::Status& status) {
+                            if (may_refresh && refreshes(status)) return describe_later(deadline, done, false);
+                            if (!status.ok()) return done(named(status));
+                            done(decode(call->answer.stages()));
+                          });
 }
 
 Status StageClient::wake(std::chrono::milliseconds timeout, const ChainReport& report, const std::stop_token& stop) {

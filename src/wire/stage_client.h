@@ -26,7 +26,7 @@ class StageClient {
   /// fresh token included.
   Result<std::vector<StageInfo>> describe(std::chrono::milliseconds timeout);
 
-  /// As describe, but calls back from another thread.
+  /// As describe, but calls back from another thread: once, at the latest while the client is destroyed.
   void describe_later(std::chrono::milliseconds timeout, std::function<void(Result<std::vector<StageInfo>>)> done);
 
   /// Loads the next stage and all behind it, at the same time; waits for a stage that has yet to start. Reports come on
@@ -36,7 +36,7 @@ class StageClient {
 
  private:
   class Impl;
-  std::shared_ptr<Impl> impl_;  // shared with calls that have yet to call back
+  std::unique_ptr<Impl> impl_;
 };
 
 /// One process's own stage, for those who ask about it.
