@@ -64,7 +64,7 @@ test-tsan:
 
 soak: build
 	@tools/link_test_models.sh
-	@tests/e2e/kill_test.py --blows 100
+	@tests/e2e/kill_test.py --smol 60 --gemma 40
 	@tests/e2e/small_requests_soak.py
 
 bench: build

@@ -509,6 +509,29 @@ TEST(Windows, AHitNeedsTheLastWindowAndIsShortenedToWhereOneIs) {
   EXPECT_EQ(describe(begin(scheduler, spec(5, 700, 1, 1))), "5@640+60*") << "the last window still is";
 }
 
+TEST(Windows, APartialHitBringsTheWindowBeforeItsEnd) {
+  Scheduler scheduler(windowed(128, 64, 24));
+  ASSERT_TRUE(scheduler.add(spec(1, 650)).has_value());
+  std::vector<BlockId> window;  // entry by entry; the first ones fall behind while the prompt is computed
+  for (int chunk = 0; chunk < 6; ++chunk) {
+    const StepBatch batch = next(scheduler);
+    const auto& blocks = batch.slices.front().new_window_blocks;
+    window.insert(window.end(), blocks.begin(), blocks.end());
+    finish_step(scheduler, batch);
+  }
+  scheduler.remove(SequenceId(1));
+  SequenceSpec other = spec(2, 500);
+  other.prompt[400] = TokenId(999);
+  const StepBatch batch = begin(scheduler, other);
+  EXPECT_EQ(describe(batch), "2@384+116*");
+  const SequenceRows& slice = batch.slices.front();
+  EXPECT_EQ(slice.window_start, 4) << "row 384 sees from 257 on";
+  ASSERT_EQ(slice.new_window_blocks.size(), 4u);
+  EXPECT_EQ(slice.new_window_blocks[0], window[4]);
+  EXPECT_EQ(slice.new_window_blocks[1], window[5]);
+  EXPECT_NE(slice.new_window_blocks[2], window[6]) << "what the first one wrote behind the hit stays its own";
+}
+
 TEST(Windows, PreemptionAndRestartGiveEverythingBack) {
   Scheduler scheduler(windowed(256, 64, 6));
   ASSERT_TRUE(scheduler.add(sequence(1, 60, 300)).has_value());

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Stages B and C are killed (SIGKILL), frozen (SIGSTOP) or asked to end (SIGTERM) at random moments under 16 mixed streams, while
-the streams between stages are replaced every few seconds: no request fails and no token or log-probability changes. `make soak`
-runs 100 such blows, the suite 10. Sanitizers get fewer blows, fewer requests and older streams: if computing all sequences again
-outlasts a stream between stages, nothing moves."""
+the streams between stages are replaced every few seconds: no request fails and no token or log-probability changes. SmolLM2 with bf16
+keys and values, then Gemma, whose windows prompts and answers outgrow, with int8. `make soak` runs 100 such blows, the suite 10.
+Sanitizers get fewer blows, fewer requests and older streams: if computing all sequences again outlasts a stream between stages,
+nothing moves."""
 import argparse
 import concurrent.futures
 import itertools
@@ -13,11 +14,11 @@ import signal
 import threading
 import time
 
-from harness import QUICK, SMOL, Chain, need, process_alive, wait_until
+from harness import GEMMA, QUICK, SMOL, Chain, need, process_alive, wait_until
 
-need(SMOL)
 parser = argparse.ArgumentParser()
-parser.add_argument("--blows", type=int, default=4 if QUICK else 10)
+parser.add_argument("--smol", type=int, default=2 if QUICK else 6, help="blows to SmolLM2, bf16")
+parser.add_argument("--gemma", type=int, default=2 if QUICK else 4, help="blows to Gemma, int8")
 parser.add_argument("--seed", type=int, default=1)
 arguments = parser.parse_args()
 dice = random.Random(arguments.seed)
@@ -27,14 +28,14 @@ STREAM_AGE = 20 if QUICK else 4  # seconds
 STORY = "The lighthouse keeper counted the ships at dusk and wrote their names into a green book. "
 
 
-def job(index):
+def job(index, length):
     """Short and long prompts and answers, greedy and sampled, with and without log-probabilities, some with samplers
     that depend on every token so far: what a stage knew when it died."""
-    body = {"prompt": f"Chapter {index}. " + STORY * (1 + index % 4 * 6), "max_tokens": 24 + 24 * (index % 3), "ignore_eos": True,
+    body = {"prompt": f"Chapter {index}. " + STORY * (1 + index % 4 * length), "max_tokens": 24 + 24 * (index % 3), "ignore_eos": True,
             "return_tokens_as_token_ids": True}
     body.update({"temperature": 0} if index % 2 else {"temperature": 0.8, "top_p": 0.9, "seed": 100 + index})
     if index % 3 == 0:
-        body["logprobs"] = 2
+        body.update({"logprobs": 2, "logprobs_mode": "processed_logprobs" if index % 6 == 0 else "raw_logprobs"})
     if index % 3 == 1:
         body.update({"repetition_penalty": 1.2, "frequency_penalty": 0.4, "dry_multiplier": 0.8, "min_tokens": 8})
     if index % 4 == 2:
@@ -42,10 +43,10 @@ def job(index):
     return body
 
 
-def answer(chain, index):
+def answer(chain, body):
     """What the client sees of a stream: its text, log-probabilities and how it ended."""
     text, scores, finish = "", [], None
-    for event in chain.stream("/v1/completions", job(index)):
+    for event in chain.stream("/v1/completions", body):
         assert "error" not in event, event
         choice = event["choices"][0]
         text += choice["text"]
@@ -76,33 +77,45 @@ def strike(chain, stage, blow):
     chain.up()
 
 
-with Chain(SMOL, stages=3, environment={"COMMISSURE_MAX_STREAM_AGE": str(STREAM_AGE)}) as chain:
-    expected = [answer(chain, index) for index in range(N_STREAMS)]
-    over = threading.Event()
-    blows, n_answers = {"frozen": 0, "killed": 0, "asked": 0}, 0
+def endure(name, model, flags, jobs, n_blows):
+    """Asks all jobs again and again while blows fall; every answer is the one that a chain at peace gives."""
+    with Chain(model, stages=3, flags=flags, environment={"COMMISSURE_MAX_STREAM_AGE": str(STREAM_AGE)}) as chain:
+        with concurrent.futures.ThreadPoolExecutor(len(jobs)) as pool:
+            expected = list(pool.map(lambda body: answer(chain, body), jobs))
+        over = threading.Event()
+        blows = {"frozen": 0, "killed": 0, "asked": 0}
 
-    def keep_asking(index):
-        count = 0
-        while not over.is_set():
-            found = answer(chain, index)
-            assert found == expected[index], f"stream {index} changed:\n{expected[index]}\n{found}"
-            count += 1
-        return count
+        def keep_asking(index):
+            count = 0
+            while not over.is_set():
+                found = answer(chain, jobs[index])
+                assert found == expected[index], f"{name}: stream {index} changed:\n{expected[index]}\n{found}"
+                count += 1
+            return count
 
-    with concurrent.futures.ThreadPoolExecutor(N_STREAMS) as pool:
-        streams = [pool.submit(keep_asking, index) for index in range(N_STREAMS)]
-        try:
-            for stage, blow in itertools.islice(all_blows(), arguments.blows):
-                time.sleep(dice.uniform(0.1, 2))
-                strike(chain, stage, blow)
-                blows[blow] += 1
-                for stream in streams:
-                    if stream.done():
-                        stream.result()  # raises what went wrong
-        finally:
-            over.set()
-        n_answers = sum(stream.result(timeout=120) for stream in streams)
-    replays = int(chain.metric("commissure_num_replays_total"))
-    assert chain.metric("commissure_kv_cache_usage_perc") == 0, "all KV is free at the end"
-    print(f"kill: {blows['killed']} stages killed, {blows['frozen']} frozen, {blows['asked']} asked to end, {n_answers} answers, {replays} sequences replayed, none failed, "
-          "none changed")
+        with concurrent.futures.ThreadPoolExecutor(len(jobs)) as pool:
+            streams = [pool.submit(keep_asking, index) for index in range(len(jobs))]
+            try:
+                for stage, blow in itertools.islice(all_blows(), n_blows):
+                    time.sleep(dice.uniform(0.1, 2))
+                    strike(chain, stage, blow)
+                    blows[blow] += 1
+                    for stream in streams:
+                        if stream.done():
+                            stream.result()  # raises what went wrong
+            finally:
+                over.set()
+            n_answers = sum(stream.result(timeout=120) for stream in streams)
+        replays = int(chain.metric("commissure_num_replays_total"))
+        assert chain.metric("commissure_kv_cache_usage_perc") == 0, "all KV is free at the end"
+        assert not chain.metric("commissure_kv_window_blocks_used"), "all of the windows, too"
+        print(f"kill, {name}: {blows['killed']} stages killed, {blows['frozen']} frozen, {blows['asked']} asked to end, {n_answers} answers, "
+              f"{replays} sequences replayed, none failed, none changed", flush=True)
+
+
+need(SMOL, GEMMA)
+if arguments.smol:
+    endure("SmolLM2, bf16 KV", SMOL, [], [job(index, 6) for index in range(N_STREAMS)], arguments.smol)
+if arguments.gemma:
+    # Up to 31 stories are 560 tokens, with the answer more than the window's 512 positions.
+    endure("Gemma, int8 KV", GEMMA, ["--kv-dtype", "int8"], [job(index, 10) for index in range(N_STREAMS)], arguments.gemma)
