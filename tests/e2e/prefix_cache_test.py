@@ -13,8 +13,8 @@ from harness import GEMMA, QUICK, SMOL, Chain, need, process_alive, wait_until
 need(SMOL, GEMMA)
 
 BLOCK = 64
-STORY = "The lighthouse keeper counted the ships at dusk, wrote their names into a green book, and closed it with a ribbon. " * (6 if QUICK else 16)
-QUESTIONS = ["Which colour has the book?", "Who counted the ships, and when?", "In winter"]
+STORY = "The lighthouse keeper counted the ships at dusk, wrote their names into a green book, and closed it with a ribbon. " * (4 if QUICK else 16)
+QUESTIONS = ["Which colour has the book?", "Who counted the ships, and when?", "In winter"][: 2 if QUICK else 3]
 
 
 def jobs():

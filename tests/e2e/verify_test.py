@@ -6,8 +6,9 @@ import shutil
 import struct
 import tempfile
 
-from harness import SMOL, Chain, need
+from harness import QUICK, SMOL, Chain, need
 
+N_REPEATS, N_TOKENS = (8, 4) if QUICK else (30, 16)
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 Q4_1 = 3
 BLOCK_BYTES = 20  # two float16, then 16 bytes of weights
@@ -66,10 +67,10 @@ def main():
     need(SMOL)
     with Chain(SMOL, cuts="10,20") as chain, tempfile.TemporaryDirectory() as folder:
         prompts = pathlib.Path(folder) / "prompts.txt"
-        prompts.write_text("The sea was calm and\n\nfor i in range(10): # " + "count and add " * 30 + "\n")
-        flags = ["--prompts", str(prompts), "--max-tokens", "16"]
+        prompts.write_text("The sea was calm and\n\nfor i in range(10): # " + "count and add " * N_REPEATS + "\n")
+        flags = ["--prompts", str(prompts), "--max-tokens", str(N_TOKENS)]
         done = chain.run("verify", *flags)
-        rows = [line.split()[-4:] for line in done.stdout.splitlines() if " + 16 " in line]
+        rows = [line.split()[-4:] for line in done.stdout.splitlines() if f" + {N_TOKENS} " in line]
         assert rows == [["same"] * 4] * 4, done.stdout
         assert "bit for bit" in done.stdout and "\033" not in done.stdout + done.stderr, done
 
@@ -87,9 +88,9 @@ def main():
     # The reference computes as the chain does.
     with Chain(SMOL, cuts="10,20", flags=["--precision", "exact", "--kv-dtype", "int8"]) as chain, tempfile.TemporaryDirectory() as folder:
         prompts = pathlib.Path(folder) / "prompts.txt"
-        prompts.write_text("for i in range(10): # " + "count and add " * 30 + "\n")
-        done = chain.run("verify", "--prompts", str(prompts), "--max-tokens", "16")
-        rows = [line.split()[-4:] for line in done.stdout.splitlines() if " + 16 " in line]
+        prompts.write_text("for i in range(10): # " + "count and add " * N_REPEATS + "\n")
+        done = chain.run("verify", "--prompts", str(prompts), "--max-tokens", str(N_TOKENS))
+        rows = [line.split()[-4:] for line in done.stdout.splitlines() if f" + {N_TOKENS} " in line]
         assert rows == [["same"] * 4] * 2 and "bit for bit" in done.stdout, done.stdout
     print("verify: same where it is, and names layer 14 of stage b where it is not")
 
