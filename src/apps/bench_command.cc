@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "apps/command.h"
+#include "apps/layer_bench.h"
 #include "apps/load_plot.h"
 #include "apps/progress.h"
 
@@ -29,6 +30,9 @@ struct BenchOptions {
   int warmup = 1;
   bool sweep = false;
   bool as_json = false;
+  bool layers = false;
+  LayerBenchOptions layer;
+  std::string out;
 };
 
 /// The first model the server names; "" where it has no such list.
@@ -55,13 +59,15 @@ std::string caption_of(const BenchOptions& options, const LoadReport& report) {
                      arrivals, report.per_second(static_cast<double>(report.output_tokens)), report.failed);
 }
 
-Status write_plot(const std::string& path, const std::string& svg) {
+Status write_file(const std::string& path, const std::string& text, const char* flag) {
   std::ofstream file(path, std::ios::binary);
-  file << svg;
+  file << text;
   file.close();
-  if (!file) return Error(Code::kPermissionDenied, "cannot write ", path, "; name another file with --plot");
+  if (!file) return Error(Code::kPermissionDenied, "cannot write ", path, "; name another file with ", flag);
   return {};
 }
+
+Status write_plot(const std::string& path, const std::string& svg) { return write_file(path, svg, "--plot"); }
 
 /// Requests that nobody counts: they load cold stages and open the connections. The first one must succeed.
 Status warm_up(const BenchOptions& options, const LoadPrompts& prompts) {
@@ -115,7 +121,18 @@ Result<int> bench_sweep(BenchOptions options, const LoadPrompts& prompts, const 
   return failed ? 1 : 0;
 }
 
+/// No endpoint is asked: the model is computed here.
+Result<int> bench_here(BenchOptions options) {
+  if (!options.load.model.empty()) options.layer.model = options.load.model;
+  const LayerTimes times = TRY(bench_layers(options.layer));
+  const std::string record = pretty_json(layer_times_json(times)) + "\n";
+  if (!options.out.empty()) TRY(write_file(options.out, record, "--out"));
+  std::fputs(options.as_json ? record.c_str() : layer_times_text(times).c_str(), stdout);
+  return 0;
+}
+
 Result<int> bench(BenchOptions options) {
+  if (options.layers) return bench_here(std::move(options));
   const GoodputLimits limits = TRY(parse_goodput(options.goodput));
   options.load.endpoint = TRY(find_api(options.url));
   if (options.load.model.empty()) options.load.model = first_model(options.load.endpoint);
@@ -127,6 +144,26 @@ Result<int> bench(BenchOptions options) {
   // Other words than the measured prompts', or a prefix cache would know those already.
   TRY(warm_up(options, LoadPrompts(~options.load.seed, prompts.n_words(), options.shared_prefix)));
   return options.sweep ? bench_sweep(options, prompts, limits) : bench_once(options, prompts, limits);
+}
+
+void add_layer_flags(CLI::App& app, BenchOptions& options) {
+  LayerBenchOptions& layer = options.layer;
+  CLI::Option* layers = app.add_flag("--layers", options.layers,
+                                     "instead: load --model here and measure each kind of layer, embedding and head, "
+                                     "for `plan --layer-times`");
+  const auto with_layers = [&](const char* name, auto& value, const char* what) {
+    return app.add_option(name, value, what)->needs(layers);
+  };
+  with_layers("--machine", layer.machine, "--layers: which of the planner's machines this one stands for, e.g. cpu-4");
+  with_layers("--out", options.out, "--layers: write the record into this file");
+  with_layers("--context", layer.context, "--layers: positions that a stream looks back on; default: 2048")
+      ->check(CLI::Range(128, 1 << 20));
+  with_layers("--threads", layer.n_threads, "--layers: default: all cores")->check(CLI::NonNegativeNumber);
+  with_layers("--isa", layer.isa, "--layers: reference, generic, avx2, avx512; default: the best");
+  with_layers("--precision", layer.precision, "--layers: fast or exact; default: what the model is served with")
+      ->check(CLI::IsMember({"fast", "exact"}));
+  with_layers("--kv-dtype,--kv-cache-dtype", layer.kv_dtype, "--layers: keys and values as bf16 (auto) or int8")
+      ->check(CLI::IsMember({"auto", "bf16", "int8"}));
 }
 
 }  // namespace
@@ -166,6 +203,7 @@ CommandRun add_bench(CLI::App& app) {
   app.add_flag("--stop-at-eos", load.stop_at_eos, "let answers end early (default: ignore_eos, all are --max-tokens)");
   app.add_flag("--json", options->as_json, "print JSON, keys as in vLLM's result files");
   app.add_option("--plot", options->plot, "draw the latencies' distributions, or the sweep, into this SVG file");
+  add_layer_flags(app, *options);
   return [options] { return bench(*options); };
 }
 

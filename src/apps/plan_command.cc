@@ -90,6 +90,8 @@ CommandRun add_plan(CLI::App& app) {
       ->check(CLI::IsMember({"auto", "bf16", "int8"}));
   app.add_option("--machines", options.machines, "only these of the catalogue, e.g. l4,cpu-8")->delimiter(',');
   app.add_option("--catalogue", options.catalogue, "prices and machines; default: the built-in deploy/catalogue.yaml");
+  app.add_option("--layer-times", options.layer_times,
+                 "what `bench --layers --out FILE` measured on one of the machines; once for each machine");
   add_wishes(app, options.wish);
   app.add_option("--plot", command->plot, "draw memory by stage and cost against load into this SVG file");
   app.add_flag("--dry-run", command->dry_run, "print every command that `up` would run for the file; run none");

@@ -25,6 +25,22 @@ Result<Catalogue> read_catalogue(const std::string& path) {
   return catalogue;
 }
 
+Status read_layer_times(const std::vector<std::string>& paths, KvType kv_type, ModelFootprint& model) {
+  for (const std::string& path : paths) {
+    std::ifstream file(path);
+    if (!file) return Error(Code::kNotFound, "cannot read ", path);
+    auto times = parse_layer_times(std::string{std::istreambuf_iterator<char>(file), {}});
+    if (!times) return times.error().within(path);
+    if (times->machine.empty()) {
+      return Error(Code::kInvalidArgument, path,
+                   ": for which machine? Measure again with --machine NAME, or write it behind \"machine\"");
+    }
+    const Status added = add_times(model, std::move(*times), kv_type_name(kv_type));
+    if (!added) return added.error().within(path);
+  }
+  return {};
+}
+
 Result<std::vector<const Machine*>> choose_machines(const Catalogue& catalogue, const PlanOptions& options,
                                                     const std::string& region) {
   std::vector<const Machine*> chosen;
@@ -146,6 +162,7 @@ Result<Planning> make_plans(const PlanOptions& options) {
   planning.kv_type = TRY(parse_kv_type(!options.kv_dtype.empty() ? options.kv_dtype : file ? file->kv_dtype : "auto"));
   planning.model = TRY(
       measure_model(options.model.empty() ? file->model : options.model, file ? file->revision : "", planning.kv_type));
+  TRY(read_layer_times(options.layer_times, planning.kv_type, planning.model.footprint));
   planning.catalogue = TRY(read_catalogue(options.catalogue));
   PlanWish& wish = planning.wish = options.wish;
   if (wish.context == 0 && file) wish.context = file->context;

@@ -21,6 +21,7 @@ struct PlanOptions {
   std::string weights;   ///< of the file's chain: "" as stored, or Q8_0, Q4_K_M
   std::vector<std::string> machines;
   std::string catalogue;
+  std::vector<std::string> layer_times;  ///< files of `bench --layers --out`
   PlanWish wish;  ///< `context` and `streams` 0: the file's, or 8192 and 1
 };
 

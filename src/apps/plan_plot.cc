@@ -69,10 +69,12 @@ ChartPanel cost_panel(const Planning& planning) {
 
 std::string plan_svg(const Planning& planning) {
   const ChainPlan& plan = planning.chosen();
-  return draw_charts(fmt::format("{}, {} weights", planning.model.footprint.name, plan.weights),
-                     fmt::format("{} streams of {} positions; computed from the catalogue of {}, not measured",
-                                 planning.wish.streams, planning.wish.context, planning.catalogue.date),
-                     {memory_panel(plan), cost_panel(planning)});
+  return draw_charts(
+      fmt::format("{}, {} weights", planning.model.footprint.name, plan.weights),
+      fmt::format("{} streams of {} positions; {} the catalogue of {}", planning.wish.streams, planning.wish.context,
+                  planning.model.footprint.times.empty() ? "computed from" : "measured, else from",
+                  planning.catalogue.date),
+      {memory_panel(plan), cost_panel(planning)});
 }
 
 }  // namespace commissure

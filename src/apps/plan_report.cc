@@ -22,7 +22,8 @@ Json to_json(const ChainPlan& plan) {
                       {"kv_bytes", stage.kv_bytes},
                       {"scratch_bytes", stage.scratch_bytes},
                       {"usable_bytes", stage.machine->usable_bytes},
-                      {"step_ms", 1000 * stage.step_seconds}});
+                      {"step_ms", 1000 * stage.step_seconds},
+                      {"is_measured", stage.is_measured}});
   }
   return {{"weights", plan.weights},
           {"cuts", plan.cuts()},
@@ -47,6 +48,24 @@ void print_stages(const ChainPlan& plan) {
                stage.machine->name, stage.weight_bytes / kGiga, stage.kv_bytes / kGiga, stage.scratch_bytes / kGiga,
                free / kGiga, 1000 * stage.step_seconds);
   }
+}
+
+/// Where the times come from.
+void print_source(const Planning& planning) {
+  const auto has_measured = [](const ChainPlan& plan, const std::string& machine) {
+    return std::ranges::any_of(plan.stages,
+                               [&](const PlannedStage& s) { return s.is_measured && s.machine->name == machine; });
+  };
+  for (const LayerTimes& times : planning.model.footprint.times) {
+    const bool used = has_measured(planning.chosen(), times.machine) ||
+                      std::ranges::any_of(planning.found, [&](const Alternative& other) {
+                        return has_measured(other.plan, times.machine);
+                      });
+    fmt::print("Steps on {} take what was measured on {} ({} threads, {}){}.\n", times.machine, times.device,
+               times.n_threads, times.date, used ? "" : "; no chain here runs on it");
+  }
+  fmt::print("{} are computed from the catalogue of {}, not measured; prices are list prices.\n",
+             planning.model.footprint.times.empty() ? "Times" : "Other times", planning.catalogue.date);
 }
 
 void print_alternatives(const Planning& planning, const PlanWish& wish) {
@@ -90,8 +109,7 @@ void print_plans(const Planning& planning) {
                  whole->plan.usd_per_million);
     }
   }
-  fmt::print("Times are computed from the catalogue of {}, not measured; prices are list prices.\n",
-             planning.catalogue.date);
+  print_source(planning);
   if (std::ranges::any_of(best.stages, [](const PlannedStage& s) { return !s.machine->gpu.empty(); })) {
     fmt::print("This build computes on CPUs only: a GPU chain is a plan, not yet a deployment.\n");
   }
@@ -104,9 +122,12 @@ Json plans_json(const Planning& planning) {
     entry["machine"] = machine;
     alternatives.push_back(std::move(entry));
   }
+  Json measured = Json::array();
+  for (const LayerTimes& times : planning.model.footprint.times) measured.push_back(times.machine);
   return {{"model", planning.model.footprint.name},
           {"is_estimate", planning.model.is_estimate},
           {"catalogue", planning.catalogue.date},
+          {"layer_times", measured},
           {"kv_dtype", kv_type_name(planning.kv_type)},
           {"context", planning.wish.context},
           {"streams", planning.wish.streams},

@@ -116,6 +116,32 @@ Error why_not(const ModelFootprint& model, const std::vector<const Machine*>& ma
                            wish.max_stages, name, largest / kGiga));
 }
 
+const LayerTimes* times_on(const ModelFootprint& model, const Machine& machine) {
+  const auto found = std::ranges::find(model.times, machine.name, &LayerTimes::machine);
+  return found == model.times.end() ? nullptr : &*found;
+}
+
+/// The stage's times as measured layers add up to them.
+void take_times(const LayerTimes& times, const PlanWish& wish, int rows, PlannedStage& stage) {
+  const int chunk_rows = std::min(wish.prompt, kChunkRows);
+  stage.step_seconds = stage.chunk_seconds = 0;
+  for (int i = stage.layers.first; i < stage.layers.last; ++i) {
+    const LayerKind& kind = times.kind_of(i);
+    const int seen = kind.window > 0 ? std::min(kind.window, wish.context) : wish.context;
+    stage.step_seconds += seconds_for(kind.decode, rows) + rows * seen * kind.position_seconds;
+    stage.chunk_seconds += seconds_for(kind.prefill, chunk_rows);
+  }
+  if (stage.layers.first == 0) {
+    stage.step_seconds += seconds_for(times.embedding, rows);
+    stage.chunk_seconds += seconds_for(times.embedding, chunk_rows);
+  }
+  if (stage.layers.last == times.n_layers) {
+    stage.step_seconds += seconds_for(times.head, rows);
+    stage.chunk_seconds += seconds_for(times.head, 1);
+  }
+  stage.is_measured = true;
+}
+
 }  // namespace
 
 double ModelFootprint::total_bytes() const {
@@ -124,9 +150,30 @@ double ModelFootprint::total_bytes() const {
   return total;
 }
 
+Status add_times(ModelFootprint& model, LayerTimes times, std::string_view kv_dtype) {
+  const auto wrong = [&](const std::string& what, const std::string& has, std::string_view wants) {
+    return Error(Code::kInvalidArgument, "the times were measured for ", what, " ", has, ", the plan is for ", wants);
+  };
+  if (times.weights != model.weights) return wrong("weights in", times.weights, model.weights);
+  if (times.kv_dtype != kv_dtype) return wrong("KV in", times.kv_dtype, kv_dtype);
+  bool same = times.kind_index.size() == model.layers.size();
+  for (std::size_t i = 0; same && i < model.layers.size(); ++i) {
+    const LayerKind& kind = times.kind_of(static_cast<int>(i));
+    const LayerFootprint& layer = model.layers[i];
+    // A config.json gives bytes but for the width of norms.
+    same = kind.window == layer.window && std::abs(kind.weight_bytes - layer.weight_bytes) < 0.01 * layer.weight_bytes;
+  }
+  if (!same) return wrong("the layers of", times.model, model.name);
+  if (std::ranges::find(model.times, times.machine, &LayerTimes::machine) != model.times.end())
+    return Error(Code::kAlreadyExists, "there are other times of ", times.machine);
+  model.times.push_back(std::move(times));
+  return {};
+}
+
 ModelFootprint requantised(const ModelFootprint& model, const std::string& name, double bits) {
   ModelFootprint other = model;
   other.weights = name;
+  other.times.clear();
   for (LayerFootprint& layer : other.layers) layer.weight_bytes = layer.parameters * bits / 8;
   other.head_bytes = other.head_parameters * bits / 8;
   if (other.head_parameters > 0 && model.head_bytes > 0) {
@@ -173,6 +220,7 @@ PlannedStage plan_stage(const ModelFootprint& model, LayerRange layers, const Ma
   const double head = is_last ? model.head_parameters : 0;
   const double ops = 2 * ((parameters - head) * std::min(wish.prompt, kChunkRows) + head);
   stage.chunk_seconds = std::max(weight_read_bytes / machine.bytes_per_second, ops / machine.ops_per_second);
+  if (const LayerTimes* const times = times_on(model, machine)) take_times(*times, wish, rows, stage);
   return stage;
 }
 

@@ -6,6 +6,7 @@
 
 #include "core/result.h"
 #include "deploy/hardware.h"
+#include "deploy/layer_times.h"
 #include "step/stage_plan.h"
 
 namespace commissure {
@@ -26,13 +27,20 @@ struct ModelFootprint {
   double embedding_bytes = 0;  ///< held by the first stage, looked up row by row
   double head_bytes = 0;       ///< held and read by the last stage; a tied one is the embedding again
   double head_parameters = 0;
-  bool tied = false;         ///< one stage alone holds the embedding once
-  double scratch_bytes = 0;  ///< activations of a stage
+  bool tied = false;                ///< one stage alone holds the embedding once
+  double scratch_bytes = 0;         ///< activations of a stage
+  std::vector<LayerTimes> times{};  ///< measured, by machine; stages elsewhere have computed ones
 
   double total_bytes() const;
 };
 
-/// The same model with its matrices at another width. `bits` per parameter as the format stores them, scales included.
+/// Gives the model what was measured of it on one machine.
+/// Errors: kInvalidArgument, the times are of another model, other weights or another KV type; kAlreadyExists, there
+/// are some of this machine.
+Status add_times(ModelFootprint& model, LayerTimes times, std::string_view kv_dtype);
+
+/// The same model with its matrices at another width, of which nothing is measured. `bits` per parameter as the format
+/// stores them, scales included.
 ModelFootprint requantised(const ModelFootprint& model, const std::string& name, double bits);
 
 struct PlanWish {
@@ -54,6 +62,7 @@ struct PlannedStage {
   double scratch_bytes = 0;
   double step_seconds = 0;   ///< one step with this stage's share of the streams
   double chunk_seconds = 0;  ///< one chunk of a prompt
+  bool is_measured = false;  ///< or both computed from the machine's numbers
 
   double needed_bytes() const { return weight_bytes + kv_bytes + scratch_bytes; }
 };

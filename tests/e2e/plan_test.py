@@ -76,6 +76,41 @@ def plan_files():
         assert nothing.returncode == 1 and "commissure.yaml is not here: name a model" in nothing.stderr, nothing
 
 
+def seconds_for(points, rows):
+    """As the planner reads measured points: linear between them, in proportion beyond the last."""
+    below, above = [p for p in points if p[0] < rows], [p for p in points if p[0] >= rows]
+    if not below:
+        return above[0][1]
+    (r0, t0), (r1, t1) = below[-1], above[0] if above else below[-1]
+    return t0 * rows / r0 if not above else t0 + (t1 - t0) * (rows - r0) / (r1 - r0)
+
+
+def measured_layers(model):
+    """`bench --layers` writes a record; `plan` takes its times for the machine that it names, and no other."""
+    with tempfile.TemporaryDirectory() as name:
+        record, bare = pathlib.Path(name) / "layers.json", pathlib.Path(name) / "bare.json"
+        bench = subprocess.run([harness.PROGRAM, "bench", "--layers", "--model", model, "--context", "128", "--machine", "cpu-4", "--out", record], capture_output=True, text=True, timeout=110)
+        assert bench.returncode == 0 and "head" in bench.stdout, bench
+        times = json.loads(record.read_text())
+        assert times["weights"] == "Q4_1" and times["device"] and sorted(sum((kind["layers"] for kind in times["kinds"]), [])) == list(range(30)), times
+        assert all(point[1] > 0 for kind in times["kinds"] for point in kind["decode_ms"] + kind["prefill_ms"]), times["kinds"]
+        flags = ("--machines", "cpu-4", "--context", 128, "--streams", 4, "--layer-times", record)
+        found = planned(model, *flags)
+        stage = found["plan"]["stages"][0]
+        step = seconds_for(times["embedding_ms"], 4) + seconds_for(times["head_ms"], 4)
+        for kind in times["kinds"]:
+            step += len(kind["layers"]) * (seconds_for(kind["decode_ms"], 4) + 4 * 128 * kind["position_us"] / 1000)
+        assert stage["is_measured"] and found["layer_times"] == ["cpu-4"] and abs(stage["step_ms"] - step) < 1e-6 * step, (stage, step)
+        assert "Steps on cpu-4 take what was measured on" in plan(model, *flags).stdout
+        other = planned(model, "--machines", "cpu-8", "--layer-times", record)
+        assert not other["plan"]["stages"][0]["is_measured"]
+        bare.write_text(json.dumps({**times, "machine": ""}))
+        for arguments, words in (((bare,), "for which machine? Measure again with --machine NAME"), ((record, "--kv-dtype", "int8"), "measured for KV in bf16, the plan is for int8"),
+                                 ((record, "--layer-times", record), "other times of cpu-4"), ((model,), "invalid JSON at byte 1")):
+            answer = plan(model, "--machines", "cpu-4", "--layer-times", *arguments)
+            assert answer.returncode == 1 and words in answer.stderr and answer.stderr.count("\n") == 1, (arguments, answer)
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         config = pathlib.Path(folder) / "config.json"
@@ -124,6 +159,7 @@ def main():
     if found:
         small = planned(found[0], "--machines", "cpu-4")
         assert not small["is_estimate"] and len(small["plan"]["stages"]) == 1
+        measured_layers(found[0])
     print("plan: ok")
 
 
