@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
 #include "apps/captured_process.h"
 #include "apps/chain_watch.h"
+#include "apps/plan_making.h"
 #include "apps/progress.h"
 #include "apps/stop_signal.h"
 #include "deploy/cloud_failure.h"
@@ -93,6 +95,31 @@ Status finish(const CloudExecutor& executor, const CloudSpec& spec, const CallRu
   return {};
 }
 
+std::string what_would(const Planning& planning) {
+  const auto other = std::ranges::find(planning.found, planning.model.footprint.weights,
+                                       [](const Alternative& found) { return found.plan.weights; });
+  if (other == planning.found.end()) return "no machine of the catalogue does; see: commissure plan";
+  const std::string cuts = fmt::format(", cuts: [{}]", fmt::join(other->plan.cuts(), ", "));
+  return fmt::format("{} x {}{} would do, {:.2f} USD an hour", other->plan.stages.size(), other->machine,
+                     other->plan.stages.size() > 1 ? cuts : "", other->plan.usd_per_hour);
+}
+
+/// What the stages' memory cannot hold, before anything is asked; and what would.
+Status check_fit(const CloudChoice& choice, CloudConsole& console) {
+  PlanOptions options;
+  options.choice = choice;
+  options.use_file = true;
+  options.wish.context = options.wish.streams = 0;  // the file's
+  const auto planning = make_plans(options);
+  if (!planning) {
+    console.note("whether the stages hold the model is not known: " + planning.error().message());
+    return {};
+  }
+  if (planning->file->problems.empty()) return {};
+  return Error(Code::kResourceExhausted, choice.file, ": ", planning->file->problems.front(), "; ",
+               what_would(*planning));
+}
+
 Status do_parts(CloudExecutor& executor, const CloudParts& parts) {
   TRY(executor.lay_foundation(secrets_of_environment()));
   if (parts.image) TRY(executor.build_image());
@@ -121,6 +148,7 @@ Result<int> do_cloud_work(const CloudWorkOptions& options, const CloudParts& par
   if (options.dry_run) return print_commands(spec, parts, options.as_json);
   catch_stop_signals();
   CloudConsole console(options.as_json);
+  if (parts.services) TRY(check_fit(options.choice, console));
   console.say({{"event", "start"}, {"deployment", spec.name}, {"project", spec.project}}, headline(spec));
   const CallRunner run = console_runner(console);
   const CloudReport report = console.report();

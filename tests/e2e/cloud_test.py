@@ -327,6 +327,7 @@ def bad_words(google):
             ({"stages": {"count": 3, "cpu": 2, "memory": "16Gi"}}, ("2 vCPU take 512Mi to 8Gi", "set memory: 8Gi or cpu: 4")),
             ({"stages": {"count": 3, "gpu": "nvidia-l4", "cpu": 2, "memory": "8Gi"}}, ("set cpu: 4 and memory: 16Gi",)),
             ({"stages": {"count": 3, "gpu": "nvidia-l4"}, "region": "europe-west3"}, ("not offered in europe-west3: set region: europe-west1",)),
+            ({"context": 8192, "streams": 64}, ("stage a needs ", " GB and has 1.8: give it fewer layers", "would do, ", "USD an hour")),
             ({"stages": {"count": 2, "cpu": 2, "memory": "2Gi", "max_instances": 3}}, ("set max_instances: 1",))):
         saved = dict(me.fields)
         me.write(**fields)
