@@ -41,6 +41,14 @@ resource "google_project_iam_member" "build_logs" {
   member  = "serviceAccount:${google_service_account.build.email}"
 }
 
+# The sidecar writes as stage A.
+resource "google_project_iam_member" "metrics" {
+  count   = var.prometheus_sidecar ? 1 : 0
+  project = var.project
+  role    = "roles/monitoring.metricWriter"
+  member  = "serviceAccount:${google_service_account.stage["a"].email}"
+}
+
 resource "google_cloud_run_v2_service_iam_member" "caller" {
   for_each = module.chain.callers
   name     = google_cloud_run_v2_service.stage[each.key].name

@@ -126,7 +126,22 @@ resource "google_cloud_run_v2_service" "stage" {
       }
     }
 
+    # Scrapes stage A's /metrics, which tells of all stages, into Google Managed Prometheus.
+    dynamic "containers" {
+      for_each = var.prometheus_sidecar && each.key == "a" ? [var.prometheus_image] : []
+      content {
+        name       = "prometheus"
+        image      = containers.value
+        depends_on = ["stage"]
+        resources {
+          limits   = { cpu = "1", memory = "512Mi" }
+          cpu_idle = false
+        }
+      }
+    }
+
     containers {
+      name  = "stage"
       image = each.value.image
       args  = each.value.arguments
 
@@ -210,8 +225,13 @@ resource "google_cloud_run_v2_service" "stage" {
       condition     = !var.internal || local.has_network
       error_message = "Internal stages are reached through a VPC network only: set network or create_network."
     }
+    precondition {
+      condition     = !var.prometheus_sidecar || !local.has_key
+      error_message = "The Prometheus sidecar has no API key, and /metrics asks for one under access key and both: set access to iam or public."
+    }
   }
   depends_on = [
     google_project_service.this, google_storage_bucket_iam_member.weights, google_secret_manager_secret_iam_member.api_key,
+    google_project_iam_member.metrics,
   ]
 }

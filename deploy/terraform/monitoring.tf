@@ -62,3 +62,46 @@ resource "google_monitoring_dashboard" "this" {
   dashboard_json = replace(file("${path.module}/dashboard.json"), "NAME", var.name)
   depends_on     = [google_project_service.this]
 }
+
+# What the deployment's labels cost this month; who hears of it is who hears of alerts.
+resource "google_project_service" "budgets" {
+  count              = var.monthly_budget > 0 ? 1 : 0
+  service            = "billingbudgets.googleapis.com"
+  disable_on_destroy = false
+}
+
+resource "google_billing_budget" "this" {
+  count           = var.monthly_budget > 0 ? 1 : 0
+  billing_account = var.billing_account
+  display_name    = "${var.name}: cost"
+  budget_filter {
+    projects = ["projects/${data.google_project.this.number}"]
+    labels   = { commissure-deployment = var.name }
+  }
+  amount {
+    specified_amount {
+      units = tostring(var.monthly_budget)
+    }
+  }
+  dynamic "threshold_rules" {
+    for_each = [0.5, 0.9, 1.0]
+    content {
+      threshold_percent = threshold_rules.value
+    }
+  }
+  threshold_rules {
+    threshold_percent = 1.0
+    spend_basis       = "FORECASTED_SPEND"
+  }
+  all_updates_rule {
+    monitoring_notification_channels = [for channel in google_monitoring_notification_channel.email : channel.id]
+    disable_default_iam_recipients   = false
+  }
+  lifecycle {
+    precondition {
+      condition     = var.billing_account != ""
+      error_message = "monthly_budget needs billing_account: gcloud billing projects describe PROJECT says which it is."
+    }
+  }
+  depends_on = [google_project_service.budgets]
+}

@@ -171,6 +171,34 @@ variable "cold_start_seconds" {
   default     = 60
 }
 
+variable "monthly_budget" {
+  description = "Cost of a month, in the billing account's currency, of which half, nine tenths and all (spent or foreseen) are told to its administrators and `alert_emails`; 0: none. Nothing is stopped."
+  type        = number
+  default     = 0
+  validation {
+    condition     = var.monthly_budget >= 0 && floor(var.monthly_budget) == var.monthly_budget
+    error_message = "monthly_budget must be a whole number, zero or more."
+  }
+}
+
+variable "billing_account" {
+  description = "Id of the project's billing account, for `monthly_budget`; who applies needs roles/billing.costsManager on it."
+  type        = string
+  default     = ""
+}
+
+variable "prometheus_sidecar" {
+  description = "Put Google's Prometheus sidecar beside stage A, which scrapes /metrics (of all stages) into Managed Prometheus; 1 vCPU and 512Mi more, billed with it. Not with access key or both: /metrics asks for the key then."
+  type        = bool
+  default     = false
+}
+
+variable "prometheus_image" {
+  description = "The sidecar's image."
+  type        = string
+  default     = "us-docker.pkg.dev/cloud-ops-agents-artifacts/cloud-run-gmp-sidecar/cloud-run-gmp-sidecar:1.1.1"
+}
+
 variable "keep_images" {
   description = "Newest images that the repository's clean-up keeps."
   type        = number

@@ -59,7 +59,7 @@ std::string caption_of(const BenchOptions& options, const LoadReport& report) {
                      arrivals, report.per_second(static_cast<double>(report.output_tokens)), report.failed);
 }
 
-Status write_file(const std::string& path, const std::string& text, const char* flag) {
+Status write_text(const std::string& path, const std::string& text, const char* flag) {
   std::ofstream file(path, std::ios::binary);
   file << text;
   file.close();
@@ -67,7 +67,7 @@ Status write_file(const std::string& path, const std::string& text, const char* 
   return {};
 }
 
-Status write_plot(const std::string& path, const std::string& svg) { return write_file(path, svg, "--plot"); }
+Status write_plot(const std::string& path, const std::string& svg) { return write_text(path, svg, "--plot"); }
 
 /// Requests that nobody counts: they load cold stages and open the connections. The first one must succeed.
 Status warm_up(const BenchOptions& options, const LoadPrompts& prompts) {
@@ -126,7 +126,7 @@ Result<int> bench_here(BenchOptions options) {
   if (!options.load.model.empty()) options.layer.model = options.load.model;
   const LayerTimes times = TRY(bench_layers(options.layer));
   const std::string record = pretty_json(layer_times_json(times)) + "\n";
-  if (!options.out.empty()) TRY(write_file(options.out, record, "--out"));
+  if (!options.out.empty()) TRY(write_text(options.out, record, "--out"));
   std::fputs(options.as_json ? record.c_str() : layer_times_text(times).c_str(), stdout);
   return 0;
 }

@@ -85,17 +85,24 @@ Result<CloudSpec> read_cloud_spec(const CloudChoice& choice, const std::string& 
   CloudSpec& spec = file.spec;
   const Status fits = check_limits(spec, TRY(parse_catalogue(built_in_catalogue())));
   if (!fits) return fits.error().within(choice.file);
-  const bool mounted = spec.weights.mounted;
+  const bool mounted = spec.weights.mounted, baked = spec.weights.baked;
   spec.weights = TRY(plan_weights(file.model, file.revision, spec.bucket));
   spec.weights.mounted = mounted;
+  spec.weights.baked = baked;
   TRY(choose_cuts_of(spec, file.model, file.revision));
   TRY(name_model(spec, file.model));
   spec.own_image = file.image.empty();
   spec.image = file.image;
+  if (baked && !spec.own_image) {
+    return Error(
+        Code::kInvalidArgument, choice.file,
+        ": with `weights: baked` the image is built around the model: leave `image` out, or set weights: bucket");
+  }
   if (spec.own_image) {
     const std::filesystem::path root = source.empty() ? TRY(find_source_tree()) : std::filesystem::path(source);
     spec.source_dir = root.string();
     spec.image = spec.repository() + "/commissure:" + COMMISSURE_VERSION + "-" + TRY(source_digest(root));
+    if (baked) spec.image += "-" + weights_digest(spec.weights);
   }
   TRY(validate(spec));
   return std::move(spec);

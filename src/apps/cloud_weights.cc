@@ -177,6 +177,13 @@ Result<std::string> source_digest(const fs::path& root) {
   return hash.finish().substr(0, 10);
 }
 
+std::string weights_digest(const CloudWeights& weights) {
+  Sha256 hash;
+  hash.update(weights.repository + "\n" + weights.revision + "\n" + weights.bucket + "/" + weights.prefix + "\n");
+  for (const WeightFile& file : weights.files) hash.update(file.name + " " + file.crc32c + "\n");
+  return hash.finish().substr(0, 10);
+}
+
 Result<fs::path> find_source_tree() {
   for (fs::path folder = own_executable().parent_path(); folder.has_relative_path(); folder = folder.parent_path()) {
     if (is_source_tree(folder)) return folder;

@@ -18,6 +18,9 @@ Result<CloudWeights> plan_weights(const std::string& model, const std::string& r
 /// Errors: kNotFound, `root` is not the root of the source tree.
 Result<std::string> source_digest(const std::filesystem::path& root);
 
+/// Ten hex digits over what baked weights are: files and their sums, or the place and revision they come from.
+std::string weights_digest(const CloudWeights& weights);
+
 /// The source tree that this program was built in, or the working directory. Errors: kNotFound, neither is one.
 Result<std::filesystem::path> find_source_tree();
 

@@ -120,10 +120,12 @@ Status check_fit(const CloudChoice& choice, CloudConsole& console) {
                what_would(*planning));
 }
 
-Status do_parts(CloudExecutor& executor, const CloudParts& parts) {
+/// Weights that are baked come first: the image is built from them.
+Status do_parts(CloudExecutor& executor, const CloudParts& parts, bool baked) {
   TRY(executor.lay_foundation(secrets_of_environment()));
+  if (baked && (parts.image || parts.weights)) TRY(executor.bring_weights());
   if (parts.image) TRY(executor.build_image());
-  if (parts.weights) TRY(executor.bring_weights());
+  if (!baked && parts.weights) TRY(executor.bring_weights());
   if (parts.services) TRY(executor.deploy());
   return {};
 }
@@ -153,7 +155,7 @@ Result<int> do_cloud_work(const CloudWorkOptions& options, const CloudParts& par
   const CallRunner run = console_runner(console);
   const CloudReport report = console.report();
   CloudExecutor executor(spec, run, report);
-  Status done = do_parts(executor, parts);
+  Status done = do_parts(executor, parts, spec.weights.baked);
   if (done && parts.whole()) done = finish(executor, spec, run, console, options.wake);
   if (!done) {
     if (options.as_json) console.say({{"event", "error"}, {"message", done.error().message()}}, "");

@@ -93,7 +93,7 @@ std::string file_text(const InitOptions& options, const ChainPlan& plan) {
       "context: {} # longest sequence in tokens\n"
       "kv_dtype: {} # of keys and values; int8 takes half the memory of auto, which is bf16\n"
       "{}"
-      "weights: bucket # or mounted, through a volume\n"
+      "weights: bucket # or mounted, through a volume; or baked into the image\n"
       "access: iam # Google accounts; or key (an API key), both, public (everybody, without a key)\n",
       quoted(options.name), quoted(options.project), quoted(options.region), quoted(options.model), options.context,
       options.kv_dtype, stages_text(plan));

@@ -24,7 +24,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kMaxRows = 512;      // a prompt's chunk, as the planner has it
+constexpr int kPromptRows = 512;   // a prompt's chunk, as the planner has it
 constexpr int kMaxStreams = 32;    // decoded at once
 constexpr int kShortContext = 64;  // behind them
 constexpr int kShortBlocks = kShortContext / kBlockPositions + 1;
@@ -32,7 +32,7 @@ constexpr double kEnoughSeconds = 0.2;  // of passes for one point
 constexpr int kFewestPasses = 3;
 constexpr int kMostPasses = 50;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_from(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 double median(std::vector<double> values) {
   std::ranges::sort(values);
@@ -130,8 +130,8 @@ Status Bench::load(const LayerBenchOptions& options, const std::string& location
   times_.isa = backend_->info().isa;
   times_.n_threads = backend_->info().n_threads;
   const ModelPart part{0, n_layers_, true, true};
-  decoder_ = TRY(
-      Decoder::create(*backend_, spec_, part, TRY(load_weights(*backend_, *checkpoint_, spec_, part, {})), kMaxRows));
+  decoder_ = TRY(Decoder::create(*backend_, spec_, part, TRY(load_weights(*backend_, *checkpoint_, spec_, part, {})),
+                                 kPromptRows));
   const std::int32_t n_blocks = n_long_blocks() + kMaxStreams * kShortBlocks;
   const StagePlan plan{.index = 0, .n_stages = 1, .n_model_layers = n_layers_, .layers = {0, n_layers_}};
   kv_ = TRY(KvPool::create(*backend_, spec_, plan, {n_blocks, n_blocks, widest_window(spec_)}));
@@ -173,7 +173,7 @@ Result<Bench::Pass> Bench::run(const StepShape& shape, int n_head_rows) {
   auto start = Clock::now();
   const auto lap = [&]() -> Result<double> {
     TRY(backend_->fetch(logits_.ptr(), 0));
-    const double seconds = seconds_since(start);
+    const double seconds = seconds_from(start);
     start = Clock::now();
     return seconds;
   };
@@ -201,7 +201,7 @@ Result<Bench::Pass> Bench::typical(const StepShape& shape, int n_head_rows) {
   std::vector<Pass> passes;
   const auto start = Clock::now();
   while (static_cast<int>(passes.size()) < kFewestPasses ||
-         (static_cast<int>(passes.size()) < kMostPasses && seconds_since(start) < kEnoughSeconds)) {
+         (static_cast<int>(passes.size()) < kMostPasses && seconds_from(start) < kEnoughSeconds)) {
     passes.push_back(TRY(run(shape, n_head_rows)));
   }
   const auto middle = [&](const auto& value_of) {
@@ -219,10 +219,10 @@ Result<Bench::Pass> Bench::typical(const StepShape& shape, int n_head_rows) {
 
 /// Keys and values for every position that is looked back on.
 Status Bench::fill() {
-  constexpr int kAtOnce = kMaxRows / kShortContext;
+  constexpr int kAtOnce = kPromptRows / kShortContext;
   for (int stream = 0; stream < kMaxStreams; stream += kAtOnce) TRY(run(streams(stream, kAtOnce, 0, kShortContext), 1));
-  for (int first = 0; first < context_; first += kMaxRows)
-    TRY(run(prompt(first, std::min(kMaxRows, context_ - first)), 1));
+  for (int first = 0; first < context_; first += kPromptRows)
+    TRY(run(prompt(first, std::min(kPromptRows, context_ - first)), 1));
   return {};
 }
 
@@ -249,7 +249,7 @@ Status Bench::add_decode(const std::function<void()>& on_point) {
 }
 
 Status Bench::add_prefill(const std::function<void()>& on_point) {
-  for (const int n_rows : {kShortContext, std::max(kShortContext + 1, std::min(kMaxRows, context_))}) {
+  for (const int n_rows : {kShortContext, std::max(kShortContext + 1, std::min(kPromptRows, context_))}) {
     if (n_rows > context_) break;
     const Pass pass = TRY(typical(prompt(0, n_rows), 1));
     for (std::size_t i = 0; i < times_.kinds.size(); ++i)

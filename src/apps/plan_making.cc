@@ -164,6 +164,8 @@ Result<Planning> make_plans(const PlanOptions& options) {
       measure_model(options.model.empty() ? file->model : options.model, file ? file->revision : "", planning.kv_type));
   TRY(read_layer_times(options.layer_times, planning.kv_type, planning.model.footprint));
   planning.catalogue = TRY(read_catalogue(options.catalogue));
+  if (file && file->spec.weights.baked)
+    planning.catalogue.source_bytes_per_second = planning.catalogue.image_bytes_per_second;
   PlanWish& wish = planning.wish = options.wish;
   if (wish.context == 0 && file) wish.context = file->context;
   if (wish.context == 0) wish.context = std::min(kDefaultContext, planning.model.context);

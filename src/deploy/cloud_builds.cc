@@ -43,6 +43,22 @@ constexpr const char* kUploadScript =
     "printf '{\"source\":\"%s\",\"revision\":\"%s\"}\\n' \"$$REPOSITORY\" \"$$REVISION\" >/workspace/list.json\n"
     "gcloud storage cp /workspace/list.json \"$$TARGET/$$LIST\" --custom-metadata=files=$$files,bytes=$$bytes\n";
 
+constexpr const char* kBucketScript =
+    "set -e\n"
+    "mkdir -p /workspace/model\n"
+    "gcloud storage cp --recursive \"$$TARGET/*\" /workspace/model/\n";
+
+/// The files keep their owner: root's, which the program may read and not change.
+constexpr const char* kBakeScript =
+    "set -e\n"
+    "mkdir /workspace/bake\n"
+    "mv /workspace/model /workspace/bake/model\n"
+    "chmod -R a+rX /workspace/bake/model\n"
+    "printf 'FROM program\\nCOPY model /model\\n' | docker build --file - --tag \"$$IMAGE\" /workspace/bake\n";
+
+constexpr const char* kSdk = "gcr.io/google.com/cloudsdktool/google-cloud-cli:slim";
+constexpr const char* kDocker = "gcr.io/cloud-builders/docker";
+
 /// Cloud Build replaces $NAME in values too.
 std::string literal(const std::string& value) {
   std::string text;
@@ -55,16 +71,8 @@ Json shell_step(const char* image, const char* id, const char* script, const Jso
       {"id", id}, {"name", image}, {"entrypoint", "bash"}, {"args", Json::array({"-c", script})}, {"env", variables}};
 }
 
-}  // namespace
-
-CloudCall image_build_call(const CloudSpec& spec) {
-  return build_call(
-      spec, {spec.source_dir, "--config=" + spec.source_dir + "/deploy/cloudbuild.yaml",
-             "--substitutions=_IMAGE=" + spec.image, "--gcs-source-staging-dir=gs://" + spec.bucket + "/source"});
-}
-
-CloudCall weights_build_call(const CloudSpec& spec) {
-  const bool hub = spec.weights.source == WeightsSource::kHub;
+/// What the scripts are told.
+Json script_variables(const CloudSpec& spec) {
   std::string include;
   for (const std::string& pattern : spec.weights.include) include += (include.empty() ? "" : "\n") + pattern;
   Json variables = Json::array();
@@ -73,22 +81,68 @@ CloudCall weights_build_call(const CloudSpec& spec) {
                                     {"INCLUDE", include},
                                     {"FILE", spec.weights.file},
                                     {"TARGET", spec.weights_folder()},
-                                    {"LIST", std::string(kWeightsList)}}) {
+                                    {"LIST", std::string(kWeightsList)},
+                                    {"IMAGE", spec.image}}) {
     variables.push_back(std::string(name) + "=" + literal(value));
   }
-  const char* const sdk = "gcr.io/google.com/cloudsdktool/google-cloud-cli:slim";
-  Json fetch = shell_step(hub ? "python:3.12-slim" : sdk, "fetch", hub ? kHubScript : kUrlScript, variables);
-  Json config = {{"options", {{"machineType", "E2_HIGHCPU_8"}, {"diskSizeGb", "500"}}}, {"timeout", "14400s"}};
-  if (spec.hub_token) {
-    fetch["secretEnv"] = Json::array({"HF_TOKEN"});
-    const std::string version = "projects/" + spec.project + "/secrets/" + spec.hub_secret() + "/versions/latest";
-    config["availableSecrets"]["secretManager"] = Json::array({{{"versionName", version}, {"env", "HF_TOKEN"}}});
+  return variables;
+}
+
+/// Brings the model to /workspace/model. A token enters the environment of this step alone.
+Json fetch_step(const CloudSpec& spec, Json& config) {
+  const Json variables = script_variables(spec);
+  switch (spec.weights.source) {
+    case WeightsSource::kHub: break;
+    case WeightsSource::kUrl: return shell_step(kSdk, "fetch", kUrlScript, variables);
+    case WeightsSource::kFiles:
+    case WeightsSource::kBucket: return shell_step(kSdk, "fetch", kBucketScript, variables);
   }
-  config["steps"] = Json::array({std::move(fetch), shell_step(sdk, "upload", kUploadScript, variables)});
-  // gcloud reads a configuration from a path only.
-  CloudCall call = build_call(spec, {"--no-source", "--config=/dev/stdin"});
+  Json fetch = shell_step("python:3.12-slim", "fetch", kHubScript, variables);
+  if (!spec.hub_token) return fetch;
+  fetch["secretEnv"] = Json::array({"HF_TOKEN"});
+  const std::string version = "projects/" + spec.project + "/secrets/" + spec.hub_secret() + "/versions/latest";
+  config["availableSecrets"]["secretManager"] = Json::array({{{"versionName", version}, {"env", "HF_TOKEN"}}});
+  return fetch;
+}
+
+Json large_build() {
+  return {{"options", {{"machineType", "E2_HIGHCPU_8"}, {"diskSizeGb", "500"}}}, {"timeout", "14400s"}};
+}
+
+/// gcloud reads a configuration from a path only.
+CloudCall configured_call(const CloudSpec& spec, std::vector<std::string> arguments, const Json& config) {
+  arguments.emplace_back("--config=/dev/stdin");
+  CloudCall call = build_call(spec, std::move(arguments));
   call.input = dump_json(config);
   return call;
+}
+
+/// The program's image, the model, and both as one image; the model is never part of the program's context.
+CloudCall baked_build_call(const CloudSpec& spec, std::vector<std::string> arguments) {
+  Json config = large_build();
+  const Json program = {
+      {"id", "build"}, {"name", kDocker}, {"args", {"build", "--file", "deploy/Dockerfile", "--tag", "program", "."}}};
+  Json fetch = fetch_step(spec, config);
+  config["steps"] =
+      Json::array({program, std::move(fetch), shell_step(kDocker, "bake", kBakeScript, script_variables(spec))});
+  config["images"] = Json::array({literal(spec.image)});
+  return configured_call(spec, std::move(arguments), config);
+}
+
+}  // namespace
+
+CloudCall image_build_call(const CloudSpec& spec) {
+  const std::string staging = "--gcs-source-staging-dir=gs://" + spec.bucket + "/source";
+  if (spec.weights.baked) return baked_build_call(spec, {spec.source_dir, staging});
+  return build_call(spec, {spec.source_dir, "--config=" + spec.source_dir + "/deploy/cloudbuild.yaml",
+                           "--substitutions=_IMAGE=" + spec.image, staging});
+}
+
+CloudCall weights_build_call(const CloudSpec& spec) {
+  Json config = large_build();
+  Json fetch = fetch_step(spec, config);
+  config["steps"] = Json::array({std::move(fetch), shell_step(kSdk, "upload", kUploadScript, script_variables(spec))});
+  return configured_call(spec, {"--no-source"}, config);
 }
 
 }  // namespace commissure

@@ -170,6 +170,7 @@ std::vector<CloudStep> all_steps(const CloudSpec& spec, const CloudSecrets& secr
   for (CloudStep& step : foundation_steps(spec, nothing, secrets)) steps.push_back(std::move(step));
   steps.push_back(image_step(spec, nothing));
   steps.push_back(weights_step(spec, nothing));
+  if (spec.weights.baked) std::swap(steps.back(), *(steps.end() - 2));  // the image is built from them
   for (std::size_t index = spec.stages.size(); index-- > 0;) steps.push_back(deploy_step(spec, index, nothing));
   return steps;
 }

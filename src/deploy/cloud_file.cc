@@ -1,13 +1,9 @@
 #include "deploy/cloud_file.h"
 
-#include <yaml-cpp/yaml.h>
-
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <map>
-#include <numeric>
 
+#include "deploy/yaml_section.h"
 #include "step/stage_plan.h"
 
 namespace commissure {
@@ -17,118 +13,6 @@ namespace {
 constexpr std::size_t kMaxFileBytes = 1u << 20;
 constexpr int kDefaultSequences = 64;
 constexpr int kMostSequences = 1024;
-
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t swap = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, swap});
-    }
-  }
-  return row.back();
-}
-
-Error at_line(const YAML::Mark& mark, const std::string& message) {
-  return Error(Code::kInvalidArgument, "line ", mark.line + 1, ": ", message);
-}
-
-/// One map of the file. Every key that is asked for becomes known; the others are errors.
-class Section {
- public:
-  Section(const YAML::Node& node, const Variables& variables) : node_(node), variables_(variables) {}
-
-  /// The text of a key, with variables put in; nothing when it is absent.
-  Result<std::optional<std::string>> text(const char* key) {
-    known_.emplace_back(key);
-    const YAML::Node value = node_[key];
-    if (!value.IsDefined() || value.IsNull()) return std::optional<std::string>();
-    if (!value.IsScalar()) return at_line(value.Mark(), std::string(key) + " must be one value");
-    return std::optional(TRY(with_variables(value)));
-  }
-
-  Status take(const char* key, std::string& field) {
-    if (auto value = TRY(text(key))) field = std::move(*value);
-    return {};
-  }
-
-  Status take(const char* key, int& field, int least, int most) {
-    const auto value = TRY(text(key));
-    if (!value) return {};
-    const auto [end, problem] = std::from_chars(value->data(), value->data() + value->size(), field);
-    if (problem == std::errc() && end == value->data() + value->size() && field >= least && field <= most) return {};
-    return at_line(node_[key].Mark(), std::string(key) + " is \"" + *value + "\"; it must be a whole number from " +
-                                          std::to_string(least) + " to " + std::to_string(most));
-  }
-
-  Status take(const char* key, bool& field) {
-    const auto value = TRY(text(key));
-    if (!value) return {};
-    if (*value != "true" && *value != "false")
-      return at_line(node_[key].Mark(), std::string(key) + " is \"" + *value + "\"; it must be true or false");
-    field = *value == "true";
-    return {};
-  }
-
-  /// Index into `choices`, or the default.
-  template <std::size_t n>
-  Result<std::size_t> choose(const char* key, const std::array<const char*, n>& choices, std::size_t otherwise) {
-    const auto value = TRY(text(key));
-    if (!value) return otherwise;
-    std::string list;
-    for (std::size_t i = 0; i < n; ++i) {
-      if (*value == choices[i]) return i;
-      list += (i > 0 ? ", " : "") + std::string(choices[i]);
-    }
-    return at_line(node_[key].Mark(), std::string(key) + " is \"" + *value + "\"; it must be one of: " + list);
-  }
-
-  YAML::Node child(const char* key) {
-    known_.emplace_back(key);
-    const YAML::Node value = node_[key];
-    return value.IsDefined() ? value : YAML::Node();  // an undefined node throws when it is asked anything
-  }
-
-  /// Errors: kInvalidArgument, a key that nobody asked for.
-  Status done() const {
-    if (!node_.IsMap()) return {};
-    for (const auto& entry : node_) {
-      const std::string key = entry.first.as<std::string>("");
-      if (std::ranges::find(known_, key) != known_.end()) continue;
-      const auto nearest =
-          std::ranges::min_element(known_, {}, [&](const std::string& known) { return edit_distance(key, known); });
-      return at_line(entry.first.Mark(), "unknown key \"" + key + "\"; did you mean " + *nearest + "?");
-    }
-    return {};
-  }
-
-  Result<std::string> with_variables(const YAML::Node& value) const {
-    std::string text = value.Scalar();
-    for (auto start = text.find("${"); start != std::string::npos; start = text.find("${", start)) {
-      const auto end = text.find('}', start);
-      if (end == std::string::npos) return at_line(value.Mark(), "\"" + text + "\" opens ${ and does not close it");
-      const std::string inner = text.substr(start + 2, end - start - 2);
-      const auto dash = inner.find(":-");
-      const std::string name = inner.substr(0, dash);
-      auto found = variables_(name);
-      if (!found && dash != std::string::npos) found = inner.substr(dash + 2);
-      if (!found)
-        return at_line(value.Mark(), "the environment has no " + name + "; set it or write ${" + name + ":-value}");
-      text.replace(start, end + 1 - start, *found);
-      start += found->size();
-    }
-    return text;
-  }
-
- private:
-  const YAML::Node node_;
-  const Variables& variables_;
-  std::vector<std::string> known_;
-};
 
 Status read_stage(const YAML::Node& node, const Variables& variables, CloudStage& stage) {
   Section section(node, variables);
@@ -164,11 +48,11 @@ Status read_stages(const YAML::Node& node, const Variables& variables, std::vect
     each.assign(static_cast<std::size_t>(count), common);
   }
   if (each.empty() || each.size() > kMaxStages)
-    return at_line(node.Mark(), "stages: 1 to " + std::to_string(kMaxStages) + " are possible");
+    return at_file_line(node.Mark(), "stages: 1 to " + std::to_string(kMaxStages) + " are possible");
   for (std::size_t i = 0; i < each.size(); ++i) {
     CloudStage stage;
     stage.letter = std::string(1, static_cast<char>('a' + i));
-    if (!each[i].IsNull() && !each[i].IsMap()) return at_line(each[i].Mark(), "a stage must be a map");
+    if (!each[i].IsNull() && !each[i].IsMap()) return at_file_line(each[i].Mark(), "a stage must be a map");
     TRY(read_stage(each[i], variables, stage));
     stages.push_back(std::move(stage));
   }
@@ -177,11 +61,11 @@ Status read_stages(const YAML::Node& node, const Variables& variables, std::vect
 
 Status read_cuts(const YAML::Node& node, std::vector<int>& cuts) {
   if (!node.IsDefined() || node.IsNull()) return {};
-  if (!node.IsSequence()) return at_line(node.Mark(), "cuts must be a list of layers, e.g. [20, 44]");
+  if (!node.IsSequence()) return at_file_line(node.Mark(), "cuts must be a list of layers, e.g. [20, 44]");
   for (const YAML::Node& cut : node) {
     int layer = 0;
     if (!YAML::convert<int>::decode(cut, layer) || layer < 1)
-      return at_line(cut.Mark(), "a cut must be a layer's number");
+      return at_file_line(cut.Mark(), "a cut must be a layer's number");
     cuts.push_back(layer);
   }
   return {};
@@ -189,7 +73,7 @@ Status read_cuts(const YAML::Node& node, std::vector<int>& cuts) {
 
 Status read_network(const YAML::Node& node, const Variables& variables, CloudSpec& spec) {
   if (!node.IsDefined() || node.IsNull()) return {};
-  if (!node.IsMap()) return at_line(node.Mark(), "network must be a map with name, subnet and internal");
+  if (!node.IsMap()) return at_file_line(node.Mark(), "network must be a map with name, subnet and internal");
   Section section(node, variables);
   TRY(section.take("name", spec.network));
   spec.subnet = spec.network;
@@ -200,9 +84,9 @@ Status read_network(const YAML::Node& node, const Variables& variables, CloudSpe
 
 Status read_labels(const YAML::Node& node, const Section& section, CloudSpec& spec) {
   if (!node.IsDefined() || node.IsNull()) return {};
-  if (!node.IsMap()) return at_line(node.Mark(), "labels must be a map");
+  if (!node.IsMap()) return at_file_line(node.Mark(), "labels must be a map");
   for (const auto& entry : node) {
-    if (!entry.second.IsScalar()) return at_line(entry.second.Mark(), "a label must be one value");
+    if (!entry.second.IsScalar()) return at_file_line(entry.second.Mark(), "a label must be one value");
     spec.labels[entry.first.as<std::string>("")] = TRY(section.with_variables(entry.second));
   }
   return {};
@@ -218,7 +102,10 @@ Status read_model(Section& section, CloudFile& file) {
   TRY(section.take("streams", file.streams, 1, 4096));
   constexpr auto kv_dtypes = std::to_array<const char*>({"auto", "bf16", "int8"});
   file.kv_dtype = kv_dtypes[TRY(section.choose("kv_dtype", kv_dtypes, 0))];
-  spec.weights.mounted = TRY(section.choose("weights", std::to_array<const char*>({"bucket", "mounted"}), 0)) == 1;
+  const std::size_t weights =
+      TRY(section.choose("weights", std::to_array<const char*>({"bucket", "mounted", "baked"}), 0));
+  spec.weights.mounted = weights == 1;
+  spec.weights.baked = weights == 2;
   return read_cuts(section.child("cuts"), spec.cuts);
 }
 
@@ -297,7 +184,7 @@ Result<CloudFile> parse_cloud_file(std::string_view text, const std::string& dep
     if (!root.IsMap()) return Error(Code::kInvalidArgument, "the file must be a map of keys and values");
     return read_deployment(TRY(choose_deployment(root, deployment)), variables);
   } catch (const YAML::Exception& error) {  // the library's exceptions stop here
-    return at_line(error.mark, error.msg);
+    return at_file_line(error.mark, error.msg);
   }
 }
 

@@ -147,7 +147,14 @@ CloudStep access_step(const CloudSpec& spec, const CloudState& state) {
   CloudStep step{"access", "each account reads only its own", "roles/resourcemanager.projectIamAdmin", {}, {}};
   const std::string project = "--project=" + spec.project;
   const std::string build = "serviceAccount:" + spec.account("build");
-  want_weights(spec, state, step);
+  if (!spec.weights.baked) {
+    want_weights(spec, state, step);
+  } else if (spec.weights.bucket != spec.bucket) {
+    want_role(
+        step, policy_of(state.bucket_policies, spec.weights.bucket), build, "roles/storage.objectViewer",
+        spec.weights_folder(),
+        {"storage", "buckets", "add-iam-policy-binding", "gs://" + spec.weights.bucket, project, "--condition=None"});
+  }
   want_role(step, policy_of(state.bucket_policies, spec.bucket), build, "roles/storage.admin", "gs://" + spec.bucket,
             {"storage", "buckets", "add-iam-policy-binding", "gs://" + spec.bucket, project, "--condition=None"});
   if (spec.own_image) {

@@ -60,7 +60,12 @@ std::string problem_of_fetch(const CloudSpec& spec, const CloudState& state) {
 }  // namespace
 
 CloudStep image_step(const CloudSpec& spec, const CloudState& state) {
-  CloudStep step{"image", "one for all stages, built by Cloud Build", "roles/cloudbuild.builds.editor", {}, {}};
+  CloudStep step{"image",
+                 spec.weights.baked ? "one for all stages, with the model, built by Cloud Build"
+                                    : "one for all stages, built by Cloud Build",
+                 "roles/cloudbuild.builds.editor",
+                 {},
+                 {}};
   if (!spec.own_image || state.tags.contains(tag_of(spec.image))) return step;
   step.differences.push_back("image " + tag_of(spec.image) + ": absent");
   step.calls.push_back(image_build_call(spec));
@@ -69,6 +74,8 @@ CloudStep image_step(const CloudSpec& spec, const CloudState& state) {
 
 CloudStep weights_step(const CloudSpec& spec, const CloudState& state) {
   CloudStep step{"weights", "in the bucket, checked by CRC-32C", "roles/storage.admin", {}, {}};
+  const bool from_afar = spec.weights.source == WeightsSource::kHub || spec.weights.source == WeightsSource::kUrl;
+  if (spec.weights.baked && from_afar) return step;  // the image's build fetches them
   switch (spec.weights.source) {
     case WeightsSource::kFiles: want_files(spec, state, step); break;
     case WeightsSource::kHub:

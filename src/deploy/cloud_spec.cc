@@ -26,6 +26,7 @@ bool is_bucket(const std::string& text) {
 
 std::string CloudSpec::model_location() const {
   const std::string tail = weights.file.empty() ? "" : "/" + weights.file;
+  if (weights.baked) return kBakedFolder + tail;
   if (weights.mounted) return "/models/" + weights.prefix + tail;
   return weights_folder() + tail;
 }

@@ -42,6 +42,9 @@ struct WeightFile {
   bool operator==(const WeightFile&) const = default;
 };
 
+/// Where baked weights lie in the image.
+inline constexpr const char* kBakedFolder = "/model";
+
 struct CloudWeights {
   WeightsSource source = WeightsSource::kFiles;
   std::vector<WeightFile> files;     ///< kFiles
@@ -52,6 +55,7 @@ struct CloudWeights {
   std::string prefix;                ///< folder in that bucket, "models/NAME"
   std::string file;                  ///< the one file in it that is the model; "" when the folder is (safetensors)
   bool mounted = false;              ///< read through a Cloud Storage volume instead of range requests
+  bool baked = false;                ///< lies in the image, which is built with it
 
   bool operator==(const CloudWeights&) const = default;
 };

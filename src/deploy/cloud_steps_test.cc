@@ -173,6 +173,44 @@ TEST(CloudSteps, DownTakesTheServicesAndWithAllEverythingThatIsOurs) {
   EXPECT_EQ(lines(removal_steps(spec, CloudState(), true)), std::vector<std::string>());
 }
 
+TEST(CloudSteps, BakedWeightsAreFetchedByTheBuildOfTheImageAndReadByNobodyElse) {
+  CloudSpec spec = test_spec();
+  spec.weights.baked = true;
+  spec.hub_token = true;
+  spec.image += "-weights";
+  EXPECT_EQ(spec.model_location(), "/model");
+  EXPECT_TRUE(weights_step(spec, {}).calls.empty());
+  const CloudCall call = image_step(spec, {}).calls.at(0);
+  const Json config = *parse_json(call.input);
+  ASSERT_EQ(config["steps"].size(), 3u);
+  EXPECT_EQ(config["steps"][1]["secretEnv"], Json::array({"HF_TOKEN"}));
+  EXPECT_FALSE(config["steps"][0].contains("secretEnv") || config["steps"][2].contains("secretEnv"));
+  EXPECT_EQ(config["images"], Json::array({spec.image}));
+  EXPECT_EQ(config["steps"][2]["args"][1].get<std::string>().find("HF_TOKEN"), std::string::npos);
+  EXPECT_NE(command_line(call).find("builds submit /src"), std::string::npos) << command_line(call);
+  for (const CloudStep& step : foundation_steps(spec, {}, {"token", ""})) {
+    for (const CloudCall& each : step.calls)
+      EXPECT_EQ(command_line(each).find("storage.objectViewer"), std::string::npos) << command_line(each);
+  }
+}
+
+TEST(CloudSteps, WeightsOfABucketAreBakedByWhoMayReadIt) {
+  CloudSpec spec = test_spec();
+  spec.weights.baked = true;
+  spec.weights.source = WeightsSource::kBucket;
+  spec.weights.bucket = "elsewhere";
+  std::string commands;
+  for (const CloudStep& step : all_steps(spec, {})) {
+    for (const CloudCall& call : step.calls) commands += command_line(call) + "\n";
+  }
+  EXPECT_NE(commands.find("gs://elsewhere --project=acme --condition=None "
+                          "--member=serviceAccount:demo-build@acme.iam.gserviceaccount.com "
+                          "--role=roles/storage.objectViewer"),
+            std::string::npos)
+      << commands;
+  EXPECT_EQ(commands.find("demo-a@acme.iam.gserviceaccount.com --role=roles/storage"), std::string::npos) << commands;
+}
+
 TEST(CloudSteps, TheFetchRunsOnCloudBuildWithoutShellTextFromTheConfiguration) {
   CloudSpec spec = test_spec();
   spec.hub_token = true;

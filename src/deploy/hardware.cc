@@ -84,6 +84,9 @@ Result<Catalogue> read_catalogue(const YAML::Node& root) {
   catalogue.date = root["date"].as<std::string>("");
   catalogue.source_bytes_per_second = kGiga * TRY(number(load, "source_gb_s"));
   if (catalogue.source_bytes_per_second <= 0) return at_line(load.Mark(), "source_gb_s must be above zero");
+  catalogue.image_bytes_per_second =
+      load["image_gb_s"].IsDefined() ? kGiga * TRY(number(load, "image_gb_s")) : catalogue.source_bytes_per_second;
+  if (catalogue.image_bytes_per_second <= 0) return at_line(load.Mark(), "image_gb_s must be above zero");
   catalogue.hop_seconds = TRY(number(root, "hop_ms")) / 1000;
   catalogue.usd_per_gib_month = TRY(number(prices, "storage_month"));
   catalogue.usd_per_cpu_hour = kSecondsPerHour * TRY(number(prices, "cpu_second"));

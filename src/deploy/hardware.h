@@ -37,6 +37,7 @@ struct Catalogue {
   std::string date;
   std::vector<Machine> machines;
   double source_bytes_per_second = 0;  ///< bucket to one stage
+  double image_bytes_per_second = 0;   ///< baked weights to one stage
   double hop_seconds = 0;              ///< one way between two stages
   double usd_per_gib_month = 0;        ///< of weights in a bucket
   double usd_per_cpu_hour = 0, usd_per_gib_hour = 0;

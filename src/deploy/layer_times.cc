@@ -11,35 +11,35 @@ namespace {
 constexpr const char* kFormat = "commissure layer times 1";
 constexpr int kMostLayers = 4096;
 
-Json to_json(const RowTimes& times) {
+Json points_json(const RowTimes& times) {
   Json points = Json::array();
   for (const RowTime& time : times) points.push_back({time.rows, time.seconds * 1000});
   return points;
 }
 
-Error missing(const std::string& what) { return Error(Code::kInvalidArgument, what); }
+Error malformed(const std::string& what) { return Error(Code::kInvalidArgument, what); }
 
-Result<std::string> text_of(const Json& object, const char* key) {
+Result<std::string> named_text(const Json& object, const char* key) {
   const Json* value = find_member(object, key);
-  if (value == nullptr || !value->is_string()) return missing(std::string(key) + " must be a text");
+  if (value == nullptr || !value->is_string()) return malformed(std::string(key) + " must be a text");
   return value->get<std::string>();
 }
 
-Result<double> number_of(const Json& object, const char* key) {
+Result<double> named_number(const Json& object, const char* key) {
   const Json* value = find_member(object, key);
   if (value == nullptr || !value->is_number() || !(value->get<double>() >= 0))
-    return missing(std::string(key) + " must be a number, zero or more");
+    return malformed(std::string(key) + " must be a number, zero or more");
   return value->get<double>();
 }
 
-Result<int> count_of(const Json& object, const char* key) {
-  const double value = TRY(number_of(object, key));
-  if (value > 1e6) return missing(std::string(key) + " is too large");
+Result<int> named_count(const Json& object, const char* key) {
+  const double value = TRY(named_number(object, key));
+  if (value > 1e6) return malformed(std::string(key) + " is too large");
   return static_cast<int>(value);
 }
 
 Result<RowTimes> points_of(const Json& object, const char* key) {
-  const auto wrong = [&] { return missing(std::string(key) + " must list [rows, ms] with rows rising from 1"); };
+  const auto wrong = [&] { return malformed(std::string(key) + " must list [rows, ms] with rows rising from 1"); };
   const Json* list = find_member(object, key);
   if (list == nullptr || !list->is_array() || list->empty()) return wrong();
   RowTimes times;
@@ -56,22 +56,22 @@ Result<RowTimes> points_of(const Json& object, const char* key) {
 Result<LayerKind> kind_from(const Json& object, int n_layers) {
   LayerKind kind;
   const Json* layers = find_member(object, "layers");
-  if (layers == nullptr || !layers->is_array()) return missing("layers of a kind must be a list");
+  if (layers == nullptr || !layers->is_array()) return malformed("layers of a kind must be a list");
   for (const Json& layer : *layers) {
     if (!layer.is_number_integer() || layer.get<std::int64_t>() < 0 || layer.get<std::int64_t>() >= n_layers)
-      return missing("layers of a kind must be numbers below n_layers");
+      return malformed("layers of a kind must be numbers below n_layers");
     kind.layers.push_back(layer.get<int>());
   }
-  kind.window = TRY(count_of(object, "window"));
-  kind.weight_bytes = TRY(number_of(object, "weight_bytes"));
+  kind.window = TRY(named_count(object, "window"));
+  kind.weight_bytes = TRY(named_number(object, "weight_bytes"));
   kind.decode = TRY(points_of(object, "decode_ms"));
-  kind.position_seconds = TRY(number_of(object, "position_us")) / 1e6;
+  kind.position_seconds = TRY(named_number(object, "position_us")) / 1e6;
   kind.prefill = TRY(points_of(object, "prefill_ms"));
   return kind;
 }
 
 Result<LayerTimes> times_from(const Json& root) {
-  if (TRY(text_of(root, "format")) != kFormat) return missing(std::string("format must be \"") + kFormat + "\"");
+  if (TRY(named_text(root, "format")) != kFormat) return malformed(std::string("format must be \"") + kFormat + "\"");
   LayerTimes times;
   for (const auto& [key, field] : {std::pair{"machine", &times.machine},
                                    {"model", &times.model},
@@ -82,14 +82,14 @@ Result<LayerTimes> times_from(const Json& root) {
                                    {"isa", &times.isa},
                                    {"version", &times.version},
                                    {"date", &times.date}}) {
-    *field = TRY(text_of(root, key));
+    *field = TRY(named_text(root, key));
   }
-  times.n_threads = TRY(count_of(root, "threads"));
-  times.n_layers = TRY(count_of(root, "n_layers"));
-  times.context = TRY(count_of(root, "context"));
-  if (times.n_layers < 1 || times.n_layers > kMostLayers) return missing("n_layers is absurd");
+  times.n_threads = TRY(named_count(root, "threads"));
+  times.n_layers = TRY(named_count(root, "n_layers"));
+  times.context = TRY(named_count(root, "context"));
+  if (times.n_layers < 1 || times.n_layers > kMostLayers) return malformed("n_layers is absurd");
   const Json* kinds = find_member(root, "kinds");
-  if (kinds == nullptr || !kinds->is_array()) return missing("kinds must be a list");
+  if (kinds == nullptr || !kinds->is_array()) return malformed("kinds must be a list");
   for (const Json& kind : *kinds) times.kinds.push_back(TRY(kind_from(kind, times.n_layers)));
   times.embedding = TRY(points_of(root, "embedding_ms"));
   times.head = TRY(points_of(root, "head_ms"));
@@ -128,9 +128,9 @@ Json layer_times_json(const LayerTimes& times) {
     kinds.push_back({{"layers", kind.layers},
                      {"window", kind.window},
                      {"weight_bytes", kind.weight_bytes},
-                     {"decode_ms", to_json(kind.decode)},
+                     {"decode_ms", points_json(kind.decode)},
                      {"position_us", kind.position_seconds * 1e6},
-                     {"prefill_ms", to_json(kind.prefill)}});
+                     {"prefill_ms", points_json(kind.prefill)}});
   }
   return {{"format", kFormat},
           {"machine", times.machine},
@@ -146,8 +146,8 @@ Json layer_times_json(const LayerTimes& times) {
           {"n_layers", times.n_layers},
           {"context", times.context},
           {"kinds", kinds},
-          {"embedding_ms", to_json(times.embedding)},
-          {"head_ms", to_json(times.head)}};
+          {"embedding_ms", points_json(times.embedding)},
+          {"head_ms", points_json(times.head)}};
 }
 
 std::string layer_times_text(const LayerTimes& times) {

@@ -1,6 +1,7 @@
 """The small APIs of the fake: service usage, projects, IAM, Artifact Registry, Secret Manager, Cloud Build, quotas, logging."""
 import base64
 import re
+import shutil
 import time
 
 from fake_google import PROJECT_NUMBER, ApiError, Reply, route
@@ -10,7 +11,7 @@ DONE = {"name": "operations/noop.DONE_OPERATION", "done": True, "response": {}}
 
 def new_state():
     return {"enabled": {"serviceusage.googleapis.com", "cloudresourcemanager.googleapis.com"}, "billing": True, "repositories": {},
-            "tags": {}, "secrets": {}, "accounts": {}, "policies": {}, "builds": {}, "build_outcome": None, "logs": [], "quotas": {}}
+            "tags": {}, "secrets": {}, "accounts": {}, "policies": {}, "builds": {}, "build_outcome": None, "logs": [], "quotas": {}, "baked": {}}
 
 
 def check_project(google, project):
@@ -258,8 +259,20 @@ def get_build(google, request, project, region, number):
         return build
     substitutions = build.get("substitutions", {})
     for image in build.get("images", []):
-        add_image(google, re.sub(r"\$\{?(_[A-Z_]+)\}?", lambda found: substitutions.get(found[1], ""), image))
+        uri = re.sub(r"\$\{?(_[A-Z_]+)\}?", lambda found: substitutions.get(found[1], ""), image)
+        add_image(google, uri)
+        bake(google, build, uri)
     return build
+
+
+def bake(google, build, uri):
+    """What a build with a step `bake` copied into its image: here from the bucket, as for a model of the person's machine."""
+    for step in build["steps"]:
+        if step.get("id") == "bake":
+            target = dict(entry.split("=", 1) for entry in step["env"])["TARGET"].removeprefix("gs://")
+            folder = google.folder / "images" / build["id"]
+            shutil.copytree(google.storage.folder / target, folder)
+            google.apis["baked"][uri] = folder
 
 
 def add_image(google, uri):

@@ -74,7 +74,8 @@ class Instance:
                     key = {"name": volume["secret"]["secretName"], "key": item["key"]}
                     (folder / item["path"]).write_text(run.secret(key, self.spec.get("serviceAccountName")))
                 folders[mount["mountPath"]] = folder
-        return folders
+        baked = run.google.apis["baked"].get(self.spec["containers"][0]["image"])
+        return {**folders, "/model": baked} if baked else folders
 
     def alive(self):
         return self.process.poll() is None

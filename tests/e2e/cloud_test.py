@@ -257,7 +257,7 @@ def down(google, me, all_of_it=True):
 
 def failures_on_the_way(google):
     """One `up` after the other, each stopped by another failure further on; each resumes where the last one stopped."""
-    me = Person(google, name="bumpy", access="key")
+    me = Person(google, name="bumpy", access="key", weights="baked")
     google.apis["billing"] = False
     google.apis["enabled"] -= {"artifactregistry.googleapis.com"}  # something is left to enable
     # gcloud asks once more with a fresh token.
@@ -274,11 +274,11 @@ def failures_on_the_way(google):
     me.environment["COMMISSURE_API_KEY"] = "key"
     google.fail(r"PUT storage\.googleapis\.com/storage/v1/b/demo-project-bumpy/iam", 403, "me does not have storage.buckets.setIamPolicy access.")
     me.fails("step access: ", "setIamPolicy access", "--role=roles/resourcemanager.projectIamAdmin")
+    google.fail("POST storage.googleapis.com/resumable/upload/storage/v1/b/demo-project-bumpy/o", 403, "no access to storage.objects.create")
+    me.fails("step weights: ", "roles/storage.admin")
     google.apis["build_outcome"] = lambda build: "the disk is full"
     me.fails("step image: ", "completed with status", "run `commissure up` again")
     google.apis["build_outcome"] = None
-    google.fail("POST storage.googleapis.com/resumable/upload/storage/v1/b/demo-project-bumpy/o", 403, "no access to storage.objects.create")
-    me.fails("step weights: ", "roles/storage.admin")
     google.fail("POST europe-west4-run.*services", 400, "Quota exceeded for total allowable count of GPUs per project per region.")
     me.fails("step stage c: ", "Quota exceeded for total allowable count of GPUs", "ask for GPU quota in europe-west4")
 
@@ -297,7 +297,19 @@ def failures_on_the_way(google):
         assert f"{step}: unchanged" in err, err
     assert not [call for call in google.changes(before) if "run.googleapis" not in call], google.changes(before)
     assert "a first answer in" in err, err
+    check_baked(google)
     return me
+
+
+def check_baked(google):
+    """The model lies in the image, which the last build made in three steps; no stage needs the bucket."""
+    for letter in "abc":
+        container = google.run.services[f"bumpy-{letter}"].body["spec"]["template"]["spec"]["containers"][0]
+        assert {"name": "MODEL_DIR", "value": f"/model/{SMOL.name}"} in container["env"] and container["image"] in google.apis["baked"], container
+    build = list(google.apis["builds"].values())[-1]
+    assert [step["id"] for step in build["steps"]] == ["build", "fetch", "bake"] and build["images"] == [container["image"]], build
+    readers = [binding for binding in google.apis["policies"]["b/demo-project-bumpy"]["bindings"] if binding["role"] == "roles/storage.objectViewer"]
+    assert not readers, readers
 
 
 def too_few_gpus(google):
@@ -317,6 +329,7 @@ def bad_words(google):
     before = len(google.calls)
     for fields, words in (
             ({"regoin": "x"}, ("commissure.yaml: line 1", "unknown key \"regoin\"", "did you mean region?")),
+            ({"weights": "baked", "image": "registry.example/own:1"}, ("leave `image` out",)),
             ({"name": "X"}, ("must be 4 to 24 lower-case letters",)),
             ({"stages": 99}, ("stages is \"99\"", "1 to 26")),
             ({"stages": 2, "cuts": [3, 4]}, ("2 cuts do not make 2 stages",)),

@@ -44,7 +44,7 @@ def plain(name):
 def check_module(files):
     resources = [plain(kind) for file in files.values() for block in file.get("resource", []) for kind in block]
     for kind in ("cloud_run_v2_service", "service_account", "cloud_run_v2_service_iam_member", "artifact_registry_repository", "storage_bucket", "secret_manager_secret",
-                 "monitoring_alert_policy", "monitoring_dashboard", "compute_network", "compute_subnetwork", "compute_global_forwarding_rule"):
+                 "monitoring_alert_policy", "monitoring_dashboard", "billing_budget", "compute_network", "compute_subnetwork", "compute_global_forwarding_rule"):
         assert f"google_{kind}" in resources, (kind, sorted(set(resources)))
     for folder in ("", "chain/"):
         own = {name: file for name, file in files.items() if name.rpartition("/")[0] == folder.rstrip("/")}
@@ -60,6 +60,8 @@ def check_module(files):
     service = (MODULE / "main.tf").read_text()
     for fixed in (r"cpu_idle += false", r"startup_cpu_boost += true", r'execution_environment += "EXECUTION_ENVIRONMENT_GEN2"', r'"nvidia\.com/gpu" = "1"', r'egress = "ALL_TRAFFIC"'):
         assert re.search(fixed, service), fixed  # --no-cpu-throttling, --cpu-boost, --execution-environment, --gpu=1, --vpc-egress
+    sidecar = re.search(r'dynamic "containers" \{\n      for_each = var\.prometheus_sidecar && each\.key == "a".*?depends_on = \["stage"\]', service, re.S)
+    assert sidecar and 'name  = "stage"' in service, "the sidecar stands beside stage A, and waits for it"
     dashboard = json.loads((MODULE / "dashboard.json").read_text())
     assert len(dashboard["mosaicLayout"]["tiles"]) >= 6
 
