@@ -4,6 +4,7 @@
 # make test-asan               the same under ASan + UBSan
 # make test-tsan             threads under ThreadSanitizer: core, sched, stage, engine
 # make soak                    100 stages killed or frozen under 16 streams, 10,000 small requests
+# make try-image               the image built and run with buildah, without and with a baked model (minutes; root, Debian 12)
 # make bench                   speed beside llama.cpp (see bench/README.md)
 # make down                    stop what `make run` started
 # make tf-init build-cloud deploy smoke-test     Google Cloud Run by Terraform (see docs/deploy.md)
@@ -18,6 +19,7 @@ TF = terraform -chdir=deploy/terraform
 TF_VALUE = $$(echo $(1) | $(TF) console | tr -d '"')
 
 .PHONY: tf-init build-cloud deploy smoke-test
+.PHONY: try-image
 .PHONY: run build test test-release test-asan test-tsan soak bench down clean packages models
 .DEFAULT_GOAL := build
 
@@ -66,6 +68,11 @@ soak: build
 	@tools/link_test_models.sh
 	@tests/e2e/kill_test.py --smol 60 --gemma 40
 	@tests/e2e/small_requests_soak.py
+
+try-image: models
+	@tools/link_test_models.sh
+	@tools/try_image.sh "$(CURDIR)/build/test-models/SmolLM2-135M-Instruct.Q4_1.gguf"
+	@tools/try_image.sh --baked "$(CURDIR)/build/test-models/SmolLM2-135M-Instruct.Q4_1.gguf" localhost/commissure
 
 bench: build
 	@bench/run.sh

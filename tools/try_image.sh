@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Builds the whole image with buildah, says what it is, and lets three stages of it answer one question. Debian 12, as root.
 #
-# usage: tools/try_image.sh MODEL.gguf [IMAGE]
+# usage: tools/try_image.sh [--baked] MODEL.gguf [IMAGE]
+#   --baked: copies the model into the image first, as `weights: baked` does; the stages then find it there.
 #   IMAGE: one that is built already. Else deploy/Dockerfile is built on a bare Debian 12 from debootstrap, which takes
 #   minutes; BUILD_FLAGS goes to `buildah bud`, e.g. "--volume $HOME/.cargo:/root/.cargo" where cargo needs a set-up.
 set -euo pipefail
-[ $# -ge 1 ] || { sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 2; }
+baked=
+[ "${1:-}" != --baked ] || { baked=yes; shift; }
+[ $# -ge 1 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2; }
 cd "$(dirname "$0")/.."
 model=$(realpath "$1")
 image=${2:-localhost/commissure}
@@ -36,6 +39,14 @@ if [ $# -lt 2 ]; then
   echo "built in $((SECONDS - start)) s"
 fi
 
+if [ -n "$baked" ]; then
+  mkdir -p "$work/bake/model"
+  cp "$model" "$work/bake/model/model.gguf"
+  chmod -R a+rX "$work/bake/model"
+  printf 'FROM %s\nCOPY model /model\n' "$image" | buildah bud --pull-never -f - -t localhost/commissure-baked "$work/bake" >"$work/log" 2>&1 || { tail -n 5 "$work/log" >&2; exit 1; }
+  image=localhost/commissure-baked
+fi
+
 buildah inspect --type image "$image" | python3 -c '
 import json, sys
 image = json.load(sys.stdin)["OCIv1"]
@@ -49,12 +60,14 @@ container=$(buildah from --pull-never "$image")
 echo "$(du -sm "$(buildah mount "$container")" | cut -f1) MB, $(($(stat -c %s "$work/image.tar") / 1000000)) MB to push"
 
 # The stages' contract, as Cloud Run gives it; the last one first.
+place=(--volume "$model:/model.gguf:ro" --env MODEL_DIR=/model.gguf)
+[ -z "$baked" ] || place=(--env MODEL_DIR=/model/model.gguf)
 for stage in c b a; do
   next=()
   [ $stage = c ] || next=(--env "NEXT_ENDPOINT=127.0.0.1:$((port + 1))")
   [ $stage != b ] || next=(--env "NEXT_ENDPOINT=127.0.0.1:$((port + 2))")
   offset=$(($(printf %d "'$stage") - 97))
-  buildah run --user 65532:65532 --volume "$model:/model.gguf:ro" --env STAGE=$stage --env K1=10 --env K2=20 --env MODEL_DIR=/model.gguf --env DEVICE=cpu \
+  buildah run --user 65532:65532 "${place[@]}" --env STAGE=$stage --env K1=10 --env K2=20 --env DEVICE=cpu \
     --env PORT=$((port + offset)) "${next[@]}" "$container" -- /usr/bin/commissure stage >"$work/$stage.log" 2>&1 &
   pids+=($!)
 done

@@ -96,8 +96,10 @@ Status finish(const CloudExecutor& executor, const CloudSpec& spec, const CallRu
 }
 
 std::string what_would(const Planning& planning) {
-  const auto other = std::ranges::find(planning.found, planning.model.footprint.weights,
-                                       [](const Alternative& found) { return found.plan.weights; });
+  const auto other = std::ranges::find_if(planning.found, [&](const Alternative& found) {
+    return found.plan.weights == planning.model.footprint.weights &&
+           (planning.budget == 0 || found.plan.usd_per_hour <= planning.budget);
+  });
   if (other == planning.found.end()) return "no machine of the catalogue does; see: commissure plan";
   const std::string cuts = fmt::format(", cuts: [{}]", fmt::join(other->plan.cuts(), ", "));
   return fmt::format("{} x {}{} would do, {:.2f} USD an hour", other->plan.stages.size(), other->machine,

@@ -22,7 +22,7 @@ struct InitOptions {
   std::string file = "commissure.yaml";
   std::string name = "commissure";
   std::string project, region, model, kv_dtype = "auto";
-  double tok_s = 0;
+  double tok_s = 0, budget = 0;
   int context = 4096;
   bool yes = false, force = false;
 };
@@ -55,6 +55,13 @@ Result<ChainPlan> choose_chain(const InitOptions& options, const Catalogue& cata
     if (!best || (plan && (!*best || plan->usd_per_hour < (*best)->usd_per_hour))) best = std::move(plan);
   }
   if (!best) return Error(Code::kInvalidArgument, "no machine of the catalogue is offered in ", options.region);
+  if (*best && options.budget > 0 && (*best)->usd_per_hour > options.budget) {
+    return Error(Code::kResourceExhausted,
+                 fmt::format("the cheapest chain, {} x {}, costs {:.2f} USD an hour, the budget is {:.2f}: a smaller "
+                             "model, a shorter context or fewer tokens a second cost less",
+                             (*best)->stages.size(), (*best)->stages.front().machine->name, (*best)->usd_per_hour,
+                             options.budget));
+  }
   return std::move(*best);
 }
 
@@ -83,20 +90,24 @@ std::string stages_text(const ChainPlan& plan) {
 }
 
 std::string file_text(const InitOptions& options, const ChainPlan& plan) {
+  const std::string budget =
+      options.budget > 0 ? fmt::format("budget: {:g} # most USD an hour while all stages are up\n", options.budget)
+                         : "";
   return fmt::format(
       "# A deployment on Google Cloud Run. `commissure up` makes it so, `commissure down` takes it away.\n"
       "# Values may hold ${{NAME}} or ${{NAME:-otherwise}} of the environment.\n"
       "name: {} # begins the names of all resources\n"
       "project: {}\n"
       "region: {}\n"
+      "{}"
       "model: {}\n"
       "context: {} # longest sequence in tokens\n"
       "kv_dtype: {} # of keys and values; int8 takes half the memory of auto, which is bf16\n"
       "{}"
       "weights: bucket # or mounted, through a volume; or baked into the image\n"
       "access: iam # Google accounts; or key (an API key), both, public (everybody, without a key)\n",
-      quoted(options.name), quoted(options.project), quoted(options.region), quoted(options.model), options.context,
-      options.kv_dtype, stages_text(plan));
+      quoted(options.name), quoted(options.project), quoted(options.region), budget, quoted(options.model),
+      options.context, options.kv_dtype, stages_text(plan));
 }
 
 Result<int> write_file(InitOptions options) {
@@ -108,6 +119,10 @@ Result<int> write_file(InitOptions options) {
     return Error(Code::kInvalidArgument, "no project: give --project or set GOOGLE_CLOUD_PROJECT");
   options.region = ask(options, "Region", options.region, "europe-west4");
   options.model = ask(options, "Model (name, file, folder or URL)", options.model, "smollm2-135m");
+  if (options.budget == 0) {
+    const std::string most = ask(options, "Most USD an hour while it is up (empty: no matter)", "", "");
+    options.budget = most.empty() ? 0 : std::strtod(most.c_str(), nullptr);
+  }
   const Catalogue catalogue = TRY(parse_catalogue(built_in_catalogue()));
   const std::string text = file_text(options, TRY(choose_chain(options, catalogue)));
   // A file that `up` could not read is not written.
@@ -134,6 +149,8 @@ CommandRun add_init(CLI::App& app) {
   app.add_option("--region", options->region, "default: europe-west4");
   app.add_option("--model", options->model, "as `commissure plan` takes it; default: smollm2-135m");
   app.add_option("--tok-s", options->tok_s, "tokens a second that a stream gets at least")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--budget", options->budget, "most USD an hour while all stages are up")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--context", options->context, "longest sequence")
       ->check(CLI::Range(16, 1 << 20))

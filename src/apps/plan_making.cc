@@ -179,6 +179,12 @@ Result<Planning> make_plans(const PlanOptions& options) {
     const ModelFootprint weights = TRY(chosen_weights(planning.model.footprint, options.weights));
     auto planned = plan_file(*file, weights, planning.catalogue, wish);
     if (!planned) return planned.error().within(options.choice.file);
+    planning.budget = file->budget;
+    if (file->budget > 0 && planned->plan.usd_per_hour > file->budget) {
+      planned->problems.push_back(
+          fmt::format("it costs {:.2f} USD an hour while all stages are up, the budget is {:.2f}",
+                      planned->plan.usd_per_hour, file->budget));
+    }
     planned->title = options.choice.file + ": " + planned->title;
     planning.file = std::move(*planned);
   }

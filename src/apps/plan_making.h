@@ -22,7 +22,7 @@ struct PlanOptions {
   std::vector<std::string> machines;
   std::string catalogue;
   std::vector<std::string> layer_times;  ///< files of `bench --layers --out`
-  PlanWish wish;  ///< `context` and `streams` 0: the file's, or 8192 and 1
+  PlanWish wish;                         ///< `context` and `streams` 0: the file's, or 8192 and 1
 };
 
 /// One row of the table of alternatives: the best chain of one kind of machine with one kind of weights.
@@ -43,7 +43,8 @@ struct Planning {
   MeasuredModel model;
   KvType kv_type = KvType::kBF16;
   Catalogue catalogue;
-  PlanWish wish;  ///< with everything filled in
+  PlanWish wish;      ///< with everything filled in
+  double budget = 0;  ///< the file's, in USD an hour; 0: none
   std::optional<FilePlan> file;
   std::vector<Alternative> found;    ///< cheapest first
   std::vector<std::string> refused;  ///< why others do not do

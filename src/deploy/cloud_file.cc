@@ -131,6 +131,7 @@ Result<CloudFile> read_deployment(const YAML::Node& node, const Variables& varia
   TRY(section.take("name", spec.name));
   TRY(section.take("project", spec.project));
   TRY(section.take("region", spec.region));
+  TRY(section.take("budget", file.budget));
   TRY(read_model(section, file));
   TRY(read_stages(section.child("stages"), variables, spec.stages));
   TRY(add_arguments(file));

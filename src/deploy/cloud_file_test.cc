@@ -33,6 +33,7 @@ revision: abc
 cuts: [20, 44]
 context: 4096
 kv_dtype: int8
+budget: 4.5
 weights: mounted
 access: both
 stages:
@@ -54,6 +55,7 @@ labels: {team: lab}
   EXPECT_TRUE(spec.stages[2].zonal_redundancy);
   EXPECT_EQ(spec.stages[1].environment,
             (std::vector<std::pair<std::string, std::string>>{{"COMMISSURE_KV_DTYPE", "int8"}}));
+  EXPECT_EQ(file->budget, 4.5);
   EXPECT_EQ(spec.subnet, "vpc");
   EXPECT_TRUE(spec.internal && spec.api_key && spec.weights.mounted);
   EXPECT_EQ(spec.access, CloudAccess::kIam);

@@ -51,6 +51,14 @@ Status Section::take(const char* key, int& field, int least, int most) {
                                              std::to_string(least) + " to " + std::to_string(most));
 }
 
+Status Section::take(const char* key, double& field) {
+  const auto value = TRY(text(key));
+  if (!value) return {};
+  const auto [end, problem] = std::from_chars(value->data(), value->data() + value->size(), field);
+  if (problem == std::errc() && end == value->data() + value->size() && field > 0 && field < 1e9) return {};
+  return at_file_line(node_[key].Mark(), std::string(key) + " is \"" + *value + "\"; it must be a number above zero");
+}
+
 Status Section::take(const char* key, bool& field) {
   const auto value = TRY(text(key));
   if (!value) return {};

@@ -28,6 +28,7 @@ class Section {
   Status take(const char* key, std::string& field);
   Status take(const char* key, int& field, int least, int most);
   Status take(const char* key, bool& field);
+  Status take(const char* key, double& field);  ///< above zero
 
   /// Index into `choices`, or the default.
   template <std::size_t n>

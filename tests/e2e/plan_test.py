@@ -46,6 +46,8 @@ def plan_files():
         assert (narrow["kv_dtype"], wide["kv_dtype"]) == ("int8", "bf16") and narrow["plan"]["stages"][0]["kv_bytes"] < 0.52 * wide["plan"]["stages"][0]["kv_bytes"]
         for change, arguments, words in (
             (("streams: 2", "streams: 4"), (), "stage a needs 22.2 GB and has 21.9"),
+            (("streams: 2", "streams: 2\nbudget: 4"), (), "it costs 4.26 USD an hour while all stages are up, the budget is 4.00"),
+            (("streams: 2", "streams: 2\nbudget: cheap"), (), "budget is \"cheap\"; it must be a number above zero"),
             (("streams: 2", ""), (), "stage a needs"),  # a stage holds four contexts when it is told nothing
             (("", ""), ("--tok-s", 50), "tokens a second, not 50"),
             (("", ""), ("--ttft", 0.1), "the first token of a prompt of 1024 takes"),
@@ -146,6 +148,8 @@ def main():
         init = [harness.PROGRAM, "init", "--yes", "-f", target, "--project", "acme-project", "--model", config, "--region", "us-east4", "--tok-s", 4]
         answer = subprocess.run(list(map(str, init)), capture_output=True, text=True, timeout=60)
         assert answer.returncode == 0, answer.stderr
+        poor = subprocess.run(list(map(str, [*init, "--force", "--budget", 1])), capture_output=True, text=True, timeout=60)
+        assert poor.returncode == 1 and "the budget is 1.00" in poor.stderr, poor
         text = target.read_text()
         assert "gpu: nvidia-l4" in text and "count: 3" in text and "project: \"acme-project\"" in text, text
         again = subprocess.run(list(map(str, init)), capture_output=True, text=True, timeout=60)

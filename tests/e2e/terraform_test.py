@@ -17,10 +17,11 @@ import harness
 
 try:
     import hcl2
+    import yaml
 except ImportError:
     if os.environ.get("COMMISSURE_TEST_HCL"):
         raise
-    python = harness.python_with("terraform", "python-hcl2==7.3.1")
+    python = harness.python_with("cloud-files", "python-hcl2==7.3.1", "pyyaml")
     os.execve(python, [python, __file__], dict(os.environ, COMMISSURE_TEST_HCL="1"))
 
 MODULE = harness.ROOT / "deploy/terraform"
@@ -138,6 +139,36 @@ def compare(case, folder):
         assert ("--add-volume" in flags) == bool(stage["mounted_bucket"]) and flags.get("--add-volume", "").endswith(stage["mounted_bucket"]), (letter, flags)
 
 
+def check_service_yaml():
+    """deploy/service.yaml, its words filled in, is what `up` deploys as stage b."""
+    text = (harness.ROOT / "deploy/service.yaml").read_text()
+    for word, value in (("PROJECT_NUMBER", "number"), ("PROJECT", "acme"), ("REGION", "europe-west4"), ("BUCKET", "acme-weights"), ("models/MODEL", "models/gemma"), ("value: MODEL", "value: gemma")):
+        text = text.replace(word, value)
+    service = yaml.safe_load(text)
+    with tempfile.TemporaryDirectory() as folder:
+        flags = deploy_flags({"name": "commissure", "cuts": [10, 20], "stages": 3}, pathlib.Path(folder))["b"]
+    template = service["spec"]["template"]
+    spec, annotations = template["spec"], template["metadata"]["annotations"]
+    container = spec["containers"][0]
+    environment = dict(item.replace("PROJECT_NUMBER", "number").split("=", 1) for item in listed(flags["--set-env-vars"]))
+    assert {entry["name"]: entry["value"] for entry in container["env"]} == environment, (container["env"], environment)
+    startup, live = container["startupProbe"], container["livenessProbe"]
+    said = {
+        "--cpu": container["resources"]["limits"]["cpu"], "--memory": container["resources"]["limits"]["memory"], "--service-account": spec["serviceAccountName"],
+        "--concurrency": str(spec["containerConcurrency"]), "--timeout": str(spec["timeoutSeconds"]), "--max-instances": annotations["autoscaling.knative.dev/maxScale"],
+        "--min": service["metadata"]["annotations"]["run.googleapis.com/minScale"], "--ingress": service["metadata"]["annotations"]["run.googleapis.com/ingress"],
+        "--execution-environment": annotations["run.googleapis.com/execution-environment"], "--port": str(container["ports"][0]["containerPort"]), "--args": ",".join(container["args"]),
+        "--startup-probe": probe(**{"tcpSocket.port": startup["tcpSocket"]["port"], "timeoutSeconds": startup["timeoutSeconds"], "periodSeconds": startup["periodSeconds"],
+                                    "failureThreshold": startup["failureThreshold"]}),
+        "--liveness-probe": probe(**{"grpc.service": live["grpc"]["service"], "grpc.port": live["grpc"]["port"], "timeoutSeconds": live["timeoutSeconds"],
+                                     "periodSeconds": live["periodSeconds"], "failureThreshold": live["failureThreshold"]}),
+    }
+    for flag, value in said.items():
+        assert flags[flag] == value, (flag, flags[flag], value)
+    assert "--use-http2" in flags and container["ports"][0]["name"] == "h2c" and "--no-cpu-throttling" in flags and "--cpu-boost" in flags
+    assert (annotations["run.googleapis.com/cpu-throttling"], annotations["run.googleapis.com/startup-cpu-boost"]) == ("false", "true")
+
+
 def stub(folder, name, text):
     (folder / name).write_text("#!/bin/sh\n" + text)
     (folder / name).chmod(0o755)
@@ -170,6 +201,7 @@ def check_first_key():
 def main():
     check_module(parsed())
     check_first_key()
+    check_service_yaml()
     if shutil.which("terraform") is None:
         print("terraform: the module parses; the services were NOT computed: terraform is absent")
         return
