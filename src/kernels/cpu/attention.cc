@@ -42,7 +42,10 @@ template <typename Math>
 class Queries {
  public:
   Queries(const AttendItem& item, float* scratch)
-      : item_(item), parts_(scratch + static_cast<std::ptrdiff_t>(kMaxItemQueries) * item.head_dim) {
+      : item_(item),
+        parts_(scratch + static_cast<std::ptrdiff_t>(kMaxItemQueries) * item.head_dim),
+        wide_(reinterpret_cast<std::uint16_t*>(scratch +
+                                               2 * static_cast<std::ptrdiff_t>(kMaxItemQueries) * item.head_dim)) {
     auto* q = reinterpret_cast<typename Math::Multiplier*>(scratch);
     for (int row = 0; row < item.n_rows; ++row) {
       for (int head = 0; head < item.n_heads; ++head, q += item.head_dim) {
@@ -76,6 +79,7 @@ class Queries {
 
  private:
   using Stored = typename Math::Stored;
+  using Multipliers = Group<typename Math::Multiplier>;
 
   const Stored* data_of(int block) const {
     return reinterpret_cast<const Stored*>(item_.cache +
@@ -104,39 +108,62 @@ class Queries {
   /// Folds one block into every row that sees part of it.
   void fold_block(int block) {
     const Stored* data = data_of(block);
-    Group<Math> whole;  // queries of any rows, as long as they see all of the block
+    const float* scales = nullptr;
+    if constexpr (has_scales<Stored>) {
+      scales = reinterpret_cast<const float*>(data + scales_offset(item_.head_dim));
+      if (item_.n_rows * item_.n_heads > kMaxQueries)
+        return fold_rows<typename Math::Wide>(widened(data), scales, block);
+    }
+    fold_rows<Math>(data, scales, block);
+  }
+
+  /// The keys and values of a block as bf16: many queries share the work.
+  const std::uint16_t* widened(const Stored* data) {
+    for (int i = 0; i < 2 * kBlockPositions * item_.head_dim; i += kPairValues) {
+      if (next_ != nullptr) __builtin_prefetch(next_ + i, 0, 2);
+      Math::widen(data + i, wide_ + i);
+    }
+    next_ = nullptr;
+    return wide_;
+  }
+
+  template <typename With, typename Values>
+  void fold_rows(const Values* data, const float* scales, int block) {
+    Multipliers whole;  // queries of any rows, as long as they see all of the block
     for (int row = 0; row < item_.n_rows; ++row) {
       const int position = item_.first_position + row, base = block * kBlockPositions;
-      const BlockPart<Stored> part = {data, nullptr,
+      const BlockPart<Values> part = {data, nullptr, scales,
                                       clamp(first_key(item_.window, position) - base, 0, kBlockPositions),
                                       clamp(position + 1 - base, 0, kBlockPositions)};
       if (part.first >= part.last) continue;
       if (part.first == 0 && part.last == kBlockPositions) {
-        add_row(whole, row, part);
+        add_row<With>(whole, row, part);
       } else {
-        Group<Math> cut;
-        add_row(cut, row, part);
-        fold_group(cut, part);
+        Multipliers cut;
+        add_row<With>(cut, row, part);
+        fold_group<With>(cut, part);
       }
     }
-    fold_group(whole, {data, nullptr, 0, kBlockPositions});
+    fold_group<With>(whole, BlockPart<Values>{data, nullptr, scales, 0, kBlockPositions});
   }
 
-  void fold_group(Group<Math>& group, BlockPart<Stored> block) {
+  template <typename With, typename Values>
+  void fold_group(Multipliers& group, BlockPart<Values> block) {
     if (group.n == 0) return;
-    block.next = next_;
+    if constexpr (sizeof(Values) == sizeof(Stored)) block.next = next_;
     next_ = nullptr;  // once is enough
-    fold(group, item_, block);
+    fold<With>(group, item_, block);
   }
 
-  void add_row(Group<Math>& group, int row, const BlockPart<Stored>& block) {
+  template <typename With, typename Values>
+  void add_row(Multipliers& group, int row, const BlockPart<Values>& block) {
     for (int head = 0; head < item_.n_heads; ++head) {
       const int query = row * item_.n_heads + head;
       const int i = group.n++;
       group.q[i] = q_[query];
       group.out[i] = to_[query];
       group.state[i] = to_state_[query];
-      if (group.n == kMaxQueries) fold_group(group, block);
+      if (group.n == kMaxQueries) fold_group<With>(group, block);
     }
   }
 
@@ -156,6 +183,7 @@ class Queries {
   const AttendItem& item_;
   const Stored* next_ = nullptr;  // the block to ask for while the current one is read
   float* parts_;                  // [query][head_dim]
+  std::uint16_t* wide_;           // a block's keys and values as bf16
   const typename Math::Multiplier* q_[kMaxItemQueries];
   float* to_[kMaxItemQueries];  // the span being folded
   Softmax* to_state_[kMaxItemQueries];

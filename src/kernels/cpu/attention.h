@@ -64,7 +64,7 @@ inline constexpr int partial_size(int head_dim) { return head_dim + 16; }
 
 /// Floats that attend() needs for itself.
 inline constexpr std::size_t attend_scratch_size(int head_dim) {
-  return 2 * static_cast<std::size_t>(kMaxItemQueries) * static_cast<std::size_t>(head_dim);
+  return (2 * static_cast<std::size_t>(kMaxItemQueries) + kBlockPositions) * static_cast<std::size_t>(head_dim);
 }
 
 /// What depends on how keys and values are stored.

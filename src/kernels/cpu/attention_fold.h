@@ -9,8 +9,8 @@
 ///   values  [head_dim / 64][32 position pairs][64 dims][2 positions]; the last tile of dims may be narrower
 ///   scales  int8 only: f32 [64 keys], [64 values]
 /// So a vector holds 16 pairs, and each pair meets two multipliers: two dims of a query, or the weights of two
-/// positions. An int8 is exact in bf16 as in f32: it is widened on its way to the products and its scale waits outside
-/// of them, where scores become weights.
+/// positions. An int8 is exact in bf16 as in f32: it is widened on its way to the products, or once for all queries of
+/// a block when they are many, and its scale waits outside of them, where scores become weights.
 ///
 /// Every query is folded by its own chain of operations: one sum per score over the pairs of dims in order, one sum per
 /// output value over the pairs of positions in order; of a pair first the odd value's product is added, then the even
@@ -35,12 +35,17 @@ constexpr float kInfinity = __builtin_inff();
 template <typename Stored>
 constexpr bool has_scales = sizeof(Stored) == 1;
 
+/// Values that widen() takes at once.
+constexpr int kPairValues = 2 * kLanes;
+
 /// Multipliers in f32, rounded to bf16 beforehand or not.
 template <typename StoredAs>
 struct Floats {
   using Stored = StoredAs;
   using Multiplier = float;
   using Vector = Pairs;
+  using Wide = Floats<std::uint16_t>;
+  static void widen(const Stored* from, std::uint16_t* to) { store_pairs(to, load_pairs(from)); }
   static Vector load(const Stored* p) { return load_pairs(p); }
   static f32x16 add(f32x16 acc, const Multiplier* m, const Vector& v) {
     return fma(set1(m[0]), v.first, fma(set1(m[1]), v.second, acc));
@@ -58,6 +63,8 @@ struct Halves {
   using Stored = StoredAs;
   using Multiplier = std::uint16_t;
   using Vector = __m512i;
+  using Wide = Halves<std::uint16_t>;  ///< the same products from int8 as bf16
+  static void widen(const Stored* from, std::uint16_t* to) { _mm512_storeu_si512(to, load(from)); }
   static Vector load(const std::uint16_t* p) { return _mm512_loadu_si512(p); }
   static Vector load(const std::int8_t* p) {
     const Pairs pairs = load_pairs(p);  // whole numbers up to 127: nothing in the lower halves
@@ -83,35 +90,31 @@ struct Softmax {
 };
 
 /// Queries that sweep over a block together.
-template <typename Math>
+template <typename Multiplier>
 struct Group {
   int n = 0;
-  const typename Math::Multiplier* q[kMaxQueries];
+  const Multiplier* q[kMaxQueries];
   float* out[kMaxQueries];
   Softmax* state[kMaxQueries];
   float keep[kMaxQueries];  ///< what the new maximum leaves of everything folded before
   alignas(64) float scores[kMaxQueries][kBlockPositions];
-  alignas(64) typename Math::Multiplier weights[kMaxQueries][kBlockPositions];
+  alignas(64) Multiplier weights[kMaxQueries][kBlockPositions];
 };
 
 /// One head's part of a block, and the slots [first, last) of it that the group sees.
 template <typename Stored>
 struct BlockPart {
   const Stored* data;
-  const Stored* next;  ///< the part to be asked for while this one is read, or null
+  const Stored* next;   ///< the part to be asked for while this one is read, or null
+  const float* scales;  ///< of the keys, kBlockPositions before those of the values; null: all are 1
   int first, last;
 };
-
-/// The keys' scales of a block, kBlockPositions before those of its values.
-inline const float* scales_of(const std::int8_t* data, int head_dim) {
-  return reinterpret_cast<const float*>(data + scales_offset(head_dim));
-}
 
 inline int clamp(int x, int low, int high) { return x < low ? low : (x > high ? high : x); }
 
 /// group.scores = q . k for all 64 positions, also for those nobody wrote yet.
 template <typename Math, int kQueries>
-void score(Group<Math>& group, const BlockPart<typename Math::Stored>& block, int head_dim) {
+void score(Group<typename Math::Multiplier>& group, const BlockPart<typename Math::Stored>& block, int head_dim) {
   for (int base = 0; base < kBlockPositions; base += kMaxVectors * kLanes) {
     f32x16 sums[kQueries][kMaxVectors];
 #pragma GCC unroll 4
@@ -139,29 +142,26 @@ void score(Group<Math>& group, const BlockPart<typename Math::Stored>& block, in
   }
 }
 
-/// What 16 scores from `slot` on are multiplied with, in base 2.
-template <typename Stored>
-f32x16 score_scale(float scale, const Stored* data, int head_dim, int slot) {
-  if constexpr (has_scales<Stored>) return load(scales_of(data, head_dim) + slot) * set1(scale);
-  return set1(scale);
+/// What 16 scores are multiplied with, in base 2; `scales` of their keys, or null.
+inline f32x16 score_scale(float scale, const float* scales) {
+  return scales == nullptr ? set1(scale) : load(scales) * set1(scale);
 }
 
 /// What 16 weights from `slot` on multiply the stored values with. A slot out of the row's sight may have any scale,
 /// and what is too small for a normal float is 0, for which vdpbf16ps takes it.
 template <typename Stored>
-f32x16 scaled_weights(f32x16 weights, const BlockPart<Stored>& block, int head_dim, int slot) {
-  if constexpr (has_scales<Stored>) {
-    f32x16 w = weights * load(scales_of(block.data, head_dim) + kBlockPositions + slot);
-    w = select_less(w, set1(kSmallestNormal), set1(0.0f), w);
-    w = select_first(clamp(block.last - slot, 0, kLanes), w, set1(0.0f));
-    return select_first(clamp(block.first - slot, 0, kLanes), set1(0.0f), w);
-  }
-  return weights;
+f32x16 scaled_weights(f32x16 weights, const BlockPart<Stored>& block, int slot) {
+  if (block.scales == nullptr) return weights;
+  f32x16 w = weights * load(block.scales + kBlockPositions + slot);
+  w = select_less(w, set1(kSmallestNormal), set1(0.0f), w);
+  w = select_first(clamp(block.last - slot, 0, kLanes), w, set1(0.0f));
+  return select_first(clamp(block.first - slot, 0, kLanes), set1(0.0f), w);
 }
 
 /// Turns the queries' scores into weights against their new maxima; slots outside [first, last) weigh exactly 0.
 template <typename Math, int kQueries>
-void weigh(Group<Math>& group, const AttendItem& item, const BlockPart<typename Math::Stored>& block) {
+void weigh(Group<typename Math::Multiplier>& group, const AttendItem& item,
+           const BlockPart<typename Math::Stored>& block) {
   constexpr int kVectors = kBlockPositions / kLanes;
   const float scale = item.scale * 1.44269504f;  // log2 e
   float new_max[kQueries];
@@ -171,7 +171,8 @@ void weigh(Group<Math>& group, const AttendItem& item, const BlockPart<typename 
     f32x16 s[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      s[v] = load(group.scores[query] + v * kLanes) * score_scale(scale, block.data, item.head_dim, v * kLanes);
+      const float* scales = block.scales == nullptr ? nullptr : block.scales + v * kLanes;
+      s[v] = load(group.scores[query] + v * kLanes) * score_scale(scale, scales);
     }
     if (block.first > 0 || block.last < kBlockPositions) {
 #pragma GCC unroll 4
@@ -195,7 +196,7 @@ void weigh(Group<Math>& group, const AttendItem& item, const BlockPart<typename 
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       s[v] = exp2(load(group.scores[query] + v * kLanes) - set1(new_max[query]));
-      Math::put(group.weights[query] + v * kLanes, scaled_weights(s[v], block, item.head_dim, v * kLanes), item.rounds);
+      Math::put(group.weights[query] + v * kLanes, scaled_weights(s[v], block, v * kLanes), item.rounds);
     }
     Softmax& state = *group.state[query];
     group.keep[query] = fall[query];
@@ -207,7 +208,8 @@ void weigh(Group<Math>& group, const AttendItem& item, const BlockPart<typename 
 /// out = keep * out + weights . values for kVectors vectors of dims from `dim`.
 ///   at  of their first position pair in the block; pairs are `stride` values apart
 template <typename Math, int kQueries, int kVectors>
-void fold_dims(Group<Math>& group, const BlockPart<typename Math::Stored>& block, int at, int stride, int dim) {
+void fold_dims(Group<typename Math::Multiplier>& group, const BlockPart<typename Math::Stored>& block, int at,
+               int stride, int dim) {
   f32x16 sums[kQueries][kVectors];
 #pragma GCC unroll 4
   for (int query = 0; query < kQueries; ++query) {
@@ -242,7 +244,7 @@ void fold_dims(Group<Math>& group, const BlockPart<typename Math::Stored>& block
 }
 
 template <typename Math, int kQueries>
-void fold_values(Group<Math>& group, const BlockPart<typename Math::Stored>& block, int head_dim) {
+void fold_values(Group<typename Math::Multiplier>& group, const BlockPart<typename Math::Stored>& block, int head_dim) {
   for (int tile = 0; tile < head_dim; tile += kTileDims) {
     const int width = clamp(head_dim - tile, 0, kTileDims);
     const int at = (head_dim + tile) * kBlockPositions;
@@ -258,7 +260,8 @@ void fold_values(Group<Math>& group, const BlockPart<typename Math::Stored>& blo
 
 /// Folds a block into the group's queries, of which there are at most kQueries, and empties the group.
 template <typename Math, int kQueries = kMaxQueries>
-void fold(Group<Math>& group, const AttendItem& item, const BlockPart<typename Math::Stored>& block) {
+void fold(Group<typename Math::Multiplier>& group, const AttendItem& item,
+          const BlockPart<typename Math::Stored>& block) {
   if (group.n == kQueries) {
     score<Math, kQueries>(group, block, item.head_dim);
     weigh<Math, kQueries>(group, item, block);
