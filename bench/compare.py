@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
 """Commissure beside llama.cpp and vLLM through their servers: same file, machine, client and run, one after the other in turn.
 
-Prints one row per case: our median, the rivals', the ratios, and the share of the hardware's limit where there is a plain one.
-Appends to bench/records/YYYY-MM-DD.csv and draws the ratios (--plot). Rivals that are absent are named and left out.
+Prints one row per case: our median, the share of the hardware's limit where there is a plain one, the rivals' medians and our ratio to
+them, the goals and whether they are reached. Rivals that are absent are named. Each case is kept in build/bench/table.json once measured;
+--resume takes from there what this commit has. Appends to bench/records/YYYY-MM-DD.csv; --plot draws bars.
 """
 import argparse
+import contextlib
 import datetime
+import fcntl
+import json
 import os
 import pathlib
 import statistics
@@ -14,13 +18,17 @@ import sys
 import time
 
 from cases import Model, cases_of, make_servers
-from chart import draw_ratios
 from recording import commit, cpu_name, record
-from servers import ROOT, Commissure, Llama
+from servers import ROOT
+from speed_chart import draw_bars
+from table import print_rows, records_of, rows_of
 
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "commissure/rivals"
+KEPT = ROOT / "build/bench/table.json"
 
 REST_S = 0.5  # threads of the server asked before may spin for some 200 ms after their last work
+
+BUSY = 0.1  # share of the CPU in other hands from which on a case is marked
 
 
 def gemma_kv(position):
@@ -29,146 +37,170 @@ def gemma_kv(position):
 
 
 MODELS = {
-    "gemma3-270m": ("gemma-3-270m-q4_k_m.gguf", "gemma-3-270m-bf16.gguf", "gemma3-270m-bf16", 246.4e6, 536.2e6, gemma_kv, 20000),
-    "smollm2-135m": ("SmolLM2-135M-Instruct.Q4_1.gguf", "smollm2-135m-bf16.gguf", "smollm2-135m-bf16", 95.9e6, 269.0e6,
-                     lambda position: 30 * 2 * 192 * 2 * position, 8192),
+    "gemma3-270m": dict(
+        quantised="gemma-3-270m-q4_k_m.gguf", bf16="gemma-3-270m-bf16.gguf", folder="gemma3-270m-bf16", token_bytes=246.4e6, token_bytes_bf16=536.2e6,
+        kv_read=gemma_kv, kv_position=18 * 1024, context=20000, golden="gemma3-270m-q4_k_m", three_stages={1: 0.97, 4: 0.97, 16: 0.97}),
+    "smollm2-135m": dict(
+        quantised="SmolLM2-135M-Instruct.Q4_1.gguf", bf16="smollm2-135m-bf16.gguf", folder="smollm2-135m-bf16", token_bytes=95.9e6, token_bytes_bf16=269.0e6,
+        kv_read=lambda position: 30 * 2 * 192 * 2 * position, kv_position=30 * 2 * 192 * 2, context=8192, golden="smollm2-135m-q4_1",
+        three_stages={1: 0.94, 4: 0.97, 16: 0.97}),
 }
 
 
 def load_model(name, folder):
-    quantised, bf16, safetensors, token_bytes, token_bytes_bf16, kv_bytes, context = MODELS[name]
-    present = lambda path: path if path.exists() else None  # noqa: E731
-    return Model(name, folder / quantised, present(CACHE / bf16), present(CACHE / safetensors), token_bytes, token_bytes_bf16, kv_bytes), context
+    facts = dict(MODELS[name])
+    facts["quantised"] = folder / facts["quantised"]
+    for form in ("bf16", "folder"):
+        path = CACHE / facts[form]
+        facts[form] = path if path.exists() else None
+    return Model(name, **facts)
 
 
-def run_cases(cases, servers, rounds, say):
-    """{(case index, server key): {measure: [values]}}; servers stay up, one is asked at a time."""
-    samples = {}
-    for number in range(rounds + 1):  # the first round warms up
-        for index, case in enumerate(cases):
-            for key in case.servers:
-                if key not in servers:
-                    continue
-                say(f"round {number}/{rounds}: {case.what}, {servers[key].name}")
-                time.sleep(REST_S)
-                value = case.measure(servers[key], 7 * number + index)
-                for what, one in (value if isinstance(value, dict) else {"tok/s": value}).items():
-                    if number > 0:
-                        samples.setdefault((index, key), {}).setdefault(what, []).append(one)
-    return samples
+class Servers:
+    """The servers of one model: started when first asked for, stopped when no later case wants them."""
+
+    def __init__(self, servers, say):
+        self.servers, self.say, self.up = servers, say, {}
+
+    def start(self, key):
+        if key in self.servers and key not in self.up:
+            self.say(f"starting {self.servers[key].name}")
+            self.up[key] = self.servers[key].__enter__()
+            self.up[key].first_token()
+
+    def prepare(self, cases):
+        """For the first of `cases`; the others come later."""
+        wanted = [[] if case.restarts else [*case.servers, *case.beside] for case in cases]
+        for key in [key for key in self.up if key not in sum(wanted, [])]:
+            self.up.pop(key).stop()
+        for key in wanted[0] if cases else []:
+            self.start(key)
 
 
-def measure_start(model, llama, rounds):
-    """{name: [seconds]} from the program's start to its first token, page cache warm."""
-    samples = {}
-    for number in range(rounds + 1):
-        for server in [Commissure(model.quantised)] + ([Llama(llama, model.quantised)] if llama else []):
-            with server:
-                seconds = server.first_token()
-            if number > 0:
-                samples.setdefault(server.name, []).append(seconds)
-    return samples
+@contextlib.contextmanager
+def holding(paths):
+    """Holds these lock files, where other work of the machine waits for them."""
+    with contextlib.ExitStack() as stack:
+        for path in paths:
+            fcntl.flock(stack.enter_context(open(path, "a")), fcntl.LOCK_EX)
+        yield
 
 
-def table_rows(model, cases, servers, samples, bandwidth):
-    """Dictionaries, one per case and measure, ready to print, record and draw."""
-    rows = []
-    for index, case in enumerate(cases):
-        ours = samples.get((index, case.servers[0]))
-        rivals = {key: samples[index, key] for key in case.servers[1:] if (index, key) in samples}
-        for what in ours or {}:
-            median = statistics.median(ours[what])
-            row = {"model": model.name, "case": case.key, "what": case.what + ("" if what == "tok/s" else f", {what}"), "ours": median, "goal": case.goal,
-                   "values": {servers[case.servers[0]].name: ours[what], **{servers[key].name: rivals[key][what] for key in rivals}}}
-            row["ratios"] = {servers[key].name: median / statistics.median(rivals[key][what]) for key in rivals}
-            if case.limit and what == "tok/s":
-                row["share"] = median / case.limit(model, bandwidth * 1e9)
-            rows.append(row)
-    return rows
+def cpu_times():
+    """(seconds x cores not idle, all) since the machine started."""
+    times = [int(word) for word in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return sum(times) - times[3] - times[4], sum(times)
 
 
-def print_rows(rows):
-    print(f"{'':<5}{'':<38}{'ours':>10}   {'share of limit':>14}   ratio to")
-    for row in rows:
-        share = f"{100 * row['share']:.0f} %" if "share" in row else ""
-        ratios = ", ".join(f"{name} {ratio:.2f}" for name, ratio in row["ratios"].items())
-        print(f"{row['case']:<5}{row['what']:<38}{row['ours']:>10.1f}   {share:>14}   {ratios}{'   goal ' + row['goal'] if row['goal'] else ''}")
+def rest():
+    """Lets the server asked before come to rest; then the share of the CPU that something else uses."""
+    time.sleep(REST_S)
+    before = cpu_times()
+    time.sleep(REST_S / 2)
+    after = cpu_times()
+    return (after[0] - before[0]) / max(1, after[1] - before[1])
 
 
-def samples_of(rows):
-    return [(row["model"], name, f"{row['case']} {row['what']}", values) for row in rows for name, values in row["values"].items()]
+def run_case(case, servers, rounds, say):
+    """{server key: {measure: [values]}}; the servers take turns, and the first of several rounds warms up."""
+    samples, others = {}, []
+    rounds = min(rounds, case.rounds or rounds)
+    for number in range(rounds + (rounds > 1)):
+        for index, key in enumerate((*case.servers, *case.beside)):
+            if key not in servers:
+                continue
+            say(f"round {number}/{rounds}: {case.key} {case.what}, {servers[key].name}")
+            others.append(rest())
+            value = case.measure(servers[key], 1000 * number + index)
+            for measure, one in (value if isinstance(value, dict) else {"tok/s": value}).items():
+                if number > 0 or rounds == 1:
+                    samples.setdefault(key, {}).setdefault(measure, []).append(one)
+    if others and statistics.mean(others) > BUSY:
+        say(f"other programs used {100 * statistics.mean(others):.0f} % of the CPU during {case.key} {case.what}: its figures are not to be trusted")
+    return samples, statistics.mean(others) if others else 0
 
 
-def compare(name, arguments, bandwidth, say):
-    model, context = load_model(name, arguments.models)
-    if not model.quantised.exists():
-        say(f"{model.quantised.name} is absent; `make models` fetches it")
-        return []
-    cases = [case for case in cases_of(model) if not arguments.cases or case.key in arguments.cases]
-    if context < 16100:
-        cases = [case for case in cases if "16000" not in case.what]
-    wanted = {key for case in cases for key in case.servers}
-    servers = {key: server for key, server in make_servers(model, arguments.llama, arguments.vllm, context).items() if key in wanted}
-    started = []
+def measure_model(model, arguments, kept, say):
+    """Fills `kept` case by case."""
+    pool = Servers(make_servers(model, arguments.llama, arguments.vllm), say)
+    names = {"llama": "llama.cpp", "llama16": "llama.cpp", "llama_bf16": "llama.cpp", "llama_rpc": "llama.cpp RPC", "vllm": "vLLM",
+             **{key: server.name for key, server in pool.servers.items()}}
+    waiting = [case for case in cases_of(model)
+               if (not arguments.cases or case.key in arguments.cases) and f"{model.name} {case.key} {case.what}" not in kept["cases"]]
     try:
-        for server in servers.values():
-            say(f"starting {server.name}")
-            server.__enter__()
-            started.append(server)
-            server.first_token()
-        rows = table_rows(model, cases, servers, run_cases(cases, servers, arguments.rounds, say), bandwidth)
-        if not arguments.cases or "P8" in arguments.cases:
-            rows += memory_rows(model, servers)
+        if any("vllm" in case.servers for case in waiting):
+            pool.start("vllm")  # takes minutes, so before the lock
+        with holding(arguments.lock):
+            kept["bandwidth"] = kept["bandwidth"] or read_bandwidth()
+            while waiting:
+                pool.prepare(waiting)
+                case = waiting.pop(0)
+                servers = make_servers(model, arguments.llama, arguments.vllm) if case.restarts else pool.up
+                samples, others = run_case(case, servers, arguments.rounds, say)
+                rows = rows_of(model, case, names, samples, kept["bandwidth"])
+                kept["cases"][f"{model.name} {case.key} {case.what}"] = [{**row, "others": others} for row in rows]
+                KEPT.parent.mkdir(parents=True, exist_ok=True)
+                KEPT.write_text(json.dumps(kept))
     finally:
-        for server in started:
-            server.stop()
-    if not arguments.cases or "P7" in arguments.cases:
-        seconds = measure_start(model, arguments.llama, arguments.rounds)
-        ours = statistics.median(seconds["commissure"])
-        ratios = {key: ours / statistics.median(values) for key, values in seconds.items() if key != "commissure"}
-        rows.append({"model": name, "case": "P7", "what": "start to first token, ms", "ours": 1000 * ours, "goal": "<= 0.5", "ratios": ratios,
-                     "values": {key: [1000 * v for v in values] for key, values in seconds.items()}})
-    return rows
+        pool.prepare([])
 
 
-def memory_rows(model, servers):
-    """Anonymous memory after the load, in MiB; the weights are mapped, the KV cache is in it."""
-    values = {servers[key].name: [servers[key].private_bytes() / 2**20] for key in ("ours", "llama") if key in servers}
-    if "commissure" not in values:
-        return []
-    ours = values["commissure"][0]
-    return [{"model": model.name, "case": "P8", "what": "private memory with KV, MiB", "ours": ours, "goal": "",
-             "ratios": {name: ours / v[0] for name, v in values.items() if name != "commissure"}, "values": values}]
+def read_bandwidth():
+    """GB/s of all cores together."""
+    return float(subprocess.run([ROOT / "build/release/bench/read_bandwidth"], capture_output=True, text=True, check=True).stdout)
 
 
-def main():
+def kept_results(arguments):
+    """What an earlier call measured of this commit on this machine, if it is wanted, else nothing yet."""
+    here = {"cpu": cpu_name(), "cores": os.cpu_count(), "commit": commit()}
+    if arguments.resume and KEPT.exists():
+        kept = json.loads(KEPT.read_text())
+        if all(kept[key] == value for key, value in here.items()):
+            return kept
+    return {**here, "date": str(datetime.date.today()), "bandwidth": None, "cases": {}}
+
+
+def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--llama", type=pathlib.Path, help="folder of llama.cpp's programs")
     parser.add_argument("--vllm", type=pathlib.Path, default=os.environ.get("VLLM_PYTHON"), help="the Python that has vLLM (VLLM_PYTHON)")
     parser.add_argument("--models", type=pathlib.Path, default=ROOT / "build/test-models")
     parser.add_argument("--model", choices=MODELS, action="append", help="only this one; may be repeated")
-    parser.add_argument("--cases", type=lambda text: text.split(","), help="only these, e.g. P1,P3")
+    parser.add_argument("--cases", type=lambda text: text.split(","), help="only these, e.g. P1,P3,prefix")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--plot", type=pathlib.Path, help="draw the ratios into this SVG file")
-    arguments = parser.parse_args()
+    parser.add_argument("--resume", action="store_true", help="measure only what this commit lacks in build/bench/table.json")
+    parser.add_argument("--lock", type=pathlib.Path, action="append", default=[], help="hold this lock file while a model is measured; may be repeated")
+    parser.add_argument("--plot", type=pathlib.Path, help="draw the table into this SVG file")
+    parser.add_argument("--json", action="store_true", help="print the table as JSON")
+    return parser.parse_args()
 
+
+def main():
+    arguments = parse_arguments()
     started = time.monotonic()
     say = lambda text: print(f"[{time.monotonic() - started:5.0f} s] {text}", file=sys.stderr)  # noqa: E731
     for rival, there in (("llama.cpp (bench/rivals.sh builds it)", arguments.llama), ("vLLM (bench/vllm.sh installs it)", arguments.vllm)):
         if not there:
             say(f"absent: {rival}")
-    bandwidth = float(subprocess.run([ROOT / "build/release/bench/read_bandwidth"], capture_output=True, text=True, check=True).stdout)
-    print(f"{cpu_name()}, {os.cpu_count()} cores, read bandwidth {bandwidth:.1f} GB/s, commit {commit()}")
-    rows = []
+    kept = kept_results(arguments)
+    before = set(kept["cases"])
     for name in arguments.model or MODELS:
-        mine = compare(name, arguments, bandwidth, say)
-        print(f"\n{name}")
-        print_rows(mine)
-        rows += mine
-    if rows:
-        print(f"\nrecorded in {record(samples_of(rows), bandwidth)}")
+        model = load_model(name, arguments.models)
+        if model.quantised.exists():
+            measure_model(model, arguments, kept, say)
+        else:
+            say(f"{model.quantised.name} is absent; `make models` fetches it")
+    rows = [row for case in kept["cases"].values() for row in case]
+    new = [row for key, case in kept["cases"].items() if key not in before for row in case]
+    where = f"{kept['cpu']}, {kept['cores']} cores, read bandwidth {kept['bandwidth']:.1f} GB/s, commit {kept['commit']}, {kept['date']}"
+    if new:
+        say(f"recorded in {record(records_of(new), kept['bandwidth'])}")
     if arguments.plot:
-        arguments.plot.write_text(draw_ratios(rows, f"{cpu_name()}, {os.cpu_count()} cores, {datetime.date.today()}"))
+        arguments.plot.write_text(draw_bars(rows, where))
+    if arguments.json:
+        return print(json.dumps({**kept, "cases": rows}))
+    print(where)
+    print_rows(rows)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,11 @@ def cpu_name():
 
 
 def commit():
-    """The commit that is measured, marked where files differ from it."""
-    return subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty=+", "--exclude=*"], capture_output=True, text=True).stdout.strip()
+    """The commit that is measured, marked where files other than the records differ from it."""
+    def git(*words):
+        return subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True)
+    name = git("rev-parse", "--short", "HEAD").stdout.strip()
+    return name + "+" * git("diff", "--quiet", "HEAD", "--", ".", ":!bench/records").returncode
 
 
 def record(samples, bandwidth=None):

@@ -13,9 +13,9 @@ if [ ! -x "$folder/build/bin/llama-bench" ]; then
     python3 -m pip download -q --no-deps --no-binary :all: llama-cpp-python==0.3.36 -d "$folder" >&2
   tar -C "$folder" -xf "$folder"/llama_cpp_python-*.tar.gz
   cmake -G Ninja -S "$folder"/llama_cpp_python-*/vendor/llama.cpp -B "$folder/build" -DCMAKE_BUILD_TYPE=Release \
-    -DCMAKE_C_COMPILER=clang-19 -DCMAKE_CXX_COMPILER=clang++-19 -DGGML_NATIVE=ON -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF \
+    -DCMAKE_C_COMPILER=clang-19 -DCMAKE_CXX_COMPILER=clang++-19 -DGGML_NATIVE=ON -DGGML_RPC=ON -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF \
     -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_APP=OFF >&2
-  cmake --build "$folder/build" --target llama-bench llama-server llama-quantize >&2
+  cmake --build "$folder/build" --target llama-bench llama-server llama-quantize ggml-rpc-server ${JOBS:+-j "$JOBS"} >&2
 fi
 # The same weights in bf16, which both programs read.
 for pair in gemma-3-270m-q4_k_m.gguf=gemma-3-270m-bf16.gguf SmolLM2-135M-Instruct.Q4_1.gguf=smollm2-135m-bf16.gguf; do

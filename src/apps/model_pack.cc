@@ -27,7 +27,7 @@ bool is_in_cache(const fs::path& file) {
 }  // namespace
 
 Result<PackedModel> pack_model(const LocalModel& model) {
-  const auto checkpoint = TRY(Checkpoint::open(model.location));
+  const auto checkpoint = TRY(Checkpoint::open(model.location, ReadMode::kMap, Vocabulary::kSkip));
   const DecoderSpec spec = TRY(read_decoder_spec(*checkpoint));
   const auto backend = TRY(make_cpu_backend({}));
   return pack_weights(*backend, *checkpoint, spec);
@@ -39,7 +39,7 @@ void pack_small_model(const LocalModel& model) {
   if (error || n_bytes > kSmallModel || !is_in_cache(model.location)) return;
   const auto backend = make_cpu_backend({});
   if (!backend || (*backend)->packed_layout().empty()) return;
-  const auto checkpoint = Checkpoint::open(model.location);
+  const auto checkpoint = Checkpoint::open(model.location, ReadMode::kMap, Vocabulary::kSkip);
   if (!checkpoint || fs::exists(pack_path(**checkpoint, (*backend)->packed_layout()), error)) return;
   const auto start = std::chrono::steady_clock::now();
   const Result<PackedModel> packed = pack_model(model);

@@ -52,7 +52,7 @@ Result<LocalChainOptions> plan_chain(const UpOptions& options) {
   LocalChainOptions chain;
   const LocalModel model = TRY(resolve_model(options.model, true));
   if (options.pack && options.isa.empty() && !options.read_weights) pack_small_model(model);
-  const auto checkpoint = TRY(Checkpoint::open(model.location));
+  const auto checkpoint = TRY(Checkpoint::open(model.location, ReadMode::kMap, Vocabulary::kSkip));
   const DecoderSpec spec = TRY(read_decoder_spec(*checkpoint));
   chain.cuts =
       options.cuts.empty() ? TRY(choose_cuts(*checkpoint, spec, options.n_stages)) : TRY(parse_cuts(options.cuts));
