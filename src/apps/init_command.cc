@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -37,6 +38,16 @@ std::string ask(const InitOptions& options, const std::string& question, const s
   std::string line;
   std::getline(std::cin, line);
   return line.empty() ? otherwise : line;
+}
+
+/// USD an hour; 0: no matter. Errors: kInvalidArgument, not a number above zero.
+Result<double> ask_budget(const InitOptions& options) {
+  const std::string text = ask(options, "Most USD an hour while it is up (empty: no matter)", "", "");
+  double budget = 0;
+  if (text.empty()) return budget;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), budget);
+  if (problem == std::errc() && end == text.data() + text.size() && budget > 0) return budget;
+  return Error(Code::kInvalidArgument, "the budget is \"", text, "\"; it must be a number above zero, e.g. 4.50");
 }
 
 /// The cheapest chain for the model in the region. Errors: as measure_model, parse_catalogue and plan_chain.
@@ -119,10 +130,7 @@ Result<int> write_file(InitOptions options) {
     return Error(Code::kInvalidArgument, "no project: give --project or set GOOGLE_CLOUD_PROJECT");
   options.region = ask(options, "Region", options.region, "europe-west4");
   options.model = ask(options, "Model (name, file, folder or URL)", options.model, "smollm2-135m");
-  if (options.budget == 0) {
-    const std::string most = ask(options, "Most USD an hour while it is up (empty: no matter)", "", "");
-    options.budget = most.empty() ? 0 : std::strtod(most.c_str(), nullptr);
-  }
+  if (options.budget == 0) options.budget = TRY(ask_budget(options));
   const Catalogue catalogue = TRY(parse_catalogue(built_in_catalogue()));
   const std::string text = file_text(options, TRY(choose_chain(options, catalogue)));
   // A file that `up` could not read is not written.

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """`commissure plan` as a person uses it: a model in the cache, a config.json alone, wishes that cannot be met."""
+import contextlib
 import json
+import os
 import pathlib
 import subprocess
 import tempfile
@@ -113,6 +115,21 @@ def measured_layers(model):
             assert answer.returncode == 1 and words in answer.stderr and answer.stderr.count("\n") == 1, (arguments, answer)
 
 
+def init_by_hand(command, budget):
+    """What a person at a terminal sees who types this budget."""
+    master, slave = os.openpty()
+    with subprocess.Popen(list(map(str, command)), stdin=slave, stdout=slave, stderr=slave) as process:
+        os.close(slave)
+        os.write(master, budget.encode() + b"\n")
+        seen = b""
+        with contextlib.suppress(OSError):  # how a terminal says that the other side is gone
+            while part := os.read(master, 4096):
+                seen += part
+    os.close(master)
+    assert process.returncode == 1, seen
+    return seen.decode()
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         config = pathlib.Path(folder) / "config.json"
@@ -150,6 +167,8 @@ def main():
         assert answer.returncode == 0, answer.stderr
         poor = subprocess.run(list(map(str, [*init, "--force", "--budget", 1])), capture_output=True, text=True, timeout=60)
         assert poor.returncode == 1 and "the budget is 1.00" in poor.stderr, poor
+        for typed, words in (("cheap", "the budget is \"cheap\"; it must be a number above zero"), ("1", "the budget is 1.00")):
+            assert words in init_by_hand([word for word in init if word != "--yes"] + ["--force"], typed), typed
         text = target.read_text()
         assert "gpu: nvidia-l4" in text and "count: 3" in text and "project: \"acme-project\"" in text, text
         again = subprocess.run(list(map(str, init)), capture_output=True, text=True, timeout=60)
