@@ -33,7 +33,7 @@ Result<std::string> prompt_of(const AskOptions& options) {
 
 Result<int> ask(const AskOptions& options) {
   const std::string prompt = TRY(prompt_of(options));
-  const ApiAddress endpoint = TRY(find_api(options.answer.url));
+  const ApiAddress endpoint = TRY(find_api(options.answer.api));
   Json request = base_request(options.answer);
   if (TRY(can_chat(endpoint))) {
     request["messages"] = Json::array();

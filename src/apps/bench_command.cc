@@ -20,7 +20,7 @@ constexpr int kSweepMinimum = 8;
 
 struct BenchOptions {
   LoadOptions load;
-  std::string url;
+  ApiChoice api;
   std::string goodput;
   std::string plot;
   int n_requests = 0;  // 0: not given
@@ -134,7 +134,7 @@ Result<int> bench_here(BenchOptions options) {
 Result<int> bench(BenchOptions options) {
   if (options.layers) return bench_here(std::move(options));
   const GoodputLimits limits = TRY(parse_goodput(options.goodput));
-  options.load.endpoint = TRY(find_api(options.url));
+  options.load.endpoint = TRY(find_api(options.api));
   if (options.load.model.empty()) options.load.model = first_model(options.load.endpoint);
   if (options.concurrency == 0) options.concurrency = options.sweep ? 64 : 8;
   options.load.concurrency = options.concurrency;
@@ -171,7 +171,7 @@ void add_layer_flags(CLI::App& app, BenchOptions& options) {
 CommandRun add_bench(CLI::App& app) {
   auto options = std::make_shared<BenchOptions>();
   LoadOptions& load = options->load;
-  app.add_option("--url", options->url, "OpenAI-compatible endpoint; default: the local chain, or COMMISSURE_URL");
+  add_api_flags(app, options->api);
   app.add_option("--model", load.model, "model to ask for; default: the first one the server names");
   app.add_option("--requests,--num-prompts", options->n_requests,
                  "how many requests, 100 if not given; with --sweep: per stream, 2 and at least 8 in all")

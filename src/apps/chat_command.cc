@@ -94,7 +94,7 @@ class Chat {
 };
 
 Result<int> chat(const AnswerOptions& options) {
-  ApiAddress endpoint = TRY(find_api(options.url));
+  ApiAddress endpoint = TRY(find_api(options.api));
   if (!TRY(can_chat(endpoint))) {
     return Error(Code::kFailedPrecondition,
                  "this model has no chat template; it completes text: commissure ask \"Once upon a time\"");

@@ -22,16 +22,24 @@ std::vector<std::pair<std::string, std::string>> headers_of(const ApiAddress& en
 
 }  // namespace
 
-Result<ApiAddress> find_api(const std::string& url) {
+void add_api_flags(CLI::App& app, ApiChoice& choice) {
+  CLI::Option* url = app.add_option("--url", choice.url,
+                                    "endpoint; default: COMMISSURE_URL, the local chain, or the deployment in --file");
+  app.add_option("--file,--config", choice.cloud.file, "the deployment's file")->capture_default_str();
+  app.add_option("--deployment", choice.cloud.deployment, "a deployment of that file, by name")->excludes(url);
+}
+
+Result<ApiAddress> find_api(const ApiChoice& choice) {
+  if (!choice.cloud.deployment.empty() || choice.cloud.file != CloudChoice{}.file) return find_cloud_api(choice.cloud);
   const char* key = std::getenv("COMMISSURE_API_KEY");
   const char* token = std::getenv("COMMISSURE_IDENTITY_TOKEN");
-  ApiAddress endpoint{url, key == nullptr ? "" : key, token == nullptr ? "" : token};
+  ApiAddress endpoint{choice.url, key == nullptr ? "" : key, token == nullptr ? "" : token};
   if (endpoint.url.empty()) {
     if (const char* named = std::getenv("COMMISSURE_URL"); named != nullptr) endpoint.url = named;
   }
   if (endpoint.url.empty()) {
     const auto state = TRY(read_local_state());
-    if (!state && has_deployment_file({})) return find_cloud_api({});
+    if (!state && has_deployment_file({})) return find_cloud_api(choice.cloud);
     if (!state)
       return Error(
           Code::kNotFound,

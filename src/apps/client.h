@@ -1,10 +1,12 @@
 #pragma once
 
+#include <CLI/CLI.hpp>
 #include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "apps/cloud_target.h"
 #include "core/http.h"
 #include "core/json.h"
 #include "core/result.h"
@@ -16,11 +18,20 @@ struct ApiAddress {
   std::string url;                  ///< "http://127.0.0.1:8080"
   std::string api_key;              ///< from COMMISSURE_API_KEY; "" without
   std::string identity_token = {};  ///< for a service behind Google's IAM: COMMISSURE_IDENTITY_TOKEN, or gcloud's
+  std::string model = {};           ///< as the deployment's file names it; "" for any other endpoint
 };
 
-/// `url` if given, else COMMISSURE_URL, else the local chain's, else that of the deployment in commissure.yaml. Errors:
-/// kNotFound, nothing is running and none was named; as find_cloud_api.
-Result<ApiAddress> find_api(const std::string& url);
+/// What a person says of the endpoint: nothing, its URL, or a deployment of commissure.yaml.
+struct ApiChoice {
+  std::string url;
+  CloudChoice cloud = {};
+};
+
+void add_api_flags(CLI::App& app, ApiChoice& choice);
+
+/// The URL or the deployment that is named, else COMMISSURE_URL, else the local chain, else the deployment in
+/// commissure.yaml. Errors: kNotFound, nothing is running and none was named; as find_cloud_api.
+Result<ApiAddress> find_api(const ApiChoice& choice);
 
 /// GET or POST (when `body` is not null) of a JSON document. Errors: as http_fetch; an HTTP error's message otherwise.
 Result<Json> exchange_json(const ApiAddress& endpoint, const std::string& path, const Json& body = nullptr);

@@ -178,7 +178,8 @@ Result<int> with_cloud(const CloudWorkOptions& options,
 }
 
 Result<ApiAddress> find_cloud_api(const CloudChoice& choice) {
-  const CloudSpec spec = TRY(read_cloud_names(choice));
+  const CloudFile file = TRY(read_cloud_file(choice));
+  const CloudSpec& spec = file.spec;
   const CallRunner run = [](const CloudCall& call) { return run_captured(call); };
   const CloudCall call = gcloud({"run", "services", "describe", spec.service("a"), "--region=" + spec.region,
                                  "--project=" + spec.project, "--format=value(status.url)"});
@@ -188,7 +189,9 @@ Result<ApiAddress> find_cloud_api(const CloudChoice& choice) {
                  spec.region, "; put it there with: commissure up");
   }
   if (!answer.good()) return explain_failure(spec, {"find", "", "roles/run.viewer", {}, {}}, call, answer);
-  return api_address(run, spec, answer.output.substr(0, answer.output.find('\n')));
+  ApiAddress address = TRY(api_address(run, spec, answer.output.substr(0, answer.output.find('\n'))));
+  address.model = file.model;
+  return address;
 }
 
 }  // namespace commissure

@@ -7,7 +7,7 @@
 namespace commissure {
 
 void add_answer_flags(CLI::App& app, AnswerOptions& options) {
-  app.add_option("--url", options.url, "endpoint; default: the local chain, or COMMISSURE_URL");
+  add_api_flags(app, options.api);
   app.add_option("--system", options.system, "system message");
   app.add_option("--max-tokens", options.max_tokens, "at most this many tokens")->check(CLI::PositiveNumber);
   app.add_option("--temperature", options.temperature, "0 is greedy")->check(CLI::Range(0.0, 2.0));

@@ -10,7 +10,7 @@ namespace commissure {
 
 /// Flags that `ask` and `chat` share.
 struct AnswerOptions {
-  std::string url;
+  ApiChoice api;
   std::string system;
   std::optional<int> max_tokens;
   std::optional<double> temperature;

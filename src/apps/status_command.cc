@@ -72,7 +72,7 @@ Result<int> show_status(const StatusOptions& options) {
     }
     return 3;
   }
-  const ApiAddress endpoint = TRY(find_api(options.url));
+  const ApiAddress endpoint = TRY(find_api({options.url}));
   const auto health = exchange_json(endpoint, "/health");
   Json reported = Json::array();
   Json report = {

@@ -75,12 +75,12 @@ bool wait_for_key(std::chrono::steady_clock::time_point until, bool read_keys) {
 }
 
 struct TopOptions {
-  std::string url;
+  ApiChoice api;
   bool once = false;
 };
 
 Result<int> show_top(const TopOptions& options) {
-  const ApiAddress endpoint = TRY(find_api(options.url));
+  const ApiAddress endpoint = TRY(find_api(options.api));
   catch_stop_signals();
   const bool on_terminal = isatty(STDOUT_FILENO) != 0 && !options.once;
   const std::unique_ptr<Screen> screen = on_terminal ? std::make_unique<Screen>() : nullptr;
@@ -106,7 +106,7 @@ Result<int> show_top(const TopOptions& options) {
 
 CommandRun add_top(CLI::App& app) {
   auto options = std::make_shared<TopOptions>();
-  app.add_option("--url", options->url, "endpoint; default: the local chain, or COMMISSURE_URL");
+  add_api_flags(app, options->api);
   app.add_flag("--once", options->once, "watch for one second, print that, and end");
   return [options] { return show_top(*options); };
 }

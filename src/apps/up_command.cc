@@ -180,7 +180,7 @@ Result<int> up(const UpOptions& options) {
     if (running) stop_local_chain(*running);
     state = TRY(start_local_chain(wanted));
   }
-  const ApiAddress endpoint = TRY(find_api(state.url()));
+  const ApiAddress endpoint = TRY(find_api({state.url()}));
   if (!options.lazy) {
     const Status warm = warm_chain(endpoint, state, std::chrono::seconds(600));
     if (!warm) {

@@ -24,6 +24,8 @@ class VerifiedChain {
  public:
   explicit VerifiedChain(ApiAddress endpoint) : endpoint_(std::move(endpoint)) {}
 
+  const ApiAddress& endpoint() const { return endpoint_; }
+
   /// Errors: as exchange_json; kUnavailable, a stage is not there.
   Result<std::vector<VerifiedStage>> stages() const;
 

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "apps/chain_watch.h"
 #include "apps/command.h"
 #include "apps/progress.h"
 #include "apps/verify_report.h"
@@ -19,9 +20,10 @@ constexpr int kWholeRows = 512;  ///< of a step, as a stage takes by default
 constexpr int kOddRows = 37;     ///< divides neither a block nor a tile: every chunk begins somewhere else
 constexpr int kReplayTries = 3;
 constexpr int kMaxAtOnce = 64;
+constexpr std::chrono::minutes kWakeLimit{30};
 
 struct VerifyOptions {
-  std::string url;
+  ApiChoice api;
   std::string reference;
   std::string prompts;
   int max_tokens = 24;
@@ -54,13 +56,19 @@ void choose_tolerance(Verification& run) {
   }
 }
 
+/// What the person names, else what the deployment's file or the chain itself says that it serves.
+std::string reference_name(const Verification& run) {
+  if (!run.options.reference.empty()) return run.options.reference;
+  if (run.local) return run.local->model;
+  const std::string& deployed = run.chain->endpoint().model;
+  if (deployed.starts_with("hf:")) return deployed.substr(3);  // as the cache calls it
+  return deployed.empty() ? run.stages.front().model : deployed;
+}
+
 /// The model the chain serves, or the one named, as one stage here.
 Status load_reference(Verification& run) {
   choose_tolerance(run);
-  const std::string wanted = !run.options.reference.empty() ? run.options.reference
-                             : run.local                    ? run.local->model
-                                                            : run.stages.front().model;
-  const auto model = resolve_model(wanted, true);
+  const auto model = resolve_model(reference_name(run), true);
   if (!model) return model.error().within("the reference (name another one with --reference)");
   std::size_t longest = 0;
   for (const VerifyCase& one : run.cases) longest = std::max(longest, one.text.size());
@@ -90,9 +98,10 @@ Result<Verification> prepare(const VerifyOptions& options) {
   Verification run;
   run.options = options;
   run.cases = options.prompts.empty() ? built_in_cases() : TRY(read_cases(options.prompts));
-  const ApiAddress endpoint = TRY(find_api(options.url));
+  const ApiAddress endpoint = TRY(find_api(options.api));
   if (const auto state = TRY(read_local_state()); state && state->url() == endpoint.url) run.local = state;
   run.chain = std::make_unique<VerifiedChain>(endpoint);
+  TRY(warm_chain(endpoint, run.local, kWakeLimit));
   run.stages = TRY(run.chain->stages());
   TRY(load_reference(run));
   return run;
@@ -218,7 +227,7 @@ Result<int> verify(const VerifyOptions& options) {
 
 CommandRun add_verify(CLI::App& app) {
   auto options = std::make_shared<VerifyOptions>();
-  app.add_option("--url", options->url, "endpoint; default: the local chain, or COMMISSURE_URL");
+  add_api_flags(app, options->api);
   app.add_option("--reference", options->reference, "model to compare with; default: the one the chain serves");
   app.add_option("--prompts", options->prompts, "file with one prompt a line; default: a set of our own");
   app.add_option("--max-tokens", options->max_tokens, "tokens out per prompt")

@@ -8,7 +8,7 @@ namespace commissure {
 namespace {
 
 struct WarmOptions {
-  std::string url;
+  ApiChoice api;
   int timeout = 600;
 };
 
@@ -16,11 +16,12 @@ struct WarmOptions {
 
 CommandRun add_warm(CLI::App& app) {
   auto options = std::make_shared<WarmOptions>();
-  app.add_option("--url", options->url, "endpoint; default: the local chain, or COMMISSURE_URL");
+  add_api_flags(app, options->api);
   app.add_option("--timeout", options->timeout, "seconds to wait")->check(CLI::PositiveNumber);
   return [options]() -> Result<int> {
-    const ApiAddress endpoint = TRY(find_api(options->url));
-    const auto local = options->url.empty() ? TRY(read_local_state()) : std::nullopt;
+    const ApiAddress endpoint = TRY(find_api(options->api));
+    auto local = TRY(read_local_state());
+    if (local && local->url() != endpoint.url) local.reset();
     TRY(warm_chain(endpoint, local, std::chrono::seconds(options->timeout)));
     return 0;
   };

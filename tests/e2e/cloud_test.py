@@ -123,7 +123,23 @@ def first_session(google):
     live = json.loads(me.run("status", "--json", "--live")[0])["stages"]
     assert [stage["state"] for stage in live] == ["ready"] * 3, live
     assert "stream taken" in me.run("logs", "--stage", "b")[0]
+    watch(google, me, url)
     return me, url
+
+
+def watch(google, me, url):
+    """`bench`, `top` and `verify` find the deployment by themselves, or by its name; `verify` from zero."""
+    load = json.loads(me.run("bench", "--requests", "2", "--concurrency", "2", "--prompt-tokens", "8", "--max-tokens", "4", "--json")[0])
+    assert load["url"] == url and load["completed"] == 2, load
+    assert "healthy" in me.run("top", "--once")[0]
+    (me.folder / "two.yaml").write_text(json.dumps({**me.fields, "deployments": {"demo": {}, "other": {}}}))
+    (me.folder / "prompts.txt").write_text("The sea was calm and\n")
+    for service in google.run.services.values():
+        service.idle()
+    same, _ = me.run("verify", "--file", "two.yaml", "--deployment", "demo", "--prompts", "prompts.txt", "--max-tokens", "4")
+    assert "3 stages give the same tokens and log-probabilities as one, bit for bit" in same, same
+    assert "Not replayed: the chain is not one of this machine" in same, same
+    assert "not on Cloud Run" in me.run("verify", "--file", "two.yaml", "--deployment", "other", status=1)[1]
 
 
 def check_secrets(google, me, secret):
