@@ -114,7 +114,7 @@ Status collect(const CloudCall& call, Pipe& out, Pipe& err, CloudAnswer& answer,
   const auto deadline = std::chrono::steady_clock::now() + call.limit;
   std::size_t shown = 0;
   while (out.read.open() || err.read.open()) {
-    if (stop_signal() != 0) return Error(Code::kCancelled, "interrupted; the same command goes on from here");
+    TRY(check_stopped());
     if (std::chrono::steady_clock::now() > deadline) {
       return Error(Code::kDeadlineExceeded, "no end after ", call.limit.count(), " s: ", command_line(call));
     }
@@ -124,7 +124,7 @@ Status collect(const CloudCall& call, Pipe& out, Pipe& err, CloudAnswer& answer,
     if (wait[1].revents != 0) drain(err.read, answer.errors);
     tell_lines(answer.errors, shown, tick);
   }
-  return {};
+  return check_stopped();  // the program may have ended by the same signal
 }
 
 int wait_for(pid_t child) {

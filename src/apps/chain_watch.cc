@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "apps/stage_table.h"
+#include "apps/stop_signal.h"
 
 namespace commissure {
 
@@ -61,6 +62,7 @@ Status warm_chain(const ApiAddress& endpoint, const std::optional<LocalState>& l
   std::set<std::string> shown;
   Error last(Code::kDeadlineExceeded, "the endpoint ", endpoint.url, " did not answer within ", limit.count(), " s");
   while (std::chrono::steady_clock::now() < deadline) {
+    TRY(check_stopped());
     TRY(check_alive(local));
     if (!asked) {
       const auto answer = exchange_json(endpoint, "/warm", Json::object());

@@ -19,4 +19,9 @@ void catch_stop_signals() {
 
 int stop_signal() { return last_signal; }
 
+Status check_stopped() {
+  if (stop_signal() == 0) return {};
+  return Error(Code::kCancelled, "interrupted; the same command goes on from here");
+}
+
 }  // namespace commissure

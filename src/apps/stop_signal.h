@@ -1,5 +1,7 @@
 #pragma once
 
+#include "core/result.h"
+
 namespace commissure {
 
 /// From here on SIGINT, SIGTERM and SIGHUP do not end the program; stop_signal() tells of them.
@@ -7,5 +9,8 @@ void catch_stop_signals();
 
 /// The last of those signals that came, 0 if none did. Threading: any thread.
 int stop_signal();
+
+/// Errors: kCancelled once one of them has come, for work that the same command goes on with.
+Status check_stopped();
 
 }  // namespace commissure

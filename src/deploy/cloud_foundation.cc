@@ -27,6 +27,8 @@ std::vector<std::string> needed_apis(const CloudSpec& spec) {
   return apis;
 }
 
+constexpr const char* kDeploymentLabel = "commissure-deployment";
+
 /// Keeps the three newest images; all others go after a day.
 constexpr const char* kCleanup =
     R"([{"name":"keep-newest","action":{"type":"Keep"},"mostRecentVersions":{"keepCount":3}},)"
@@ -54,14 +56,21 @@ CloudStep repository_step(const CloudSpec& spec, const CloudState& state) {
 CloudStep bucket_step(const CloudSpec& spec, const CloudState& state) {
   CloudStep step{"bucket", "holds the weights", "roles/storage.admin", {}, {}};
   const std::string url = "gs://" + spec.bucket;
+  const CloudCall label = gcloud({"storage", "buckets", "update", url, "--project=" + spec.project,
+                                  "--update-labels=commissure-deployment=" + spec.name});
   if (!state.bucket) {
     step.differences.push_back(url + ": absent");
     step.calls.push_back(
         gcloud({"storage", "buckets", "create", url, "--project=" + spec.project, "--location=" + spec.region,
                 "--uniform-bucket-level-access", "--public-access-prevention"}));
-    step.calls.push_back(gcloud({"storage", "buckets", "update", url, "--project=" + spec.project,
-                                 "--update-labels=commissure-deployment=" + spec.name}));
+    step.calls.push_back(label);
     return step;
+  }
+  // One with the name that we give was made by an `up` that ended before the label; without it `down` would leave it.
+  const Json* labels = find_member(*state.bucket, "labels");
+  if (spec.bucket == spec.project + "-" + spec.name && (labels == nullptr || labels->empty())) {
+    step.differences.push_back(url + ": label " + kDeploymentLabel + " absent");
+    step.calls.push_back(label);
   }
   const Json* location = find_member(*state.bucket, "location");
   if (location != nullptr && location->is_string() && location->get<std::string>() != upper(spec.region)) {

@@ -160,6 +160,17 @@ TEST(CloudSteps, ABucketElsewhereIsAWarningWithItsPrice) {
   EXPECT_NE(step.warnings[0].find("$0.02 per GiB"), std::string::npos);
 }
 
+TEST(CloudSteps, ABucketThatAnInterruptedUpMadeGetsItsLabel) {
+  CloudSpec spec = test_spec();
+  CloudState state = complete_state(spec);
+  state.bucket->erase("labels");
+  const std::string label =
+      "gcloud storage buckets update gs://acme-demo --project=acme --update-labels=commissure-deployment=demo --quiet";
+  EXPECT_EQ(lines(foundation_steps(spec, state, {})), std::vector<std::string>{label});
+  (*state.bucket)["labels"] = {{"team", "x"}};
+  EXPECT_EQ(lines(foundation_steps(spec, state, {})), std::vector<std::string>()) << "somebody else's";
+}
+
 TEST(CloudSteps, DownTakesTheServicesAndWithAllEverythingThatIsOurs) {
   const CloudSpec spec = test_spec();
   CloudState state = complete_state(spec);

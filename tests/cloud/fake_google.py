@@ -36,10 +36,11 @@ class ApiError(Exception):
 
 @dataclasses.dataclass
 class Failure:
-    """Answers the next `times` calls that match `pattern` ("POST run.googleapis.com/apis/...") with an error."""
+    """Meets the next `times` calls that match `pattern` ("POST run.googleapis.com/apis/..."): an action, an error, or both."""
     pattern: str
-    error: ApiError
+    error: ApiError = None
     times: int = 1
+    action: object = None
 
 
 @dataclasses.dataclass
@@ -194,6 +195,10 @@ class FakeGoogle:
     def fail(self, pattern, code, message, times=1, **error):
         self.failures.append(Failure(pattern, ApiError(code, message, **error), times))
 
+    def on_call(self, pattern, action, arrives):
+        """Acts when the next such call comes, which then takes effect or, if it does not arrive, none."""
+        self.failures.append(Failure(pattern, None if arrives else ApiError(503, "never arrived"), 1, action))
+
     def answer(self, request):
         name = f"{request.method} {request.host}{request.path}"
         with self.lock:
@@ -210,7 +215,10 @@ class FakeGoogle:
         for failure in self.failures:
             if failure.times > 0 and re.search(failure.pattern, name):
                 failure.times -= 1
-                raise failure.error
+                if failure.action:
+                    failure.action()
+                if failure.error:
+                    raise failure.error
         if "fake-" not in request.headers.get("Authorization", ""):
             raise ApiError(401, "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other "
                                 "valid authentication credential.")

@@ -298,15 +298,6 @@ def failures_on_the_way(google):
     google.fail("POST europe-west4-run.*services", 400, "Quota exceeded for total allowable count of GPUs per project per region.")
     me.fails("step stage c: ", "Quota exceeded for total allowable count of GPUs", "ask for GPU quota in europe-west4")
 
-    # Killed in the middle, with a signal that can be handled and with one that cannot.
-    for blow in (signal.SIGINT, signal.SIGKILL):
-        n_services = len(google.run.services)
-        process = me.start("up", "--source", str(me.source))
-        wait_until(lambda: len(google.run.services) > n_services or process.poll() is not None, 120, "a stage is being deployed")
-        process.send_signal(blow)
-        _, err = process.communicate(timeout=60)
-        assert blow == signal.SIGKILL or "interrupted; the same command goes on from here" in err, err
-
     before = len(google.calls)
     _, err = me.up()
     for step in ("apis", "repository", "bucket", "accounts", "secrets", "access", "image", "weights"):
@@ -326,6 +317,41 @@ def check_baked(google):
     assert [step["id"] for step in build["steps"]] == ["build", "fetch", "bake"] and build["images"] == [container["image"]], build
     readers = [binding for binding in google.apis["policies"]["b/demo-project-bumpy"]["bindings"] if binding["role"] == "roles/storage.objectViewer"]
     assert not readers, readers
+
+
+# In the order of the steps: what `up` asks just then, and whether that still reaches Google. Where a step makes several calls it is torn between.
+BLOWS = (("read", "GET cloudresourcemanager", True), ("apis", "POST serviceusage.*nable", False), ("repository", "POST artifactregistry.*repositories$", True),
+         ("bucket", "PATCH storage.*/b/demo-project-torn", False), ("accounts", "POST iam.*/serviceAccounts", True), ("secrets", "POST secretmanager.*:addVersion", False),
+         ("access", "PUT storage.*/iam", True), ("image", "GET cloudbuild.*/builds/", False), ("weights", "PUT storage.*upload/storage", False),
+         ("stage c", "POST europe-west4-run.*/services$", False), ("caller of c", "POST run.*torn-c:setIamPolicy", True), ("stage b", "POST europe-west4-run.*/services$", True),
+         ("stage a", "POST europe-west4-run.*/services$", False))
+
+
+def interruptions(google):
+    """`up` is stopped at every step, by Ctrl-C (to the whole group, as a terminal sends it) and by kill -9 in turns; the next one goes on."""
+    me = Person(google, name="torn", access="key")
+    me.environment["COMMISSURE_API_KEY"] = "key"
+    google.apis["enabled"] -= {"artifactregistry.googleapis.com"}
+    blows = [*((step, pattern, arrives) for step, pattern, arrives in BLOWS), ("wake", "stage a: done", None), ("ask", "stage c .*ready", None)]
+    for number, (step, pattern, arrives) in enumerate(blows):
+        blow = (signal.SIGINT, signal.SIGKILL)[number % 2]
+        process = me.start("up", "--source", str(me.source), start_new_session=True)
+        if arrives is not None:
+            google.on_call(pattern, lambda: os.killpg(process.pid, blow), arrives)
+            _, err = process.communicate(timeout=120)
+        else:
+            err = ""
+            for line in process.stderr:
+                err += line
+                if re.search(pattern, line):
+                    os.killpg(process.pid, blow)
+            process.wait(60)
+        assert process.returncode == (1 if blow == signal.SIGINT else -signal.SIGKILL), (step, process.returncode, err)
+        assert blow == signal.SIGKILL or "interrupted; the same command goes on from here" in err, (step, err)
+    _, err = me.up()
+    assert "Nothing to change." in err and "a first answer in" in err, err
+    me.run("down", "--all", "--yes")
+    assert "demo-project-torn" not in google.storage.buckets, "the bucket that an interrupted `up` made is known as its own"
 
 
 def too_few_gpus(google):
@@ -379,6 +405,8 @@ with contextlib.ExitStack() as stack:
         by_hand(google, me)
         print(f"rollout, rollback, changes by hand: ok after {time.monotonic() - start:.0f} s")
         other = failures_on_the_way(google)
+        print(f"failures: ok after {time.monotonic() - start:.0f} s")
+        interruptions(google)
         too_few_gpus(google)
         print(f"failures and interruptions: ok after {time.monotonic() - start:.0f} s")
         before = len(google.calls)
