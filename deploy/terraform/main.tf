@@ -15,7 +15,7 @@ locals {
 
 resource "google_project_service" "this" {
   for_each = toset([
-    "artifactregistry.googleapis.com", "cloudbuild.googleapis.com", "iam.googleapis.com", "logging.googleapis.com",
+    "artifactregistry.googleapis.com", "cloudbuild.googleapis.com", "cloudscheduler.googleapis.com", "iam.googleapis.com", "logging.googleapis.com",
     "monitoring.googleapis.com", "run.googleapis.com", "secretmanager.googleapis.com", "storage.googleapis.com",
   ])
   service            = each.value
@@ -70,6 +70,9 @@ module "chain" {
   mounted_bucket = var.mount_weights ? local.bucket : ""
   internal       = var.internal
   api_key_secret = local.has_key ? google_secret_manager_secret.api_key[0].secret_id : ""
+  open           = local.is_open
+  warm_schedule  = var.warm_schedule
+  time_zone      = var.time_zone
   stages         = var.stages
 }
 

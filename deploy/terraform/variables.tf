@@ -153,6 +153,18 @@ variable "domain" {
   default     = ""
 }
 
+variable "warm_schedule" {
+  description = "When Cloud Scheduler wakes the stages, five cron fields, e.g. 0 8 * * 1-5; empty: never. They stay up for about fifteen minutes."
+  type        = string
+  default     = ""
+}
+
+variable "time_zone" {
+  description = "Of `warm_schedule`, a name of the tz database, e.g. Europe/Berlin."
+  type        = string
+  default     = "Etc/UTC"
+}
+
 variable "alert_emails" {
   description = "Who hears of alerts; empty: alerts are there and tell nobody."
   type        = list(string)

@@ -146,6 +146,7 @@ Status CloudExecutor::deploy() {
     // A second call may have moved the traffic: the first one's body is out of date.
     if (step.calls.size() > 1 && !step.yields.empty()) TRY(ask({read_service(spec_, step.yields)}));
   }
+  if (!spec_.warm_schedule.empty() || state_.warm_job) TRY(perform(schedule_step(spec_, state_)));
   return {};
 }
 
@@ -172,6 +173,7 @@ std::vector<CloudStep> all_steps(const CloudSpec& spec, const CloudSecrets& secr
   steps.push_back(weights_step(spec, nothing));
   if (spec.weights.baked) std::swap(steps.back(), *(steps.end() - 2));  // the image is built from them
   for (std::size_t index = spec.stages.size(); index-- > 0;) steps.push_back(deploy_step(spec, index, nothing));
+  if (!spec.warm_schedule.empty()) steps.push_back(schedule_step(spec, nothing));
   return steps;
 }
 

@@ -135,6 +135,8 @@ Result<CloudFile> read_deployment(const YAML::Node& node, const Variables& varia
   TRY(read_model(section, file));
   TRY(read_stages(section.child("stages"), variables, spec.stages));
   TRY(add_arguments(file));
+  TRY(section.take("warm_schedule", spec.warm_schedule));
+  TRY(section.take("time_zone", spec.time_zone));
   spec.bucket = spec.project + "-" + spec.name;
   TRY(section.take("bucket", spec.bucket));
   TRY(section.take("image", file.image));

@@ -23,6 +23,7 @@ std::vector<std::string> needed_apis(const CloudSpec& spec) {
       "logging.googleapis.com",          "run.googleapis.com",        "storage.googleapis.com"};
   if (spec.hub_token || spec.api_key) apis.emplace_back("secretmanager.googleapis.com");
   if (!spec.network.empty()) apis.emplace_back("compute.googleapis.com");
+  if (!spec.warm_schedule.empty()) apis.emplace_back("cloudscheduler.googleapis.com");
   if (!gpu_quotas(spec).empty()) apis.emplace_back("cloudquotas.googleapis.com");
   return apis;
 }
@@ -93,6 +94,7 @@ CloudStep accounts_step(const CloudSpec& spec, const CloudState& state) {
   };
   for (const CloudStage& stage : spec.stages) want(stage.letter, "stage " + stage.letter);
   want("build", "builds the image, fetches the weights");
+  if (!spec.warm_schedule.empty() && spec.access == CloudAccess::kIam) want("warm", "wakes the stages by a schedule");
   return step;
 }
 

@@ -206,6 +206,11 @@ CloudStep bucket_removal(const CloudSpec& spec, const CloudState& state) {
 
 std::vector<CloudStep> removal_steps(const CloudSpec& spec, const CloudState& state, bool all) {
   std::vector<CloudStep> steps = {services_removal(spec, state)};
+  if (state.warm_job) {  // it would go on calling what is not there
+    CloudSpec without = spec;
+    without.warm_schedule.clear();
+    steps.insert(steps.begin(), schedule_step(without, state));
+  }
   if (!all) return steps;
   steps.push_back(bucket_removal(spec, state));
   CloudStep repository{"repository", "with the images", "roles/artifactregistry.admin", {}, {}};
@@ -222,7 +227,7 @@ std::vector<CloudStep> removal_steps(const CloudSpec& spec, const CloudState& st
   }
   steps.push_back(std::move(secrets));
   CloudStep accounts{"accounts", "", "roles/iam.serviceAccountAdmin", {}, {}};
-  std::vector<std::string> roles = {"build"};
+  std::vector<std::string> roles = {"build", "warm"};
   for (char letter = 'a'; letter <= 'z'; ++letter)
     roles.emplace_back(1, letter);  // stages of an older, longer chain too
   for (const std::string& role : roles) {

@@ -2,6 +2,10 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstring>
+#include <iterator>
+#include <sstream>
+#include <string_view>
 
 namespace commissure {
 
@@ -20,6 +24,22 @@ bool is_bucket(const std::string& text) {
   };
   return text.size() >= 3 && text.size() <= 63 && std::ranges::all_of(text, fits) && text.front() != '-' &&
          text.back() != '-';
+}
+
+Status check_schedule(const std::string& schedule, const std::string& time_zone) {
+  constexpr std::string_view kCron = "0123456789*/,- ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  std::istringstream words(schedule);
+  const auto n_fields = std::distance(std::istream_iterator<std::string>(words), {});
+  if (!schedule.empty() && (n_fields != 5 || schedule.find_first_not_of(kCron) != std::string::npos)) {
+    return Error(Code::kInvalidArgument, "warm_schedule \"", schedule,
+                 "\" must be five cron fields (minute hour day month weekday), e.g. \"0 8 * * 1-5\"");
+  }
+  const auto fits = [](unsigned char c) { return std::isalnum(c) != 0 || std::strchr("_+-/", c) != nullptr; };
+  if (time_zone.empty() || !std::ranges::all_of(time_zone, fits)) {
+    return Error(Code::kInvalidArgument, "time_zone \"", time_zone,
+                 "\" must be a name of the tz database, e.g. Europe/Berlin");
+  }
+  return {};
 }
 
 }  // namespace
@@ -54,7 +74,7 @@ Status validate(const CloudSpec& spec) {
   if (spec.weights.source == WeightsSource::kFiles && spec.weights.files.empty()) {
     return invalid("the model has no files to upload");
   }
-  return {};
+  return check_schedule(spec.warm_schedule, spec.time_zone);
 }
 
 }  // namespace commissure

@@ -83,15 +83,18 @@ struct CloudSpec {
   std::string network;    ///< VPC network and subnet for outgoing traffic of all but the last stage; "" for none
   std::string subnet;
   std::map<std::string, std::string> labels;
+  std::string warm_schedule;  ///< cron, when Cloud Scheduler wakes the chain; "" for never
+  std::string time_zone = "Etc/UTC";
 
   std::string service(const std::string& letter) const { return name + "-" + letter; }
-  /// The account of a stage's letter, or of "build".
+  /// The account of a stage's letter, of "build" or of "warm".
   std::string account_id(const std::string& role) const { return name + "-" + role; }
   std::string account(const std::string& role) const {
     return account_id(role) + "@" + project + ".iam.gserviceaccount.com";
   }
   std::string hub_secret() const { return name + "-hub-token"; }
   std::string key_secret() const { return name + "-api-key"; }
+  std::string warm_job() const { return name + "-warm"; }
   std::string host() const { return region + "-docker.pkg.dev"; }
   std::string repository() const { return host() + "/" + project + "/" + name; }
   /// The folder that holds the weights, without a slash at its end.

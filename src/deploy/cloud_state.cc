@@ -121,6 +121,11 @@ Status absorb_service_policy(const std::string& key, const std::string& output, 
   return {};
 }
 
+Status absorb_warm_job(const std::string&, const std::string& output, CloudState& state) {
+  state.warm_job = TRY(parse_json(output));
+  return {};
+}
+
 CloudCall in_project(const CloudSpec& spec, std::vector<std::string> arguments, const char* format = "json") {
   arguments.push_back("--project=" + spec.project);
   arguments.push_back(std::string("--format=") + format);
@@ -201,6 +206,8 @@ std::vector<CloudRead> second_reads(const CloudSpec& spec) {
       read_bucket_policy(spec, spec.bucket),
       read_objects(spec),
       services_read(spec),
+      {in_project(spec, {"scheduler", "jobs", "describe", spec.warm_job(), "--location=" + spec.region}),
+       absorb_warm_job, "", "cloudscheduler.googleapis.com"},
   };
   if (spec.own_image) {
     const std::string where = "--location=" + spec.region;

@@ -35,6 +35,7 @@ struct CloudState {
   Json repository_policy;
   std::map<std::string, Json> services;  ///< of this deployment, by name
   std::map<std::string, Json> service_policies;
+  std::optional<Json> warm_job;
   std::map<std::string, Json> quotas;  ///< by the quota's name, as Google tells them
 
   /// The address that callers of a stage's service use: the one that follows from its name where the platform lists

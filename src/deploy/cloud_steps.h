@@ -39,6 +39,10 @@ CloudStep weights_step(const CloudSpec& spec, const CloudState& state);
 /// Stage `index` and who may call it. Its successor's address is taken from the state, so deploy the last stage first.
 CloudStep deploy_step(const CloudSpec& spec, std::size_t index, const CloudState& state);
 
+/// The job that wakes the chain by the schedule, and the right of its account to call stage A; takes a job away that no
+/// schedule asks for. After stage A is deployed.
+CloudStep schedule_step(const CloudSpec& spec, const CloudState& state);
+
 /// The service of stage `index` alone.
 CloudStep service_step(const CloudSpec& spec, std::size_t index, const CloudState& state);
 

@@ -171,6 +171,37 @@ TEST(CloudSteps, ABucketThatAnInterruptedUpMadeGetsItsLabel) {
   EXPECT_EQ(lines(foundation_steps(spec, state, {})), std::vector<std::string>()) << "somebody else's";
 }
 
+TEST(CloudSteps, AScheduleWakesTheChainAsItsOwnAccount) {
+  CloudSpec spec = test_spec();
+  CloudState state = complete_state(spec);
+  EXPECT_EQ(lines({schedule_step(spec, state)}), std::vector<std::string>()) << "nobody asked";
+  spec.warm_schedule = "0 8 * * 1-5";
+  EXPECT_EQ(lines({schedule_step(spec, state)}),
+            (std::vector<std::string>{
+                "gcloud run services add-iam-policy-binding demo-a "
+                "--member=serviceAccount:demo-warm@acme.iam.gserviceaccount.com --role=roles/run.invoker "
+                "--region=europe-west4 --project=acme --quiet",
+                "gcloud scheduler jobs create http demo-warm --location=europe-west4 --project=acme "
+                "'--schedule=0 8 * * 1-5' --time-zone=Etc/UTC "
+                "--uri=https://demo-a-PROJECT_NUMBER.europe-west4.run.app/health --http-method=GET "
+                "--attempt-deadline=180s --max-retry-attempts=5 --min-backoff=30s --max-backoff=120s "
+                "--oidc-service-account-email=demo-warm@acme.iam.gserviceaccount.com "
+                "--oidc-token-audience=https://demo-a-PROJECT_NUMBER.europe-west4.run.app --quiet"}));
+  spec.access = CloudAccess::kPublic;
+  EXPECT_EQ(lines({schedule_step(spec, state)}).size(), 1u) << "whom everybody may call needs no account";
+  EXPECT_TRUE(validate(spec));
+  for (const char* wrong : {"8", "* * * *", "0 8 * * 1-5;"}) {
+    spec.warm_schedule = wrong;
+    EXPECT_FALSE(validate(spec)) << wrong;
+  }
+  spec.warm_schedule.clear();
+  state.warm_job = *parse_json(R"({"schedule": "0 8 * * 1-5"})");
+  const std::vector<std::string> gone = {
+      "gcloud scheduler jobs delete demo-warm --location=europe-west4 --project=acme --quiet"};
+  EXPECT_EQ(lines({schedule_step(spec, state)}), gone);
+  EXPECT_EQ(lines(removal_steps(spec, state, false)).front(), gone.front());
+}
+
 TEST(CloudSteps, DownTakesTheServicesAndWithAllEverythingThatIsOurs) {
   const CloudSpec spec = test_spec();
   CloudState state = complete_state(spec);

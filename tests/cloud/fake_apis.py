@@ -2,16 +2,20 @@
 import base64
 import re
 import shutil
+import ssl
 import time
+import urllib.error
+import urllib.request
 
 from fake_google import PROJECT_NUMBER, ApiError, Reply, route
+from fake_metadata import identity_token
 
 DONE = {"name": "operations/noop.DONE_OPERATION", "done": True, "response": {}}
 
 
 def new_state():
     return {"enabled": {"serviceusage.googleapis.com", "cloudresourcemanager.googleapis.com"}, "billing": True, "repositories": {},
-            "tags": {}, "secrets": {}, "accounts": {}, "policies": {}, "builds": {}, "build_outcome": None, "logs": [], "quotas": {}, "baked": {}}
+            "tags": {}, "secrets": {}, "accounts": {}, "policies": {}, "builds": {}, "build_outcome": None, "logs": [], "quotas": {}, "baked": {}, "jobs": {}}
 
 
 def check_project(google, project):
@@ -280,6 +284,59 @@ def add_image(google, uri):
     package, tag = package_tag.split(":")
     name = f"projects/{project}/locations/{host.removesuffix('-docker.pkg.dev')}/repositories/{repository}/packages/{package}"
     google.apis["tags"][f"{name}/tags/{tag}"] = "sha256:" + f"{abs(hash(uri)):064x}"[:64]
+
+
+# Cloud Scheduler: its clock is `run_job`
+
+JOBS = r"/v1/(projects/[^/]+/locations/[^/]+/jobs)"
+
+
+@route("GET", "cloudscheduler", JOBS + r"/([^/:]+)")
+def get_job(google, request, parent, name):
+    need_api(google, "cloudscheduler.googleapis.com")
+    return take(google.apis["jobs"], name, "Job")
+
+
+@route("POST", "cloudscheduler", JOBS)
+def create_job(google, request, parent):
+    body = request.json()
+    name = body["name"].rpartition("/")[2]
+    if name in google.apis["jobs"]:
+        raise ApiError(409, f"Job [{body['name']}] already exists.")
+    account = body["httpTarget"].get("oidcToken", {}).get("serviceAccountEmail")
+    if account and account not in google.apis["accounts"]:
+        raise ApiError(404, f"Service account {account} does not exist.")
+    google.apis["jobs"][name] = {**body, "state": "ENABLED"}
+    return google.apis["jobs"][name]
+
+
+@route("PATCH", "cloudscheduler", JOBS + r"/([^/:]+)")
+def update_job(google, request, parent, name):
+    job = take(google.apis["jobs"], name, "Job")
+    for path in request.argument("updateMask").split(","):
+        key = path.split(".")[0]
+        job[key] = {**job[key], **request.json()[key]} if isinstance(job.get(key), dict) else request.json()[key]
+    return job
+
+
+@route("DELETE", "cloudscheduler", JOBS + r"/([^/:]+)")
+def delete_job(google, request, parent, name):
+    take(google.apis["jobs"], name, "Job")
+    del google.apis["jobs"][name]
+    return {}
+
+
+def run_job(google, name):
+    """What the clock does once: the job's request, with a token of its account. The HTTP status."""
+    target = google.apis["jobs"][name]["httpTarget"]
+    request = urllib.request.Request(target["uri"], method=target["httpMethod"])
+    if "oidcToken" in target:
+        token = identity_token(google.run, target["oidcToken"]["serviceAccountEmail"], target["oidcToken"]["audience"])
+        request.add_header("Authorization", f"Bearer {token}")
+    try:
+        return urllib.request.urlopen(request, timeout=60, context=ssl.create_default_context(cafile=google.authority.ca)).status
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 # Quotas and logs

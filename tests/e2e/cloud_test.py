@@ -20,6 +20,7 @@ import time
 from harness import PROGRAM, QUICK, ROOT, SMOL, need, wait_until
 
 sys.path.insert(0, str(ROOT / "tests/cloud"))
+from fake_apis import run_job  # noqa: E402
 from fake_google import FakeGoogle  # noqa: E402
 from fake_front import grpc_status  # noqa: E402
 from fake_metadata import identity_token  # noqa: E402
@@ -82,7 +83,7 @@ class Person:
 
 def first_session(google):
     """The happy path with everything guarded: IAM and a key, weights in a volume."""
-    me = Person(google, access="both")
+    me = Person(google, access="both", warm_schedule="0 8 * * 1-5", time_zone="Europe/Berlin")
     me.environment["COMMISSURE_API_KEY"] = "a-very-secret-key"
     dry, _ = me.up("--dry-run")
     assert not google.calls, "a dry run asks nothing"
@@ -112,6 +113,7 @@ def first_session(google):
     _, err = me.up()
     assert "Nothing to change." in err and google.changes(before) == [], google.changes(before)
 
+    check_schedule(google)
     for service in google.run.services.values():
         service.idle()
     warm = me.run("ask", "--temperature", "0", "--max-tokens", "8", "What is the capital of France?")[0]
@@ -125,6 +127,21 @@ def first_session(google):
     assert "stream taken" in me.run("logs", "--stage", "b")[0]
     watch(google, me, url)
     return me, url
+
+
+def check_schedule(google):
+    """The job of the clock wakes all stages, as an account that may call stage A and do nothing else, and knows no key."""
+    job = google.apis["jobs"]["demo-warm"]
+    account = "demo-warm@demo-project.iam.gserviceaccount.com"
+    url = google.run.services["demo-a"].url
+    assert (job["schedule"], job["timeZone"], job["httpTarget"]["uri"], job["httpTarget"]["httpMethod"]) == ("0 8 * * 1-5", "Europe/Berlin", url + "/health", "GET"), job
+    assert job["httpTarget"]["oidcToken"] == {"serviceAccountEmail": account, "audience": url} and job["retryConfig"]["retryCount"] == 5, job
+    rights = [name for name, policy in google.apis["policies"].items() if account in json.dumps(policy)]
+    assert rights == ["projects/demo-project/locations/europe-west4/services/demo-a"], rights
+    for service in google.run.services.values():
+        service.idle()
+    wait_until(lambda: run_job(google, "demo-warm") == 200, 60, "the clock wakes the chain")
+    assert all(service.instance.alive() for service in google.run.services.values())
 
 
 def watch(google, me, url):
@@ -261,12 +278,20 @@ def by_hand(google, me):
     assert "memory: 1Gi instead of 2Gi" in err and "min instances: 1 instead of 0" in err, err
     changed = {call.rsplit("/", 1)[1] for call in google.changes(before) if call.startswith("PUT")}
     assert changed == {"demo-b", "demo-c"}, changed
+    for schedule, why, change in (("0 7 * * *", "schedule: 0 8 * * 1-5 instead of 0 7 * * *", "PATCH"), ("", "job demo-warm: no schedule asks for it", "DELETE")):
+        me.write(warm_schedule=schedule)
+        before = len(google.calls)
+        _, err = me.up("--no-wake")
+        assert why in err and [call.split()[0] for call in google.changes(before)] == [change], (err, google.changes(before))
+    assert not google.apis["jobs"]
+    me.write(warm_schedule="0 8 * * 1-5")
+    me.run("deploy", "--source", str(me.source))
 
 
 def down(google, me, all_of_it=True):
     me.run("down", "--all", "--yes")
     left = [name for table in ("repositories", "secrets", "accounts", "tags") for name in google.apis[table] if "/demo" in f"/{name}"]
-    assert not google.run.services and not google.storage.buckets and not left, (google.run.services, google.storage.buckets, left)
+    assert not google.run.services and not google.storage.buckets and not left and not google.apis["jobs"], (google.run.services, google.storage.buckets, left)
     before = len(google.calls)
     assert "Nothing was there." in me.run("down", "--all", "--yes")[1] and google.changes(before) == []
 
@@ -378,6 +403,7 @@ def bad_words(google):
             ({"model": "hf:google/gemma-3-27b-it"}, ("say where to cut it",)),
             ({"model": "/nowhere/model.gguf"}, ("/nowhere/model.gguf",)),
             ({"network": {"internal": "true"}}, ("set `network`",)),
+            ({"warm_schedule": "at eight"}, ("must be five cron fields",)),
             ({"stages": {"count": 3, "cpu": 3}}, ("stage a: no instance has 3 vCPU: set cpu: 2",)),
             ({"stages": {"count": 3, "cpu": 2, "memory": "16Gi"}}, ("2 vCPU take 512Mi to 8Gi", "set memory: 8Gi or cpu: 4")),
             ({"stages": {"count": 3, "gpu": "nvidia-l4", "cpu": 2, "memory": "8Gi"}}, ("set cpu: 4 and memory: 16Gi",)),

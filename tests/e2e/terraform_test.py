@@ -27,9 +27,9 @@ except ImportError:
 MODULE = harness.ROOT / "deploy/terraform"
 CASES = {
     "cpu": {"name": "demo", "cuts": [10, 20], "context": 2048, "streams": 2, "stages": [{"cpu": 2, "memory": "2Gi"}] * 3},
-    "gpu": {"name": "large", "cuts": [20, 44], "context": 4096, "kv_dtype": "int8", "access": "both", "weights": "mounted", "network": {"name": "vpc", "internal": True},
+    "gpu": {"name": "large", "cuts": [20, 44], "context": 4096, "kv_dtype": "int8", "access": "both", "weights": "mounted", "warm_schedule": "0 8 * * 1-5", "time_zone": "Europe/Berlin", "network": {"name": "vpc", "internal": True},
             "stages": [{"gpu": "nvidia-l4", "cpu": 8, "memory": "32Gi", "min_instances": 1, "concurrency": 4}, {"gpu": "nvidia-l4", "zonal_redundancy": True}, {"gpu": "nvidia-l4"}]},
-    "whole": {"name": "alone", "cuts": [], "access": "key", "stages": [{"gpu": "nvidia-rtx-pro-6000", "cpu": 20, "memory": "80Gi", "max_instances": 3}]},
+    "whole": {"name": "alone", "cuts": [], "access": "key", "warm_schedule": "*/10 8-18 * * 1-5", "stages": [{"gpu": "nvidia-rtx-pro-6000", "cpu": 20, "memory": "80Gi", "max_instances": 3}]},
 }
 
 
@@ -45,7 +45,7 @@ def plain(name):
 def check_module(files):
     resources = [plain(kind) for file in files.values() for block in file.get("resource", []) for kind in block]
     for kind in ("cloud_run_v2_service", "service_account", "cloud_run_v2_service_iam_member", "artifact_registry_repository", "storage_bucket", "secret_manager_secret",
-                 "monitoring_alert_policy", "monitoring_dashboard", "billing_budget", "compute_network", "compute_subnetwork", "compute_global_forwarding_rule"):
+                 "cloud_scheduler_job", "monitoring_alert_policy", "monitoring_dashboard", "billing_budget", "compute_network", "compute_subnetwork", "compute_global_forwarding_rule"):
         assert f"google_{kind}" in resources, (kind, sorted(set(resources)))
     for folder in ("", "chain/"):
         own = {name: file for name, file in files.items() if name.rpartition("/")[0] == folder.rstrip("/")}
@@ -68,20 +68,17 @@ def check_module(files):
 
 
 def deploy_flags(case, folder):
-    """Letter of each stage to the flags of its `gcloud run deploy` in a dry run."""
+    """Letter of each stage to the flags of its `gcloud run deploy` in a dry run, and "warm" to those of the scheduler's job."""
     (folder / "commissure.yaml").write_text(json.dumps({"project": "acme", "region": "europe-west4", "model": "gs://acme-weights/models/gemma", "image": "registry.example/commissure:1", **case}))
     answer = subprocess.run([harness.PROGRAM, "up", "--dry-run", "--json"], cwd=folder, capture_output=True, text=True, timeout=60)
     assert answer.returncode == 0, answer.stderr
     services = {}
     for line in answer.stdout.splitlines():
         words = shlex.split(json.loads(line)["command"])
-        if words[1:3] != ["run", "deploy"]:
+        if words[1:3] not in (["run", "deploy"], ["scheduler", "jobs"]):
             continue
-        flags = {}
-        for word in words[4:]:
-            name, _, value = word.partition("=")
-            flags[name] = value
-        services[words[3][-1]] = flags
+        flags = dict(word.partition("=")[::2] for word in words[4:])
+        services["warm" if words[1] == "scheduler" else words[3][-1]] = flags
     return services
 
 
@@ -99,13 +96,26 @@ def computed(case, folder):
     arguments = {"source": str(MODULE / "chain"), "name": case["name"], "project": "acme", "project_number": "PROJECT_NUMBER", "region": "europe-west4",
                  "image": "registry.example/commissure:1", "model_dir": ("/models" if mounted else "gs://acme-weights") + "/models/gemma", "model_name": "gemma", "cuts": case["cuts"],
                  "context": case.get("context", 0), "streams": case.get("streams", 0), "precision": "", "kv_dtype": case.get("kv_dtype", "auto"), "mounted_bucket": "acme-weights" if mounted else "",
-                 "internal": case.get("network", {}).get("internal", False), "api_key_secret": f"{case['name']}-api-key" if case.get("access") in ("key", "both") else "", "stages": stages}
-    (folder / "main.tf.json").write_text(json.dumps({"module": {"chain": arguments}, "output": {"stages": {"value": "${module.chain.stages}"}, "callers": {"value": "${module.chain.callers}"}}}))
+                 "internal": case.get("network", {}).get("internal", False), "api_key_secret": f"{case['name']}-api-key" if case.get("access") in ("key", "both") else "", "stages": stages, "open": case.get("access") == "key", "warm_schedule": case.get("warm_schedule", ""), "time_zone": case.get("time_zone", "Etc/UTC")}
+    (folder / "main.tf.json").write_text(json.dumps({"module": {"chain": arguments}, "output": {"stages": {"value": "${module.chain.stages}"}, "callers": {"value": "${module.chain.callers}"},
+                                                             "warm": {"value": "${module.chain.warm_job}"}}}))
     for command in (("init",), ("apply", "-auto-approve")):
         done = subprocess.run(["terraform", *command, "-input=false", "-no-color"], cwd=folder, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stdout + done.stderr
     outputs = json.loads(subprocess.run(["terraform", "output", "-json"], cwd=folder, capture_output=True, text=True, timeout=60, check=True).stdout)
-    return outputs["stages"]["value"], outputs["callers"]["value"]
+    return outputs["stages"]["value"], outputs["callers"]["value"], outputs.get("warm", {}).get("value")
+
+
+def check_job(flags, job):
+    """The scheduler's job."""
+    assert (job is None) == (flags is None), (job, flags)
+    if job is None:
+        return
+    said = {"--schedule": job["schedule"], "--time-zone": job["time_zone"], "--uri": job["uri"], "--http-method": job["method"], "--attempt-deadline": job["deadline"],
+            "--max-retry-attempts": str(job["retries"]), "--min-backoff": job["pause"]["least"], "--max-backoff": job["pause"]["most"]}
+    if job["account"]:
+        said.update({"--oidc-service-account-email": job["account"], "--oidc-token-audience": job["audience"]})
+    assert said == {name: value for name, value in flags.items() if name in said or name.startswith("--oidc")}, (said, flags)
 
 
 def probe(**fields):
@@ -113,7 +123,8 @@ def probe(**fields):
 
 
 def compare(case, folder):
-    wanted, (stages, callers) = deploy_flags(case, folder), computed(case, folder)
+    wanted, (stages, callers, warm) = deploy_flags(case, folder), computed(case, folder)
+    check_job(wanted.pop("warm", None), warm)
     assert set(wanted) == set(stages) and callers == {letter: chr(ord(letter) - 1) for letter in stages if letter != "a"}
     for letter, stage in stages.items():
         flags = wanted[letter]

@@ -16,6 +16,9 @@ variable "kv_dtype" { type = string }
 variable "mounted_bucket" { type = string }
 variable "internal" { type = bool }
 variable "api_key_secret" { type = string }
+variable "open" { type = bool }
+variable "warm_schedule" { type = string }
+variable "time_zone" { type = string }
 variable "stages" {
   type = list(object({
     cpu              = string
@@ -109,4 +112,20 @@ output "stages" {
 output "callers" {
   description = "Who calls whom: the letter of a stage to that of the one before it."
   value       = { for index, letter in local.letters : letter => local.letters[index - 1] if index > 0 }
+}
+
+output "warm_job" {
+  description = "What Cloud Scheduler calls by the clock; null without a schedule."
+  value = var.warm_schedule == "" ? null : {
+    name      = "${var.name}-warm"
+    schedule  = var.warm_schedule
+    time_zone = var.time_zone
+    uri       = "${local.urls["a"]}/health"
+    method    = "GET"
+    deadline  = "180s"
+    retries   = 5
+    pause     = { least = "30s", most = "120s" }
+    account   = var.open ? "" : "${var.name}-warm@${var.project}.iam.gserviceaccount.com"
+    audience  = local.urls["a"]
+  }
 }
