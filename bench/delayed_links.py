@@ -4,9 +4,9 @@ prefill with and without delay.
 
 Every link is a relay on loopback that holds each byte for a delay, either way, and limits nothing else; what it really takes is
 measured by an echo through it while the streams run. The bound is Little's law: a
-step takes T = sum of the stages' compute times + 4 x delay (two links, there and back); of n streams, spread over s = min(n, 4) steps
-in flight, at most n / max(T, s x slowest stage, s x sum of stages / cores) tokens leave per second. The last term is there because
-the stages of this bench, one thread each, share a machine.
+step takes T = sum of the stages' compute times + 4 x delay (two links, there and back); of n streams, spread over s steps
+in flight (the slots that the chain chose, at most n), at most n / max(T, s x slowest stage, s x sum of stages / cores) tokens leave per
+second. The last term is there because the stages of this bench, one thread each, share a machine.
 
     bench/delayed_links.py [--delay-ms 5] [--model FILE] [--streams 1,8,32] [--prefill 4000] [--json]
 """
@@ -25,6 +25,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROGRAM = pathlib.Path(os.environ.get("COMMISSURE_PROGRAM", ROOT / "build/release/src/apps/commissure"))
@@ -152,6 +153,11 @@ class Chain:
         assert response.status == 200, body
         return json.loads(body)["choices"][0]["trace"]["steps"]
 
+    def slots(self):
+        """Over how many steps in flight the chain spreads decodes now."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as page:
+            return next(int(line.split()[-1]) for line in page.read().decode().splitlines() if line.startswith("commissure_decode_slots{"))
+
     def close(self):
         for process in self.stages:
             process.terminate()
@@ -176,9 +182,9 @@ def decode(chain, n_streams, n_tokens):
     delay = meter.stop()
     steps = [step for trace in traces for step in trace if step["rows"] == 1]
     stages = [statistics.median(step["stages"][i]["compute_us"] for step in steps) / 1e6 for i in range(N_STAGES)]
-    slots = min(n_streams, N_STAGES + 1)
+    slots = min(n_streams, chain.slots())
     cycle = max(sum(stages) + 2 * N_LINKS * delay, slots * max(stages), slots * sum(stages) / os.cpu_count())
-    return {"streams": n_streams, "tok_s": rate, "delay_ms": 1000 * delay, "stage_ms": [round(1000 * t, 2) for t in stages], "bound_tok_s": n_streams / cycle,
+    return {"streams": n_streams, "tok_s": rate, "delay_ms": 1000 * delay, "slots": slots, "stage_ms": [round(1000 * t, 2) for t in stages], "bound_tok_s": n_streams / cycle,
             "of_bound": rate * cycle / n_streams}
 
 
@@ -215,9 +221,9 @@ def main():
     if options.json:
         return print(json.dumps(report))
     print(f"{N_STAGES} stages, {N_LINKS} links of {options.delay_ms:g} ms each way, one thread a stage, {os.cpu_count()} cores")
-    print("streams   tok/s   bound   of it   link, ms   stages, ms")
+    print("streams   tok/s   bound   of it   link, ms   slots   stages, ms")
     for row in report["decode"]:
-        print(f"{row['streams']:7d} {row['tok_s']:7.1f} {row['bound_tok_s']:7.1f} {100 * row['of_bound']:6.0f} % {row['delay_ms']:10.2f}   {row['stage_ms']}")
+        print(f"{row['streams']:7d} {row['tok_s']:7.1f} {row['bound_tok_s']:7.1f} {100 * row['of_bound']:6.0f} % {row['delay_ms']:10.2f} {row['slots']:7d}   {row['stage_ms']}")
     print(f"prefill of {options.prefill} tokens: {without:.2f} s without delay, {with_delay:.2f} s with it: {100 * without / with_delay:.0f} %")
 
 

@@ -33,6 +33,7 @@ namespace {
 /// Cloud Run kills 10 s after SIGTERM.
 constexpr std::chrono::milliseconds kGrace{8'000};
 constexpr std::chrono::milliseconds kWakeLimit{600'000};
+constexpr int kMostSlots = 8;  // what a stage's queue holds
 
 /// Cloud Run ends every stream after 60 minutes at most.
 std::chrono::seconds stream_age(const StageSettings& settings) {
@@ -182,10 +183,11 @@ EngineOptions StageRunner::engine_options() const {
   options.window = stage_->kv().window;
   options.n_layers = stage_->info().plan.n_model_layers;
   options.boundary_row_bytes = stage_->info().d_model * 2;  // bf16
-  // Stages on the same cores take turns: a second step in flight would only part the sequences into two batches that
-  // never meet again, and each reads the weights.
-  const bool shares_cores = lease_ != nullptr || settings_.n_stages() == 1;
-  options.steps_in_flight = shares_cores ? 1 : settings_.n_stages() + 1;
+  // Stages on the same cores take turns: a second step in flight parts the sequences into two batches, and each reads
+  // the weights.
+  options.shares_cores = lease_ != nullptr || settings_.n_stages() == 1;
+  options.steps_in_flight = options.shares_cores ? 1 : settings_.n_stages() + 1;
+  options.max_decode_slots = options.shares_cores ? 2 : std::max(kMostSlots, options.steps_in_flight + 1);
   return options;
 }
 

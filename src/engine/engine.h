@@ -31,6 +31,8 @@ struct EngineOptions {
   int queue_limit = 256;    ///< waiting at once; more is kResourceExhausted
   int steps_in_flight = 2;
   int decode_slots = 0;            ///< steps that decode rows are spread over; 0: steps_in_flight
+  int max_decode_slots = 0;        ///< more than decode_slots: their number follows from measured times (SlotPolicy)
+  bool shares_cores = false;       ///< the stages take turns on the same cores
   int max_mixed_prefill_rows = 0;  ///< prompt rows a step may have beside decodes; 0: a quarter of max_step_rows
   /// How many times as long a step with decode rows may take while a prompt comes in as without (PrefillPace). Less
   /// keeps running streams even while a prompt comes in, more brings its first token sooner; 1 or less:
@@ -49,7 +51,8 @@ struct EngineOptions {
 struct EngineStats {
   int running = 0;
   int waiting = 0;
-  double kv_usage = 0;  ///< 0..1, of the pool that is fuller
+  int decode_slots = 0;  ///< steps in flight that decode rows are spread over
+  double kv_usage = 0;   ///< 0..1, of the pool that is fuller
   std::int32_t kv_blocks_used = 0;
   std::int32_t kv_window_blocks_used = 0;
   std::uint64_t steps = 0;

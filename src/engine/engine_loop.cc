@@ -21,6 +21,8 @@ SchedulerOptions scheduler_options(const ServedModel& model, const EngineOptions
   made.max_sequences = options.max_sequences;
   made.max_step_rows = options.max_step_rows;
   made.decode_slots = options.decode_slots > 0 ? options.decode_slots : options.steps_in_flight;
+  made.max_decode_slots = options.max_decode_slots;
+  made.shares_cores = options.shares_cores;
   made.max_mixed_prefill_rows = options.max_mixed_prefill_rows;
   made.max_slowdown = options.max_slowdown;
   made.n_kv_blocks = options.n_kv_blocks;
@@ -126,7 +128,7 @@ void EngineLoop::start_request(std::unique_ptr<Request> owned) {
 
 void EngineLoop::fill_steps() {
   if (!outage_ && chain_.wants_move() && may_move()) begin_move();
-  while (!outage_ && std::ssize(owed_) < std::max(1, options_.steps_in_flight)) {
+  while (!outage_ && std::ssize(owed_) < std::max(scheduler_.decode_slots(), options_.steps_in_flight)) {
     std::optional<StepBatch> batch = scheduler_.next_step();
     if (!batch) return;
     const Time now = steady_clock::now();
@@ -262,6 +264,7 @@ void EngineLoop::deliver() {
 void EngineLoop::publish_state() {
   stats_.running = scheduler_.n_running();
   stats_.waiting = scheduler_.n_waiting();
+  stats_.decode_slots = scheduler_.decode_slots();
   const BlockManager& blocks = scheduler_.blocks();
   const BlockManager& windows = scheduler_.windows().blocks();
   stats_.kv_usage = std::max(blocks.usage(), windows.usage());

@@ -46,6 +46,7 @@ EngineMetrics::EngineMetrics(const std::string& model_name, const EngineOptions&
       row_bytes_(options.boundary_row_bytes),
       running_(metrics_.gauge("num_requests_running", "Requests in the running batch.", labels_)),
       waiting_(metrics_.gauge("num_requests_waiting", "Requests waiting to run.", labels_)),
+      decode_slots_(metrics_.gauge("decode_slots", "Steps in flight that decode rows are spread over.", labels_)),
       kv_usage_(metrics_.gauge("kv_cache_usage_perc", "Share of the KV blocks in use, 0 to 1.", labels_)),
       kv_blocks_(metrics_.gauge("kv_blocks", "KV blocks that every stage has.", labels_)),
       kv_blocks_used_(metrics_.gauge("kv_blocks_used", "KV blocks that sequences hold.", labels_)),
@@ -158,6 +159,7 @@ void EngineMetrics::on_step(int n_rows, const std::vector<StageTiming>& timings,
 void EngineMetrics::on_state(const EngineStats& stats) {
   running_.set(stats.running);
   waiting_.set(stats.waiting);
+  decode_slots_.set(stats.decode_slots);
   kv_usage_.set(stats.kv_usage);
   kv_blocks_used_.set(stats.kv_blocks_used);
   kv_window_blocks_used_.set(stats.kv_window_blocks_used);

@@ -12,12 +12,13 @@ namespace commissure {
 /// with few decode rows are a waste.
 ///
 /// Step times without prompts are known per number of decoding sequences, by powers of two. One that was not measured
-/// yet, or not for long, gets a step without prompts; what a prompt row adds follows the latest steps, since it grows
-/// with the prompt. Pure: times are passed in. Threading: one thread at a time.
+/// yet counts as the next smaller one, so that many prompts at once need not wait for each of them; without any, or
+/// when it is old, a step goes without prompts. What a prompt row adds follows the latest steps, since it grows with
+/// the prompt. Pure: times are passed in. Threading: one thread at a time.
 class PrefillPace {
  public:
-  /// However slow a prompt's rows are, it goes on by so many.
-  static constexpr int kMinRows = 16;
+  /// However slow a prompt's rows are, it goes on by so many: as many as a product meets at once.
+  static constexpr int kMinRows = 8;
 
   /// `max_slowdown` of 1 or less: unpaced.
   explicit PrefillPace(double max_slowdown) : max_slowdown_(max_slowdown) {}
@@ -34,6 +35,8 @@ class PrefillPace {
     double us = 0;     ///< smoothed; 0: never measured
     int n_beside = 0;  ///< steps with prompts since
   };
+
+  double alone_us(int n_decoding) const;
 
   const double max_slowdown_;
   std::array<Alone, 16> alone_;  ///< by the bit width of the number of decoding sequences

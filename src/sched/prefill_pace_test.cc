@@ -29,7 +29,17 @@ TEST(PrefillPace, AsksForATimeWithoutPromptsFirst) {
   pace.on_step(8, 0, step_time(0, 0));
   EXPECT_EQ(pace.rows(8, 1), PrefillPace::kMinRows);
   EXPECT_EQ(pace.rows(15, 1), PrefillPace::kMinRows);
-  EXPECT_EQ(pace.rows(16, 1), 0) << "twice as many streams have a time of their own";
+  EXPECT_EQ(pace.rows(7, 1), 0);
+}
+
+TEST(PrefillPace, MoreStreamsCountAsFewerUntilTheyAreMeasured) {
+  PrefillPace pace(2.5);
+  pace.on_step(2, 0, step_time(0, 0));
+  pace.on_step(2, 16, step_time(16, 100));
+  EXPECT_EQ(pace.rows(8, 1), 150);
+  pace.on_step(8, 0, microseconds(20'000));
+  EXPECT_EQ(pace.rows(8, 1), 300);
+  EXPECT_EQ(pace.rows(2, 1), 150);
 }
 
 TEST(PrefillPace, SettlesAtTheLimitAndFollowsTheGrowingPrompt) {
@@ -107,7 +117,7 @@ TEST(Scheduler, MeasuresDecodesOnceBeforeItPacesAPrompt) {
   EXPECT_EQ(describe(alone), "1@4+1*");
   EXPECT_EQ(describe(scheduler.next_step()), "none");
   ASSERT_TRUE(scheduler.commit(answer(alone), microseconds(9)).has_value());
-  EXPECT_EQ(describe(next(scheduler)), "1@5+1* 2@0+16");
+  EXPECT_EQ(describe(next(scheduler)), "1@5+1* 2@0+8");
 }
 
 }  // namespace

@@ -25,7 +25,8 @@ Scheduler::Scheduler(const SchedulerOptions& options)
     : options_(normalised(options)),
       blocks_(options.n_kv_blocks),
       windows_(options.window, options.n_window_blocks),
-      pace_(options.max_slowdown) {}
+      pace_(options.max_slowdown),
+      slots_({options_.decode_slots, options_.max_decode_slots, options_.shares_cores}) {}
 
 Status Scheduler::add(SequenceSpec spec) {
   const SequenceId id = spec.id;
@@ -86,14 +87,21 @@ int Scheduler::n_decoding() const {
   return static_cast<int>(std::ranges::count_if(running_, [](const Sequence* s) { return s->decodes(); }));
 }
 
+/// In flight.
+int Scheduler::n_decode_steps() const {
+  return static_cast<int>(
+      std::ranges::count_if(in_flight_, [](const ScheduledStep& step) { return step.n_decoding > 0; }));
+}
+
 /// The sequences that decode in the next step, in the order of running_. Those that waited longest come first when
 /// the slot is too small for all, so nobody starves while sequences join and leave.
 std::vector<Sequence*> Scheduler::choose_decodes() const {
+  if (n_decode_steps() >= decode_slots()) return {};  // or batches that parted would never meet again
   std::vector<std::size_t> ready;
   for (std::size_t i = 0; i < running_.size(); ++i) {
     if (running_[i]->decodes() && running_[i]->n_ready_rows() == 1) ready.push_back(i);
   }
-  const int per_slot = (n_decoding() + options_.decode_slots - 1) / options_.decode_slots;
+  const int per_slot = (n_decoding() + decode_slots() - 1) / decode_slots();
   const auto n = static_cast<std::size_t>(std::min(per_slot, options_.max_step_rows));
   if (ready.size() > n) {
     std::ranges::stable_sort(ready, {}, [&](std::size_t i) { return running_[i]->last_step; });
@@ -128,7 +136,7 @@ int Scheduler::prefill_budget(int n_decode_rows) const {
   if (n_others == 0) return room;
   const int n_prompts = n_running() - n_others + std::min(n_waiting(), options_.max_sequences - n_running());
   const int paced = pace_.rows(n_others, n_prompts);
-  const int per_slot = paced == 0 ? 0 : std::max(PrefillPace::kMinRows, paced / options_.decode_slots);
+  const int per_slot = paced == 0 ? 0 : std::max(PrefillPace::kMinRows, paced / decode_slots());
   return std::min({room, options_.max_mixed_prefill_rows, per_slot});
 }
 

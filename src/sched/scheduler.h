@@ -16,15 +16,18 @@
 #include "sched/block_manager.h"
 #include "sched/prefill_pace.h"
 #include "sched/sequence.h"
+#include "sched/slot_policy.h"
 #include "step/sampled_tokens.h"
 #include "step/step_batch.h"
 
 namespace commissure {
 
 struct SchedulerOptions {
-  int max_sequences = 16;   ///< running at once
-  int max_step_rows = 512;  ///< rows of one step, prefill and decode together
-  int decode_slots = 1;     ///< steps over which decode rows are spread, so that every stage has work
+  int max_sequences = 16;     ///< running at once
+  int max_step_rows = 512;    ///< rows of one step, prefill and decode together
+  int decode_slots = 1;       ///< steps over which decode rows are spread, so that every stage has work
+  int max_decode_slots = 0;   ///< more than decode_slots: their number follows from times given to commit (SlotPolicy)
+  bool shares_cores = false;  ///< the stages take turns on the same cores
   /// Prefill rows a step may have while others decode: what a long prompt may add to their inter-token latency. 0: a
   /// quarter of max_step_rows, at least one block.
   int max_mixed_prefill_rows = 0;
@@ -98,6 +101,7 @@ class Scheduler {
   int n_running() const { return static_cast<int>(running_.size()); }
   int n_waiting() const { return static_cast<int>(waiting_.size()); }
   int n_in_flight() const { return static_cast<int>(in_flight_.size()); }
+  int decode_slots() const { return slots_.slots(); }
   std::uint64_t n_preemptions() const { return n_preemptions_; }
   /// Tokens of admitted sequences that were looked up in the prefix cache, and those that were there.
   std::uint64_t n_prefix_queries() const { return n_prefix_queries_; }
@@ -142,6 +146,7 @@ class Scheduler {
   void keep_blocks(Sequence& sequence);
 
   int n_decoding() const;
+  int n_decode_steps() const;
   std::vector<Sequence*> choose_decodes() const;
   void schedule_decodes(StepBatch& batch);
   void schedule_prefills(StepBatch& batch, bool may_admit);
@@ -160,6 +165,7 @@ class Scheduler {
   BlockManager blocks_;
   WindowPool windows_;
   PrefillPace pace_;
+  SlotPolicy slots_;
   std::map<SequenceId, std::unique_ptr<Sequence>> sequences_;
   std::set<Rank> waiting_;
   std::vector<Sequence*> running_;  // by priority, then in order of admission: the last is the first to be preempted
