@@ -5,8 +5,10 @@
 #include <string>
 #include <thread>
 
+#include "apps/progress.h"
 #include "apps/stage_table.h"
 #include "apps/stop_signal.h"
+#include "core/json_fields.h"
 
 namespace commissure {
 
@@ -22,14 +24,22 @@ Status check_alive(const std::optional<LocalState>& local) {
   return {};
 }
 
-std::string text_of(const Json& stage, const char* key) {
-  const Json* value = find_member(stage, key);
-  return value != nullptr && value->is_string() ? value->get<std::string>() : "";
+/// The bytes that all stages have loaded, with rate and time left; once every stage has told how many it has.
+void show_loading(const Json& stages, std::optional<ProgressLine>& line) {
+  double loaded = 0, total = 0;
+  for (const Json& stage : stages) {
+    if (number_of(stage, "weight_bytes") <= 0) return;
+    loaded += number_of(stage, "loaded_bytes");
+    total += number_of(stage, "weight_bytes");
+  }
+  if (!line) line.emplace("loading", static_cast<std::uint64_t>(total));
+  line->update(static_cast<std::uint64_t>(loaded));
 }
 
 /// Prints stages that became ready. True when all are; `waits_for` says why one is not reachable (it may be starting).
 /// Errors: kUnavailable, a stage cannot load.
-Result<bool> all_ready(const Json& stages, std::set<std::string>& shown, Error& waits_for) {
+Result<bool> all_ready(const Json& stages, std::set<std::string>& shown, std::optional<ProgressLine>& loading,
+                       Error& waits_for) {
   bool ready = !stages.empty();
   for (const Json& stage : stages) {
     const std::string name = text_of(stage, "stage");
@@ -40,6 +50,7 @@ Result<bool> all_ready(const Json& stages, std::set<std::string>& shown, Error& 
     if (state != "ready") {
       ready = false;
     } else if (shown.insert(name).second) {
+      if (loading) loading->hide();
       std::fprintf(stderr, "%s\n", stage_line(stage).c_str());
     }
   }
@@ -60,6 +71,7 @@ Status warm_chain(const ApiAddress& endpoint, const std::optional<LocalState>& l
   const auto deadline = std::chrono::steady_clock::now() + limit;
   bool asked = false;
   std::set<std::string> shown;
+  std::optional<ProgressLine> loading;
   Error last(Code::kDeadlineExceeded, "the endpoint ", endpoint.url, " did not answer within ", limit.count(), " s");
   while (std::chrono::steady_clock::now() < deadline) {
     TRY(check_stopped());
@@ -72,7 +84,8 @@ Status warm_chain(const ApiAddress& endpoint, const std::optional<LocalState>& l
     if (asked) {
       const auto stages = fetch_stages(endpoint);
       const bool complete = stages && (!local || stages->size() == local->stages.size());
-      if (complete && TRY(all_ready(*stages, shown, last))) return {};
+      if (complete && TRY(all_ready(*stages, shown, loading, last))) return {};
+      if (complete) show_loading(*stages, loading);
       if (!stages) last = stages.error();
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(20));

@@ -16,6 +16,8 @@ class CloudConsole {
   explicit CloudConsole(bool as_json);
 
   CloudReport report();
+  /// What is to be done, for the time that is left; `more` seconds come after the last step.
+  void plan(const std::vector<CloudStep>& steps, double more);
   /// While a call of the current step runs: gcloud's last words.
   void tick(std::string_view line);
   void note(const std::string& text);
@@ -27,15 +29,18 @@ class CloudConsole {
   void call(const CloudStep& step, std::size_t index);
   void end(const CloudStep& step, bool changed, double seconds);
   std::string progress() const;
+  double later_seconds() const;
   void clear_line();
 
   using Clock = std::chrono::steady_clock;
   const bool as_json_;
   const bool on_terminal_;
-  std::string step_;       ///< the one that runs; "" between steps
+  const CloudStep* step_ = nullptr;                       ///< the one that runs; none between steps
+  std::vector<std::pair<std::string, double>> expected_;  ///< seconds of the steps that have not begun, in order
+  double more_ = 0;
   std::string last_line_;  ///< of gcloud
-  std::size_t call_ = 0, n_calls_ = 0;
-  Clock::time_point start_{}, shown_{};
+  std::size_t call_ = 0;
+  Clock::time_point start_{}, call_start_{}, shown_{};
 };
 
 }  // namespace commissure

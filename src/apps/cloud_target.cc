@@ -36,9 +36,12 @@ Status name_model(CloudSpec& spec, const std::string& model) {
   return {};
 }
 
+Result<std::vector<int>> level_cuts(const Checkpoint& header, int n_stages) {
+  return choose_cuts(header, TRY(read_decoder_spec(header)), n_stages);
+}
+
 Result<std::vector<int>> level_cuts(const std::string& model, const std::string& revision, int n_stages) {
-  const auto checkpoint = TRY(open_header(model, revision, true));
-  return choose_cuts(*checkpoint, TRY(read_decoder_spec(*checkpoint)), n_stages);
+  return level_cuts(*TRY(open_header(model, revision, true)), n_stages);
 }
 
 }  // namespace
@@ -53,9 +56,11 @@ Result<CloudFile> read_cloud_file(const CloudChoice& choice) {
   return parsed;
 }
 
-Status choose_cuts_of(CloudSpec& spec, const std::string& model, const std::string& revision) {
+Status choose_cuts_of(CloudSpec& spec, const std::string& model, const std::string& revision,
+                      const Checkpoint* header) {
   if (!spec.cuts.empty() || spec.stages.size() == 1) return {};
-  auto cuts = level_cuts(model, revision, static_cast<int>(spec.stages.size()));
+  const int n_stages = static_cast<int>(spec.stages.size());
+  auto cuts = header != nullptr ? level_cuts(*header, n_stages) : level_cuts(model, revision, n_stages);
   if (!cuts && is_remote_model(model)) {
     return Error(cuts.error().code(), "the header of ", model, " cannot be read (", cuts.error().message(),
                  "): mend that, or say where to cut it, e.g. cuts: [20, 44]");
@@ -80,7 +85,7 @@ Result<CloudSpec> read_cloud_names(const CloudChoice& choice) {
   return std::move(file.spec);
 }
 
-Result<CloudSpec> read_cloud_spec(const CloudChoice& choice, const std::string& source) {
+Result<CloudSpec> read_cloud_spec(const CloudChoice& choice, const std::string& source, const Checkpoint* header) {
   CloudFile file = TRY(read_cloud_file(choice));
   CloudSpec& spec = file.spec;
   const Status fits = check_limits(spec, TRY(parse_catalogue(built_in_catalogue())));
@@ -89,7 +94,7 @@ Result<CloudSpec> read_cloud_spec(const CloudChoice& choice, const std::string& 
   spec.weights = TRY(plan_weights(file.model, file.revision, spec.bucket));
   spec.weights.mounted = mounted;
   spec.weights.baked = baked;
-  TRY(choose_cuts_of(spec, file.model, file.revision));
+  TRY(choose_cuts_of(spec, file.model, file.revision, header));
   TRY(name_model(spec, file.model));
   spec.own_image = file.image.empty();
   spec.image = file.image;

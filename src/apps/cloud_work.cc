@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 
 #include "apps/captured_process.h"
 #include "apps/chain_watch.h"
@@ -24,12 +25,16 @@ std::string headline(const CloudSpec& spec) {
                      spec.stages.size(), spec.stages.size() == 1 ? "" : "s");
 }
 
+bool is_wanted(const CloudStep& step, const CloudParts& parts) {
+  if (step.name == "image") return parts.image;
+  if (step.name == "weights") return parts.weights;
+  return parts.services || !(step.name.starts_with("stage ") || step.name == "schedule");
+}
+
 /// Prints every command of a first `up`, ready for a shell; nothing is asked or changed.
 int print_commands(const CloudSpec& spec, const CloudParts& parts, bool as_json) {
   for (const CloudStep& step : all_steps(spec, secrets_of_environment())) {
-    const bool skipped = (step.name == "image" && !parts.image) || (step.name == "weights" && !parts.weights) ||
-                         (step.name.starts_with("stage ") && !parts.services);
-    if (skipped || step.calls.empty()) continue;
+    if (!is_wanted(step, parts) || step.calls.empty()) continue;
     if (!as_json) fmt::print("# {}: {}\n", step.name, step.why);
     for (const std::string& warning : step.warnings) {
       if (!as_json) fmt::print("# warning: {}\n", warning);
@@ -108,13 +113,16 @@ std::string what_would(const Planning& planning) {
                      other->plan.stages.size() > 1 ? cuts : "", other->plan.usd_per_hour);
 }
 
-/// What the stages' memory cannot hold, before anything is asked; and what would.
-Status check_fit(const CloudChoice& choice, CloudConsole& console) {
+Result<Planning> plan_file(const CloudChoice& choice) {
   PlanOptions options;
   options.choice = choice;
   options.use_file = true;
   options.wish.context = options.wish.streams = 0;  // the file's
-  const auto planning = make_plans(options);
+  return make_plans(options);
+}
+
+/// What the stages' memory cannot hold, before anything is asked; and what would.
+Status check_fit(const CloudChoice& choice, const Result<Planning>& planning, CloudConsole& console) {
   if (!planning) {
     console.note("whether the stages hold the model is not known: " + planning.error().message());
     return {};
@@ -122,6 +130,38 @@ Status check_fit(const CloudChoice& choice, CloudConsole& console) {
   if (planning->file->problems.empty()) return {};
   return Error(Code::kResourceExhausted, choice.file, ": ", planning->file->problems.front(), "; ",
                what_would(*planning));
+}
+
+/// The deployment as written and as planned.
+struct CloudWork {
+  CloudSpec spec;
+  Result<Planning> planning;
+};
+
+/// A model's header is read once for both. Errors: as read_cloud_spec.
+Result<CloudWork> read_work(const CloudWorkOptions& options) {
+  Result<Planning> planning = options.dry_run ? Error(Code::kCancelled, "nothing is done") : plan_file(options.choice);
+  const Checkpoint* header = planning ? planning->model.header.get() : nullptr;
+  CloudSpec spec = TRY(read_cloud_spec(options.choice, options.source, header));
+  // A known model was fetched just now.
+  if (!planning && !options.dry_run && spec.weights.source == WeightsSource::kFiles)
+    planning = plan_file(options.choice);
+  if (planning && planning->model.header) {
+    for (const TensorInfo& tensor : planning->model.header->tensors()) spec.weights.n_bytes += tensor.n_bytes;
+  }
+  return CloudWork{std::move(spec), std::move(planning)};
+}
+
+/// Tells the console what comes, with the time that waking takes after it.
+void announce(CloudReport& report, const CloudWork& work, const CloudParts& parts, bool wake, CloudConsole& console) {
+  const bool wakes = wake && parts.whole() && work.planning && work.planning->file;
+  const double waking = wakes ? work.planning->file->plan.cold_start_seconds : 0;
+  report.planned = [&console, parts, waking](const std::vector<CloudStep>& steps) {
+    std::vector<CloudStep> wanted;
+    std::ranges::copy_if(steps, std::back_inserter(wanted),
+                         [&](const CloudStep& step) { return is_wanted(step, parts); });
+    console.plan(wanted, waking);
+  };
 }
 
 /// Weights that are baked come first: the image is built from them.
@@ -150,14 +190,16 @@ CallRunner console_runner(CloudConsole& console) {
 }
 
 Result<int> do_cloud_work(const CloudWorkOptions& options, const CloudParts& parts) {
-  const CloudSpec spec = TRY(read_cloud_spec(options.choice, options.source));
+  const CloudWork work = TRY(read_work(options));
+  const CloudSpec& spec = work.spec;
   if (options.dry_run) return print_commands(spec, parts, options.as_json);
   catch_stop_signals();
   CloudConsole console(options.as_json);
-  if (parts.services) TRY(check_fit(options.choice, console));
+  if (parts.services) TRY(check_fit(options.choice, work.planning, console));
   console.say({{"event", "start"}, {"deployment", spec.name}, {"project", spec.project}}, headline(spec));
   const CallRunner run = console_runner(console);
-  const CloudReport report = console.report();
+  CloudReport report = console.report();
+  announce(report, work, parts, options.wake, console);
   CloudExecutor executor(spec, run, report);
   Status done = do_parts(executor, parts, spec.weights.baked);
   if (done && parts.whole()) done = finish(executor, spec, run, console, options.wake);

@@ -83,7 +83,8 @@ Result<MeasuredModel> measure_config(const std::string& path, KvType kv_type) {
                                                 return size;
                                               })),
                       .context = spec.n_context,
-                      .is_estimate = true};
+                      .is_estimate = true,
+                      .header = nullptr};
   model.footprint.name = spec.architecture;
   model.footprint.weights = "BF16";
   return model;
@@ -93,7 +94,7 @@ Result<MeasuredModel> measure_config(const std::string& path, KvType kv_type) {
 
 Result<MeasuredModel> measure_model(const std::string& model, const std::string& revision, KvType kv_type) {
   if (model.ends_with("config.json")) return measure_config(model, kv_type);
-  const auto checkpoint = TRY(open_header(model, revision, false));
+  auto checkpoint = TRY(open_header(model, revision, false));
   DecoderSpec spec = TRY(read_decoder_spec(*checkpoint));
   spec.kv_type = kv_type;
   MeasuredModel measured;
@@ -108,6 +109,7 @@ Result<MeasuredModel> measure_model(const std::string& model, const std::string&
   measured.footprint.name = is_remote_model(model) ? model : TRY(resolve_model(model, false)).name;
   measured.footprint.weights = main_dtype(*checkpoint);
   measured.context = spec.n_context;
+  measured.header = std::move(checkpoint);
   return measured;
 }
 

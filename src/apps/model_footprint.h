@@ -1,18 +1,21 @@
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "core/result.h"
 #include "deploy/planner.h"
 #include "kernels/kv_type.h"
+#include "weights/checkpoint.h"
 
 namespace commissure {
 
 /// A model's numbers for the planner and how they were found.
 struct MeasuredModel {
   ModelFootprint footprint;
-  int context = 0;           ///< positions the model was made for
-  bool is_estimate = false;  ///< from config.json alone, in bf16: no weights were there to look at
+  int context = 0;                     ///< positions the model was made for
+  bool is_estimate = false;            ///< from config.json alone, in bf16: no weights were there to look at
+  std::unique_ptr<Checkpoint> header;  ///< what was read; none for an estimate
 };
 
 /// Reads the header of a checkpoint (a known name that is in the cache, a file, a folder, a URL, hf:OWNER/REPO, gs://),

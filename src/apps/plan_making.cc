@@ -175,7 +175,8 @@ Result<Planning> make_plans(const PlanOptions& options) {
   if (region.empty()) region = file ? file->spec.region : "europe-west4";
   if (file) {
     if (!options.region.empty()) file->spec.region = region;
-    TRY(choose_cuts_of(file->spec, options.model.empty() ? file->model : options.model, file->revision));
+    TRY(choose_cuts_of(file->spec, options.model.empty() ? file->model : options.model, file->revision,
+                       planning.model.header.get()));
     const ModelFootprint weights = TRY(chosen_weights(planning.model.footprint, options.weights));
     auto planned = plan_file(*file, weights, planning.catalogue, wish);
     if (!planned) return planned.error().within(options.choice.file);

@@ -68,6 +68,12 @@ void ProgressLine::update(std::uint64_t done) {
   }
 }
 
+void ProgressLine::hide() {
+  if (!on_terminal_ || last_shown_ == Clock::time_point{}) return;
+  std::fputs("\r\033[K", stderr);
+  last_shown_ = {};
+}
+
 void ProgressLine::finish() {
   finished_ = true;
   const double elapsed = std::chrono::duration<double>(Clock::now() - start_).count();

@@ -22,6 +22,8 @@ class ProgressLine {
   ~ProgressLine();
 
   void update(std::uint64_t done);
+  /// Makes room on a terminal for another line; the next update draws it again.
+  void hide();
   /// Ends the line with the time it took.
   void finish();
 

@@ -126,7 +126,9 @@ CloudCall baked_build_call(const CloudSpec& spec, std::vector<std::string> argum
   config["steps"] =
       Json::array({program, std::move(fetch), shell_step(kDocker, "bake", kBakeScript, script_variables(spec))});
   config["images"] = Json::array({literal(spec.image)});
-  return configured_call(spec, std::move(arguments), config);
+  CloudCall call = configured_call(spec, std::move(arguments), config);
+  call.n_bytes = spec.weights.n_bytes;
+  return call;
 }
 
 }  // namespace
@@ -142,7 +144,9 @@ CloudCall weights_build_call(const CloudSpec& spec) {
   Json config = large_build();
   Json fetch = fetch_step(spec, config);
   config["steps"] = Json::array({std::move(fetch), shell_step(kSdk, "upload", kUploadScript, script_variables(spec))});
-  return configured_call(spec, {"--no-source"}, config);
+  CloudCall call = configured_call(spec, {"--no-source"}, config);
+  call.n_bytes = spec.weights.n_bytes;
+  return call;
 }
 
 }  // namespace commissure

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@ struct CloudCall {
   std::string input = {};              ///< given on standard input
   bool secret_input = false;           ///< `input` is never shown
   std::chrono::seconds limit{900};     ///< a call that takes longer is ended
+  std::uint64_t n_bytes = 0;           ///< what it moves, where that is known and much
 
   bool operator==(const CloudCall&) const = default;
 };

@@ -33,6 +33,15 @@ Result<CloudAnswer> call_patiently(const CallRunner& run, const CloudCall& call,
   }
 }
 
+/// Everything after the foundation, in the order of `up`.
+std::vector<CloudStep> later_steps(const CloudSpec& spec, const CloudState& state) {
+  std::vector<CloudStep> steps = {image_step(spec, state), weights_step(spec, state)};
+  if (spec.weights.baked) std::swap(steps[0], steps[1]);  // the image is built from them
+  for (std::size_t index = spec.stages.size(); index-- > 0;) steps.push_back(deploy_step(spec, index, state));
+  if (!spec.warm_schedule.empty()) steps.push_back(schedule_step(spec, state));
+  return steps;
+}
+
 CloudStep reading() { return {"read", "what is there", "roles/viewer", {}, {}}; }
 
 }  // namespace
@@ -118,6 +127,11 @@ Status CloudExecutor::lay_foundation(const CloudSecrets& secrets) {
   TRY(ask(quota_reads(spec_)));
   const std::vector<CloudStep> steps = foundation_steps(spec_, state_, secrets);
   TRY(check_possible(steps));
+  if (report_.planned) {
+    std::vector<CloudStep> all = steps;
+    for (CloudStep& step : later_steps(spec_, state_)) all.push_back(std::move(step));
+    report_.planned(all);
+  }
   for (const CloudStep& step : steps) TRY(perform(step));
   return {};
 }
@@ -169,11 +183,7 @@ std::vector<CloudStep> all_steps(const CloudSpec& spec, const CloudSecrets& secr
   const CloudState nothing;
   std::vector<CloudStep> steps = {apis_step(spec, nothing)};
   for (CloudStep& step : foundation_steps(spec, nothing, secrets)) steps.push_back(std::move(step));
-  steps.push_back(image_step(spec, nothing));
-  steps.push_back(weights_step(spec, nothing));
-  if (spec.weights.baked) std::swap(steps.back(), *(steps.end() - 2));  // the image is built from them
-  for (std::size_t index = spec.stages.size(); index-- > 0;) steps.push_back(deploy_step(spec, index, nothing));
-  if (!spec.warm_schedule.empty()) steps.push_back(schedule_step(spec, nothing));
+  for (CloudStep& step : later_steps(spec, nothing)) steps.push_back(std::move(step));
   return steps;
 }
 

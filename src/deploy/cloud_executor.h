@@ -15,6 +15,8 @@ namespace commissure {
 
 /// Told as the work goes on; every member may be empty. Threading: the caller's thread.
 struct CloudReport {
+  /// Once, before the first step but `apis`: what is left to do of a whole `up`.
+  std::function<void(const std::vector<CloudStep>& steps)> planned;
   std::function<void(const CloudStep& step)> begin;  ///< a step with something to do
   std::function<void(const CloudStep& step, std::size_t call)> call;
   std::function<void(const CloudStep& step, bool changed, double seconds)> end;

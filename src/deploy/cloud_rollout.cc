@@ -33,6 +33,7 @@ void want_files(const CloudSpec& spec, const CloudState& state, CloudStep& step)
     CloudCall call =
         gcloud({"storage", "cp", file.path, spec.weights_folder() + "/" + file.name, "--project=" + spec.project});
     call.limit = std::chrono::hours(12);
+    call.n_bytes = file.n_bytes;
     step.calls.push_back(std::move(call));
   }
 }

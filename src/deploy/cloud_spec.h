@@ -53,6 +53,7 @@ struct CloudWeights {
   std::vector<std::string> include;  ///< kHub: patterns of the files to fetch; empty: config, tokenizer, safetensors
   std::string bucket;                ///< where stages read; the deployment's own unless kBucket
   std::string prefix;                ///< folder in that bucket, "models/NAME"
+  std::uint64_t n_bytes = 0;         ///< of all of it; 0 where that is not known
   std::string file;                  ///< the one file in it that is the model; "" when the folder is (safetensors)
   bool mounted = false;              ///< read through a Cloud Storage volume instead of range requests
   bool baked = false;                ///< lies in the image, which is built with it

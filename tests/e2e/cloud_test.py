@@ -94,6 +94,7 @@ def first_session(google):
         "bindings": [{"role": "roles/run.invoker", "members": ["user:me@example.com"]}]}
     me.environment["COMMISSURE_IDENTITY_TOKEN"] = "not-yet"
     _, err = me.up("--no-wake")
+    assert re.search(r"to do: repository, .*, image, weights \(\d+\.\d MB\), stage c, stage b, stage a, schedule; about \d+ min \d\d s in all", err), err
     url = re.search(r"Serving \S+ at (\S+)/v1", err)[1]
     me.environment["COMMISSURE_IDENTITY_TOKEN"] = identity_token(google.run, "me@example.com", url)
     assert "X-Serverless-Authorization" in err and "$COMMISSURE_API_KEY" in err, err

@@ -117,6 +117,13 @@ with tempfile.TemporaryDirectory() as name:
     assert Hub.n_sent < n_bytes // 20, (Hub.n_sent, n_bytes)
     print(f"hub: cut at {here[0]}, {Hub.n_sent} bytes read of {n_bytes}")
 
+    n_before = Hub.n_sent
+    assert commissure(folder, "up", "--dry-run", HF_ENDPOINT=address, HF_TOKEN="hf_secret").returncode == 0
+    n_header, n_before = Hub.n_sent - n_before, Hub.n_sent
+    stopped = commissure(folder, "up", HF_ENDPOINT=address, HF_TOKEN="hf_secret", PATH="/nonexistent")
+    assert stopped.returncode == 1 and "gcloud is not installed" in stopped.stderr, stopped
+    assert Hub.n_sent - n_before == n_header, "`up` plans and cuts from one reading of the header"
+
     refused = commissure(folder, "up", "--dry-run", HF_ENDPOINT=address)
     assert refused.returncode == 1 and refused.stderr.count("\n") == 1, refused
     assert "set HF_TOKEN" in refused.stderr and "say where to cut it, e.g. cuts: [20, 44]" in refused.stderr, refused.stderr
