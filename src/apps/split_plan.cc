@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "model/tensor_names.h"
+#include "stage/row_log.h"
 #include "stage/stage_memory.h"
 #include "step/step_batch.h"
 
@@ -18,7 +19,7 @@ std::uint64_t part_bytes(const Checkpoint& checkpoint, const DecoderSpec& spec, 
   return tensors ? total_bytes(*tensors) : 0;  // read_decoder_spec checked every tensor already
 }
 
-/// Bytes of one KV block in a range's layers with and without a window.
+/// Bytes of one KV block in a stage's layers with and without a window; with those, the rows it hands on.
 struct BlockBytes {
   std::uint64_t all = 0, window = 0;
 
@@ -27,9 +28,10 @@ struct BlockBytes {
   }
 };
 
-BlockBytes block_bytes(const DecoderSpec& spec, const LayerRange& layers) {
+BlockBytes block_bytes(const DecoderSpec& spec, const StagePlan& plan) {
   BlockBytes bytes;
-  for (int i = layers.first; i < layers.last; ++i) {
+  if (!plan.is_last()) bytes.all = RowLog::block_bytes(spec.d_model);
+  for (int i = plan.layers.first; i < plan.layers.last; ++i) {
     const LayerSpec& layer = spec.layers[static_cast<std::size_t>(i)];
     (layer.window > 0 ? bytes.window : bytes.all) +=
         kBlockPositions * kv_position_bytes(spec.kv_type, layer.heads.n_kv_heads, layer.heads.head_dim);
@@ -53,7 +55,7 @@ Result<std::int64_t> blocks_in_memory(const DecoderSpec& spec, std::span<const i
   const auto fits = [&](std::int64_t n_blocks) {
     const KvShape kv = kv_shape(spec, n_blocks, stages.size(), wish);
     return std::ranges::all_of(
-        stages, [&](const StagePlan& stage) { return block_bytes(spec, stage.layers).of(kv) <= wish.kv_memory; });
+        stages, [&](const StagePlan& stage) { return block_bytes(spec, stage).of(kv) <= wish.kv_memory; });
   };
   std::int64_t low = 0, high = kMostBlocks;
   while (low < high) {
@@ -80,8 +82,8 @@ Result<std::vector<StageEstimate>> estimate_stages(const Checkpoint& checkpoint,
                                                    std::span<const int> cuts, const KvShape& kv, int max_step_rows) {
   std::vector<StageEstimate> estimates;
   for (const StagePlan& plan : TRY(plan_stages(spec.n_layers(), cuts))) {
-    estimates.push_back({plan, total_bytes(TRY(stage_tensors(checkpoint, spec, plan))),
-                         block_bytes(spec, plan.layers).of(kv), scratch_bytes(spec, plan, max_step_rows)});
+    estimates.push_back({plan, total_bytes(TRY(stage_tensors(checkpoint, spec, plan))), block_bytes(spec, plan).of(kv),
+                         scratch_bytes(spec, plan, max_step_rows)});
   }
   return estimates;
 }

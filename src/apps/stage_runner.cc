@@ -158,7 +158,7 @@ Status StageRunner::serve() {
 Status StageRunner::serve_steps() {
   StageServiceOptions options;
   options.self = local_stage();
-  options.on_new_stream = [this] { local_->forget_sequences(); };
+  options.on_new_stream = [this](bool keeps_rows) { keeps_rows ? local_->forget_sequences() : local_->forget_rows(); };
   options.next = next_.get();
   options.next_client = next_client_.get();
   const ServerSecurity security = TRY(server_security(settings_.security));

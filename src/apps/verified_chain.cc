@@ -17,6 +17,8 @@ namespace commissure {
 namespace {
 
 constexpr std::chrono::seconds kBreakLimit{5};
+constexpr std::chrono::milliseconds kBusyPause{100};
+constexpr int kBusyTries = 50;
 
 Error unreadable(const char* what) {
   return Error(Code::kDataLoss, "the chain's answer has no readable ", what, "; is it a Commissure endpoint?");
@@ -147,14 +149,21 @@ Result<VerifyAnswer> VerifiedChain::ask(const VerifyCase& asked, int max_tokens,
     return {};
   });
   const HttpFetch request = streamed_post(endpoint_, "/v1/completions", request_body(asked, max_tokens, trace));
-  const auto reply = http_fetch(request, [&](const HttpReply& head, std::string_view piece) {
+  const auto on_piece = [&](const HttpReply& head, std::string_view piece) {
     if (head.status >= 400) {
       error_body.append(piece);
       return error_body.size() < 65536;
     }
     problem = events.push(piece);
     return problem.has_value();
-  });
+  };
+  auto reply = http_fetch(request, on_piece);
+  // While a stream is broken, new requests are told to come again.
+  for (int i = 0; i < kBusyTries && reply && reply->status == 503; ++i) {
+    std::this_thread::sleep_for(kBusyPause);
+    error_body.clear();
+    reply = http_fetch(request, on_piece);
+  }
   if (!problem) return Error(problem.error());
   if (!reply) return Error(reply.error());
   if (reply->status >= 400) return server_error(reply->status, error_body);
@@ -201,6 +210,7 @@ Status break_stream(const LocalState& state, int index) {
   options.endpoint = endpoint;
   options.self = [before] { return before; };
   GrpcLink link(std::move(options));
+  link.restart({new_session_name(), {}});  // one that counts on no rows: the stages from here on drop theirs
   link.start([](const Result<StageOutput>&) {});
   const auto deadline = std::chrono::steady_clock::now() + kBreakLimit;
   while (link.n_streams() == 0 && std::chrono::steady_clock::now() < deadline)

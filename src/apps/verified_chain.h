@@ -45,8 +45,8 @@ class VerifiedChain {
 };
 
 /// Makes a local chain lose the boundary stream into stage `index` (1 and up) while all its processes live: a newer
-/// stream replaces the old one, and ends at once. Stage A then computes what was running again.
-/// Errors: kUnavailable, the stage cannot be reached or refuses.
+/// stream, which counts on no rows, replaces the old one and ends at once. The stages from there on compute their rows
+/// again. Errors: kUnavailable, the stage cannot be reached or refuses.
 Status break_stream(const LocalState& state, int index);
 
 }  // namespace commissure

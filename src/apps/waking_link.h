@@ -19,6 +19,7 @@ class WakingLink final : public StageLink {
   void start(Sink sink) override { chain_.start(std::move(sink)); }
   Status submit(StageInput input) override;
   Status health() const override;
+  StageSpan lost() const override { return chain_.lost(); }
   bool wants_move() const override { return chain_.wants_move(); }
   void move() override { chain_.move(); }
   void stop() override;

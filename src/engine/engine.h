@@ -59,7 +59,8 @@ struct EngineStats {
   std::uint64_t prompt_tokens = 0;
   std::uint64_t generated_tokens = 0;
   std::uint64_t preemptions = 0;
-  std::uint64_t replays = 0;         ///< sequences computed again after the chain broke
+  std::uint64_t replays = 0;         ///< sequences computed again, by some or all stages, after the chain broke
+  std::uint64_t kept = 0;            ///< sequences that went on without, since every stage had their rows
   std::uint64_t prefix_queries = 0;  ///< tokens looked up in the prefix cache
   std::uint64_t prefix_hits = 0;     ///< tokens found there
   std::vector<StageTiming> last_timings;

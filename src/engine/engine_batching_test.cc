@@ -109,13 +109,23 @@ TEST(EnginePrefixCache, AChainThatForgotIsNotTrusted) {
   for (std::size_t i = 0; i < requests.size(); ++i) EXPECT_TRUE(run_one(engine, requests[i]).same(expected[i])) << i;
 }
 
+/// After which step a stream ends, and what is lost with it.
+std::vector<std::pair<std::uint64_t, StageSpan>> breaks() {
+  std::vector<std::pair<std::uint64_t, StageSpan>> all;
+  for (const StageSpan loses : {kAllStages, StageSpan{}, StageSpan{1, 1}}) {
+    for (const std::uint64_t at : {0u, 1u, 2u, 5u, 11u, 29u}) all.emplace_back(at, loses);
+  }
+  return all;
+}
+
 TEST(EngineRecovery, AStreamThatBreaksGoesOnWithTheSameTokens) {
   const std::vector<GenerationRequest> requests = mixed_requests(24);
   const std::vector<Answer> alone = run_alone(requests);
   EngineOptions options = small_options();
   options.steps_in_flight = 3;
-  for (const std::uint64_t at : {0u, 1u, 2u, 5u, 11u, 29u}) {
+  for (const auto& [at, loses] : breaks()) {
     Bench bench(options);
+    bench.chain.loses = loses;
     for (std::uint64_t again = 0; again < 3; ++again) {
       bench.chain.faults.push_back(
           {at + again * 17, again == 1 ? Code::kDataLoss : Code::kUnavailable, std::chrono::milliseconds(4)});
@@ -132,7 +142,20 @@ TEST(EngineRecovery, AStreamThatBreaksGoesOnWithTheSameTokens) {
     for (const Collector& collector : collectors) answers.push_back(collector.wait());
     expect_same(answers, alone);
     EXPECT_TRUE(bench.is_idle());
+    EXPECT_TRUE(loses.contains(0) || loses.empty() ? bench.chain.n_rebuilt() == 0 : bench.chain.n_rebuilt() > 0);
   }
+}
+
+TEST(EngineRecovery, WhatStagesSayTheyKeptIsBelievedOnce) {
+  Bench bench;
+  bench.chain.loses = {};
+  bench.chain.faults.push_back({6, Code::kDataLoss, {}, 2});  // a decode, and the same one again
+  std::vector<GenerationRequest> requests = {make_request(200, 8, 1)};
+  requests[0].ignore_eos = true;
+  expect_same(run_together(bench.start(), requests), run_alone(requests));
+  EXPECT_EQ(bench.engine->stats().kept, 1u);
+  EXPECT_EQ(bench.engine->stats().replays, 1u) << "computed whole, since it did not get on";
+  EXPECT_TRUE(bench.is_idle());
 }
 
 TEST(EngineRecovery, APlannedMoveThrowsNoStepAway) {
@@ -140,9 +163,10 @@ TEST(EngineRecovery, APlannedMoveThrowsNoStepAway) {
   const std::vector<Answer> alone = run_alone(requests);
   EngineOptions options = small_options();
   options.steps_in_flight = 3;
-  for (const std::uint64_t at : {1u, 3u, 9u, 25u}) {
+  for (const auto& [at, loses] : breaks()) {
     Bench bench(options);
-    bench.chain.ask_to_move(at);
+    bench.chain.loses = loses;
+    bench.chain.ask_to_move(at + 1);
     bench.chain.hold(true);
     Engine& engine = bench.start();
     std::vector<Collector> collectors(requests.size());
@@ -154,6 +178,8 @@ TEST(EngineRecovery, APlannedMoveThrowsNoStepAway) {
     for (const Collector& collector : collectors) answers.push_back(collector.wait());
     expect_same(answers, alone);
     EXPECT_EQ(bench.chain.n_moves(), 1);
+    EXPECT_TRUE(loses.empty() || bench.engine->stats().kept == 0);
+    EXPECT_TRUE(!loses.empty() || bench.engine->stats().replays == 0);
     EXPECT_TRUE(bench.is_idle());
   }
 }

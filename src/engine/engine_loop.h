@@ -37,10 +37,11 @@ struct EngineShared {
 
 /// The engine's thread: takes messages, keeps steps in flight, turns tokens into events, recovers a broken chain.
 ///
-/// Recovery is replay: when the stream breaks, every running sequence goes back to waiting with its token log, and once
-/// all steps are answered and the chain is healthy again they are computed again as prefill. Rows are bit-stable and
-/// draws come from (seed, position), so the streams go on with the same tokens. Threading: run() and all else on one
-/// thread.
+/// Recovery: when the stream breaks and, later, all steps are answered and the chain is healthy again, every running
+/// sequence goes on behind the rows that were answered. Stages that lost their keys and values compute those rows
+/// again, from what the stage before them handed on; where that cannot be, all stages do, from the token log. Rows are
+/// bit-stable and draws come from (seed, position), so the streams go on with the same tokens. Threading: run() and all
+/// else on one thread.
 class EngineLoop {
  public:
   EngineLoop(const ServedModel& model, const EngineOptions& options, StageLink& chain, EngineShared& shared,
@@ -77,7 +78,7 @@ class EngineLoop {
   void begin_outage(const Error& cause);
   bool may_move() const;
   void begin_move();
-  void restart_sequences();
+  void resume_sequences();
   void try_recovery();
   void expire(Time now);
   void check_drains(Time now);

@@ -57,7 +57,10 @@ EngineMetrics::EngineMetrics(const std::string& model_name, const EngineOptions&
       generation_tokens_(metrics_.counter("generation_tokens_total", "Tokens generated.", labels_)),
       preemptions_(
           metrics_.counter("num_preemptions_total", "Sequences that lost their KV blocks to an older one.", labels_)),
-      replays_(metrics_.counter("num_replays_total", "Sequences computed again after the chain broke.", labels_)),
+      replays_(metrics_.counter("num_replays_total",
+                                "Sequences computed again, by some or all stages, after the chain broke.", labels_)),
+      kept_(metrics_.counter("num_kept_total",
+                             "Sequences that went on after the chain broke with nothing computed again.", labels_)),
       prefix_queries_(metrics_.counter("prefix_cache_queries_total", "Tokens looked up in the prefix cache.", labels_)),
       prefix_hits_(metrics_.counter("prefix_cache_hits_total", "Tokens found in the prefix cache.", labels_)),
       first_token_(
@@ -166,6 +169,7 @@ void EngineMetrics::on_state(const EngineStats& stats) {
   if (stats.running == 0) last_step_.reset();  // a stage without work is no bubble
   preemptions_.add(static_cast<double>(stats.preemptions) - preemptions_.value());
   replays_.add(static_cast<double>(stats.replays) - replays_.value());
+  kept_.add(static_cast<double>(stats.kept) - kept_.value());
   prefix_queries_.add(static_cast<double>(stats.prefix_queries) - prefix_queries_.value());
   prefix_hits_.add(static_cast<double>(stats.prefix_hits) - prefix_hits_.value());
 }

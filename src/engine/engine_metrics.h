@@ -48,7 +48,7 @@ class EngineMetrics {
   const int row_bytes_;
   Gauge running_, waiting_, decode_slots_, kv_usage_, kv_blocks_, kv_blocks_used_, kv_window_blocks_,
       kv_window_blocks_used_;
-  Counter prompt_tokens_, generation_tokens_, preemptions_, replays_, prefix_queries_, prefix_hits_;
+  Counter prompt_tokens_, generation_tokens_, preemptions_, replays_, kept_, prefix_queries_, prefix_hits_;
   Histogram first_token_, inter_token_, total_, queue_time_, prefill_time_, decode_time_, inference_time_,
       per_token_time_, iteration_tokens_, request_prompt_, request_generation_;
   std::map<std::string, StageMetrics> stages_;

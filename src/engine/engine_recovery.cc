@@ -21,10 +21,18 @@ constexpr int kMaxReplays = 3;
 /// requests are told of.
 constexpr milliseconds kMovePatience{10'000};
 
+/// For the log.
+std::string replay_scope(StageSpan lost) {
+  if (lost.empty()) return "nothing";
+  if (lost.contains(0)) return "everything";
+  const std::string first = stage_name(lost.first);
+  return lost.first == lost.last ? "by stage " + first : "by stages " + first + " to " + stage_name(lost.last);
+}
+
 }  // namespace
 
 void EngineLoop::begin_outage(const Error& cause) {
-  log_warning("the chain broke, running requests will be computed again",
+  log_warning("the chain broke, running requests will go on when it is back",
               {{"error", cause.to_string()}, {"running", scheduler_.n_running()}});
   const Time now = steady_clock::now();
   std::vector<RequestHandle> hopeless;
@@ -39,11 +47,11 @@ void EngineLoop::begin_outage(const Error& cause) {
   outage_ = Outage{cause, now};
   shared_.moving = false;
   shared_.outage.with([&](std::optional<Error>& shared) { shared = cause; });
-  restart_sequences();
+  scheduler_.suspend();
   for (const RequestHandle handle : hopeless) fail(handle, cause);
 }
 
-/// A move costs every running sequence a replay. Where streams live shorter than that takes, moves would follow each
+/// A move may cost every running sequence a replay. Where streams live shorter than that takes, moves would follow each
 /// other and nothing would get on: each sequence of the last replay has a new token first, or is gone.
 bool EngineLoop::may_move() const {
   return std::ranges::none_of(requests_, [](const auto& entry) { return entry.second->catches_up; });
@@ -54,19 +62,25 @@ void EngineLoop::begin_move() {
   shared_.moving = true;
 }
 
-void EngineLoop::restart_sequences() {
-  stats_.replays += static_cast<std::uint64_t>(scheduler_.n_running());
+/// What the stages still have is counted on, unless a request broke off twice without progress: whatever the reason,
+/// computing everything again is what always helps.
+void EngineLoop::resume_sequences() {
+  const auto is_stuck = [](const auto& entry) { return entry.second->n_replays > 1; };
+  const StageSpan lost = std::ranges::any_of(requests_, is_stuck) ? kAllStages : chain_.lost();
+  const int n_running = scheduler_.n_running();
+  (lost.empty() ? stats_.kept : stats_.replays) += static_cast<std::uint64_t>(n_running);
   for (auto& [handle, request] : requests_) {
-    if (scheduler_.is_running(request->sequence())) request->catches_up = true;
+    if (!lost.empty() && scheduler_.is_running(request->sequence())) request->catches_up = true;
   }
-  scheduler_.restart();
+  scheduler_.resume(lost);
+  log_info("running requests go on", {{"requests", n_running}, {"computed_again", replay_scope(lost)}});
 }
 
 void EngineLoop::try_recovery() {
   const auto lasted = std::chrono::duration_cast<milliseconds>(steady_clock::now() - outage_->since);
   if (outage_->moving && owed_.empty()) {
     outage_->moving = false;
-    restart_sequences();
+    scheduler_.suspend();
     chain_.move();
   }
   if (lasted > kMovePatience && shared_.moving.exchange(false)) {
@@ -76,6 +90,7 @@ void EngineLoop::try_recovery() {
   if (health && owed_.empty()) {
     log_info("the chain is back", {{"outage_ms", lasted.count()}, {"waiting", scheduler_.n_waiting()}});
     outage_.reset();
+    resume_sequences();
     shared_.moving = false;
     shared_.outage.with([](std::optional<Error>& shared) { shared.reset(); });
     return;

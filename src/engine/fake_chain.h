@@ -35,7 +35,10 @@ class FakeChain final : public StageLink {
   ~FakeChain() override { stop(); }
 
   std::chrono::microseconds delay{0};
-  int max_rows = 0;                           ///< what a step may have; 0: any number
+  int max_rows = 0;  ///< what a step may have; 0: any number
+  /// What goes with a stream: all (kAllStages), nothing (empty), or a later stage, which gets its rows in rebuild steps
+  /// and stands for all here: nothing is read that it was not given again.
+  StageSpan loses = kAllStages;
   std::uint64_t max_age = 0;                  ///< steps after which a stream asks to be moved; 0: never
   std::vector<Fault> faults;                  ///< set before start
   std::function<void(SampledTokens&)> spoil;  ///< changes answers before they leave
@@ -59,6 +62,7 @@ class FakeChain final : public StageLink {
     return {};
   }
 
+  StageSpan lost() const override { return loses; }
   bool wants_move() const override {
     const std::lock_guard lock(mutex_);
     return (move_at_ > 0 && n_steps_ >= move_at_) || (max_age > 0 && n_steps_ - moved_at_ >= max_age);
@@ -70,8 +74,7 @@ class FakeChain final : public StageLink {
     move_at_ = 0;
     moved_at_ = n_steps_;
     ++n_moves_;
-    sequences_.clear();
-    std::ranges::fill(cells_, -1);
+    forget();
   }
 
   void stop() override {
@@ -105,6 +108,11 @@ class FakeChain final : public StageLink {
     const std::lock_guard lock(mutex_);
     down_ = down;
   }
+  /// Rows of rebuild steps so far.
+  int n_rebuilt() const {
+    const std::lock_guard lock(mutex_);
+    return n_rebuilt_;
+  }
   std::uint64_t n_steps() const {
     const std::lock_guard lock(mutex_);
     return n_steps_;
@@ -121,6 +129,10 @@ class FakeChain final : public StageLink {
     std::optional<SamplingParams> params;
   };
 
+  void forget() {
+    sequences_.clear();
+    if (!loses.empty()) std::ranges::fill(cells_, -1);
+  }
   bool is_down() const { return down_ || std::chrono::steady_clock::now() < down_until_; }
 
   void run(const std::stop_token& stop) {
@@ -153,8 +165,7 @@ class FakeChain final : public StageLink {
       answers.emplace_back(error);
       if (fault.code == Code::kInternal || fault.code == Code::kInvalidArgument) return answers;
       for (; !steps_.empty(); steps_.pop_front()) answers.emplace_back(error);
-      sequences_.clear();
-      std::ranges::fill(cells_, -1);
+      forget();
       if (fault.outage == std::chrono::milliseconds::max()) {
         down_ = true;
       } else {
@@ -168,14 +179,16 @@ class FakeChain final : public StageLink {
     SampledTokens tokens;
     tokens.step = batch.step;
     tokens.timings = {{"a", 1, 2, 3}};
-    for (const SequenceRows& slice : batch.slices) tokens.results.push_back(run_slice(slice));
+    n_rebuilt_ += batch.is_rebuild() ? batch.n_rows() : 0;
+    for (const SequenceRows& slice : batch.slices) tokens.results.push_back(run_slice(slice, batch.is_rebuild()));
+    if (batch.is_rebuild()) written_.clear();  // the same rows again: shared blocks may get them twice
     check_sharing();
     if (spoil) spoil(tokens);
     answers.emplace_back(StageOutput{batch, tokens, tokens.timings});
     return answers;
   }
 
-  SequenceResult run_slice(const SequenceRows& slice) {
+  SequenceResult run_slice(const SequenceRows& slice, bool is_rebuild) {
     State& state = sequences_[slice.sequence];
     if (slice.table_start == 0 && !slice.new_blocks.empty()) {
       state = {};
@@ -185,7 +198,7 @@ class FakeChain final : public StageLink {
     if (slice.first_position != state.n_rows) note("rows are missing or repeated");
     state.table.insert(state.table.end(), slice.new_blocks.begin(), slice.new_blocks.end());
     if (slice.params) state.params = slice.params;
-    if (!state.params) note("no params for a sequence");
+    if (!state.params && !is_rebuild) note("no params for a sequence");
 
     SequenceResult result;
     result.sequence = slice.sequence;
@@ -263,6 +276,7 @@ class FakeChain final : public StageLink {
   std::uint64_t move_at_ = 0;   // 0: never
   std::uint64_t moved_at_ = 0;  // steps before the current stream
   int n_moves_ = 0;
+  int n_rebuilt_ = 0;
   std::string problem_;
   std::jthread thread_;
 };

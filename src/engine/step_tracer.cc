@@ -34,7 +34,7 @@ void StepTracer::on_submit(StepBatch& batch) {
     if (it == requests_.end()) continue;
     if (step.rows.empty()) step.started_unix_ns = unix_ns();
     Rows rows{slice.sequence, {batch.step, slice.first_position, slice.n_rows(), 0, {}}};
-    slice.sum_layers = it->second.level == TraceLevel::kLayers;
+    slice.sum_layers = it->second.level == TraceLevel::kLayers && !batch.is_rebuild();
     if (slice.sum_layers) rows.summed_slice = static_cast<int>(step.n_summed++);
     rows.trace.started_unix_ns = step.started_unix_ns;
     step.rows.push_back(std::move(rows));

@@ -52,6 +52,7 @@ void Scheduler::remove(SequenceId id) {
   if (it == sequences_.end()) return;
   blocks_.release_all(it->second->blocks);
   windows_.end(it->second->window);
+  windows_.end(it->second->lost_windows);
   if (it->second->n_blocks_sent > 0) released_.push_back(id);
   std::erase(running_, it->second.get());
   waiting_.erase(rank_of(*it->second));
@@ -64,6 +65,15 @@ bool Scheduler::is_running(SequenceId id) const {
 }
 
 std::optional<StepBatch> Scheduler::next_step() {
+  std::optional<StepBatch> batch;
+  if (!rebuilt_last_) batch = next_rebuild_step();
+  if (!batch) batch = next_plain_step();
+  if (!batch && rebuilt_last_) batch = next_rebuild_step();
+  rebuilt_last_ = batch && batch->is_rebuild();
+  return batch;
+}
+
+std::optional<StepBatch> Scheduler::next_plain_step() {
   StepBatch batch;
   batch.step = next_step_;
   bool preempted = false;
@@ -144,13 +154,14 @@ int Scheduler::prefill_budget(int n_decode_rows) const {
 void Scheduler::schedule_prefills(StepBatch& batch, bool may_admit) {
   int budget = prefill_budget(batch.n_rows());
   for (std::size_t i = 0; budget > 0; ++i) {
-    Sequence* const next = i < running_.size() ? running_[i] : may_admit ? admit_next() : nullptr;
+    const bool is_new = i >= running_.size();
+    Sequence* const next = !is_new ? running_[i] : may_admit ? admit_next() : nullptr;
     if (next == nullptr) break;
     Sequence& sequence = *next;
     const int n_rows =
         std::min({budget, sequence.n_ready_rows(), windows_.limit(sequence.window) - sequence.n_scheduled});
     // One that begins behind cached rows may have only its last one left, as a decode would.
-    if (n_rows == 0 || (sequence.decodes() && sequence.n_blocks_sent > 0)) continue;
+    if (n_rows == 0 || (sequence.decodes() && !is_new)) continue;
     CHECK(windows_.grow(sequence.window, sequence.n_scheduled + n_rows));
     add_slice(batch, sequence, n_rows);
     budget -= n_rows;
@@ -200,6 +211,8 @@ void Scheduler::preempt_last() {
 void Scheduler::send_back(Sequence& sequence) {
   blocks_.release_all(sequence.blocks);
   windows_.end(sequence.window);
+  windows_.end(sequence.lost_windows);
+  sequence.n_to_rebuild = sequence.n_rebuilt = sequence.n_rebuilt_done = 0;
   if (sequence.n_blocks_sent > 0) released_.push_back(sequence.spec.id);
   sequence.blocks.clear();
   sequence.n_blocks_sent = 0;
@@ -250,6 +263,7 @@ void Scheduler::note_in_flight(const StepBatch& batch, int n_decoding, int n_dec
   step.n_prompt_rows = batch.n_rows() - n_decode_rows;
   for (const ScheduledStep& ahead : in_flight_) step.n_prompt_rows_in_flight += ahead.n_prompt_rows;
   step.released = batch.released;
+  step.is_rebuild = batch.is_rebuild();
   step.slices.reserve(batch.slices.size());
   for (const SequenceRows& slice : batch.slices) {
     step.slices.push_back({slice.sequence, sequences_.at(slice.sequence)->life, slice.first_position, slice.n_rows(),

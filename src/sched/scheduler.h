@@ -59,6 +59,9 @@ struct Progress {
 /// Layers with a sliding window have blocks of their own (WindowPool): of these a sequence holds what its window spans
 /// and what is in flight, and a prompt whose chunks find none waits for its own answers.
 ///
+/// Recovery: stages that lost their keys and values get the rows they had again, in rebuild steps (StepBatch), which
+/// take turns with plain ones for the sequences that are through.
+///
 /// Prefix cache: a block whose rows are all answered is kept under the tokens that led to it, and a later sequence that
 /// begins with them starts behind them. Rows are bit-stable, so it gets what it would have computed. Its last token is
 /// always computed, and rows that others are still computing are computed again rather than waited for. Where there are
@@ -86,8 +89,16 @@ class Scheduler {
   /// Drops the oldest step in flight and names its sequences that still count on it; the caller removes them.
   std::vector<SequenceId> fail_step();
 
-  /// The stages lost everything: no step is in flight, every running sequence waits to be computed again from its log,
-  /// the prefix cache is empty.
+  /// The stages forgot their sequences: no step is in flight any more. Call resume before the next one.
+  void suspend();
+
+  /// Goes on after suspend. Running sequences go on behind the rows whose steps were answered, which the stages still
+  /// have but for `lost`: these get them again, in steps of their own, before any other row of the same sequence, and
+  /// the prefix cache is empty. If the first stage is among them nothing is left to do that with: then every running
+  /// sequence waits to be computed again from its log.
+  void resume(StageSpan lost);
+
+  /// Suspends, and resumes as if all stages had lost everything.
   void restart();
 
   /// Empties the prefix cache. Running sequences keep their blocks; their beginnings are found no more.
@@ -129,6 +140,7 @@ class Scheduler {
     int n_decoding = 0;  ///< sequences that decode, this step's and those of other slots; 0: it has no decode rows
     int n_prompt_rows = 0;
     int n_prompt_rows_in_flight = 0;  ///< with those ahead of it
+    bool is_rebuild = false;          ///< the rows were answered before
   };
 
   /// Blocks for the beginning of a sequence.
@@ -144,6 +156,14 @@ class Scheduler {
   void take_prefix(Sequence& sequence, PrefixMatch match);
   int window_claim(const Sequence& sequence) const;
   void keep_blocks(Sequence& sequence);
+
+  std::optional<StepBatch> next_plain_step();
+  std::optional<StepBatch> next_rebuild_step();
+  bool take_lost_windows(Sequence& sequence);
+  int rebuild_limit(const Sequence& sequence) const;
+  void add_rebuild_slice(StepBatch& batch, Sequence& sequence, int n_rows);
+  void commit_rebuild(const ScheduledStep& step);
+  void resume_sequence(Sequence& sequence);
 
   int n_decoding() const;
   int n_decode_steps() const;
@@ -171,6 +191,8 @@ class Scheduler {
   std::vector<Sequence*> running_;  // by priority, then in order of admission: the last is the first to be preempted
   std::vector<SequenceId> released_;
   std::deque<ScheduledStep> in_flight_;
+  StageSpan lost_;             // stages that rows of rebuild steps are for
+  bool rebuilt_last_ = false;  // the newest step was one of those
   StepId next_step_;
   std::uint64_t n_preemptions_ = 0;
   std::uint64_t n_prefix_queries_ = 0;

@@ -25,6 +25,10 @@ Result<std::vector<Progress>> Scheduler::commit(const SampledTokens& tokens, std
       slots_.on_step(step.n_decoding, static_cast<int>(step.slices.size()), took, tokens.timings);
   }
 
+  if (step.is_rebuild) {
+    commit_rebuild(step);
+    return std::vector<Progress>();
+  }
   std::vector<Progress> progress;
   progress.reserve(step.slices.size());
   for (std::size_t i = 0; i < step.slices.size(); ++i) {
@@ -101,13 +105,6 @@ std::vector<SequenceId> Scheduler::fail_step() {
     if (find(rows) != nullptr) failed.push_back(rows.sequence);
   }
   return failed;
-}
-
-void Scheduler::restart() {
-  while (!in_flight_.empty()) fail_step();
-  for (Sequence* sequence : running_) send_back(*sequence);
-  running_.clear();
-  forget_prefixes();
 }
 
 }  // namespace commissure

@@ -45,6 +45,11 @@ struct Sequence {
   std::uint32_t life = 0;
   std::uint64_t last_step = 0;  ///< the last step with a row of this sequence
 
+  int n_to_rebuild = 0;      ///< first rows that some stages lost; those have to be computed there before any other
+  int n_rebuilt = 0;         ///< of them, handed to these stages
+  int n_rebuilt_done = 0;    ///< of those, answered
+  WindowTable lost_windows;  ///< for these rows, blocks in place of those that fell behind the window since
+
   explicit Sequence(SequenceSpec from) : spec(std::move(from)), tokens(spec.prompt) {}
 
   int n_prompt() const { return static_cast<int>(spec.prompt.size()); }
@@ -52,10 +57,15 @@ struct Sequence {
 
   /// Rows that can be scheduled now: 0 while a sample is pending, 1 for decode, more for prefill. Scoring needs no row
   /// for the last prompt token, since nothing follows it.
-  int n_ready_rows() const { return static_cast<int>(tokens.size()) - n_scheduled - (only_scores() ? 1 : 0); }
+  int n_ready_rows() const {
+    return is_rebuilt() ? static_cast<int>(tokens.size()) - n_scheduled - (only_scores() ? 1 : 0) : 0;
+  }
 
   /// Whether only decode rows are left, scheduled or pending.
-  bool decodes() const { return n_scheduled >= n_prompt() && n_ready_rows() <= 1; }
+  bool decodes() const { return n_scheduled >= n_prompt() && n_ready_rows() <= 1 && is_rebuilt(); }
+
+  /// Whether every row that a stage lost is on its way to it, so that other rows may follow.
+  bool is_rebuilt() const { return n_rebuilt >= n_to_rebuild; }
 
   /// The most rows it can ever have: the last generated token is never computed.
   int max_rows() const { return std::max(1, n_prompt() + spec.max_tokens - 1); }

@@ -37,13 +37,19 @@ StepShape make_shape(const StepBatch& batch, const std::vector<SequenceState>& s
   return shape;
 }
 
+Boundary no_rows(StepId step, int d_model) {
+  return {.step = step, .n_rows = 0, .d_model = d_model, .values = {}, .owner = {}};
+}
+
 }  // namespace
 
-Executor::Executor(Backend& backend, const StagePlan& plan, std::unique_ptr<Decoder> decoder, KvPool kv)
+Executor::Executor(Backend& backend, const StagePlan& plan, std::unique_ptr<Decoder> decoder, KvPool kv,
+                   RowLog handed_on)
     : backend_(backend),
       plan_(plan),
       decoder_(std::move(decoder)),
       kv_(std::move(kv)),
+      handed_on_(std::move(handed_on)),
       sequences_(kv_.shape(), decoder_->spec().n_vocab, plan.is_last()) {}
 
 Result<std::unique_ptr<Executor>> Executor::create(Backend& backend, const DecoderSpec& spec, const StagePlan& plan,
@@ -51,7 +57,10 @@ Result<std::unique_ptr<Executor>> Executor::create(Backend& backend, const Decod
   if (max_rows <= 0) return Error(Code::kInvalidArgument, "max_rows is ", max_rows, ", must be at least 1");
   KvPool kv = TRY(KvPool::create(backend, spec, plan, shape));
   auto decoder = TRY(Decoder::create(backend, spec, model_part(plan), std::move(weights), max_rows));
-  std::unique_ptr<Executor> executor(new Executor(backend, plan, std::move(decoder), std::move(kv)));
+  RowLog handed_on;
+  if (!plan.is_last()) handed_on = TRY(RowLog::create(shape.n_blocks, spec.d_model));
+  std::unique_ptr<Executor> executor(
+      new Executor(backend, plan, std::move(decoder), std::move(kv), std::move(handed_on)));
   const std::size_t row_bytes = static_cast<std::size_t>(spec.d_model) * sizeof(bf16);
   executor->boundary_ = TRY(backend.allocate(static_cast<std::size_t>(max_rows) * row_bytes));
   if (plan.is_last()) {
@@ -63,11 +72,17 @@ Result<std::unique_ptr<Executor>> Executor::create(Backend& backend, const Decod
 }
 
 Result<StageOutput> Executor::step(StageInput input) {
+  const StepBatch& batch = input.batch;
+  if (batch.n_rows() > max_rows()) {
+    return Error(Code::kInvalidArgument, "step ", batch.step.value, " has ", batch.n_rows(), " rows, this stage takes ",
+                 max_rows());
+  }
+  return batch.is_computed_by(plan_.index) ? compute(std::move(input)) : pass_by(std::move(input));
+}
+
+Result<StageOutput> Executor::compute(StageInput input) {
   const int n_rows = input.batch.n_rows();
   const StepId step = input.batch.step;
-  if (n_rows > max_rows()) {
-    return Error(Code::kInvalidArgument, "step ", step.value, " has ", n_rows, " rows, this stage takes ", max_rows());
-  }
   TRY(check_boundary(input, n_rows));
   std::vector<SequenceState> states = TRY(sequences_.prepare(input.batch));
 
@@ -77,9 +92,30 @@ Result<StageOutput> Executor::step(StageInput input) {
   if (plan_.is_last()) {
     output.value = TRY(sample_tokens(input.batch, states));
   } else {
-    output.value = TRY(make_output_boundary(step, n_rows));
+    Boundary rows = TRY(make_output_boundary(step, n_rows));
+    handed_on_.write(input.batch, states, rows.values);
+    if (!input.batch.is_computed_by(plan_.index + 1)) rows = no_rows(step, rows.d_model);
+    output.value = std::move(rows);
   }
   sequences_.commit(input.batch, std::move(states));
+  output.batch = std::move(input.batch);
+  return output;
+}
+
+/// A step for other stages, which lost their keys and values: this one may have the rows that the next one needs.
+Result<StageOutput> Executor::pass_by(StageInput input) {
+  const StepBatch& batch = input.batch;
+  TRY(validate(batch));
+  StageOutput output;
+  if (plan_.is_last()) {
+    std::vector<SequenceState> none;
+    output.value = TRY(sample_tokens(batch, none));
+  } else if (batch.is_computed_by(plan_.index + 1)) {
+    const int d_model = decoder_->spec().d_model;
+    output.value = make_boundary(batch.step, batch.n_rows(), d_model, TRY(handed_on_.read(batch)));
+  } else {
+    output.value = no_rows(batch.step, decoder_->spec().d_model);
+  }
   output.batch = std::move(input.batch);
   return output;
 }
@@ -147,7 +183,7 @@ Status Executor::sum_layer(const StepBatch& batch, int layer, std::vector<std::u
 
 Result<Boundary> Executor::make_output_boundary(StepId step, int n_rows) {
   const int d_model = decoder_->spec().d_model;
-  if (n_rows == 0) return Boundary{.step = step, .n_rows = 0, .d_model = d_model, .values = {}, .owner = {}};
+  if (n_rows == 0) return no_rows(step, d_model);
   std::vector<bf16> values(static_cast<std::size_t>(n_rows) * static_cast<std::size_t>(d_model));
   decoder_->pack_residual(n_rows, boundary_.ptr());
   const auto bytes = TRY(backend_.fetch(boundary_.ptr(), values.size() * sizeof(bf16)));

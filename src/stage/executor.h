@@ -10,6 +10,7 @@
 #include "model/decoder.h"
 #include "sample/sampler.h"
 #include "stage/kv_pool.h"
+#include "stage/row_log.h"
 #include "stage/sequence_table.h"
 #include "step/stage_link.h"
 #include "step/stage_plan.h"
@@ -25,21 +26,26 @@ class Executor {
   static Result<std::unique_ptr<Executor>> create(Backend& backend, const DecoderSpec& spec, const StagePlan& plan,
                                                   PartWeights weights, int max_rows, const KvShape& kv);
 
-  /// Runs one step. `input.boundary` is empty on the first stage and else has a row for each of the batch's.
+  /// Runs one step. `input.boundary` is empty on the first stage and else has a row for each of the batch's. Of a step
+  /// that rebuilds, it does this stage's share (StepBatch): the output has rows where the next stage computes them.
   /// Errors: kInvalidArgument, the batch is malformed, larger than max_rows, or names tokens outside the vocabulary;
   /// kDataLoss, the boundary or a block table does not fit what this stage knows; kInternal, the device failed or
   /// produced numbers that are not finite. After an error the sequences are as before.
   Result<StageOutput> step(StageInput input);
 
-  /// Forgets all sequences: the stream that created them is gone.
-  void forget_sequences() { sequences_.clear(); }
+  /// Forgets all sequences: the stream that created them is gone. Others may be created behind the rows they wrote.
+  void forget_sequences() { sequences_.forget(); }
+  /// Forgets the rows as well: who comes next knows nothing of them.
+  void forget_rows() { sequences_.clear(); }
 
   int max_rows() const { return decoder_->max_rows(); }
   const KvPool& kv() const { return kv_; }
 
  private:
   struct HeadRow;
-  Executor(Backend& backend, const StagePlan& plan, std::unique_ptr<Decoder> decoder, KvPool kv);
+  Executor(Backend& backend, const StagePlan& plan, std::unique_ptr<Decoder> decoder, KvPool kv, RowLog handed_on);
+  Result<StageOutput> compute(StageInput input);
+  Result<StageOutput> pass_by(StageInput input);
   Status check_boundary(const StageInput& input, int n_rows) const;
   Status run_layers(const StageInput& input, const std::vector<SequenceState>& states, int n_rows,
                     std::vector<std::uint32_t>& checksums);
@@ -57,6 +63,7 @@ class Executor {
   const StagePlan plan_;
   std::unique_ptr<Decoder> decoder_;
   KvPool kv_;
+  RowLog handed_on_;  // off on the last stage
   SequenceTable sequences_;
   Sampler sampler_;
   DeviceBuffer boundary_;  // bf16 [max_rows, d_model]

@@ -66,6 +66,7 @@ void LocalLink::run(const std::stop_token& stop) {
 Result<StageOutput> LocalLink::run_step(Item item, const std::stop_token& stop) {
   Executor& executor = *TRY(stage_.wait_ready(std::chrono::milliseconds(0), {}));  // submit has waited already
   if (forget_.exchange(false)) executor.forget_sequences();
+  if (forget_rows_.exchange(false)) executor.forget_rows();
   CoreLease::Hold hold;
   if (options_.lease != nullptr) hold = TRY(options_.lease->acquire(stop));
   const Clock::time_point started = Clock::now();

@@ -35,8 +35,12 @@ class LocalLink final : public StageLink {
   Status health() const override;
   void stop() override;
 
+  StageSpan lost() const override { return {}; }
+
   /// Forgets all sequences before the next step: the stream that created them is gone. Any thread.
   void forget_sequences() { forget_ = true; }
+  /// And that their rows are in the cache: the caller does not count on any.
+  void forget_rows() { forget_rows_ = true; }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -54,6 +58,7 @@ class LocalLink final : public StageLink {
   Sink sink_;
   BoundedQueue<Item> queue_;
   std::atomic<bool> forget_ = false;
+  std::atomic<bool> forget_rows_ = false;
   std::stop_source stop_;
   std::jthread thread_;
 };

@@ -51,6 +51,9 @@ class SequenceTable {
   /// Forgets the batch's released sequences and takes over the prepared states.
   void commit(const StepBatch& batch, std::vector<SequenceState> prepared);
 
+  /// Forgets all sequences; what their blocks hold stays good.
+  void forget() { sequences_.clear(); }
+  /// Forgets all sequences, and no row counts as written any more.
   void clear();
   std::size_t size() const { return sequences_.size(); }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "model/decoder.h"
+#include "stage/row_log.h"
 
 namespace commissure {
 
@@ -32,6 +33,7 @@ std::size_t kv_block_bytes(const Backend& backend, const DecoderSpec& spec, cons
   for (int layer = plan.layers.first; layer < plan.layers.last; ++layer) {
     bytes += backend.kv_block_bytes(spec.layers[static_cast<std::size_t>(layer)].heads, spec.kv_type);
   }
+  if (!plan.is_last()) bytes += RowLog::block_bytes(spec.d_model);
   return bytes;
 }
 

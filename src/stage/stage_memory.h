@@ -22,7 +22,7 @@ Result<std::vector<TensorInfo>> stage_tensors(const Checkpoint& checkpoint, cons
                                               const StagePlan& plan);
 std::uint64_t total_bytes(const std::vector<TensorInfo>& tensors);
 
-/// Bytes of one logical KV block over all layers of the stage.
+/// Bytes of one logical KV block over all layers of the stage, with the rows it hands on (RowLog).
 std::size_t kv_block_bytes(const Backend& backend, const DecoderSpec& spec, const StagePlan& plan);
 
 /// Bytes of activations and logits a stage allocates beside weights and KV; resident only as far as steps use them.

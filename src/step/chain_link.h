@@ -28,6 +28,7 @@ class ChainLink final : public StageLink {
   void start(Sink sink) override;
   Status submit(StageInput input) override;
   Status health() const override;
+  StageSpan lost() const override { return first_.lost() | rest_.lost(); }
   bool wants_move() const override { return first_.wants_move() || rest_.wants_move(); }
   void move() override;
   void stop() override;

@@ -6,6 +6,7 @@
 #include "core/result.h"
 #include "step/boundary.h"
 #include "step/sampled_tokens.h"
+#include "step/stage_plan.h"
 #include "step/step_batch.h"
 
 namespace commissure {
@@ -30,7 +31,8 @@ struct StageOutput {
 ///
 /// Every submitted step is answered exactly once through the sink, in submission order, with an output or an error.
 /// After an error that is about the stream rather than one step (kUnavailable, kDataLoss, kDeadlineExceeded) all
-/// steps in flight have failed and the stage's sequences are lost: the caller recreates them.
+/// steps in flight have failed and the stages know no sequence any more: the caller recreates them, behind the rows of
+/// answered steps where lost() says that their keys and values are still there.
 class StageLink {
  public:
   /// Called on the link's own thread; must not block for long and must not call stop().
@@ -47,6 +49,10 @@ class StageLink {
 
   /// Whether a submit would be accepted now; the error says why not, for /health and status.
   virtual Status health() const = 0;
+
+  /// The stages that do not have the keys and values of all answered steps, as far as the link knows; asked after a
+  /// stream ended or was moved, when health() is well again.
+  virtual StageSpan lost() const { return kAllStages; }
 
   /// Whether the link asks to be moved: it still takes steps and answers them, for a while. The caller finishes what is
   /// in flight and calls move().

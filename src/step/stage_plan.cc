@@ -23,6 +23,12 @@ Cost extend(const Cost& before, std::uint64_t stage_bytes) {
 
 }  // namespace
 
+StageSpan StageSpan::operator|(const StageSpan& other) const {
+  if (empty()) return other;
+  if (other.empty()) return *this;
+  return {std::min(first, other.first), std::max(last, other.last)};
+}
+
 Result<std::vector<StagePlan>> plan_stages(int n_model_layers, std::span<const int> cuts) {
   if (n_model_layers < 1) return Error(Code::kInvalidArgument, "the model has ", n_model_layers, " layers");
   const int n_stages = static_cast<int>(std::min<std::size_t>(cuts.size(), kMaxStages)) + 1;

@@ -18,6 +18,9 @@ struct LayerRange {
   bool operator==(const LayerRange&) const = default;
 };
 
+/// "a", "b", ... "z".
+inline std::string stage_name(int index) { return std::string(1, static_cast<char>('a' + index)); }
+
 /// Which part of the model one stage runs. The first stage embeds, the last one holds the head and samples.
 struct StagePlan {
   int index = 0;  ///< 0 is stage A
@@ -27,12 +30,24 @@ struct StagePlan {
 
   bool is_first() const { return index == 0; }
   bool is_last() const { return index == n_stages - 1; }
-  /// "a", "b", ... "z".
-  std::string name() const { return std::string(1, static_cast<char>('a' + index)); }
+  std::string name() const { return stage_name(index); }
   bool operator==(const StagePlan&) const = default;
 };
 
 inline constexpr int kMaxStages = 26;
+
+/// Stages first ... last of a chain, by index; none when last < first.
+struct StageSpan {
+  int first = 0;
+  int last = -1;
+
+  bool empty() const { return last < first; }
+  bool contains(int index) const { return first <= index && index <= last; }
+  /// The smallest span that holds both.
+  StageSpan operator|(const StageSpan& other) const;
+  bool operator==(const StageSpan&) const = default;
+};
+inline constexpr StageSpan kAllStages{0, kMaxStages - 1};
 
 /// The plans of all stages for layer boundaries `cuts` (strictly rising, each in (0, n_model_layers)); no cuts is one
 /// stage. Errors: kInvalidArgument naming the cut.

@@ -13,6 +13,11 @@ int StepBatch::n_rows() const {
 }
 
 Status validate(const StepBatch& batch) {
+  const StageSpan& rebuild = batch.rebuild;
+  if (rebuild != StageSpan() && (rebuild.empty() || rebuild.first < 1 || rebuild.last >= kMaxStages)) {
+    return Error(Code::kInvalidArgument, "step ", batch.step.value, " rebuilds stages ", rebuild.first, " to ",
+                 rebuild.last, " of 1 to ", kMaxStages - 1);
+  }
   std::unordered_set<SequenceId> seen;
   for (const SequenceRows& slice : batch.slices) {
     const auto invalid = [&](auto&&... what) {
@@ -31,6 +36,10 @@ Status validate(const StepBatch& batch) {
       if (!blocks->empty() && covered < end) {
         return invalid("blocks cover ", covered, " positions, rows end at ", end);
       }
+    }
+    if (batch.is_rebuild() && (slice.table_start != 0 || slice.new_blocks.empty() || slice.sample ||
+                               !slice.targets.empty() || slice.sum_layers)) {
+      return invalid("a step that rebuilds brings whole tables and asks for nothing");
     }
     if (!slice.targets.empty() && slice.targets.size() != slice.tokens.size()) {
       return invalid(slice.targets.size(), " targets for ", slice.tokens.size(), " rows");

@@ -7,6 +7,7 @@
 #include "core/ids.h"
 #include "core/result.h"
 #include "step/sampling_params.h"
+#include "step/stage_plan.h"
 
 namespace commissure {
 
@@ -52,12 +53,20 @@ struct SequenceRows {
 
 /// One batch for one pass through all stages: prefill and decode rows mixed. Rows are numbered slice
 /// after slice; row r of the boundary belongs to the r-th token.
+///
+/// A step that rebuilds is for stages that lost their keys and values: it repeats rows that were answered before, and
+/// these stages alone compute them. The stage before them takes its rows from what it handed on back then (RowLog); for
+/// the others the step passes by, without rows. It draws and scores nothing, and each slice brings its whole table.
 struct StepBatch {
   StepId step;
   std::vector<SequenceRows> slices;
   std::vector<SequenceId> released;  ///< forget these before running the step (finished, cancelled, preempted)
+  StageSpan rebuild = {};            ///< empty: a plain step, for all stages
 
   int n_rows() const;
+  bool is_rebuild() const { return !rebuild.empty(); }
+  /// Whether stage `index` runs its layers, and so gets rows unless it is the first.
+  bool is_computed_by(int index) const { return rebuild.empty() || rebuild.contains(index); }
   bool operator==(const StepBatch&) const = default;
 };
 

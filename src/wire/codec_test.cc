@@ -175,7 +175,7 @@ TEST(Codec, BringsResultsErrorsAndHellosBack) {
     EXPECT_EQ(output.results, tokens.results);
     EXPECT_EQ(output.timings, tokens.timings);
   }
-  const Hello hello{1, 64, "session", {"a", "b"}, {some_info(), some_info()}};
+  const Hello hello{1, 64, "session", {"a", "b"}, {some_info(), some_info()}, {"earlier", "latest"}, {true, false}};
   EXPECT_EQ(std::get<Hello>(decode_frame(encode_frame(hello)).value()), hello);
   const auto error =
       std::get<StepError>(decode_frame(encode_frame(StepError{StepId(4), Error(Code::kNotFound, "x")})).value());
@@ -257,6 +257,22 @@ TEST(Codec, RefusesStagesThatNoChainCanHave) {
   refuse([](auto& m) { m.set_state(static_cast<v1::StageInfo::LoadState>(9)); });
   refuse([](auto& m) { m.set_max_rows(-1); });
   refuse([](auto& m) { m.set_model(std::string(5000, 'm')); });
+}
+
+TEST(Codec, AStepThatRebuildsHasRowsWhereItIsComputed) {
+  StepBatch batch;
+  batch.step = StepId(4);
+  batch.slices.push_back({SequenceId(1), 0, {TokenId(5), TokenId(6)}, 0, {BlockId(0)}, false, {}, {}});
+  batch.rebuild = {2, 3};
+  const Boundary rows = make_boundary(batch.step, 2, 3, {1, 2, 3, 4, 5, 6});
+  const Boundary none{.step = batch.step, .n_rows = 0, .d_model = 3, .values = {}, .owner = {}};
+  for (const Boundary& boundary : {rows, none}) {
+    const auto back = std::get<StageInput>(decode_frame(encode_frame(batch, boundary)).value());
+    EXPECT_EQ(back.batch, batch);
+    EXPECT_EQ(back.boundary.n_rows, boundary.n_rows);
+  }
+  batch.rebuild = {};
+  EXPECT_FALSE(decode_frame(encode_frame(batch, none)).has_value()) << "a plain step always has its rows";
 }
 
 TEST(Codec, MapsStatusBothWaysAndShortensMessages) {

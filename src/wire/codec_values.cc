@@ -64,12 +64,17 @@ void encode(const Hello& hello, v1::Hello& out) {
   out.set_session(hello.session);
   for (const std::string& feature : hello.features) out.add_features(feature);
   for (const StageInfo& stage : hello.stages) encode(stage, *out.add_stages());
+  for (const std::string& session : hello.resumes) out.add_resumes(session);
+  for (const bool kept : hello.kept) out.add_kept(kept);
 }
 
 Result<Hello> decode(const v1::Hello& message) {
   TRY(check_text(message.session(), "session"));
   if (message.features_size() > kMaxFeatures) return broken(message.features_size(), " features in a hello");
   if (message.stages_size() > kMaxStages) return broken(message.stages_size(), " stages in a hello");
+  if (std::cmp_greater(message.resumes_size(), kMaxResumes))
+    return broken(message.resumes_size(), " sessions to resume in a hello");
+  if (message.kept_size() > kMaxStages) return broken(message.kept_size(), " stages keep their rows in a hello");
   Hello hello;
   hello.protocol_version = message.protocol_version();
   hello.block_positions = message.block_positions();
@@ -79,13 +84,22 @@ Result<Hello> decode(const v1::Hello& message) {
     hello.features.push_back(feature);
   }
   for (const v1::StageInfo& stage : message.stages()) hello.stages.push_back(TRY(decode(stage)));
+  for (const std::string& session : message.resumes()) {
+    TRY(check_text(session, "session"));
+    hello.resumes.push_back(session);
+  }
+  hello.kept.assign(message.kept().begin(), message.kept().end());
   return hello;
 }
 
 void encode(const StepBatch& batch, const Boundary& boundary, v1::Step& out) {
   out.set_step(batch.step.value);
-  out.set_n_rows(batch.n_rows());
+  out.set_n_rows(batch.is_rebuild() ? boundary.n_rows : batch.n_rows());
   out.set_d_model(boundary.d_model);
+  if (batch.is_rebuild()) {
+    out.set_rebuild_first(batch.rebuild.first);
+    out.set_rebuild_last(batch.rebuild.last);
+  }
   for (const SequenceRows& rows : batch.slices) {
     v1::Slice& slice = *out.add_slices();
     slice.set_sequence(rows.sequence.value);
@@ -112,7 +126,11 @@ Result<StepBatch> decode(const v1::Step& message) {
     n_rows += slice.tokens_size();
     batch.slices.push_back(TRY(decode(slice)));
   }
-  if (n_rows != message.n_rows() || n_rows > kMaxRows) {
+  if (message.rebuild_first() != 0 || message.rebuild_last() != 0) {
+    batch.rebuild = {message.rebuild_first(), message.rebuild_last()};
+  }
+  const bool passes_by = batch.is_rebuild() && message.n_rows() == 0;
+  if ((n_rows != message.n_rows() && !passes_by) || n_rows > kMaxRows) {
     return broken("step ", message.step(), " says ", message.n_rows(), " rows and has ", n_rows, ", at most ",
                   kMaxRows);
   }

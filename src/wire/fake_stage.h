@@ -149,7 +149,10 @@ class FakeProcess {
       : local(info), info_(info) {
     StageServiceOptions options;
     options.self = {[this] { return this->info(); }, [this] { ++n_wakes; }};
-    options.on_new_stream = [this] { ++n_resets; };
+    options.on_new_stream = [this](bool keeps_rows) {
+      ++n_resets;
+      if (!keeps_rows) ++n_forgets;
+    };
     options.ready_wait = std::chrono::milliseconds(500);
     options.callers = security.callers;
     if (next) {
@@ -181,7 +184,8 @@ class FakeProcess {
   std::unique_ptr<ChainLink> chain;
   std::unique_ptr<StageService> service;
   std::unique_ptr<StageServer> server;
-  std::atomic<int> n_resets = 0;
+  std::atomic<int> n_resets = 0;   ///< streams before which sequences were forgotten
+  std::atomic<int> n_forgets = 0;  ///< of them, those before which the rows were, too
   std::atomic<int> n_wakes = 0;
 
  private:

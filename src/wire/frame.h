@@ -14,21 +14,26 @@
 namespace commissure {
 
 /// Raised with every change of stage.proto or of its meaning; both sides of a stream must have the same.
-inline constexpr std::uint32_t kProtocolVersion = 6;
+inline constexpr std::uint32_t kProtocolVersion = 7;
 
 /// Bounds of what is accepted from a peer. The header is everything but the rows.
 inline constexpr std::size_t kMaxFrameBytes = std::size_t{64} << 20;
 inline constexpr std::size_t kMaxStepHeaderBytes = std::size_t{16} << 20;
 inline constexpr std::size_t kMaxResultBytes = std::size_t{8} << 20;
 inline constexpr int kMaxRows = 1 << 16;
+inline constexpr std::size_t kMaxResumes = 64;
 
 /// The first frame each way.
 struct Hello {
   std::uint32_t protocol_version = kProtocolVersion;
   std::uint32_t block_positions = kBlockPositions;
-  std::string session;                ///< names the stream in both sides' logs
+  /// Names stage A's stream and those that follow from it further down, in the logs too; empty: stage A has none yet.
+  std::string session;
   std::vector<std::string> features;  ///< what the sender would like to use; unknown ones are ignored
   std::vector<StageInfo> stages;      ///< client: itself; server: itself and every stage after it
+  /// Client: a stage whose latest step was of one of these sessions has the rows of all answered steps.
+  std::vector<std::string> resumes = {};
+  std::vector<bool> kept = {};  ///< server, for each of its stages: whether it is one of those
   bool operator==(const Hello&) const = default;
 };
 

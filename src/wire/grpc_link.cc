@@ -45,7 +45,11 @@ class GrpcLink::Impl final : public LinkStream::Events {
   void move();
   void stop();
   void connect();
-  void restart();
+  void restart(ChainSession session);
+  StageSpan lost() const {
+    const std::lock_guard lock(mutex_);
+    return lost_;
+  }
 
   std::function<void(const Error&)> on_lost_;
   std::function<void(const std::string&)> on_leaving_;
@@ -78,6 +82,9 @@ class GrpcLink::Impl final : public LinkStream::Events {
   void watch_stream(std::unique_lock<std::mutex>& lock);
   void watch_steps(Clock::time_point now);
   void leave(std::unique_lock<std::mutex>& lock, const std::string& reason);
+  /// With the lock held: ends the stream, and the keeper opens the next one at once.
+  void reopen();
+  grpc::ByteBuffer next_hello();
   bool is_open() const { return state_ == State::kReady || state_ == State::kLeaving; }
   Error not_ready() const;
   Error explain(const Error& why);
@@ -93,7 +100,6 @@ class GrpcLink::Impl final : public LinkStream::Events {
   bool wanted_;
   bool stopping_ = false;
   bool restarting_ = false;
-  bool used_ = false;     // a step went through the current stream
   bool over_ = false;     // the current stream had its last event
   bool refused_ = false;  // the latest attempt ended because of who calls
   std::unique_ptr<LinkStream> stream_;
@@ -104,6 +110,9 @@ class GrpcLink::Impl final : public LinkStream::Events {
   StepId slow_;  // has been warned of
   std::unordered_set<SequenceId> sequences_;
   std::vector<StageInfo> infos_;
+  StageSpan lost_ = kAllStages;
+  ChainSession session_;  // of the current or next stream
+  SentSteps sent_steps_;
   int n_streams_ = 0;
   std::jthread keeper_;
 };
@@ -134,7 +143,7 @@ Status GrpcLink::Impl::submit(StageInput input) {
   TRY(check_sequences(input.batch));
   remember_sequences(input.batch);
   in_flight_.push_back({std::move(input.batch), Clock::now()});
-  used_ = true;
+  sent_steps_.on_step(session_);
   stream_->send(std::move(message));
   return {};
 }
@@ -167,11 +176,17 @@ void GrpcLink::Impl::connect() {
   changed_.notify_all();
 }
 
-void GrpcLink::Impl::restart() {
+void GrpcLink::Impl::restart(ChainSession session) {
   const std::lock_guard lock(mutex_);
   wanted_ = true;
   changed_.notify_all();
-  if (!stream_ || over_ || (!used_ && state_ != State::kLeaving)) return;
+  const bool is_another = session != session_;
+  session_ = std::move(session);
+  if (is_another || state_ == State::kLeaving) reopen();
+}
+
+void GrpcLink::Impl::reopen() {
+  if (!stream_ || over_) return;
   state_ = State::kConnecting;  // nothing more is submitted to the old stream
   last_error_ = Error(Code::kUnavailable, "opening a fresh stream");
   restarting_ = true;
@@ -185,7 +200,15 @@ bool GrpcLink::Impl::wants_move() const {
 }
 
 void GrpcLink::Impl::move() {
-  if (wants_move()) restart();
+  const std::lock_guard lock(mutex_);
+  if (state_ == State::kLeaving) reopen();
+}
+
+grpc::ByteBuffer GrpcLink::Impl::next_hello() {
+  const StageInfo self = options_.self();
+  const std::lock_guard lock(mutex_);
+  if (self.plan.is_first()) session_ = sent_steps_.next(session_);
+  return encode_frame(client_hello(self, session_));
 }
 
 void GrpcLink::Impl::leave(std::unique_lock<std::mutex>& lock, const std::string& reason) {
@@ -231,8 +254,8 @@ Status GrpcLink::Impl::on_hello(const Hello& hello) {
   if (state_ != State::kConnecting || restarting_) return Error(Code::kDataLoss, "a second hello");
   TRY(valid);
   infos_ = hello.stages;
+  lost_ = lost_stages(hello);
   state_ = State::kReady;
-  used_ = false;
   ready_since_ = Clock::now();
   ++n_streams_;
   log_info("stream opened", {{"to", options_.endpoint.target}, {"session", hello.session}});
@@ -249,6 +272,7 @@ Status GrpcLink::Impl::on_answer(StepId step, Result<SampledTokens> answer) {
     output.batch = std::move(in_flight_.front().batch);
     pace_.note(Clock::now() - in_flight_.front().since);
     in_flight_.pop_front();
+    if (answer) sent_steps_.on_answer(session_);
     room_.notify_one();
   }
   if (!answer) {
@@ -305,12 +329,12 @@ void GrpcLink::Impl::run(const std::stop_token& stop) {
     const bool was_refused = refused_;
     const Clock::time_point opened = Clock::now();
     state_ = State::kConnecting;
-    over_ = restarting_ = used_ = false;
+    over_ = restarting_ = false;
     stream_ = std::make_unique<LinkStream>(channel_, *this);
     LinkStream& stream = *stream_;
     stream.open();
     lock.unlock();
-    stream.send(encode_frame(client_hello(options_.self())));
+    stream.send(next_hello());
     lock.lock();
     watch_stream(lock);
 
@@ -377,7 +401,8 @@ bool GrpcLink::wants_move() const { return impl_->wants_move(); }
 void GrpcLink::move() { impl_->move(); }
 void GrpcLink::stop() { impl_->stop(); }
 void GrpcLink::connect() { impl_->connect(); }
-void GrpcLink::restart() { impl_->restart(); }
+void GrpcLink::restart(ChainSession session) { impl_->restart(std::move(session)); }
+StageSpan GrpcLink::lost() const { return impl_->lost(); }
 std::vector<StageInfo> GrpcLink::infos() const { return impl_->infos(); }
 int GrpcLink::n_streams() const { return impl_->n_streams(); }
 

@@ -7,6 +7,7 @@
 
 #include "step/stage_info.h"
 #include "step/stage_link.h"
+#include "wire/chain_session.h"
 #include "wire/endpoint.h"
 #include "wire/security.h"
 
@@ -33,8 +34,12 @@ struct GrpcLinkOptions {
 ///
 /// A stream that ends answers every step in flight with kUnavailable (kDeadlineExceeded when a step was overdue,
 /// kDataLoss when the peer sent nonsense). Sequences live as long as their stream: a slice that continues a sequence
-/// which this stream has not seen from its beginning is refused with kUnavailable, so no step ever meets a stage that
-/// forgot its cache.
+/// which this stream has not seen created is refused with kUnavailable. Their keys and values may outlive it: lost() is
+/// what the stages behind answered when the present stream began.
+///
+/// On stage A a stream that carries steps is a session of its own, which resumes those that a stage may have had its
+/// last step in: the latest one with an answer, and later ones without. Further down a stream carries the session that
+/// restart() names.
 ///
 /// Threading: submit from one thread, everything else from any. The sink runs on gRPC's threads, one call at a time.
 class GrpcLink final : public StageLink {
@@ -55,15 +60,16 @@ class GrpcLink final : public StageLink {
   /// Errors: the reason of the last failed attempt (kFailedPrecondition: a wrong chain, or the stage refuses this
   /// caller with a fresh token as well), or kUnavailable.
   Status health() const override;
+  StageSpan lost() const override;
   bool wants_move() const override;
   void move() override;
   void stop() override;
 
   /// Starts connecting when lazy.
   void connect();
-  /// Ends the stream if a step went through it or it wants a move, and opens a fresh one: all stages behind forget
-  /// their sequences.
-  void restart();
+  /// Ends the stream if it is of another session or wants a move, and opens a fresh one: all stages behind forget
+  /// their sequences. Not on stage A, whose sessions are its own.
+  void restart(ChainSession session);
 
   /// The next stage and all behind it, as the latest handshake told; empty before the first.
   std::vector<StageInfo> infos() const;

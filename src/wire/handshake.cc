@@ -1,9 +1,5 @@
 #include "wire/handshake.h"
 
-#include <fmt/format.h>
-
-#include <random>
-
 namespace commissure {
 namespace {
 
@@ -25,12 +21,21 @@ Status check_versions(const StageInfo& self, const Hello& hello) {
 
 }  // namespace
 
-Hello client_hello(const StageInfo& self) {
-  std::random_device random;
+Hello client_hello(const StageInfo& self, const ChainSession& session) {
   Hello hello;
-  hello.session = fmt::format("{:08x}{:08x}", random(), random());
+  hello.session = session.name;
   hello.stages = {self};
+  hello.resumes = session.resumes;
   return hello;
+}
+
+StageSpan lost_stages(const Hello& hello) {
+  StageSpan lost;
+  for (std::size_t i = 0; i < hello.stages.size(); ++i) {
+    const int index = hello.stages[i].plan.index;
+    if (i >= hello.kept.size() || !hello.kept[i]) lost = lost | StageSpan{index, index};
+  }
+  return lost;
 }
 
 Status accept_client_hello(const StageInfo& self, const Hello& hello) {

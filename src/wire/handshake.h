@@ -1,11 +1,16 @@
 #pragma once
 
+#include "wire/chain_session.h"
 #include "wire/frame.h"
 
 namespace commissure {
 
-/// What stage `self` says when it opens a stream; every hello names a new session.
-Hello client_hello(const StageInfo& self);
+/// What stage `self` says when it opens a stream.
+Hello client_hello(const StageInfo& self, const ChainSession& session);
+
+/// Of the stages of a server's hello, those that do not have what the client's session was to resume, by index in the
+/// chain.
+StageSpan lost_stages(const Hello& hello);
 
 /// Whether stage `self` may take steps from the sender of `hello`.
 /// Errors: kFailedPrecondition, naming both sides.

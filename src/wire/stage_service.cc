@@ -81,7 +81,9 @@ class StageService::Impl final : public v1::Stage::WithRawCallbackMethod_Open<Me
   ServerStream* active_ = nullptr;                    // shook hands, its steps are taken
   ServerStream* pending_ = nullptr;                   // said hello, waits for the chain
   bool pending_is_clean_ = false;                     // earlier sequences are forgotten
-  std::string session_;                               // of the pending or active stream
+  ChainSession session_;                              // of the pending or active stream
+  KeptRows rows_;
+  bool keeps_rows_ = false;  // for the pending or active stream
   bool paused_ = false;
   std::optional<StepId> last_step_;
   StageInfo info_;  // of the active stream's handshake
@@ -192,7 +194,7 @@ Result<ServerStream::Next> StageService::Impl::on_hello(ServerStream& stream, co
   }
   pending_ = &stream;
   pending_is_clean_ = false;
-  session_ = hello.session;
+  session_ = {hello.session, hello.resumes};
   changed_.notify_all();
   return ServerStream::Next::kRead;
 }
@@ -214,6 +216,7 @@ Result<ServerStream::Next> StageService::Impl::on_step(ServerStream& stream, Sta
   const StepId id = input.batch.step;
   std::unique_lock lock(mutex_);
   if (&stream != active_) return Error(Code::kDataLoss, "step ", id.value, " came before the handshake was over");
+  if (session_.name.empty()) return Error(Code::kDataLoss, "step ", id.value, " came in a session without a name");
   if (last_step_ && id <= *last_step_) {
     return Error(Code::kDataLoss, "step ", id.value, " came after step ", last_step_->value);
   }
@@ -241,6 +244,7 @@ void StageService::Impl::on_output(Result<StageOutput> output) {
     output = Error(Code::kFailedPrecondition, "the last stage of the chain does not sample: check the cuts");
   }
   if (!output) return answer(*step, encode_frame(StepError{step->id, output.error()}));
+  if (active_ != nullptr) rows_.on_step(session_);
   auto& tokens = std::get<SampledTokens>(output->value);
   tokens.step = step->id;
   tokens.timings = std::move(output->timings);
@@ -266,7 +270,7 @@ void StageService::Impl::end_stream(ServerStream& stream, const Error& why) {
     active_ = nullptr;
     paused_ = false;
     if (stopping_) changed_.notify_all();
-    log_warning("stream ended", {{"session", session_}, {"why", why.to_string()}});
+    log_warning("stream ended", {{"session", session_.name}, {"why", why.to_string()}});
   }
   if (&stream == pending_) pending_ = nullptr;
   stream.finish(why);
@@ -323,10 +327,13 @@ void StageService::Impl::advance_handshake(std::unique_lock<std::mutex>& lock) {
   ServerStream* const stream = pending_;
   if (!pending_is_clean_) {
     pending_is_clean_ = true;
+    keeps_rows_ = rows_.begin(session_);
+    const bool any_rows = rows_.any();
+    const ChainSession session = session_;
     lock.unlock();
     wake();
-    options_.on_new_stream();
-    if (options_.next != nullptr) options_.next->restart();
+    options_.on_new_stream(any_rows);
+    if (options_.next != nullptr) options_.next->restart(session);
     lock.lock();
   }
   lock.unlock();
@@ -341,7 +348,7 @@ void StageService::Impl::advance_handshake(std::unique_lock<std::mutex>& lock) {
   last_step_.reset();
   ++n_streams_;
   active_->send(encode_frame(**hello));
-  log_info("stream taken", {{"session", session_}});
+  log_info("stream taken", {{"session", session_.name}});
 }
 
 Result<std::optional<Hello>> StageService::Impl::try_ready(const StageInfo& info) {
@@ -364,11 +371,15 @@ Result<std::optional<Hello>> StageService::Impl::try_ready(const StageInfo& info
                  " stages and has no next endpoint: set NEXT_ENDPOINT");
   }
   Hello hello;
-  hello.session = session_;
+  hello.session = session_.name;
   hello.stages = {info};
+  hello.kept = {keeps_rows_};
   if (options_.next != nullptr) {
-    const std::vector<StageInfo> rest = options_.next->infos();
-    hello.stages.insert(hello.stages.end(), rest.begin(), rest.end());
+    const StageSpan lost = options_.next->lost();
+    for (const StageInfo& stage : options_.next->infos()) {
+      hello.stages.push_back(stage);
+      hello.kept.push_back(!lost.contains(stage.plan.index));
+    }
   }
   return std::optional<Hello>(std::move(hello));
 }

@@ -18,8 +18,8 @@ namespace commissure {
 struct StageServiceOptions {
   LocalStage self;
   /// Forget all sequences: a new stream begins and nothing is in flight. Called before every stream, from the
-  /// service's own thread.
-  std::function<void()> on_new_stream = [] {};
+  /// service's own thread. Unless `keeps_rows`, whoever opens it knows nothing of the rows in the cache either.
+  std::function<void(bool keeps_rows)> on_new_stream = [](bool) {};
   GrpcLink* next = nullptr;            ///< the remote part of the link given to serve(); null on the last stage
   StageClient* next_client = nullptr;  ///< to the same stage
   std::shared_ptr<IdentityCheck> callers = nullptr;  ///< who may call; null: anybody. Shared with its owner
@@ -33,6 +33,9 @@ struct StageServiceOptions {
 /// One stream is served at a time. A newer one replaces it: the old one ends with ABORTED, what was in flight is
 /// awaited and dropped, and every stage from here on forgets its sequences before the new stream's first step. When
 /// the stream to the next stage breaks, the stream from the stage before ends as well, so stage A learns of it.
+///
+/// Keys and values are kept for a stream that resumes the session of the last step that succeeded here, and for nobody
+/// else. A stream whose session has no name yet decides nothing and carries no steps.
 ///
 /// Opening a stream to a stage without weights starts loading here and behind it.
 class StageService {

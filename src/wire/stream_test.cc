@@ -226,6 +226,96 @@ TEST(Stream, AKilledStageFailsEachStepInFlightOnceAndIsFoundAgain) {
   EXPECT_EQ(a.answers.size(), 0u);
 }
 
+TEST(Session, OnlyAStageThatWasReplacedIsLost) {
+  const SocketDir dir;
+  auto c = std::make_unique<FakeProcess>(fake_info(2, 3), dir.endpoint("c"));
+  auto b = std::make_unique<FakeProcess>(fake_info(1, 3), dir.endpoint("b"), dir.endpoint("c"));
+  Caller a(dir.endpoint("b"), fake_info(0, 3));
+  ASSERT_TRUE(a.ready());
+  EXPECT_EQ(a.link->lost(), (StageSpan{1, 2})) << "there was nothing before";
+  const int n_forgets = b->n_forgets;
+  ASSERT_TRUE(a.submit(1).has_value());
+  ASSERT_EQ(a.next_code(), Code::kOk);
+
+  c.reset();
+  ASSERT_TRUE(eventually([&] { return !a.link->health().has_value(); }));
+  c = std::make_unique<FakeProcess>(fake_info(2, 3), dir.endpoint("c"));
+  ASSERT_TRUE(a.ready());
+  EXPECT_EQ(a.link->lost(), (StageSpan{2, 2}));
+  EXPECT_EQ(b->n_forgets, n_forgets);
+
+  // Again, before a step tells what the new stage has: still lost.
+  b.reset();
+  ASSERT_TRUE(eventually([&] { return !a.link->health().has_value(); }));
+  b = std::make_unique<FakeProcess>(fake_info(1, 3), dir.endpoint("b"), dir.endpoint("c"));
+  ASSERT_TRUE(a.ready());
+  EXPECT_EQ(a.link->lost(), (StageSpan{1, 2}));
+  ASSERT_TRUE(a.submit(2).has_value());
+  ASSERT_EQ(a.next_code(), Code::kOk);
+
+  // The stage behind a replaced one keeps what it has: sessions are stage A's, not those of a hop.
+  b.reset();
+  ASSERT_TRUE(eventually([&] { return !a.link->health().has_value(); }));
+  b = std::make_unique<FakeProcess>(fake_info(1, 3), dir.endpoint("b"), dir.endpoint("c"));
+  ASSERT_TRUE(a.ready());
+  EXPECT_EQ(a.link->lost(), (StageSpan{1, 1}));
+}
+
+TEST(Session, AFreshStreamToTheSameStagesLosesNothing) {
+  const SocketDir dir;
+  FakeProcess c(fake_info(2, 3), dir.endpoint("c"));
+  FakeProcess b(fake_info(1, 3), dir.endpoint("b"), dir.endpoint("c"));
+  Caller a(dir.endpoint("b"), fake_info(0, 3), [](auto& options) {
+    options.max_stream_age = 30ms;
+    options.handshake_deadline = 2s;
+  });
+  ASSERT_TRUE(a.ready());
+  const int n_before = c.n_forgets;  // B may have come by itself before A
+  for (std::uint64_t id = 1; id < 4; ++id) {
+    ASSERT_TRUE(a.submit(id).has_value());
+    ASSERT_EQ(a.next_code(), Code::kOk);
+    ASSERT_TRUE(eventually([&] { return a.link->wants_move(); }));
+    a.link->move();
+    ASSERT_TRUE(a.ready());
+    EXPECT_TRUE(a.link->lost().empty());
+  }
+  EXPECT_GE(c.n_resets, 3);
+  EXPECT_EQ(c.n_forgets, n_before);
+}
+
+TEST(Session, StagesKeepRowsForNobodyElse) {
+  const SocketDir dir;
+  FakeProcess b(fake_info(1, 2), dir.endpoint("b"));
+  Caller a(dir.endpoint("b"), fake_info(0, 2));
+  ASSERT_TRUE(a.ready());
+  ASSERT_TRUE(a.submit(1).has_value());
+  ASSERT_EQ(a.next_code(), Code::kOk);
+  {
+    // Each takes the stage from the other whenever it comes back.
+    Caller other(dir.endpoint("b"), fake_info(0, 2));
+    std::uint64_t id = 1;
+    ASSERT_TRUE(eventually([&] { return other.submit(++id).has_value() && other.next_code() == Code::kOk; }));
+  }
+  EXPECT_TRUE(eventually([&] { return a.link->health().has_value() && a.link->lost() == StageSpan{1, 1}; }));
+}
+
+TEST(Session, AStepThatNobodyAnsweredDoesNotCostTheRows) {
+  const SocketDir dir;
+  FakeProcess b(fake_info(1, 2), dir.endpoint("b"));
+  Caller a(dir.endpoint("b"), fake_info(0, 2), [](auto& options) { options.step_deadline = 100ms; });
+  ASSERT_TRUE(a.ready());
+  ASSERT_TRUE(a.submit(1).has_value());
+  ASSERT_EQ(a.next_code(), Code::kOk);
+  for (std::uint64_t id = 2; id < 5; ++id) {
+    b.local.hold(true);
+    ASSERT_TRUE(a.submit(id).has_value());
+    ASSERT_EQ(a.next_code(), Code::kDeadlineExceeded);
+    b.local.hold(false);
+    ASSERT_TRUE(a.ready());
+    EXPECT_TRUE(a.link->lost().empty());
+  }
+}
+
 TEST(Stream, AHungStageMeetsItsDeadline) {
   const SocketDir dir;
   FakeProcess b(fake_info(1, 2), dir.endpoint("b"));
@@ -435,6 +525,21 @@ TEST(Stream, RefusesGarbageAndFramesThatAreTooLarge) {
   EXPECT_EQ(peer.end(), grpc::StatusCode::RESOURCE_EXHAUSTED);
 }
 
+TEST(Stream, RefusesStepsOfASessionWithoutAName) {
+  const SocketDir dir;
+  FakeProcess b(fake_info(1, 2), dir.endpoint("b"));
+  RawPeer peer(dir.endpoint("b"));
+  Hello hello;
+  hello.stages = {fake_info(0, 2)};
+  peer.send(encode_frame(hello));
+  grpc::ByteBuffer answer;
+  ASSERT_TRUE(peer.receive(answer));
+  StageInput step;
+  step.batch.step = StepId(1);
+  peer.send(encode_frame(step.batch, step.boundary));
+  EXPECT_EQ(peer.end(), grpc::StatusCode::DATA_LOSS);
+}
+
 TEST(Stream, RefusesAnotherVersionStepsBeforeHelloAndStepsOutOfOrder) {
   const SocketDir dir;
   FakeProcess b(fake_info(1, 2), dir.endpoint("b"));
@@ -455,6 +560,7 @@ TEST(Stream, RefusesAnotherVersionStepsBeforeHelloAndStepsOutOfOrder) {
   }
   RawPeer peer(dir.endpoint("b"));
   Hello hello;
+  hello.session = "mine";
   hello.stages = {fake_info(0, 2)};
   peer.send(encode_frame(hello));
   grpc::ByteBuffer answer;

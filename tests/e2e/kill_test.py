@@ -107,10 +107,14 @@ def endure(name, model, flags, jobs, n_blows):
                 over.set()
             n_answers = sum(stream.result(timeout=120) for stream in streams)
         replays = int(chain.metric("commissure_num_replays_total"))
+        kept = int(chain.metric("commissure_num_kept_total"))
+        if blows["killed"] + blows["asked"] > 0:
+            log = chain.run("logs", "--stage", "a", "--lines", "1000").stdout
+            assert "computed_again=by stage" in log, log
         assert chain.metric("commissure_kv_cache_usage_perc") == 0, "all KV is free at the end"
         assert not chain.metric("commissure_kv_window_blocks_used"), "all of the windows, too"
         print(f"kill, {name}: {blows['killed']} stages killed, {blows['frozen']} frozen, {blows['asked']} asked to end, {n_answers} answers, "
-              f"{replays} sequences replayed, none failed, none changed", flush=True)
+              f"{replays} sequences replayed, {kept} went on without, none failed, none changed", flush=True)
 
 
 need(SMOL, GEMMA)

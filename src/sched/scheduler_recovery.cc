@@ -1,0 +1,125 @@
+#include <algorithm>
+
+#include "core/check.h"
+#include "sched/scheduler.h"
+
+// The part of the scheduler that goes on after the chain broke.
+
+namespace commissure {
+
+void Scheduler::suspend() {
+  while (!in_flight_.empty()) fail_step();
+}
+
+void Scheduler::restart() {
+  suspend();
+  resume(kAllStages);
+}
+
+void Scheduler::resume(StageSpan lost) {
+  CHECK(in_flight_.empty());
+  const auto is_unfinished = [](const Sequence* s) { return s->n_rebuilt_done < s->n_to_rebuild; };
+  if (std::ranges::any_of(running_, is_unfinished)) lost = lost | lost_;  // of the break before
+  lost_ = lost;
+  rebuilt_last_ = false;
+  if (!lost.empty()) forget_prefixes();
+  if (!lost.contains(0)) {
+    for (Sequence* sequence : running_) resume_sequence(*sequence);
+    return;
+  }
+  for (Sequence* sequence : running_) send_back(*sequence);
+  running_.clear();
+}
+
+/// Back to the rows that were answered, with the same blocks.
+void Scheduler::resume_sequence(Sequence& sequence) {
+  windows_.end(sequence.lost_windows);
+  sequence.n_scheduled = sequence.n_committed;
+  sequence.n_blocks_sent = 0;
+  sequence.window.n_sent = 0;
+  sequence.params_sent = false;
+  sequence.n_to_rebuild = lost_.empty() ? 0 : sequence.n_committed;
+  sequence.n_rebuilt = sequence.n_rebuilt_done = 0;
+  ++sequence.life;
+}
+
+/// Rows that lost stages have to compute again, of as many sequences as fit. None when there are none, or when those
+/// left wait for blocks that others give back.
+std::optional<StepBatch> Scheduler::next_rebuild_step() {
+  StepBatch batch;
+  batch.step = next_step_;
+  batch.rebuild = lost_;
+  int budget = prefill_budget(0);
+  const std::vector<Sequence*> running = running_;  // which one may leave
+  for (Sequence* sequence : running) {
+    if (budget <= 0) break;
+    if (sequence->is_rebuilt() || !take_lost_windows(*sequence)) continue;
+    const int n_rows = std::min(budget, rebuild_limit(*sequence) - sequence->n_rebuilt);
+    if (n_rows <= 0) continue;
+    add_rebuild_slice(batch, *sequence, n_rows);
+    budget -= n_rows;
+  }
+  if (batch.slices.empty()) return std::nullopt;
+  next_step_ = next_step_.next();
+  note_in_flight(batch, 0, 0);
+  return batch;
+}
+
+/// Whether a sequence has the blocks that it needs for rows from before its window; claims them. One sequence at a time
+/// has such. Where there are not even enough for one, it is computed again whole.
+bool Scheduler::take_lost_windows(Sequence& sequence) {
+  if (sequence.window.first == 0 || sequence.lost_windows.n_claimed > 0) return true;
+  if (std::ranges::any_of(running_, [](const Sequence* s) { return s->lost_windows.n_claimed > 0; })) return false;
+  const int claim = windows_.n_needed(sequence.n_to_rebuild);
+  if (!windows_.may_claim(claim)) {
+    std::erase(running_, &sequence);
+    send_back(sequence);
+    ++n_preemptions_;
+    return false;
+  }
+  windows_.begin(sequence.lost_windows, 0, {}, claim);
+  return true;
+}
+
+/// Position up to which rows may be computed again now.
+int Scheduler::rebuild_limit(const Sequence& sequence) const {
+  const int n_gone = sequence.window.first * kBlockPositions;
+  const int limit = windows_.limit(sequence.lost_windows);
+  return n_gone == 0 || limit >= n_gone ? sequence.n_to_rebuild : limit;
+}
+
+void Scheduler::add_rebuild_slice(StepBatch& batch, Sequence& sequence, int n_rows) {
+  SequenceRows& slice = batch.slices.emplace_back();
+  const int first = sequence.n_rebuilt;
+  const int end = first + n_rows;
+  const WindowTable& window = sequence.window;
+  slice.sequence = sequence.spec.id;
+  slice.first_position = first;
+  slice.tokens.assign(sequence.tokens.begin() + first, sequence.tokens.begin() + end);
+  slice.new_blocks.assign(sequence.blocks.begin(), sequence.blocks.begin() + blocks_for(end));
+  if (windows_.is_on()) {
+    CHECK(windows_.grow(sequence.lost_windows, std::min(end, window.first * kBlockPositions)));
+    slice.window_start = windows_.first_seen(first);
+    for (int entry = slice.window_start; entry < blocks_for(end); ++entry) {
+      const WindowTable& table = entry < window.first ? sequence.lost_windows : window;
+      slice.new_window_blocks.push_back(table.blocks[static_cast<std::size_t>(entry)]);
+    }
+  }
+  sequence.n_rebuilt = end;
+}
+
+void Scheduler::commit_rebuild(const ScheduledStep& step) {
+  for (const ScheduledRows& rows : step.slices) {
+    Sequence* const sequence = find(rows);
+    if (sequence == nullptr) continue;
+    const int n_done = sequence->n_rebuilt_done = rows.first_position + rows.n_rows;
+    if (sequence->lost_windows.n_claimed == 0) continue;
+    if (n_done >= sequence->n_to_rebuild) {
+      windows_.end(sequence->lost_windows);
+    } else {
+      windows_.slide(sequence->lost_windows, n_done);
+    }
+  }
+}
+
+}  // namespace commissure

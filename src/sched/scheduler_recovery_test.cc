@@ -1,0 +1,156 @@
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "sched/scheduler_test_support.h"
+
+namespace commissure {
+namespace {
+
+constexpr StageSpan kNothing{};
+constexpr StageSpan kSecond{1, 1};
+
+void commit(Scheduler& scheduler, const StepBatch& batch) { ASSERT_TRUE(scheduler.commit(answer(batch)).has_value()); }
+
+void add(Scheduler& scheduler, SequenceSpec made) { ASSERT_TRUE(scheduler.add(std::move(made)).has_value()); }
+
+TEST(Recovery, WhatStagesStillHaveIsNotComputedAgain) {
+  Scheduler scheduler(options(128, 16));
+  add(scheduler, sequence(1, 200));
+  add(scheduler, sequence(2, 20));
+  commit(scheduler, next(scheduler));  // 1@0+128
+  const StepBatch lost = next(scheduler);
+  ASSERT_EQ(describe(lost), "1@128+72* 2@0+20*");
+  scheduler.suspend();
+  EXPECT_EQ(scheduler.n_in_flight(), 0);
+  scheduler.resume(kNothing);
+
+  const StepBatch again = next(scheduler);
+  EXPECT_EQ(describe(again), "1@128+72* 2@0+20*");
+  for (const SequenceRows& slice : again.slices) {
+    EXPECT_EQ(slice.table_start, 0) << "the stages forgot the sequence, though not its rows";
+    EXPECT_TRUE(slice.params.has_value());
+  }
+  EXPECT_EQ(again.slices[0].new_blocks.size(), 4u);
+  EXPECT_FALSE(scheduler.commit(answer(lost)).has_value()) << "an answer of before";
+  commit(scheduler, again);
+  EXPECT_EQ(describe(next(scheduler)), "1@200+1* 2@20+1*");
+}
+
+TEST(Recovery, AHitStaysAHitWhenNothingIsLost) {
+  Scheduler scheduler(options(512, 16));
+  add(scheduler, sequence(1, 200));
+  commit(scheduler, next(scheduler));
+  scheduler.remove(SequenceId(1));
+  scheduler.suspend();
+  scheduler.resume(kNothing);
+  SequenceSpec same = sequence(2, 0);
+  same.prompt = sequence(1, 200).prompt;
+  add(scheduler, same);
+  EXPECT_EQ(describe(next(scheduler)), "2@192+8*");
+  scheduler.suspend();
+  scheduler.resume(kSecond);
+  EXPECT_EQ(scheduler.blocks().n_kept(), 0) << "the second stage has none of them";
+}
+
+TEST(Recovery, OnlyTheLostStageGetsItsRowsAgain) {
+  Scheduler scheduler(options(128, 16));
+  add(scheduler, sequence(1, 200));
+  add(scheduler, sequence(2, 20));
+  for (int i = 0; i < 3; ++i) commit(scheduler, next(scheduler));  // both decode now
+  scheduler.suspend();
+  scheduler.resume(kSecond);
+
+  const StepBatch first = next(scheduler);
+  EXPECT_EQ(describe(first), "1@0+128");
+  EXPECT_EQ(first.rebuild, kSecond);
+  EXPECT_EQ(first.slices[0].new_blocks.size(), 2u);
+  const StepBatch second = next(scheduler);
+  EXPECT_EQ(describe(second), "1@128+73 2@0+21");
+  EXPECT_TRUE(second.is_rebuild());
+  const StepBatch plain = next(scheduler);
+  EXPECT_EQ(describe(plain), "1@201+1* 2@21+1*") << "right behind, in one go with those that lost rows";
+  EXPECT_FALSE(plain.is_rebuild());
+
+  const auto nothing = scheduler.commit(answer(first));
+  ASSERT_TRUE(nothing.has_value());
+  EXPECT_TRUE(nothing->empty()) << "nobody waits for rows of before";
+  commit(scheduler, second);
+  commit(scheduler, plain);
+  EXPECT_EQ(describe(next(scheduler)), "1@202+1* 2@22+1*");
+}
+
+TEST(Recovery, WhoIsThroughGoesOnWhileOthersWait) {
+  Scheduler scheduler(options(64, 32));
+  add(scheduler, sequence(1, 40));
+  add(scheduler, sequence(2, 300));
+  for (int i = 0; i < 8; ++i) commit(scheduler, next(scheduler));
+  scheduler.suspend();
+  scheduler.resume(kSecond);
+  std::vector<std::string> steps;
+  for (int i = 0; i < 4; ++i) {
+    const StepBatch batch = next(scheduler);
+    steps.push_back((batch.is_rebuild() ? "again " : "") + describe(batch));
+    commit(scheduler, batch);
+  }
+  ASSERT_TRUE(steps[0].starts_with("again 1@0+")) << steps[0];
+  EXPECT_TRUE(steps[1].starts_with("1@")) << steps[1];
+  EXPECT_TRUE(steps[2].starts_with("again 2@")) << steps[2];
+  EXPECT_TRUE(steps[3].starts_with("1@")) << steps[3];
+}
+
+TEST(Recovery, ABreakInTheMiddleBeginsAgain) {
+  Scheduler scheduler(options(128, 16));
+  add(scheduler, sequence(1, 200));
+  for (int i = 0; i < 3; ++i) commit(scheduler, next(scheduler));
+  scheduler.suspend();
+  scheduler.resume(kSecond);
+  commit(scheduler, next(scheduler));
+  scheduler.suspend();
+  scheduler.resume(kNothing);  // nothing more was lost, but the stage does not have all yet
+  EXPECT_EQ(describe(next(scheduler)), "1@0+128");
+  const StepBatch second = next(scheduler);
+  EXPECT_EQ(describe(second), "1@128+73");
+  EXPECT_EQ(second.rebuild, kSecond);
+  scheduler.suspend();
+  scheduler.resume({2, 2});
+  EXPECT_EQ(next(scheduler).rebuild, (StageSpan{1, 2}));
+}
+
+TEST(Recovery, BlocksFromBeforeTheWindowAreBorrowed) {
+  SchedulerOptions made = options(64, 32);
+  made.window = 128;
+  made.n_window_blocks = 9;
+  Scheduler scheduler(made);
+  add(scheduler, sequence(1, 600));
+  for (int i = 0; i < 12; ++i) commit(scheduler, next(scheduler));
+  const int claimed = scheduler.windows().n_claimed();
+  scheduler.suspend();
+  scheduler.resume(kSecond);
+  int n_rows = 0;
+  for (StepBatch batch = next(scheduler); batch.is_rebuild(); batch = next(scheduler)) {
+    n_rows += batch.n_rows();
+    commit(scheduler, batch);
+  }
+  EXPECT_EQ(n_rows, 602);
+  EXPECT_EQ(scheduler.windows().n_claimed(), claimed) << "and given back";
+  EXPECT_EQ(scheduler.n_preemptions(), 0u);
+}
+
+TEST(Recovery, WithoutBlocksToBorrowTheSequenceIsComputedWhole) {
+  SchedulerOptions made = options(64, 32);
+  made.window = 128;
+  made.n_window_blocks = 4;
+  Scheduler scheduler(made);
+  add(scheduler, sequence(1, 600));
+  for (int i = 0; i < 12; ++i) commit(scheduler, next(scheduler));
+  scheduler.suspend();
+  scheduler.resume(kSecond);
+  const StepBatch batch = next(scheduler);
+  EXPECT_FALSE(batch.is_rebuild());
+  EXPECT_EQ(describe(batch), "1@0+64");
+  EXPECT_EQ(scheduler.n_preemptions(), 1u);
+}
+
+}  // namespace
+}  // namespace commissure

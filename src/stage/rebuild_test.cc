@@ -1,0 +1,195 @@
+#include <gtest/gtest.h>
+
+#include <tuple>
+
+#include "stage/stage_fixture.h"
+
+// Stages that lost their keys and values get their rows again from the stage before, and no bit changes.
+
+namespace commissure::testing {
+namespace {
+
+constexpr int kPrompt = 150;
+const SamplingParams kParams{.temperature = 0.8f, .top_k = 20, .seed = 7, .n_logprobs = 5, .banned = {}};
+
+/// Three stages without links, run by hand one after the other; each may be exchanged for a fresh one.
+class Stages {
+ public:
+  Stages(Backend& backend, const std::string& path, KvType kv_type) : backend_(backend), path_(path) {
+    spec_ = *read_decoder_spec(*open_checkpoint(path));
+    spec_.kv_type = kv_type;
+    plans_ = *plan_stages(spec_.n_layers(), std::vector<int>{2, 5});
+    for (std::size_t i = 0; i < plans_.size(); ++i) {
+      checkpoints_.push_back(open_checkpoint(path));
+      stages_.push_back(fresh(i));
+    }
+  }
+
+  void lose(std::size_t index) { stages_[index] = fresh(index); }
+  void forget_sequences() {
+    for (const auto& stage : stages_) executor(*stage).forget_sequences();
+  }
+  /// The rows that each stage handed on are counted in n_handed_on.
+  Result<SampledTokens> step(StepBatch batch) {
+    batch.step = StepId(++step_);
+    if (widest_window(spec_) > 0) {
+      for (SequenceRows& rows : batch.slices) rows = with_windows(std::move(rows));
+    }
+    n_handed_on.clear();
+    Boundary boundary;
+    for (const auto& stage : stages_) {
+      StageOutput output = TRY(executor(*stage).step({std::move(batch), std::move(boundary)}));
+      if (stage->plan().is_last()) return std::get<SampledTokens>(std::move(output.value));
+      boundary = std::get<Boundary>(std::move(output.value));
+      batch = std::move(output.batch);
+      n_handed_on.push_back(boundary.n_rows);
+    }
+    return Error(Code::kInternal, "no last stage");
+  }
+  std::vector<int> n_handed_on;
+
+ private:
+  std::unique_ptr<Stage> fresh(std::size_t index) {
+    StageOptions options{.model_name = "toy", .max_rows = 160, .n_kv_blocks = 12};
+    auto stage = Stage::create(backend_, *checkpoints_[index], spec_, plans_[index], options);
+    CHECK(stage.has_value());
+    (*stage)->begin_load();
+    executor(**stage);  // one backend serves all stages here: they load one by one
+    return std::move(*stage);
+  }
+  static Executor& executor(const Stage& stage) {
+    auto ready = stage.wait_ready(std::chrono::seconds(30), {});
+    CHECK(ready.has_value());
+    return **ready;
+  }
+
+  Backend& backend_;
+  const std::string path_;
+  DecoderSpec spec_;
+  std::vector<StagePlan> plans_;
+  std::vector<std::unique_ptr<Checkpoint>> checkpoints_;
+  std::vector<std::unique_ptr<Stage>> stages_;
+  std::uint64_t step_ = 0;
+};
+
+StepBatch one(SequenceRows rows) { return {.step = {}, .slices = {std::move(rows)}, .released = {}}; }
+
+/// Rows [first, end) of `tokens` with the whole table.
+SequenceRows whole_table(const std::vector<int>& tokens, int first, int end, std::uint64_t id = 1) {
+  SequenceRows rows = rows_of(id, 0, {tokens.begin(), tokens.begin() + end}, 3);
+  rows.first_position = first;
+  rows.tokens.erase(rows.tokens.begin(), rows.tokens.begin() + first);
+  return rows;
+}
+
+class Rebuild : public ::testing::TestWithParam<std::tuple<bool, KvType>> {
+ protected:
+  const ToyFile file_{ToyModel{.is_gemma = std::get<0>(GetParam()), .matrices = DType::kQ8_0}};
+  const std::unique_ptr<Backend> backend_ = cpu_backend("");
+
+  std::vector<int> tokens_;
+  /// The prompt in one step, then `n` tokens.
+  std::vector<ScoredToken> begin(Stages& stages, int n) {
+    tokens_.clear();
+    for (int i = 0; i < kPrompt; ++i) tokens_.push_back((i * 37 + i * i % 7) % 60);
+    std::vector<ScoredToken> drawn;
+    SequenceRows rows = whole_table(tokens_, 0, kPrompt);
+    rows.params = kParams;
+    draw(stages, std::move(rows), drawn);
+    go_on(stages, n, drawn);
+    return drawn;
+  }
+  void go_on(Stages& stages, int n, std::vector<ScoredToken>& drawn) {
+    for (int i = 0; i < n; ++i) {
+      const int position = static_cast<int>(tokens_.size()) - 1;
+      draw(stages, rows_of(1, position, {tokens_.back()}, 3), drawn);
+    }
+  }
+  void draw(Stages& stages, SequenceRows rows, std::vector<ScoredToken>& drawn) {
+    rows.sample = true;
+    const auto result = stages.step(one(std::move(rows)));
+    ASSERT_TRUE(result.has_value()) << result.error().message();
+    drawn.push_back(*result->results[0].sampled);
+    tokens_.push_back(drawn.back().chosen.token.value);
+  }
+  /// All rows but the last token's, in uneven chunks.
+  void rebuild(Stages& stages, StageSpan lost) {
+    const int n_rows = static_cast<int>(tokens_.size()) - 1;
+    for (int first = 0; first < n_rows; first += 70) {
+      StepBatch batch = one(whole_table(tokens_, first, std::min(n_rows, first + 70)));
+      batch.rebuild = lost;
+      const int n = batch.n_rows();
+      const auto result = stages.step(std::move(batch));
+      ASSERT_TRUE(result.has_value()) << result.error().message();
+      EXPECT_EQ(result->results.size(), 1u);
+      EXPECT_EQ(stages.n_handed_on, (std::vector<int>{lost.contains(1) ? n : 0, lost.contains(2) ? n : 0}));
+    }
+  }
+  /// The same sequence behind the rows that all stages have.
+  void recreate(Stages& stages, std::vector<ScoredToken>& drawn) {
+    const int n = static_cast<int>(tokens_.size());
+    SequenceRows rows = whole_table(tokens_, n - 1, n);
+    rows.params = kParams;
+    draw(stages, std::move(rows), drawn);
+  }
+};
+
+TEST_P(Rebuild, ALostStageChangesNoBit) {
+  Stages at_peace(*backend_, file_.path(), std::get<1>(GetParam()));
+  const std::vector<ScoredToken> expected = begin(at_peace, 12);
+  ASSERT_EQ(expected.size(), 13u);
+  for (const StageSpan lost : {StageSpan{1, 1}, {2, 2}, {1, 2}}) {
+    Stages stages(*backend_, file_.path(), std::get<1>(GetParam()));
+    std::vector<ScoredToken> drawn = begin(stages, 5);
+    for (int i = lost.first; i <= lost.last; ++i) stages.lose(static_cast<std::size_t>(i));
+    stages.forget_sequences();
+    rebuild(stages, lost);
+    recreate(stages, drawn);
+    go_on(stages, 6, drawn);
+    EXPECT_EQ(drawn, expected) << "lost " << lost.first << " to " << lost.last;
+    // What was handed on while rows were computed again is as good as before.
+    stages.lose(2);
+    stages.forget_sequences();
+    rebuild(stages, {2, 2});
+    const std::size_t n = drawn.size();
+    tokens_.pop_back(), drawn.pop_back();
+    recreate(stages, drawn);
+    ASSERT_EQ(drawn.size(), n);
+    EXPECT_EQ(drawn, expected);
+  }
+}
+
+TEST_P(Rebuild, StagesThatLostNothingGoOnAtOnce) {
+  Stages at_peace(*backend_, file_.path(), std::get<1>(GetParam()));
+  const std::vector<ScoredToken> expected = begin(at_peace, 12);
+  Stages stages(*backend_, file_.path(), std::get<1>(GetParam()));
+  std::vector<ScoredToken> drawn = begin(stages, 5);
+  stages.forget_sequences();
+  recreate(stages, drawn);
+  go_on(stages, 6, drawn);
+  EXPECT_EQ(drawn, expected);
+}
+
+TEST_P(Rebuild, AStageWithoutTheRowsRefusesToGoOn) {
+  Stages stages(*backend_, file_.path(), std::get<1>(GetParam()));
+  std::vector<ScoredToken> drawn = begin(stages, 5);
+  stages.lose(1);
+  stages.forget_sequences();
+  const int n = static_cast<int>(tokens_.size());
+  SequenceRows rows = whole_table(tokens_, n - 1, n);
+  rows.params = kParams;
+  const auto result = stages.step(one(std::move(rows)));
+  ASSERT_FALSE(result.has_value());
+  EXPECT_EQ(result.error().code(), Code::kDataLoss) << result.error().message();
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Rebuild,
+                         ::testing::Combine(::testing::Bool(), ::testing::Values(KvType::kBF16, KvType::kInt8)),
+                         [](const auto& made) {
+                           const bool is_gemma = std::get<0>(made.param);
+                           return std::string(is_gemma ? "Gemma" : "Llama") +
+                                  (std::get<1>(made.param) == KvType::kInt8 ? "Int8" : "BF16");
+                         });
+
+}  // namespace
+}  // namespace commissure::testing

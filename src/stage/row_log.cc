@@ -1,0 +1,61 @@
+#include "stage/row_log.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace commissure {
+
+std::size_t RowLog::block_bytes(int d_model) {
+  return std::size_t{kBlockPositions} * static_cast<std::size_t>(d_model) * sizeof(bf16);
+}
+
+Result<RowLog> RowLog::create(std::int32_t n_blocks, int d_model) {
+  RowLog log;
+  log.d_model_ = d_model;
+  log.n_blocks_ = n_blocks;
+  log.n_bytes_ = static_cast<std::size_t>(n_blocks) * block_bytes(d_model);
+  log.rows_.reset(static_cast<bf16*>(std::malloc(log.n_bytes_)));  // untouched: not resident
+  if (!log.rows_) {
+    return Error(Code::kResourceExhausted, "no memory for a log of ", log.n_bytes_,
+                 " bytes of rows handed on (ask for fewer KV blocks)");
+  }
+  return log;
+}
+
+bf16* RowLog::row(std::int32_t block, int position) const {
+  const auto at =
+      static_cast<std::size_t>(block) * kBlockPositions + static_cast<std::size_t>(position) % kBlockPositions;
+  return rows_.get() + at * static_cast<std::size_t>(d_model_);
+}
+
+void RowLog::write(const StepBatch& batch, const std::vector<SequenceState>& states, std::span<const bf16> rows) {
+  const auto width = static_cast<std::size_t>(d_model_);
+  for (std::size_t i = 0; i < batch.slices.size(); ++i) {
+    const SequenceRows& slice = batch.slices[i];
+    for (int position = slice.first_position; position < slice.first_position + slice.n_rows(); ++position) {
+      const std::int32_t block = states[i].blocks[static_cast<std::size_t>(position / kBlockPositions)];
+      std::ranges::copy(rows.first(width), row(block, position));
+      rows = rows.subspan(width);
+    }
+  }
+}
+
+Result<std::vector<bf16>> RowLog::read(const StepBatch& batch) const {
+  const auto width = static_cast<std::size_t>(d_model_);
+  std::vector<bf16> rows;
+  rows.reserve(static_cast<std::size_t>(batch.n_rows()) * width);
+  for (const SequenceRows& slice : batch.slices) {
+    for (int position = slice.first_position; position < slice.first_position + slice.n_rows(); ++position) {
+      const BlockId block = slice.new_blocks[static_cast<std::size_t>(position / kBlockPositions)];
+      if (block.value < 0 || block.value >= n_blocks_) {
+        return Error(Code::kDataLoss, "step ", batch.step.value, ", sequence ", slice.sequence.value, ": block ",
+                     block.value, " of ", n_blocks_, " is unknown");
+      }
+      const bf16* const from = row(block.value, position);
+      rows.insert(rows.end(), from, from + width);
+    }
+  }
+  return rows;
+}
+
+}  // namespace commissure

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "core/dtype.h"
+#include "core/result.h"
+#include "stage/sequence_table.h"
+#include "step/step_batch.h"
+
+namespace commissure {
+
+/// The rows a stage handed on, under the KV block and position they belong to, in host memory: what the next stage is
+/// given again when it lost its keys and values. A block of them is 64 rows of bf16 [d_model], about as much as one
+/// more layer's keys and values. Pages become resident when a block is first written.
+/// Threading: one thread at a time.
+class RowLog {
+ public:
+  /// A log of no blocks, which takes no rows.
+  RowLog() = default;
+  /// Errors: kResourceExhausted, naming the bytes.
+  static Result<RowLog> create(std::int32_t n_blocks, int d_model);
+
+  bool is_on() const { return rows_ != nullptr; }
+  std::size_t n_bytes() const { return n_bytes_; }
+  static std::size_t block_bytes(int d_model);
+
+  /// Notes `rows`, bf16 [batch.n_rows(), d_model]; `states` has the block table of each slice.
+  void write(const StepBatch& batch, const std::vector<SequenceState>& states, std::span<const bf16> rows);
+
+  /// The rows noted for the batch, slice after slice, bf16 [batch.n_rows(), d_model]. Each slice has its whole table.
+  /// Errors: kDataLoss, a block id is outside the pool. Rows that were never noted are not told from others.
+  Result<std::vector<bf16>> read(const StepBatch& batch) const;
+
+ private:
+  struct Free {
+    void operator()(bf16* rows) const { std::free(rows); }
+  };
+  bf16* row(std::int32_t block, int position) const;
+
+  int d_model_ = 0;
+  std::int32_t n_blocks_ = 0;
+  std::size_t n_bytes_ = 0;
+  std::unique_ptr<bf16[], Free> rows_;  // [n_blocks, 64, d_model]
+};
+
+}  // namespace commissure
