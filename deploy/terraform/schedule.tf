@@ -1,5 +1,5 @@
-# Waking by the clock. /health is open to those without the API key and is good only when all stages can compute, so a
-# call that comes while they load is repeated.
+# Waking by the clock. /health is open to those without the API key; asking it starts stage A, which wakes the others. A
+# call that gets no good answer is repeated.
 
 locals {
   wakes_as_account = var.warm_schedule != "" && !local.is_open

@@ -8,8 +8,8 @@ namespace {
 
 using Facts = std::map<std::string, std::string>;
 
-/// /health is open to those without the API key and is good only when all stages can compute, so a call that comes
-/// while they load is repeated.
+/// /health is open to those without the API key; asking it starts stage A, which wakes the others. A call that gets no
+/// good answer is repeated.
 Facts wanted_job(const CloudSpec& spec, const std::string& url) {
   const bool guarded = spec.access == CloudAccess::kIam;
   return {{"schedule", spec.warm_schedule},

@@ -6,6 +6,7 @@
 #include "core/check.h"
 #include "core/log.h"
 #include "weights/pack_file.h"
+#include "weights/tensor_reader.h"
 
 namespace commissure {
 namespace {
@@ -36,8 +37,7 @@ std::unique_ptr<Matrix>& matrix_place(PartWeights& weights, LayerWeights* layer,
   }
 }
 
-Result<MatrixSource> open_source(const Checkpoint& checkpoint, const TensorInfo& tensor) {
-  ByteRange range = TRY(checkpoint.load(tensor));
+MatrixSource as_source(const TensorInfo& tensor, ByteRange range) {
   MatrixSource source;
   source.name = tensor.name;
   source.dtype = tensor.dtype;
@@ -101,7 +101,7 @@ Result<PackedModel> pack_weights(Backend& backend, const Checkpoint& checkpoint,
   std::vector<std::byte> packed;
   bool is_empty = true;
   for (const auto& [name, tensor] : matrices) {
-    const MatrixSource source = TRY(open_source(checkpoint, tensor));
+    const MatrixSource source = as_source(tensor, TRY(checkpoint.load(tensor)));
     packed.resize(backend.packed_bytes(source));
     if (packed.empty()) continue;
     backend.pack_matrix(source, packed);
@@ -125,10 +125,11 @@ Result<PartWeights> load_weights(Backend& backend, const Checkpoint& checkpoint,
   weights.layers.resize(static_cast<std::size_t>(part.last_layer - part.first_layer));
   std::uint64_t done_bytes = 0;
   Packs packs(backend, checkpoint);
+  TensorReader reader(checkpoint, tensors);
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const int layer = expected[i].layer;
     LayerWeights* place = layer < 0 ? nullptr : &weights.layers[static_cast<std::size_t>(layer - part.first_layer)];
-    MatrixSource source = TRY(open_source(checkpoint, tensors[i]));
+    MatrixSource source = as_source(tensors[i], TRY(reader.next()));
     if (is_norm(expected[i].role)) {
       norm_place(weights, place, expected[i].role) = TRY(backend.load_vector(source, spec.norm_offset));
     } else {

@@ -36,6 +36,9 @@ class ByteSource {
   /// Bytes asked for so far.
   virtual std::uint64_t bytes_read() const = 0;
 
+  /// Reads worth having under way at once: several where each waits for a round trip.
+  virtual int reads_at_once() const { return 1; }
+
   /// How much a reader of headers should ask for at once: small where a read is cheap, so that little is read in vain.
   virtual std::uint64_t preferred_read_bytes() const { return 64u << 10; }
 

@@ -34,6 +34,10 @@ Result<ByteRange> Checkpoint::load(const TensorInfo& tensor) const {
   return sources_.at(static_cast<std::size_t>(tensor.source))->read(tensor.offset, tensor.n_bytes);
 }
 
+int Checkpoint::reads_at_once(const TensorInfo& tensor) const {
+  return sources_.at(static_cast<std::size_t>(tensor.source))->reads_at_once();
+}
+
 void Checkpoint::prefetch(const TensorInfo& tensor) const {
   sources_.at(static_cast<std::size_t>(tensor.source))->prefetch(tensor.offset, tensor.n_bytes);
 }

@@ -53,6 +53,8 @@ class Checkpoint {
   Result<ByteRange> load(const TensorInfo& tensor) const;
   /// Hints that the tensor will be loaded soon (starts the disk; with kMap, maps its pages).
   void prefetch(const TensorInfo& tensor) const;
+  /// Loads of this and its neighbours that are worth having under way at once.
+  int reads_at_once(const TensorInfo& tensor) const;
   /// Hints that the tensor's bytes have been copied elsewhere; its mapped pages leave this process's memory.
   void release(const TensorInfo& tensor) const;
 

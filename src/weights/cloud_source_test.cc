@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <functional>
 #include <map>
@@ -12,6 +14,7 @@
 #include "support/http_server.h"
 #include "weights/checkpoint.h"
 #include "weights/remote_source.h"
+#include "weights/tensor_reader.h"
 
 namespace commissure {
 namespace {
@@ -99,6 +102,27 @@ TEST(CloudSource, ReadsLongRangesInParallelParts) {
   EXPECT_EQ(cloud.server.requests().size(), 5u);  // the facts and four parts
   EXPECT_TRUE(text_of((*source)->read(0, bytes.size())) == bytes);
   EXPECT_EQ((*source)->read(bytes.size(), 1).error().code(), Code::kOutOfRange);
+}
+
+TEST(PartSize, FollowsTheLineBetweenItsBounds) {
+  using std::chrono::duration;
+  constexpr std::uint64_t kLong = 10u * kMaxPartBytes;
+  PartSize size;
+  EXPECT_EQ(size.next(kLong), kPartBytes);
+  size.took(kPartBytes, duration<double>(0.4));  // 20 MiB/s: 10 MiB in half a second
+  EXPECT_EQ(size.next(kLong), 10 * kMiB);
+  for (int i = 0; i < 5; ++i) size.took(kMaxPartBytes, duration<double>(0.01));
+  EXPECT_EQ(size.next(kLong), kMaxPartBytes);
+  EXPECT_EQ(size.next(kMaxPartBytes), kPartBytes) << "the end is shared out";
+  EXPECT_EQ(size.next(5), 5u);
+  size.took(kMiB, duration<double>(10));
+  EXPECT_EQ(size.next(kLong), kMaxPartBytes) << "a short part tells nothing";
+  size.broke();
+  EXPECT_EQ(size.next(kLong), kMaxPartBytes / 2);
+  size.took(kMaxPartBytes, duration<double>(60));
+  EXPECT_EQ(size.next(kLong), kPartBytes);
+  size.broke();
+  EXPECT_EQ(size.next(kLong), kPartBytes);
 }
 
 TEST(CloudSource, GoesOnWhereAPartBroke) {
@@ -320,6 +344,34 @@ TEST(CloudSource, AFolderOpensLikeALocalOne) {
   for (const ServedRequest& request : cloud.server.requests()) EXPECT_FALSE(request.headers.contains("authorization"));
   cloud.pages[""] = Json::object();
   EXPECT_EQ(Checkpoint::open("gs://b/st/").error().code(), Code::kNotFound);
+}
+
+TEST(TensorReader, ReadsAheadAndHandsOutInOrder) {
+  std::vector<testing::ToyTensor> tensors;
+  for (int i = 0; i < 40; ++i) {
+    tensors.push_back(testing::counting_tensor(fmt::format("t{:02}", i), DType::kBF16, {4 + i}, i));
+  }
+  FakeCloud cloud;
+  cloud.objects["st%2Fmodel.safetensors"] = testing::safetensors_bytes(tensors);
+  cloud.objects["st%2Fconfig.json"] = R"({"model_type":"llama"})";
+  cloud.pages[""] = {{"items", {{{"name", "st/config.json"}}, {{"name", "st/model.safetensors"}}}}};
+  const Variable host("STORAGE_EMULATOR_HOST", cloud.server.url("/").substr(7));
+  const auto checkpoint = Checkpoint::open("gs://b/st");
+  ASSERT_TRUE(checkpoint.has_value()) << checkpoint.error().message();
+  TensorReader reader(**checkpoint, (*checkpoint)->tensors());
+  std::atomic<int> n_media = 0;
+  cloud.fault = [&](const ServedRequest& request) -> std::optional<ServedReply> {
+    if (is_media(request)) ++n_media;
+    return std::nullopt;
+  };
+  for (const TensorInfo& tensor : (*checkpoint)->tensors()) {
+    const auto same = std::ranges::find(tensors, tensor.name, &testing::ToyTensor::name);
+    EXPECT_EQ(text_of(reader.next()), same->bytes) << tensor.name;
+  }
+  EXPECT_EQ(n_media, 40) << "each once";
+  cloud.fault = [](const ServedRequest&) { return std::optional(ServedReply{.status = 403}); };
+  TensorReader refused(**checkpoint, (*checkpoint)->tensors());
+  EXPECT_EQ(refused.next().error().code(), Code::kPermissionDenied);
 }
 
 }  // namespace

@@ -24,6 +24,8 @@ constexpr int kMaxFailures = 5;                     // in a row
 constexpr std::uint64_t kRealProgress = 64u << 10;  // a request that brought this much begins the row anew
 constexpr milliseconds kStallTimeout{20'000};
 constexpr std::uint64_t kHugePageBytes = 2u << 20;
+constexpr std::chrono::duration<double> kPartTime{0.5};  // some ten times what an answer takes to begin
+constexpr std::chrono::duration<double> kShortest{1e-6};
 
 /// "bytes 0-99/1234" -> 0 and 1234.
 struct ContentRange {
@@ -89,22 +91,41 @@ Result<ByteRange> RemoteSource::read(std::uint64_t offset, std::uint64_t n_bytes
   return ByteRange{out, buffer};
 }
 
+std::uint64_t PartSize::next(std::uint64_t n_left) const {
+  const std::uint64_t share = std::max(n_left / kMaxPartsInFlight, kPartBytes);
+  return std::min({n_left, share, n_bytes_.load()});
+}
+
+void PartSize::took(std::uint64_t n_bytes, std::chrono::duration<double> time) {
+  const double wanted = static_cast<double>(n_bytes) * (kPartTime / std::max(time, kShortest));
+  const std::uint64_t now = n_bytes_;
+  if (n_bytes < now) return;                                                  // the end of a read tells little
+  const double most = static_cast<double>(std::min(2 * now, kMaxPartBytes));  // one lucky part is not trusted
+  n_bytes_ = static_cast<std::uint64_t>(std::clamp(wanted, static_cast<double>(kPartBytes), most));
+}
+
+void PartSize::broke() { n_bytes_ = std::max(n_bytes_ / 2, kPartBytes); }
+
 Status RemoteSource::read_parts(std::span<std::byte> out, std::uint64_t offset) {
-  const std::uint64_t n_parts = (out.size() + kPartBytes - 1) / kPartBytes;
-  std::atomic<std::uint64_t> next{0};
+  Guarded<std::uint64_t> cursor;
   std::atomic<bool> is_stopped{false};
   Guarded<Status> result;
+  const auto take = [&](std::uint64_t& at) {
+    const std::uint64_t first = at;
+    at += part_size_.next(out.size() - at);
+    return out.subspan(first, at - first);
+  };
   const auto work = [&] {
-    for (std::uint64_t i = next++; i < n_parts && !is_stopped; i = next++) {
-      const std::uint64_t first = i * kPartBytes;
-      const Status got =
-          read_part(out.subspan(first, std::min(kPartBytes, out.size() - first)), offset + first, is_stopped);
+    for (auto part = cursor.with(take); !part.empty() && !is_stopped; part = cursor.with(take)) {
+      const auto first = static_cast<std::uint64_t>(part.data() - out.data());
+      const Status got = read_part(part, offset + first, is_stopped);
       // The first failure is the one to tell; it ends the other parts, whose own words would be kCancelled.
       if (!got && !is_stopped.exchange(true)) result.with([&](Status& status) { status = got; });
     }
   };
   {
     std::vector<std::jthread> helpers;
+    const std::uint64_t n_parts = (out.size() + kPartBytes - 1) / kPartBytes;
     for (std::uint64_t i = 1; i < std::min(n_parts, kMaxPartsInFlight); ++i) helpers.emplace_back(work);
     work();
   }
@@ -116,8 +137,13 @@ Status RemoteSource::read_part(std::span<std::byte> out, std::uint64_t offset, c
   Backoff backoff(first_pause_);
   while (done < out.size()) {
     const std::uint64_t before = done;
+    const auto start = std::chrono::steady_clock::now();
     const Status got = read_once(out, offset, done, is_stopped);
-    if (got) continue;
+    if (got) {
+      part_size_.took(done - before, std::chrono::steady_clock::now() - start);
+      continue;
+    }
+    part_size_.broke();
     if (done - before >= kRealProgress) backoff.reset();
     if (is_stopped || !backoff.wait_after(got.error())) return got;
   }

@@ -29,10 +29,25 @@ class Backoff {
   int n_failures_ = 0;
 };
 
-/// Reads of more bytes than this are cut into parts.
+/// Reads of more bytes than this are cut into parts, at first of this size.
 inline constexpr std::uint64_t kPartBytes = 8u << 20;
+inline constexpr std::uint64_t kMaxPartBytes = 64u << 20;
 /// Parts of one read that are under way at once: one connection alone does not fill a data centre's network.
 inline constexpr std::uint64_t kMaxPartsInFlight = 8;
+
+/// The size that parts should have: of a fast line larger ones, so that waiting for an answer costs little beside
+/// receiving it; smaller after one that broke, which is then less to ask for again.
+/// Threading: any thread, several at once.
+class PartSize {
+ public:
+  /// For the next part of `n_left` bytes: the end is shared out among all that read.
+  std::uint64_t next(std::uint64_t n_left) const;
+  void took(std::uint64_t n_bytes, std::chrono::duration<double> time);
+  void broke();
+
+ private:
+  std::atomic<std::uint64_t> n_bytes_{kPartBytes};
+};
 
 /// An object read by HTTP ranges: long reads in parallel parts, each tried again from where it broke.
 /// Threading: any thread, several at once.
@@ -41,6 +56,7 @@ class RemoteSource : public ByteSource {
   const std::string& name() const override { return name_; }
   std::uint64_t size() const override { return size_; }
   bool is_mapped() const override { return false; }
+  int reads_at_once() const override { return static_cast<int>(kMaxPartsInFlight); }
   std::uint64_t bytes_read() const override { return bytes_read_; }
   /// A request costs a round trip, so more is asked for than from a disk.
   std::uint64_t preferred_read_bytes() const override { return 1u << 20; }
@@ -76,6 +92,7 @@ class RemoteSource : public ByteSource {
   std::string url_;  // may hold a secret: never in messages
   std::uint64_t size_ = 0;
   std::atomic<std::uint64_t> bytes_read_{0};
+  PartSize part_size_;
 };
 
 }  // namespace commissure

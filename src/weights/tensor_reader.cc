@@ -1,0 +1,31 @@
+#include "weights/tensor_reader.h"
+
+namespace commissure {
+
+namespace {
+
+constexpr std::size_t kMaxAhead = 32;                // tensors: each may be a single request
+constexpr std::uint64_t kMaxBytesAhead = 64u << 20;  // memory over the weights; a larger tensor comes alone
+
+}  // namespace
+
+Result<ByteRange> TensorReader::next() {
+  if (checkpoint_.reads_at_once(tensors_[next_]) == 1) return checkpoint_.load(tensors_[next_++]);
+  read_ahead();
+  Result<ByteRange> read = ahead_.front().get();
+  ahead_.pop_front();
+  bytes_ahead_ -= tensors_[next_++].n_bytes;
+  if (read) read_ahead();  // while the caller works on this one
+  return read;
+}
+
+void TensorReader::read_ahead() {
+  for (std::size_t at = next_ + ahead_.size(); at < tensors_.size() && ahead_.size() < kMaxAhead; ++at) {
+    const TensorInfo& tensor = tensors_[at];
+    if (!ahead_.empty() && bytes_ahead_ + tensor.n_bytes > kMaxBytesAhead) return;
+    bytes_ahead_ += tensor.n_bytes;
+    ahead_.push_back(std::async(std::launch::async, [this, &tensor] { return checkpoint_.load(tensor); }));
+  }
+}
+
+}  // namespace commissure
