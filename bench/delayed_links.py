@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
 """Three stages joined by slow links: what 1, 8 and 32 streams reach against what delay and measured stage times allow, and a long
-prefill with and without delay.
+prefill with and without delay; llama.cpp over RPC beside it, if its programs are given.
 
 Every link is a relay on loopback that holds each byte for a delay, either way, and limits nothing else; what it really takes is
-measured by an echo through it while the streams run. The bound is Little's law: a
+measured by an echo through it while the streams run. The bound is Little's law, which speaks of means in a steady state: a
 step takes T = sum of the stages' compute times + 4 x delay (two links, there and back); of n streams, spread over s steps
 in flight (the slots that the chain chose, at most n), at most n / max(T, s x slowest stage, s x sum of stages / cores) tokens leave per
-second. The last term is there because the stages of this bench, one thread each, share a machine.
+second. The last term is there because the stages of this bench, one thread each, share a machine. Tokens are counted from when
+every stream has some until the first is about to end, so the prompts' own time is no part of it.
 
-    bench/delayed_links.py [--delay-ms 5] [--model FILE] [--streams 1,8,32] [--prefill 4000] [--json]
+llama.cpp keeps a third of the layers and has the rest on two RPC servers behind the same links, one thread each; it gives a quarter of
+the tokens.
+
+    bench/delayed_links.py [--delay-ms 5] [--model FILE] [--streams 1,8,32] [--prefill 4000] [--llama FOLDER] [--record] [--json]
 """
 import argparse
 import asyncio
@@ -27,15 +31,11 @@ import threading
 import time
 import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-PROGRAM = pathlib.Path(os.environ.get("COMMISSURE_PROGRAM", ROOT / "build/release/src/apps/commissure"))
+from recording import record
+from servers import PROGRAM, ROOT, free_port
+
 N_STAGES, N_LINKS = 3, 2
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+RAMP = 8  # tokens a stream has given when all decode, or lacks when the first ends
 
 
 async def carry(reader, writer, delay):
@@ -89,7 +89,7 @@ def echo_forever(listener):
 
 
 class DelayMeter:
-    """Half a round trip through the relay at `port`, which leads to an echo: the median of those made meanwhile."""
+    """Half a round trip through the relay at `port`, which leads to an echo, made again and again."""
 
     def __init__(self, port):
         self.connection = socket.create_connection(("127.0.0.1", port))
@@ -103,13 +103,23 @@ class DelayMeter:
             start = time.monotonic()
             self.connection.sendall(b"x")
             self.connection.recv(1)
-            self.trips.append(time.monotonic() - start)
+            self.trips.append((start, time.monotonic() - start))
 
-    def stop(self):
+    def stop(self, since, until):
+        """The mean of those begun in between."""
         self.over.set()
         self.thread.join()
         self.connection.close()
-        return statistics.median(self.trips) / 2
+        return statistics.mean(trip for start, trip in self.trips if since <= start < until) / 2
+
+
+def answers_health(port):
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
 
 
 class Chain:
@@ -131,18 +141,10 @@ class Chain:
             self.stages.append(subprocess.Popen([PROGRAM, "stage", "--stage", "abc"[i], "--cuts", "10,20", "--model", model, "--threads", "1", "--host",
                                                  "127.0.0.1", "--port", str(ports[i]), "--max-num-seqs", "32", *following], stderr=log))
         deadline = time.monotonic() + 60
-        while not self.is_well():
+        while not answers_health(self.port):
             assert time.monotonic() < deadline, "the chain did not come up"
             time.sleep(0.05)
         self.echo_port = links[-1][0]
-
-    def is_well(self):
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-            connection.request("GET", "/health")
-            return connection.getresponse().status == 200
-        except OSError:
-            return False
 
     def ask(self, prompt, max_tokens):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
@@ -153,10 +155,9 @@ class Chain:
         assert response.status == 200, body
         return json.loads(body)["choices"][0]["trace"]["steps"]
 
-    def slots(self):
-        """Over how many steps in flight the chain spreads decodes now."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as page:
-            return next(int(line.split()[-1]) for line in page.read().decode().splitlines() if line.startswith("commissure_decode_slots{"))
+    def metric(self, name):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=60) as page:
+            return next(float(line.split()[-1]) for line in page.read().decode().splitlines() if line.startswith(f"commissure_{name}{{"))
 
     def close(self):
         for process in self.stages:
@@ -168,24 +169,84 @@ class Chain:
         self.folder.cleanup()
 
 
+class LlamaChain:
+    """llama.cpp's server, which keeps a third of the layers, with two RPC servers behind links as the chain's."""
+
+    def __init__(self, binaries, model, delay, n_layers=30):
+        ports = [free_port() for _ in range(N_LINKS)]
+        links = [(free_port(), port) for port in ports]
+        self.port = free_port()
+        self.relay = multiprocessing.get_context("fork").Process(target=relay, args=(links, delay), daemon=True)
+        self.relay.start()
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.processes = [subprocess.Popen([binaries / "ggml-rpc-server", "-H", "127.0.0.1", "-p", str(port), "-t", "1"], **quiet) for port in ports]
+        time.sleep(1)  # they say nothing when they listen, and the server asks just once
+        self.processes.append(subprocess.Popen([binaries / "llama-server", "-m", model, "--port", str(self.port), "-t", "1", "-c", str(32 * 256), "-np", "32",
+                                                "--no-webui", "--cache-ram", "0", "-ngl", str(n_layers * N_LINKS // N_STAGES + 1), "--rpc",
+                                                ",".join(f"127.0.0.1:{port}" for port, _ in links)], **quiet))
+        deadline = time.monotonic() + 120
+        while not answers_health(self.port):
+            assert time.monotonic() < deadline, "llama.cpp did not come up"
+            time.sleep(0.2)
+
+    def rate(self, n_streams, n_tokens):
+        """Tokens per second of n streams together, without their prompts."""
+
+        def ask(index):
+            body = {"prompt": prompt_of(index, 8), "n_predict": n_tokens, "temperature": 0, "ignore_eos": True, "cache_prompt": False}
+            request = urllib.request.Request(f"http://127.0.0.1:{self.port}/completion", json.dumps(body).encode(), {"Content-Type": "application/json"})
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                return json.load(answer)["timings"]["predicted_per_second"]
+
+        with concurrent.futures.ThreadPoolExecutor(n_streams) as pool:
+            return sum(pool.map(ask, range(n_streams)))
+
+    def close(self):
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            process.wait(20)
+        self.relay.terminate()
+        self.relay.join()
+
+
 def prompt_of(index, n_tokens):
     return [1000 + (index * 7919 + i * 31) % 40000 for i in range(n_tokens)]
 
 
+class Counter:
+    """Notes when the chain has given `first` and `last` tokens from now on: [(time, tokens)]."""
+
+    def __init__(self, chain, first, last):
+        self.chain, self.seen = chain, []
+        before = chain.metric("generation_tokens_total")
+        self.thread = threading.Thread(target=self.run, args=([before + first, before + last],))
+        self.thread.start()
+
+    def run(self, marks):
+        for mark in marks:
+            while (tokens := self.chain.metric("generation_tokens_total")) < mark:
+                time.sleep(0.02)
+            self.seen.append((time.monotonic(), tokens))
+
+    def stop(self):
+        self.thread.join()
+        return self.seen
+
+
 def decode(chain, n_streams, n_tokens):
-    """Tokens per second of n streams, the medians of the stages' times, and the bound."""
-    meter = DelayMeter(chain.echo_port)
-    start = time.monotonic()
+    """Tokens per second of n streams, the means of the stages' times, and the bound."""
+    meter, counter = DelayMeter(chain.echo_port), Counter(chain, n_streams * RAMP, n_streams * (n_tokens - RAMP))
     with concurrent.futures.ThreadPoolExecutor(n_streams) as pool:
         traces = list(pool.map(lambda i: chain.ask(prompt_of(i, 8), n_tokens), range(n_streams)))
-    rate = n_streams * n_tokens / (time.monotonic() - start)
-    delay = meter.stop()
-    steps = [step for trace in traces for step in trace if step["rows"] == 1]
-    stages = [statistics.median(step["stages"][i]["compute_us"] for step in steps) / 1e6 for i in range(N_STAGES)]
-    slots = min(n_streams, chain.slots())
+    (start, n_before), (end, n_after) = counter.stop()
+    rate, delay = (n_after - n_before) / (end - start), meter.stop(start, end)
+    steps = [step for trace in traces for step in trace[RAMP:-RAMP] if step["rows"] == 1]
+    stages = [statistics.mean(step["stages"][i]["compute_us"] for step in steps) / 1e6 for i in range(N_STAGES)]
+    slots = min(n_streams, int(chain.metric("decode_slots")))
     cycle = max(sum(stages) + 2 * N_LINKS * delay, slots * max(stages), slots * sum(stages) / os.cpu_count())
-    return {"streams": n_streams, "tok_s": rate, "delay_ms": 1000 * delay, "slots": slots, "stage_ms": [round(1000 * t, 2) for t in stages], "bound_tok_s": n_streams / cycle,
-            "of_bound": rate * cycle / n_streams}
+    return {"streams": n_streams, "tok_s": rate, "delay_ms": 1000 * delay, "slots": slots, "stage_ms": [round(1000 * t, 2) for t in stages],
+            "bound_tok_s": n_streams / cycle, "of_bound": rate * cycle / n_streams}
 
 
 def prefill(chain, n_tokens):
@@ -197,15 +258,7 @@ def prefill(chain, n_tokens):
     return min(seconds)
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--model", default=str(ROOT / "build/test-models/SmolLM2-135M-Instruct.Q4_1.gguf"))
-    parser.add_argument("--delay-ms", type=float, default=5)
-    parser.add_argument("--streams", default="1,8,32")
-    parser.add_argument("--tokens", type=int, default=96)
-    parser.add_argument("--prefill", type=int, default=4000)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+def measure(options, streams):
     report = {"delay_ms": options.delay_ms, "decode": [], "prefill_s": {}}
     for delay in (0.0, options.delay_ms / 1000):
         chain = Chain(options.model, delay)
@@ -213,18 +266,59 @@ def main():
             chain.ask(prompt_of(0, 64), 4)
             report["prefill_s"][f"{1000 * delay:g} ms"] = prefill(chain, options.prefill)
             if delay > 0:
-                report["decode"] = [decode(chain, int(n), options.tokens) for n in options.streams.split(",")]
+                report["decode"] = [decode(chain, n, options.tokens) for n in streams]
         finally:
             chain.close()
     without, with_delay = report["prefill_s"].values()
     report["prefill_of_no_delay"] = without / with_delay
+    if options.llama:
+        llama = LlamaChain(options.llama, options.model, options.delay_ms / 1000)
+        try:
+            for row in report["decode"]:
+                row["llama_tok_s"] = llama.rate(row["streams"], options.tokens // 4)
+        finally:
+            llama.close()
+    return report
+
+
+def records_of(report, model, options):
+    what = f"links of {options.delay_ms:g} ms"
+    for row in report["decode"]:
+        for key in ("tok_s", "bound_tok_s", "of_bound"):
+            yield model, "commissure x3", f"{what}, {row['streams']} streams, {key}", [row[key]]
+        if "llama_tok_s" in row:
+            yield model, "llama.cpp RPC", f"{what}, {row['streams']} streams, tok_s", [row["llama_tok_s"]]
+    yield model, "commissure x3", f"{what}, prefill of {options.prefill} tokens, of no delay", [report["prefill_of_no_delay"]]
+
+
+def print_report(report, options):
+    print(f"{N_STAGES} stages, {N_LINKS} links of {options.delay_ms:g} ms each way, one thread a stage, {os.cpu_count()} cores")
+    print("streams   tok/s   bound   of it   link, ms   slots   stages, ms" + 15 * " " + "llama.cpp RPC, tok/s")
+    for row in report["decode"]:
+        llama = f"{row['llama_tok_s']:11.1f}" if "llama_tok_s" in row else "     absent"
+        print(f"{row['streams']:7d} {row['tok_s']:7.1f} {row['bound_tok_s']:7.1f} {100 * row['of_bound']:6.0f} % {row['delay_ms']:10.2f} "
+              f"{row['slots']:7d}   {str(row['stage_ms']):<20} {llama}")
+    without, with_delay = report["prefill_s"].values()
+    print(f"prefill of {options.prefill} tokens: {without:.2f} s without delay, {with_delay:.2f} s with it: {100 * without / with_delay:.0f} %")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", default=str(ROOT / "build/test-models/SmolLM2-135M-Instruct.Q4_1.gguf"))
+    parser.add_argument("--delay-ms", type=float, default=5)
+    parser.add_argument("--streams", default="1,8,32")
+    parser.add_argument("--tokens", type=int, default=192)
+    parser.add_argument("--prefill", type=int, default=4000)
+    parser.add_argument("--llama", type=pathlib.Path, default=os.environ.get("LLAMA_CPP_BIN"), help="folder of llama.cpp's programs")
+    parser.add_argument("--record", action="store_true", help="append to bench/records")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    report = measure(options, [int(n) for n in options.streams.split(",")])
+    if options.record:
+        record(records_of(report, pathlib.Path(options.model).name, options))
     if options.json:
         return print(json.dumps(report))
-    print(f"{N_STAGES} stages, {N_LINKS} links of {options.delay_ms:g} ms each way, one thread a stage, {os.cpu_count()} cores")
-    print("streams   tok/s   bound   of it   link, ms   slots   stages, ms")
-    for row in report["decode"]:
-        print(f"{row['streams']:7d} {row['tok_s']:7.1f} {row['bound_tok_s']:7.1f} {100 * row['of_bound']:6.0f} % {row['delay_ms']:10.2f} {row['slots']:7d}   {row['stage_ms']}")
-    print(f"prefill of {options.prefill} tokens: {without:.2f} s without delay, {with_delay:.2f} s with it: {100 * without / with_delay:.0f} %")
+    print_report(report, options)
 
 
 if __name__ == "__main__":

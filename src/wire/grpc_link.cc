@@ -14,6 +14,7 @@
 #include "wire/codec.h"
 #include "wire/handshake.h"
 #include "wire/link_stream.h"
+#include "wire/reconnect_pause.h"
 #include "wire/step_pace.h"
 
 namespace commissure {
@@ -318,9 +319,7 @@ void GrpcLink::Impl::on_closed(const Error& why) {
 }
 
 void GrpcLink::Impl::run(const std::stop_token& stop) {
-  // Jitter keeps stages that lost the same peer from knocking in step.
-  std::minstd_rand random(std::random_device{}());
-  std::chrono::milliseconds backoff = options_.min_backoff;
+  ReconnectPause pause(options_.min_backoff, options_.max_backoff, std::random_device{}());
   std::unique_lock lock(mutex_);
   while (true) {
     changed_.wait(lock, [this] { return stopping_ || wanted_; });
@@ -342,14 +341,13 @@ void GrpcLink::Impl::run(const std::stop_token& stop) {
     const bool at_once = restarting_ || (refused_ && !was_refused && options_.security.identity);
     // A peer that let us wait (it is loading) need not be spared another wait.
     const bool patient = n_streams_ > n_before || Clock::now() - opened > options_.max_backoff;
-    backoff = patient ? options_.min_backoff : std::min(backoff * 2, options_.max_backoff);
+    const ReconnectPause::Duration waits = pause.next(patient);
     if (stopping_) return;
     if (at_once) continue;
     if (n_streams_ > n_before) {
       log_warning("stream lost", {{"to", options_.endpoint.target}, {"why", last_error_.to_string()}});
     }
-    const auto pause = backoff / 2 + backoff * static_cast<int>(random() % 100) / 200;
-    changed_.wait_for(lock, pause, [this] { return stopping_; });
+    changed_.wait_for(lock, waits, [this] { return stopping_; });
   }
 }
 

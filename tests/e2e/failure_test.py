@@ -56,6 +56,9 @@ with Chain(SMOL, stages=3, flags=["--queue-limit", "4", "--max-num-seqs", "2"]) 
         code = stuck.result(timeout=60)[0]
     assert code in (503, 504), code
     assert time.monotonic() - start < 45
+    asked = time.monotonic()
+    wait_until(lambda: chain.request("GET", "/health")[0] == 503, 30, "/health tells of the frozen stage")
+    print(f"frozen: /health said so {time.monotonic() - asked:.1f} s after the request had its answer")
     os.kill(hung, signal.SIGCONT)
     wait_until(lambda: chain.request("GET", "/health")[0] == 200, 60, "healthy after the stage went on")
     assert chain.post("/v1/completions", {**LONG, "max_tokens": 8})["usage"]["completion_tokens"] == 8
