@@ -78,7 +78,8 @@ constexpr Entry kCommands[] = {
     {"pack", "Write a model's weights once more in the order this CPU reads them fastest", commissure::add_pack,
      "The file MODEL.LAYOUT.pack beside the model is found by every stage, mapped and shared; answers keep their "
      "bits.\n"
-     "It pays when several sequences decode at once, and for two-plane products. Needs AVX-512.\n\n"
+     "It pays when several sequences decode at once, and for two-plane products. Needs AVX2 or AVX-512, which read the "
+     "same file.\n\n"
      "Examples:\n  commissure pack gemma3-270m\n  commissure pack ./model.gguf"},
     {"plan", "Find the cheapest chain for a model and what it costs", commissure::add_plan,
      "Reads the model's header, no weights. Times are computed from the machines' memory bandwidth: "

@@ -58,7 +58,7 @@ TEST_F(ExecutorTest, RefusesStepsLargerThanItsMemory) {
 TEST(PackedExecutor, AnswersTheSameFromAPackFileAndIgnoresADamagedOne) {
   const auto backend = cpu_backend("");
   const std::string layout = backend->packed_layout();
-  if (layout.empty()) GTEST_SKIP() << "this CPU has no packed layout (AVX-512)";
+  if (layout.empty()) GTEST_SKIP() << "this CPU has no packed layout (AVX2 or AVX-512)";
   const ToyFile file{ToyModel{.matrices = DType::kQ8_0}};
   const auto checkpoint = open_checkpoint(file.path());
   const DecoderSpec spec = *read_decoder_spec(*checkpoint);

@@ -78,10 +78,8 @@ void Matmul::run(const MatmulInput& x, std::span<const MatmulTask> tasks, Thread
 
 void Matmul::run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks, ThreadPool& pool) {
   const int n_packed = x.n_columns * x.n_planes;
-  const bool all_packed = std::all_of(tasks.begin(), tasks.end(), [](const MatmulTask& task) {
-    return task.packed != nullptr || !is_quantised(task.dtype);
-  });
-  const bool in_tiles = kernels_->tile_width > 0 && (all_packed || n_packed >= kernels_->min_tile_columns);
+  const bool reads_packed = prefers_packed(tasks, n_packed);
+  const bool in_tiles = kernels_->tile_width > 0 && (reads_packed || n_packed >= kernels_->min_tile_columns);
   const bool any_quantised =
       std::any_of(tasks.begin(), tasks.end(), [](const MatmulTask& task) { return is_quantised(task.dtype); });
   if (any_quantised) pack(x, in_tiles, pool);
@@ -113,7 +111,7 @@ void Matmul::run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks
         bf16_->multiply(share);
       } else if (!is_quantised(task.dtype)) {
         kernels_->floats(share);
-      } else if (in_tiles && task.packed != nullptr) {
+      } else if (reads_packed) {
         share.packed_weights = task.packed + static_cast<std::size_t>(first / kTileRows) *
                                                  kernels_->packed_tile_bytes(task.dtype, x.n_cols);
         kernels_->packed(share);
@@ -122,6 +120,16 @@ void Matmul::run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks
       }
     }
   });
+}
+
+bool Matmul::prefers_packed(std::span<const MatmulTask> tasks, int n_packed) const {
+  bool any = false;
+  for (const MatmulTask& task : tasks) {
+    if (!is_quantised(task.dtype)) continue;
+    if (task.packed == nullptr) return false;
+    any = any || kernels_->prefers_packed(task.dtype, n_packed);
+  }
+  return any;
 }
 
 void Matmul::pack(const MatmulInput& x, bool in_tiles, ThreadPool& pool) {

@@ -2,8 +2,6 @@
 
 #include "kernels/cpu/matmul_tile.h"
 
-#if defined(__AVX512F__)
-
 /// Weights packed for one linear read: 16 rows lie interleaved, so that memory order is compute order, nothing is
 /// transposed and no vector is summed across. As many bits per weight as the file has (K formats: 0.06 to 0.12 more).
 /// The products are those of matmul_tile.h in the same order, hence the same bits as from the weights as stored.
@@ -19,11 +17,11 @@
 ///       Q8           u8 [8][16 rows][4], offset by 128
 namespace commissure::cpu::COMMISSURE_ISA_NS {
 
-/// One block of 16 rows in registers; the same face as TileBlock.
+/// One block of kVectorRows rows in registers; the same face as TileBlock.
 struct RowBlock {
-  __m512i w[kBlock / 4];
-  __m512 d, m;
-  __m512i half_scales[2];
+  RowInts w[kBlock / 4];
+  RowFloats d, m;
+  RowInts half_scales[2];
 
   RowInts quants(int j, int) const { return w[j]; }
   RowFloats scale(int) const { return d; }
@@ -43,28 +41,25 @@ struct PackedSizes {
   }
 };
 
-inline __m512i load64(const void* p) { return _mm512_loadu_si512(p); }
-inline __m512 halves_at(const std::byte* p) { return _mm512_cvtph_ps(load32(p)); }
-inline __m512 bytes_at(const std::byte* p) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(load16(p))); }
-
 /// The blocks of 16 packed rows, read into registers.
 template <typename Format>
 class PackedRows {
  public:
   explicit PackedRows(const std::byte* rows) : rows_(rows) {}
 
-  [[gnu::always_inline]] inline RowBlock operator[](int block) const {
+  /// Rows [row, row + kVectorRows) of a block.
+  [[gnu::always_inline]] inline RowBlock at(int block, int row) const {
     using Sizes = PackedSizes<Format>;
     RowBlock out;
     const std::byte* at = rows_ + static_cast<std::size_t>(block) * Sizes::kBlockBytes;
     if constexpr (Sizes::kIsK) {
       const std::byte* super = rows_ + static_cast<std::size_t>(block / 8) * (8 * Sizes::kBlockBytes + Sizes::kSuper);
       at += static_cast<std::size_t>(block / 8 + 1) * Sizes::kSuper;
-      out.d = halves_at(super);
-      if constexpr (Format::kHasMinimum) out.m = halves_at(super + 32);
+      out.d = halves_of_rows(super + 2 * row);
+      if constexpr (Format::kHasMinimum) out.m = halves_of_rows(super + 32 + 2 * row);
     }
-    read_scales(at, out);
-    read_quants(at + Sizes::kScales, out.w);
+    read_scales(at, row, out);
+    read_quants(at + Sizes::kScales, row, out.w);
     return out;
   }
 
@@ -75,45 +70,45 @@ class PackedRows {
   }
 
  private:
-  static void read_scales(const std::byte* at, RowBlock& out) {
+  [[gnu::always_inline]] static inline void read_scales(const std::byte* at, int row, RowBlock& out) {
     if constexpr (Format::kHasHalfScale) {
-      for (int h = 0; h < 2; ++h) out.half_scales[h] = _mm512_cvtepi8_epi32(load16(at + 16 * h));
+      for (int h = 0; h < 2; ++h) out.half_scales[h] = signed_bytes_of_rows(at + 16 * h + row);
     } else if constexpr (PackedSizes<Format>::kIsK) {
-      out.d = _mm512_mul_ps(out.d, bytes_at(at));
-      out.m = _mm512_xor_ps(_mm512_mul_ps(out.m, bytes_at(at + 16)), _mm512_set1_ps(-0.0f));
+      out.d = multiply(out.d, bytes_of_rows(at + row));
+      out.m = negate(multiply(out.m, bytes_of_rows(at + 16 + row)));
     } else {
-      out.d = halves_at(at);
-      if constexpr (Format::kHasMinimum) out.m = halves_at(at + 32);
+      out.d = halves_of_rows(at + 2 * row);
+      if constexpr (Format::kHasMinimum) out.m = halves_of_rows(at + 32 + 2 * row);
     }
   }
 
-  static void read_quants(const std::byte* at, __m512i* w) {
+  [[gnu::always_inline]] static inline void read_quants(const std::byte* at, int row, RowInts* w) {
+    const std::byte* dwords = at + 4 * row;
     if constexpr (Format::kBits == 8) {
-      for (int j = 0; j < 8; ++j) w[j] = load64(at + 64 * j);
+      for (int j = 0; j < 8; ++j) {
+        w[j] = load_rows(dwords + 64 * j);
+        if constexpr (Format::kSigned) w[j] = bit_xor(w[j], broadcast_byte(-128));
+      }
       return;
     }
-    const __m512i low = _mm512_set1_epi8(15);
+    const RowInts low = broadcast_byte(15);
     for (int j = 0; j < 4; ++j) {
-      const __m512i v = load64(at + 64 * j);
-      w[j] = _mm512_and_si512(v, low);
-      w[j + 4] = _mm512_and_si512(_mm512_srli_epi16(v, 4), low);
+      const RowInts v = load_rows(dwords + 64 * j);
+      w[j] = bit_and(v, low);
+      w[j + 4] = bit_and(words_right<4>(v), low);
     }
     if constexpr (Format::kBits == 5) {
-      for (int j = 0; j < 8; ++j) {
-        std::uint64_t fifth;
-        std::memcpy(&fifth, at + 256 + 8 * j, sizeof fifth);
-        w[j] = _mm512_mask_add_epi8(w[j], fifth, w[j], _mm512_set1_epi8(16));
-      }
+      for (int j = 0; j < 8; ++j) w[j] = add_fifth_bits_of_rows(w[j], at + 256 + 8 * j + row / 2);
     }
     if constexpr (Format::kBits == 6) {
-      const __m512i high = _mm512_set1_epi8(0x30);
+      const RowInts high = broadcast_byte(0x30);
       for (int h = 0; h < 2; ++h) {
-        const __m512i v = load64(at + 256 + 64 * h);
-        __m512i* const to = w + 4 * h;
-        to[0] = _mm512_or_si512(to[0], _mm512_and_si512(_mm512_slli_epi16(v, 4), high));
-        to[1] = _mm512_or_si512(to[1], _mm512_and_si512(_mm512_slli_epi16(v, 2), high));
-        to[2] = _mm512_or_si512(to[2], _mm512_and_si512(v, high));
-        to[3] = _mm512_or_si512(to[3], _mm512_and_si512(_mm512_srli_epi16(v, 2), high));
+        const RowInts v = load_rows(dwords + 256 + 64 * h);
+        RowInts* const to = w + 4 * h;
+        to[0] = bit_or(to[0], bit_and(words_left<4>(v), high));
+        to[1] = bit_or(to[1], bit_and(words_left<2>(v), high));
+        to[2] = bit_or(to[2], bit_and(v, high));
+        to[3] = bit_or(to[3], bit_and(words_right<2>(v), high));
       }
     }
   }
@@ -123,22 +118,28 @@ class PackedRows {
 
 // --- products ---
 
+#if defined(__AVX512F__)
 /// Up to this many packed columns have room for all four chains in registers and read the rows in one pass.
 constexpr int kRegisterColumns = 4;
 /// Up to this many packed columns unpack the rows anew for every group; for more of them a tile in cache pays.
 constexpr int kDirectColumns = 4 * kTileWidth;
+#else
+constexpr int kRegisterColumns = 1;
+constexpr int kDirectColumns = kTileWidth;
+#endif
 /// Far enough that the next lines arrive in time, near enough that L1 keeps them.
 constexpr std::size_t kPackedPrefetch = 4096;
 
 template <typename Format, int kColumns>
 void packed_columns(const MatmulPart& part, const std::byte* rows, int n_rows, float* out) {
+  constexpr int kVectors = kTileRows / kVectorRows;
   const int n_blocks = part.n_cols / kBlock;
   const PackedRows<Format> blocks(rows);
-  RowFloats acc[kChains][kColumns];
+  RowFloats acc[kVectors][kChains][kColumns];
+#pragma GCC unroll 8
+  for (int i = 0; i < kVectors * kChains; ++i) {
 #pragma GCC unroll 4
-  for (int chain = 0; chain < kChains; ++chain) {
-#pragma GCC unroll 4
-    for (int c = 0; c < kColumns; ++c) acc[chain][c] = broadcast(0.0f);
+    for (int c = 0; c < kColumns; ++c) acc[i / kChains][i % kChains][c] = broadcast(0.0f);
   }
   const std::byte* x = part.packed;
   for (int b = 0; b < n_blocks; b += kChains) {
@@ -146,14 +147,21 @@ void packed_columns(const MatmulPart& part, const std::byte* rows, int n_rows, f
     for (int chain = 0; chain < kChains; ++chain) {
       if (b + chain == n_blocks) break;
       blocks.prefetch(b + chain, kPackedPrefetch);
-      add_columns<Format, kColumns>(blocks[b + chain], 0, x, acc[chain]);
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) {
+        add_columns<Format, kColumns>(blocks.at(b + chain, v * kVectorRows), 0, x, acc[v][chain]);
+      }
       x += kTileBytesPerBlock * kColumns;
     }
   }
-  RowFloats y[kColumns];
+#pragma GCC unroll 2
+  for (int v = 0; v < kVectors; ++v) {
+    if (v * kVectorRows >= n_rows) break;
+    RowFloats y[kColumns];
 #pragma GCC unroll 4
-  for (int c = 0; c < kColumns; ++c) y[c] = add(add(acc[0][c], acc[1][c]), add(acc[2][c], acc[3][c]));
-  put_columns<kColumns>(part, y, n_rows, out);
+    for (int c = 0; c < kColumns; ++c) y[c] = add(add(acc[v][0][c], acc[v][1][c]), add(acc[v][2][c], acc[v][3][c]));
+    put_columns<kColumns>(part, y, n_rows - v * kVectorRows, out + v * kVectorRows);
+  }
 }
 
 /// 16 rows into a tile, for all columns to meet.
@@ -162,12 +170,14 @@ void spread(const std::byte* rows, int n_blocks, TileBlock* tile) {
   const PackedRows<Format> blocks(rows);
   for (int b = 0; b < n_blocks; ++b, ++tile) {
     blocks.prefetch(b, kPackedPrefetch);
-    const RowBlock block = blocks[b];
-    for (int j = 0; j < kBlock / 4; ++j) _mm512_store_si512(tile->w[j], block.w[j]);
-    _mm512_store_ps(tile->d, block.d);
-    if constexpr (Format::kHasMinimum) _mm512_store_ps(tile->m, block.m);
-    if constexpr (Format::kHasHalfScale) {
-      for (int h = 0; h < 2; ++h) _mm512_store_si512(tile->half_scales[h], block.half_scales[h]);
+    for (int row = 0; row < kTileRows; row += kVectorRows) {
+      const RowBlock block = blocks.at(b, row);
+      for (int j = 0; j < kBlock / 4; ++j) store_rows(tile->w[j][row], block.w[j]);
+      store_row_floats(&tile->d[row], block.d);
+      if constexpr (Format::kHasMinimum) store_row_floats(&tile->m[row], block.m);
+      if constexpr (Format::kHasHalfScale) {
+        for (int h = 0; h < 2; ++h) store_rows(&tile->half_scales[h][row], block.half_scales[h]);
+      }
     }
   }
 }
@@ -179,16 +189,23 @@ class PassedRows {
  public:
   PassedRows(const std::byte* rows, int n_blocks) : rows_(rows), n_blocks_(n_blocks) {}
 
-  [[gnu::always_inline]] inline RowBlock operator[](int block) const {
+  [[gnu::always_inline]] inline RowBlock at(int block, int row) const {
     rows_.prefetch(block / kChains + block % kChains * ((n_blocks_ + 3) / kChains),
                    PackedSizes<Format>::tile(n_blocks_));
-    return rows_[block];
+    return rows_.at(block, row);
   }
 
  private:
   PackedRows<Format> rows_;
   int n_blocks_;
 };
+
+/// 16 rows times all packed columns when they are few: at most kColumns.
+template <typename Format, int kColumns = kRegisterColumns>
+void register_columns(const MatmulPart& part, const std::byte* rows, int n_rows, float* out) {
+  if (part.n_columns == kColumns) return packed_columns<Format, kColumns>(part, rows, n_rows, out);
+  if constexpr (kColumns > 1) register_columns<Format, kColumns - 1>(part, rows, n_rows, out);
+}
 
 template <typename Format>
 void packed(const MatmulPart& part) {
@@ -197,115 +214,16 @@ void packed(const MatmulPart& part) {
   for (std::int64_t r = 0; r < part.n_rows; r += kTileRows, rows += PackedSizes<Format>::tile(n_blocks)) {
     const int n_rows = part.n_rows - r < kTileRows ? static_cast<int>(part.n_rows - r) : kTileRows;
     float* out = part.out + r;
-    switch (part.n_columns) {
-      case 1: packed_columns<Format, 1>(part, rows, n_rows, out); break;
-      case 2: packed_columns<Format, 2>(part, rows, n_rows, out); break;
-      case 3: packed_columns<Format, 3>(part, rows, n_rows, out); break;
-      case kRegisterColumns: packed_columns<Format, kRegisterColumns>(part, rows, n_rows, out); break;
-      default: {
-        if (part.n_columns <= kDirectColumns) {
-          all_columns<Format>(part, PassedRows<Format>(rows, n_blocks), n_rows, out);
-          break;
-        }
-        auto* tile = reinterpret_cast<TileBlock*>(part.tile);
-        spread<Format>(rows, n_blocks, tile);
-        all_columns<Format>(part, tile, n_rows, out);
-      }
-    }
-  }
-}
-
-// --- packing ---
-
-/// Values of 16 rows, each put by f(row's block).
-template <typename Format, typename Value, typename F>
-std::byte* put_rows(const MatmulPart& part, const std::byte* first_row, int n_rows, int block, std::byte* to, F f) {
-  for (int r = 0; r < kTileRows; ++r) {
-    const std::byte* row = first_row + static_cast<std::size_t>(r < n_rows ? r : n_rows - 1) * part.row_bytes;
-    typename Format::Block b;
-    std::memcpy(&b, row + static_cast<std::size_t>(block / Format::kBlocks) * sizeof b, sizeof b);
-    const Value value = f(b);
-    std::memcpy(to + static_cast<std::size_t>(r) * sizeof value, &value, sizeof value);
-  }
-  return to + kTileRows * sizeof(Value);
-}
-
-/// Scales of block b of 16 rows; returns where its quants go.
-template <typename Format>
-std::byte* put_scales(const MatmulPart& part, const std::byte* rows, int n_rows, int b, std::byte* to) {
-  using Block = typename Format::Block;
-  using Half = std::uint16_t;
-  const int sub = b % Format::kBlocks;
-  if (sub == 0) {  // a block of a simple format, or the first of a K format's eight
-    to = put_rows<Format, Half>(part, rows, n_rows, b, to, [](const Block& block) { return block.d; });
-    if constexpr (requires(Block block) { block.m; }) {
-      to = put_rows<Format, Half>(part, rows, n_rows, b, to, [](const Block& block) { return block.m; });
-    }
-    if constexpr (requires(Block block) { block.dmin; }) {
-      to = put_rows<Format, Half>(part, rows, n_rows, b, to, [](const Block& block) { return block.dmin; });
-    }
-  }
-  if constexpr (Format::kHasHalfScale) {
-    for (int h = 0; h < 2; ++h) {
-      to = put_rows<Format, std::int8_t>(part, rows, n_rows, b, to,
-                                         [=](const Block& block) { return block.scales[2 * sub + h]; });
-    }
-  } else if constexpr (PackedSizes<Format>::kIsK) {
-    to = put_rows<Format, std::uint8_t>(part, rows, n_rows, b, to,
-                                        [=](const Block& block) { return sub_scale(block.scales, sub).scale; });
-    to = put_rows<Format, std::uint8_t>(part, rows, n_rows, b, to,
-                                        [=](const Block& block) { return sub_scale(block.scales, sub).minimum; });
-  }
-  return to;
-}
-
-template <typename Format>
-std::byte* put_quants(const TileBlock& tile, std::byte* to) {
-  if constexpr (Format::kBits == 8) {
-    std::memcpy(to, tile.w, sizeof tile.w);
-    return to + sizeof tile.w;
-  }
-  const __m512i low = _mm512_set1_epi8(15);
-  for (int j = 0; j < 4; ++j) {
-    const __m512i first = _mm512_and_si512(load_rows(tile.w[j]), low);
-    const __m512i second = _mm512_and_si512(load_rows(tile.w[j + 4]), low);
-    _mm512_storeu_si512(to + 64 * j, _mm512_or_si512(first, _mm512_slli_epi16(second, 4)));
-  }
-  to += 256;
-  if constexpr (Format::kBits == 5) {
-    for (int j = 0; j < 8; ++j, to += 8) {
-      const std::uint64_t fifth = _mm512_test_epi8_mask(load_rows(tile.w[j]), _mm512_set1_epi8(16));
-      std::memcpy(to, &fifth, sizeof fifth);
-    }
-  }
-  if constexpr (Format::kBits == 6) {
-    for (int h = 0; h < 2; ++h, to += 64) {
-      __m512i bits = _mm512_setzero_si512();
-      for (int i = 0; i < 4; ++i) {
-        const __m512i high = _mm512_and_si512(_mm512_srli_epi16(load_rows(tile.w[4 * h + i]), 4), _mm512_set1_epi8(3));
-        bits = _mm512_or_si512(bits, _mm512_sll_epi16(high, _mm_cvtsi32_si128(2 * i)));
-      }
-      _mm512_storeu_si512(to, bits);
-    }
-  }
-  return to;
-}
-
-template <typename Format>
-void pack_rows(const MatmulPart& part, std::byte* out) {
-  const int n_blocks = part.n_cols / kBlock;
-  for (std::int64_t r = 0; r < part.n_rows; r += kTileRows) {
-    const int n_rows = part.n_rows - r < kTileRows ? static_cast<int>(part.n_rows - r) : kTileRows;
-    const std::byte* rows = part.weights + static_cast<std::size_t>(r) * part.row_bytes;
-    TileBlock tile[kChains];
-    for (int b = 0; b < n_blocks; ++b) {
-      if (b % kChains == 0) unpack_group<Format>(part, rows, n_rows, b / kChains, tile);
-      out = put_scales<Format>(part, rows, n_rows, b, out);
-      out = put_quants<Format>(tile[b % kChains], out);
+    if (part.n_columns <= kRegisterColumns) {
+      register_columns<Format>(part, rows, n_rows, out);
+    } else if (part.n_columns <= kDirectColumns) {
+      all_columns<Format>(part, PassedRows<Format>(rows, n_blocks), n_rows, out);
+    } else {
+      auto* tile = reinterpret_cast<TileBlock*>(part.tile);
+      spread<Format>(rows, n_blocks, tile);
+      all_columns<Format>(part, TileRows{tile}, n_rows, out);
     }
   }
 }
 
 }  // namespace commissure::cpu::COMMISSURE_ISA_NS
-
-#endif

@@ -356,27 +356,43 @@ TEST(Matmul, Bf16WeightsMeetXRoundedOrInF32AsAsked) {
   }
 }
 
+/// The ISAs that have a packed layout and run here.
+std::vector<Isa> packing_isas() {
+  std::vector<Isa> isas;
+  for (Isa isa : kAllIsas) {
+    if (isa != Isa::kReference && can_run(isa) && Matmul(isa).packed_bytes(DType::kQ8_0, 16, 32) > 0)
+      isas.push_back(isa);
+  }
+  return isas;
+}
+
+std::vector<std::byte> pack(const Matmul& matmul, ThreadPool& pool, const Weights& w, int n_rows) {
+  std::vector<std::byte> packed(matmul.packed_bytes(w.dtype, n_rows, w.n_cols));
+  EXPECT_GT(packed.size(), 0u);
+  matmul.pack_weights(w.dtype, w.bytes.data(), n_rows, w.n_cols, packed.data(), pool);
+  return packed;
+}
+
 TEST(Matmul, PackedWeightsGiveTheBitsOfThoseAsStored) {
-  if (!can_run(Isa::kAvx512)) GTEST_SKIP() << "this CPU has no AVX-512: no packed layout runs here";
   ThreadPool pool(2);
-  Matmul matmul(Isa::kAvx512);
-  for (DType dtype : kQuantised) {
-    for (int n_rows : {1, 16, 35}) {
-      for (int n_blocks : {1, 5, 16, 24}) {
-        const int n_cols = n_blocks * std::max(32, block_size(dtype).n_elements / 8);
-        if (n_cols % block_size(dtype).n_elements != 0) continue;
-        const Weights w = random_weights(dtype, n_rows, n_cols, 81);
-        std::vector<std::byte> packed(matmul.packed_bytes(dtype, n_rows, n_cols));
-        ASSERT_GT(packed.size(), 0u);
-        matmul.pack_weights(dtype, w.bytes.data(), n_rows, n_cols, packed.data(), pool);
-        for (int n_columns : {1, 2, 3, 4, 5, 12, 25}) {
-          for (int n_planes : {1, 2}) {
-            const std::vector<float> x = random_columns(n_columns, n_cols, 83);
-            std::vector<float> out(static_cast<std::size_t>(n_columns * n_rows), -12345.0f);
-            const MatmulTask task = {dtype, w.bytes.data(), n_rows, out.data(), n_rows, packed.data()};
-            matmul.run({x.data(), n_cols, n_columns, n_cols, n_planes}, {&task, 1}, pool);
-            ASSERT_EQ(out, product(matmul, pool, w, x, n_planes))
-                << dtype_name(dtype) << " [" << n_rows << ", " << n_cols << "] x " << n_columns;
+  for (Isa isa : packing_isas()) {
+    Matmul matmul(isa);
+    for (DType dtype : kQuantised) {
+      for (int n_rows : {1, 16, 35}) {
+        for (int n_blocks : {1, 5, 16, 24}) {
+          const int n_cols = n_blocks * std::max(32, block_size(dtype).n_elements / 8);
+          if (n_cols % block_size(dtype).n_elements != 0) continue;
+          const Weights w = random_weights(dtype, n_rows, n_cols, 81);
+          const std::vector<std::byte> packed = pack(matmul, pool, w, n_rows);
+          for (int n_columns : {1, 2, 3, 4, 5, 12, 25}) {
+            for (int n_planes : {1, 2}) {
+              const std::vector<float> x = random_columns(n_columns, n_cols, 83);
+              std::vector<float> out(static_cast<std::size_t>(n_columns * n_rows), -12345.0f);
+              const MatmulTask task = {dtype, w.bytes.data(), n_rows, out.data(), n_rows, packed.data()};
+              matmul.run({x.data(), n_cols, n_columns, n_cols, n_planes}, {&task, 1}, pool);
+              ASSERT_EQ(out, product(matmul, pool, w, x, n_planes)) << isa_name(isa) << " " << dtype_name(dtype) << " ["
+                                                                    << n_rows << ", " << n_cols << "] x " << n_columns;
+            }
           }
         }
       }
@@ -385,16 +401,65 @@ TEST(Matmul, PackedWeightsGiveTheBitsOfThoseAsStored) {
 }
 
 TEST(Matmul, PackedWeightsAreReadInsteadOfThoseAsStored) {
-  if (!can_run(Isa::kAvx512)) GTEST_SKIP() << "this CPU has no AVX-512: no packed layout runs here";
   ThreadPool pool(2);
-  Matmul matmul(Isa::kAvx512);
-  const Weights w = random_weights(DType::kQ4_1, 16, 64, 85);
-  std::vector<std::byte> zeros(matmul.packed_bytes(w.dtype, 16, 64));
-  const std::vector<float> x = random_columns(1, 64, 87);
-  std::vector<float> out(16, 1.0f);
-  const MatmulTask task = {w.dtype, w.bytes.data(), 16, out.data(), 16, zeros.data()};
-  matmul.run({x.data(), 64, 1, 64}, {&task, 1}, pool);
-  EXPECT_EQ(out, std::vector<float>(16, 0.0f));
+  for (Isa isa : packing_isas()) {
+    Matmul matmul(isa);
+    const Weights w = random_weights(DType::kQ4_1, 16, 64, 85);
+    std::vector<std::byte> zeros(matmul.packed_bytes(w.dtype, 16, 64));
+    const std::vector<float> x = random_columns(1, 64, 87);
+    std::vector<float> out(16, 1.0f);
+    const MatmulTask task = {w.dtype, w.bytes.data(), 16, out.data(), 16, zeros.data()};
+    matmul.run({x.data(), 64, 1, 64}, {&task, 1}, pool);
+    EXPECT_EQ(out, std::vector<float>(16, 0.0f)) << isa_name(isa);
+  }
+}
+
+TEST(Matmul, EveryIsaPacksTheSameBytes) {
+  if (packing_isas().size() < 2) GTEST_SKIP() << "this CPU has one ISA with a packed layout or none";
+  ThreadPool pool(1);
+  for (DType dtype : kQuantised) {
+    const Weights w = random_weights(dtype, 35, 512, 91);
+    const Matmul first(packing_isas().front()), last(packing_isas().back());
+    EXPECT_EQ(pack(first, pool, w, 35), pack(last, pool, w, 35)) << dtype_name(dtype);
+  }
+}
+
+/// Blocks whose weights are as far from zero as they can be, with scales of 1.
+Weights extreme_weights(DType dtype, int n_rows, int n_cols) {
+  Weights w = random_weights(dtype, n_rows, n_cols, 93);
+  const bool is_q8 = dtype == DType::kQ8_0, is_q6 = dtype == DType::kQ6_K;
+  const bool has_minimum = dtype != DType::kQ4_0 && dtype != DType::kQ5_0 && !is_q8 && !is_q6;
+  const auto block = static_cast<std::size_t>(block_size(dtype).n_bytes);
+  const std::uint16_t one = float_to_half(1.0f);
+  std::fill(w.bytes.begin(), w.bytes.end(), static_cast<std::byte>(is_q8 ? 0x80 : 0xff));
+  for (std::size_t at = 0; at < w.bytes.size(); at += block) {
+    const std::size_t scale = at + (is_q6 ? block - sizeof one : 0);
+    std::memcpy(&w.bytes[scale], &one, sizeof one);
+    if (has_minimum) std::memcpy(&w.bytes[scale + sizeof one], &one, sizeof one);
+  }
+  return w;
+}
+
+TEST(Matmul, TheLargestProductsFitTheirSums) {
+  ThreadPool pool(1);
+  for (Isa isa : packing_isas()) {
+    Matmul matmul(isa);
+    for (DType dtype : kQuantised) {
+      const Weights w = extreme_weights(dtype, 16, 256);
+      const std::vector<std::byte> packed = pack(matmul, pool, w, 16);
+      for (const float sign : {1.0f, -1.0f}) {
+        const auto alone =
+            product(matmul, pool, w, std::vector<float>(256, sign), 1);  // another kernel, without such sums
+        const std::vector<float> x(std::size_t{8} * 256, sign);
+        std::vector<float> out(std::size_t{8} * 16);
+        const MatmulTask task = {dtype, w.bytes.data(), 16, out.data(), 16, packed.data()};
+        matmul.run({x.data(), 256, 8, 256}, {&task, 1}, pool);
+        for (std::size_t i = 0; i < out.size(); ++i) {
+          ASSERT_EQ(out[i], alone[i % 16]) << isa_name(isa) << " " << dtype_name(dtype);
+        }
+      }
+    }
+  }
 }
 
 TEST(Matmul, GivesTheSameBitsOnAvx2AndAvx512) {

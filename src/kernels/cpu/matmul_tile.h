@@ -1,66 +1,11 @@
 #pragma once
 
 #include "kernels/cpu/matmul_quantise.h"
-#include "kernels/cpu/matmul_unpack.h"
+#include "kernels/cpu/row_vectors.h"
 
 /// Many columns: 16 weight rows are unpacked once into a tile with four consecutive bytes of every row side by side,
 /// so that one vector holds 16 rows and one broadcast feeds four values of a column to all of them.
 namespace commissure::cpu::COMMISSURE_ISA_NS {
-
-constexpr int kTileRows = 16;
-
-// --- vectors over rows: all 16 in a zmm, or 8 in a ymm ---
-
-#if defined(__AVX512F__)
-constexpr int kTileWidth = 12;
-using RowInts = __m512i;
-using RowFloats = __m512;
-inline RowInts load_rows(const void* p) { return _mm512_load_si512(p); }
-inline RowFloats load_row_floats(const float* p) { return _mm512_load_ps(p); }
-inline RowInts broadcast(std::int32_t x) { return _mm512_set1_epi32(x); }
-inline RowFloats broadcast(float x) { return _mm512_set1_ps(x); }
-template <bool kSigned>
-RowInts add_dot4(RowInts acc, RowInts w, std::int32_t x) {
-  return _mm512_dpbusd_epi32(acc, w, broadcast(x));
-}
-inline RowInts add(RowInts a, RowInts b) { return _mm512_add_epi32(a, b); }
-inline RowInts multiply(RowInts a, RowInts b) { return _mm512_mullo_epi32(a, b); }
-template <int kBits>
-RowInts shift_left(RowInts a) {
-  return _mm512_slli_epi32(a, kBits);
-}
-inline RowFloats to_floats(RowInts a) { return _mm512_cvtepi32_ps(a); }
-inline RowFloats multiply(RowFloats a, RowFloats b) { return _mm512_mul_ps(a, b); }
-inline RowFloats add(RowFloats a, RowFloats b) { return _mm512_add_ps(a, b); }
-inline RowFloats multiply_add(RowFloats a, RowFloats b, RowFloats c) { return _mm512_fmadd_ps(a, b, c); }
-inline void store_rows(float* p, RowFloats a) { _mm512_storeu_ps(p, a); }
-#else
-constexpr int kTileWidth = 4;
-using RowInts = __m256i;
-using RowFloats = __m256;
-inline RowInts load_rows(const void* p) { return _mm256_load_si256(static_cast<const __m256i*>(p)); }
-inline RowFloats load_row_floats(const float* p) { return _mm256_load_ps(p); }
-inline RowInts broadcast(std::int32_t x) { return _mm256_set1_epi32(x); }
-inline RowFloats broadcast(float x) { return _mm256_set1_ps(x); }
-template <bool kSigned>
-RowInts add_dot4(RowInts acc, RowInts w, std::int32_t x) {
-  const __m256i pairs = kSigned ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(broadcast(x), w))
-                                : _mm256_maddubs_epi16(w, broadcast(x));
-  return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-}
-inline RowInts add(RowInts a, RowInts b) { return _mm256_add_epi32(a, b); }
-inline RowInts multiply(RowInts a, RowInts b) { return _mm256_mullo_epi32(a, b); }
-template <int kBits>
-RowInts shift_left(RowInts a) {
-  return _mm256_slli_epi32(a, kBits);
-}
-inline RowFloats to_floats(RowInts a) { return _mm256_cvtepi32_ps(a); }
-inline RowFloats multiply(RowFloats a, RowFloats b) { return _mm256_mul_ps(a, b); }
-inline RowFloats add(RowFloats a, RowFloats b) { return _mm256_add_ps(a, b); }
-inline RowFloats multiply_add(RowFloats a, RowFloats b, RowFloats c) { return _mm256_fmadd_ps(a, b, c); }
-inline void store_rows(float* p, RowFloats a) { _mm256_storeu_ps(p, a); }
-#endif
-constexpr int kVectorRows = sizeof(RowFloats) / sizeof(float);
 
 /// One 32-block of 16 rows. The half scales are Q6_K's.
 struct alignas(64) TileBlock {
@@ -76,6 +21,12 @@ struct alignas(64) TileBlock {
   RowInts half_scale(int half, int row) const { return load_rows(&half_scales[half][row]); }
 };
 static_assert(kChains * sizeof(TileBlock) == tile_bytes(kBlock));
+
+/// The blocks of 16 rows, unpacked.
+struct TileRows {
+  const TileBlock* blocks;
+  const TileBlock& at(int block, int) const { return blocks[block]; }
+};
 
 // --- unpacking ---
 
@@ -155,13 +106,33 @@ inline float float_at(const std::byte* p) {
 template <typename Format, int kWidth, int kCount, typename Tile>
 [[gnu::always_inline]] inline void add_products(const Tile& tile, int row, const std::byte* x, int first, int n,
                                                 RowInts* sums) {
+#if defined(__AVX512F__)
 #pragma GCC unroll 8
   for (int j = first; j < first + n; ++j) {
     const RowInts w = tile.quants(j, row);
     const std::byte* at = x + 4 * kWidth * j;
 #pragma GCC unroll 16
-    for (int c = 0; c < kCount; ++c) sums[c] = add_dot4<Format::kSigned>(sums[c], w, int_at(at + 4 * c));
+    for (int c = 0; c < kCount; ++c) sums[c] = add_dot4(sums[c], w, int_at(at + 4 * c));
   }
+#else
+  constexpr int kRun = pairs_in_word(Format::kBits);
+#pragma GCC unroll 8
+  for (int j = first; j < first + n; j += kRun) {
+    RowInts pairs[kCount];
+#pragma GCC unroll 8
+    for (int i = 0; i < kRun; ++i) {
+      const RowInts w = tile.quants(j + i, row);
+      const std::byte* at = x + 4 * kWidth * (j + i);
+#pragma GCC unroll 16
+      for (int c = 0; c < kCount; ++c) {
+        const RowInts products = dot_pairs<Format::kSigned>(w, int_at(at + 4 * c));
+        pairs[c] = i == 0 ? products : add_words(pairs[c], products);
+      }
+    }
+#pragma GCC unroll 16
+    for (int c = 0; c < kCount; ++c) sums[c] = add_pairs(sums[c], pairs[c]);
+  }
+#endif
 }
 
 /// Starts sums at minus the offset times the sum of the activations, so that the products need no correction.
@@ -234,8 +205,8 @@ template <typename Format, int kColumns, typename Blocks>
 #pragma GCC unroll 16
   for (int c = 0; c < kColumns; ++c) acc[c] = broadcast(0.0f);
   for (int b = chain; b < n_blocks; b += kChains) {
-    add_columns<Format, kColumns>(blocks[b], row, x + static_cast<std::ptrdiff_t>(b) * kTileBytesPerBlock * kColumns,
-                                  acc);
+    add_columns<Format, kColumns>(blocks.at(b, row), row,
+                                  x + static_cast<std::ptrdiff_t>(b) * kTileBytesPerBlock * kColumns, acc);
   }
 #pragma GCC unroll 16
   for (int c = 0; c < kColumns; ++c) out[c] = acc[c];
@@ -256,8 +227,8 @@ void put_columns(const MatmulPart& part, const RowFloats* y, int n_rows, float* 
   }
 }
 
-/// 16 rows (blocks[0], blocks[1], ...) times one group of columns, in four passes: all four chains at once would not
-/// fit the registers.
+/// 16 rows (`blocks`, whose at(block, row) gives kVectorRows of them) times one group of columns, in four passes: all
+/// four chains at once would not fit the registers.
 template <typename Format, int kColumns, typename Blocks>
 void tile_columns(const MatmulPart& part, const Blocks& blocks, const std::byte* x, int n_rows, float* out) {
   const int n_blocks = part.n_cols / kBlock;
@@ -310,7 +281,7 @@ void tile(const MatmulPart& part) {
       for (std::size_t i = 0; i < kTileRows * kGroupBytes; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T1);
       unpack_group<Format>(part, rows, n_rows, g, tile + g * kChains);
     }
-    all_columns<Format>(part, tile, n_rows, part.out + r);
+    all_columns<Format>(part, TileRows{tile}, n_rows, part.out + r);
   }
 }
 

@@ -1,6 +1,7 @@
 #include "kernels/cpu/matmul_few.h"
 #include "kernels/cpu/matmul_float.h"
 #include "kernels/cpu/matmul_kernels.h"
+#include "kernels/cpu/matmul_pack.h"
 #include "kernels/cpu/matmul_packed.h"
 #include "kernels/cpu/matmul_quantise.h"
 #include "kernels/cpu/matmul_tile.h"
@@ -42,7 +43,6 @@ void floats_of(const MatmulPart& part) {
   }
 }
 
-#if defined(__AVX512F__)
 void packed_of(const MatmulPart& part) {
   with_format(part.dtype, [&](auto format) { packed<decltype(format)>(part); });
 }
@@ -56,9 +56,11 @@ std::size_t packed_tile_bytes_of(DType dtype, int n_cols) {
 void pack_rows_of(const MatmulPart& part, std::byte* out) {
   with_format(part.dtype, [&](auto format) { pack_rows<decltype(format)>(part, out); });
 }
-#else
-constexpr auto packed_of = nullptr, packed_tile_bytes_of = nullptr, pack_rows_of = nullptr;
-#endif
+
+bool prefers_packed(DType dtype, int n_columns) {
+  // Eight rows at a time unpack Q6_K's planes twice: with few columns to share that, stored rows win (matmul_bench).
+  return kVectorRows == kTileRows || dtype != DType::kQ6_K || n_columns == 1 || n_columns > 6;
+}
 
 }  // namespace
 
@@ -70,6 +72,7 @@ const MatmulKernels kMatmul = {.tile_width = kTileWidth,
                                .tile = tile_of,
                                .floats = floats_of,
                                .packed = packed_of,
+                               .prefers_packed = prefers_packed,
                                .packed_tile_bytes = packed_tile_bytes_of,
                                .pack_weights = pack_rows_of};
 
