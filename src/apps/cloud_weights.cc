@@ -4,6 +4,8 @@
 #include <array>
 #include <fstream>
 
+#include "apps/hub.h"
+#include "apps/hub_name.h"
 #include "apps/paths.h"
 #include "core/crc32c.h"
 #include "core/sha256.h"
@@ -94,6 +96,25 @@ Result<CloudWeights> local_weights(const std::string& model) {
   return weights;
 }
 
+/// Safetensors with what belongs to them; or one GGUF, whose name the hub tells.
+Result<CloudWeights> hub_weights(const std::string& model, const std::string& revision) {
+  const HubName name = parse_hub_name(model.substr(3));
+  if (std::ranges::count(name.repo, '/') != 1) {
+    return Error(Code::kInvalidArgument, "model \"", model, "\" is not of the form hf:OWNER/REPO");
+  }
+  CloudWeights weights;
+  weights.source = WeightsSource::kHub;
+  weights.repository = name.repo;
+  weights.revision = revision.empty() ? "main" : revision;
+  weights.prefix = "models/" + folder_name(weights.repository) + "-" + folder_name(weights.revision);
+  weights.include = {"*.safetensors", "*.json", "*.jinja", "tokenizer.model"};
+  if (name.quantisation.empty()) return weights;
+  weights.include = TRY(list_gguf_on_hub(hub_request(model.substr(3), weights.revision)));
+  weights.file = weights.include.front();
+  weights.prefix += "-" + name.quantisation;
+  return weights;
+}
+
 Result<CloudWeights> bucket_weights(const std::string& location) {
   CloudWeights weights;
   weights.source = WeightsSource::kBucket;
@@ -135,14 +156,7 @@ Result<CloudWeights> plan_weights(const std::string& model, const std::string& r
   if (model.starts_with("gs://")) return bucket_weights(model);
   CloudWeights weights;
   if (model.starts_with("hf:")) {
-    weights.source = WeightsSource::kHub;
-    weights.repository = model.substr(3);
-    weights.revision = revision.empty() ? "main" : revision;
-    weights.prefix = "models/" + folder_name(weights.repository) + "-" + folder_name(weights.revision);
-    weights.include = {"*.safetensors", "*.json", "*.jinja", "tokenizer.model"};
-    if (std::ranges::count(weights.repository, '/') != 1) {
-      return Error(Code::kInvalidArgument, "model \"", model, "\" is not of the form hf:OWNER/REPO");
-    }
+    weights = TRY(hub_weights(model, revision));
   } else if (is_url(model)) {
     weights.source = WeightsSource::kUrl;
     weights.repository = model;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "apps/download.h"
+#include "apps/hub_name.h"
 #include "core/http.h"
 #include "core/json.h"
 #include "weights/hub_access.h"
@@ -76,7 +77,14 @@ Result<std::vector<HubFile>> list_files(const HubRequest& request, const std::st
 
 bool matches(const std::string& path, const std::string& glob) { return fnmatch(glob.c_str(), path.c_str(), 0) == 0; }
 
-/// The named globs; else a safetensors model's files; else, in a repository of GGUFs, the only one there is.
+std::vector<std::string> paths_of(const std::vector<HubFile>& files) {
+  std::vector<std::string> paths;
+  for (const HubFile& file : files) paths.push_back(file.path);
+  return paths;
+}
+
+/// The named globs; else the quantisation that is wanted; else a safetensors model's files; else, in a repository of
+/// GGUFs, the only one there is.
 Result<std::vector<HubFile>> choose(const HubRequest& request, const std::vector<HubFile>& files) {
   std::vector<HubFile> chosen;
   const auto take = [&](const auto& globs) {
@@ -88,6 +96,8 @@ Result<std::vector<HubFile>> choose(const HubRequest& request, const std::vector
   };
   if (!request.include.empty()) {
     take(request.include);
+  } else if (!request.quantisation.empty()) {
+    take(TRY(choose_quantisation(request.repo, paths_of(files), request.quantisation)));
   } else {
     const bool has_safetensors = std::any_of(files.begin(), files.end(),
                                              [](const HubFile& file) { return file.path.ends_with(".safetensors"); });
@@ -130,18 +140,34 @@ Result<std::string> find_commit(const HubRequest& request) {
 
 }  // namespace
 
-HubRequest hub_request(const std::string& repo, const std::string& revision) {
+HubRequest hub_request(const std::string& name, const std::string& revision) {
   const HubAccess access = HubAccess::from_environment();
-  return {.repo = repo, .revision = revision, .include = {}, .endpoint = access.endpoint, .token = access.token};
+  const auto [repo, quantisation] = parse_hub_name(name);
+  return {.repo = repo,
+          .revision = revision,
+          .quantisation = quantisation,
+          .include = {},
+          .endpoint = access.endpoint,
+          .token = access.token};
 }
 
 Result<std::string> find_on_hub(const HubRequest& request) {
   const std::string commit = TRY(find_commit(request));
   const std::vector<HubFile> files = TRY(list_files(request, commit));
   for (const char* name : {"model.safetensors.index.json", "model.safetensors"}) {
+    if (!request.quantisation.empty()) break;
     if (std::ranges::find(files, name, &HubFile::path) != files.end()) return file_url(request, commit, name);
   }
+  const std::vector<std::string> paths = paths_of(files);
+  const bool has_gguf = std::ranges::any_of(paths, [](const auto& path) { return !quantisation_of(path).empty(); });
+  if (has_gguf || !request.quantisation.empty())
+    return file_url(request, commit, TRY(choose_quantisation(request.repo, paths, request.quantisation)).front());
   return Error(Code::kNotFound, request.repo, " (revision ", request.revision, "): holds no model.safetensors");
+}
+
+Result<std::vector<std::string>> list_gguf_on_hub(const HubRequest& request) {
+  const std::vector<HubFile> files = TRY(list_files(request, TRY(find_commit(request))));
+  return choose_quantisation(request.repo, paths_of(files), request.quantisation);
 }
 
 Result<LocalModel> pull_from_hub(const HubRequest& request) {
@@ -163,7 +189,8 @@ Result<LocalModel> pull_from_hub(const HubRequest& request) {
     const std::string url = file_url(request, commit, file.path);
     TRY(download({url, headers_of(request), target, file.n_bytes, file.sha256}));
   }
-  return resolve_model(request.repo, false);
+  const std::string suffix = request.quantisation.empty() ? "" : ":" + request.quantisation;
+  return resolve_model(request.repo + suffix, false);
 }
 
 }  // namespace commissure

@@ -9,6 +9,7 @@
 
 #include "apps/catalogue.h"
 #include "apps/file_checks.h"
+#include "apps/hub_name.h"
 #include "apps/package_fetch.h"
 #include "apps/paths.h"
 #include "apps/progress.h"
@@ -40,6 +41,15 @@ fs::path openable(const fs::path& folder) {
     }
   }
   return n_gguf == 1 ? only : folder;
+}
+
+std::vector<std::string> files_below(const fs::path& folder) {
+  std::vector<std::string> paths;
+  std::error_code ignored;
+  for (const auto& entry : fs::recursive_directory_iterator(folder, ignored)) {
+    if (entry.is_regular_file(ignored)) paths.push_back(entry.path().lexically_relative(folder).string());
+  }
+  return paths;
 }
 
 bool is_whole(const KnownModel& model) {
@@ -137,7 +147,12 @@ Result<LocalModel> resolve_model(const std::string& text, bool may_pull) {
     if (may_pull) return pull_known_model(text, false);
     return Error(Code::kNotFound, text, " is not in the cache; run: commissure pull ", text);
   }
+  const HubName hub = parse_hub_name(text);
   for (const CachedModel& model : cached_models()) {
+    if (!hub.quantisation.empty() && model.name == hub.repo) {
+      const auto files = TRY(choose_quantisation(hub.repo, files_below(model.path), hub.quantisation));
+      return LocalModel{text, (model.path / files.front()).string(), {}};
+    }
     if (model.name == text) return LocalModel{text, openable(model.path).string(), {}};
   }
   return Error(Code::kNotFound, "no model \"", text, "\": no such file or folder, and not known by name (",

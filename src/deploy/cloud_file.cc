@@ -96,6 +96,15 @@ Status read_model(Section& section, CloudFile& file) {
   CloudSpec& spec = file.spec;
   TRY(section.take("model", file.model));
   TRY(section.take("revision", file.revision));
+  std::string quantisation;
+  TRY(section.take("quantisation", quantisation));
+  if (!quantisation.empty()) {
+    if (!file.model.starts_with("hf:") || file.model.find(':', 3) != std::string::npos) {
+      return Error(Code::kInvalidArgument, "`quantisation` chooses a GGUF of a repository on the hub, hf:OWNER/REPO; ",
+                   file.model, " is as it is");
+    }
+    file.model += ":" + quantisation;
+  }
   TRY(section.take("model_name", spec.model_name));
   TRY(section.take("hub_token", spec.hub_token));
   TRY(section.take("context", file.context, 16, 1 << 20));

@@ -23,6 +23,15 @@ std::string problem_of(std::string_view text, const std::string& deployment = ""
   return file ? "" : file.error().message();
 }
 
+TEST(CloudFile, AQuantisationChoosesAFileOfTheHub) {
+  const auto model_of = [](const std::string& text) {
+    return parse_cloud_file(text + "\nquantisation: Q4_K_M", "", {});
+  };
+  EXPECT_EQ(model_of("model: hf:acme/toy-GGUF")->model, "hf:acme/toy-GGUF:Q4_K_M");
+  EXPECT_FALSE(model_of("model: smollm2-135m"));
+  EXPECT_FALSE(model_of("model: hf:acme/toy-GGUF:Q8_0"));
+}
+
 TEST(CloudFile, ReadsEverything) {
   const auto file = parse(R"(
 name: demo

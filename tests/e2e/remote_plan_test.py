@@ -61,7 +61,12 @@ class Hub(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self):
-        if self.path == "/free/model.gguf":
+        if self.path.endswith("/acme/toy-GGUF/revision/main"):
+            return self.answer(200, json.dumps({"sha": COMMIT}).encode())
+        if self.path == f"/api/models/acme/toy-GGUF/tree/{COMMIT}?recursive=true":
+            return self.answer(200, json.dumps([{"type": "file", "path": name, "size": 1} for name in ("README.md", "toy.Q4_1.gguf", "Q8_0/toy-Q8_0-00001-of-00002.gguf",
+                                                                                                   "Q8_0/toy-Q8_0-00002-of-00002.gguf", "mmproj-F16.gguf")]).encode())
+        if self.path in ("/free/model.gguf", f"/acme/toy-GGUF/resolve/{COMMIT}/toy.Q4_1.gguf"):
             return self.send_range(SMOL)
         if self.headers.get("Authorization") != "Bearer hf_secret":
             return self.answer(401, b'{"error": "gated"}')
@@ -116,6 +121,16 @@ with tempfile.TemporaryDirectory() as name:
     n_bytes = sum(path.stat().st_size for path in Hub.folder.iterdir())
     assert Hub.n_sent < n_bytes // 20, (Hub.n_sent, n_bytes)
     print(f"hub: cut at {here[0]}, {Hub.n_sent} bytes read of {n_bytes}")
+
+    assert planned_cuts(folder, "hf:acme/toy-GGUF:q4_1", HF_ENDPOINT=address) == planned_cuts(folder, SMOL)
+    (folder / "commissure.yaml").write_text((folder / "commissure.yaml").read_text().replace(json.dumps(str(SMOL)), '"hf:acme/toy-GGUF", "quantisation": "Q8_0", "cuts": [10, 20]'))
+    many = commissure(folder, "up", "--dry-run", HF_ENDPOINT=address)
+    assert many.returncode == 0 and "MODEL_DIR=gs://acme-demo/models/acme-toy-GGUF-main-Q8_0/Q8_0/toy-Q8_0-00001-of-00002.gguf" in many.stdout, many
+    assert "INCLUDE=Q8_0/toy-Q8_0-00001-of-00002.gguf\\nQ8_0/toy-Q8_0-00002-of-00002.gguf" in many.stdout, many.stdout
+    for model in ("hf:acme/toy-GGUF:Q5_0", "hf:acme/toy-GGUF"):
+        none = commissure(folder, "plan", model, HF_ENDPOINT=address)
+        assert none.returncode == 1 and "choose one with hf:acme/toy-GGUF:QUANTISATION; there are: Q4_1, Q8_0" in none.stderr, none
+    planned_cuts(folder, "hf:acme/toy", HF_ENDPOINT=address, HF_TOKEN="hf_secret")
 
     n_before = Hub.n_sent
     assert commissure(folder, "up", "--dry-run", HF_ENDPOINT=address, HF_TOKEN="hf_secret").returncode == 0
