@@ -10,7 +10,9 @@ STAGE=b K1=4 MODEL_DIR=$model PORT=$((port + 1)) "$commissure" stage &
 b=$!
 STAGE=a K1=4 MODEL_DIR=$model PORT=$port B_ENDPOINT=127.0.0.1:$((port + 1)) "$commissure" stage &
 a=$!
-trap 'kill $a $b 2>/dev/null; wait' EXIT
+"$commissure" warm --url "http://127.0.0.1:$port" &
+warm=$!
+trap 'kill $a $b $warm 2>/dev/null; wait' EXIT
 
-"$commissure" warm --url "http://127.0.0.1:$port"
+wait -n $a $b $warm || exit 1  # a stage that ends, say because its port is taken, has said why
 "$commissure" ask --url "http://127.0.0.1:$port" --temperature 0 --max-tokens 16 "What is the capital of France?"

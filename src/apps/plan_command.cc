@@ -3,6 +3,7 @@
 #include <fstream>
 #include <memory>
 
+#include "apps/captured_process.h"
 #include "apps/cloud_work.h"
 #include "apps/command.h"
 #include "apps/plan_making.h"
@@ -16,7 +17,7 @@ namespace {
 struct PlanCommand {
   PlanOptions plan;
   std::string plot;
-  bool as_json = false, dry_run = false;
+  bool as_json = false, dry_run = false, asks_quota = false;
 };
 
 Status write_plot(const std::string& path, const Planning& planning) {
@@ -35,6 +36,16 @@ Result<int> print_commands(const PlanCommand& command) {
   return do_cloud_work(work, {.image = true, .weights = true, .services = true});
 }
 
+/// What the region allows, as Google tells it.
+Status check_quota(const CloudChoice& choice) {
+  const CloudSpec spec = TRY(read_cloud_names(choice));
+  const CallRunner run = [](const CloudCall& call) { return run_captured(call); };
+  const CloudReport quiet;
+  TRY(CloudExecutor(spec, run, quiet).check_quota());
+  std::fprintf(stderr, "The GPU quotas of %s hold all stages.\n", spec.region.c_str());
+  return {};
+}
+
 Result<int> plan(PlanCommand command, bool file_is_named) {
   PlanOptions& options = command.plan;
   options.use_file = file_is_named || options.model.empty();
@@ -43,6 +54,8 @@ Result<int> plan(PlanCommand command, bool file_is_named) {
         Code::kInvalidArgument, options.choice.file,
         " is not here: name a model, e.g. commissure plan smollm2-135m, or write the file with commissure init");
   }
+  if (command.asks_quota && !options.use_file)
+    return Error(Code::kInvalidArgument, "--quota is about a file's stages: leave the model out, or add --config");
   if (command.dry_run && !options.use_file)
     return Error(Code::kInvalidArgument,
                  "--dry-run shows the commands for a file: leave the model out, or add --config");
@@ -54,8 +67,9 @@ Result<int> plan(PlanCommand command, bool file_is_named) {
   } else {
     print_plans(planning);
   }
-  if (!planning.file || planning.file->problems.empty()) return 0;
   std::fflush(stdout);
+  if (command.asks_quota) TRY(check_quota(options.choice));
+  if (!planning.file || planning.file->problems.empty()) return 0;
   return Error(Code::kResourceExhausted, options.choice.file, ": ", planning.file->problems.front());
 }
 
@@ -95,6 +109,7 @@ CommandRun add_plan(CLI::App& app) {
   add_wishes(app, options.wish);
   app.add_option("--plot", command->plot, "draw memory by stage and cost against load into this SVG file");
   app.add_flag("--dry-run", command->dry_run, "print every command that `up` would run for the file; run none");
+  app.add_flag("--quota", command->asks_quota, "ask Google whether the region's GPU quotas hold the file's stages");
   app.add_flag("--json", command->as_json, "print JSON");
   return [command, &app] { return plan(*command, app.count("--file") > 0 || app.count("--deployment") > 0); };
 }

@@ -87,6 +87,16 @@ Status CloudExecutor::read_services() {
   return ask({services_read(spec_)});
 }
 
+Status CloudExecutor::check_quota() {
+  state_ = {};
+  TRY(ask(first_reads(spec_)));
+  TRY(ask(quota_reads(spec_)));
+  if (state_.quotas.empty() && !gpu_quotas(spec_).empty())
+    return Error(Code::kUnavailable,
+                 "quotas are not known: cloudquotas.googleapis.com does not tell (`up` enables it)");
+  return check_gpu_quota(spec_, state_);
+}
+
 Status CloudExecutor::perform(const CloudStep& step) {
   const auto start = Clock::now();
   for (const std::string& warning : step.warnings) {

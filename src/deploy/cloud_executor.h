@@ -36,6 +36,9 @@ class CloudExecutor {
   Status read();
   /// Reads the services alone: for those who only look.
   Status read_services();
+  /// What the region's GPU quotas allow, and whether that holds all stages; reads nothing else. Errors: as
+  /// check_gpu_quota and explain_failure; kUnavailable, the API that tells is not enabled yet.
+  Status check_quota();
   /// APIs, repository, bucket, accounts, secrets, access; reads what is there itself. The next three come after it.
   Status lay_foundation(const CloudSecrets& secrets);
   Status build_image();

@@ -385,8 +385,13 @@ def too_few_gpus(google):
     me = Person(google, name="many", stages={"count": 3, "gpu": "nvidia-l4", "cpu": 4, "memory": "16Gi"})
     google.apis["quotas"] = {"NvidiaL4GpuAllocNoZonalRedundancyPerProjectRegion": {"europe-west1": 9, "europe-west4": 2}}
     before = len(google.calls)
+    assert "cloudquotas.googleapis.com does not tell" in me.run("plan", "--quota", status=1)[1]
     me.fails("step quota: the stages need 3 nvidia-l4 at once", "allows 2 in europe-west4", "iam-admin/quotas?project=demo-project")
     assert all("services:batchEnable" in call or "services/cloudquotas" in call for call in google.changes(before)), google.changes(before)
+    before = len(google.calls)
+    assert "allows 2 in europe-west4" in me.run("plan", "--quota", status=1)[1]
+    google.apis["quotas"] = {"NvidiaL4GpuAllocNoZonalRedundancyPerProjectRegion": {"europe-west4": 3}}
+    assert "The GPU quotas of europe-west4 hold all stages." in me.run("plan", "--quota")[1] and google.changes(before) == []
     google.apis["quotas"] = {}
 
 
