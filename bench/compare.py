@@ -67,6 +67,7 @@ class Servers:
             self.say(f"starting {self.servers[key].name}")
             self.up[key] = self.servers[key].__enter__()
             self.up[key].first_token()
+            self.up[key].pause()
 
     def prepare(self, cases):
         """For the first of `cases`; the others come later."""
@@ -111,7 +112,9 @@ def run_case(case, servers, rounds, say):
                 continue
             say(f"round {number}/{rounds}: {case.key} {case.what}, {servers[key].name}")
             others.append(rest())
+            servers[key].resume()
             value = case.measure(servers[key], 1000 * number + index)
+            servers[key].pause()
             for measure, one in (value if isinstance(value, dict) else {"tok/s": value}).items():
                 if number > 0 or rounds == 1:
                     samples.setdefault(key, {}).setdefault(measure, []).append(one)

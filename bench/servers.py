@@ -35,6 +35,12 @@ class Server:
     def __exit__(self, *_):
         self.stop()
 
+    def pause(self):
+        """Until resume() it will not be asked. Most programs rest by themselves."""
+
+    def resume(self):
+        pass
+
     def post(self, path, body, timeout=600):
         if self.model_name:
             body = {**body, "model": self.model_name}
@@ -172,3 +178,13 @@ class Vllm(Process):
         cores = f"0-{os.cpu_count() - 1}"
         self.environment = dict(os.environ, VLLM_TARGET_DEVICE="cpu", VLLM_CPU_KVCACHE_SPACE="4", VLLM_CPU_OMP_THREADS_BIND=cores,
                                 HF_HUB_OFFLINE="1", VLLM_NO_USAGE_STATS="1", VLLM_LOGGING_LEVEL="ERROR")
+
+    def pause(self):
+        os.killpg(self.process.pid, signal.SIGSTOP)  # its engine polls even when idle: a tenth of two cores and more
+
+    def resume(self):
+        os.killpg(self.process.pid, signal.SIGCONT)
+
+    def stop(self):
+        self.resume()
+        super().stop()
