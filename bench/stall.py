@@ -27,10 +27,10 @@ ANSWER = 3000  # tokens a stream may give; it is closed before
 class Stream:
     """One running answer, read by a thread of its own: when each of its tokens came."""
 
-    def __init__(self, port, salt):
+    def __init__(self, port, salt, n_prompt=16):
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         self.connection.request("POST", "/v1/completions", json.dumps(
-            {"prompt": prompt_ids(16, salt), "max_tokens": ANSWER, "temperature": 0, "ignore_eos": True, "stream": True,
+            {"prompt": prompt_ids(n_prompt, salt), "max_tokens": ANSWER, "temperature": 0, "ignore_eos": True, "stream": True,
              "stream_options": {"continuous_usage_stats": True}}), {"Content-Type": "application/json"})
         self.lines, self.over = [], False
         self.thread = threading.Thread(target=self.read)

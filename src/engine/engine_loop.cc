@@ -34,10 +34,7 @@ SchedulerOptions scheduler_options(const ServedModel& model, const EngineOptions
 }
 
 /// Errors after which all steps in flight have failed and the stages' sequences are lost.
-bool breaks_stream(Code code) {
-  return code == Code::kUnavailable || code == Code::kDataLoss || code == Code::kDeadlineExceeded ||
-         code == Code::kCancelled;
-}
+bool breaks_stream(Code code) { return is_about_the_stream(code) || code == Code::kCancelled; }
 
 milliseconds until(RequestTimes::Time from, RequestTimes::Time to) {
   return std::max(milliseconds{0}, std::chrono::ceil<milliseconds>(to - from));
@@ -136,7 +133,7 @@ void EngineLoop::fill_steps() {
       RequestTimes& times = requests_.at(slice.sequence.value)->times;
       if (!times.scheduled) times.scheduled = now;
     }
-    owed_.push_back({now, batch->n_rows()});
+    owed_.push_back({now, batch->n_rows(), batch->rebuild});
     tracer_.on_submit(*batch);
     if (Status taken = chain_.submit({std::move(*batch), {}}); !taken) {
       owed_.pop_back();
@@ -173,7 +170,7 @@ void EngineLoop::on_answer(Result<StageOutput> answer) {
   }
   ++stats_.steps;
   stats_.last_timings = !answer->timings.empty() ? answer->timings : std::get<SampledTokens>(answer->value).timings;
-  metrics_.on_step(step.n_rows, stats_.last_timings, now);
+  metrics_.on_step(step.n_rows, step.rebuild, stats_.last_timings, now);
   for (Progress& made : *progress) on_progress(made);
 }
 

@@ -63,6 +63,7 @@ class EngineLoop {
   struct OwedStep {
     Time since;
     int n_rows = 0;
+    StageSpan rebuild = {};
     bool wanted = true;  ///< false: the scheduler has given it up
   };
 

@@ -139,21 +139,24 @@ EngineMetrics::StageMetrics& EngineMetrics::stage(const std::string& name) {
       .first->second;
 }
 
-void EngineMetrics::on_step(int n_rows, const std::vector<StageTiming>& timings, RequestTimes::Time now) {
+void EngineMetrics::on_step(int n_rows, StageSpan rebuild, const std::vector<StageTiming>& timings,
+                            RequestTimes::Time now) {
   const std::optional<double> passed = last_step_ ? std::optional(seconds(*last_step_, now)) : std::nullopt;
   last_step_ = now;
-  iteration_tokens_.observe(n_rows);
-  for (const StageTiming& timing : timings) {
+  if (rebuild.empty()) iteration_tokens_.observe(n_rows);
+  const auto rows_into = [&](int index) { return rebuild.empty() || rebuild.contains(index) ? n_rows : 0; };
+  const int n_stages = static_cast<int>(timings.size());
+  for (int i = 0; i < n_stages; ++i) {
+    const StageTiming& timing = timings[static_cast<std::size_t>(i)];
     // Names come from other processes: more than a chain can have would be an attack on memory.
     if (stages_.size() >= kMaxStages && !stages_.contains(timing.stage)) continue;
     StageMetrics& metrics = stage(timing.stage);
     metrics.queue.observe(timing.queue_us * 1e-6);
     metrics.compute.observe(timing.compute_us * 1e-6);
     metrics.wire.observe(timing.wire_us * 1e-6);
-    metrics.rows.add(n_rows);
-    const double n_bytes = static_cast<double>(n_rows) * row_bytes_;
-    if (&timing != &timings.front()) metrics.bytes_in.add(n_bytes);
-    if (&timing != &timings.back()) metrics.bytes_out.add(n_bytes);
+    metrics.rows.add(rows_into(i));
+    if (i > 0) metrics.bytes_in.add(static_cast<double>(rows_into(i)) * row_bytes_);
+    if (i + 1 < n_stages) metrics.bytes_out.add(static_cast<double>(rows_into(i + 1)) * row_bytes_);
     // Steps are answered one after the other: what a stage did not compute since the last answer, it waited.
     if (passed) metrics.idle.add(std::max(0.0, *passed - timing.compute_us * 1e-6));
   }

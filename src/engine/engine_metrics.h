@@ -31,7 +31,8 @@ class EngineMetrics {
   void on_token(const RequestTimes& times, RequestTimes::Time now);
   void on_finish(FinishReason reason, const RequestTimes& times, const Usage& usage, RequestTimes::Time now);
   /// A step was answered at `now`.
-  void on_step(int n_rows, const std::vector<StageTiming>& timings, RequestTimes::Time now);
+  /// `rebuild`: the stages that computed the rows, where not all did. `timings`: first stage first.
+  void on_step(int n_rows, StageSpan rebuild, const std::vector<StageTiming>& timings, RequestTimes::Time now);
   void on_state(const EngineStats& stats);
 
   std::string text() const { return metrics_.text(); }

@@ -43,13 +43,14 @@ void Scheduler::resume_sequence(Sequence& sequence) {
   ++sequence.life;
 }
 
-/// Rows that lost stages have to compute again, of as many sequences as fit. None when there are none, or when those
-/// left wait for blocks that others give back.
+/// Rows that lost stages have to compute again, of as many sequences as fit. A full step: whoever goes on already waits
+/// a little longer for a token, so that the others wait far less for their next one. None when there are none, or when
+/// those left wait for blocks that others give back.
 std::optional<StepBatch> Scheduler::next_rebuild_step() {
   StepBatch batch;
   batch.step = next_step_;
   batch.rebuild = lost_;
-  int budget = prefill_budget(0);
+  int budget = options_.max_step_rows;
   const std::vector<Sequence*> running = running_;  // which one may leave
   for (Sequence* sequence : running) {
     if (budget <= 0) break;

@@ -6,11 +6,6 @@
 namespace commissure {
 namespace {
 
-/// After these the stage's sequences are lost and the caller recreates them.
-bool is_about_the_stream(Code code) {
-  return code == Code::kUnavailable || code == Code::kDataLoss || code == Code::kDeadlineExceeded;
-}
-
 std::uint32_t microseconds(std::chrono::steady_clock::duration duration) {
   return static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::microseconds>(duration).count());
 }

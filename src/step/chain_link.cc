@@ -8,11 +8,6 @@
 namespace commissure {
 namespace {
 
-/// Errors after which a link has forgotten its sequences.
-bool is_about_the_stream(Code code) {
-  return code == Code::kUnavailable || code == Code::kDataLoss || code == Code::kDeadlineExceeded;
-}
-
 /// Time between the hand-over and the answer that the later stages did not account for.
 std::uint32_t unaccounted_us(std::chrono::steady_clock::time_point since, const std::vector<StageTiming>& later) {
   std::int64_t us =

@@ -26,13 +26,17 @@ struct StageOutput {
   std::vector<std::uint32_t> checksums = {};  ///< of this stage, until its link puts them into its timing
 };
 
+/// Errors that are about the stream rather than one step: all steps in flight have failed.
+constexpr bool is_about_the_stream(Code code) {
+  return code == Code::kUnavailable || code == Code::kDataLoss || code == Code::kDeadlineExceeded;
+}
+
 /// The caller's end of a stage: in this process (stage/local_link), in another (wire/grpc_link), several in a
 /// row (step/chain_link), or a fake in a test.
 ///
 /// Every submitted step is answered exactly once through the sink, in submission order, with an output or an error.
-/// After an error that is about the stream rather than one step (kUnavailable, kDataLoss, kDeadlineExceeded) all
-/// steps in flight have failed and the stages know no sequence any more: the caller recreates them, behind the rows of
-/// answered steps where lost() says that their keys and values are still there.
+/// After an error that is about the stream (is_about_the_stream) the stages know no sequence any more: the caller
+/// recreates them, behind the rows of answered steps where lost() says that their keys and values are still there.
 class StageLink {
  public:
   /// Called on the link's own thread; must not block for long and must not call stop().

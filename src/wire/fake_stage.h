@@ -66,7 +66,10 @@ class FakeLocalLink final : public StageLink {
     held_.notify_all();
   }
   /// The step that fails alone.
-  void fail(StepId step) { failing_ = step.value; }
+  void fail(StepId step, Code code = Code::kInvalidArgument) {
+    failing_ = step.value;
+    failing_code_ = code;
+  }
   /// Steps taken so far.
   int n_taken() const { return n_taken_; }
 
@@ -82,7 +85,7 @@ class FakeLocalLink final : public StageLink {
 
   Result<StageOutput> step(StageInput input) const {
     const StepId id = input.batch.step;
-    if (id.value == failing_) return Error(Code::kInvalidArgument, "step ", id.value, " fails alone");
+    if (id.value == failing_) return Error(failing_code_, "step ", id.value, " fails alone");
     const auto n_rows = static_cast<std::size_t>(input.batch.n_rows());
     std::vector<bf16> values(n_rows * static_cast<std::size_t>(info_.d_model), 1);
     for (std::size_t i = 0; i < input.boundary.values.size(); ++i) {
@@ -112,6 +115,7 @@ class FakeLocalLink final : public StageLink {
   std::atomic<int> n_taken_ = 0;
   std::atomic<bool> held_ = false;
   std::atomic<std::uint64_t> failing_ = ~std::uint64_t{0};
+  std::atomic<Code> failing_code_ = Code::kInvalidArgument;
   std::jthread thread_;
 };
 

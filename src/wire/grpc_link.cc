@@ -22,10 +22,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// The code that callers of StageLink know as the end of a stream.
+/// With a code that callers of StageLink know as the end of a stream.
 Error as_stream_error(const Error& why) {
-  const Code code = why.code();
-  if (code == Code::kDataLoss || code == Code::kDeadlineExceeded || code == Code::kUnavailable) return why;
+  if (is_about_the_stream(why.code())) return why;
   return Error(Code::kUnavailable, why.message());
 }
 
@@ -273,7 +272,11 @@ Status GrpcLink::Impl::on_answer(StepId step, Result<SampledTokens> answer) {
     output.batch = std::move(in_flight_.front().batch);
     pace_.note(Clock::now() - in_flight_.front().since);
     in_flight_.pop_front();
-    if (answer) sent_steps_.on_answer(session_);
+    if (answer) {
+      sent_steps_.on_answer(session_);
+    } else if (is_about_the_stream(answer.error().code())) {
+      reopen();  // one further down is lost: only a fresh handshake tells what every stage still has
+    }
     room_.notify_one();
   }
   if (!answer) {

@@ -261,6 +261,17 @@ TEST(Session, OnlyAStageThatWasReplacedIsLost) {
   EXPECT_EQ(a.link->lost(), (StageSpan{1, 1}));
 }
 
+TEST(Session, AStreamOverWhichALossWasToldIsOver) {
+  const SocketDir dir;
+  FakeProcess b(fake_info(1, 2), dir.endpoint("b"));
+  Caller a(dir.endpoint("b"), fake_info(0, 2));
+  ASSERT_TRUE(a.ready());
+  b.local.fail(StepId(1), Code::kDataLoss);
+  ASSERT_TRUE(a.submit(1).has_value());
+  ASSERT_EQ(a.next_code(), Code::kDataLoss);
+  ASSERT_TRUE(eventually([&] { return a.link->n_streams() == 2; })) << "no step goes where one was refused for good";
+}
+
 TEST(Session, AFreshStreamToTheSameStagesLosesNothing) {
   const SocketDir dir;
   FakeProcess c(fake_info(2, 3), dir.endpoint("c"));
