@@ -1,5 +1,8 @@
 #include "apps/chain_view.h"
 
+#include <algorithm>
+#include <future>
+
 #include "apps/stage_table.h"
 
 namespace commissure {
@@ -7,6 +10,8 @@ namespace commissure {
 namespace {
 
 constexpr std::chrono::milliseconds kFresh{100};
+constexpr std::chrono::milliseconds kStale{3000};
+constexpr std::chrono::milliseconds kStalePatience{250};  // what a new answer is worth where the last one is stale
 constexpr std::chrono::milliseconds kFirstAnswer{1000};
 constexpr std::chrono::milliseconds kLaterAnswer{3000};
 
@@ -23,13 +28,21 @@ void ChainView::refresh() {
   }
   const auto age = Clock::now().time_since_epoch() - Clock::duration(shared_->answered.load());
   if (age < kFresh || shared_->asking.exchange(true)) return;
-  next_->describe_later(kLaterAnswer, [shared = shared_, self = self_.info()](Result<std::vector<StageInfo>> stages) {
-    shared->others.with([&](auto& others) {
-      others = stages ? std::move(*stages) : std::vector{unreachable_stage(self, stages.error())};
-    });
-    shared->answered = Clock::now().time_since_epoch().count();
-    shared->asking = false;
+  const auto told = std::make_shared<std::promise<void>>();
+  const std::future<void> answer = told->get_future();
+  next_->describe_later(kLaterAnswer,
+                        [shared = shared_, self = self_.info(), told](Result<std::vector<StageInfo>> stages) {
+                          shared->others.with([&](auto& others) {
+                            others = stages ? std::move(*stages) : std::vector{unreachable_stage(self, stages.error())};
+                          });
+                          shared->answered = Clock::now().time_since_epoch().count();
+                          shared->asking = false;
+                          told->set_value();
+                        });
+  const bool may_differ = shared_->others.with([](const auto& others) {
+    return !std::ranges::all_of(others, [](const StageInfo& stage) { return stage.state == LoadState::kReady; });
   });
+  if (may_differ || age > kStale) answer.wait_for(kStalePatience);
 }
 
 Json ChainView::to_json() {

@@ -12,14 +12,17 @@
 namespace commissure {
 
 /// What stage A tells of the whole chain in /health. Asks the stages behind it only when somebody looks, so that an
-/// idle chain stays idle, and never keeps a server thread waiting once an answer was there. Threading: any thread.
+/// idle chain stays idle, and keeps a server thread waiting for a moment at most, where what it knows is old or
+/// about to change.
+/// Threading: any thread.
 class ChainView {
  public:
   /// `next` is null on a chain of one stage; both outlive the view.
   ChainView(LocalStage self, StageClient* next)
       : self_(std::move(self)), next_(next), shared_(std::make_shared<Shared>()) {}
 
-  /// {"stages": [...]}: this stage as it is now, the others as of the last answer.
+  /// {"stages": [...]}: this stage as it is now, the others as of an answer of the last seconds, or the last one if
+  /// they are slow to give a new one.
   Json to_json();
 
  private:
