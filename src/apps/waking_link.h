@@ -20,6 +20,7 @@ class WakingLink final : public StageLink {
   Status submit(StageInput input) override;
   Status health() const override;
   StageSpan lost() const override { return chain_.lost(); }
+  int n_streams() const override { return chain_.n_streams(); }
   bool wants_move() const override { return chain_.wants_move(); }
   void move() override { chain_.move(); }
   void stop() override;

@@ -109,6 +109,24 @@ TEST(EnginePrefixCache, AChainThatForgotIsNotTrusted) {
   for (std::size_t i = 0; i < requests.size(); ++i) EXPECT_TRUE(run_one(engine, requests[i]).same(expected[i])) << i;
 }
 
+TEST(EnginePrefixCache, ALossWhileNothingRanIsNoticed) {
+  GenerationRequest request = make_request(200, 4, 1);
+  request.ignore_eos = true;
+  for (const StageSpan loses : {kAllStages, StageSpan{1, 1}, StageSpan{}}) {
+    Bench bench;
+    bench.chain.loses = loses;
+    Engine& engine = bench.start();
+    const Answer first = run_one(engine, request);
+    EXPECT_TRUE(run_one(engine, request).same(first));
+    EXPECT_EQ(engine.stats().prefix_hits, 192u);
+    ASSERT_TRUE(bench.is_idle());
+    bench.chain.break_unnoticed();
+    EXPECT_TRUE(run_one(engine, request).same(first));
+    EXPECT_EQ(engine.stats().prefix_hits, loses.empty() ? 2 * 192u : 192u);
+    EXPECT_EQ(engine.stats().replays, 0u) << "nobody ran";
+  }
+}
+
 /// After which step a stream ends, and what is lost with it.
 std::vector<std::pair<std::uint64_t, StageSpan>> breaks() {
   std::vector<std::pair<std::uint64_t, StageSpan>> all;

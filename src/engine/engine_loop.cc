@@ -125,6 +125,7 @@ void EngineLoop::start_request(std::unique_ptr<Request> owned) {
 
 void EngineLoop::fill_steps() {
   if (!outage_ && chain_.wants_move() && may_move()) begin_move();
+  if (!outage_ && scheduler_.n_running() == 0) notice_idle_loss();
   while (!outage_ && std::ssize(owed_) < std::max(scheduler_.decode_slots(), options_.steps_in_flight)) {
     std::optional<StepBatch> batch = scheduler_.next_step();
     if (!batch) return;

@@ -80,6 +80,7 @@ class EngineLoop {
   bool may_move() const;
   void begin_move();
   void resume_sequences();
+  void notice_idle_loss();
   void try_recovery();
   void expire(Time now);
   void check_drains(Time now);
@@ -101,6 +102,7 @@ class EngineLoop {
   std::unordered_map<RequestHandle, std::unique_ptr<Request>> requests_;
   std::deque<OwedStep> owed_;  ///< oldest first
   std::optional<Outage> outage_;
+  int n_streams_seen_ = 0;
   std::vector<DrainMessage> drains_;
   EngineStats stats_;
   StepTracer tracer_;

@@ -67,6 +67,7 @@ void EngineLoop::begin_move() {
 void EngineLoop::resume_sequences() {
   const auto is_stuck = [](const auto& entry) { return entry.second->n_replays > 1; };
   const StageSpan lost = std::ranges::any_of(requests_, is_stuck) ? kAllStages : chain_.lost();
+  n_streams_seen_ = chain_.n_streams();
   const int n_running = scheduler_.n_running();
   (lost.empty() ? stats_.kept : stats_.replays) += static_cast<std::uint64_t>(n_running);
   for (auto& [handle, request] : requests_) {
@@ -74,6 +75,12 @@ void EngineLoop::resume_sequences() {
   }
   scheduler_.resume(lost);
   log_info("running requests go on", {{"requests", n_running}, {"computed_again", replay_scope(lost)}});
+}
+
+/// A stream that broke and came back while nothing ran failed no step: what a stage lost with it is in no cache then.
+void EngineLoop::notice_idle_loss() {
+  const int n_streams = chain_.n_streams();
+  if (std::exchange(n_streams_seen_, n_streams) != n_streams && !chain_.lost().empty()) scheduler_.forget_prefixes();
 }
 
 void EngineLoop::try_recovery() {

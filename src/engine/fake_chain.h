@@ -63,6 +63,16 @@ class FakeChain final : public StageLink {
   }
 
   StageSpan lost() const override { return loses; }
+  int n_streams() const override {
+    const std::lock_guard lock(mutex_);
+    return n_streams_;
+  }
+  /// A stream that breaks and comes back without a word.
+  void break_unnoticed() {
+    const std::lock_guard lock(mutex_);
+    if (!steps_.empty()) note("broken with steps in flight");
+    forget();
+  }
   bool wants_move() const override {
     const std::lock_guard lock(mutex_);
     return (move_at_ > 0 && n_steps_ >= move_at_) || (max_age > 0 && n_steps_ - moved_at_ >= max_age);
@@ -130,6 +140,7 @@ class FakeChain final : public StageLink {
   };
 
   void forget() {
+    ++n_streams_;
     sequences_.clear();
     if (!loses.empty()) std::ranges::fill(cells_, -1);
   }
@@ -277,6 +288,7 @@ class FakeChain final : public StageLink {
   std::uint64_t moved_at_ = 0;  // steps before the current stream
   int n_moves_ = 0;
   int n_rebuilt_ = 0;
+  int n_streams_ = 1;
   std::string problem_;
   std::jthread thread_;
 };

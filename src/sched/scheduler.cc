@@ -53,7 +53,7 @@ void Scheduler::remove(SequenceId id) {
   blocks_.release_all(it->second->blocks);
   windows_.end(it->second->window);
   windows_.end(it->second->lost_windows);
-  if (it->second->n_blocks_sent > 0) released_.push_back(id);
+  if (it->second->is_known()) released_.push_back(id);
   std::erase(running_, it->second.get());
   waiting_.erase(rank_of(*it->second));
   sequences_.erase(it);
@@ -68,7 +68,10 @@ std::optional<StepBatch> Scheduler::next_step() {
   std::optional<StepBatch> batch;
   if (!rebuilt_last_) batch = next_rebuild_step();
   if (!batch) batch = next_plain_step();
-  if (!batch && rebuilt_last_) batch = next_rebuild_step();
+  if (!batch && rebuilt_last_) {
+    batch = next_rebuild_step();
+    if (!batch) batch = next_plain_step();  // of one that was sent back just now
+  }
   rebuilt_last_ = batch && batch->is_rebuild();
   return batch;
 }
@@ -212,8 +215,8 @@ void Scheduler::send_back(Sequence& sequence) {
   blocks_.release_all(sequence.blocks);
   windows_.end(sequence.window);
   windows_.end(sequence.lost_windows);
+  if (sequence.is_known()) released_.push_back(sequence.spec.id);
   sequence.n_to_rebuild = sequence.n_rebuilt = sequence.n_rebuilt_done = 0;
-  if (sequence.n_blocks_sent > 0) released_.push_back(sequence.spec.id);
   sequence.blocks.clear();
   sequence.n_blocks_sent = 0;
   sequence.n_scheduled = 0;
@@ -261,7 +264,10 @@ void Scheduler::note_in_flight(const StepBatch& batch, int n_decoding, int n_dec
   step.step = batch.step;
   step.n_decoding = n_decode_rows > 0 ? n_decoding : 0;
   step.n_prompt_rows = batch.n_rows() - n_decode_rows;
-  for (const ScheduledStep& ahead : in_flight_) step.n_prompt_rows_in_flight += ahead.n_prompt_rows;
+  for (const ScheduledStep& ahead : in_flight_) {
+    step.n_prompt_rows_in_flight += ahead.n_prompt_rows;
+    if (ahead.is_rebuild) step.is_timed = false;
+  }
   step.released = batch.released;
   step.is_rebuild = batch.is_rebuild();
   step.slices.reserve(batch.slices.size());

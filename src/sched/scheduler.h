@@ -141,6 +141,7 @@ class Scheduler {
     int n_prompt_rows = 0;
     int n_prompt_rows_in_flight = 0;  ///< with those ahead of it
     bool is_rebuild = false;          ///< the rows were answered before
+    bool is_timed = true;             ///< what it takes says something; not so behind rebuild steps
   };
 
   /// Blocks for the beginning of a sequence.

@@ -19,7 +19,7 @@ Result<std::vector<Progress>> Scheduler::commit(const SampledTokens& tokens, std
   TRY(check_result(in_flight_.front(), tokens));
   const ScheduledStep step = std::move(in_flight_.front());
   in_flight_.pop_front();
-  if (took.count() > 0 && step.n_decoding > 0) {
+  if (took.count() > 0 && step.n_decoding > 0 && step.is_timed) {
     pace_.on_step(step.n_decoding, step.n_prompt_rows_in_flight, took);
     if (step.n_prompt_rows == 0)
       slots_.on_step(step.n_decoding, static_cast<int>(step.slices.size()), took, tokens.timings);

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <set>
+#include <span>
 
 #include "core/check.h"
 #include "sched/scheduler.h"
@@ -6,6 +8,17 @@
 // The part of the scheduler that goes on after the chain broke.
 
 namespace commissure {
+
+namespace {
+
+/// The blocks that rows [first, first + n_rows) lie in.
+std::span<const BlockId> blocks_of_rows(const Sequence& sequence, int first, int n_rows) {
+  const auto begin = static_cast<std::size_t>(first / kBlockPositions);
+  const auto end = static_cast<std::size_t>(blocks_for(first + n_rows));
+  return std::span(sequence.blocks).subspan(begin, end - begin);
+}
+
+}  // namespace
 
 void Scheduler::suspend() {
   while (!in_flight_.empty()) fail_step();
@@ -51,12 +64,18 @@ std::optional<StepBatch> Scheduler::next_rebuild_step() {
   batch.step = next_step_;
   batch.rebuild = lost_;
   int budget = options_.max_step_rows;
+  std::set<BlockId> written;
   const std::vector<Sequence*> running = running_;  // which one may leave
   for (Sequence* sequence : running) {
     if (budget <= 0) break;
     if (sequence->is_rebuilt() || !take_lost_windows(*sequence)) continue;
     const int n_rows = std::min(budget, rebuild_limit(*sequence) - sequence->n_rebuilt);
     if (n_rows <= 0) continue;
+    // Rows of a shared beginning are computed for one sequence at a time: threads write the rows of a step side by
+    // side.
+    const std::span<const BlockId> blocks = blocks_of_rows(*sequence, sequence->n_rebuilt, n_rows);
+    if (std::ranges::any_of(blocks, [&](BlockId block) { return written.contains(block); })) continue;
+    written.insert(blocks.begin(), blocks.end());
     add_rebuild_slice(batch, *sequence, n_rows);
     budget -= n_rows;
   }

@@ -117,13 +117,55 @@ TEST(Recovery, ABreakInTheMiddleBeginsAgain) {
   EXPECT_EQ(next(scheduler).rebuild, (StageSpan{1, 2}));
 }
 
-TEST(Recovery, BlocksFromBeforeTheWindowAreBorrowed) {
+TEST(Recovery, ASharedBeginningIsComputedForOneAtATime) {
+  Scheduler scheduler(options(150, 32));
+  SequenceSpec same = sequence(2, 0);
+  same.prompt = sequence(1, 200).prompt;
+  same.prompt.resize(150);
+  add(scheduler, sequence(1, 200));
+  for (int i = 0; i < 2; ++i) commit(scheduler, next(scheduler));
+  add(scheduler, same);  // begins behind two blocks of the first one
+  commit(scheduler, next(scheduler));
+  scheduler.suspend();
+  scheduler.resume(kSecond);
+  std::vector<std::string> steps;
+  for (StepBatch batch = next(scheduler);; batch = next(scheduler)) {
+    if (batch.is_rebuild()) steps.push_back(describe(batch));
+    commit(scheduler, batch);
+    if (describe(batch).find("2@") == 0 || batch.slices.size() == 2) break;
+  }
+  EXPECT_EQ(steps, (std::vector<std::string>{"1@0+150", "1@150+51 2@0+99"}));
+}
+
+TEST(Recovery, WhoLeavesWhileItIsComputedAgainIsReleased) {
+  Scheduler scheduler(options(64, 32));
+  add(scheduler, sequence(1, 300));
+  add(scheduler, sequence(2, 10));
+  for (int i = 0; i < 6; ++i) commit(scheduler, next(scheduler));
+  scheduler.suspend();
+  scheduler.resume(kSecond);
+  ASSERT_EQ(describe(next(scheduler)), "1@0+64");
+  scheduler.remove(SequenceId(1));
+  std::vector<SequenceId> released;
+  while (const auto batch = scheduler.next_step()) {
+    released.insert(released.end(), batch->released.begin(), batch->released.end());
+  }
+  EXPECT_EQ(released, std::vector<SequenceId>{SequenceId(1)});
+}
+
+/// A sequence far beyond its window of 128, with `n_window_blocks` for all.
+Scheduler beyond_its_window(std::int32_t n_window_blocks) {
   SchedulerOptions made = options(64, 32);
   made.window = 128;
-  made.n_window_blocks = 9;
+  made.n_window_blocks = n_window_blocks;
   Scheduler scheduler(made);
   add(scheduler, sequence(1, 600));
   for (int i = 0; i < 12; ++i) commit(scheduler, next(scheduler));
+  return scheduler;
+}
+
+TEST(Recovery, BlocksFromBeforeTheWindowAreBorrowed) {
+  Scheduler scheduler = beyond_its_window(9);
   const int claimed = scheduler.windows().n_claimed();
   scheduler.suspend();
   scheduler.resume(kSecond);
@@ -138,12 +180,7 @@ TEST(Recovery, BlocksFromBeforeTheWindowAreBorrowed) {
 }
 
 TEST(Recovery, WithoutBlocksToBorrowTheSequenceIsComputedWhole) {
-  SchedulerOptions made = options(64, 32);
-  made.window = 128;
-  made.n_window_blocks = 4;
-  Scheduler scheduler(made);
-  add(scheduler, sequence(1, 600));
-  for (int i = 0; i < 12; ++i) commit(scheduler, next(scheduler));
+  Scheduler scheduler = beyond_its_window(4);
   scheduler.suspend();
   scheduler.resume(kSecond);
   const StepBatch batch = next(scheduler);

@@ -64,6 +64,9 @@ struct Sequence {
   /// Whether only decode rows are left, scheduled or pending.
   bool decodes() const { return n_scheduled >= n_prompt() && n_ready_rows() <= 1 && is_rebuilt(); }
 
+  /// Whether some stage has a table of it.
+  bool is_known() const { return n_blocks_sent > 0 || n_rebuilt > 0; }
+
   /// Whether every row that a stage lost is on its way to it, so that other rows may follow.
   bool is_rebuilt() const { return n_rebuilt >= n_to_rebuild; }
 

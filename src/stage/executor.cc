@@ -111,8 +111,8 @@ Result<StageOutput> Executor::pass_by(StageInput input) {
     std::vector<SequenceState> none;
     output.value = TRY(sample_tokens(batch, none));
   } else if (batch.is_computed_by(plan_.index + 1)) {
-    const int d_model = decoder_->spec().d_model;
-    output.value = make_boundary(batch.step, batch.n_rows(), d_model, TRY(handed_on_.read(batch)));
+    TRY(sequences_.check_written(batch));  // what it computed, it handed on
+    output.value = make_boundary(batch.step, batch.n_rows(), decoder_->spec().d_model, TRY(handed_on_.read(batch)));
   } else {
     output.value = no_rows(batch.step, decoder_->spec().d_model);
   }

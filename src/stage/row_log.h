@@ -33,7 +33,8 @@ class RowLog {
   void write(const StepBatch& batch, const std::vector<SequenceState>& states, std::span<const bf16> rows);
 
   /// The rows noted for the batch, slice after slice, bf16 [batch.n_rows(), d_model]. Each slice has its whole table.
-  /// Errors: kDataLoss, a block id is outside the pool. Rows that were never noted are not told from others.
+  /// Errors: kDataLoss, a block id is outside the pool. Rows that were never noted are not told from others:
+  /// SequenceTable::check_written knows.
   Result<std::vector<bf16>> read(const StepBatch& batch) const;
 
  private:

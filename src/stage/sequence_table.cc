@@ -52,27 +52,29 @@ Status extend(const StepBatch& batch, const SequenceRows& slice, const TableChan
   return {};
 }
 
-/// A sequence that begins behind cached rows needs them here. Stage A may not know yet that this stage lost them: a
-/// stream that broke while nothing ran fails no step.
+/// A sequence that begins behind cached rows needs those before `end` here. Stage A may not know yet that this stage
+/// lost them: a stream that broke while nothing ran fails no step.
 Status check_reused(const StepBatch& batch, const SequenceRows& slice, const Place& place,
-                    const std::vector<std::int32_t>& table) {
-  for (int entry = place.first_entry; entry * kBlockPositions < slice.first_position; ++entry) {
+                    const std::vector<std::int32_t>& table, std::int32_t end) {
+  for (int entry = place.first_entry; entry * kBlockPositions < end; ++entry) {
     const std::int32_t block = table[static_cast<std::size_t>(entry)];
     const std::int32_t n_written = place.written[static_cast<std::size_t>(block)];
-    const std::int32_t needed = std::min(slice.first_position - entry * kBlockPositions, kBlockPositions);
+    const std::int32_t needed = std::min(end - entry * kBlockPositions, kBlockPositions);
     if (n_written >= needed) continue;
-    return slice_error(Code::kDataLoss, batch, slice, "begins behind ", needed, " rows in ", place.name, " ", block,
+    return slice_error(Code::kDataLoss, batch, slice, "counts on ", needed, " rows in ", place.name, " ", block,
                        ", this stage has ", n_written, " of them");
   }
   return {};
 }
 
-void note_written(const SequenceRows& slice, const std::vector<std::int32_t>& table,
+/// `again`: rows from before, of blocks that may be shared, in any order: who repeats fewer of them takes none away.
+void note_written(const SequenceRows& slice, const std::vector<std::int32_t>& table, bool again,
                   std::vector<std::int32_t>& written) {
   const std::int32_t end = slice.first_position + slice.n_rows();
   for (std::int32_t entry = slice.first_position / kBlockPositions; entry * kBlockPositions < end; ++entry) {
     const std::int32_t block = table[static_cast<std::size_t>(entry)];
-    written[static_cast<std::size_t>(block)] = std::min(end - entry * kBlockPositions, kBlockPositions);
+    std::int32_t& n = written[static_cast<std::size_t>(block)];
+    n = std::max(again ? n : 0, std::min(end - entry * kBlockPositions, kBlockPositions));
   }
 }
 
@@ -87,6 +89,16 @@ Result<std::vector<SequenceState>> SequenceTable::prepare(const StepBatch& batch
     states.push_back(TRY(prepare_slice(batch, slice)));
   }
   return states;
+}
+
+Status SequenceTable::check_written(const StepBatch& batch) const {
+  for (const SequenceRows& slice : batch.slices) {
+    std::vector<std::int32_t> table;
+    const Place all = {0, written_, "block"};
+    TRY(extend(batch, slice, {slice.table_start, slice.new_blocks}, all, table));
+    TRY(check_reused(batch, slice, all, table, slice.first_position + slice.n_rows()));
+  }
+  return {};
 }
 
 Status SequenceTable::check_tokens(const StepBatch& batch, const SequenceRows& slice) const {
@@ -139,7 +151,7 @@ Status SequenceTable::extend_tables(const StepBatch& batch, const SequenceRows& 
   const bool is_new = state.blocks.empty();
   const Place all = {0, written_, "block"};
   TRY(extend(batch, slice, {slice.table_start, slice.new_blocks}, all, state.blocks));
-  if (is_new) TRY(check_reused(batch, slice, all, state.blocks));
+  if (is_new) TRY(check_reused(batch, slice, all, state.blocks, slice.first_position));
   if (window_ == 0 && slice.new_window_blocks.empty()) return {};
   const Place windows = {first_seen_entry(slice), window_written_, "window block"};
   // Those before the window of a sequence that begins behind cached rows were never sent.
@@ -147,7 +159,7 @@ Status SequenceTable::extend_tables(const StepBatch& batch, const SequenceRows& 
     state.window_blocks.assign(static_cast<std::size_t>(slice.window_start), kAbsent);
   }
   TRY(extend(batch, slice, {slice.window_start, slice.new_window_blocks}, windows, state.window_blocks));
-  return is_new ? check_reused(batch, slice, windows, state.window_blocks) : Status();
+  return is_new ? check_reused(batch, slice, windows, state.window_blocks, slice.first_position) : Status();
 }
 
 void SequenceTable::take_params(const SamplingParams& params, SequenceState& state) const {
@@ -175,8 +187,8 @@ void SequenceTable::commit(const StepBatch& batch, std::vector<SequenceState> pr
   for (const SequenceId released : batch.released) sequences_.erase(released);
   for (std::size_t i = 0; i < prepared.size(); ++i) {
     const SequenceRows& slice = batch.slices[i];
-    note_written(slice, prepared[i].blocks, written_);
-    if (window_ > 0) note_written(slice, prepared[i].window_blocks, window_written_);
+    note_written(slice, prepared[i].blocks, batch.is_rebuild(), written_);
+    if (window_ > 0) note_written(slice, prepared[i].window_blocks, batch.is_rebuild(), window_written_);
     sequences_.insert_or_assign(slice.sequence, std::move(prepared[i]));
   }
 }

@@ -48,6 +48,10 @@ class SequenceTable {
   /// or a sequence begins behind rows that this stage does not have: it must be recreated.
   Result<std::vector<SequenceState>> prepare(const StepBatch& batch) const;
 
+  /// Whether the rows of the batch, whose slices bring whole tables, were computed here before. Errors: kDataLoss, a
+  /// block id is unknown, or rows are missing.
+  Status check_written(const StepBatch& batch) const;
+
   /// Forgets the batch's released sequences and takes over the prepared states.
   void commit(const StepBatch& batch, std::vector<SequenceState> prepared);
 

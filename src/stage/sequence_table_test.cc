@@ -107,6 +107,23 @@ TEST(SequenceTable, RefusesASequenceBehindRowsThatItDoesNotHave) {
   EXPECT_EQ(refusal(table, rows_behind(64, {0, 5})), Code::kDataLoss) << "all is forgotten";
 }
 
+TEST(SequenceTable, RowsComputedAgainTakeNoneAway) {
+  SequenceTable table({.n_blocks = kBlocks}, kVocab);
+  const auto again = [&](int n_rows) {
+    StepBatch batch = batch_of(
+        rows_of(static_cast<std::uint64_t>(n_rows), 0, std::vector<int>(static_cast<std::size_t>(n_rows), 4), 0));
+    batch.rebuild = {1, 1};
+    table.commit(batch, *table.prepare(batch));
+  };
+  again(100);
+  again(28);  // another sequence with the same beginning, whose next rows come in a later step
+  EXPECT_EQ(refusal(table, rows_behind(100, {0, 1})), Code::kOk);
+  StepBatch asked = batch_of(rows_of(1, 0, std::vector<int>(100, 4), 0));
+  EXPECT_TRUE(table.check_written(asked).has_value());
+  asked = batch_of(rows_of(1, 0, std::vector<int>(101, 4), 0));
+  EXPECT_FALSE(table.check_written(asked).has_value()) << "the last one was never here";
+}
+
 SequenceRows windowed(SequenceRows rows, int start, std::vector<int> blocks) {
   rows.window_start = start;
   for (const int block : blocks) rows.new_window_blocks.emplace_back(block);

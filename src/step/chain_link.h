@@ -29,6 +29,7 @@ class ChainLink final : public StageLink {
   Status submit(StageInput input) override;
   Status health() const override;
   StageSpan lost() const override { return first_.lost() | rest_.lost(); }
+  int n_streams() const override { return first_.n_streams() + rest_.n_streams(); }
   bool wants_move() const override { return first_.wants_move() || rest_.wants_move(); }
   void move() override;
   void stop() override;

@@ -58,6 +58,9 @@ class StageLink {
   /// stream ended or was moved, when health() is well again.
   virtual StageSpan lost() const { return kAllStages; }
 
+  /// Streams opened so far; who sees it grow while nothing was in flight has not been told of a loss.
+  virtual int n_streams() const { return 0; }
+
   /// Whether the link asks to be moved: it still takes steps and answers them, for a while. The caller finishes what is
   /// in flight and calls move().
   virtual bool wants_move() const { return false; }

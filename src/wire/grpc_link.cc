@@ -100,8 +100,10 @@ class GrpcLink::Impl final : public LinkStream::Events {
   bool wanted_;
   bool stopping_ = false;
   bool restarting_ = false;
-  bool over_ = false;     // the current stream had its last event
-  bool refused_ = false;  // the latest attempt ended because of who calls
+  bool is_opened_ = false;  // a stream of session_ was established
+  bool is_lost_ = false;    // the current stream ends because of a loss told in an answer
+  bool over_ = false;       // the current stream had its last event
+  bool refused_ = false;    // the latest attempt ended because of who calls
   std::unique_ptr<LinkStream> stream_;
   Clock::time_point ready_since_;
   Error last_error_{Code::kUnavailable, "not connected yet"};
@@ -140,6 +142,8 @@ Status GrpcLink::Impl::submit(StageInput input) {
   });
   if (stopping_) return Error(Code::kUnavailable, "the link is stopped");
   if (!is_open()) return as_stream_error(not_ready());
+  if (session_.name.empty())
+    return Error(Code::kUnavailable, "stage A has not opened a stream since the last one broke");
   TRY(check_sequences(input.batch));
   remember_sequences(input.batch);
   in_flight_.push_back({std::move(input.batch), Clock::now()});
@@ -182,6 +186,7 @@ void GrpcLink::Impl::restart(ChainSession session) {
   changed_.notify_all();
   const bool is_another = session != session_;
   session_ = std::move(session);
+  if (is_another || !is_open()) is_opened_ = false;
   if (is_another || state_ == State::kLeaving) reopen();
 }
 
@@ -207,7 +212,12 @@ void GrpcLink::Impl::move() {
 grpc::ByteBuffer GrpcLink::Impl::next_hello() {
   const StageInfo self = options_.self();
   const std::lock_guard lock(mutex_);
-  if (self.plan.is_first()) session_ = sent_steps_.next(session_);
+  if (self.plan.is_first()) {
+    session_ = sent_steps_.next(session_);
+  } else if (is_opened_) {
+    session_ = {};  // a stage that joins it a second time may be another one: stage A has to ask
+  }
+  is_opened_ = false;
   return encode_frame(client_hello(self, session_));
 }
 
@@ -255,6 +265,7 @@ Status GrpcLink::Impl::on_hello(const Hello& hello) {
   TRY(valid);
   infos_ = hello.stages;
   lost_ = lost_stages(hello);
+  is_opened_ = true;
   state_ = State::kReady;
   ready_since_ = Clock::now();
   ++n_streams_;
@@ -276,6 +287,7 @@ Status GrpcLink::Impl::on_answer(StepId step, Result<SampledTokens> answer) {
       sent_steps_.on_answer(session_);
     } else if (is_about_the_stream(answer.error().code())) {
       reopen();  // one further down is lost: only a fresh handshake tells what every stage still has
+      is_lost_ = true;
     }
     room_.notify_one();
   }
@@ -306,7 +318,7 @@ void GrpcLink::Impl::on_closed(const Error& why) {
   Error error = as_stream_error(why).within(options_.endpoint.target);
   {
     const std::lock_guard lock(mutex_);
-    report = is_open() && !stopping_ && on_lost_;
+    report = (std::exchange(is_lost_, false) || is_open()) && !stopping_ && on_lost_;
     state_ = State::kConnecting;
     last_error_ = explain(why);
     lost.swap(in_flight_);

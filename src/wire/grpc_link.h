@@ -39,7 +39,7 @@ struct GrpcLinkOptions {
 ///
 /// On stage A a stream that carries steps is a session of its own, which resumes those that a stage may have had its
 /// last step in: the latest one with an answer, and later ones without. Further down a stream carries the session that
-/// restart() names.
+/// restart() names; one that the link opens by itself after a loss has no name, and so carries no steps.
 ///
 /// Threading: submit from one thread, everything else from any. The sink runs on gRPC's threads, one call at a time.
 class GrpcLink final : public StageLink {
@@ -74,7 +74,7 @@ class GrpcLink final : public StageLink {
   /// The next stage and all behind it, as the latest handshake told; empty before the first.
   std::vector<StageInfo> infos() const;
   /// Streams established so far.
-  int n_streams() const;
+  int n_streams() const override;
 
  private:
   class Impl;

@@ -339,7 +339,7 @@ void StageService::Impl::advance_handshake(std::unique_lock<std::mutex>& lock) {
   lock.unlock();
   const StageInfo info = options_.self.info();
   lock.lock();
-  if (pending_ != stream) return;
+  if (pending_ != stream || !pending_is_clean_) return;  // another one, maybe at the same address
   Result<std::optional<Hello>> hello = try_ready(info);
   if (!hello) return end_stream(*stream, hello.error());
   if (!hello->has_value()) return;

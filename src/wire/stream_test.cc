@@ -261,6 +261,29 @@ TEST(Session, OnlyAStageThatWasReplacedIsLost) {
   EXPECT_EQ(a.link->lost(), (StageSpan{1, 1}));
 }
 
+TEST(Session, WhoJoinsASessionLateHasNoPartInIt) {
+  const SocketDir dir;
+  auto c = std::make_unique<FakeProcess>(fake_info(2, 3), dir.endpoint("c"));
+  GrpcLink b(fake_link_options(dir.endpoint("c"), [] { return fake_info(1, 3); }));
+  b.start([](const Result<StageOutput>&) {});
+  const ChainSession session{"one", {}};
+  b.restart(session);
+  ASSERT_TRUE(eventually([&] { return b.health().has_value(); }));
+  c.reset();
+  ASSERT_TRUE(eventually([&] { return !b.health().has_value(); }));
+  c = std::make_unique<FakeProcess>(fake_info(2, 3), dir.endpoint("c"));
+  ASSERT_TRUE(eventually([&] { return b.health().has_value(); }));
+  SequenceRows rows;
+  rows.tokens = {TokenId(1)};
+  rows.new_blocks = {BlockId(0)};
+  StageInput step{{StepId(1), {rows}, {}}, make_boundary(StepId(1), 1, kFakeWidth, std::vector<bf16>(kFakeWidth))};
+  EXPECT_FALSE(b.submit(std::move(step)).has_value()) << "stage A does not know yet that the stage is another one";
+  b.restart(session);
+  ASSERT_TRUE(eventually([&] { return b.health().has_value(); }));
+  EXPECT_EQ(b.lost(), (StageSpan{2, 2}));
+  b.stop();
+}
+
 TEST(Session, AStreamOverWhichALossWasToldIsOver) {
   const SocketDir dir;
   FakeProcess b(fake_info(1, 2), dir.endpoint("b"));
