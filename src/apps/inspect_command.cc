@@ -73,6 +73,7 @@ Json to_json(const Inspection& model, bool with_tensors) {
                       {"layers", {stage.plan.layers.first, stage.plan.layers.last}},
                       {"weight_bytes", stage.weight_bytes},
                       {"kv_bytes", stage.kv_bytes},
+                      {"row_log_bytes", stage.row_log_bytes},
                       {"scratch_bytes", stage.scratch_bytes}});
   }
   for (int layer = 0; layer < model.spec.n_layers(); ++layer)
@@ -127,13 +128,13 @@ void print(const Inspection& model, bool with_tensors) {
   fmt::print("  {} tensors, {}:", model.checkpoint->tensors().size(), human_bytes(total));
   for (const auto& [name, entry] : by_dtype(*model.checkpoint))
     fmt::print(" {} x {} ({})", name, entry.first, human_bytes(entry.second));
-  fmt::print("\n  bytes per layer:{}\n\n{:<6} {:<9} {:>10} {:>12} {:>12} {:>10}\n", layers_line(model), "STAGE",
-             "LAYERS", "WEIGHTS", "KV", "ACTIVATIONS", "TOTAL");
+  fmt::print("\n  bytes per layer:{}\n\n{:<6} {:<9} {:>10} {:>12} {:>10} {:>12} {:>10}\n", layers_line(model), "STAGE",
+             "LAYERS", "WEIGHTS", "KV", "ROW LOG", "ACTIVATIONS", "TOTAL");
   for (const StageEstimate& stage : model.stages) {
-    fmt::print("{:<6} {:<9} {:>10} {:>12} {:>12} {:>10}\n", stage.plan.name(),
+    fmt::print("{:<6} {:<9} {:>10} {:>12} {:>10} {:>12} {:>10}\n", stage.plan.name(),
                fmt::format("{}-{}", stage.plan.layers.first, stage.plan.layers.last - 1),
-               human_bytes(stage.weight_bytes), human_bytes(stage.kv_bytes), human_bytes(stage.scratch_bytes),
-               human_bytes(stage.weight_bytes + stage.kv_bytes + stage.scratch_bytes));
+               human_bytes(stage.weight_bytes), human_bytes(stage.kv_bytes), human_bytes(stage.row_log_bytes),
+               human_bytes(stage.scratch_bytes), human_bytes(stage.total_bytes()));
   }
   const KvShape& kv = model.context.kv;
   fmt::print("KV ({}) for {} positions in all", kv_type_name(model.spec.kv_type), model.context.kv_tokens());

@@ -103,6 +103,7 @@ std::vector<std::string> problems_of(const ChainPlan& plan, const PlanWish& wish
 Result<FilePlan> plan_file(const CloudFile& file, const ModelFootprint& model, const Catalogue& catalogue,
                            const PlanWish& wish) {
   const CloudSpec& spec = file.spec;
+  TRY(check_cuts(spec));
   TRY(check_limits(spec, catalogue));
   FilePlan planned;
   planned.title = fmt::format("{} in {}, {} stage{}", spec.name, spec.region, spec.stages.size(),
@@ -112,10 +113,6 @@ Result<FilePlan> plan_file(const CloudFile& file, const ModelFootprint& model, c
         TRY(shaped_machine(catalogue, stage.gpu, TRY(parse_cpus(stage.cpu)), TRY(parse_memory_gib(stage.memory)))));
   }
   const std::vector<StagePlan> places = TRY(plan_stages(static_cast<int>(model.layers.size()), spec.cuts));
-  if (places.size() != planned.machines.size()) {
-    return Error(Code::kInvalidArgument, spec.name, ": ", spec.cuts.size(), " cuts do not make ",
-                 planned.machines.size(), " stages");
-  }
   std::vector<PlannedStage> stages;
   for (std::size_t i = 0; i < places.size(); ++i) {
     stages.push_back(plan_stage(model, places[i].layers, planned.machines[i], wish, static_cast<int>(places.size())));

@@ -19,7 +19,7 @@ std::uint64_t part_bytes(const Checkpoint& checkpoint, const DecoderSpec& spec, 
   return tensors ? total_bytes(*tensors) : 0;  // read_decoder_spec checked every tensor already
 }
 
-/// Bytes of one KV block in a stage's layers with and without a window; with those, the rows it hands on.
+/// Bytes of one KV block in a stage's layers with and without a window.
 struct BlockBytes {
   std::uint64_t all = 0, window = 0;
 
@@ -30,13 +30,17 @@ struct BlockBytes {
 
 BlockBytes block_bytes(const DecoderSpec& spec, const StagePlan& plan) {
   BlockBytes bytes;
-  if (!plan.is_last()) bytes.all = RowLog::block_bytes(spec.d_model);
   for (int i = plan.layers.first; i < plan.layers.last; ++i) {
     const LayerSpec& layer = spec.layers[static_cast<std::size_t>(i)];
     (layer.window > 0 ? bytes.window : bytes.all) +=
         kBlockPositions * kv_position_bytes(spec.kv_type, layer.heads.n_kv_heads, layer.heads.head_dim);
   }
   return bytes;
+}
+
+/// Bytes of the rows a stage keeps of what it handed on.
+std::uint64_t row_log_bytes(const DecoderSpec& spec, const StagePlan& plan, const KvShape& kv) {
+  return plan.is_last() ? 0 : RowLog::block_bytes(spec.d_model) * static_cast<std::uint64_t>(kv.n_blocks);
 }
 
 /// Both kinds of blocks for `n_blocks` of those that grow with the context.
@@ -54,8 +58,9 @@ Result<std::int64_t> blocks_in_memory(const DecoderSpec& spec, std::span<const i
   const std::vector<StagePlan> stages = TRY(plan_stages(spec.n_layers(), cuts));
   const auto fits = [&](std::int64_t n_blocks) {
     const KvShape kv = kv_shape(spec, n_blocks, stages.size(), wish);
-    return std::ranges::all_of(
-        stages, [&](const StagePlan& stage) { return block_bytes(spec, stage).of(kv) <= wish.kv_memory; });
+    return std::ranges::all_of(stages, [&](const StagePlan& stage) {
+      return block_bytes(spec, stage).of(kv) + row_log_bytes(spec, stage, kv) <= wish.kv_memory;
+    });
   };
   std::int64_t low = 0, high = kMostBlocks;
   while (low < high) {
@@ -83,7 +88,7 @@ Result<std::vector<StageEstimate>> estimate_stages(const Checkpoint& checkpoint,
   std::vector<StageEstimate> estimates;
   for (const StagePlan& plan : TRY(plan_stages(spec.n_layers(), cuts))) {
     estimates.push_back({plan, total_bytes(TRY(stage_tensors(checkpoint, spec, plan))), block_bytes(spec, plan).of(kv),
-                         scratch_bytes(spec, plan, max_step_rows)});
+                         row_log_bytes(spec, plan, kv), scratch_bytes(spec, plan, max_step_rows)});
   }
   return estimates;
 }

@@ -22,7 +22,9 @@ struct StageEstimate {
   StagePlan plan;
   std::uint64_t weight_bytes = 0;
   std::uint64_t kv_bytes = 0;
+  std::uint64_t row_log_bytes = 0;  ///< rows handed on, kept to rebuild the next stage; 0 on the last
   std::uint64_t scratch_bytes = 0;  ///< activations
+  std::uint64_t total_bytes() const { return weight_bytes + kv_bytes + row_log_bytes + scratch_bytes; }
 };
 
 /// The memory of every stage for given cuts. Errors: kInvalidArgument, cuts that do not fit the model.
@@ -39,7 +41,7 @@ std::uint64_t layer_bytes(const Checkpoint& checkpoint, const DecoderSpec& spec,
 struct ContextWish {
   int max_model_len = 0;        ///< the smaller of the model's context and 8192
   std::int64_t kv_tokens = 0;   ///< as many as kv_memory holds, else four full contexts
-  std::uint64_t kv_memory = 0;  ///< bytes of KV cache on the stage that has most of it
+  std::uint64_t kv_memory = 0;  ///< bytes of KV cache and row log on the stage that has most of them
   int max_sequences = 64;
   int max_step_rows = 512;
 };

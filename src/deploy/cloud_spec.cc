@@ -51,6 +51,11 @@ std::string CloudSpec::model_location() const {
   return weights_folder() + tail;
 }
 
+Status check_cuts(const CloudSpec& spec) {
+  if (!spec.stages.empty() && spec.cuts.size() + 1 == spec.stages.size()) return {};
+  return Error(Code::kInvalidArgument, spec.cuts.size(), " cuts do not make ", spec.stages.size(), " stages");
+}
+
 Status validate(const CloudSpec& spec) {
   const auto invalid = [](auto&&... parts) { return Error(Code::kInvalidArgument, parts...); };
   // Accounts are NAME-build at most, 30 characters; services must keep "SERVICE-PROJECTNUMBER" within a DNS label.
@@ -65,9 +70,7 @@ Status validate(const CloudSpec& spec) {
     return invalid("the bucket's name \"", spec.bucket,
                    "\" must be 3 to 63 lower-case letters, digits, hyphens, dots and underscores");
   }
-  if (spec.stages.empty() || spec.cuts.size() + 1 != spec.stages.size()) {
-    return invalid(spec.cuts.size(), " cuts do not make ", spec.stages.size(), " stages");
-  }
+  TRY(check_cuts(spec));
   if (spec.internal && spec.network.empty() && spec.stages.size() > 1) {
     return invalid("internal stages are reached through a VPC network only: set `network` in commissure.yaml");
   }

@@ -104,6 +104,9 @@ struct CloudSpec {
   std::string model_location() const;
 };
 
+/// The cuts make as many stages as are described. Errors: kInvalidArgument.
+Status check_cuts(const CloudSpec& spec);
+
 /// Names that Google would refuse, cuts that do not make the stages, and the like, before anything is asked.
 /// Errors: kInvalidArgument, naming the field and the limit.
 Status validate(const CloudSpec& spec);

@@ -25,6 +25,9 @@ for model, kv_bytes_per_token, kv_flags in ((SMOL, 30 * 2 * 2 * 192, []), (GEMMA
                 layers = stage["layers"][1] - stage["layers"][0]
                 if model == SMOL:  # no windows
                     assert plan["kv_bytes"] == inspection["kv_tokens"] * kv_bytes_per_token * layers // 30, (plan, inspection)
+                # Every stage but the last keeps the rows it handed on, bf16 [kv_tokens, d_model].
+                is_last = stage["layers"][1] == inspection["n_layers"]
+                assert plan["row_log_bytes"] == (0 if is_last else inspection["kv_tokens"] * inspection["d_model"] * 2), (plan, inspection)
                 header = inspection["header_bytes"]
                 kv = 64 * ((740 + 63) // 64 + 1) * kv_bytes_per_token * layers // inspection["n_layers"]
                 print(f"{model.name} {stage['kv_dtype']} KV, {'read' if '--read-weights' in flags else 'mapped'} stage {stage['stage']}: own {own / MIB:.1f} MiB, read {(read - header) / own:.4f} x own + header, "
