@@ -47,6 +47,7 @@ class ThreadedEngine final : public Engine {
   void drain(std::chrono::milliseconds grace) override;
 
  private:
+  Status admit();
   Result<int> resolve_max_tokens(const GenerationRequest& asked) const;
   Result<std::unique_ptr<Request>> make_request(GenerationRequest asked, EventSink sink);
 
@@ -118,9 +119,22 @@ Result<std::unique_ptr<Request>> ThreadedEngine::make_request(GenerationRequest 
                                               .prompt_scores = {}});
 }
 
+/// Whether a request may wait for the chain: it is well, or it was and has been away for less than the recovery limit.
+Status ThreadedEngine::admit() {
+  if (shared_.draining) return Error(Code::kUnavailable, "the server is shutting down");
+  if (shared_.moving) return {};
+  const std::optional<EngineShared::Outage> outage = shared_.outage.copy();
+  if (outage && !outage->gave_up) return {};
+  const Status chain = outage ? Status(outage->cause) : chain_.health();
+  if (chain) shared_.was_ready = true;
+  const bool is_back_soon = !outage && shared_.was_ready && !chain && is_about_the_stream(chain.error().code());
+  if (chain || is_back_soon) return {};
+  return Error(Code::kUnavailable, chain.error().message());
+}
+
 Result<RequestHandle> ThreadedEngine::submit(GenerationRequest asked, EventSink sink) {
   std::unique_ptr<Request> request = TRY(make_request(std::move(asked), std::move(sink)));
-  if (!shared_.moving) TRY(health());
+  TRY(admit());
   const RequestHandle handle = request->handle;
   const int limit = options_.max_sequences + options_.queue_limit;
   // Counted before draining is read again, so drain() sees either the count or no request.
@@ -149,8 +163,9 @@ void ThreadedEngine::cancel(RequestHandle handle) {
 
 Status ThreadedEngine::health() const {
   if (shared_.draining) return Error(Code::kUnavailable, "the server is shutting down");
-  if (const std::optional<Error> outage = shared_.outage.copy()) {
-    return Error(Code::kUnavailable, "the stages are being recovered: ", outage->message());
+  if (const std::optional<EngineShared::Outage> outage = shared_.outage.copy()) {
+    const char* state = outage->gave_up ? "" : "the stages are being recovered: ";
+    return Error(Code::kUnavailable, state, outage->cause.message());
   }
   if (Status chain = chain_.health(); !chain) return Error(Code::kUnavailable, chain.error().message());
   return {};

@@ -38,7 +38,7 @@ struct EngineOptions {
   /// keeps running streams even while a prompt comes in, more brings its first token sooner; 1 or less:
   /// max_mixed_prefill_rows alone counts.
   double max_slowdown = 2.5;
-  /// How long running requests wait for a broken chain to come back before they get an error event.
+  /// How long requests wait for a broken chain to come back, counted from the break, before they get an error event.
   std::chrono::milliseconds recovery_limit{60'000};
   bool prefix_cache = true;          ///< prompts with a common beginning share its KV blocks
   std::int32_t n_kv_blocks = 0;      ///< the chain's capacity
@@ -84,7 +84,8 @@ class Engine {
   /// The sink may be called before this returns, from the engine's thread.
   /// Errors (sink never called): kInvalidArgument, bad ids or parameters; kOutOfRange, the prompt and max_tokens exceed
   /// the context (both numbers named); kResourceExhausted, the queue is full (max_sequences + queue_limit requests are
-  /// alive); kUnavailable, draining or the chain is not ready.
+  /// alive); kUnavailable, draining, or the chain was never ready or has been away for longer than the recovery limit.
+  /// While it is away for less, requests wait in the queue as the running ones do.
   virtual Result<RequestHandle> submit(GenerationRequest request, EventSink sink) = 0;
 
   /// The client went away: its rows leave the next step, its KV is free within one step. Its sink is not called again

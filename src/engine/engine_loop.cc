@@ -55,6 +55,7 @@ void EngineLoop::run(const std::stop_token& stop) {
   while (!stop.stop_requested()) {
     std::optional<EngineMessage> message = shared_.inbox.pop_for(patience(), stop);
     for (; message; message = shared_.inbox.try_pop()) handle(std::move(*message));
+    if (stop.stop_requested()) break;  // what the chain says from here on is no outage
     const Time now = steady_clock::now();
     expire(now);
     if (outage_) try_recovery();
@@ -125,7 +126,7 @@ void EngineLoop::start_request(std::unique_ptr<Request> owned) {
 
 void EngineLoop::fill_steps() {
   if (!outage_ && chain_.wants_move() && may_move()) begin_move();
-  if (!outage_ && scheduler_.n_running() == 0) notice_idle_loss();
+  if (!outage_ && scheduler_.n_running() == 0) watch_idle_chain();
   while (!outage_ && std::ssize(owed_) < std::max(scheduler_.decode_slots(), options_.steps_in_flight)) {
     std::optional<StepBatch> batch = scheduler_.next_step();
     if (!batch) return;

@@ -27,9 +27,14 @@ struct EngineShared {
   std::atomic<int> n_alive = 0;  ///< accepted and without a last event
   std::atomic<bool> draining = false;
   std::atomic<bool> forget_prefixes =
-      false;                             ///< a flag, no message: however often it is asked, the inbox keeps its room
-  Guarded<std::optional<Error>> outage;  ///< why the chain is being recovered
-  std::atomic<bool> moving = false;      ///< the chain goes over to fresh streams, as planned: requests may wait for it
+      false;  ///< a flag, no message: however often it is asked, the inbox keeps its room
+  struct Outage {
+    Error cause;           ///< why the chain is being recovered
+    bool gave_up = false;  ///< it takes longer than the recovery limit: nobody waits for it any more
+  };
+  Guarded<std::optional<Outage>> outage;
+  std::atomic<bool> moving = false;     ///< the chain goes over to fresh streams, as planned: that is no outage yet
+  std::atomic<bool> was_ready = false;  ///< the chain was well once: if it is not now, it is expected back
   Guarded<EngineStats> stats;
   /// The gates of requests that are alive, for cancel().
   Guarded<std::unordered_map<RequestHandle, std::shared_ptr<EventGate>>> gates;
@@ -40,8 +45,9 @@ struct EngineShared {
 /// Recovery: when the stream breaks and, later, all steps are answered and the chain is healthy again, every running
 /// sequence goes on behind the rows that were answered. Stages that lost their keys and values compute those rows
 /// again, from what the stage before them handed on; where that cannot be, all stages do, from the token log. Rows are
-/// bit-stable and draws come from (seed, position), so the streams go on with the same tokens. Threading: run() and all
-/// else on one thread.
+/// bit-stable and draws come from (seed, position), so the streams go on with the same tokens. New requests wait in the
+/// queue meanwhile; the recovery limit counts from the beginning of the outage, for all. Threading: run() and all else
+/// on one thread.
 class EngineLoop {
  public:
   EngineLoop(const ServedModel& model, const EngineOptions& options, StageLink& chain, EngineShared& shared,
@@ -80,7 +86,7 @@ class EngineLoop {
   bool may_move() const;
   void begin_move();
   void resume_sequences();
-  void notice_idle_loss();
+  void watch_idle_chain();
   void try_recovery();
   void expire(Time now);
   void check_drains(Time now);

@@ -17,8 +17,8 @@ using std::chrono::steady_clock;
 /// of its own is given up: it may be the cause.
 constexpr int kMaxReplays = 3;
 
-/// A planned move to an instance that is ready takes milliseconds. One that takes longer is an outage, which new
-/// requests are told of.
+/// A planned move to an instance that is ready takes milliseconds. One that takes longer is an outage, which health()
+/// tells of.
 constexpr milliseconds kMovePatience{10'000};
 
 /// For the log.
@@ -32,7 +32,7 @@ std::string replay_scope(StageSpan lost) {
 }  // namespace
 
 void EngineLoop::begin_outage(const Error& cause) {
-  log_warning("the chain broke, running requests will go on when it is back",
+  log_warning("the chain broke, requests wait until it is back",
               {{"error", cause.to_string()}, {"running", scheduler_.n_running()}});
   const Time now = steady_clock::now();
   std::vector<RequestHandle> hopeless;
@@ -46,7 +46,7 @@ void EngineLoop::begin_outage(const Error& cause) {
   for (OwedStep& step : owed_) step.wanted = false;
   outage_ = Outage{cause, now};
   shared_.moving = false;
-  shared_.outage.with([&](std::optional<Error>& shared) { shared = cause; });
+  shared_.outage.with([&](auto& shared) { shared = EngineShared::Outage{cause}; });
   scheduler_.suspend();
   for (const RequestHandle handle : hopeless) fail(handle, cause);
 }
@@ -74,11 +74,16 @@ void EngineLoop::resume_sequences() {
     if (!lost.empty() && scheduler_.is_running(request->sequence())) request->catches_up = true;
   }
   scheduler_.resume(lost);
+  if (n_running == 0) return;
   log_info("running requests go on", {{"requests", n_running}, {"computed_again", replay_scope(lost)}});
 }
 
-/// A stream that broke and came back while nothing ran failed no step: what a stage lost with it is in no cache then.
-void EngineLoop::notice_idle_loss() {
+/// What happens to the chain while nothing runs fails no step. A break is noticed here, so that the limit of those who
+/// come then counts from it; of a stream that broke and came back in between, what a stage lost with it is in no cache.
+void EngineLoop::watch_idle_chain() {
+  const Status health = chain_.health();
+  if (health) shared_.was_ready = true;
+  if (!health && shared_.was_ready && is_about_the_stream(health.error().code())) return begin_outage(health.error());
   const int n_streams = chain_.n_streams();
   if (std::exchange(n_streams_seen_, n_streams) != n_streams && !chain_.lost().empty()) scheduler_.forget_prefixes();
 }
@@ -91,7 +96,7 @@ void EngineLoop::try_recovery() {
     chain_.move();
   }
   if (lasted > kMovePatience && shared_.moving.exchange(false)) {
-    shared_.outage.with([&](std::optional<Error>& shared) { shared = outage_->cause; });
+    shared_.outage.with([&](auto& shared) { shared = EngineShared::Outage{outage_->cause}; });
   }
   const Status health = outage_->moving ? Status(outage_->cause) : chain_.health();
   if (health && owed_.empty()) {
@@ -99,7 +104,7 @@ void EngineLoop::try_recovery() {
     outage_.reset();
     resume_sequences();
     shared_.moving = false;
-    shared_.outage.with([](std::optional<Error>& shared) { shared.reset(); });
+    shared_.outage.with([](auto& shared) { shared.reset(); });
     return;
   }
   if (outage_->gave_up || lasted < options_.recovery_limit) return;
@@ -108,7 +113,10 @@ void EngineLoop::try_recovery() {
   if (!health) outage_->cause = health.error();
   outage_->cause = Error(Code::kUnavailable, "the stages did not come back within ", options_.recovery_limit.count(),
                          " ms: ", outage_->cause.message());
-  log_error("gave the running requests up", {{"error", outage_->cause.to_string()}});
+  log_error("gave up the requests that wait for the chain",
+            {{"requests", requests_.size()}, {"error", outage_->cause.to_string()}});
+  shared_.moving = false;
+  shared_.outage.with([&](auto& shared) { shared = EngineShared::Outage{outage_->cause, true}; });
   fail_all(outage_->cause);
 }
 

@@ -189,4 +189,12 @@ inline std::vector<Answer> run_together(Engine& engine, const std::vector<Genera
   return answers;
 }
 
+inline void expect_same(const std::vector<Answer>& got, const std::vector<Answer>& want) {
+  ASSERT_EQ(got.size(), want.size());
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    EXPECT_TRUE(got[i].same(want[i])) << "request " << i << ": '" << got[i].text << "' instead of '" << want[i].text
+                                      << "'" << (got[i].error ? got[i].error->to_string() : "");
+  }
+}
+
 }  // namespace commissure

@@ -63,6 +63,21 @@ with Chain(SMOL, stages=3, flags=["--queue-limit", "4", "--max-num-seqs", "2"]) 
     wait_until(lambda: chain.request("GET", "/health")[0] == 200, 60, "healthy after the stage went on")
     assert chain.post("/v1/completions", {**LONG, "max_tokens": 8})["usage"]["completion_tokens"] == 8
 
+    # A stage that is replaced: who comes meanwhile waits as the running one does, and both get the answers of a chain at peace.
+    jobs = [{**LONG, "max_tokens": 300}, {**LONG, "prompt": "The lighthouse keeper", "max_tokens": 20}]
+    expected = [chain.post("/v1/completions", job)["choices"][0]["text"] for job in jobs]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        first = pool.submit(chain.post, "/v1/completions", jobs[0])
+        wait_until(lambda: running(chain) == 1, 5, "the first one runs")
+        os.kill(hung, signal.SIGKILL)
+        wait_until(lambda: chain.request("GET", "/health")[0] == 503, 30, "/health tells of the dead stage")
+        second = pool.submit(chain.post, "/v1/completions", jobs[1])
+        wait_until(lambda: chain.metric("commissure_num_requests_waiting") == 1, 10, "the second one waits")
+        chain.up()
+        found = [answer.result(timeout=60)["choices"][0]["text"] for answer in (first, second)]
+    assert found == expected, (expected, found)
+    print("replaced: a request that came during the outage was answered after it")
+
     # SIGTERM to stage A: the running stream finishes, the process ends with 0.
     events = []
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
