@@ -11,9 +11,14 @@ namespace commissure {
 namespace {
 
 /// The part of a job that does not depend on the endpoint.
-/// Asks the engine for the times of every step when the request's spans are wanted.
+/// Hands the trace of a request whose spans are wanted to all stages, and asks the engine for the times of every step.
+/// Without a collector of its own, stage A adds no span, and those of the others belong to the caller's.
 void trace_steps(GenerationJob& job, GenerationFields& fields, const ApiOptions& options) {
-  if (options.spans == nullptr || !job.info.trace.sampled) return;
+  const TraceContext& trace = job.info.trace;
+  if (!trace.sampled) return;
+  const bool is_own = options.spans != nullptr || trace.parent_id.empty();
+  fields.request.trace_parent = TraceParent{trace.trace_id, is_own ? trace.span_id : trace.parent_id, true};
+  if (options.spans == nullptr) return;
   job.spans = options.spans;
   job.hide_trace = fields.request.trace == TraceLevel::kNone;
   if (job.hide_trace) fields.request.trace = TraceLevel::kTimes;

@@ -35,6 +35,7 @@ class GenerationRun : public std::enable_shared_from_this<GenerationRun> {
     while (!done_ && next_ < job_.requests.size() && n_running_ < kMaxPromptsAtOnce) {
       const std::size_t choice = next_;
       GenerationRequest request = job_.requests[choice];
+      request.choice = static_cast<int>(choice);
       auto handle = engine_.submit(std::move(request), [self = shared_from_this(), choice](GenerationEvent event) {
         self->responder_->post(
             [self, choice, event = std::move(event)]() mutable { self->received(choice, std::move(event)); });

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/trace_parent.h"
+
 namespace commissure {
 
 std::vector<Span> stage_spans(const TraceContext& trace, int choice, const std::vector<StepTrace>& steps) {
@@ -18,6 +20,7 @@ std::vector<Span> stage_spans(const TraceContext& trace, int choice, const std::
       span.start_unix_ns = now + std::int64_t{timing.queue_us} * 1000;
       span.end_unix_ns = span.start_unix_ns + std::int64_t{timing.compute_us} * 1000;
       now = span.end_unix_ns + std::int64_t{timing.wire_us} * 1000;
+      if (timing.has_span) continue;
       span.attributes = {{"commissure.stage", timing.stage},    {"commissure.step", step.step.value},
                          {"commissure.choice", choice},         {"commissure.position", step.first_position},
                          {"commissure.rows", step.n_rows},      {"commissure.queue_us", timing.queue_us},

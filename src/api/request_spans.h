@@ -8,12 +8,9 @@
 
 namespace commissure {
 
-/// Steps of a choice that get spans of their own; an answer of thousands of tokens would drown its trace.
-inline constexpr std::size_t kMaxSpanSteps = 64;
-
 /// The work of the stages in `steps`, as children of the request's span: one span per stage and step, the time in the
 /// stage's queue and on the wire as attributes. Stages report times, not clocks: their spans lie one behind the other
-/// from the step's start on stage A's clock.
+/// from the step's start on stage A's clock. A stage that tells a collector itself (StageTiming::has_span) gets none.
 std::vector<Span> stage_spans(const TraceContext& trace, int choice, const std::vector<StepTrace>& steps);
 
 }  // namespace commissure

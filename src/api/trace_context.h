@@ -22,7 +22,4 @@ TraceContext read_trace_context(const HttpRequest& request);
 /// The start of a trace of our own.
 TraceContext new_trace();
 
-/// 16 random hexadecimal digits, not all zero.
-std::string new_span_id();
-
 }  // namespace commissure

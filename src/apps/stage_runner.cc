@@ -18,6 +18,7 @@
 #include "apps/waking_link.h"
 #include "core/core_lease.h"
 #include "core/log.h"
+#include "core/span_exporter.h"
 #include "engine/engine.h"
 #include "stage/local_link.h"
 #include "stage/stage.h"
@@ -70,6 +71,7 @@ class StageRunner {
   LocalModel model_;
   ContextPlan context_;
 
+  std::shared_ptr<SpanExporter> spans_;       // shared with those that use it; null without a collector
   MetadataServer tokens_;                     // outlives the links
   std::unique_ptr<GrpcLink> next_;            // to the next process; null on the last stage
   std::unique_ptr<StageClient> next_client_;  // the same, for questions
@@ -111,8 +113,15 @@ Status StageRunner::build() {
 }
 
 Status StageRunner::build_links() {
+  if (!settings_.trace_collector.empty()) {
+    spans_ = std::make_shared<SpanExporter>(settings_.trace_collector, "commissure", "stage " + settings_.stage);
+  }
   LocalLinkOptions local;
   local.lease = lease_.get();
+  // Stage A tells of its own steps with those of stages that have no collector.
+  if (spans_ && !settings_.is_first()) {
+    local.on_spans = [spans = spans_](std::vector<Span> made) { spans->add(std::move(made)); };
+  }
   local_ = std::make_unique<LocalLink>(*stage_, local);
   if (settings_.is_last()) return {};
   GrpcLinkOptions next;
@@ -203,9 +212,7 @@ Status StageRunner::serve_api() {
   ApiOptions api;
   api.api_keys = settings_.api_keys;
   api.metric_names = parse_metric_names(settings_.metrics_names).value_or(MetricNames::kOwn);
-  if (!settings_.trace_collector.empty()) {
-    api.spans = std::make_shared<SpanExporter>(settings_.trace_collector, "commissure");
-  }
+  api.spans = spans_;
   api.cloud_project = settings_.cloud_project;
   api.log_prompts = settings_.log_prompts;
   api.version = COMMISSURE_VERSION;

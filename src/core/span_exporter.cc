@@ -35,17 +35,19 @@ Json span_json(const Span& span) {
 
 }  // namespace
 
-Json otlp_body(const std::vector<Span>& spans, const std::string& service) {
+Json otlp_body(const std::vector<Span>& spans, const std::string& service, const std::string& instance) {
   Json list = Json::array();
   for (const Span& span : spans) list.push_back(span_json(span));
   const Json scope = {{"scope", {{"name", "commissure"}}}, {"spans", std::move(list)}};
-  const Json resource = {{"attributes", Json::array({attribute_json("service.name", service)})}};
+  const Json resource = {{"attributes", Json::array({attribute_json("service.name", service),
+                                                     attribute_json("service.instance.id", instance)})}};
   return {{"resourceSpans", Json::array({Json{{"resource", resource}, {"scopeSpans", Json::array({scope})}}})}};
 }
 
-SpanExporter::SpanExporter(std::string url, std::string service)
+SpanExporter::SpanExporter(std::string url, std::string service, std::string instance)
     : url_(std::move(url)),
       service_(std::move(service)),
+      instance_(std::move(instance)),
       queue_(kQueuedRequests),
       thread_([this](const std::stop_token& stop) { run(stop); }) {}
 
@@ -73,7 +75,7 @@ void SpanExporter::run(const std::stop_token& stop) {
 bool SpanExporter::send(const std::vector<Span>& spans) {
   HttpFetch request{.method = "POST", .url = url_};
   request.headers = {{"content-type", "application/json"}};
-  request.body = dump_json(otlp_body(spans, service_));
+  request.body = dump_json(otlp_body(spans, service_, instance_));
   request.connect_timeout = kExportTimeout;
   request.timeout = kExportTimeout;
   const auto reply = client_.fetch(request);

@@ -27,8 +27,9 @@ struct Span {
   std::vector<std::pair<std::string, Json>> attributes = {};  ///< texts and whole numbers
 };
 
-/// The body of an OTLP/HTTP export. Source: OpenTelemetry protocol 1.x, JSON encoding.
-Json otlp_body(const std::vector<Span>& spans, const std::string& service);
+/// The body of an OTLP/HTTP export. Source: OpenTelemetry protocol 1.x, JSON encoding. `instance`: which process of the
+/// service made them (service.instance.id).
+Json otlp_body(const std::vector<Span>& spans, const std::string& service, const std::string& instance);
 
 /// Sends spans to a collector from a thread of its own. A collector that is slow or away costs spans, never time: what
 /// finds the queue full is dropped, and the first loss of each kind is a warning in the log.
@@ -36,7 +37,7 @@ Json otlp_body(const std::vector<Span>& spans, const std::string& service);
 class SpanExporter {
  public:
   /// `url`: where to POST, e.g. http://localhost:4318/v1/traces.
-  SpanExporter(std::string url, std::string service);
+  SpanExporter(std::string url, std::string service, std::string instance);
   /// Sends what is queued, unless the collector does not answer.
   ~SpanExporter();
 
@@ -49,6 +50,7 @@ class SpanExporter {
 
   const std::string url_;
   const std::string service_;
+  const std::string instance_;
   HttpClient client_;
   BoundedQueue<std::vector<Span>> queue_;
   std::atomic<bool> warned_full_ = false;

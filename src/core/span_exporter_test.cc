@@ -10,9 +10,10 @@ TEST(SpanExporter, WritesTheProtocolsJson) {
   span.start_unix_ns = 1'700'000'000'000'000'001;
   span.end_unix_ns = 1'700'000'000'000'000'009;
   span.attributes = {{"rows", 3}, {"stage", "b"}};
-  const Json body = otlp_body({span}, "commissure");
+  const Json body = otlp_body({span}, "commissure", "stage b");
   const Json& resource = body["resourceSpans"][0];
   EXPECT_EQ(resource["resource"]["attributes"][0]["value"]["stringValue"], "commissure");
+  EXPECT_EQ(resource["resource"]["attributes"][1]["value"]["stringValue"], "stage b");
   const Json& written = resource["scopeSpans"][0]["spans"][0];
   EXPECT_EQ(written["startTimeUnixNano"], "1700000000000000001");
   EXPECT_EQ(written["kind"], 1);
@@ -22,7 +23,7 @@ TEST(SpanExporter, WritesTheProtocolsJson) {
 }
 
 TEST(SpanExporter, NeverWaitsForACollectorThatIsAway) {
-  SpanExporter exporter("http://127.0.0.1:1/v1/traces", "commissure");
+  SpanExporter exporter("http://127.0.0.1:1/v1/traces", "commissure", "stage a");
   for (int i = 0; i < 2000; ++i) exporter.add({Span{.trace_id = "t", .span_id = "s", .name = "n"}});
 }
 

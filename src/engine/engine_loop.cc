@@ -109,7 +109,7 @@ void EngineLoop::start_request(std::unique_ptr<Request> owned) {
     return finish(request, std::move(event));
   }
   if (outage_ && outage_->gave_up) return fail(request.handle, outage_->cause);
-  tracer_.begin(request.sequence(), request.asked.trace);
+  tracer_.begin(request.sequence(), request.asked);
   SequenceSpec spec;
   spec.id = request.sequence();
   spec.prompt = request.asked.prompt;

@@ -9,6 +9,7 @@
 
 #include "core/ids.h"
 #include "core/result.h"
+#include "core/trace_parent.h"
 #include "step/sampled_tokens.h"
 #include "step/sampling_params.h"
 
@@ -21,6 +22,9 @@ enum class TraceLevel {
   kLayers,  ///< and a checksum of the request's rows after every layer
 };
 
+/// Steps of a choice that get spans of their own; an answer of thousands of tokens would drown its trace.
+inline constexpr std::size_t kMaxSpanSteps = 64;
+
 /// One step that computed rows of a request.
 struct StepTrace {
   StepId step;
@@ -28,7 +32,7 @@ struct StepTrace {
   int n_rows = 0;              ///< of this request; the step may have had others' too
   std::uint32_t total_us = 0;  ///< from submit to answer
   /// First stage first. `wire_us` of the last one is what no stage accounts for: the way back. `checksums` are the
-  /// request's own, one per layer of the stage.
+  /// request's own, one per layer of the stage. `has_span`: of this request's rows.
   std::vector<StageTiming> stages;
   std::int64_t started_unix_ns = 0;  ///< when it was submitted, on the wall clock
 };
@@ -48,7 +52,9 @@ struct GenerationRequest {
   std::optional<std::chrono::milliseconds> timeout;  ///< from submit to the last token
   int priority = 0;                                  ///< the lower, the earlier it runs and the later it is preempted
   TraceLevel trace = TraceLevel::kNone;
-  std::string cache_salt;  ///< shares cached prefixes only with requests of the same salt
+  std::optional<TraceParent> trace_parent = {};  ///< stages with a collector tell it of the first kMaxSpanSteps steps
+  int choice = 0;                                ///< place in the client's request, for its spans
+  std::string cache_salt;                        ///< shares cached prefixes only with requests of the same salt
 };
 
 enum class FinishReason { kStop, kLength, kCancelled, kError };

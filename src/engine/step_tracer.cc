@@ -22,19 +22,30 @@ std::int64_t unix_ns() {
 
 }  // namespace
 
-void StepTracer::begin(SequenceId sequence, TraceLevel level) {
-  if (level != TraceLevel::kNone) requests_.emplace(sequence, Request{level});
+void StepTracer::begin(SequenceId sequence, const GenerationRequest& asked) {
+  if (asked.trace == TraceLevel::kNone && !asked.trace_parent) return;
+  Request& request = requests_.emplace(sequence, Request{asked.trace}).first->second;
+  if (asked.trace_parent) request.link = SliceTrace{.choice = asked.choice, .parent = *asked.trace_parent};
 }
 
 void StepTracer::on_submit(StepBatch& batch) {
   Step& step = in_flight_.emplace_back(Step{Clock::now()});
   if (requests_.empty()) return;
-  for (SequenceRows& slice : batch.slices) {
+  for (std::size_t i = 0; i < batch.slices.size(); ++i) {
+    SequenceRows& slice = batch.slices[i];
     const auto it = requests_.find(slice.sequence);
     if (it == requests_.end()) continue;
+    Request& request = it->second;
+    const bool is_linked = request.link && request.n_linked < kMaxSpanSteps && !batch.is_rebuild();
+    if (is_linked) {
+      ++request.n_linked;
+      request.link->slice = static_cast<std::int32_t>(i);
+      batch.traces.push_back(*request.link);
+    }
+    if (request.level == TraceLevel::kNone) continue;
     if (step.rows.empty()) step.started_unix_ns = unix_ns();
-    Rows rows{slice.sequence, {batch.step, slice.first_position, slice.n_rows(), 0, {}}};
-    slice.sum_layers = it->second.level == TraceLevel::kLayers && !batch.is_rebuild();
+    Rows rows{slice.sequence, {batch.step, slice.first_position, slice.n_rows(), 0, {}}, is_linked};
+    slice.sum_layers = request.level == TraceLevel::kLayers && !batch.is_rebuild();
     if (slice.sum_layers) rows.summed_slice = static_cast<int>(step.n_summed++);
     rows.trace.started_unix_ns = step.started_unix_ns;
     step.rows.push_back(std::move(rows));
@@ -56,6 +67,7 @@ void StepTracer::on_answer(const std::vector<StageTiming>& timings) {
     for (const StageTiming& timing : timings) {
       StageTiming& own = rows.trace.stages.emplace_back(timing);
       own.checksums = checksums_of(timing, rows.summed_slice, step.n_summed);
+      own.has_span = timing.has_span && rows.is_linked;
     }
     if (!rows.trace.stages.empty()) {
       rows.trace.stages.back().wire_us += static_cast<std::uint32_t>(std::max<std::int64_t>(0, total - known));

@@ -10,13 +10,14 @@
 
 namespace commissure {
 
-/// Keeps, for the requests that ask for it, where the time of each of their steps went. Costs nothing for others.
+/// Keeps, for the requests that ask for it, where the time of each of their steps went, and tells the stages which rows
+/// belong to a trace. Costs nothing for others.
 /// Steps come in the order in which they are submitted. Threading: the scheduler thread.
 class StepTracer {
  public:
-  void begin(SequenceId sequence, TraceLevel level);
+  void begin(SequenceId sequence, const GenerationRequest& asked);
 
-  /// A step goes out: marks the rows whose checksums are wanted.
+  /// A step goes out: marks the rows whose checksums are wanted, and those that belong to a trace.
   void on_submit(StepBatch& batch);
   /// The oldest step came back.
   void on_answer(const std::vector<StageTiming>& timings);
@@ -32,6 +33,7 @@ class StepTracer {
   struct Rows {
     SequenceId sequence;
     StepTrace trace;
+    bool is_linked;         ///< the stages know of its trace
     int summed_slice = -1;  ///< place among the step's slices with checksums
   };
   struct Step {
@@ -42,6 +44,8 @@ class StepTracer {
   };
   struct Request {
     TraceLevel level;
+    std::optional<SliceTrace> link;  ///< without the slice
+    std::size_t n_linked = 0;
     std::vector<StepTrace> steps = {};
   };
 

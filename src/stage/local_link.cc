@@ -55,6 +55,7 @@ void LocalLink::run(const std::stop_token& stop) {
     } else {
       fail_stream(output.error());
     }
+    if (!spans_.empty()) options_.on_spans(spans_.take());
   }
 }
 
@@ -65,18 +66,22 @@ Result<StageOutput> LocalLink::run_step(Item item, const std::stop_token& stop) 
   CoreLease::Hold hold;
   if (options_.lease != nullptr) hold = TRY(options_.lease->acquire(stop));
   const Clock::time_point started = Clock::now();
+  const std::chrono::microseconds queued(microseconds(started - item.arrived));
+  if (options_.on_spans) spans_.begin(item.input.batch, stage_.plan().name(), queued);
   Result<StageOutput> output = executor.step(std::move(item.input));
   const Clock::time_point ended = Clock::now();
   hold.give_back();
+  spans_.end(!output);
   if (!output) {
     if (is_about_the_stream(output.error().code())) executor.forget_sequences();
     return output;
   }
   StageTiming timing;
   timing.stage = stage_.plan().name();
-  timing.queue_us = microseconds(started - item.arrived);
+  timing.queue_us = static_cast<std::uint32_t>(queued.count());
   timing.compute_us = microseconds(ended - started);
   timing.checksums = std::move(output->checksums);
+  timing.has_span = !spans_.empty();
   output->timings = {timing};
   if (auto* tokens = std::get_if<SampledTokens>(&output->value)) tokens->timings = output->timings;
   return output;

@@ -3,11 +3,13 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <thread>
 
 #include "core/core_lease.h"
 #include "core/queue.h"
 #include "stage/stage.h"
+#include "stage/step_spans.h"
 #include "step/stage_link.h"
 
 namespace commissure {
@@ -16,6 +18,9 @@ struct LocalLinkOptions {
   std::size_t queue_capacity = 8;                   ///< steps waiting; a submit beyond waits
   std::chrono::milliseconds load_timeout{120'000};  ///< how long the first submit waits for the weights
   CoreLease* lease = nullptr;                       ///< taken around every step when set; outlives the link
+  /// Takes this stage's spans of every step with traced slices, after its answer, on the executor thread. Absent: the
+  /// stage leaves its spans to stage A.
+  std::function<void(std::vector<Span>)> on_spans = {};
 };
 
 /// A stage in this process as a StageLink: one executor thread behind one bounded queue. The sink is called on the
@@ -60,6 +65,7 @@ class LocalLink final : public StageLink {
   std::atomic<bool> forget_ = false;
   std::atomic<bool> forget_rows_ = false;
   std::stop_source stop_;
+  StepSpans spans_;  // the executor thread's
   std::jthread thread_;
 };
 

@@ -76,6 +76,44 @@ TEST_F(LocalLinkTest, LosesItsSequencesWithTheStream) {
   EXPECT_TRUE(outputs_.pop()->has_value());
 }
 
+TEST_F(LocalLinkTest, TellsOfTracedRowsAndOfNoOthers) {
+  BoundedQueue<std::vector<Span>> spans(8);
+  const auto stage = make_stage();
+  LocalLink link(*stage, {.on_spans = [&](std::vector<Span> made) { spans.push(std::move(made)); }});
+  link.start(sink_);
+  StageInput input = input_of(0, greedy_rows(1, {1, 2}));
+  ASSERT_TRUE(link.submit(input).has_value());
+  EXPECT_FALSE((*outputs_.pop())->timings[0].has_span);
+
+  input.batch.step = StepId(1);
+  input.batch.slices.push_back(greedy_rows(2, {1, 2, 3}));
+  input.batch.traces = {{1, 4, {std::string(32, 'a'), std::string(16, 'b'), true}}};
+  ASSERT_TRUE(link.submit(input).has_value());
+  EXPECT_TRUE((*outputs_.pop())->timings[0].has_span);
+  const std::vector<Span> told = *spans.pop();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].name, "stage a");
+  EXPECT_EQ(told[0].trace_id, std::string(32, 'a'));
+  EXPECT_EQ(told[0].parent_id, std::string(16, 'b'));
+  EXPECT_EQ(told[0].span_id.size(), 16u);
+  EXPECT_LE(told[0].start_unix_ns, told[0].end_unix_ns);
+  EXPECT_FALSE(told[0].is_error);
+  const std::vector<std::pair<std::string, Json>> expected = {{"commissure.stage", "a"},
+                                                              {"commissure.step", 1},
+                                                              {"commissure.choice", 4},
+                                                              {"commissure.position", 0},
+                                                              {"commissure.rows", 3}};
+  for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_EQ(told[0].attributes.at(i), expected[i]);
+
+  input.batch.step = StepId(2);
+  input.batch.slices[1].tokens[0] = TokenId(1 << 30);
+  ASSERT_TRUE(link.submit(input).has_value());
+  EXPECT_FALSE(outputs_.pop()->has_value());
+  EXPECT_TRUE(spans.pop()->at(0).is_error) << "a step that failed is told of as well";
+  link.stop();
+  EXPECT_EQ(spans.size(), 0u) << "nothing of the step without a trace";
+}
+
 TEST_F(LocalLinkTest, AnswersWhatIsInFlightWhenItStops) {
   const auto stage = make_stage();
   LocalLink link(*stage);

@@ -68,6 +68,19 @@ TEST(SequenceTable, RefusesTokensOutsideTheVocabulary) {
   }
 }
 
+TEST(SequenceTable, RefusesTracesOfSlicesThatThereAreNot) {
+  const TraceParent parent{std::string(32, 'a'), std::string(16, 'b'), true};
+  StepBatch batch;
+  batch.slices = {rows_of(1, 0, {1}, 0), rows_of(2, 0, {1}, 1)};
+  batch.traces = {{0, 0, parent}, {1, 0, parent}};
+  EXPECT_TRUE(validate(batch).has_value());
+  for (const std::vector<std::int32_t>& slices : std::vector<std::vector<std::int32_t>>{{-1}, {2}, {0, 0}, {1, 0}}) {
+    batch.traces.clear();
+    for (const std::int32_t slice : slices) batch.traces.push_back({slice, 0, parent});
+    EXPECT_EQ(validate(batch).error().code(), Code::kInvalidArgument);
+  }
+}
+
 TEST(SequenceTable, AsksForParametersBeforeItSamples) {
   SequenceRows rows = rows_of(2, 0, {1}, 0);
   rows.sample = true;

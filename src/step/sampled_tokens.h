@@ -43,6 +43,7 @@ struct StageTiming {
   /// CRC-32C of the rows, as bf16, of every slice that asks (sum_layers), after each of the stage's layers:
   /// [slice][layer]. Empty when none asks.
   std::vector<std::uint32_t> checksums = {};
+  bool has_span = false;  ///< the stage told a collector of the step's traced slices (SliceTrace) by itself
   bool operator==(const StageTiming&) const = default;
 };
 

@@ -18,6 +18,14 @@ Status validate(const StepBatch& batch) {
     return Error(Code::kInvalidArgument, "step ", batch.step.value, " rebuilds stages ", rebuild.first, " to ",
                  rebuild.last, " of 1 to ", kMaxStages - 1);
   }
+  std::int32_t last_traced = -1;
+  for (const SliceTrace& trace : batch.traces) {
+    if (trace.slice <= last_traced || std::cmp_greater_equal(trace.slice, batch.slices.size())) {
+      return Error(Code::kInvalidArgument, "step ", batch.step.value, " traces slice ", trace.slice, " after ",
+                   last_traced, ", of ", batch.slices.size());
+    }
+    last_traced = trace.slice;
+  }
   std::unordered_set<SequenceId> seen;
   for (const SequenceRows& slice : batch.slices) {
     const auto invalid = [&](auto&&... what) {

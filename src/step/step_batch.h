@@ -6,6 +6,7 @@
 
 #include "core/ids.h"
 #include "core/result.h"
+#include "core/trace_parent.h"
 #include "step/sampling_params.h"
 #include "step/stage_plan.h"
 
@@ -51,6 +52,14 @@ struct SequenceRows {
   bool operator==(const SequenceRows&) const = default;
 };
 
+/// A slice whose rows belong to a sampled trace, for stages that tell a collector of their own.
+struct SliceTrace {
+  std::int32_t slice = 0;   ///< place among the batch's slices
+  std::int32_t choice = 0;  ///< place of the sequence among those of its request
+  TraceParent parent = {};  ///< the request's span
+  bool operator==(const SliceTrace&) const = default;
+};
+
 /// One batch for one pass through all stages: prefill and decode rows mixed. Rows are numbered slice
 /// after slice; row r of the boundary belongs to the r-th token.
 ///
@@ -60,8 +69,9 @@ struct SequenceRows {
 struct StepBatch {
   StepId step;
   std::vector<SequenceRows> slices;
-  std::vector<SequenceId> released;  ///< forget these before running the step (finished, cancelled, preempted)
-  StageSpan rebuild = {};            ///< empty: a plain step, for all stages
+  std::vector<SequenceId> released;     ///< forget these before running the step (finished, cancelled, preempted)
+  StageSpan rebuild = {};               ///< empty: a plain step, for all stages
+  std::vector<SliceTrace> traces = {};  ///< in the order of the slices, one each at most
 
   int n_rows() const;
   bool is_rebuild() const { return !rebuild.empty(); }
@@ -71,7 +81,7 @@ struct StepBatch {
 };
 
 /// Structural checks that need no state: non-empty slices, no sequence twice, positions and tables that cover the
-/// rows, targets that match. Errors: kInvalidArgument naming the sequence.
+/// rows, targets that match, traces of slices that there are. Errors: kInvalidArgument naming the sequence.
 Status validate(const StepBatch& batch);
 
 }  // namespace commissure

@@ -91,6 +91,10 @@ StageInput random_step(Random& random) {
     input.batch.slices.push_back(rows);
   }
   input.batch.released = random.ids<SequenceId>(random.below(4));
+  for (std::size_t slice = random.below(3); slice < input.batch.slices.size(); slice += 2) {
+    input.batch.traces.push_back(
+        {static_cast<std::int32_t>(slice), 7, {std::string(32, 'a'), std::string(16, 'b'), true}});
+  }
   const int n_rows = input.batch.n_rows();
   const int d_model = 1 + static_cast<int>(random.below(64));
   std::vector<bf16> values(static_cast<std::size_t>(n_rows * d_model));
@@ -115,6 +119,7 @@ SampledTokens random_tokens(Random& random) {
     tokens.results.push_back(result);
   }
   tokens.timings = {{"a", 1, 2, 3, {7, 0, 0xFFFFFFFF}}, {"b", 4, std::numeric_limits<std::uint32_t>::max(), 6}};
+  tokens.timings[1].has_span = true;
   return tokens;
 }
 
@@ -227,6 +232,23 @@ TEST(Codec, RefusesEveryTruncationAndEveryChangedCount) {
   expect_broken(changed([](auto& f) { f.mutable_step()->mutable_slices(0)->set_new_blocks(0, -2); }));
   expect_broken(changed([](auto& f) { f.mutable_step()->mutable_slices(0)->add_new_window_blocks(-2); }));
   expect_broken(changed([](auto& f) { f.mutable_rows()->resize(11); }));
+  const auto traced = [&](int choice, std::string parent, int n = 1) {
+    return changed([&](auto& f) {
+      for (; n > 0; --n) {
+        v1::SliceTrace& trace = *f.mutable_step()->add_traces();
+        trace.set_choice(choice);
+        trace.set_traceparent(parent);
+      }
+    });
+  };
+  const std::string parent = to_traceparent({std::string(32, 'a'), std::string(16, 'b'), true});
+  EXPECT_TRUE(decode_frame(traced(0, parent)).has_value());
+  expect_broken(traced(-1, parent));
+  expect_broken(traced(0, parent, 2));
+  expect_broken(traced(0, ""));
+  expect_broken(traced(0, parent.substr(1)));
+  expect_broken(traced(0, "01" + parent.substr(2) + "-more"));
+  expect_broken(traced(0, "00-" + std::string(32, '0') + "-00f067aa0ba902b7-01"));
   expect_broken(changed([](auto& f) { f.clear_step(); }));
   expect_broken(changed([](auto& f) { f.mutable_goodbye(); }));
 }

@@ -34,6 +34,19 @@ Result<SequenceRows> decode(const v1::Slice& message) {
   return rows;
 }
 
+void encode(const SliceTrace& trace, v1::SliceTrace& out) {
+  out.set_slice(trace.slice);
+  out.set_choice(trace.choice);
+  out.set_traceparent(to_traceparent(trace.parent));
+}
+
+Result<SliceTrace> decode(const v1::SliceTrace& message) {
+  auto parent = parse_traceparent(message.traceparent());
+  if (!parent || message.traceparent().size() != kTraceParentSize) return broken("a malformed traceparent");
+  if (message.choice() < 0) return broken("a trace of choice ", message.choice());
+  return SliceTrace{message.slice(), message.choice(), std::move(*parent)};
+}
+
 void encode(const ScoredToken& token, v1::ScoredToken& out) {
   out.set_token(token.chosen.token.value);
   out.set_logprob(token.chosen.logprob);
@@ -116,6 +129,7 @@ void encode(const StepBatch& batch, const Boundary& boundary, v1::Step& out) {
     put_ids(rows.history, *slice.mutable_history());
   }
   put_ids(batch.released, *out.mutable_released());
+  for (const SliceTrace& trace : batch.traces) encode(trace, *out.add_traces());
 }
 
 Result<StepBatch> decode(const v1::Step& message) {
@@ -135,6 +149,8 @@ Result<StepBatch> decode(const v1::Step& message) {
                   kMaxRows);
   }
   for (const std::uint64_t sequence : message.released()) batch.released.emplace_back(sequence);
+  if (message.traces_size() > message.slices_size()) return broken(message.traces_size(), " traces in a step");
+  for (const v1::SliceTrace& trace : message.traces()) batch.traces.push_back(TRY(decode(trace)));
   return batch;
 }
 
@@ -155,6 +171,7 @@ void encode(const SampledTokens& tokens, v1::Result& out) {
     stage.set_compute_us(timing.compute_us);
     stage.set_wire_us(timing.wire_us);
     stage.mutable_checksums()->Add(timing.checksums.begin(), timing.checksums.end());
+    stage.set_has_span(timing.has_span);
   }
 }
 
@@ -177,7 +194,8 @@ Result<SampledTokens> decode(const v1::Result& message) {
                               stage.queue_us(),
                               stage.compute_us(),
                               stage.wire_us(),
-                              {stage.checksums().begin(), stage.checksums().end()}});
+                              {stage.checksums().begin(), stage.checksums().end()},
+                              stage.has_span()});
   }
   return tokens;
 }

@@ -14,7 +14,7 @@
 namespace commissure {
 
 /// Raised with every change of stage.proto or of its meaning; both sides of a stream must have the same.
-inline constexpr std::uint32_t kProtocolVersion = 7;
+inline constexpr std::uint32_t kProtocolVersion = 8;
 
 /// Bounds of what is accepted from a peer. The header is everything but the rows.
 inline constexpr std::size_t kMaxFrameBytes = std::size_t{64} << 20;

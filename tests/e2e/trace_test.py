@@ -33,8 +33,9 @@ def collector():
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             assert self.path == "/v1/traces" and self.headers["Content-Type"] == "application/json"
             for resource in body["resourceSpans"]:
+                instance = {each["key"]: each["value"]["stringValue"] for each in resource["resource"]["attributes"]}["service.instance.id"]
                 for scope in resource["scopeSpans"]:
-                    spans.extend(scope["spans"])
+                    spans.extend({**span, "instance": instance} for span in scope["spans"])
             self.send_response(200)
             self.end_headers()
 
@@ -57,12 +58,19 @@ def spans_reach_a_collector():
         headers = {"traceparent": f"00-{TRACE_ID}-00f067aa0ba902b7-01"}
         status, _, text = chain.request("POST", "/v1/completions", body, headers)
         assert status == 200 and '"trace"' not in text, text
-        own = wait_until(lambda: [span for span in spans if span["traceId"] == TRACE_ID], 30, "spans arrive")
+        wait_until(lambda: sum(span["traceId"] == TRACE_ID for span in spans) == 13, 30, "spans arrive")
+        own = [span for span in spans if span["traceId"] == TRACE_ID]
         (root,) = [span for span in own if span["parentSpanId"] == "00f067aa0ba902b7"]
         stages = [span for span in own if span["parentSpanId"] == root["spanId"]]
         assert root["kind"] == 2 and {span["name"] for span in stages} == {"stage a", "stage b", "stage c"} and len(stages) == 12, own
+        assert len({span["spanId"] for span in own}) == 13
+        steps = {}
         for span in stages:
+            assert span["instance"] == span["name"], "every stage tells of its own work"
+            attributes = {each["key"]: each["value"] for each in span["attributes"]}
+            steps.setdefault(attributes["commissure.step"]["intValue"], []).append((int(span["startTimeUnixNano"]), span["name"]))
             assert int(root["startTimeUnixNano"]) - 50_000_000 <= int(span["startTimeUnixNano"]) <= int(span["endTimeUnixNano"])
+        assert len(steps) == 4 and all([name for _, name in sorted(step)] == ["stage a", "stage b", "stage c"] for step in steps.values()), steps
         unsampled = TRACE_ID[::-1]
         chain.request("POST", "/v1/completions", body, {"traceparent": f"00-{unsampled}-00f067aa0ba902b7-00"})
         n_known = len(spans)
