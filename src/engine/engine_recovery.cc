@@ -63,11 +63,15 @@ void EngineLoop::begin_move() {
 }
 
 /// What the stages still have is counted on, unless a request broke off twice without progress: whatever the reason,
-/// computing everything again is what always helps.
+/// computing everything again is what always helps. Where no stream was opened since the last look, the break was
+/// within this stage: what lost() tells of the stream's beginning has been made good, or the scheduler knows that it is
+/// not yet.
 void EngineLoop::resume_sequences() {
   const auto is_stuck = [](const auto& entry) { return entry.second->n_replays > 1; };
-  const StageSpan lost = std::ranges::any_of(requests_, is_stuck) ? kAllStages : chain_.lost();
-  n_streams_seen_ = chain_.n_streams();
+  const int n_streams = chain_.n_streams();
+  const bool is_within = n_streams > 0 && std::exchange(n_streams_seen_, n_streams) == n_streams;
+  const bool is_any_stuck = std::ranges::any_of(requests_, is_stuck);
+  const StageSpan lost = is_any_stuck ? kAllStages : is_within ? StageSpan{} : chain_.lost();
   const int n_running = scheduler_.n_running();
   (lost.empty() ? stats_.kept : stats_.replays) += static_cast<std::uint64_t>(n_running);
   for (auto& [handle, request] : requests_) {

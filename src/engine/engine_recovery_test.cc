@@ -56,6 +56,19 @@ TEST(EngineRecovery, WhatStagesSayTheyKeptIsBelievedOnce) {
   EXPECT_TRUE(bench.is_idle());
 }
 
+TEST(EngineRecovery, ABreakWithinStageACostsNoRebuild) {
+  Bench bench;
+  bench.chain.loses = {1, 1};  // what the stream's handshake said long ago
+  bench.chain.faults = {
+      {6, Code::kDataLoss, {}, 1, true}, {20, Code::kUnavailable, {}}, {30, Code::kDataLoss, {}, 1, true}};
+  std::vector<GenerationRequest> requests = {make_request(200, 40, 1)};
+  requests[0].ignore_eos = true;
+  expect_same(run_together(bench.start(), requests), run_alone(requests));
+  EXPECT_EQ(bench.engine->stats().kept, 2u);
+  EXPECT_EQ(bench.engine->stats().replays, 1u) << "after the break of the stream";
+  EXPECT_TRUE(bench.is_idle());
+}
+
 TEST(EngineRecovery, APlannedMoveThrowsNoStepAway) {
   const std::vector<GenerationRequest> requests = mixed_requests(24);
   const std::vector<Answer> alone = run_alone(requests);

@@ -29,6 +29,7 @@ class FakeChain final : public StageLink {
     Code code = Code::kUnavailable;       ///< a stream error (the chain forgets all) or a step error
     std::chrono::milliseconds outage{0};  ///< how long the chain is then down; max() until set_down(false)
     std::uint64_t n_steps = 1;            ///< as many in a row
+    bool is_within = false;               ///< the first stage's own: no stream ends, and no stage loses its rows
   };
 
   explicit FakeChain(std::int32_t n_blocks) : cells_(static_cast<std::size_t>(n_blocks) * kBlockPositions, -1) {}
@@ -176,7 +177,7 @@ class FakeChain final : public StageLink {
       answers.emplace_back(error);
       if (fault.code == Code::kInternal || fault.code == Code::kInvalidArgument) return answers;
       for (; !steps_.empty(); steps_.pop_front()) answers.emplace_back(error);
-      forget();
+      fault.is_within ? sequences_.clear() : forget();
       if (fault.outage == std::chrono::milliseconds::max()) {
         down_ = true;
       } else {
