@@ -106,10 +106,8 @@ void LogitAdjuster::penalise_repetitions(const DryParams& dry, std::span<const T
   if (std::cmp_less_equal(n, dry.allowed_length)) return;
   const std::span<const TokenId> window = history.last(n);
   std::int32_t limit = 0;  // tokens after the last breaker: no repetition is longer
-  while (std::cmp_less(limit, n) &&
-         !std::ranges::binary_search(dry.breakers, window[n - 1 - static_cast<std::size_t>(limit)])) {
-    ++limit;
-  }
+  const auto is_breaker = [&](TokenId token) { return std::ranges::binary_search(dry.breakers, token); };
+  while (std::cmp_less(limit, n) && !is_breaker(window[n - 1 - static_cast<std::size_t>(limit)])) ++limit;
   if (limit < dry.allowed_length) return;
   count_repeats(window);
 
@@ -124,7 +122,7 @@ void LogitAdjuster::penalise_repetitions(const DryParams& dry, std::span<const T
   for (const TokenId token : window) {
     if (!is_inside(token, logits)) continue;
     const std::int32_t longest = std::exchange(counts_[static_cast<std::size_t>(token.value)], 0) - 1;
-    if (longest < 0) continue;
+    if (longest < 0 || is_breaker(token)) continue;  // a repetition ends at a breaker, so that one continues none
     float& logit = logits[static_cast<std::size_t>(token.value)];
     const double penalty = double{dry.multiplier} * std::pow(double{dry.base}, longest - dry.allowed_length);
     logit = bounded(logit, double{logit} - std::min(penalty, double{kMost}));

@@ -68,6 +68,8 @@ TEST(Adjust, DryGrowsWithTheRepetition) {
   params.dry.last_n = -1;
   params.dry.breakers = letters("b");
   EXPECT_EQ(adjusted(params, "abcdeabc", {0, 0, 0, 0, 0}), (std::vector<float>{0, 0, 0, 0, 0}));
+  params.dry.breakers = letters("d");
+  EXPECT_EQ(adjusted(params, "abcdeabc", {0, 0, 0, 0, 0}), (std::vector<float>{0, 0, 0, 0, 0}));
 }
 
 TEST(Adjust, DryLooksBackInLinearTime) {

@@ -29,7 +29,9 @@ struct SampleContext {
 ///  3. penalties    on each token of prompt and output: z > 0 ? z / r : z * r, r = repetition_penalty; then on each of
 ///  the
 ///                  output: z -= frequency_penalty * count + presence_penalty
-///  4. DRY          z -= multiplier * base^(l - allowed_length), l the longest repetition that the token would continue
+///  4. DRY          z -= multiplier * base^(l - allowed_length), l the longest repetition that the token would
+///  continue;
+///                  none reaches across a breaker, and a token that is one continues none
 ///  5. top_n_sigma  keeps z >= max - n * (standard deviation of the finite z)
 ///  6. temperature  z / t. At temperature 0 the largest logit wins, ties go to the lowest id, and nothing below happens
 ///  7. min_p        keeps p >= min_p * max p

@@ -9,7 +9,8 @@
 #include "core/json.h"
 #include "sample/sampler.h"
 
-// Against Hugging Face transformers; tools/golden/make_sampling_goldens.py wrote the cases.
+// Against Hugging Face transformers and llama.cpp; tools/golden/make_sampling_goldens.py and
+// make_sampler_chain_goldens.py wrote the cases.
 namespace commissure {
 namespace {
 
@@ -22,13 +23,23 @@ std::vector<TokenId> ids(const Json& list) {
 SamplingParams params_of(const Json& item) {
   const Json& given = item["params"];
   SamplingParams params;
-  params.n_prompt = item["n_prompt"];
+  params.n_prompt = item.value("n_prompt", 0);
   params.temperature = given.value("temperature", 1.0f);
   params.top_k = given.value("top_k", 0);
   params.top_p = given.value("top_p", 1.0f);
   params.min_p = given.value("min_p", 0.0f);
   params.typical_p = given.value("typical_p", 1.0f);
   params.repetition_penalty = given.value("repetition_penalty", 1.0f);
+  params.top_n_sigma = given.value("top_n_sigma", 0.0f);
+  params.xtc_probability = given.value("xtc_probability", 0.0f);
+  params.xtc_threshold = given.value("xtc_threshold", 0.1f);
+  if (const auto dry = given.find("dry"); dry != given.end()) {
+    params.dry = {(*dry)["multiplier"], (*dry)["base"], (*dry)["allowed_length"], (*dry)["last_n"],
+                  ids((*dry)["breakers"])};
+  }
+  if (const auto mirostat = given.find("mirostat"); mirostat != given.end()) {
+    params.mirostat = {.is_on = true, .tau = (*mirostat)["tau"], .eta = (*mirostat)["eta"]};
+  }
   params.min_tokens = given.value("min_tokens", 0);
   params.end_tokens = ids(given.value("end_tokens", Json::array()));
   for (const Json& entry : given.value("logit_bias", Json::array())) {
@@ -94,9 +105,67 @@ void expect_kept(const Json& item, const SamplingParams& params) {
   expect_shares(item, params, {}, scores, kept);
 }
 
+/// That each draw of a row keeps the same tokens and moves mu as far, when it falls on the same token. Which one it
+/// falls on is the random numbers' business: a seed that leads there is looked for.
+void expect_mirostat(const Json& item, SamplingParams params) {
+  params.processed_logprobs = true;
+  params.n_logprobs = 20;
+  Sampler sampler;
+  std::optional<float> mu;
+  for (const Json& step : item["steps"]) {
+    const auto logits = step["logits"].get<std::vector<float>>();
+    const TokenId wanted(step["drawn"].get<std::int32_t>());
+    SampleContext context;
+    ScoredToken drawn;
+    for (params.seed = 0; params.seed < 100'000; ++params.seed) {
+      context = {.position = 0, .history = {}, .mu = mu};
+      drawn = *sampler.sample(logits, params, context);
+      if (drawn.chosen.token == wanted) break;
+    }
+    ASSERT_EQ(drawn.chosen.token, wanted) << "no seed draws it";
+    std::set<int> kept;
+    for (const TokenLogprob& entry : drawn.top) kept.insert(entry.token.value);
+    EXPECT_EQ(kept, step["kept"].get<std::set<int>>());
+    mu = context.mu;
+    ASSERT_NEAR(mu.value(), step["mu"].get<float>(), 1e-4);
+  }
+}
+
+/// The tokens that are left, all of which one answer lists.
+void expect_listed(const Json& item, SamplingParams params) {
+  params.processed_logprobs = true;
+  params.n_logprobs = 20;
+  std::set<int> kept;
+  for (const TokenLogprob& entry : Sampler().sample(item["logits"].get<std::vector<float>>(), params, 0)->top) {
+    kept.insert(entry.token.value);
+  }
+  EXPECT_EQ(kept, item["kept"].get<std::set<int>>());
+}
+
+Json read_cases(const std::string& name) {
+  std::ifstream file(std::string(COMMISSURE_SOURCE_DIR) + "/tests/golden/sampling/" + name);
+  return parse_json(std::string(std::istreambuf_iterator<char>(file), {})).value();
+}
+
+TEST(SamplerGolden, TreatsLogitsAsLlamaCppDoes) {
+  const Json cases = read_cases("llama_cases.json");
+  ASSERT_GE(cases.size(), 100u);
+  for (const Json& item : cases) {
+    SCOPED_TRACE(dump_json(item["params"]) + " after " + dump_json(item["history"]));
+    const SamplingParams params = params_of(item);
+    ASSERT_TRUE(validate(params).has_value());
+    if (item.contains("steps")) {
+      expect_mirostat(item, params);
+    } else if (item.contains("kept")) {
+      expect_listed(item, params);
+    } else {
+      expect_logits(item, params, ids(item["history"]));
+    }
+  }
+}
+
 TEST(SamplerGolden, TreatsLogitsAsTransformersDoes) {
-  std::ifstream file(std::string(COMMISSURE_SOURCE_DIR) + "/tests/golden/sampling/cases.json");
-  const Json cases = parse_json(std::string(std::istreambuf_iterator<char>(file), {})).value();
+  const Json cases = read_cases("cases.json");
   ASSERT_GE(cases.size(), 60u);
   for (const Json& item : cases) {
     SCOPED_TRACE(dump_json(item["params"]));
