@@ -11,6 +11,7 @@
 #include "core/json.h"
 #include "model/decoder_spec.h"
 #include "model/tensor_names.h"
+#include "stage/row_log.h"
 #include "stage/stage_memory.h"
 #include "weights/checkpoint.h"
 
@@ -60,6 +61,7 @@ Result<ModelFootprint> add_up(const DecoderSpec& spec, const PartSizes& size_of)
   model.tied = spec.tied_head;
   const StagePlan whole{.index = 0, .n_stages = 1, .n_model_layers = spec.n_layers(), .layers = {0, spec.n_layers()}};
   model.scratch_bytes = static_cast<double>(scratch_bytes(spec, whole, kStepRows));
+  model.boundary_row_bytes = static_cast<double>(RowLog::block_bytes(spec.d_model)) / kBlockPositions;
   return model;
 }
 

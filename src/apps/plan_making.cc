@@ -82,12 +82,20 @@ std::vector<std::string> problems_of(const ChainPlan& plan, const PlanWish& wish
   std::vector<std::string> problems;
   for (std::size_t i = 0; i < plan.stages.size(); ++i) {
     const PlannedStage& stage = plan.stages[i];
+    if (stage.fits(wish.margin)) continue;
+    const char letter = static_cast<char>('a' + i);
     const double room = stage.machine->usable_bytes * (1 - wish.margin);
-    if (stage.needed_bytes() <= room) continue;
+    if (stage.needed_bytes() <= room) {
+      problems.push_back(
+          fmt::format("stage {} keeps {:.1f} GB of rows in the host's memory, which has {:.1f}: fewer streams or "
+                      "a shorter context, or take more memory",
+                      letter, stage.row_log_bytes / kGiga, stage.host_room(wish.margin) / kGiga));
+      continue;
+    }
     problems.push_back(
         fmt::format("stage {} needs {:.1f} GB and has {:.1f}: give it fewer layers, fewer streams or a "
                     "shorter context, or take more memory",
-                    static_cast<char>('a' + i), stage.needed_bytes() / kGiga, room / kGiga));
+                    letter, stage.needed_bytes() / kGiga, room / kGiga));
   }
   if (plan.tokens_per_second < wish.tokens_per_second) {
     problems.push_back(fmt::format("it gives each stream {:.3g} tokens a second, not {:.3g}", plan.tokens_per_second,

@@ -17,7 +17,8 @@ constexpr std::size_t kMaxLines = 6;  // the cheapest; more would not be told ap
 
 /// Every curve is a stair with one step a stage, each on top of the one below it.
 ChartPanel memory_panel(const ChainPlan& plan) {
-  ChartCurve weights{"weights", {}, {}}, kv{"+ KV", {}, {}}, all{"+ activations", {}, {}}, usable{"usable", {}, {}};
+  ChartCurve weights{"weights", {}, {}}, kv{"+ KV", {}, {}}, rows{"+ rows handed on, without a GPU", {}, {}},
+      all{"+ activations", {}, {}}, usable{"usable", {}, {}};
   double top = 0, at = 0;
   std::string names;
   for (const PlannedStage& stage : plan.stages) {
@@ -28,6 +29,7 @@ ChartPanel memory_panel(const ChainPlan& plan) {
     };
     step(weights, stage.weight_bytes);
     step(kv, stage.weight_bytes + stage.kv_bytes);
+    step(rows, stage.needed_bytes() - stage.scratch_bytes);
     step(all, stage.needed_bytes());
     step(usable, stage.machine->usable_bytes);
     names += fmt::format("{}{} from {:g}", names.empty() ? "" : ", ", static_cast<char>('a' + at), at);
@@ -40,7 +42,7 @@ ChartPanel memory_panel(const ChainPlan& plan) {
   return {"Memory of each stage",
           std::move(stages),
           linear_scale(top, "GB"),
-          {std::move(weights), std::move(kv), std::move(all), std::move(usable)},
+          {std::move(weights), std::move(kv), std::move(rows), std::move(all), std::move(usable)},
           {}};
 }
 

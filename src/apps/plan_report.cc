@@ -21,6 +21,8 @@ Json to_json(const ChainPlan& plan) {
                       {"weight_bytes", stage.weight_bytes},
                       {"kv_bytes", stage.kv_bytes},
                       {"scratch_bytes", stage.scratch_bytes},
+                      {"row_log_bytes", stage.row_log_bytes},
+                      {"needed_bytes", stage.needed_bytes()},
                       {"usable_bytes", stage.machine->usable_bytes},
                       {"step_ms", 1000 * stage.step_seconds},
                       {"is_measured", stage.is_measured}});
@@ -38,16 +40,19 @@ Json to_json(const ChainPlan& plan) {
 }
 
 void print_stages(const ChainPlan& plan) {
-  fmt::print("{:<6} {:<8} {:<13} {:>10} {:>8} {:>8} {:>8} {:>9}\n", "STAGE", "LAYERS", "MACHINE", "WEIGHTS", "KV",
-             "ACTIV.", "FREE", "STEP");
+  fmt::print("{:<6} {:<8} {:<13} {:>10} {:>8} {:>8} {:>8} {:>8} {:>9}\n", "STAGE", "LAYERS", "MACHINE", "WEIGHTS", "KV",
+             "ACTIV.", "ROWS*", "FREE", "STEP");
   for (std::size_t i = 0; i < plan.stages.size(); ++i) {
     const PlannedStage& stage = plan.stages[i];
     const double free = stage.machine->usable_bytes - stage.needed_bytes();
-    fmt::print("{:<6} {:<8} {:<13} {:>7.2f} GB {:>5.2f} GB {:>5.2f} GB {:>5.2f} GB {:>6.1f} ms\n",
+    fmt::print("{:<6} {:<8} {:<13} {:>7.2f} GB {:>5.2f} GB {:>5.2f} GB {:>5.2f} GB {:>5.2f} GB {:>6.1f} ms\n",
                static_cast<char>('a' + i), fmt::format("{}-{}", stage.layers.first, stage.layers.last - 1),
                stage.machine->name, stage.weight_bytes / kGiga, stage.kv_bytes / kGiga, stage.scratch_bytes / kGiga,
-               free / kGiga, 1000 * stage.step_seconds);
+               stage.row_log_bytes / kGiga, free / kGiga, 1000 * stage.step_seconds);
   }
+  const bool any_gpu = std::ranges::any_of(plan.stages, [](const PlannedStage& stage) { return stage.has_gpu(); });
+  fmt::print("* handed on, kept to mend the next stage with: in the host's memory{}\n",
+             any_gpu ? ", beside a GPU not part of what it has free" : "");
 }
 
 /// Where the times come from.
@@ -73,7 +78,7 @@ void print_alternatives(const Planning& planning, const PlanWish& wish) {
       "\nAlternatives, {} stream{} of {} positions, prompts of {}:\n{:<8} {:<22} {:>9} {:>11} {:>8} {:>8} {:>9} {:>11} "
       "{:>10}\n",
       wish.streams, wish.streams == 1 ? "" : "s", wish.context, wish.prompt, "WEIGHTS", "CHAIN", "TOK/S", "ALL TOK/S",
-      "TTFT", "COLD", "USD/HOUR", "USD/MONTH*", "USD/M TOK");
+      "TTFT", "COLD", "USD/HOUR", "USD/MONTH**", "USD/M TOK");
   for (const auto& [machine, plan] : planning.found) {
     fmt::print("{:<8} {:<22} {:>9.1f} {:>11.1f} {:>6.2f} s {:>6.0f} s {:>9.2f} {:>11.0f} {:>10.2f}\n", plan.weights,
                fmt::format("{} x {}", plan.stages.size(), machine), plan.tokens_per_second,
@@ -98,7 +103,7 @@ void print_plans(const Planning& planning) {
   if (!cuts.empty()) fmt::print("\ncuts: [{}]\n", cuts);
   print_alternatives(planning, planning.wish);
   fmt::print(
-      "\n* always on; scaled to zero a chain costs nothing but {:.2f} USD a month for {:.1f} GB in the bucket.\n",
+      "\n** always on; scaled to zero a chain costs nothing but {:.2f} USD a month for {:.1f} GB in the bucket.\n",
       model.total_bytes() / 1073741824.0 * planning.catalogue.usd_per_gib_month, model.total_bytes() / kGiga);
   if (best.stages.size() > 1) {
     const auto whole = std::ranges::find_if(planning.found, [&](const Alternative& other) {

@@ -35,7 +35,7 @@ double ChainSearch::chunk_limit() const {
 
 std::optional<PlannedStage> ChainSearch::stage(int begin, int end, const Machine& machine) const {
   const PlannedStage stage = plan_stage(model_, {begin, end}, machine, wish_, n_stages_);
-  if (stage.needed_bytes() > machine.usable_bytes * (1 - wish_.margin)) return std::nullopt;
+  if (!stage.fits(wish_.margin)) return std::nullopt;
   if (std::min(n_stages_, wish_.streams) * stage.step_seconds > limit()) return std::nullopt;
   return stage;
 }

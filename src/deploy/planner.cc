@@ -144,6 +144,12 @@ void take_times(const LayerTimes& times, const PlanWish& wish, int rows, Planned
 
 }  // namespace
 
+double PlannedStage::host_room(double margin) const { return machine->memory_gib * kGib * (1 - margin); }
+
+bool PlannedStage::fits(double margin) const {
+  return needed_bytes() <= machine->usable_bytes * (1 - margin) && (!has_gpu() || row_log_bytes <= host_room(margin));
+}
+
 double ModelFootprint::total_bytes() const {
   double total = embedding_bytes + (tied ? 0 : head_bytes);
   for (const LayerFootprint& layer : layers) total += layer.weight_bytes;
@@ -208,6 +214,8 @@ PlannedStage plan_stage(const ModelFootprint& model, LayerRange layers, const Ma
   double weight_read_bytes = stage.weight_bytes;
   const bool is_first = layers.first == 0;
   const bool is_last = layers.last == static_cast<int>(model.layers.size());
+  if (!is_last)
+    stage.row_log_bytes = model.boundary_row_bytes * static_cast<double>(held_positions({}, wish, n_stages));
   if (is_last) {
     stage.weight_bytes += model.head_bytes;
     weight_read_bytes += model.head_bytes;

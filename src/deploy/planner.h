@@ -29,6 +29,7 @@ struct ModelFootprint {
   double head_parameters = 0;
   bool tied = false;                ///< one stage alone holds the embedding once
   double scratch_bytes = 0;         ///< activations of a stage
+  double boundary_row_bytes = 0;    ///< what a stage hands on of one position
   std::vector<LayerTimes> times{};  ///< measured, by machine; stages elsewhere have computed ones
 
   double total_bytes() const;
@@ -60,11 +61,19 @@ struct PlannedStage {
   double weight_bytes = 0;
   double kv_bytes = 0;
   double scratch_bytes = 0;
-  double step_seconds = 0;   ///< one step with this stage's share of the streams
+  double row_log_bytes =
+      0;                    ///< what it handed on, kept in host memory for a next stage that loses its own; 0: the last
+  double step_seconds = 0;  ///< one step with this stage's share of the streams
   double chunk_seconds = 0;  ///< one chunk of a prompt
   bool is_measured = false;  ///< or both computed from the machine's numbers
 
-  double needed_bytes() const { return weight_bytes + kv_bytes + scratch_bytes; }
+  /// Of the memory that the stage computes in, which without a GPU is the host's.
+  double needed_bytes() const { return weight_bytes + kv_bytes + scratch_bytes + (has_gpu() ? 0 : row_log_bytes); }
+  bool has_gpu() const { return !machine->gpu.empty(); }
+  /// Beside a GPU, the host's memory for what is not on it.
+  double host_room(double margin) const;
+  /// With `margin` of each memory left free.
+  bool fits(double margin) const;
 };
 
 /// A chain that fits. Times follow docs/planner.md.

@@ -40,6 +40,7 @@ ModelFootprint random_model(std::mt19937& random, int n_layers) {
   model.embedding_bytes = model.head_bytes = 1e9;
   model.head_parameters = 0.5e9;
   model.tied = random() % 2 == 0;
+  model.boundary_row_bytes = 40'000;
   return model;
 }
 
@@ -57,8 +58,7 @@ std::optional<double> cheapest_by_force(const ModelFootprint& model, const std::
         stages.push_back(plan_stage(model, {first, end}, *machine, wish, static_cast<int>(chain.size())));
         first = end;
         const PlannedStage& stage = stages.back();
-        if (stage.weight_bytes + stage.kv_bytes + stage.scratch_bytes > machine->usable_bytes * (1 - wish.margin))
-          return;
+        if (!stage.fits(wish.margin)) return;
       }
       const ChainPlan plan = total_chain(model, stages, catalogue, wish);
       if (plan.tokens_per_second < wish.tokens_per_second * (1 - 1e-12)) return;
@@ -160,6 +160,31 @@ TEST(Planner, LayersWithAWindowHoldWhatTheirWindowsSpan) {
   EXPECT_EQ(held_positions(windowed, wish, 1), 64 * (16 * 17 + 2 * 8));
   wish.context = 1000;
   EXPECT_EQ(held_positions(windowed, wish, 3), 64 * 63) << "never more than all contexts, in whole blocks";
+}
+
+TEST(Planner, RowsHandedOnTakeHostMemory) {
+  ModelFootprint model;
+  model.name = "m";
+  model.boundary_row_bytes = 1e6;
+  for (int i = 0; i < 4; ++i) model.layers.push_back({.weight_bytes = 1e9, .parameters = 0.5e9});
+  const PlanWish wish{.context = 1000, .streams = 2};
+  const double log_bytes = 2048 * 1e6;  // in whole blocks
+  Machine machine = make_machine("m", 5, 100, 1);
+  machine.memory_gib = 2;
+  const PlannedStage on_cpu = plan_stage(model, {0, 2}, machine, wish, 2);
+  EXPECT_EQ(on_cpu.row_log_bytes, log_bytes);
+  EXPECT_EQ(on_cpu.needed_bytes(), 2e9 + log_bytes);
+  EXPECT_TRUE(on_cpu.fits(0.05));
+  machine.usable_bytes = 4.2e9;
+  EXPECT_FALSE(on_cpu.fits(0.05)) << "its memory has to hold them";
+  EXPECT_EQ(plan_stage(model, {2, 4}, machine, wish, 2).row_log_bytes, 0) << "the last stage hands nothing on";
+  EXPECT_EQ(plan_stage(model, {0, 4}, machine, wish, 1).row_log_bytes, 0);
+
+  machine.gpu = "nvidia";
+  const PlannedStage on_gpu = plan_stage(model, {0, 2}, machine, wish, 2);
+  EXPECT_EQ(on_gpu.needed_bytes(), 2e9) << "the GPU's memory has nothing of them";
+  EXPECT_FALSE(on_gpu.fits(0.05)) << "2 GiB of host memory less the margin";
+  EXPECT_TRUE(on_gpu.fits(0.04));
 }
 
 TEST(Planner, StagesAreLevelInTimeNotInLayers) {

@@ -39,7 +39,7 @@ def plan_files():
             found = planned(config, "--config", examples / f"{name}.yaml", "--plot", plot, *flags)
             assert found["plan"]["cuts"] == cuts and found["problems"] == [], (name, found["plan"])
             for stage in found["plan"]["stages"]:
-                assert stage["weight_bytes"] + stage["kv_bytes"] + stage["scratch_bytes"] < 0.95 * stage["usable_bytes"], (name, stage)
+                assert stage["weight_bytes"] + stage["kv_bytes"] + stage["scratch_bytes"] == stage["needed_bytes"] < 0.95 * stage["usable_bytes"], (name, stage)
             drawn = plot.read_text()
             assert drawn.startswith("<svg") and drawn.rstrip().endswith("</svg>") and "Memory of each stage" in drawn and "USD a month" in drawn
         example = (examples / "gemma-3-27b-3xl4.yaml").read_text()
@@ -138,6 +138,10 @@ def main():
         assert l4["is_estimate"] and len(l4["plan"]["stages"]) == 3 and len(l4["plan"]["cuts"]) == 2, l4["plan"]
         assert abs(sum(stage["weight_bytes"] for stage in l4["plan"]["stages"]) - 54.0e9 - 2.82e9) < 0.3e9  # the embedding twice
         assert abs(l4["plan"]["usd_per_hour"] - 3 * 1.421) < 0.02 * 3 * 1.421
+        rows = [stage["row_log_bytes"] for stage in l4["plan"]["stages"]]
+        assert rows == [4096 * 5376 * 2] * 2 + [0], rows
+        for stage in l4["plan"]["stages"]:  # in the host's memory, not the GPU's
+            assert stage["needed_bytes"] == stage["weight_bytes"] + stage["kv_bytes"] + stage["scratch_bytes"], stage
         narrow = planned(config, "--machines", "l4", "--context", 4096, "--kv-dtype", "int8")
         kv = [sum(stage["kv_bytes"] for stage in found["plan"]["stages"]) for found in (l4, narrow)]
         assert narrow["kv_dtype"] == "int8" and abs(kv[1] / kv[0] - (128 + 4) / 256) < 1e-6, kv
