@@ -43,8 +43,8 @@ class StepTracer {
     std::vector<Rows> rows = {};
   };
   struct Request {
-    TraceLevel level;
-    std::optional<SliceTrace> link;  ///< without the slice
+    TraceLevel level = TraceLevel::kNone;
+    std::optional<SliceTrace> link = {};  ///< without the slice
     std::size_t n_linked = 0;
     std::vector<StepTrace> steps = {};
   };
