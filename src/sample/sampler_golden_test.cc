@@ -135,10 +135,9 @@ void expect_mirostat(const Json& item, SamplingParams params) {
 void expect_listed(const Json& item, SamplingParams params) {
   params.processed_logprobs = true;
   params.n_logprobs = 20;
+  const ScoredToken drawn = *Sampler().sample(item["logits"].get<std::vector<float>>(), params, 0);
   std::set<int> kept;
-  for (const TokenLogprob& entry : Sampler().sample(item["logits"].get<std::vector<float>>(), params, 0)->top) {
-    kept.insert(entry.token.value);
-  }
+  for (const TokenLogprob& entry : drawn.top) kept.insert(entry.token.value);
   EXPECT_EQ(kept, item["kept"].get<std::set<int>>());
 }
 

@@ -147,11 +147,14 @@ StageInfo some_info() {
   return info;
 }
 
-void expect_broken(const grpc::ByteBuffer& message) {
-  const auto frame = decode_frame(message);
+void expect_broken(const grpc::ByteBuffer& message, Checksum checksum = Checksum::kVerify) {
+  const auto frame = decode_frame(message, checksum);
   ASSERT_FALSE(frame.has_value());
   EXPECT_EQ(frame.error().code(), Code::kDataLoss);
 }
+
+/// By what it says, not only by its checksum.
+void expect_broken_inside(const grpc::ByteBuffer& message) { expect_broken(message, Checksum::kIgnore); }
 
 TEST(Codec, BringsRandomStepsBackInAnySlicing) {
   Random random{std::mt19937_64(11)};
@@ -224,14 +227,14 @@ TEST(Codec, RefusesEveryTruncationAndEveryChangedCount) {
     change(frame);
     return as_message(frame.SerializeAsString());
   };
-  expect_broken(changed([](auto& f) { f.mutable_step()->set_n_rows(3); }));
-  expect_broken(changed([](auto& f) { f.mutable_step()->set_d_model(4); }));
-  expect_broken(changed([](auto& f) { f.mutable_step()->set_d_model(-3); }));
-  expect_broken(changed([](auto& f) { f.mutable_step()->set_d_model(2147483647); }));
-  expect_broken(changed([](auto& f) { f.mutable_step()->mutable_slices(0)->set_tokens(0, -1); }));
-  expect_broken(changed([](auto& f) { f.mutable_step()->mutable_slices(0)->set_new_blocks(0, -2); }));
-  expect_broken(changed([](auto& f) { f.mutable_step()->mutable_slices(0)->add_new_window_blocks(-2); }));
-  expect_broken(changed([](auto& f) { f.mutable_rows()->resize(11); }));
+  expect_broken_inside(changed([](auto& f) { f.mutable_step()->set_n_rows(3); }));
+  expect_broken_inside(changed([](auto& f) { f.mutable_step()->set_d_model(4); }));
+  expect_broken_inside(changed([](auto& f) { f.mutable_step()->set_d_model(-3); }));
+  expect_broken_inside(changed([](auto& f) { f.mutable_step()->set_d_model(2147483647); }));
+  expect_broken_inside(changed([](auto& f) { f.mutable_step()->mutable_slices(0)->set_tokens(0, -1); }));
+  expect_broken_inside(changed([](auto& f) { f.mutable_step()->mutable_slices(0)->set_new_blocks(0, -2); }));
+  expect_broken_inside(changed([](auto& f) { f.mutable_step()->mutable_slices(0)->add_new_window_blocks(-2); }));
+  expect_broken_inside(changed([](auto& f) { f.mutable_rows()->resize(11); }));
   const auto traced = [&](int choice, std::string parent, int n = 1) {
     return changed([&](auto& f) {
       for (; n > 0; --n) {
@@ -242,15 +245,15 @@ TEST(Codec, RefusesEveryTruncationAndEveryChangedCount) {
     });
   };
   const std::string parent = to_traceparent({std::string(32, 'a'), std::string(16, 'b'), true});
-  EXPECT_TRUE(decode_frame(traced(0, parent)).has_value());
-  expect_broken(traced(-1, parent));
-  expect_broken(traced(0, parent, 2));
-  expect_broken(traced(0, ""));
-  expect_broken(traced(0, parent.substr(1)));
-  expect_broken(traced(0, "01" + parent.substr(2) + "-more"));
-  expect_broken(traced(0, "00-" + std::string(32, '0') + "-00f067aa0ba902b7-01"));
-  expect_broken(changed([](auto& f) { f.clear_step(); }));
-  expect_broken(changed([](auto& f) { f.mutable_goodbye(); }));
+  EXPECT_TRUE(decode_frame(traced(0, parent), Checksum::kIgnore).has_value());
+  expect_broken_inside(traced(-1, parent));
+  expect_broken_inside(traced(0, parent, 2));
+  expect_broken_inside(traced(0, ""));
+  expect_broken_inside(traced(0, parent.substr(1)));
+  expect_broken_inside(traced(0, "01" + parent.substr(2) + "-more"));
+  expect_broken_inside(traced(0, "00-" + std::string(32, '0') + "-00f067aa0ba902b7-01"));
+  expect_broken_inside(changed([](auto& f) { f.clear_step(); }));
+  expect_broken_inside(changed([](auto& f) { f.mutable_goodbye(); }));
 }
 
 TEST(Codec, RefusesHeadersOverTheirLimitAndUnknownFields) {
