@@ -2,16 +2,19 @@
 //
 //   wire_bench [rows] [d_model] [steps] [tcp]
 //
-// Every stage hands the step to a thread of its own and back, as a real one does. Prints microseconds per step.
+// Every stage hands the step to a thread of its own and back, as a real one does. Prints microseconds per step, and how
+// often the threads of each process slept and were woken for it, which does not depend on what else the machine does.
 
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <string_view>
+#include <utility>
 
 #include "core/log.h"
 #include "wire/fake_stage.h"
@@ -79,17 +82,30 @@ int measure(const Settings& settings, const Endpoint& b) {
   return 0;
 }
 
+/// What a process used for every step, as it ends.
+void print_use(const char* stage, const rusage& use, int n_steps) {
+  const double cpu_us = 1e6 * static_cast<double>(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
+                        static_cast<double>(use.ru_utime.tv_usec + use.ru_stime.tv_usec);
+  fmt::print("stage {}: {:.1f} wake-ups and {:.0f} us of CPU a step\n", stage,
+             static_cast<double>(use.ru_nvcsw) / n_steps, cpu_us / n_steps);
+}
+
 int run(const Settings& settings) {
   const SocketDir dir;
   const Endpoint b = settings.tcp ? *parse_endpoint("127.0.0.1:47611") : dir.endpoint("b");
   const Endpoint c = settings.tcp ? *parse_endpoint("127.0.0.1:47612") : dir.endpoint("c");
   // Before the first use of gRPC here: it does not survive a fork.
-  const pid_t children[] = {fork_stage(settings, 2, c, {}), fork_stage(settings, 1, b, c)};
+  const std::pair<const char*, pid_t> children[] = {{"c", fork_stage(settings, 2, c, {})},
+                                                    {"b", fork_stage(settings, 1, b, c)}};
   configure_log(LogFormat::kText, Severity::kError, "stage a");
   const int status = measure(settings, b);
-  for (const pid_t child : children) {
+  rusage use{};
+  getrusage(RUSAGE_SELF, &use);
+  print_use("a", use, settings.n_steps);
+  for (const auto& [stage, child] : children) {
     kill(child, SIGTERM);
-    waitpid(child, nullptr, 0);
+    wait4(child, nullptr, 0, &use);
+    print_use(stage, use, settings.n_steps);
   }
   return status;
 }

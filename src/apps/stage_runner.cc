@@ -23,6 +23,7 @@
 #include "stage/local_link.h"
 #include "stage/stage.h"
 #include "step/chain_link.h"
+#include "wire/call_queue.h"
 #include "wire/grpc_link.h"
 #include "wire/stage_server.h"
 #include "wire/stage_service.h"
@@ -71,8 +72,9 @@ class StageRunner {
   LocalModel model_;
   ContextPlan context_;
 
-  std::shared_ptr<SpanExporter> spans_;       // shared with those that use it; null without a collector
-  MetadataServer tokens_;                     // outlives the links
+  std::shared_ptr<SpanExporter> spans_;  // shared with those that use it; null without a collector
+  MetadataServer tokens_;                // outlives the links
+  const std::shared_ptr<CallQueue> calls_ = std::make_shared<CallQueue>();
   std::unique_ptr<GrpcLink> next_;            // to the next process; null on the last stage
   std::unique_ptr<StageClient> next_client_;  // the same, for questions
   std::unique_ptr<LocalLink> local_;
@@ -129,6 +131,7 @@ Status StageRunner::build_links() {
   next.self = [this] { return stage_->info(); };
   next.lazy = settings_.lazy;
   next.max_stream_age = stream_age(settings_);
+  next.queue = calls_;
   next.security = TRY(client_security(settings_.security, next.endpoint, tokens_));
   next_client_ = std::make_unique<StageClient>(next.endpoint, next.security);
   next_ = std::make_unique<GrpcLink>(std::move(next));
@@ -175,7 +178,7 @@ Status StageRunner::serve_steps() {
   service_ = std::make_unique<StageService>(std::move(options));
   const std::string listen =
       settings_.listen.empty() ? fmt::format("{}:{}", settings_.host, settings_.port) : settings_.listen;
-  server_ = TRY(StageServer::start(*service_, {TRY(parse_endpoint(listen, true))}, security));
+  server_ = TRY(StageServer::start(*service_, {TRY(parse_endpoint(listen, true))}, security, calls_));
   log_info("listening", {{"endpoint", listen}});
   return {};
 }

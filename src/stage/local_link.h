@@ -15,7 +15,9 @@
 namespace commissure {
 
 struct LocalLinkOptions {
-  std::size_t queue_capacity = 8;                   ///< steps waiting; a submit beyond waits
+  /// Steps waiting; a submit beyond waits. As many as may be unanswered on a stream, so that taking one from there does
+  /// not wait.
+  std::size_t queue_capacity = 32;
   std::chrono::milliseconds load_timeout{120'000};  ///< how long the first submit waits for the weights
   CoreLease* lease = nullptr;                       ///< taken around every step when set; outlives the link
   /// Takes this stage's spans of every step with traced slices, after its answer, on the executor thread. Absent: the

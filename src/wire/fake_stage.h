@@ -15,6 +15,7 @@
 
 #include "core/queue.h"
 #include "step/chain_link.h"
+#include "wire/call_queue.h"
 #include "wire/stage_server.h"
 
 namespace commissure {
@@ -160,14 +161,16 @@ class FakeProcess {
     options.ready_wait = std::chrono::milliseconds(500);
     options.callers = security.callers;
     if (next) {
-      link = std::make_unique<GrpcLink>(fake_link_options(*next, [this] { return this->info(); }));
+      GrpcLinkOptions behind = fake_link_options(*next, [this] { return this->info(); });
+      behind.queue = queue;
+      link = std::make_unique<GrpcLink>(std::move(behind));
       client = std::make_unique<StageClient>(*next);
       chain = std::make_unique<ChainLink>(local, *link);
       options.next = link.get();
       options.next_client = client.get();
     }
     service = std::make_unique<StageService>(options);
-    server = StageServer::start(*service, {listen}, security).value();
+    server = StageServer::start(*service, {listen}, security, queue).value();
     if (loaded) serve();
   }
   ~FakeProcess() { server->stop(std::chrono::milliseconds(0)); }
@@ -183,6 +186,7 @@ class FakeProcess {
   }
 
   FakeLocalLink local;
+  std::shared_ptr<CallQueue> queue = std::make_shared<CallQueue>();
   std::unique_ptr<GrpcLink> link;
   std::unique_ptr<StageClient> client;
   std::unique_ptr<ChainLink> chain;

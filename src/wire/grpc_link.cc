@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/log.h"
+#include "wire/call_queue.h"
 #include "wire/channel.h"
 #include "wire/codec.h"
 #include "wire/handshake.h"
@@ -34,6 +35,7 @@ class GrpcLink::Impl final : public LinkStream::Events {
  public:
   explicit Impl(GrpcLinkOptions options)
       : options_(std::move(options)),
+        queue_(options_.queue != nullptr ? options_.queue : std::make_shared<CallQueue>()),
         channel_(open_channel(options_.endpoint, options_.security)),
         wanted_(!options_.lazy) {}
   ~Impl() override { stop(); }
@@ -90,6 +92,7 @@ class GrpcLink::Impl final : public LinkStream::Events {
   Error explain(const Error& why);
 
   const GrpcLinkOptions options_;
+  const std::shared_ptr<CallQueue> queue_;
   const std::shared_ptr<grpc::Channel> channel_;
   Sink sink_;
 
@@ -344,7 +347,7 @@ void GrpcLink::Impl::run(const std::stop_token& stop) {
     const Clock::time_point opened = Clock::now();
     state_ = State::kConnecting;
     over_ = restarting_ = false;
-    stream_ = std::make_unique<LinkStream>(channel_, *this);
+    stream_ = std::make_unique<LinkStream>(channel_, *queue_, *this);
     LinkStream& stream = *stream_;
     stream.open();
     lock.unlock();

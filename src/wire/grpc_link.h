@@ -13,6 +13,8 @@
 
 namespace commissure {
 
+class CallQueue;
+
 struct GrpcLinkOptions {
   Endpoint endpoint;
   ClientSecurity security = {};
@@ -27,6 +29,7 @@ struct GrpcLinkOptions {
   std::chrono::milliseconds handshake_deadline{15'000};
   std::chrono::milliseconds min_backoff{50};
   std::chrono::milliseconds max_backoff{2'000};
+  std::shared_ptr<CallQueue> queue = nullptr;  ///< shared with the server of this process; null: one of its own
 };
 
 /// The link to the next process, and through it to all stages after it. Keeps one boundary stream open and opens a new
@@ -41,7 +44,7 @@ struct GrpcLinkOptions {
 /// last step in: the latest one with an answer, and later ones without. Further down a stream carries the session that
 /// restart() names; one that the link opens by itself after a loss has no name, and so carries no steps.
 ///
-/// Threading: submit from one thread, everything else from any. The sink runs on gRPC's threads, one call at a time.
+/// Threading: submit from one thread, everything else from any. The sink runs on the queue's thread.
 class GrpcLink final : public StageLink {
  public:
   explicit GrpcLink(GrpcLinkOptions options);

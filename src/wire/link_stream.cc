@@ -1,28 +1,20 @@
 #include "wire/link_stream.h"
 
-#include <grpcpp/generic/generic_stub.h>
-
 #include <utility>
 
 #include "wire/codec.h"
 
 namespace commissure {
 
-LinkStream::LinkStream(std::shared_ptr<grpc::Channel> channel, Events& events)
-    : channel_(std::move(channel)), events_(events) {}
+LinkStream::LinkStream(const std::shared_ptr<grpc::Channel>& channel, CallQueue& queue, Events& events)
+    : events_(events),
+      call_(grpc::GenericStub(channel).PrepareCall(&context_, "/commissure.v1.Stage/Open", &queue.outgoing())) {}
 
-void LinkStream::open() {
-  // The generic stub hands raw messages through, so that rows are not copied into a protobuf string.
-  grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer> stub(channel_);
-  stub.PrepareBidiStreamingCall(&context_, "/commissure.v1.Stage/Open", {}, this);
-  AddHold();  // sends come from outside the reactions; close() gives it back
-  StartRead(&incoming_);
-  StartCall();
-}
+void LinkStream::open() { call_->StartCall(&started_); }
 
 void LinkStream::send(grpc::ByteBuffer message) {
   const std::lock_guard lock(mutex_);
-  if (closed_) return;
+  if (finishing_) return;
   outgoing_.push_back(std::move(message));
   if (!writing_) write_next();
 }
@@ -35,56 +27,61 @@ void LinkStream::cancel(const Error& why) {
 
 void LinkStream::write_next() {
   writing_ = true;
-  StartWrite(&outgoing_.front());
+  call_->Write(outgoing_.front(), &written_);
 }
 
-void LinkStream::OnReadDone(bool ok) {
-  if (!ok) return close();
-  Result<Frame> frame = decode_frame(incoming_);
-  incoming_.Clear();
-  Status handled;
-  if (frame) {
-    handled = events_.on_frame(std::move(*frame));
-  } else {
-    handled = frame.error();
-  }
-  if (!handled) {
-    cancel(handled.error());
-    return close();
-  }
-  StartRead(&incoming_);
-}
-
-void LinkStream::OnWriteDone(bool ok) {
-  std::unique_lock lock(mutex_);
-  outgoing_.pop_front();
+void LinkStream::on_started(bool ok) {
+  const std::lock_guard lock(mutex_);
   writing_ = false;
-  if (closed_) {
-    lock.unlock();
-    RemoveHold();
-    return;
-  }
-  if (!ok) {
-    outgoing_.clear();  // the read side learns why and closes
-    return;
-  }
+  if (!ok) return finish();
+  call_->Read(&incoming_, &read_);
   if (!outgoing_.empty()) write_next();
 }
 
-void LinkStream::close() {
+void LinkStream::on_read(bool ok) {
+  if (ok) {
+    Result<Frame> frame = decode_frame(incoming_);
+    incoming_.Clear();
+    const Status handled = frame ? events_.on_frame(std::move(*frame)) : Status(frame.error());
+    if (handled) return call_->Read(&incoming_, &read_);
+    cancel(handled.error());
+  }
   const std::lock_guard lock(mutex_);
-  closed_ = true;
-  // A write in flight keeps the hold until it is done, since it uses this object.
-  if (!writing_) RemoveHold();
+  finish();
 }
 
-void LinkStream::OnDone(const grpc::Status& status) {
+void LinkStream::finish() {
+  finishing_ = true;
+  call_->Finish(&status_, &finished_);
+}
+
+void LinkStream::on_written(bool ok) {
+  {
+    const std::lock_guard lock(mutex_);
+    outgoing_.pop_front();
+    writing_ = false;
+    if (!ok || finishing_) outgoing_.clear();  // the read side learns why
+    if (!outgoing_.empty()) write_next();
+  }
+  close_when_quiet();
+}
+
+void LinkStream::on_finished(bool) {
+  {
+    const std::lock_guard lock(mutex_);
+    is_over_ = true;
+  }
+  close_when_quiet();
+}
+
+void LinkStream::close_when_quiet() {
   std::optional<Error> why;
   {
     const std::lock_guard lock(mutex_);
+    if (!is_over_ || writing_) return;
     why = why_;
   }
-  if (!why) why = status.ok() ? Error(Code::kUnavailable, "the stage ended the stream") : from_grpc(status);
+  if (!why) why = status_.ok() ? Error(Code::kUnavailable, "the stage ended the stream") : from_grpc(status_);
   events_.on_closed(*why);
 }
 

@@ -2,22 +2,23 @@
 
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/support/byte_buffer.h>
-#include <grpcpp/support/client_callback.h>
 
 #include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
 
+#include "wire/call_queue.h"
 #include "wire/frame.h"
 
 namespace commissure {
 
 /// The client's end of one boundary stream, from its opening to its end.
 ///
-/// Threading: send and cancel from any thread; the events come on gRPC's threads, one at a time.
-class LinkStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+/// Threading: send and cancel from any thread; the events come on the queue's thread.
+class LinkStream {
  public:
   class Events {
    public:
@@ -28,7 +29,8 @@ class LinkStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::
     virtual void on_closed(const Error& why) = 0;
   };
 
-  LinkStream(std::shared_ptr<grpc::Channel> channel, Events& events);
+  /// `queue` and `events` outlive the stream.
+  LinkStream(const std::shared_ptr<grpc::Channel>& channel, CallQueue& queue, Events& events);
 
   void open();
   /// Queues a message behind those not yet written; dropped when the stream is over.
@@ -37,22 +39,32 @@ class LinkStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::
   void cancel(const Error& why);
 
  private:
-  void OnReadDone(bool ok) override;
-  void OnWriteDone(bool ok) override;
-  void OnDone(const grpc::Status& status) override;
+  void on_started(bool ok);
+  void on_read(bool ok);
+  void on_written(bool ok);
+  void on_finished(bool ok);
   void write_next();
-  void close();
+  /// Asks gRPC how the call ended.
+  void finish();
+  /// Tells the end once gRPC has let go of the stream.
+  void close_when_quiet();
 
-  const std::shared_ptr<grpc::Channel> channel_;
   Events& events_;
   grpc::ClientContext context_;
+  // The generic stub hands raw messages through, so that rows are not copied into a protobuf string.
+  const std::unique_ptr<grpc::GenericClientAsyncReaderWriter> call_;
   grpc::ByteBuffer incoming_;
+  grpc::Status status_;
+  Completion started_ = Completion::of<&LinkStream::on_started>(this);
+  Completion read_ = Completion::of<&LinkStream::on_read>(this);
+  Completion written_ = Completion::of<&LinkStream::on_written>(this);
+  Completion finished_ = Completion::of<&LinkStream::on_finished>(this);
 
-  // Operations are started with the lock held: gRPC completes them on threads of its own, never inside the call.
   std::mutex mutex_;
   std::deque<grpc::ByteBuffer> outgoing_;  // the front is being written
-  bool writing_ = false;
-  bool closed_ = false;
+  bool writing_ = true;                    // nothing may be written before the call has started
+  bool finishing_ = false;
+  bool is_over_ = false;
   std::optional<Error> why_;
 };
 

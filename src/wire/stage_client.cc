@@ -3,10 +3,10 @@
 #include <grpcpp/client_context.h>
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
+#include <list>
 #include <mutex>
-#include <optional>
-#include <set>
 #include <thread>
 #include <utility>
 
@@ -35,98 +35,57 @@ class StageClient::Impl {
     return true;
   }
 
-  void describe_later(std::chrono::system_clock::time_point deadline,
-                      std::function<void(Result<std::vector<StageInfo>>)> done, bool may_refresh);
+  Result<std::vector<StageInfo>> describe(std::chrono::system_clock::time_point deadline, const std::stop_token& stop);
   Status wake(std::chrono::system_clock::time_point deadline, const ChainReport& report, const std::stop_token& stop,
               bool may_refresh);
-
-  /// Cancels the calls that have yet to call back and waits until gRPC has let go of them.
-  void end_calls();
 
   const std::string target;
   const std::shared_ptr<CallerIdentity> identity;
   const std::unique_ptr<v1::Stage::Stub> stub;
 
- private:
-  struct DescribeCall;
-
-  std::mutex mutex_;
-  std::condition_variable ended_;
-  bool ending_ = false;
-  int n_calls_ = 0;
-  std::set<grpc::ClientContext*> contexts_;  // of calls that may be cancelled
+  /// A thread that calls back, until it is found to have ended.
+  struct Later {
+    std::atomic<bool> is_over = false;
+    std::jthread thread;
+  };
+  std::mutex mutex;
+  std::list<Later> later;
 };
-
-/// One call of describe_later, as long as gRPC may touch it.
-struct StageClient::Impl::DescribeCall {
-  /// Destroyed last, so that a client whose calls have ended has nothing left in gRPC's hands.
-  struct Count {
-    Impl& impl;
-    explicit Count(Impl& of) : impl(of) {
-      const std::lock_guard lock(impl.mutex_);
-      ++impl.n_calls_;
-    }
-    ~Count() {
-      const std::lock_guard lock(impl.mutex_);
-      --impl.n_calls_;
-      impl.ended_.notify_all();
-    }
-  } count;
-  grpc::ClientContext context;
-  v1::DescribeRequest request;
-  v1::ChainDescription answer;
-
-  explicit DescribeCall(Impl& impl) : count(impl) {
-    const std::lock_guard lock(impl.mutex_);
-    impl.contexts_.insert(&context);
-    if (impl.ending_) context.TryCancel();
-  }
-  ~DescribeCall() {
-    const std::lock_guard lock(count.impl.mutex_);
-    count.impl.contexts_.erase(&context);
-  }
-};
-
-void StageClient::Impl::end_calls() {
-  std::unique_lock lock(mutex_);
-  ending_ = true;
-  for (grpc::ClientContext* context : contexts_) context->TryCancel();
-  ended_.wait(lock, [this] { return n_calls_ == 0; });
-}
 
 StageClient::StageClient(const Endpoint& endpoint, const ClientSecurity& security)
     : impl_(std::make_unique<Impl>(endpoint, security)) {}
-StageClient::~StageClient() { impl_->end_calls(); }
+StageClient::~StageClient() = default;
 
-Result<std::vector<StageInfo>> StageClient::describe(std::chrono::milliseconds timeout) {
-  const auto deadline = std::chrono::system_clock::now() + timeout;
+Result<std::vector<StageInfo>> StageClient::describe(std::chrono::milliseconds timeout, const std::stop_token& stop) {
+  return impl_->describe(std::chrono::system_clock::now() + timeout, stop);
+}
+
+Result<std::vector<StageInfo>> StageClient::Impl::describe(std::chrono::system_clock::time_point deadline,
+                                                           const std::stop_token& stop) {
   v1::ChainDescription answer;
   const auto call = [&] {
     grpc::ClientContext context;
     context.set_deadline(deadline);
-    return impl_->stub->Describe(&context, {}, &answer);
+    const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
+    return stub->Describe(&context, {}, &answer);
   };
   grpc::Status status = call();
-  if (impl_->refreshes(status)) status = call();
-  if (!status.ok()) return impl_->named(status);
+  if (refreshes(status)) status = call();
+  if (!status.ok()) return named(status);
   return decode(answer.stages());
 }
 
 void StageClient::describe_later(std::chrono::milliseconds timeout,
                                  std::function<void(Result<std::vector<StageInfo>>)> done) {
-  impl_->describe_later(std::chrono::system_clock::now() + timeout, std::move(done), true);
-}
-
-void StageClient::Impl::describe_later(std::chrono::system_clock::time_point deadline,
-                                       std::function<void(Result<std::vector<StageInfo>>)> done, bool may_refresh) {
-  auto call = std::make_shared<DescribeCall>(*this);  // shared with gRPC, whose callbacks are copied
-  call->context.set_deadline(deadline);
-  stub->async()->Describe(&call->context, &call->request, &call->answer,
-                          [this, call, deadline, may_refresh, done = std::move(done)](const grpc::Status& status) {
-                            if (may_refresh && refreshes(status)) return describe_later(deadline, done, false);
-                            if (!status.ok()) return done(named(status));
-                            done(decode(call->answer.stages()));
-                          });
+  const auto deadline = std::chrono::system_clock::now() + timeout;
+  const std::lock_guard lock(impl_->mutex);
+  impl_->later.remove_if([](const Impl::Later& later) { return later.is_over.load(); });
+  Impl::Later& later = impl_->later.emplace_back();
+  later.thread =
+      std::jthread([impl = impl_.get(), &later, deadline, done = std::move(done)](const std::stop_token& stop) {
+        done(impl->describe(deadline, stop));
+        later.is_over = true;
+      });
 }
 
 Status StageClient::wake(std::chrono::milliseconds timeout, const ChainReport& report, const std::stop_token& stop) {
@@ -170,10 +129,11 @@ StageInfo unreachable_stage(const StageInfo& before, const Error& why) {
   return info;
 }
 
-std::vector<StageInfo> describe_chain(const LocalStage& self, StageClient* next, std::chrono::milliseconds timeout) {
+std::vector<StageInfo> describe_chain(const LocalStage& self, StageClient* next, std::chrono::milliseconds timeout,
+                                      const std::stop_token& stop) {
   std::vector<StageInfo> chain = {self.info()};
   if (next == nullptr) return chain;
-  Result<std::vector<StageInfo>> rest = next->describe(timeout);
+  Result<std::vector<StageInfo>> rest = next->describe(timeout, stop);
   if (!rest) rest = std::vector{unreachable_stage(chain.front(), rest.error())};
   chain.insert(chain.end(), rest->begin(), rest->end());
   return chain;

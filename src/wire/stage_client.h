@@ -24,9 +24,10 @@ class StageClient {
 
   /// Errors: kUnavailable, kDeadlineExceeded: the stage does not answer; kFailedPrecondition: it refuses this caller, a
   /// fresh token included.
-  Result<std::vector<StageInfo>> describe(std::chrono::milliseconds timeout);
+  /// kCancelled: `stop` was requested.
+  Result<std::vector<StageInfo>> describe(std::chrono::milliseconds timeout, const std::stop_token& stop = {});
 
-  /// As describe, but calls back from another thread: once, at the latest while the client is destroyed.
+  /// As describe, but calls back from a thread of its own: once, at the latest while the client is destroyed.
   void describe_later(std::chrono::milliseconds timeout, std::function<void(Result<std::vector<StageInfo>>)> done);
 
   /// Loads the next stage and all behind it, at the same time; waits for a stage that has yet to start. Reports come on
@@ -49,7 +50,8 @@ struct LocalStage {
 StageInfo unreachable_stage(const StageInfo& before, const Error& why);
 
 /// The stages of the chain from this one on; the next one is shown as unreachable when it does not answer.
-std::vector<StageInfo> describe_chain(const LocalStage& self, StageClient* next, std::chrono::milliseconds timeout);
+std::vector<StageInfo> describe_chain(const LocalStage& self, StageClient* next, std::chrono::milliseconds timeout,
+                                      const std::stop_token& stop = {});
 
 /// Loads this stage and all after it at the same time and reports on the calling thread, whenever something changed,
 /// until every stage is ready or has failed. `next` is null on the last stage.

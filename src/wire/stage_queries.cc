@@ -4,96 +4,133 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 
 #include "wire/codec.h"
+#include "wire/health.pb.h"
 
 namespace commissure {
 namespace {
 
 using std::chrono::milliseconds;
+using Health = grpc::health::v1::HealthCheckResponse;
 
 constexpr milliseconds kDescribeTimeout(2'000);
+constexpr milliseconds kHealthGlance(250);
 
 /// What is left of the caller's time, less a part for the way back.
-milliseconds remaining(const grpc::CallbackServerContext& context, milliseconds at_most) {
+milliseconds remaining(const grpc::GenericServerContext& context, milliseconds at_most) {
   const auto left = std::chrono::duration_cast<milliseconds>(context.deadline() - std::chrono::system_clock::now());
   return std::clamp(left - left / 8, milliseconds(1), at_most);
 }
 
-/// Streams the reports of one wake. Writing waits for the write before, on a thread of its own.
-class WakeCall final : public grpc::ServerWriteReactor<v1::ChainDescription> {
+grpc::ByteBuffer to_bytes(const google::protobuf::MessageLite& message) {
+  const grpc::Slice slice(message.SerializeAsString());
+  return {&slice, 1};
+}
+
+grpc::ByteBuffer to_bytes(const std::vector<StageInfo>& chain) {
+  v1::ChainDescription description;
+  encode(chain, *description.mutable_stages());
+  return to_bytes(description);
+}
+
+/// Answers one request on a thread of its own, and destroys itself when the call is over.
+class Query final : public ServerCall::Events {
  public:
-  WakeCall(milliseconds timeout, LocalStage self, StageClient* next)
-      : thread_([this, timeout, self = std::move(self), next](const std::stop_token& stop) {
-          const Status status =
-              wake_chain(self, next, timeout, [this](const std::vector<StageInfo>& chain) { write(chain); }, stop);
-          // A stage that failed is told in the report; the call itself went well.
-          const bool told = status || status.error().code() == Code::kUnavailable;
-          Finish(told ? grpc::Status() : to_grpc(status.error()));
-        }) {}
+  /// Sends what there is to say; its result ends the call. `request` is the message as it came.
+  using Answer = std::function<grpc::Status(ServerCall& call, const std::string& request, const std::stop_token& stop)>;
+
+  explicit Query(Answer answer) : answer_(std::move(answer)) {}
 
  private:
-  void write(const std::vector<StageInfo>& chain) {
-    std::unique_lock lock(mutex_);
-    message_.Clear();
-    encode(chain, *message_.mutable_stages());
-    writing_ = true;
-    StartWrite(&message_);
-    written_.wait(lock, [this] { return !writing_; });
+  Result<ServerCall::Next> on_message(ServerCall& call, const grpc::ByteBuffer& message) override {
+    grpc::Slice request;
+    if (!message.DumpToSingleSlice(&request).ok()) return Error(Code::kDataLoss, "the request cannot be read");
+    thread_ =
+        std::jthread([this, &call, bytes = std::string(reinterpret_cast<const char*>(request.begin()), request.size())](
+                         const std::stop_token& stop) { call.finish(answer_(call, bytes, stop)); });
+    return ServerCall::Next::kPause;
   }
-  void OnWriteDone(bool) override {
-    const std::lock_guard lock(mutex_);
-    writing_ = false;
-    written_.notify_all();
+  void on_peer_gone(ServerCall& call) override {
+    call.finish(grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "the call has no request"));
   }
-  void OnCancel() override { thread_.request_stop(); }
-  void OnDone() override {
-    thread_.join();  // has called Finish and is about to return
+  void on_cancelled(ServerCall&) override { thread_.request_stop(); }
+  void on_done(ServerCall&) override {
     delete this;
-  }
+  }  // joins the thread, which has called finish and is about to return
 
-  std::mutex mutex_;
-  std::condition_variable written_;
-  v1::ChainDescription message_;
-  bool writing_ = false;
+  const Answer answer_;
   std::jthread thread_;
 };
 
-class RefusedWake final : public grpc::ServerWriteReactor<v1::ChainDescription> {
- public:
-  explicit RefusedWake(const Error& why) { Finish(to_grpc(why)); }
+void answer_later(ServerCall& call, Query::Answer answer) { call.begin(*new Query(std::move(answer))); }
 
- private:
-  void OnDone() override { delete this; }
-};
+std::optional<Health::ServingStatus> health_of(const std::string& request, const std::function<bool()>& is_serving) {
+  grpc::health::v1::HealthCheckRequest asked;
+  if (!asked.ParseFromString(request)) return std::nullopt;
+  if (asked.service() == "live") return Health::SERVING;
+  if (!asked.service().empty()) return Health::SERVICE_UNKNOWN;
+  return is_serving() ? Health::SERVING : Health::NOT_SERVING;
+}
+
+grpc::Status send_health(ServerCall& call, Health::ServingStatus status) {
+  Health answer;
+  answer.set_status(status);
+  call.send(to_bytes(answer));
+  return {};
+}
+
+grpc::Status watch_health(ServerCall& call, const std::string& request, const std::function<bool()>& is_serving,
+                          const std::stop_token& stop) {
+  std::mutex mutex;
+  std::condition_variable_any stopped;
+  std::optional<Health::ServingStatus> told;
+  while (!stop.stop_requested()) {
+    const auto now = health_of(request, is_serving);
+    if (!now) return {grpc::StatusCode::INVALID_ARGUMENT, "not a health check request"};
+    if (now != told) send_health(call, *now);
+    told = now;
+    std::unique_lock lock(mutex);
+    stopped.wait_for(lock, stop, kHealthGlance, [] { return false; });
+  }
+  return grpc::Status::CANCELLED;
+}
 
 }  // namespace
 
-grpc::ServerWriteReactor<v1::ChainDescription>* refuse_wake(const Error& why) { return new RefusedWake(why); }
-
-grpc::ServerUnaryReactor* answer_describe(grpc::CallbackServerContext& context, const LocalStage& self,
-                                          StageClient* next, v1::ChainDescription& answer) {
-  grpc::ServerUnaryReactor* const reactor = context.DefaultReactor();
-  const StageInfo info = self.info();
-  encode({info}, *answer.mutable_stages());
-  if (next == nullptr) {
-    reactor->Finish(grpc::Status());
-    return reactor;
-  }
-  next->describe_later(remaining(context, kDescribeTimeout),
-                       [reactor, info, &answer](Result<std::vector<StageInfo>> rest) {
-                         if (!rest) rest = std::vector{unreachable_stage(info, rest.error())};
-                         encode(*rest, *answer.mutable_stages());
-                         reactor->Finish(grpc::Status());
-                       });
-  return reactor;
+void answer_describe(ServerCall& call, const LocalStage& self, StageClient* next) {
+  answer_later(call, [self, next](ServerCall& to, const std::string&, const std::stop_token& stop) {
+    to.send(to_bytes(describe_chain(self, next, remaining(to.context(), kDescribeTimeout), stop)));
+    return grpc::Status();
+  });
 }
 
-grpc::ServerWriteReactor<v1::ChainDescription>* answer_wake(grpc::CallbackServerContext& context,
-                                                            const LocalStage& self, StageClient* next) {
-  return new WakeCall(remaining(context, kWakeTimeout), self, next);  // deletes itself when the call is over
+void answer_wake(ServerCall& call, const LocalStage& self, StageClient* next) {
+  answer_later(call, [self, next](ServerCall& to, const std::string&, const std::stop_token& stop) {
+    const auto report = [&](const std::vector<StageInfo>& chain) {
+      to.send(to_bytes(chain));
+      to.wait_written(stop);
+    };
+    const Status status = wake_chain(self, next, remaining(to.context(), kWakeTimeout), report, stop);
+    // A stage that failed is told in the report; the call itself went well.
+    const bool told = status || status.error().code() == Code::kUnavailable;
+    return told ? grpc::Status() : to_grpc(status.error());
+  });
+}
+
+void answer_health(ServerCall& call, std::function<bool()> is_serving, bool watch) {
+  answer_later(call,
+               [is_serving = std::move(is_serving), watch](ServerCall& to, const std::string& request,
+                                                           const std::stop_token& stop) -> grpc::Status {
+                 if (watch) return watch_health(to, request, is_serving, stop);
+                 const auto status = health_of(request, is_serving);
+                 if (!status) return {grpc::StatusCode::INVALID_ARGUMENT, "not a health check request"};
+                 if (*status == Health::SERVICE_UNKNOWN) return {grpc::StatusCode::NOT_FOUND, "unknown service"};
+                 return send_health(to, *status);
+               });
 }
 
 }  // namespace commissure

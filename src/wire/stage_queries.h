@@ -1,11 +1,9 @@
 #pragma once
 
-#include <grpcpp/server_context.h>
-#include <grpcpp/support/server_callback.h>
-
 #include <chrono>
+#include <functional>
 
-#include "wire/stage.pb.h"
+#include "wire/server_call.h"
 #include "wire/stage_client.h"
 
 namespace commissure {
@@ -13,15 +11,16 @@ namespace commissure {
 /// A chain is given up that takes longer to load its weights.
 inline constexpr std::chrono::minutes kWakeTimeout(30);
 
+// Each takes a call that nothing was read of yet, and answers it from a thread that ends with the call. What they are
+// given outlives the call.
+
 /// Answers Describe: this stage and, asked in the same moment, all behind it, within the caller's deadline.
-grpc::ServerUnaryReactor* answer_describe(grpc::CallbackServerContext& context, const LocalStage& self,
-                                          StageClient* next, v1::ChainDescription& answer);
+void answer_describe(ServerCall& call, const LocalStage& self, StageClient* next);
 
-/// Answers Wake with an error, at once.
-grpc::ServerWriteReactor<v1::ChainDescription>* refuse_wake(const Error& why);
+/// Answers Wake with the state of all stages, until each is ready or has failed.
+void answer_wake(ServerCall& call, const LocalStage& self, StageClient* next);
 
-/// Answers Wake. The reactor owns a thread that ends with the call, and itself.
-grpc::ServerWriteReactor<v1::ChainDescription>* answer_wake(grpc::CallbackServerContext& context,
-                                                            const LocalStage& self, StageClient* next);
+/// Answers Check and, with `watch`, Watch of grpc.health.v1.Health: "live" is SERVING always, "" as `is_serving` says.
+void answer_health(ServerCall& call, std::function<bool()> is_serving, bool watch);
 
 }  // namespace commissure

@@ -11,13 +11,17 @@
 
 namespace commissure {
 
-/// A gRPC server with one stage's service and grpc.health.v1.Health, which follows the stage's readiness.
+class CallQueue;
+
+/// A gRPC server that hands every call to one stage's service.
 class StageServer {
  public:
   /// Listens on all of `endpoints` ("0.0.0.0:8080" is fine here; port 0 takes a free one).
+  /// `queue` is the one this process's links use, none of them started yet; null: one of its own.
   /// Errors: kUnavailable, naming the endpoint that is taken or cannot be listened on.
   static Result<std::unique_ptr<StageServer>> start(StageService& service, const std::vector<Endpoint>& endpoints,
-                                                    const ServerSecurity& security = {});
+                                                    const ServerSecurity& security = {},
+                                                    std::shared_ptr<CallQueue> queue = nullptr);
 
   ~StageServer();
 

@@ -1,43 +1,39 @@
 #include "wire/stage_service.h"
 
-#include <grpcpp/health_check_service_interface.h>
-
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
-#include <list>
 #include <mutex>
 #include <optional>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "core/log.h"
 #include "wire/codec.h"
 #include "wire/handshake.h"
-#include "wire/server_stream.h"
-#include "wire/stage.grpc.pb.h"
+#include "wire/server_call.h"
 #include "wire/stage_queries.h"
 
 namespace commissure {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using Method = v1::Stage::WithCallbackMethod_Describe<v1::Stage::WithCallbackMethod_Wake<v1::Stage::Service>>;
 
 constexpr std::chrono::milliseconds kHandshakeGlance(10);  // while a stream waits for the chain
-constexpr std::chrono::milliseconds kHealthGlance(250);
+constexpr std::chrono::milliseconds kSilenceGlance(250);   // for streams that say no hello
 
 }  // namespace
 
-class StageService::Impl final : public v1::Stage::WithRawCallbackMethod_Open<Method>, public ServerStream::Events {
+class StageService::Impl final : public ServerCall::Events {
  public:
   explicit Impl(StageServiceOptions options);
   ~Impl() override { stop(std::chrono::milliseconds(0)); }
 
+  void take(ServerCall& call);
   void serve(StageLink& link);
   void stop(std::chrono::milliseconds grace);
   int n_streams() const;
-  void set_health(grpc::HealthCheckServiceInterface* health);
 
  private:
   /// One step taken from the stage before, in the order of arrival.
@@ -46,25 +42,20 @@ class StageService::Impl final : public v1::Stage::WithRawCallbackMethod_Open<Me
     std::optional<grpc::ByteBuffer> answer = {};
   };
 
-  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Open(grpc::CallbackServerContext* context) override;
-  grpc::ServerUnaryReactor* Describe(grpc::CallbackServerContext* context, const v1::DescribeRequest* request,
-                                     v1::ChainDescription* answer) override;
-  grpc::ServerWriteReactor<v1::ChainDescription>* Wake(grpc::CallbackServerContext* context,
-                                                       const v1::WakeRequest* request) override;
+  Status check_caller(const ServerCall& call) const;
+  bool is_serving() const;
 
-  Status check_caller(const grpc::CallbackServerContext& context) const;
-
-  Result<ServerStream::Next> on_frame(ServerStream& stream, Frame frame) override;
-  void on_peer_gone(ServerStream& stream) override;
-  void on_done(ServerStream& stream) override;
-  Result<ServerStream::Next> on_hello(ServerStream& stream, const Hello& hello);
-  Result<ServerStream::Next> on_step(ServerStream& stream, StageInput input);
+  Result<ServerCall::Next> on_message(ServerCall& stream, const grpc::ByteBuffer& message) override;
+  void on_peer_gone(ServerCall& stream) override;
+  void on_done(ServerCall& stream) override;
+  Result<ServerCall::Next> on_hello(ServerCall& stream, const Hello& hello);
+  Result<ServerCall::Next> on_step(ServerCall& stream, StageInput input);
   Status check_step(const StageInput& input) const;
   void on_output(Result<StageOutput> output);
 
   // With the lock held:
   void answer(Step& step, grpc::ByteBuffer message);
-  void end_stream(ServerStream& stream, const Error& why);
+  void end_stream(ServerCall& stream, const Error& why);
 
   void keep(const std::stop_token& stop);
   void advance_handshake(std::unique_lock<std::mutex>& lock);
@@ -77,11 +68,11 @@ class StageService::Impl final : public v1::Stage::WithRawCallbackMethod_Open<Me
   const StageServiceOptions options_;
   mutable std::mutex mutex_;
   std::condition_variable_any changed_;
-  std::list<std::unique_ptr<ServerStream>> streams_;  // all that gRPC still knows
-  ServerStream* active_ = nullptr;                    // shook hands, its steps are taken
-  ServerStream* pending_ = nullptr;                   // said hello, waits for the chain
-  bool pending_is_clean_ = false;                     // earlier sequences are forgotten
-  ChainSession session_;                              // of the pending or active stream
+  std::vector<ServerCall*> streams_;  // all that gRPC still knows
+  ServerCall* active_ = nullptr;      // shook hands, its steps are taken
+  ServerCall* pending_ = nullptr;     // said hello, waits for the chain
+  bool pending_is_clean_ = false;     // earlier sequences are forgotten
+  ChainSession session_;              // of the pending or active stream
   KeptRows rows_;
   bool keeps_rows_ = false;  // for the pending or active stream
   bool paused_ = false;
@@ -89,7 +80,6 @@ class StageService::Impl final : public v1::Stage::WithRawCallbackMethod_Open<Me
   StageInfo info_;  // of the active stream's handshake
   std::deque<Step> in_flight_;
   StageLink* link_ = nullptr;
-  grpc::HealthCheckServiceInterface* health_ = nullptr;
   bool stopping_ = false;
   bool stopped_ = false;
   int n_streams_ = 0;
@@ -124,22 +114,14 @@ int StageService::Impl::n_streams() const {
   return n_streams_;
 }
 
-void StageService::Impl::set_health(grpc::HealthCheckServiceInterface* health) {
-  const std::lock_guard lock(mutex_);
-  health_ = health;
-  changed_.notify_all();
-}
-
 void StageService::Impl::stop(std::chrono::milliseconds grace) {
   std::unique_lock lock(mutex_);
   if (stopped_) return;
   stopped_ = stopping_ = true;
-  if (health_ != nullptr) health_->SetServingStatus(false);
-  health_ = nullptr;
   if (active_ != nullptr) active_->send(encode_frame(Goodbye{"this stage is shutting down"}));
   // Steps are taken until the stage before has moved, so that none on the way is lost.
   changed_.wait_for(lock, grace, [this] { return in_flight_.empty() && active_ == nullptr; });
-  for (const auto& stream : streams_) end_stream(*stream, Error(Code::kUnavailable, "this stage is shutting down"));
+  for (ServerCall* stream : streams_) end_stream(*stream, Error(Code::kUnavailable, "this stage is shutting down"));
   StageLink* const link = std::exchange(link_, nullptr);
   lock.unlock();
   keeper_.request_stop();
@@ -148,55 +130,64 @@ void StageService::Impl::stop(std::chrono::milliseconds grace) {
   if (link != nullptr) link->stop();
 }
 
-Status StageService::Impl::check_caller(const grpc::CallbackServerContext& context) const {
+Status StageService::Impl::check_caller(const ServerCall& call) const {
   if (!options_.callers) return {};
-  const auto& headers = context.client_metadata();
+  const auto& headers = call.context().client_metadata();
   const auto header = headers.find("authorization");
   const grpc::string_ref value = header == headers.end() ? grpc::string_ref() : header->second;
   Status allowed = headers.count("authorization") > 1
                        ? Status(Error(Code::kUnauthenticated, "the call carries several authorizations"))
                        : options_.callers->check({value.data(), value.size()});
-  if (!allowed) log_warning("a call was refused", {{"peer", context.peer()}, {"why", allowed.error().message()}});
+  if (!allowed)
+    log_warning("a call was refused", {{"peer", call.context().peer()}, {"why", allowed.error().message()}});
   return allowed;
 }
 
-grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StageService::Impl::Open(
-    grpc::CallbackServerContext* context) {
-  const Status allowed = check_caller(*context);
-  auto stream = std::make_unique<ServerStream>(*this);
-  ServerStream* const opened = stream.get();
+bool StageService::Impl::is_serving() const {
   const std::lock_guard lock(mutex_);
-  streams_.push_back(std::move(stream));
-  if (!allowed) {
-    opened->finish(allowed.error());
-  } else if (stopping_) {
-    opened->finish(Error(Code::kUnavailable, "this stage is shutting down"));
-  } else {
-    opened->begin();
-  }
-  return opened;
+  return !stopping_ && options_.self.info().state == LoadState::kReady;
 }
 
-Result<ServerStream::Next> StageService::Impl::on_frame(ServerStream& stream, Frame frame) {
+void StageService::Impl::take(ServerCall& call) {
+  const std::string& method = call.method();
+  const bool watch = method == "/grpc.health.v1.Health/Watch";
+  // Health says only whether the stage serves, to anybody: the platform's probes carry no token.
+  if (watch || method == "/grpc.health.v1.Health/Check") {
+    return answer_health(call, [this] { return is_serving(); }, watch);
+  }
+  if (const Status allowed = check_caller(call); !allowed) return call.finish(to_grpc(allowed.error()));
+  if (method == "/commissure.v1.Stage/Describe") return answer_describe(call, options_.self, options_.next_client);
+  if (method == "/commissure.v1.Stage/Wake") return answer_wake(call, options_.self, options_.next_client);
+  if (method != "/commissure.v1.Stage/Open") {
+    return call.finish(grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "a stage has no such method"));
+  }
+  const std::lock_guard lock(mutex_);
+  if (stopping_) return call.finish(to_grpc(Error(Code::kUnavailable, "this stage is shutting down")));
+  streams_.push_back(&call);
+  call.begin(*this);
+}
+
+Result<ServerCall::Next> StageService::Impl::on_message(ServerCall& stream, const grpc::ByteBuffer& message) {
+  Frame frame = TRY(decode_frame(message));
   if (const auto* hello = std::get_if<Hello>(&frame)) return on_hello(stream, *hello);
   if (auto* input = std::get_if<StageInput>(&frame)) return on_step(stream, std::move(*input));
-  if (std::holds_alternative<Goodbye>(frame)) return ServerStream::Next::kRead;  // the end follows by itself
+  if (std::holds_alternative<Goodbye>(frame)) return ServerCall::Next::kRead;  // the end follows by itself
   return Error(Code::kDataLoss, "results do not travel downstream");
 }
 
-Result<ServerStream::Next> StageService::Impl::on_hello(ServerStream& stream, const Hello& hello) {
+Result<ServerCall::Next> StageService::Impl::on_hello(ServerCall& stream, const Hello& hello) {
   TRY(accept_client_hello(options_.self.info(), hello));
   const std::lock_guard lock(mutex_);
   if (stopping_) return Error(Code::kUnavailable, "this stage is shutting down");
   if (&stream == active_ || &stream == pending_) return Error(Code::kDataLoss, "a second hello");
-  for (ServerStream* old : {active_, pending_}) {
+  for (ServerCall* old : {active_, pending_}) {
     if (old != nullptr) end_stream(*old, Error(Code::kAborted, "replaced by a newer stream"));
   }
   pending_ = &stream;
   pending_is_clean_ = false;
   session_ = {hello.session, hello.resumes};
   changed_.notify_all();
-  return ServerStream::Next::kRead;
+  return ServerCall::Next::kRead;
 }
 
 Status StageService::Impl::check_step(const StageInput& input) const {
@@ -212,7 +203,7 @@ Status StageService::Impl::check_step(const StageInput& input) const {
   return {};
 }
 
-Result<ServerStream::Next> StageService::Impl::on_step(ServerStream& stream, StageInput input) {
+Result<ServerCall::Next> StageService::Impl::on_step(ServerCall& stream, StageInput input) {
   const StepId id = input.batch.step;
   std::unique_lock lock(mutex_);
   if (&stream != active_) return Error(Code::kDataLoss, "step ", id.value, " came before the handshake was over");
@@ -233,7 +224,7 @@ Result<ServerStream::Next> StageService::Impl::on_step(ServerStream& stream, Sta
   // A refused step has no answer of its own to come, so it is still the newest one here.
   if (!accepted) answer(step, encode_frame(StepError{id, accepted.error()}));
   paused_ = &stream == active_ && in_flight_.size() >= static_cast<std::size_t>(options_.max_in_flight);
-  return paused_ ? ServerStream::Next::kPause : ServerStream::Next::kRead;
+  return paused_ ? ServerCall::Next::kPause : ServerCall::Next::kRead;
 }
 
 void StageService::Impl::on_output(Result<StageOutput> output) {
@@ -265,7 +256,7 @@ void StageService::Impl::answer(Step& step, grpc::ByteBuffer message) {
   if (in_flight_.empty() && (pending_ != nullptr || stopping_)) changed_.notify_all();
 }
 
-void StageService::Impl::end_stream(ServerStream& stream, const Error& why) {
+void StageService::Impl::end_stream(ServerCall& stream, const Error& why) {
   if (&stream == active_) {
     active_ = nullptr;
     paused_ = false;
@@ -273,40 +264,39 @@ void StageService::Impl::end_stream(ServerStream& stream, const Error& why) {
     log_warning("stream ended", {{"session", session_.name}, {"why", why.to_string()}});
   }
   if (&stream == pending_) pending_ = nullptr;
-  stream.finish(why);
+  stream.finish(to_grpc(why));
 }
 
-void StageService::Impl::on_peer_gone(ServerStream& stream) {
+void StageService::Impl::on_peer_gone(ServerCall& stream) {
   const std::lock_guard lock(mutex_);
   end_stream(stream, Error(Code::kCancelled, "the stage before ended the stream"));
 }
 
-void StageService::Impl::on_done(ServerStream& stream) {
+void StageService::Impl::on_done(ServerCall& stream) {
   const std::lock_guard lock(mutex_);
   if (&stream == active_) active_ = nullptr;
   if (&stream == pending_) pending_ = nullptr;
-  streams_.remove_if([&](const auto& owned) { return owned.get() == &stream; });
+  std::erase(streams_, &stream);
   changed_.notify_all();
 }
 
 void StageService::Impl::keep(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
   while (!stop.stop_requested()) {
-    if (health_ != nullptr) health_->SetServingStatus("", options_.self.info().state == LoadState::kReady);
     drop_silent_streams();
     if (pending_ != nullptr) advance_handshake(lock);
-    const ServerStream* const waiting = pending_;
+    const ServerCall* const waiting = pending_;
     const bool attached = link_ != nullptr;
-    changed_.wait_for(lock, stop, waiting != nullptr ? kHandshakeGlance : kHealthGlance,
+    changed_.wait_for(lock, stop, waiting != nullptr ? kHandshakeGlance : kSilenceGlance,
                       [&] { return pending_ != waiting || attached != (link_ != nullptr); });
   }
 }
 
 void StageService::Impl::drop_silent_streams() {
-  for (const auto& stream : streams_) {
-    const bool shook = stream.get() == active_ || stream.get() == pending_;
+  for (ServerCall* stream : streams_) {
+    const bool shook = stream == active_ || stream == pending_;
     if (!shook && Clock::now() - stream->opened() > options_.hello_wait) {
-      stream->finish(Error(Code::kDeadlineExceeded, "no hello within ", options_.hello_wait.count(), " ms"));
+      stream->finish(to_grpc(Error(Code::kDeadlineExceeded, "no hello within ", options_.hello_wait.count(), " ms")));
     }
   }
 }
@@ -324,7 +314,7 @@ void StageService::Impl::wake() {
 
 void StageService::Impl::advance_handshake(std::unique_lock<std::mutex>& lock) {
   if (!in_flight_.empty()) return;  // of the stream before; dropped when answered
-  ServerStream* const stream = pending_;
+  ServerCall* const stream = pending_;
   if (!pending_is_clean_) {
     pending_is_clean_ = true;
     keeps_rows_ = rows_.begin(session_);
@@ -384,28 +374,11 @@ Result<std::optional<Hello>> StageService::Impl::try_ready(const StageInfo& info
   return std::optional<Hello>(std::move(hello));
 }
 
-grpc::ServerUnaryReactor* StageService::Impl::Describe(grpc::CallbackServerContext* context, const v1::DescribeRequest*,
-                                                       v1::ChainDescription* answer) {
-  if (const Status allowed = check_caller(*context); !allowed) {
-    grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-    reactor->Finish(to_grpc(allowed.error()));
-    return reactor;
-  }
-  return answer_describe(*context, options_.self, options_.next_client, *answer);
-}
-
-grpc::ServerWriteReactor<v1::ChainDescription>* StageService::Impl::Wake(grpc::CallbackServerContext* context,
-                                                                         const v1::WakeRequest*) {
-  if (const Status allowed = check_caller(*context); !allowed) return refuse_wake(allowed.error());
-  return answer_wake(*context, options_.self, options_.next_client);
-}
-
 StageService::StageService(StageServiceOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 StageService::~StageService() = default;
 void StageService::serve(StageLink& link) { impl_->serve(link); }
 void StageService::stop(std::chrono::milliseconds grace) { impl_->stop(grace); }
 int StageService::n_streams() const { return impl_->n_streams(); }
-grpc::Service& StageService::grpc_service() { return *impl_; }
-void StageService::set_health(grpc::HealthCheckServiceInterface* health) { impl_->set_health(health); }
+void StageService::take(ServerCall& call) { impl_->take(call); }
 
 }  // namespace commissure

@@ -8,12 +8,9 @@
 #include "wire/grpc_link.h"
 #include "wire/stage_client.h"
 
-namespace grpc {
-class HealthCheckServiceInterface;
-class Service;
-}  // namespace grpc
-
 namespace commissure {
+
+class ServerCall;
 
 struct StageServiceOptions {
   LocalStage self;
@@ -54,9 +51,8 @@ class StageService {
   /// Streams begun so far.
   int n_streams() const;
 
-  /// For StageServer.
-  grpc::Service& grpc_service();
-  void set_health(grpc::HealthCheckServiceInterface* health);
+  /// For StageServer: answers a call that has just come, of whatever method. The service outlives it.
+  void take(ServerCall& call);
 
  private:
   class Impl;

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <grpcpp/completion_queue.h>
+#include <grpcpp/server_builder.h>
+
+#include <memory>
+#include <mutex>
+#include <thread>
+
+namespace commissure {
+
+/// What gRPC calls back when one of its owner's operations is complete: its address is the operation's tag.
+struct Completion {
+  void* owner = nullptr;
+  void (*call)(void* owner, bool ok) = nullptr;
+
+  /// Calls a member function `void f(bool ok)`.
+  template <auto Function, typename Owner>
+  static Completion of(Owner* owner) {
+    return {owner, [](void* self, bool ok) { (static_cast<Owner*>(self)->*Function)(ok); }};
+  }
+};
+
+/// The one completion queue of a process, and the one thread that polls it and runs every Completion.
+///
+/// One, because at any time gRPC lets a single thread of a process wait for the network and hands this role on after
+/// every event: with two threads (gRPC's callback API has at least two) each event wakes both, which costs a step
+/// through three stages on one machine twice as long as the messages take. So nothing of the wire uses the callback
+/// API, and what a Completion calls must not wait for the network or for another Completion.
+/// Threading: any thread.
+class CallQueue {
+ public:
+  CallQueue();
+  /// Waits for all operations in flight.
+  ~CallQueue();
+  CallQueue(const CallQueue&) = delete;
+  CallQueue& operator=(const CallQueue&) = delete;
+
+  /// The queue a server takes its calls from, polled from poll() on. Once, and before outgoing().
+  grpc::ServerCompletionQueue& add_to(grpc::ServerBuilder& builder);
+  /// When the server is built.
+  void poll();
+
+  /// The queue for calls to others; the server's where there is one.
+  grpc::CompletionQueue& outgoing();
+
+ private:
+  void run();
+
+  std::mutex mutex_;
+  std::unique_ptr<grpc::CompletionQueue> queue_;
+  std::jthread thread_;
+};
+
+}  // namespace commissure

@@ -1,0 +1,114 @@
+#include "wire/server_call.h"
+
+#include <utility>
+
+#include "wire/codec.h"
+
+namespace commissure {
+
+void ServerCall::await(grpc::AsyncGenericService& service, grpc::ServerCompletionQueue& queue) {
+  context_.AsyncNotifyWhenDone(&ended_);
+  service.RequestCall(&context_, &call_, &queue, &queue, &arrived_);
+}
+
+void ServerCall::on_arrived(bool ok) {
+  opened_ = std::chrono::steady_clock::now();
+  n_pending_ = 1;  // ended_, which comes for every call that came
+  host_.on_arrived(*this, ok);
+}
+
+void ServerCall::begin(Events& events) {
+  const std::lock_guard lock(mutex_);
+  events_ = &events;
+  read();
+}
+
+void ServerCall::send(grpc::ByteBuffer message) {
+  const std::lock_guard lock(mutex_);
+  if (end_) return;
+  outgoing_.push_back(std::move(message));
+  advance();
+}
+
+void ServerCall::finish(const grpc::Status& status) {
+  const std::lock_guard lock(mutex_);
+  if (end_) return;
+  end_ = status;
+  advance();
+}
+
+void ServerCall::resume() {
+  const std::lock_guard lock(mutex_);
+  if (!finishing_) read();
+}
+
+void ServerCall::wait_written(const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  quiet_.wait(lock, stop, [this] { return outgoing_.empty(); });
+}
+
+void ServerCall::read() {
+  ++n_pending_;
+  call_.Read(&incoming_, &read_);
+}
+
+void ServerCall::advance() {
+  if (writing_ || finishing_) return;
+  if (!outgoing_.empty()) {
+    writing_ = true;
+    ++n_pending_;
+    call_.Write(outgoing_.front(), &written_);
+  } else if (end_) {
+    finishing_ = true;
+    ++n_pending_;
+    call_.Finish(*end_, &finished_);
+  }
+}
+
+void ServerCall::on_read(bool ok) {
+  if (ok) {
+    grpc::ByteBuffer message;
+    message.Swap(&incoming_);  // resume() may come, and the next read with it, before on_message returns
+    const Result<Next> next = events_->on_message(*this, message);
+    if (!next) finish(to_grpc(next.error()));
+    if (next && *next == Next::kRead) resume();
+  } else {
+    events_->on_peer_gone(*this);
+  }
+  leave();
+}
+
+void ServerCall::on_written(bool ok) {
+  {
+    const std::lock_guard lock(mutex_);
+    outgoing_.pop_front();
+    writing_ = false;
+    if (!ok) outgoing_.clear();  // the call is dead; the read side tells
+    advance();
+    if (outgoing_.empty()) quiet_.notify_all();
+  }
+  leave();
+}
+
+void ServerCall::on_ended(bool) {
+  Events* events = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    events = events_;
+  }
+  if (events != nullptr && context_.IsCancelled()) events->on_cancelled(*this);
+  leave();
+}
+
+void ServerCall::on_finished(bool) { leave(); }
+
+void ServerCall::leave() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (--n_pending_ > 0 || !finishing_) return;
+  }
+  if (events_ != nullptr) events_->on_done(*this);
+  host_.on_over(*this);
+}
+
+}  // namespace commissure
