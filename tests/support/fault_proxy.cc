@@ -85,10 +85,35 @@ const std::vector<std::string>& fault_actions() {
   return actions;
 }
 
+/// The earlier stage's end of a stream. By gRPC's callback API, which the stages do not use.
+class FaultProxy::Near final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+ public:
+  explicit Near(Service& service) : service_(service) {}
+  void begin() { StartRead(&incoming_); }
+  /// Dropped once finished.
+  void send(grpc::ByteBuffer message);
+  /// Ends the stream after what was sent before. The first reason stays.
+  void finish(const Status& status);
+
+ private:
+  void OnReadDone(bool ok) override;
+  void OnWriteDone(bool ok) override;
+  void OnDone() override {}  // kept by the service: a tunnel may still use it
+  void advance();
+
+  Service& service_;
+  grpc::ByteBuffer incoming_;
+  std::mutex mutex_;
+  std::deque<grpc::ByteBuffer> outgoing_;  // the front is being written
+  bool writing_ = false;
+  bool finished_ = false;
+  std::optional<grpc::Status> end_;
+};
+
 /// One stream through the relay.
 class FaultProxy::Tunnel final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
-  Tunnel(Service& service, ServerStream& near, std::shared_ptr<grpc::Channel> channel)
+  Tunnel(Service& service, Near& near, std::shared_ptr<grpc::Channel> channel)
       : service_(service), near_(near), channel_(std::move(channel)) {}
 
   void open();
@@ -113,7 +138,7 @@ class FaultProxy::Tunnel final : public grpc::ClientBidiReactor<grpc::ByteBuffer
   void release(bool down);
 
   Service& service_;
-  ServerStream& near_;  // kept by the service, takes calls when it is over
+  Near& near_;  // kept by the service, takes calls when it is over
   const std::shared_ptr<grpc::Channel> channel_;
   grpc::ClientContext context_;
   grpc::ByteBuffer incoming_;
@@ -128,14 +153,13 @@ class FaultProxy::Tunnel final : public grpc::ClientBidiReactor<grpc::ByteBuffer
 };
 
 class FaultProxy::Service final
-    : public v1::Stage::WithRawCallbackMethod_Open<v1::Stage::WithCallbackMethod_Describe<v1::Stage::Service>>,
-      public ServerStream::Events {
+    : public v1::Stage::WithRawCallbackMethod_Open<v1::Stage::WithCallbackMethod_Describe<v1::Stage::Service>> {
  public:
   explicit Service(const Endpoint& target) : target_(target), client_(target) {}
 
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Open(grpc::CallbackServerContext*) override {
-    auto stream = std::make_unique<ServerStream>(*this);
-    ServerStream* const near = stream.get();
+    auto stream = std::make_unique<Near>(*this);
+    Near* const near = stream.get();
     auto tunnel = std::make_unique<Tunnel>(*this, *near, open_channel(target_, {}));
     Tunnel* const opened = tunnel.get();
     {
@@ -158,12 +182,8 @@ class FaultProxy::Service final
     return reactor;
   }
 
-  Result<ServerStream::Next> on_frame(ServerStream& stream, Frame frame) override {
-    tunnel_of(stream).from_near(frame);
-    return ServerStream::Next::kRead;
-  }
-  void on_peer_gone(ServerStream& stream) override { tunnel_of(stream).cut(); }
-  void on_done(ServerStream&) override {}  // a tunnel may still use it
+  void on_frame(Near& stream, const Frame& frame) { tunnel_of(stream).from_near(frame); }
+  void on_peer_gone(Near& stream) { tunnel_of(stream).cut(); }
 
   void arm(Fault fault) {
     const std::lock_guard lock(mutex_);
@@ -205,7 +225,7 @@ class FaultProxy::Service final
   }
 
  private:
-  Tunnel& tunnel_of(ServerStream& stream) {
+  Tunnel& tunnel_of(Near& stream) {
     const std::lock_guard lock(mutex_);
     return *tunnels_.at(&stream);
   }
@@ -213,14 +233,57 @@ class FaultProxy::Service final
   const Endpoint target_;
   StageClient client_;
   mutable std::mutex mutex_;
-  std::list<std::unique_ptr<ServerStream>> streams_;
-  std::map<ServerStream*, std::unique_ptr<Tunnel>> tunnels_;  // both kept to the end: gRPC's last calls may come late
+  std::list<std::unique_ptr<Near>> streams_;
+  std::map<Near*, std::unique_ptr<Tunnel>> tunnels_;  // both kept to the end: gRPC's last calls may come late
   std::optional<Fault> fault_;
   std::map<std::pair<bool, std::string>, grpc::ByteBuffer> old_;
   std::map<std::pair<bool, std::string>, int> n_remembered_;
   std::mt19937_64 random_{20260101};
   int n_streams_ = 0;
 };
+
+void FaultProxy::Near::send(grpc::ByteBuffer message) {
+  const std::lock_guard lock(mutex_);
+  if (end_) return;
+  outgoing_.push_back(std::move(message));
+  advance();
+}
+
+void FaultProxy::Near::finish(const Status& status) {
+  const std::lock_guard lock(mutex_);
+  if (end_) return;
+  end_ = status ? grpc::Status() : to_grpc(status.error());
+  advance();
+}
+
+void FaultProxy::Near::advance() {
+  if (writing_ || finished_) return;
+  if (!outgoing_.empty()) {
+    writing_ = true;
+    StartWrite(&outgoing_.front());
+  } else if (end_) {
+    finished_ = true;
+    Finish(*end_);
+  }
+}
+
+void FaultProxy::Near::OnReadDone(bool ok) {
+  if (!ok) return service_.on_peer_gone(*this);
+  const Result<Frame> frame = decode_frame(incoming_);
+  incoming_.Clear();
+  if (!frame) return finish(frame.error());
+  service_.on_frame(*this, *frame);
+  const std::lock_guard lock(mutex_);
+  if (!finished_) StartRead(&incoming_);
+}
+
+void FaultProxy::Near::OnWriteDone(bool ok) {
+  const std::lock_guard lock(mutex_);
+  outgoing_.pop_front();
+  writing_ = false;
+  if (!ok) outgoing_.clear();
+  advance();
+}
 
 void FaultProxy::Tunnel::open() {
   grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer> stub(channel_);

@@ -10,7 +10,6 @@
 #include <thread>
 #include <vector>
 
-#include "wire/server_stream.h"
 #include "wire/stage_client.h"
 
 namespace grpc {
@@ -47,6 +46,7 @@ class FaultProxy final {
   int n_streams() const;
 
  private:
+  class Near;
   class Tunnel;
   class Service;
   const std::unique_ptr<Service> service_;
