@@ -64,7 +64,7 @@ def dry_case(llama, dice):
 
 
 def keeping_case(llama, dice, names):
-    temperature = dice.choice([0.75, 1.5, 2.5])
+    temperature = dice.choice([0.75, 1.5, 2.0])
     params = {"temperature": temperature}
     samplers = []
     if "top_n_sigma" in names:
