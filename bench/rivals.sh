@@ -9,8 +9,10 @@ folder=${XDG_CACHE_HOME:-$HOME/.cache}/commissure/rivals/llama.cpp
 if [ ! -x "$folder/build/bin/llama-bench" ]; then
   command -v clang-19 >/dev/null || { echo "bench: install clang-19 to build llama.cpp, or set LLAMA_CPP_BIN" >&2; exit 1; }
   mkdir -p "$folder"
-  python3 -m pip download -q --no-deps --no-binary :all: --no-build-isolation llama-cpp-python==0.3.36 -d "$folder" >&2 ||
-    python3 -m pip download -q --no-deps --no-binary :all: llama-cpp-python==0.3.36 -d "$folder" >&2
+  # pip asks the package's build system for its name before it hands the sources out: a wheel of that system saves building it.
+  python3 -m venv "$folder/fetch"
+  "$folder/fetch/bin/python" -m pip install -q scikit-build-core >&2
+  "$folder/fetch/bin/python" -m pip download -q --no-deps --no-binary :all: --no-build-isolation llama-cpp-python==0.3.36 -d "$folder" >&2
   tar -C "$folder" -xf "$folder"/llama_cpp_python-*.tar.gz
   cmake -G Ninja -S "$folder"/llama_cpp_python-*/vendor/llama.cpp -B "$folder/build" -DCMAKE_BUILD_TYPE=Release \
     -DCMAKE_C_COMPILER=clang-19 -DCMAKE_CXX_COMPILER=clang++-19 -DGGML_NATIVE=ON -DGGML_RPC=ON -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF \

@@ -78,7 +78,7 @@ void Matmul::run(const MatmulInput& x, std::span<const MatmulTask> tasks, Thread
 
 void Matmul::run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks, ThreadPool& pool) {
   const int n_packed = x.n_columns * x.n_planes;
-  const bool reads_packed = prefers_packed(tasks, n_packed);
+  const bool reads_packed = are_packed(tasks);
   const bool in_tiles = kernels_->tile_width > 0 && (reads_packed || n_packed >= kernels_->min_tile_columns);
   const bool any_quantised =
       std::any_of(tasks.begin(), tasks.end(), [](const MatmulTask& task) { return is_quantised(task.dtype); });
@@ -122,14 +122,11 @@ void Matmul::run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks
   });
 }
 
-bool Matmul::prefers_packed(std::span<const MatmulTask> tasks, int n_packed) const {
-  bool any = false;
-  for (const MatmulTask& task : tasks) {
-    if (!is_quantised(task.dtype)) continue;
-    if (task.packed == nullptr) return false;
-    any = any || kernels_->prefers_packed(task.dtype, n_packed);
-  }
-  return any;
+bool Matmul::are_packed(std::span<const MatmulTask> tasks) const {
+  const auto quantised = [](const MatmulTask& task) { return is_quantised(task.dtype); };
+  const auto unpacked = [&](const MatmulTask& task) { return quantised(task) && task.packed == nullptr; };
+  return kernels_->packed != nullptr && std::any_of(tasks.begin(), tasks.end(), quantised) &&
+         std::none_of(tasks.begin(), tasks.end(), unpacked);
 }
 
 void Matmul::pack(const MatmulInput& x, bool in_tiles, ThreadPool& pool) {

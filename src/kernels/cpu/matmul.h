@@ -66,8 +66,8 @@ class Matmul {
 
  private:
   void run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks, ThreadPool& pool);
-  /// All tasks share one form of x, hence one answer: all are packed, and one at least gains by it.
-  bool prefers_packed(std::span<const MatmulTask> tasks, int n_packed) const;
+  /// All tasks share one form of x, hence one answer: whether those with quantised weights, if any, are all packed.
+  bool are_packed(std::span<const MatmulTask> tasks) const;
   void pack(const MatmulInput& x, bool in_tiles, ThreadPool& pool);
   void pack_bf16(const MatmulInput& x, ThreadPool& pool);
   void reserve(std::size_t packed_bytes, std::size_t tile_bytes, int n_threads);

@@ -209,7 +209,6 @@ const MatmulKernels kMatmul = {.tile_width = 0,
                                .tile = nullptr,
                                .floats = floats,
                                .packed = nullptr,
-                               .prefers_packed = nullptr,
                                .packed_tile_bytes = nullptr,
                                .pack_weights = nullptr};
 

@@ -70,8 +70,6 @@ struct MatmulKernels {
   void (*floats)(const MatmulPart& part);
   /// Quantised weights in the packed layout; x as packed by pack_tile. Null: this ISA has no such layout.
   void (*packed)(const MatmulPart& part);
-  /// Whether `packed` beats the kernels for stored weights with this many packed columns.
-  bool (*prefers_packed)(DType dtype, int n_columns);
   /// Bytes of 16 packed rows of n_cols values.
   std::size_t (*packed_tile_bytes)(DType dtype, int n_cols);
   /// Packs the part's rows from its `weights`.

@@ -17,18 +17,6 @@
 ///       Q8           u8 [8][16 rows][4], offset by 128
 namespace commissure::cpu::COMMISSURE_ISA_NS {
 
-/// One block of kVectorRows rows in registers; the same face as TileBlock.
-struct RowBlock {
-  RowInts w[kBlock / 4];
-  RowFloats d, m;
-  RowInts half_scales[2];
-
-  RowInts quants(int j, int) const { return w[j]; }
-  RowFloats scale(int) const { return d; }
-  RowFloats minimum(int) const { return m; }
-  RowInts half_scale(int half, int) const { return half_scales[half]; }
-};
-
 template <typename Format>
 struct PackedSizes {
   static constexpr bool kIsK = Format::kBlocks == 8;
@@ -41,26 +29,68 @@ struct PackedSizes {
   }
 };
 
-/// The blocks of 16 packed rows, read into registers.
+/// One block of 16 packed rows, with the same face as TileBlock: what is asked for is unpacked then, since the
+/// registers would not hold it all.
+template <typename Format>
+class PackedBlock {
+ public:
+  using Sizes = PackedSizes<Format>;
+
+  PackedBlock(const std::byte* super, const std::byte* block) : super_(super), block_(block) {}
+
+  [[gnu::always_inline]] inline RowFloats scale(int row) const {
+    if constexpr (!Sizes::kIsK) return halves_of_rows(block_ + 2 * row);
+    if constexpr (Format::kHasHalfScale) return halves_of_rows(super_ + 2 * row);
+    return multiply(halves_of_rows(super_ + 2 * row), bytes_of_rows(block_ + row));
+  }
+  [[gnu::always_inline]] inline RowFloats minimum(int row) const {
+    if constexpr (!Sizes::kIsK) return halves_of_rows(block_ + 32 + 2 * row);
+    return negate(multiply(halves_of_rows(super_ + 32 + 2 * row), bytes_of_rows(block_ + 16 + row)));
+  }
+  [[gnu::always_inline]] inline RowInts half_scale(int half, int row) const {
+    return signed_bytes_of_rows(block_ + 16 * half + row);
+  }
+
+  [[gnu::always_inline]] inline RowInts quants(int j, int row) const {
+    const std::byte* quants = block_ + Sizes::kScales;
+    if constexpr (Format::kBits == 8) {
+      const RowInts v = load_rows(quants + 64 * j + 4 * row);
+      return Format::kSigned ? bit_xor(v, broadcast_byte(-128)) : v;
+    }
+    const RowInts v = load_rows(quants + 64 * (j % 4) + 4 * row);
+    const RowInts low = bit_and(j < 4 ? v : words_right<4>(v), broadcast_byte(15));
+    if constexpr (Format::kBits == 5) return add_fifth_bits_of_rows(low, quants + 256 + 8 * j + row / 2);
+    if constexpr (Format::kBits == 6) return bit_or(low, high_bits(j, quants + 256 + 4 * row));
+    return low;
+  }
+
+ private:
+  /// Bits 4 and 5 of a dword of every row.
+  [[gnu::always_inline]] static inline RowInts high_bits(int j, const std::byte* at) {
+    const RowInts v = load_rows(at + 64 * (j / 4)), high = broadcast_byte(0x30);
+    switch (j % 4) {
+      case 0: return bit_and(words_left<4>(v), high);
+      case 1: return bit_and(words_left<2>(v), high);
+      case 2: return bit_and(v, high);
+      default: return bit_and(words_right<2>(v), high);
+    }
+  }
+
+  const std::byte* super_;  ///< scales of its eight blocks (K formats)
+  const std::byte* block_;
+};
+
+/// The blocks of 16 packed rows.
 template <typename Format>
 class PackedRows {
  public:
   explicit PackedRows(const std::byte* rows) : rows_(rows) {}
 
-  /// Rows [row, row + kVectorRows) of a block.
-  [[gnu::always_inline]] inline RowBlock at(int block, int row) const {
+  [[gnu::always_inline]] inline PackedBlock<Format> at(int block) const {
     using Sizes = PackedSizes<Format>;
-    RowBlock out;
-    const std::byte* at = rows_ + static_cast<std::size_t>(block) * Sizes::kBlockBytes;
-    if constexpr (Sizes::kIsK) {
-      const std::byte* super = rows_ + static_cast<std::size_t>(block / 8) * (8 * Sizes::kBlockBytes + Sizes::kSuper);
-      at += static_cast<std::size_t>(block / 8 + 1) * Sizes::kSuper;
-      out.d = halves_of_rows(super + 2 * row);
-      if constexpr (Format::kHasMinimum) out.m = halves_of_rows(super + 32 + 2 * row);
-    }
-    read_scales(at, row, out);
-    read_quants(at + Sizes::kScales, row, out.w);
-    return out;
+    const std::byte* super = rows_ + static_cast<std::size_t>(block / 8) * (8 * Sizes::kBlockBytes + Sizes::kSuper);
+    const std::size_t n_supers = Sizes::kIsK ? static_cast<std::size_t>(block / 8 + 1) : 0;
+    return {super, rows_ + static_cast<std::size_t>(block) * Sizes::kBlockBytes + n_supers * Sizes::kSuper};
   }
 
   /// Asks for one block's bytes, `ahead` bytes behind those of `block`.
@@ -70,49 +100,6 @@ class PackedRows {
   }
 
  private:
-  [[gnu::always_inline]] static inline void read_scales(const std::byte* at, int row, RowBlock& out) {
-    if constexpr (Format::kHasHalfScale) {
-      for (int h = 0; h < 2; ++h) out.half_scales[h] = signed_bytes_of_rows(at + 16 * h + row);
-    } else if constexpr (PackedSizes<Format>::kIsK) {
-      out.d = multiply(out.d, bytes_of_rows(at + row));
-      out.m = negate(multiply(out.m, bytes_of_rows(at + 16 + row)));
-    } else {
-      out.d = halves_of_rows(at + 2 * row);
-      if constexpr (Format::kHasMinimum) out.m = halves_of_rows(at + 32 + 2 * row);
-    }
-  }
-
-  [[gnu::always_inline]] static inline void read_quants(const std::byte* at, int row, RowInts* w) {
-    const std::byte* dwords = at + 4 * row;
-    if constexpr (Format::kBits == 8) {
-      for (int j = 0; j < 8; ++j) {
-        w[j] = load_rows(dwords + 64 * j);
-        if constexpr (Format::kSigned) w[j] = bit_xor(w[j], broadcast_byte(-128));
-      }
-      return;
-    }
-    const RowInts low = broadcast_byte(15);
-    for (int j = 0; j < 4; ++j) {
-      const RowInts v = load_rows(dwords + 64 * j);
-      w[j] = bit_and(v, low);
-      w[j + 4] = bit_and(words_right<4>(v), low);
-    }
-    if constexpr (Format::kBits == 5) {
-      for (int j = 0; j < 8; ++j) w[j] = add_fifth_bits_of_rows(w[j], at + 256 + 8 * j + row / 2);
-    }
-    if constexpr (Format::kBits == 6) {
-      const RowInts high = broadcast_byte(0x30);
-      for (int h = 0; h < 2; ++h) {
-        const RowInts v = load_rows(dwords + 256 + 64 * h);
-        RowInts* const to = w + 4 * h;
-        to[0] = bit_or(to[0], bit_and(words_left<4>(v), high));
-        to[1] = bit_or(to[1], bit_and(words_left<2>(v), high));
-        to[2] = bit_or(to[2], bit_and(v, high));
-        to[3] = bit_or(to[3], bit_and(words_right<2>(v), high));
-      }
-    }
-  }
-
   const std::byte* rows_;
 };
 
@@ -121,12 +108,18 @@ class PackedRows {
 #if defined(__AVX512F__)
 /// Up to this many packed columns have room for all four chains in registers and read the rows in one pass.
 constexpr int kRegisterColumns = 4;
-/// Up to this many packed columns unpack the rows anew for every group; for more of them a tile in cache pays.
-constexpr int kDirectColumns = 4 * kTileWidth;
 #else
 constexpr int kRegisterColumns = 1;
-constexpr int kDirectColumns = kTileWidth;
 #endif
+
+/// Up to this many packed columns unpack the rows anew for every group; for more of them a tile in cache pays, without
+/// AVX-512 at once where fifth bits have to be spread.
+template <typename Format>
+constexpr int direct_columns() {
+  if (kVectorRows == kTileRows) return 4 * kTileWidth;
+  return Format::kBits == 5 ? kRegisterColumns : 2 * kTileWidth;
+}
+
 /// Far enough that the next lines arrive in time, near enough that L1 keeps them.
 constexpr std::size_t kPackedPrefetch = 4096;
 
@@ -149,7 +142,7 @@ void packed_columns(const MatmulPart& part, const std::byte* rows, int n_rows, f
       blocks.prefetch(b + chain, kPackedPrefetch);
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) {
-        add_columns<Format, kColumns>(blocks.at(b + chain, v * kVectorRows), 0, x, acc[v][chain]);
+        add_columns<Format, kColumns>(blocks.at(b + chain), v * kVectorRows, x, acc[v][chain]);
       }
       x += kTileBytesPerBlock * kColumns;
     }
@@ -171,12 +164,13 @@ void spread(const std::byte* rows, int n_blocks, TileBlock* tile) {
   for (int b = 0; b < n_blocks; ++b, ++tile) {
     blocks.prefetch(b, kPackedPrefetch);
     for (int row = 0; row < kTileRows; row += kVectorRows) {
-      const RowBlock block = blocks.at(b, row);
-      for (int j = 0; j < kBlock / 4; ++j) store_rows(tile->w[j][row], block.w[j]);
-      store_row_floats(&tile->d[row], block.d);
-      if constexpr (Format::kHasMinimum) store_row_floats(&tile->m[row], block.m);
+      const PackedBlock<Format> block = blocks.at(b);
+#pragma GCC unroll 8
+      for (int j = 0; j < kBlock / 4; ++j) store_rows(tile->w[j][row], block.quants(j, row));
+      store_row_floats(&tile->d[row], block.scale(row));
+      if constexpr (Format::kHasMinimum) store_row_floats(&tile->m[row], block.minimum(row));
       if constexpr (Format::kHasHalfScale) {
-        for (int h = 0; h < 2; ++h) store_rows(&tile->half_scales[h][row], block.half_scales[h]);
+        for (int h = 0; h < 2; ++h) store_rows(&tile->half_scales[h][row], block.half_scale(h, row));
       }
     }
   }
@@ -189,10 +183,10 @@ class PassedRows {
  public:
   PassedRows(const std::byte* rows, int n_blocks) : rows_(rows), n_blocks_(n_blocks) {}
 
-  [[gnu::always_inline]] inline RowBlock at(int block, int row) const {
+  [[gnu::always_inline]] inline PackedBlock<Format> at(int block) const {
     rows_.prefetch(block / kChains + block % kChains * ((n_blocks_ + 3) / kChains),
                    PackedSizes<Format>::tile(n_blocks_));
-    return rows_.at(block, row);
+    return rows_.at(block);
   }
 
  private:
@@ -216,7 +210,7 @@ void packed(const MatmulPart& part) {
     float* out = part.out + r;
     if (part.n_columns <= kRegisterColumns) {
       register_columns<Format>(part, rows, n_rows, out);
-    } else if (part.n_columns <= kDirectColumns) {
+    } else if (part.n_columns <= direct_columns<Format>()) {
       all_columns<Format>(part, PassedRows<Format>(rows, n_blocks), n_rows, out);
     } else {
       auto* tile = reinterpret_cast<TileBlock*>(part.tile);

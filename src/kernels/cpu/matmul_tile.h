@@ -25,7 +25,7 @@ static_assert(kChains * sizeof(TileBlock) == tile_bytes(kBlock));
 /// The blocks of 16 rows, unpacked.
 struct TileRows {
   const TileBlock* blocks;
-  const TileBlock& at(int block, int) const { return blocks[block]; }
+  const TileBlock& at(int block) const { return blocks[block]; }
 };
 
 // --- unpacking ---
@@ -102,11 +102,13 @@ inline float float_at(const std::byte* p) {
   return x;
 }
 
-/// Adds dwords [first, first + n) of a block for kCount columns of a group kWidth wide.
-template <typename Format, int kWidth, int kCount, typename Tile>
+/// Adds dwords [first, first + n) of a block for kCount columns of a group kWidth wide. Below, too, a result for vector
+/// v of rows (of kVectors) and column c stands at [v * kCount + c].
+template <typename Format, int kWidth, int kCount, int kVectors, typename Tile>
 [[gnu::always_inline]] inline void add_products(const Tile& tile, int row, const std::byte* x, int first, int n,
                                                 RowInts* sums) {
 #if defined(__AVX512F__)
+  static_assert(kVectors == 1);
 #pragma GCC unroll 8
   for (int j = first; j < first + n; ++j) {
     const RowInts w = tile.quants(j, row);
@@ -116,86 +118,109 @@ template <typename Format, int kWidth, int kCount, typename Tile>
   }
 #else
   constexpr int kRun = pairs_in_word(Format::kBits);
+  // Dwords j and j + 4 may lie in the same bytes (matmul_packed.h): all eight are taken in the order 0, 4, 1, 5, ...
+  const auto dword = [=](int i) { return n == 8 ? i % 2 * 4 + i / 2 : first + i; };
 #pragma GCC unroll 8
-  for (int j = first; j < first + n; j += kRun) {
-    RowInts pairs[kCount];
+  for (int j = 0; j < n; j += kRun) {
+    RowInts pairs[kVectors * kCount];
 #pragma GCC unroll 8
     for (int i = 0; i < kRun; ++i) {
-      const RowInts w = tile.quants(j + i, row);
-      const std::byte* at = x + 4 * kWidth * (j + i);
+      RowInts w[kVectors];
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) w[v] = tile.quants(dword(j + i), row + v * kVectorRows);
+      const std::byte* at = x + 4 * kWidth * dword(j + i);
 #pragma GCC unroll 16
       for (int c = 0; c < kCount; ++c) {
-        const RowInts products = dot_pairs<Format::kSigned>(w, int_at(at + 4 * c));
-        pairs[c] = i == 0 ? products : add_words(pairs[c], products);
+        const RowInts x_c = broadcast(int_at(at + 4 * c));
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors; ++v) {
+          const int to = v * kCount + c;
+          const RowInts products = dot_pairs<Format::kSigned>(w[v], x_c);
+          if constexpr (kRun == 1) {
+            sums[to] = add_pairs(sums[to], products);
+          } else {
+            pairs[to] = i == 0 ? products : add_words(pairs[to], products);
+          }
+        }
       }
     }
+    if constexpr (kRun > 1) {
 #pragma GCC unroll 16
-    for (int c = 0; c < kCount; ++c) sums[c] = add_pairs(sums[c], pairs[c]);
+      for (int i = 0; i < kVectors * kCount; ++i) sums[i] = add_pairs(sums[i], pairs[i]);
+    }
   }
 #endif
 }
 
 /// Starts sums at minus the offset times the sum of the activations, so that the products need no correction.
-template <typename Format, int kCount>
+template <typename Format, int kCount, int kVectors>
 [[gnu::always_inline]] inline void start_sums(const std::byte* minus_sums, RowInts* sums) {
 #pragma GCC unroll 16
-  for (int c = 0; c < kCount; ++c) {
+  for (int i = 0; i < kVectors * kCount; ++i) {
     if constexpr (Format::kBiasShift == kNoBias) {
-      sums[c] = broadcast(std::int32_t{0});
+      sums[i] = broadcast(std::int32_t{0});
     } else {
-      sums[c] = shift_left<Format::kBiasShift>(broadcast(int_at(minus_sums + 4 * c)));
+      sums[i] = shift_left<Format::kBiasShift>(broadcast(int_at(minus_sums + 4 * (i % kCount))));
     }
   }
 }
 
 /// Integer sums of kCount columns of a group kWidth wide; x points at the first of them.
-template <typename Format, int kWidth, int kCount, typename Tile>
+template <typename Format, int kWidth, int kCount, int kVectors, typename Tile>
 [[gnu::always_inline]] inline void block_sums(const Tile& tile, int row, const std::byte* x, RowInts* sums) {
   constexpr TileOffsets at(kWidth);
   if constexpr (!Format::kHasHalfScale) {
-    start_sums<Format, kCount>(x + at.minus_sum, sums);
-    add_products<Format, kWidth, kCount>(tile, row, x, 0, 8, sums);
+    start_sums<Format, kCount, kVectors>(x + at.minus_sum, sums);
+    add_products<Format, kWidth, kCount, kVectors>(tile, row, x, 0, 8, sums);
   } else {
-    RowInts second[kCount];
-    start_sums<Format, kCount>(x + at.minus_half, sums);
-    add_products<Format, kWidth, kCount>(tile, row, x, 0, 4, sums);
-    start_sums<Format, kCount>(x + at.minus_half + 4 * kWidth, second);
-    add_products<Format, kWidth, kCount>(tile, row, x, 4, 4, second);
-    const RowInts scale = tile.half_scale(0, row), second_scale = tile.half_scale(1, row);
+    RowInts second[kVectors * kCount];
+    start_sums<Format, kCount, kVectors>(x + at.minus_half, sums);
+    add_products<Format, kWidth, kCount, kVectors>(tile, row, x, 0, 4, sums);
+    start_sums<Format, kCount, kVectors>(x + at.minus_half + 4 * kWidth, second);
+    add_products<Format, kWidth, kCount, kVectors>(tile, row, x, 4, 4, second);
 #pragma GCC unroll 16
-    for (int c = 0; c < kCount; ++c) sums[c] = add(multiply(sums[c], scale), multiply(second[c], second_scale));
+    for (int i = 0; i < kVectors * kCount; ++i) {
+      const int from = row + i / kCount * kVectorRows;
+      sums[i] = add(multiply(sums[i], tile.half_scale(0, from)), multiply(second[i], tile.half_scale(1, from)));
+    }
   }
 }
 
-/// Adds a block's share to kCount chains; x points at the first column's share of the block.
-template <typename Format, int kWidth, int kCount, typename Tile>
+/// Adds a block's share to kCount chains of each vector of rows; x points at the first column's share of the block, acc
+/// at the first vector's chains, kStride to a vector.
+template <typename Format, int kWidth, int kCount, int kVectors, int kStride, typename Tile>
 [[gnu::always_inline]] inline void add_block(const Tile& tile, int row, const std::byte* x, RowFloats* acc) {
   constexpr TileOffsets at(kWidth);
-  RowInts sums[kCount];
-  block_sums<Format, kWidth, kCount>(tile, row, x, sums);
-  const RowFloats d = tile.scale(row);
+  RowInts sums[kVectors * kCount];
+  block_sums<Format, kWidth, kCount, kVectors>(tile, row, x, sums);
+#pragma GCC unroll 2
+  for (int v = 0; v < kVectors; ++v) {
+    const RowFloats d = tile.scale(row + v * kVectorRows);
+    RowFloats* const to = acc + v * kStride;
 #pragma GCC unroll 16
-  for (int c = 0; c < kCount; ++c) {
-    acc[c] = multiply_add(to_floats(sums[c]), multiply(d, broadcast(float_at(x + at.d + 4 * c))), acc[c]);
-  }
-  if constexpr (Format::kHasMinimum) {
-    const RowFloats m = tile.minimum(row);
+    for (int c = 0; c < kCount; ++c) {
+      to[c] = multiply_add(to_floats(sums[v * kCount + c]), multiply(d, broadcast(float_at(x + at.d + 4 * c))), to[c]);
+    }
+    if constexpr (Format::kHasMinimum) {
+      const RowFloats m = tile.minimum(row + v * kVectorRows);
 #pragma GCC unroll 16
-    for (int c = 0; c < kCount; ++c) acc[c] = multiply_add(m, broadcast(float_at(x + at.ds + 4 * c)), acc[c]);
+      for (int c = 0; c < kCount; ++c) to[c] = multiply_add(m, broadcast(float_at(x + at.ds + 4 * c)), to[c]);
+    }
   }
 }
 
 /// Adds a block's share to the chains of a whole group, kColumns wide. Half scales need two integer sums per column, so
 /// the columns are then taken in two parts to stay in registers.
-template <typename Format, int kColumns, typename Tile>
+template <typename Format, int kColumns, int kVectors = 1, typename Tile>
 [[gnu::always_inline]] inline void add_columns(const Tile& tile, int row, const std::byte* x, RowFloats* acc) {
   constexpr int kFirst = Format::kHasHalfScale ? (kColumns + 1) / 2 : kColumns;
-  add_block<Format, kColumns, kFirst>(tile, row, x, acc);
+  add_block<Format, kColumns, kFirst, kVectors, kColumns>(tile, row, x, acc);
   if constexpr (kFirst < kColumns) {
-    add_block<Format, kColumns, kColumns - kFirst>(tile, row, x + 4 * kFirst, acc + kFirst);
+    add_block<Format, kColumns, kColumns - kFirst, kVectors, kColumns>(tile, row, x + 4 * kFirst, acc + kFirst);
   }
 }
 
+#if defined(__AVX512F__)
 /// One of the four chains: every fourth block from `chain` on. The sums stay in registers from the first block to the
 /// last.
 template <typename Format, int kColumns, typename Blocks>
@@ -205,12 +230,13 @@ template <typename Format, int kColumns, typename Blocks>
 #pragma GCC unroll 16
   for (int c = 0; c < kColumns; ++c) acc[c] = broadcast(0.0f);
   for (int b = chain; b < n_blocks; b += kChains) {
-    add_columns<Format, kColumns>(blocks.at(b, row), row,
-                                  x + static_cast<std::ptrdiff_t>(b) * kTileBytesPerBlock * kColumns, acc);
+    add_columns<Format, kColumns>(blocks.at(b), row, x + static_cast<std::ptrdiff_t>(b) * kTileBytesPerBlock * kColumns,
+                                  acc);
   }
 #pragma GCC unroll 16
   for (int c = 0; c < kColumns; ++c) out[c] = acc[c];
 }
+#endif
 
 /// Writes kColumns packed columns of up to kVectorRows rows, planes added up.
 template <int kColumns>
@@ -227,7 +253,8 @@ void put_columns(const MatmulPart& part, const RowFloats* y, int n_rows, float* 
   }
 }
 
-/// 16 rows (`blocks`, whose at(block, row) gives kVectorRows of them) times one group of columns, in four passes: all
+#if defined(__AVX512F__)
+/// 16 rows (`blocks`, whose at(block) gives them) times one group of columns, in four passes: all
 /// four chains at once would not fit the registers.
 template <typename Format, int kColumns, typename Blocks>
 void tile_columns(const MatmulPart& part, const Blocks& blocks, const std::byte* x, int n_rows, float* out) {
@@ -243,6 +270,32 @@ void tile_columns(const MatmulPart& part, const Blocks& blocks, const std::byte*
     put_columns<kColumns>(part, total, n_rows - row, out + row);
   }
 }
+#else
+/// 16 rows (`blocks`, whose at(block) gives them) times one group of columns. The registers are the integer sums' of
+/// all 16 rows, so that a broadcast feeds two vectors; the chains, which a block meets once, stay in the cache.
+template <typename Format, int kColumns, typename Blocks>
+void tile_columns(const MatmulPart& part, const Blocks& blocks, const std::byte* x, int n_rows, float* out) {
+  constexpr int kVectors = kTileRows / kVectorRows;
+  const int n_blocks = part.n_cols / kBlock;
+  // The output's lines lie a column apart, so each one misses; asked for now, they are there when the sums are.
+  for (int c = 0; c < kColumns / part.n_planes; ++c) __builtin_prefetch(out + c * part.out_stride, 1);
+  RowFloats chains[kChains][kVectors * kColumns];
+  for (auto& chain : chains) {
+    for (RowFloats& sum : chain) sum = broadcast(0.0f);
+  }
+  for (int b = 0; b < n_blocks; ++b, x += kTileBytesPerBlock * kColumns) {
+    add_columns<Format, kColumns, kVectors>(blocks.at(b), 0, x, chains[b % kChains]);
+  }
+  for (int v = 0; v * kVectorRows < n_rows; ++v) {
+    RowFloats total[kColumns];
+    for (int c = 0; c < kColumns; ++c) {
+      const int i = v * kColumns + c;
+      total[c] = add(add(chains[0][i], chains[1][i]), add(chains[2][i], chains[3][i]));
+    }
+    put_columns<kColumns>(part, total, n_rows - v * kVectorRows, out + v * kVectorRows);
+  }
+}
+#endif
 
 /// Columns [0, n) of a group that is n wide.
 template <typename Format, int kColumns, typename Blocks>

@@ -57,11 +57,6 @@ void pack_rows_of(const MatmulPart& part, std::byte* out) {
   with_format(part.dtype, [&](auto format) { pack_rows<decltype(format)>(part, out); });
 }
 
-bool prefers_packed(DType dtype, int n_columns) {
-  // Eight rows at a time unpack Q6_K's planes twice: with few columns to share that, stored rows win (matmul_bench).
-  return kVectorRows == kTileRows || dtype != DType::kQ6_K || n_columns == 1 || n_columns > 6;
-}
-
 }  // namespace
 
 const MatmulKernels kMatmul = {.tile_width = kTileWidth,
@@ -72,7 +67,6 @@ const MatmulKernels kMatmul = {.tile_width = kTileWidth,
                                .tile = tile_of,
                                .floats = floats_of,
                                .packed = packed_of,
-                               .prefers_packed = prefers_packed,
                                .packed_tile_bytes = packed_tile_bytes_of,
                                .pack_weights = pack_rows_of};
 

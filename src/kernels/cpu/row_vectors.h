@@ -97,17 +97,24 @@ inline RowFloats add(RowFloats a, RowFloats b) { return _mm256_add_ps(a, b); }
 inline RowFloats multiply_add(RowFloats a, RowFloats b, RowFloats c) { return _mm256_fmadd_ps(a, b, c); }
 inline void store_rows(float* p, RowFloats a) { _mm256_storeu_ps(p, a); }
 
-/// Products of a dword of every row with one of a column, added up in pairs.
+/// Products of a dword of every row with one of a column (in all lanes), added up in pairs.
 template <bool kSigned>
-RowInts dot_pairs(RowInts w, std::int32_t x) {
-  return kSigned ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(broadcast(x), w))
-                 : _mm256_maddubs_epi16(w, broadcast(x));
+RowInts dot_pairs(RowInts w, RowInts x) {
+  return kSigned ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)) : _mm256_maddubs_epi16(w, x);
 }
 /// So many of them fit into 16 bits: each is at most 2 * (2^kBits - 1) * 127, or 2 * 128 * 127.
 constexpr int pairs_in_word(int n_bits) { return n_bits == 4 ? 8 : n_bits == 5 ? 4 : n_bits == 6 ? 2 : 1; }
-inline RowInts add_words(RowInts a, RowInts b) { return _mm256_add_epi16(a, b); }
+/// Added here and now: a compiler that gathers the additions at the end keeps dozens of products on the stack until
+/// then.
+inline RowInts add_words(RowInts a, RowInts b) {
+  RowInts sum = _mm256_add_epi16(a, b);
+  asm("" : "+x"(sum));
+  return sum;
+}
 inline RowInts add_pairs(RowInts acc, RowInts pairs) {
-  return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  RowInts sum = _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  asm("" : "+x"(sum));  // as in add_words()
+  return sum;
 }
 #endif
 constexpr int kVectorRows = sizeof(RowFloats) / sizeof(float);
