@@ -96,9 +96,65 @@ void block(const MatmulPart& part, const std::byte* rows, const std::uint16_t* x
 }
 
 #if defined(__AVX512F__)
-constexpr int kBlock = 4;
-#else
-constexpr int kBlock = 2;
+constexpr int kBlockRows = 4, kBlockColumns = 4;
+
+template <int kRows, int kColumns>
+void block_of_many(const MatmulPart& part, const std::byte* rows, const std::uint16_t* x, float* out) {
+  block<kRows, kColumns>(part, rows, x, out);
+}
+#elif defined(__AVX2__)
+constexpr int kBlockRows = 4, kBlockColumns = 2;
+
+/// Adds the products of half a vector's lanes; w and x point at their values of that half.
+template <int kRows, int kColumns>
+[[gnu::always_inline]] inline void add_half(const std::uint16_t* const* w, int at, const std::uint16_t* x, int stride,
+                                            __m256 (*acc)[kColumns]) {
+  __m256 even[kColumns], odd[kColumns];
+#pragma GCC unroll 2
+  for (int c = 0; c < kColumns; ++c) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + c * stride + at));
+    even[c] = low_halves(bits);
+    odd[c] = high_halves(bits);
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+    const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w[r] + at));
+    const __m256 w_even = low_halves(bits), w_odd = high_halves(bits);
+#pragma GCC unroll 2
+    for (int c = 0; c < kColumns; ++c) {
+      acc[r][c] = _mm256_fmadd_ps(w_even, even[c], _mm256_fmadd_ps(w_odd, odd[c], acc[r][c]));
+    }
+  }
+}
+
+/// block() for columns that are many: first the lower half of all lanes, then the upper one, so that the sums of four
+/// rows and two columns stay in registers.
+template <int kRows, int kColumns>
+void block_of_many(const MatmulPart& part, const std::byte* rows, const std::uint16_t* x, float* out) {
+  const int stride = packed_cols(part.n_cols), n_whole = part.n_cols / kPairs * kPairs;
+  const std::uint16_t* w[kRows];
+  std::uint16_t last[kRows][kPairs] = {};
+  const std::uint16_t* w_last[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    w[r] = reinterpret_cast<const std::uint16_t*>(rows + static_cast<std::size_t>(r) * part.row_bytes);
+    w_last[r] = last[r];
+    __builtin_memcpy(last[r], w[r] + n_whole, sizeof last[r][0] * static_cast<std::size_t>(part.n_cols - n_whole));
+  }
+  __m256 halves[2][kRows][kColumns];
+  for (int half = 0; half < 2; ++half) {
+    __m256 acc[kRows][kColumns];
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows * kColumns; ++i) acc[i / kColumns][i % kColumns] = _mm256_setzero_ps();
+    for (int k = half * kLanes; k < n_whole; k += kPairs) add_half<kRows, kColumns>(w, k, x, stride, acc);
+    if (n_whole < part.n_cols) add_half<kRows, kColumns>(w_last, half * kLanes, x + n_whole, stride, acc);
+#pragma GCC unroll 8
+    for (int i = 0; i < kRows * kColumns; ++i)
+      halves[half][i / kColumns][i % kColumns] = acc[i / kColumns][i % kColumns];
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int c = 0; c < kColumns; ++c) out[c * part.out_stride + r] = reduce_add({halves[0][r][c], halves[1][r][c]});
+  }
+}
 #endif
 
 /// Up to this many columns one weight row at a time meets all of them: memory wants a single linear stream.
@@ -121,11 +177,12 @@ void block_rows(const MatmulPart& part, const std::uint16_t* x, std::int64_t row
   const std::byte* rows = part.weights + static_cast<std::size_t>(row) * part.row_bytes;
   const int stride = packed_cols(part.n_cols);
   int c = first;
-  for (; c + kBlock <= last; c += kBlock) {
-    block<kRows, kBlock>(part, rows, x + std::ptrdiff_t{c} * stride, part.out + c * part.out_stride + row);
+  for (; c + kBlockColumns <= last; c += kBlockColumns) {
+    block_of_many<kRows, kBlockColumns>(part, rows, x + std::ptrdiff_t{c} * stride,
+                                        part.out + c * part.out_stride + row);
   }
   for (; c < last; ++c) {
-    block<kRows, 1>(part, rows, x + std::ptrdiff_t{c} * stride, part.out + c * part.out_stride + row);
+    block_of_many<kRows, 1>(part, rows, x + std::ptrdiff_t{c} * stride, part.out + c * part.out_stride + row);
   }
 }
 
@@ -134,12 +191,12 @@ void multiply(const MatmulPart& part) {
   if (part.n_columns <= kMaxStreamed) return stream<kMaxStreamed>(part, x);
   // Columns that stay in L2 while all rows pass by.
   constexpr int kL2Values = 192 * 1024;
-  const int fit = kL2Values / packed_cols(part.n_cols) / kBlock * kBlock;
-  const int n_at_once = fit < kBlock ? kBlock : fit;
+  const int fit = kL2Values / packed_cols(part.n_cols) / kBlockColumns * kBlockColumns;
+  const int n_at_once = fit < kBlockColumns ? kBlockColumns : fit;
   for (int first = 0; first < part.n_columns; first += n_at_once) {
     const int last = part.n_columns - first < n_at_once ? part.n_columns : first + n_at_once;
     std::int64_t row = 0;
-    for (; row + kBlock <= part.n_rows; row += kBlock) block_rows<kBlock>(part, x, row, first, last);
+    for (; row + kBlockRows <= part.n_rows; row += kBlockRows) block_rows<kBlockRows>(part, x, row, first, last);
     for (; row < part.n_rows; ++row) block_rows<1>(part, x, row, first, last);
   }
 }
