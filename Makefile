@@ -7,7 +7,7 @@
 # make try-image               the image built and run with buildah, without and with a baked model (minutes; root, Debian 12)
 # make bench                   speed beside llama.cpp (see bench/README.md)
 # make down                    stop what `make run` started
-# make tf-init build-cloud deploy smoke-test     Google Cloud Run by Terraform (see docs/deploy.md)
+# make tf-init cloud-base build-cloud deploy smoke-test     Google Cloud Run by Terraform (see docs/deploy.md)
 # make clean
 
 MODEL  ?= smollm2-135m
@@ -18,7 +18,7 @@ ASK    ?=
 TF = terraform -chdir=deploy/terraform
 TF_VALUE = $$(echo $(1) | $(TF) console | tr -d '"')
 
-.PHONY: tf-init build-cloud deploy smoke-test
+.PHONY: tf-init cloud-base build-cloud deploy smoke-test
 .PHONY: try-image
 .PHONY: run build test test-release test-asan test-tsan soak bench down clean packages models
 .DEFAULT_GOAL := build
@@ -83,12 +83,14 @@ down:
 tf-init:
 	@$(TF) init
 
-# What an image needs comes first; then Cloud Build makes it under the account that may push it.
-build-cloud:
+# What an image needs: repository, bucket (a model that is to be baked must lie in it by then) and the account that may use them.
+cloud-base:
 	@$(TF) apply -target=google_artifact_registry_repository_iam_member.build -target=google_storage_bucket_iam_member.build \
 	  -target=google_project_iam_member.build_logs
-	@gcloud builds submit . --config=deploy/cloudbuild.yaml --project="$(call TF_VALUE,var.project)" --region="$(call TF_VALUE,var.region)" \
-	  --substitutions=_IMAGE="$(call TF_VALUE,local.image)" \
+
+build-cloud: cloud-base
+	@gcloud builds submit . --config="$(call TF_VALUE,module.chain.build.config)" --project="$(call TF_VALUE,var.project)" --region="$(call TF_VALUE,var.region)" \
+	  --substitutions="$(call TF_VALUE,module.chain.build.substitutions)" \
 	  --service-account="projects/$(call TF_VALUE,var.project)/serviceAccounts/$(call TF_VALUE,var.name)-build@$(call TF_VALUE,var.project).iam.gserviceaccount.com" \
 	  --gcs-source-staging-dir="gs://$(call TF_VALUE,local.bucket)/source" --gcs-log-dir="gs://$(call TF_VALUE,local.bucket)/logs"
 

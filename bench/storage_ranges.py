@@ -2,7 +2,7 @@
 """How fast a stage reads an object from Cloud Storage, against curl with the same ranges and as many connections.
 
 Both read all of one object of random bytes from fake-gcs-server on loopback, in turn: our reader in reads of `--read-mib` (parts of 8 to 64 MiB, 8 at a time, the
-object's checksum apart), curl parts of 8 MiB, 8 at a time, thrown away. Prints the medians and their ratio.
+object's checksum apart), curl parts of 8 MiB, 8 at a time, thrown away. Prints the medians and their ratio; below GOAL the exit status is 1.
 
     bench/storage_ranges.py [--mib 512] [--read-mib 64] [--rounds 5] [--json] [--record]
 """
@@ -24,6 +24,7 @@ from storage_emulator import emulator, make_bucket, upload  # noqa: E402
 
 READER = pathlib.Path(os.environ.get("COMMISSURE_SOURCE_BENCH", PROGRAM.parents[2] / "bench/source_bench"))
 PART, AT_ONCE = 8 << 20, 8
+GOAL = 0.8
 
 
 def our_rate(host, read_mib):
@@ -71,8 +72,9 @@ def main():
     else:
         for name, values in rates.items():
             print(f"{name:11} {medians[name]:7.0f} MB/s  ({min(values):.0f} to {max(values):.0f})")
-        print(f"ratio       {ratio:7.2f}")
+        print(f"ratio       {ratio:7.2f}  goal {GOAL:.2f}: {'reached' if ratio >= GOAL else 'NOT reached'}")
+    return 0 if ratio >= GOAL else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,18 +2,30 @@
 # Builds the whole image with buildah, says what it is, and lets three stages of it answer one question. Debian 12, as root.
 #
 # usage: tools/try_image.sh [--baked] MODEL.gguf [IMAGE]
+#        tools/try_image.sh --is-built     whether localhost/commissure is of this source tree
 #   --baked: copies the model into the image first, as `weights: baked` does; the stages then find it there.
 #   IMAGE: one that is built already. Else deploy/Dockerfile is built on a bare Debian 12 from debootstrap, which takes
 #   minutes; BUILD_FLAGS goes to `buildah bud`, e.g. "--volume $HOME/.cargo:/root/.cargo" where cargo needs a set-up.
 set -euo pipefail
+most_mb=150 # without a model
+cd "$(dirname "$0")/.."
+export STORAGE_DRIVER=${STORAGE_DRIVER:-vfs} BUILDAH_ISOLATION=chroot
+# What the Dockerfile copies, in one number: the label `source` of the image.
+source_digest() {
+  find CMakeLists.txt CMakePresets.json cmake src deploy/Dockerfile deploy/catalogue.yaml deploy/collect_image.sh tools/packages.txt \
+    tools/install_packages.sh -type f ! -path '*/target/*' ! -path '*/__pycache__/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -c1-16
+}
+if [ "${1:-}" = --is-built ]; then
+  label=$(buildah inspect --type image localhost/commissure 2>/dev/null | python3 -c 'import json, sys; print((json.load(sys.stdin)["OCIv1"]["config"].get("Labels") or {}).get("source", ""))' || true)
+  [ "$label" = "$(source_digest)" ]
+  exit
+fi
 baked=
 [ "${1:-}" != --baked ] || { baked=yes; shift; }
-[ $# -ge 1 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2; }
-cd "$(dirname "$0")/.."
+[ $# -ge 1 ] || { sed -n '2,10s/^# \{0,1\}//p' "tools/try_image.sh"; exit 2; }
 model=$(realpath "$1")
 image=${2:-localhost/commissure}
 port=${PORT:-18080}
-export STORAGE_DRIVER=${STORAGE_DRIVER:-vfs} BUILDAH_ISOLATION=chroot
 command -v buildah >/dev/null || { echo "buildah is not installed: apt-get install buildah debootstrap" >&2; exit 77; }
 work=$(mktemp -d)
 container= pids=()
@@ -35,7 +47,7 @@ if [ $# -lt 2 ]; then
   container=
   start=$SECONDS
   # shellcheck disable=SC2086
-  buildah bud --network host --pull-never ${BUILD_FLAGS:-} --build-arg BASE=localhost/bookworm -f deploy/Dockerfile -t "$image" .
+  buildah bud --network host --pull-never ${BUILD_FLAGS:-} --build-arg BASE=localhost/bookworm --label "source=$(source_digest)" -f deploy/Dockerfile -t "$image" .
   echo "built in $((SECONDS - start)) s"
 fi
 
@@ -57,7 +69,9 @@ assert config["User"].split(":")[0] not in ("", "0", "root"), "a program of the 
 assert config["Entrypoint"] == ["/usr/bin/commissure"] and config["Cmd"] == ["stage"]'
 buildah push -q "$image" "oci-archive:$work/image.tar"
 container=$(buildah from --pull-never "$image")
-echo "$(du -sm "$(buildah mount "$container")" | cut -f1) MB, $(($(stat -c %s "$work/image.tar") / 1000000)) MB to push"
+size=$(du -sm "$(buildah mount "$container")" | cut -f1)
+echo "$size MB, $(($(stat -c %s "$work/image.tar") / 1000000)) MB to push"
+[ -n "$baked" ] || [ "$size" -lt $most_mb ] || { echo "the image has $size MB; it must stay below $most_mb" >&2; exit 1; }
 
 # The stages' contract, as Cloud Run gives it; the last one first.
 place=(--volume "$model:/model.gguf:ro" --env MODEL_DIR=/model.gguf)

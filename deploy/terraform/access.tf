@@ -11,8 +11,9 @@ resource "google_service_account" "build" {
   display_name = "Commissure ${var.name}: builds the image, fetches the weights"
 }
 
+# Baked ones lie in the image: then no stage reads the bucket.
 resource "google_storage_bucket_iam_member" "weights" {
-  for_each = module.chain.stages
+  for_each = var.weights == "baked" ? {} : module.chain.stages
   bucket   = google_storage_bucket.this.name
   role     = "roles/storage.objectViewer"
   member   = "serviceAccount:${google_service_account.stage[each.key].email}"

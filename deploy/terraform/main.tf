@@ -4,7 +4,6 @@ locals {
   bucket      = var.bucket == "" ? "${var.project}-${var.name}" : var.bucket
   repository  = "${var.region}-docker.pkg.dev/${var.project}/${var.name}"
   image       = strcontains(var.image, "/") ? var.image : "${local.repository}/commissure:${var.image}"
-  model_dir   = var.mount_weights ? "/models/models/${var.model}" : "gs://${local.bucket}/models/${var.model}"
   has_key     = contains(["key", "both"], var.access)
   is_open     = contains(["key", "public"], var.access)
   network     = var.create_network ? google_compute_network.this[0].name : var.network
@@ -60,14 +59,16 @@ module "chain" {
   project_number = data.google_project.this.number
   region         = var.region
   image          = local.image
-  model_dir      = local.model_dir
+  own_image      = !strcontains(var.image, "/")
+  bucket         = local.bucket
+  model          = var.model
+  weights        = var.weights
   model_name     = var.model_name == "" ? split("/", var.model)[0] : var.model_name
   cuts           = var.cuts
   context        = var.context
   streams        = var.streams
   precision      = var.precision
   kv_dtype       = var.kv_dtype
-  mounted_bucket = var.mount_weights ? local.bucket : ""
   internal       = var.internal
   api_key_secret = local.has_key ? google_secret_manager_secret.api_key[0].secret_id : ""
   open           = local.is_open
@@ -223,6 +224,10 @@ resource "google_cloud_run_v2_service" "stage" {
     precondition {
       condition     = length(var.cuts) + 1 == length(var.stages)
       error_message = "There must be one cut fewer than stages."
+    }
+    precondition {
+      condition     = var.weights != "baked" || !strcontains(var.image, "/")
+      error_message = "Baked weights need the image that `make build-cloud` builds around them: image must be a tag."
     }
     precondition {
       condition     = !var.internal || local.has_network

@@ -10,7 +10,7 @@ output "address" {
 
 output "weights" {
   description = "Where the model's files belong."
-  value       = "gs://${local.bucket}/models/${var.model}"
+  value       = module.chain.weights_folder
 }
 
 output "image" {

@@ -27,6 +27,10 @@ variable "image" {
 variable "model" {
   description = "What lies in the bucket below models/: a folder (safetensors) or a folder and a file (NAME/FILE.gguf)."
   type        = string
+  validation {
+    condition     = can(regex("^[^/]+(/[^/]+)*$", var.model)) && (!endswith(var.model, ".gguf") || strcontains(var.model, "/"))
+    error_message = "model must be a folder, or a folder and a file, e.g. smollm2/SmolLM2-135M-Instruct.Q4_1.gguf."
+  }
 }
 
 variable "model_name" {
@@ -95,10 +99,14 @@ variable "bucket" {
   default     = ""
 }
 
-variable "mount_weights" {
-  description = "Read the weights through a Cloud Storage volume instead of range requests."
-  type        = bool
-  default     = false
+variable "weights" {
+  description = "How stages read the weights: bucket (range requests), mounted (a Cloud Storage volume) or baked (they lie in the image, which `make build-cloud` then builds around them; no stage may read the bucket)."
+  type        = string
+  default     = "bucket"
+  validation {
+    condition     = contains(["bucket", "mounted", "baked"], var.weights)
+    error_message = "weights must be bucket, mounted or baked."
+  }
 }
 
 variable "access" {

@@ -13,6 +13,7 @@
 #include "apps/progress.h"
 #include "apps/stop_signal.h"
 #include "deploy/cloud_failure.h"
+#include "deploy/cloud_limits.h"
 
 namespace commissure {
 
@@ -132,6 +133,16 @@ Status check_fit(const CloudChoice& choice, const Result<Planning>& planning, Cl
                what_would(*planning));
 }
 
+/// A hub that refuses us refuses Cloud Build, too, where that has no token.
+Status check_gated(const CloudChoice& choice, const CloudSpec& spec, const Result<Planning>& planning) {
+  if (planning || spec.hub_token || spec.weights.source != WeightsSource::kHub) return {};
+  const Code code = planning.error().code();
+  if (code != Code::kUnauthenticated && code != Code::kPermissionDenied) return {};
+  return Error(code, choice.file, ": ", spec.weights.repository, " is gated or private (", planning.error().message(),
+               "): accept its terms at https://huggingface.co/", spec.weights.repository, ", set hub_token: true and ",
+               kTokenHint);
+}
+
 /// The deployment as written and as planned.
 struct CloudWork {
   CloudSpec spec;
@@ -192,10 +203,16 @@ CallRunner console_runner(CloudConsole& console) {
 Result<int> do_cloud_work(const CloudWorkOptions& options, const CloudParts& parts) {
   const CloudWork work = TRY(read_work(options));
   const CloudSpec& spec = work.spec;
-  if (options.dry_run) return print_commands(spec, parts, options.as_json);
+  const Status device = parts.services ? check_device(spec) : Status();
+  if (options.dry_run) {
+    if (!device) std::fprintf(stderr, "Only a dry run goes on: %s\n", device.error().message().c_str());
+    return print_commands(spec, parts, options.as_json);
+  }
   catch_stop_signals();
   CloudConsole console(options.as_json);
+  if (parts.weights) TRY(check_gated(options.choice, spec, work.planning));
   if (parts.services) TRY(check_fit(options.choice, work.planning, console));
+  if (!device) return device.error().within(options.choice.file);
   console.say({{"event", "start"}, {"deployment", spec.name}, {"project", spec.project}}, headline(spec));
   const CallRunner run = console_runner(console);
   CloudReport report = console.report();

@@ -144,6 +144,7 @@ Result<int> write_file(InitOptions options) {
   file << text;
   if (!file.flush()) return Error(Code::kUnavailable, "cannot write ", options.file);
   fmt::print("Wrote {}. Next: commissure up\n", options.file);
+  if (const Status device = check_device(parsed->spec); !device) fmt::print("But {}.\n", device.error().message());
   return 0;
 }
 

@@ -42,16 +42,30 @@ std::string message_in(const std::string& text) {
   return message != nullptr && message->is_string() ? message->get<std::string>() : "";
 }
 
-/// The last line of a build's own output that looks like a cause.
+/// Without the colours of a terminal.
+std::string plain(const std::string& text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text.compare(i, 2, "\x1b[") == 0) {
+      i = std::min(text.find_first_not_of("0123456789;", i + 2), text.size());  // at the letter that ends it
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+/// The last line of a build's own output that looks like a cause; Cloud Build's own last words say only which step.
 std::string last_build_line(const std::string& output) {
   std::string last, cause;
   std::size_t start = 0;
   while (start < output.size()) {
     const std::size_t end = std::min(output.find('\n', start), output.size());
-    const std::string line = one_line(output.substr(start, end - start));
+    const std::string line = one_line(plain(output.substr(start, end - start)));
+    start = end + 1;
+    if (line == "ERROR" || holds_any(line, {"ERROR: build step", "Finished Step", "BUILD FAILURE"})) continue;
     if (!line.empty() && line.find_first_not_of("-") != std::string::npos) last = line;
     if (holds_any(lower(line), {"error", "failed", "cannot", "denied", "not found"})) cause = line;
-    start = end + 1;
   }
   return (cause.empty() ? last : cause).substr(0, 300);
 }
@@ -132,6 +146,19 @@ const Cure kCures[] = {
      "a quota is used up; see https://console.cloud.google.com/iam-admin/quotas?project=$PROJECT"},
 };
 
+/// What mends a build, by the cause that its log tells.
+std::string cure_of_build(const CloudSpec& spec, const std::string& cause) {
+  const bool refused = holds_any(cause, {"access denied", "gated", "requires approval", "restricted", "401"});
+  if (!refused || spec.weights.source != WeightsSource::kHub)
+    return "its whole log is at the address above and in gs://$BUCKET/logs; run `commissure up` again to retry";
+  const std::string terms = "accept its terms at https://huggingface.co/" + spec.weights.repository;
+  if (!spec.hub_token)
+    return "the model is gated: " + terms + ", set hub_token: true in commissure.yaml and " + kTokenHint;
+  return "the token in the secret " + spec.hub_secret() + " may not read the model: " + terms +
+         " with its account, or put another there: printf %s \"$HF_TOKEN\" | gcloud secrets versions add " +
+         spec.hub_secret() + " --data-file=- --project=$PROJECT";
+}
+
 void fill(std::string& text, const std::string& name, const std::string& value) {
   for (auto at = text.find(name); at != std::string::npos; at = text.find(name, at + value.size())) {
     text.replace(at, name.size(), value);
@@ -165,7 +192,7 @@ Error explain_failure(const CloudSpec& spec, const CloudStep& step, const CloudC
   std::string fix = "the call was: " + command_line(call);
   if (cause.find("completed with status") != std::string::npos) {
     code = Code::kFailedPrecondition;
-    fix = "its whole log is at the address above and in gs://$BUCKET/logs; run `commissure up` again to retry";
+    fix = cure_of_build(spec, lower(cause));
   } else {
     for (const Cure& cure : kCures) {
       if (!holds_any(text, cure.words)) continue;

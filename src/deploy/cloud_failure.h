@@ -8,6 +8,9 @@
 
 namespace commissure {
 
+/// How a token of the hub comes to the deployment.
+inline constexpr const char* kTokenHint = "export HF_TOKEN=... (https://huggingface.co/settings/tokens)";
+
 /// Google's own words in gcloud's output: the message without prefixes, hints about tokens and line breaks.
 std::string google_words(const CloudAnswer& answer);
 

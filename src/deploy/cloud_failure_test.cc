@@ -64,6 +64,26 @@ TEST(CloudFailure, ReadsTheMessageOutOfABodyAndTheCauseOutOfABuild) {
   EXPECT_NE(text.find("fatal error: no space left"), std::string::npos) << text;
 }
 
+TEST(CloudFailure, ABuildThatTheHubRefusesIsToldOfTermsAndToken) {
+  CloudSpec spec = test_spec();
+  const CloudAnswer answer{
+      1,
+      "Step #0 - \"fetch\": \x1b[1m\x1b[31mError: Access denied. Model 'google/gemma-3-27b-it' requires "
+      "approval.\x1b[0m\nStep #0 - \"fetch\": hint: HF_DEBUG=1\nFinished Step #0 - \"fetch\"\nERROR\n"
+      "ERROR: build step 0 \"python:3.12-slim\" failed: step exited with non-zero status: 1\n",
+      "ERROR: (gcloud.builds.submit) build 12 completed with status \"FAILURE\""};
+  const auto text = [&] { return explain_failure(spec, {"weights", "", "", {}, {}}, gcloud({"x"}), answer).message(); };
+  EXPECT_EQ(
+      text(),
+      "step weights: build 12 completed with status \"FAILURE\": Step #0 - \"fetch\": Error: Access denied. Model "
+      "'google/gemma-3-27b-it' requires approval; the model is gated: accept its terms at "
+      "https://huggingface.co/google/gemma-3-27b-it, set hub_token: true in commissure.yaml and export HF_TOKEN=... "
+      "(https://huggingface.co/settings/tokens)");
+  spec.hub_token = true;
+  EXPECT_NE(text().find("the token in the secret demo-hub-token may not read the model"), std::string::npos) << text();
+  EXPECT_NE(text().find("gcloud secrets versions add demo-hub-token --data-file=- --project=acme"), std::string::npos);
+}
+
 TEST(CloudFailure, AnUnknownFailureShowsTheCall) {
   EXPECT_NE(explained("ERROR: strange").find("strange; the call was: gcloud x"), std::string::npos);
   EXPECT_NE(explained("").find("exit status 1 without a word"), std::string::npos);

@@ -14,8 +14,29 @@ constexpr std::size_t kMaxFileBytes = 1u << 20;
 constexpr int kDefaultSequences = 64;
 constexpr int kMostSequences = 1024;
 
-Status read_stage(const YAML::Node& node, const Variables& variables, CloudStage& stage) {
+/// Wishes that stages cannot have each on their own, or that nothing grants: said with the reason instead of "unknown".
+Status check_wishes(const YAML::Node& node, bool is_stage) {
+  if (!node.IsMap()) return {};
+  constexpr const char* kOneFile =
+      "; all stages of a chain compute one model file, as it is stored, and refuse neighbours with another: a chain of "
+      "two would answer as neither does. ";
+  for (const char* key : {"quantisation", "quantization", "dtype", "precision", "kv_dtype", "model", "weights"}) {
+    const YAML::Node found = node[key];
+    const bool is_ours = !is_stage && (std::string_view(key) != "quantization" && std::string_view(key) != "dtype");
+    if (!found.IsDefined() || is_ours) continue;
+    const std::string where = is_stage ? " cannot differ by stage" : " is not a key";
+    return at_file_line(found.Mark(), key + where + kOneFile +
+                                          "Outside `stages`, `quantisation` chooses a GGUF of a hub "
+                                          "repository and `kv_dtype` how keys and values are kept");
+  }
+  return {};
+}
+
+/// `other`: a key of the map that says nothing of a stage; or null.
+Status read_stage(const YAML::Node& node, const Variables& variables, CloudStage& stage, const char* other) {
+  TRY(check_wishes(node, true));
   Section section(node, variables);
+  if (other != nullptr) section.allow(other);
   TRY(section.take("cpu", stage.cpu));
   TRY(section.take("memory", stage.memory));
   TRY(section.take("gpu", stage.gpu));
@@ -35,10 +56,9 @@ Status read_stages(const YAML::Node& node, const Variables& variables, std::vect
     int count = 3;
     YAML::Node common;
     if (node.IsMap()) {
-      common = YAML::Clone(node);
-      Section section(common, variables);
+      common = node;
+      Section section(node, variables);
       TRY(section.take("count", count, 1, kMaxStages));
-      common.remove("count");
     } else if (node.IsScalar()) {
       YAML::Node wrapped;
       wrapped["stages"] = node;
@@ -53,7 +73,7 @@ Status read_stages(const YAML::Node& node, const Variables& variables, std::vect
     CloudStage stage;
     stage.letter = std::string(1, static_cast<char>('a' + i));
     if (!each[i].IsNull() && !each[i].IsMap()) return at_file_line(each[i].Mark(), "a stage must be a map");
-    TRY(read_stage(each[i], variables, stage));
+    TRY(read_stage(each[i], variables, stage, node.IsMap() ? "count" : nullptr));
     stages.push_back(std::move(stage));
   }
   return {};
@@ -136,6 +156,7 @@ Status add_arguments(CloudFile& file) {
 Result<CloudFile> read_deployment(const YAML::Node& node, const Variables& variables) {
   CloudFile file;
   CloudSpec& spec = file.spec;
+  TRY(check_wishes(node, false));
   Section section(node, variables);
   TRY(section.take("name", spec.name));
   TRY(section.take("project", spec.project));
@@ -161,6 +182,19 @@ Result<CloudFile> read_deployment(const YAML::Node& node, const Variables& varia
   return file;
 }
 
+/// The map `root`, overridden by `chosen`. Nodes are shared, not cloned, as clones forget their lines.
+YAML::Node merge(const YAML::Node& root, const YAML::Node& chosen, const std::string& name) {
+  YAML::Node merged(YAML::NodeType::Map);
+  if (!chosen["name"].IsDefined()) merged["name"] = name;
+  for (const auto& entry : root) {
+    const std::string key = entry.first.as<std::string>("");
+    if (key != "deployments" && key != "name" && !chosen[key].IsDefined())
+      merged.force_insert(entry.first, entry.second);
+  }
+  for (const auto& entry : chosen) merged.force_insert(entry.first, entry.second);
+  return merged;
+}
+
 /// What stands outside `deployments`, overridden by the chosen one.
 Result<YAML::Node> choose_deployment(const YAML::Node& root, const std::string& wanted) {
   const YAML::Node all = root["deployments"];
@@ -176,11 +210,9 @@ Result<YAML::Node> choose_deployment(const YAML::Node& root, const std::string& 
   const std::string name = wanted.empty() ? names : wanted;
   if (!all.IsMap() || !all[name].IsDefined())
     return Error(Code::kNotFound, "no deployment ", name, "; there are: ", names);
-  YAML::Node merged = YAML::Clone(root);
-  merged.remove("deployments");
-  merged["name"] = name;
-  for (const auto& entry : all[name]) merged[entry.first.as<std::string>("")] = entry.second;
-  return merged;
+  const YAML::Node chosen = all[name];
+  if (!chosen.IsMap() && !chosen.IsNull()) return at_file_line(chosen.Mark(), "deployment " + name + " must be a map");
+  return merge(root, chosen, name);
 }
 
 }  // namespace

@@ -103,12 +103,32 @@ TEST(CloudFile, SaysWhatIsWrongAndWhere) {
   EXPECT_EQ(problem_of("model: m\nstages: 27\n"), "line 2: stages is \"27\"; it must be a whole number from 1 to 26");
   EXPECT_EQ(problem_of("model: m\nproject: ${NOPE}\n"),
             "line 2: the environment has no NOPE; set it or write ${NOPE:-value}");
+  EXPECT_EQ(problem_of("model: m\nstages:\n  count: 2\n  cpuu: 2\n"),
+            "line 4: unknown key \"cpuu\"; did you mean cpu?");
+  const std::string two = "model: m\nregoin: x\ndeployments:\n  one:\n    stagse: 2\n  two: {region: r}\n";
+  EXPECT_EQ(problem_of(two, "two"), "line 2: unknown key \"regoin\"; did you mean region?");
+  EXPECT_EQ(problem_of("model: m\ndeployments:\n  one:\n    stagse: 2\n"),
+            "line 4: unknown key \"stagse\"; did you mean stages?");
   EXPECT_EQ(problem_of("region: r\n"), "no `model`: name one, e.g. hf:google/gemma-3-27b-it");
-  for (const char* text : {"- a\n", "{a", "model: [1]\n", "model: m\ncuts: x\n", "model: m\ncuts: [a]\n",
-                           "model: m\nlabels: 3\n", "model: m\nnetwork: x\n", "model: m\nstages: []\n",
-                           "model: m\nstages: [3]\n", "", "model: ${X\n", "model: m\ndeployments: 3\n", "&a [*a]\n"}) {
+  for (const char* text :
+       {"- a\n", "{a", "model: [1]\n", "model: m\ncuts: x\n", "model: m\ncuts: [a]\n", "model: m\nlabels: 3\n",
+        "model: m\nnetwork: x\n", "model: m\nstages: []\n", "model: m\nstages: [3]\n", "", "model: ${X\n",
+        "model: m\ndeployments: 3\n", "model: m\ndeployments: {one: 3}\n", "&a [*a]\n"}) {
     EXPECT_NE(problem_of(text), "") << text;
   }
+}
+
+TEST(CloudFile, SaysWhyAStageHasNoWeightsOfItsOwn) {
+  const std::string why = "line 3: quantisation cannot differ by stage; all stages of a chain compute one model file";
+  EXPECT_TRUE(problem_of("model: m\nstages:\n  - {quantisation: Q8_0}\n").starts_with(why));
+  EXPECT_TRUE(problem_of("model: m\nstages:\n  quantisation: Q8_0\n").starts_with(why));
+  EXPECT_TRUE(problem_of("model: m\nstages: [{kv_dtype: int8}]\n").starts_with("line 2: kv_dtype cannot differ"));
+  EXPECT_TRUE(problem_of("model: m\ndtype: bf16\n").starts_with("line 2: dtype is not a key; all stages of a chain"));
+}
+
+TEST(CloudFile, AKeyIsThereOnce) {
+  EXPECT_EQ(problem_of("model: m\nmodel: n\n"), "line 2: the key \"model\" is there twice");
+  EXPECT_EQ(problem_of("model: m\nstages: [{cpu: 2,\n  cpu: 4}]\n"), "line 3: the key \"cpu\" is there twice");
 }
 
 std::string contents(const std::filesystem::path& path) {

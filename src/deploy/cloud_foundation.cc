@@ -5,6 +5,7 @@
 #include <array>
 #include <cctype>
 
+#include "deploy/cloud_failure.h"
 #include "deploy/cloud_quota.h"
 #include "deploy/cloud_steps.h"
 
@@ -54,6 +55,16 @@ CloudStep repository_step(const CloudSpec& spec, const CloudState& state) {
   return step;
 }
 
+/// Weights of another region cost time and money with every cold start; baked ones once.
+void warn_of_distance(const CloudSpec& spec, const std::string& bucket, const std::string& location, const char* cure,
+                      CloudStep& step) {
+  if (location.empty() || location == upper(spec.region) || spec.weights.baked) return;
+  step.warnings.push_back(
+      fmt::format("gs://{} lies in {}, the stages in {}: every cold start reads across regions, slower and for about "
+                  "$0.02 per GiB; {}",
+                  bucket, location, spec.region, cure));
+}
+
 CloudStep bucket_step(const CloudSpec& spec, const CloudState& state) {
   CloudStep step{"bucket", "holds the weights", "roles/storage.admin", {}, {}};
   const std::string url = "gs://" + spec.bucket;
@@ -74,12 +85,9 @@ CloudStep bucket_step(const CloudSpec& spec, const CloudState& state) {
     step.calls.push_back(label);
   }
   const Json* location = find_member(*state.bucket, "location");
-  if (location != nullptr && location->is_string() && location->get<std::string>() != upper(spec.region)) {
-    step.warnings.push_back(fmt::format(
-        "{} lies in {}, the stages in {}: every cold start reads across regions, slower and for about $0.02 per GiB; "
-        "name a new bucket in commissure.yaml to have it beside the stages",
-        url, location->get<std::string>(), spec.region));
-  }
+  if (spec.weights.bucket == spec.bucket && location != nullptr && location->is_string())
+    warn_of_distance(spec, spec.bucket, location->get<std::string>(),
+                     "name a new bucket in commissure.yaml to have it beside the stages", step);
   return step;
 }
 
@@ -115,9 +123,7 @@ CloudStep secrets_step(const CloudSpec& spec, const CloudState& state, const Clo
     call.secret_input = true;
     step.calls.push_back(std::move(call));
   };
-  if (spec.hub_token)
-    want(spec.hub_secret(), secrets.hub_token, "HF_TOKEN",
-         "export HF_TOKEN=... (https://huggingface.co/settings/tokens)");
+  if (spec.hub_token) want(spec.hub_secret(), secrets.hub_token, "HF_TOKEN", kTokenHint);
   if (spec.api_key)
     want(spec.key_secret(), secrets.api_key, "COMMISSURE_API_KEY", "export COMMISSURE_API_KEY=$(openssl rand -hex 32)");
   return step;
@@ -158,6 +164,9 @@ CloudStep access_step(const CloudSpec& spec, const CloudState& state) {
   CloudStep step{"access", "each account reads only its own", "roles/resourcemanager.projectIamAdmin", {}, {}};
   const std::string project = "--project=" + spec.project;
   const std::string build = "serviceAccount:" + spec.account("build");
+  if (spec.weights.bucket != spec.bucket)
+    warn_of_distance(spec, spec.weights.bucket, state.weights_location,
+                     "copy the model to a bucket beside the stages and name that in `model`", step);
   if (!spec.weights.baked) {
     want_weights(spec, state, step);
   } else if (spec.weights.bucket != spec.bucket) {

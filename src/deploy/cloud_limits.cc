@@ -144,4 +144,14 @@ Status check_limits(const CloudSpec& spec, const Catalogue& catalogue) {
   return {};
 }
 
+Status check_device(const CloudSpec& spec) {
+  const auto stage = std::ranges::find_if(spec.stages, [](const CloudStage& each) { return !each.gpu.empty(); });
+  if (!spec.own_image || stage == spec.stages.end()) return {};
+  return Error(
+      Code::kFailedPrecondition, "stage ", stage->letter, ": the image that is built here computes on CPUs only",
+      " and would refuse to start beside ", stage->gpu,
+      ": leave `gpu` out (what CPUs can do: commissure plan --machines cpu-4,cpu-8), or set `image` to one with "
+      "GPU kernels");
+}
+
 }  // namespace commissure

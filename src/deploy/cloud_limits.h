@@ -19,4 +19,9 @@ Result<double> parse_memory_gib(const std::string& text);
 /// itself sends such things as they are. Errors: kInvalidArgument in one line, with the nearest value that is taken.
 Status check_limits(const CloudSpec& spec, const Catalogue& catalogue);
 
+/// A stage with a GPU and the image of this source tree, whose kernels are the CPU's: its container would refuse to
+/// start, after everything else was made. An `image` of the person's own may know better.
+/// Errors: kFailedPrecondition in one line, with what to change.
+Status check_device(const CloudSpec& spec);
+
 }  // namespace commissure

@@ -87,6 +87,20 @@ TEST(CloudLimits, KeepOneInstanceOfEachStageOfAChain) {
             "stage a: min_instances 6 is above max_instances 5: set min_instances: 5");
 }
 
+TEST(CloudLimits, AGpuNeedsAnImageWithKernelsForIt) {
+  CloudSpec spec = test_spec();
+  spec.stages[0].gpu = "";
+  const Status refused = check_device(spec);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_TRUE(refused.error().message().starts_with("stage b: the image that is built here computes on CPUs only"))
+      << refused.error().message();
+  spec.own_image = false;
+  EXPECT_TRUE(check_device(spec).has_value()) << "somebody else's image may have them";
+  spec.own_image = true;
+  for (CloudStage& stage : spec.stages) stage.gpu = "";
+  EXPECT_TRUE(check_device(spec).has_value());
+}
+
 TEST(CloudLimits, EveryShippedExampleKeepsThem) {
   int n_examples = 0;
   for (const auto& entry :

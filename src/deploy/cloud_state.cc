@@ -71,6 +71,11 @@ Status absorb_bucket(const std::string&, const std::string& output, CloudState& 
   return {};
 }
 
+Status absorb_weights_location(const std::string&, const std::string& output, CloudState& state) {
+  state.weights_location = text_of(TRY(parse_json(output)), "location");
+  return {};
+}
+
 Status absorb_bucket_policy(const std::string& key, const std::string& output, CloudState& state) {
   state.bucket_policies[key] = TRY(parse_json(output));
   return {};
@@ -217,7 +222,15 @@ std::vector<CloudRead> second_reads(const CloudSpec& spec) {
                      absorb_repository_policy, "", "artifactregistry.googleapis.com"});
     reads.push_back(read_tags(spec));
   }
-  if (spec.weights.bucket != spec.bucket) reads.push_back(read_bucket_policy(spec, spec.weights.bucket));
+  if (spec.weights.bucket != spec.bucket) {
+    reads.push_back(read_bucket_policy(spec, spec.weights.bucket));
+    reads.push_back(
+        {.call = in_project(spec, {"storage", "buckets", "describe", "gs://" + spec.weights.bucket, "--raw"}),
+         .absorb = absorb_weights_location,
+         .key = "where gs://" + spec.weights.bucket + " lies",
+         .api = "storage.googleapis.com",
+         .may_fail = true});
+  }
   for (const auto& [wanted, secret] :
        {std::pair{spec.hub_token, spec.hub_secret()}, std::pair{spec.api_key, spec.key_secret()}}) {
     if (!wanted) continue;

@@ -28,6 +28,7 @@ struct CloudState {
   std::set<std::string> tags;  ///< of the image in the repository
   std::optional<Json> bucket;
   std::map<std::string, Json> bucket_policies;
+  std::string weights_location;                ///< of the weights' bucket, where that is another one; "" if not known
   std::map<std::string, CloudObject> objects;  ///< below the weights' prefix
   std::map<std::string, bool> secrets;         ///< whether it has a version
   std::map<std::string, Json> secret_policies;

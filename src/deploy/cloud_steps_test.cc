@@ -160,6 +160,27 @@ TEST(CloudSteps, ABucketElsewhereIsAWarningWithItsPrice) {
   EXPECT_NE(step.warnings[0].find("$0.02 per GiB"), std::string::npos);
 }
 
+TEST(CloudSteps, WeightsOfABucketElsewhereAreAWarningWithItsPrice) {
+  CloudSpec spec = test_spec();
+  CloudState state = complete_state(spec);
+  (*state.bucket)["location"] = "US";  // holds no weights now, only sources and logs of builds
+  spec.weights.source = WeightsSource::kBucket;
+  spec.weights.bucket = "elsewhere";
+  const auto warnings = [&] {
+    std::vector<std::string> all;
+    for (const CloudStep& step : foundation_steps(spec, state, {}))
+      all.insert(all.end(), step.warnings.begin(), step.warnings.end());
+    return all;
+  };
+  EXPECT_TRUE(warnings().empty()) << "not known where";
+  state.weights_location = "US-CENTRAL1";
+  ASSERT_EQ(warnings().size(), 1u);
+  EXPECT_NE(warnings()[0].find("gs://elsewhere lies in US-CENTRAL1, the stages in europe-west4"), std::string::npos);
+  EXPECT_NE(warnings()[0].find("$0.02 per GiB; copy the model"), std::string::npos) << warnings()[0];
+  state.weights_location = "EUROPE-WEST4";
+  EXPECT_TRUE(warnings().empty());
+}
+
 TEST(CloudSteps, ABucketThatAnInterruptedUpMadeGetsItsLabel) {
   CloudSpec spec = test_spec();
   CloudState state = complete_state(spec);

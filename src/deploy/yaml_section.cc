@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <numeric>
+#include <set>
 
 namespace commissure {
 
@@ -76,8 +77,10 @@ YAML::Node Section::child(const char* key) {
 
 Status Section::done() const {
   if (!node_.IsMap()) return {};
+  std::set<std::string> seen;
   for (const auto& entry : node_) {
     const std::string key = entry.first.as<std::string>("");
+    if (!seen.insert(key).second) return at_file_line(entry.first.Mark(), "the key \"" + key + "\" is there twice");
     if (std::ranges::find(known_, key) != known_.end()) continue;
     const auto nearest =
         std::ranges::min_element(known_, {}, [&](const std::string& known) { return edit_distance(key, known); });

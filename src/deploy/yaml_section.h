@@ -43,10 +43,13 @@ class Section {
     return at_file_line(node_[key].Mark(), std::string(key) + " is \"" + *value + "\"; it must be one of: " + list);
   }
 
+  /// Makes a key known that somebody else reads.
+  void allow(const char* key) { known_.emplace_back(key); }
+
   /// Null when it is absent.
   YAML::Node child(const char* key);
 
-  /// Errors: kInvalidArgument, a key that nobody asked for; the message names the nearest known one.
+  /// Errors: kInvalidArgument, a key that is there twice, or one that nobody asked for; the message names the nearest.
   Status done() const;
 
   /// Errors: kInvalidArgument, a variable that is not there and has no default.

@@ -3,6 +3,7 @@ import base64
 import re
 import shutil
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -230,7 +231,7 @@ def delete_secret(google, request, name):
     return {}
 
 
-# Cloud Build: runs no step, but does what the steps of our two kinds of build would leave behind
+# Cloud Build: runs the shell steps where the fake has a builder; else, and for Docker's, does what the steps of our kinds of build would leave behind
 
 BUILDS = r"/v1/projects/([^/]+)/locations/([^/]+)/builds"
 
@@ -246,6 +247,9 @@ def create_build(google, request, project, region):
     if source and (source["bucket"], source["object"]) not in google.storage.objects:
         raise ApiError(404, f"could not resolve source: gs://{source['bucket']}/{source['object']}")
     google.apis["builds"][number] = build
+    if google.builder:
+        build["status"] = "WORKING"
+        threading.Thread(target=run_build, args=(google, build), daemon=True).start()
     return {"name": f"operations/build/{google.project}/{number}", "metadata": {
         "@type": "type.googleapis.com/google.devtools.cloudbuild.v1.BuildOperationMetadata", "build": build}}
 
@@ -256,26 +260,39 @@ def get_build(google, request, project, region, number):
     if build["status"] != "QUEUED":
         return build
     outcome = google.apis["build_outcome"]
-    problem = outcome(build) if outcome else None
+    finish_build(google, build, outcome(build) if outcome else None)
+    return build
+
+
+def run_build(google, build):
+    """In a thread of its own: the steps ask the fake, too."""
+    problem, said = google.builder.run(build)
+    said += f"ERROR\nERROR: {problem}\n" if problem else ""
+    with google.lock:
+        bucket, _, folder = build["logsBucket"].removeprefix("gs://").partition("/")
+        google.storage.put(bucket, f"{folder}/log-{build['id']}.txt".lstrip("/"), said.encode(), "text/plain")
+        finish_build(google, build, problem)
+
+
+def finish_build(google, build, problem):
     build.update(finishTime=now(), status="FAILURE" if problem else "SUCCESS")
     if problem:
         build.update(statusDetail=problem, failureInfo={"type": "USER_BUILD_STEP", "detail": problem})
-        return build
+        return
     substitutions = build.get("substitutions", {})
     for image in build.get("images", []):
         uri = re.sub(r"\$\{?(_[A-Z_]+)\}?", lambda found: substitutions.get(found[1], ""), image)
         add_image(google, uri)
         bake(google, build, uri)
-    return build
 
 
 def bake(google, build, uri):
-    """What a build with a step `bake` copied into its image: here from the bucket, as for a model of the person's machine."""
+    """What a build with a step `bake` copied into its image: what the step before brought or, where no step runs, the bucket's, as for a model of the person's machine."""
     for step in build["steps"]:
         if step.get("id") == "bake":
             target = dict(entry.split("=", 1) for entry in step["env"])["TARGET"].removeprefix("gs://")
             folder = google.folder / "images" / build["id"]
-            shutil.copytree(google.storage.folder / target, folder)
+            shutil.copytree(google.builder.workspace(build) / "model" if google.builder else google.storage.folder / target, folder)
             google.apis["baked"][uri] = folder
 
 

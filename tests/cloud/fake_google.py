@@ -157,6 +157,7 @@ class FakeGoogle:
         self.tls = self.authority.server_context()
         self.lock = threading.RLock()
         self.calls, self.failures = [], []
+        self.builder = None  # runs builds' steps (fake_builder.py)
         self.log = log
         self.apis = fake_apis.new_state()
         self.storage = fake_storage.Storage(self.folder / "storage")

@@ -47,7 +47,7 @@ class Storage:
     def path(self, bucket, name):
         return self.folder / bucket / name
 
-    def put(self, bucket, name, data, content_type="application/octet-stream", composed=False):
+    def put(self, bucket, name, data, content_type="application/octet-stream", composed=False, metadata=None):
         self.generation += 1
         path = self.path(bucket, name)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,6 +60,8 @@ class Storage:
             "generation": str(self.generation), "metageneration": "1", "contentType": content_type, "storageClass": "STANDARD",
             "crc32c": crc32c(data), "mediaLink": f"{link}?generation={self.generation}&alt=media", "etag": str(self.generation),
             "timeCreated": "2026-01-01T00:00:00.000Z", "updated": "2026-01-01T00:00:00.000Z"}
+        if metadata:
+            self.objects[bucket, name]["metadata"] = metadata
         if composed:
             self.objects[bucket, name]["componentCount"] = 2
         else:
@@ -204,14 +206,15 @@ def upload(google, request, bucket):
     need_bucket(google, bucket)
     if request.argument("uploadType") == "resumable":
         number = str(len(google.storage.uploads) + 1)
-        google.storage.uploads[number] = {"bucket": bucket, "name": request.argument("name") or request.json().get("name"), "data": bytearray()}
+        google.storage.uploads[number] = {"bucket": bucket, "name": request.argument("name") or request.json().get("name"), "data": bytearray(),
+                                          "metadata": request.json().get("metadata")}
         return Reply({}, 200, {"Location": f"https://storage.googleapis.com{request.path}?uploadType=resumable&upload_id={number}"})
     boundary = re.search(r"boundary=['\"]?([^'\";]+)", request.headers["Content-Type"])[1].encode()
     parts = request.body.split(b"--" + boundary)
     header = json.loads(parts[1].split(b"\n\n", 1)[-1] if b"\r\n\r\n" not in parts[1] else parts[1].split(b"\r\n\r\n", 1)[1])
     media = re.split(rb"\r?\n\r?\n", parts[2], maxsplit=1)[1]
     media = media[:-2] if media.endswith(b"\r\n") else media.removesuffix(b"\n")
-    return google.storage.put(bucket, header.get("name") or request.argument("name"), media)
+    return google.storage.put(bucket, header.get("name") or request.argument("name"), media, metadata=header.get("metadata"))
 
 
 @route("PUT", "storage", r"(?:/resumable)?/upload/storage/v1/b/([^/]+)/o")
@@ -223,7 +226,7 @@ def upload_part(google, request, bucket):
         upload["data"] += request.body
     have = len(upload["data"])
     if found[3] != "*" and have == int(found[3]):
-        return google.storage.put(bucket, upload["name"], bytes(upload["data"]))
+        return google.storage.put(bucket, upload["name"], bytes(upload["data"]), metadata=upload["metadata"])
     return Reply(b"", 308, {"Range": f"bytes=0-{have - 1}"} if have else {})
 
 

@@ -17,12 +17,14 @@ import tempfile
 import threading
 import time
 
-from harness import PROGRAM, QUICK, ROOT, SMOL, need, wait_until
+from harness import PROGRAM, QUICK, ROOT, SMOL, need, python_with, wait_until
 
 sys.path.insert(0, str(ROOT / "tests/cloud"))
 from fake_apis import run_job  # noqa: E402
+from fake_builder import Builder  # noqa: E402
 from fake_google import FakeGoogle  # noqa: E402
 from fake_front import grpc_status  # noqa: E402
+from fake_hub import FakeHub  # noqa: E402
 from fake_metadata import identity_token  # noqa: E402
 from quick_gcloud import QuickGcloud  # noqa: E402
 
@@ -382,7 +384,7 @@ def interruptions(google):
 
 def too_few_gpus(google):
     """What the region's quota does not allow is said before anything is made."""
-    me = Person(google, name="many", stages={"count": 3, "gpu": "nvidia-l4", "cpu": 4, "memory": "16Gi"})
+    me = Person(google, name="many", stages={"count": 3, "gpu": "nvidia-l4", "cpu": 4, "memory": "16Gi"}, image="registry.example/with-gpu-kernels:1")
     google.apis["quotas"] = {"NvidiaL4GpuAllocNoZonalRedundancyPerProjectRegion": {"europe-west1": 9, "europe-west4": 2}}
     before = len(google.calls)
     assert "cloudquotas.googleapis.com does not tell" in me.run("plan", "--quota", status=1)[1]
@@ -393,6 +395,75 @@ def too_few_gpus(google):
     google.apis["quotas"] = {"NvidiaL4GpuAllocNoZonalRedundancyPerProjectRegion": {"europe-west4": 3}}
     assert "The GPU quotas of europe-west4 hold all stages." in me.run("plan", "--quota")[1] and google.changes(before) == []
     google.apis["quotas"] = {}
+
+
+def parts_by_hand(google):
+    """`build`, `upload` and `deploy`: each its part and nothing of the others; together what `up` makes."""
+    me = Person(google, name="parts")
+    for command, image, objects, services in (("build", True, False, False), ("upload", True, True, False), ("deploy", True, True, True)):
+        me.run(command, "--source", str(me.source))
+        have = (any("/repositories/parts/" in name for name in google.apis["tags"]), any(name.startswith("models/") for name in google.storage.names("demo-project-parts")),
+                "parts-a" in google.run.services)
+        assert have == (image, objects, services), (command, have)
+    assert "Nothing to change." in me.up("--no-wake")[1]
+    me.run("down")
+    assert not any(name.startswith("parts-") for name in google.run.services) and "demo-project-parts" in google.storage.buckets, "the weights stay"
+    me.run("down", "--all", "--yes")
+    assert "demo-project-parts" not in google.storage.buckets
+
+
+@contextlib.contextmanager
+def cloud_build(google, hub):
+    """Builds run their shell steps while this lasts, with a real `hf` and the real gcloud; the hub is reached under another address."""
+    with tempfile.TemporaryDirectory() as folder:
+        tools = pathlib.Path(folder)
+        (tools / "pip").write_text("#!/bin/sh\n")  # what the step installs is there already
+        (tools / "pip").chmod(0o755)
+        (tools / "hf").symlink_to(python_with("hub", "huggingface_hub==2.4.0").parent / "hf")
+        google.builder = Builder(google, {**google.environment(), "PATH": f"{tools}:{GCLOUD.path}", "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "127.0.0.1"})
+        try:
+            yield google.builder
+        finally:
+            google.builder.close()
+            google.builder = None
+
+
+def from_the_hub(google):
+    """Weights that Cloud Build fetches: a gated repository without and with its token, a fetch that came in half, the same model baked; the laptop sends none of its bytes."""
+    answers = []
+    repository = {"acme/smol-GGUF": {"README.md": b"a model", "smol.Q4_1.gguf": SMOL.read_bytes(), "smol.Q8_0.gguf": b"another"}}
+    with FakeHub(repository, token="hf_very_secret") as hub, cloud_build(google, hub):
+        for weights in ("mounted", "baked"):
+            me = Person(google, name="hubby", model="hf:acme/smol-GGUF", quantisation="Q4_1", model_name="smol", cuts=[10, 20], weights=weights)
+            me.environment["HF_ENDPOINT"] = hub.url
+            if weights == "mounted":
+                before = len(google.calls)
+                me.fails("acme/smol-GGUF: access refused (401)", "set HF_TOKEN")
+                assert len(google.calls) == before, "nothing was asked"
+                me.environment["HF_TOKEN"] = "hf_very_secret"  # our own reader may see the model now; Cloud Build has no token
+                me.fails("step weights: ", "the model is gated: accept its terms at https://huggingface.co/acme/smol-GGUF", "hub_token: true", "export HF_TOKEN=")
+            me.environment["HF_TOKEN"] = "hf_very_secret"
+            me.write(hub_token=True)
+            n_before = len(google.calls)
+            me.up()
+            sent = sum(len(body) for _, _, path, body in google.calls[n_before:] if "source" in path)
+            assert sent < 1 << 20, "nothing of the model is sent from here"
+            answers.append(me.run("ask", "--temperature", "0", "--max-tokens", "8", "What is the capital of France?")[0])
+            stored = [name for name in google.storage.names("demo-project-hubby") if name.startswith("models/")]
+            if weights == "mounted":
+                folder = "models/acme-smol-GGUF-main-Q4_1"
+                assert stored == [f"{folder}/commissure-weights.json", f"{folder}/smol.Q4_1.gguf"], stored
+                assert google.storage.path("demo-project-hubby", stored[1]).read_bytes() == SMOL.read_bytes()
+                assert "Nothing to change." in me.up()[1]
+                google.storage.remove("demo-project-hubby", stored[1])
+                _, err = me.up("--no-wake")
+                assert f"0 objects with 0 bytes instead of 1 with {SMOL.stat().st_size}" in err and "image: unchanged" in err, err
+            else:
+                assert not stored, stored
+            for method, host, path, body in google.calls:
+                assert b"hf_very_secret" not in body, (method, host, path)
+            me.run("down", "--all", "--yes")
+    assert answers[0] == answers[1] and answers[0].strip(), answers
 
 
 def bad_words(google):
@@ -413,6 +484,8 @@ def bad_words(google):
             ({"stages": {"count": 3, "cpu": 3}}, ("stage a: no instance has 3 vCPU: set cpu: 2",)),
             ({"stages": {"count": 3, "cpu": 2, "memory": "16Gi"}}, ("2 vCPU take 512Mi to 8Gi", "set memory: 8Gi or cpu: 4")),
             ({"stages": {"count": 3, "gpu": "nvidia-l4", "cpu": 2, "memory": "8Gi"}}, ("set cpu: 4 and memory: 16Gi",)),
+            ({"stages": {"count": 3, "gpu": "nvidia-l4", "cpu": 4, "memory": "16Gi"}}, ("stage a: the image that is built here computes on CPUs only", "leave `gpu` out")),
+            ({"stages": {"count": 3, "gpu": "nvidia-t4"}}, ("stage a: ", "has no GPU nvidia-t4; its GPUs: nvidia-l4, nvidia-rtx-pro-6000")),
             ({"stages": {"count": 3, "gpu": "nvidia-l4"}, "region": "europe-west3"}, ("not offered in europe-west3: set region: europe-west1",)),
             ({"context": 8192, "streams": 64}, ("stage a needs ", " GB and has 1.8: give it fewer layers", "would do, ", "USD an hour")),
             ({"stages": {"count": 2, "cpu": 2, "memory": "2Gi", "max_instances": 3}}, ("set max_instances: 1",))):
@@ -440,7 +513,10 @@ with contextlib.ExitStack() as stack:
         print(f"failures: ok after {time.monotonic() - start:.0f} s")
         interruptions(google)
         too_few_gpus(google)
+        parts_by_hand(google)
         print(f"failures and interruptions: ok after {time.monotonic() - start:.0f} s")
+        from_the_hub(google)
+        print(f"weights from a hub: ok after {time.monotonic() - start:.0f} s")
         before = len(google.calls)
         assert "Nothing to change." in me.up("--no-wake")[1] and google.changes(before) == [], "the other deployment changed nothing here"
         other.run("down", "--all", "--yes")

@@ -16,6 +16,12 @@ GEMMA_27B = {
     "rope_local_base_freq": 10000.0, "rope_scaling": {"factor": 8.0, "rope_type": "linear"}, "query_pre_attn_scalar": 168,
     "tie_word_embeddings": True, "hidden_activation": "gelu_pytorch_tanh",
 }
+GEMMA_4B = {**GEMMA_27B, "hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 34, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
+            "query_pre_attn_scalar": 256}
+SMOLLM2 = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
+    "num_key_value_heads": 3, "vocab_size": 49152, "max_position_embeddings": 8192, "rms_norm_eps": 1e-5, "rope_theta": 100000.0, "tie_word_embeddings": True,
+}
 
 
 def plan(*arguments):
@@ -42,6 +48,14 @@ def plan_files():
                 assert stage["weight_bytes"] + stage["kv_bytes"] + stage["scratch_bytes"] == stage["needed_bytes"] < 0.95 * stage["usable_bytes"], (name, stage)
             drawn = plot.read_text()
             assert drawn.startswith("<svg") and drawn.rstrip().endswith("</svg>") and "Memory of each stage" in drawn and "USD a month" in drawn
+        for name, known in (("gemma-3-4b-l4", GEMMA_4B), ("smollm2-cpu", SMOLLM2)):
+            (folder / name).mkdir()
+            (folder / name / "config.json").write_text(json.dumps(known))
+            found = planned(folder / name / "config.json", "--config", examples / f"{name}.yaml")
+            assert found["problems"] == [], (name, found)
+            for stage in found["plan"]["stages"]:
+                assert stage["weight_bytes"] + stage["kv_bytes"] + stage["scratch_bytes"] < 0.95 * stage["usable_bytes"], (name, stage)
+        assert {path.stem for path in examples.iterdir()} == {"gemma-3-27b-3xl4", "gemma-3-27b-rtx", "gemma-3-27b-int8-2xl4", "gemma-3-4b-l4", "smollm2-cpu"}, "each example is planned"
         example = (examples / "gemma-3-27b-3xl4.yaml").read_text()
         mine.write_text(example + "kv_dtype: int8\n")
         narrow, wide = planned(config, "--config", mine), planned(config, "--config", mine, "--kv-dtype", "bf16")
@@ -168,7 +182,7 @@ def main():
         config.write_text(json.dumps(GEMMA_27B))
         init = [harness.PROGRAM, "init", "--yes", "-f", target, "--project", "acme-project", "--model", config, "--region", "us-east4", "--tok-s", 4]
         answer = subprocess.run(list(map(str, init)), capture_output=True, text=True, timeout=60)
-        assert answer.returncode == 0, answer.stderr
+        assert answer.returncode == 0 and "stage a: the image that is built here computes on CPUs only" in answer.stdout, answer
         poor = subprocess.run(list(map(str, [*init, "--force", "--budget", 1])), capture_output=True, text=True, timeout=60)
         assert poor.returncode == 1 and "the budget is 1.00" in poor.stderr, poor
         for typed, words in (("cheap", "the budget is \"cheap\"; it must be a number above zero"), ("1", "the budget is 1.00")):

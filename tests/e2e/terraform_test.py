@@ -25,10 +25,13 @@ except ImportError:
     os.execve(python, [python, __file__], dict(os.environ, COMMISSURE_TEST_HCL="1"))
 
 MODULE = harness.ROOT / "deploy/terraform"
+MODEL = "gs://acme-weights/models/gemma"
 CASES = {
     "cpu": {"name": "demo", "cuts": [10, 20], "context": 2048, "streams": 2, "stages": [{"cpu": 2, "memory": "2Gi"}] * 3},
     "gpu": {"name": "large", "cuts": [20, 44], "context": 4096, "kv_dtype": "int8", "access": "both", "weights": "mounted", "warm_schedule": "0 8 * * 1-5", "time_zone": "Europe/Berlin", "network": {"name": "vpc", "internal": True},
             "stages": [{"gpu": "nvidia-l4", "cpu": 8, "memory": "32Gi", "min_instances": 1, "concurrency": 4}, {"gpu": "nvidia-l4", "zonal_redundancy": True}, {"gpu": "nvidia-l4"}]},
+    "file": {"name": "single", "model": "gs://acme-weights/models/smol/Smol.Q4_1.gguf", "cuts": [15], "stages": [{"cpu": 2, "memory": "2Gi"}] * 2},
+    "baked": {"name": "baked", "model": "gs://acme-weights/models/smol/Smol.Q4_1.gguf", "image": "", "cuts": [15], "weights": "baked", "stages": [{"cpu": 2, "memory": "2Gi"}] * 2},
     "whole": {"name": "alone", "cuts": [], "access": "key", "warm_schedule": "*/10 8-18 * * 1-5", "stages": [{"gpu": "nvidia-rtx-pro-6000", "cpu": 20, "memory": "80Gi", "max_instances": 3}]},
 }
 
@@ -61,6 +64,7 @@ def check_module(files):
     service = (MODULE / "main.tf").read_text()
     for fixed in (r"cpu_idle += false", r"startup_cpu_boost += true", r'execution_environment += "EXECUTION_ENVIRONMENT_GEN2"', r'"nvidia\.com/gpu" = "1"', r'egress = "ALL_TRAFFIC"'):
         assert re.search(fixed, service), fixed  # --no-cpu-throttling, --cpu-boost, --execution-environment, --gpu=1, --vpc-egress
+    assert 'for_each = var.weights == "baked" ? {} : module.chain.stages' in (MODULE / "access.tf").read_text(), "baked weights are read by nobody"
     sidecar = re.search(r'dynamic "containers" \{\n      for_each = var\.prometheus_sidecar && each\.key == "a".*?depends_on = \["stage"\]', service, re.S)
     assert sidecar and 'name  = "stage"' in service, "the sidecar stands beside stage A, and waits for it"
     dashboard = json.loads((MODULE / "dashboard.json").read_text())
@@ -68,13 +72,15 @@ def check_module(files):
 
 
 def deploy_flags(case, folder):
-    """Letter of each stage to the flags of its `gcloud run deploy` in a dry run, and "warm" to those of the scheduler's job."""
-    (folder / "commissure.yaml").write_text(json.dumps({"project": "acme", "region": "europe-west4", "model": "gs://acme-weights/models/gemma", "image": "registry.example/commissure:1", **case}))
+    """Letter of each stage to the flags of its `gcloud run deploy` in a dry run, "warm" to those of the scheduler's job, "build" to the build's input."""
+    (folder / "commissure.yaml").write_text(json.dumps({"project": "acme", "region": "europe-west4", "model": MODEL, "image": "registry.example/commissure:1", **case}))
     answer = subprocess.run([harness.PROGRAM, "up", "--dry-run", "--json"], cwd=folder, capture_output=True, text=True, timeout=60)
     assert answer.returncode == 0, answer.stderr
     services = {}
     for line in answer.stdout.splitlines():
         words = shlex.split(json.loads(line)["command"])
+        if words[1:3] == ["builds", "submit"] and words[-1].startswith("<<<"):
+            services["build"] = json.loads(words[-1][3:])
         if words[1:3] not in (["run", "deploy"], ["scheduler", "jobs"]):
             continue
         flags = dict(word.partition("=")[::2] for word in words[4:])
@@ -88,22 +94,27 @@ def listed(flag):
     return other[2].split(other[1]) if other else flag.split(",")
 
 
-def computed(case, folder):
-    """The same by Terraform."""
+class Refused(AssertionError):
+    """By Terraform, in its words."""
+
+
+def computed(case, folder, image="registry.example/commissure:1", **more):
+    """The same by Terraform, and what it gives Cloud Build."""
     stages = [{"cpu": str(stage.get("cpu", 4)), "memory": stage.get("memory", "16Gi"), "gpu": stage.get("gpu", ""), "zonal_redundancy": stage.get("zonal_redundancy", False),
                "min_instances": stage.get("min_instances", 0), "max_instances": stage.get("max_instances", 1), "concurrency": stage.get("concurrency", 16)} for stage in case["stages"]]
-    mounted = case.get("weights") == "mounted"
     arguments = {"source": str(MODULE / "chain"), "name": case["name"], "project": "acme", "project_number": "PROJECT_NUMBER", "region": "europe-west4",
-                 "image": "registry.example/commissure:1", "model_dir": ("/models" if mounted else "gs://acme-weights") + "/models/gemma", "model_name": "gemma", "cuts": case["cuts"],
-                 "context": case.get("context", 0), "streams": case.get("streams", 0), "precision": "", "kv_dtype": case.get("kv_dtype", "auto"), "mounted_bucket": "acme-weights" if mounted else "",
-                 "internal": case.get("network", {}).get("internal", False), "api_key_secret": f"{case['name']}-api-key" if case.get("access") in ("key", "both") else "", "stages": stages, "open": case.get("access") == "key", "warm_schedule": case.get("warm_schedule", ""), "time_zone": case.get("time_zone", "Etc/UTC")}
+                 "image": image, "own_image": False, "bucket": "acme-weights", "model": case.get("model", MODEL).removeprefix("gs://acme-weights/models/"),
+                 "weights": case.get("weights", "bucket"), "model_name": pathlib.Path(case.get("model", MODEL)).name, "cuts": case["cuts"],
+                 "context": case.get("context", 0), "streams": case.get("streams", 0), "precision": "", "kv_dtype": case.get("kv_dtype", "auto"),
+                 "internal": case.get("network", {}).get("internal", False), "api_key_secret": f"{case['name']}-api-key" if case.get("access") in ("key", "both") else "", "stages": stages, "open": case.get("access") == "key", "warm_schedule": case.get("warm_schedule", ""), "time_zone": case.get("time_zone", "Etc/UTC"), **more}
     (folder / "main.tf.json").write_text(json.dumps({"module": {"chain": arguments}, "output": {"stages": {"value": "${module.chain.stages}"}, "callers": {"value": "${module.chain.callers}"},
-                                                             "warm": {"value": "${module.chain.warm_job}"}}}))
+                                                             "warm": {"value": "${module.chain.warm_job}"}, "build": {"value": "${module.chain.build}"}}}))
     for command in (("init",), ("apply", "-auto-approve")):
         done = subprocess.run(["terraform", *command, "-input=false", "-no-color"], cwd=folder, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stdout + done.stderr
+        if done.returncode != 0:
+            raise Refused(done.stdout + done.stderr)
     outputs = json.loads(subprocess.run(["terraform", "output", "-json"], cwd=folder, capture_output=True, text=True, timeout=60, check=True).stdout)
-    return outputs["stages"]["value"], outputs["callers"]["value"], outputs.get("warm", {}).get("value")
+    return outputs["stages"]["value"], outputs["callers"]["value"], outputs.get("warm", {}).get("value"), outputs["build"]["value"]
 
 
 def check_job(flags, job):
@@ -118,13 +129,33 @@ def check_job(flags, job):
     assert said == {name: value for name, value in flags.items() if name in said or name.startswith("--oidc")}, (said, flags)
 
 
+def check_build(config, build, image):
+    """Baked weights: Cloud Build gets by its file what `up` gives it."""
+    substitutions = dict(item.split("=", 1) for item in build["substitutions"].split(","))
+    assert substitutions.pop("_IMAGE") == image, build
+    if config is None:
+        assert build["config"] == "deploy/cloudbuild.yaml" and not substitutions, build
+        return
+    ours = yaml.safe_load((harness.ROOT / build["config"]).read_text())
+    values = {"${_IMAGE}": image, "${_MODEL}": substitutions["_MODEL"]}
+    for step, wanted in zip(ours["steps"], config["steps"], strict=True):
+        environment = [f"{name}={values[value]}" for name, value in (entry.split("=", 1) for entry in step.pop("env", []))]
+        assert set(environment) <= set(wanted.pop("env", [])), (environment, wanted)
+        assert step == wanted, (step, wanted)
+        used = {name for name in re.findall(r"\$\$(\w+)", step["args"][-1])}
+        assert used == {entry.split("=")[0] for entry in environment}, (used, environment)
+    assert [values[name] for name in ours["images"]] == config["images"] and (ours["timeout"], ours["options"]) == (config["timeout"], config["options"]), (ours, config)
+
+
 def probe(**fields):
     return ",".join(f"{name}={value}" for name, value in fields.items())
 
 
 def compare(case, folder):
-    wanted, (stages, callers, warm) = deploy_flags(case, folder), computed(case, folder)
+    wanted = deploy_flags(case, folder)
+    stages, callers, warm, build = computed(case, folder, wanted["a"]["--image"])
     check_job(wanted.pop("warm", None), warm)
+    check_build(wanted.pop("build", None), build, stages["a"]["image"])
     assert set(wanted) == set(stages) and callers == {letter: chr(ord(letter) - 1) for letter in stages if letter != "a"}
     for letter, stage in stages.items():
         flags = wanted[letter]
@@ -223,6 +254,13 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             compare(case, pathlib.Path(folder))
         print(f"{name}: every stage as `up` deploys it")
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            computed(CASES["gpu"], pathlib.Path(folder), own_image=True)
+        except Refused as refused:
+            assert "computes on CPUs only" in str(refused), refused
+        else:
+            raise AssertionError("a GPU beside an image without kernels for it")
     print("terraform: ok")
 
 

@@ -6,14 +6,16 @@ variable "project" { type = string }
 variable "project_number" { type = string }
 variable "region" { type = string }
 variable "image" { type = string }
-variable "model_dir" { type = string }
+variable "own_image" { type = bool } # built by `make build-cloud`
+variable "bucket" { type = string }
+variable "model" { type = string }
+variable "weights" { type = string }
 variable "model_name" { type = string }
 variable "cuts" { type = list(number) }
 variable "context" { type = number }
 variable "streams" { type = number }
 variable "precision" { type = string }
 variable "kv_dtype" { type = string }
-variable "mounted_bucket" { type = string }
 variable "internal" { type = bool }
 variable "api_key_secret" { type = string }
 variable "open" { type = bool }
@@ -32,6 +34,10 @@ variable "stages" {
 }
 
 locals {
+  # `model` is a folder, or a folder and the file that is the model.
+  file    = endswith(var.model, ".gguf") ? "/${basename(var.model)}" : ""
+  folder  = local.file == "" ? var.model : dirname(var.model)
+  place   = { bucket = "gs://${var.bucket}/models/${local.folder}", mounted = "/models/models/${local.folder}", baked = "/model" }
   letters = [for index in range(length(var.stages)) : substr("abcdefghijklmnopqrstuvwxyz", index, 1)]
   # Google promises this address before the service is there.
   urls = {
@@ -48,7 +54,7 @@ locals {
       "--kv-tokens", tostring(var.context * var.streams),
       "--max-num-seqs", tostring(min(1024, max(var.streams, var.stages[0].concurrency))),
     ] : [],
-    var.mounted_bucket != "" ? ["--read-weights"] : [],
+    var.weights == "mounted" ? ["--read-weights"] : [],
   )
 
   environment = [
@@ -56,7 +62,7 @@ locals {
       { STAGE = local.letters[index] },
       { for number, cut in var.cuts : "K${number + 1}" => tostring(cut) },
       {
-        MODEL_DIR  = var.model_dir
+        MODEL_DIR  = "${local.place[var.weights]}${local.file}"
         MODEL_NAME = var.model_name
         DEVICE     = stage.gpu == "" ? "cpu" : "cuda"
       },
@@ -75,6 +81,10 @@ locals {
 
 output "stages" {
   description = "The services by letter."
+  precondition {
+    condition     = !var.own_image || alltrue([for stage in var.stages : stage.gpu == ""])
+    error_message = "The image that `make build-cloud` builds computes on CPUs only and would refuse to start beside a GPU: leave gpu empty, or set image to one with GPU kernels."
+  }
   value = {
     for index, stage in var.stages : local.letters[index] => {
       service          = "${var.name}-${local.letters[index]}"
@@ -95,7 +105,7 @@ output "stages" {
       http2            = index > 0
       internal         = var.internal && index > 0
       calls            = index + 1 < length(var.stages)
-      mounted_bucket   = var.mounted_bucket
+      mounted_bucket   = var.weights == "mounted" ? var.bucket : ""
       startup_probe    = { tcp_port = 8080, timeout = 2, period = 2, failures = 120 }
       liveness_probe = {
         http_path = index == 0 ? "/live" : ""
@@ -106,6 +116,19 @@ output "stages" {
         failures  = 4
       }
     }
+  }
+}
+
+output "weights_folder" {
+  description = "Where the model's files belong before they are read or baked."
+  value       = local.place["bucket"]
+}
+
+output "build" {
+  description = "What `make build-cloud` gives Cloud Build."
+  value = {
+    config        = var.weights == "baked" ? "deploy/cloudbuild-baked.yaml" : "deploy/cloudbuild.yaml"
+    substitutions = join(",", concat(["_IMAGE=${var.image}"], var.weights == "baked" ? ["_MODEL=${local.place["bucket"]}"] : []))
   }
 }
 
