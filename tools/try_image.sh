@@ -16,7 +16,7 @@ source_digest() {
     tools/install_packages.sh -type f ! -path '*/target/*' ! -path '*/__pycache__/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -c1-16
 }
 if [ "${1:-}" = --is-built ]; then
-  label=$(buildah inspect --type image localhost/commissure 2>/dev/null | python3 -c 'import json, sys; print((json.load(sys.stdin)["OCIv1"]["config"].get("Labels") or {}).get("source", ""))' || true)
+  label=$(buildah inspect --type image localhost/commissure 2>/dev/null | python3 -c 'import json, sys; print((json.load(sys.stdin)["OCIv1"]["config"].get("Labels") or {}).get("source", ""))' 2>/dev/null || true)
   [ "$label" = "$(source_digest)" ]
   exit
 fi

@@ -4,83 +4,20 @@
 Nothing here reaches Google. First `up`, second `up`, ask, scale to zero and wake, hand-made changes, rollout and rollback under load,
 failures, interruption and resumption, two deployments side by side, down.
 """
-import contextlib
 import json
 import os
-import pathlib
 import re
-import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 
-from harness import PROGRAM, QUICK, ROOT, SMOL, need, python_with, wait_until
+from cloud_person import Person, fake_cloud
+from harness import PROGRAM, QUICK, SMOL, wait_until
 
-sys.path.insert(0, str(ROOT / "tests/cloud"))
-from fake_apis import run_job  # noqa: E402
-from fake_builder import Builder  # noqa: E402
-from fake_google import FakeGoogle  # noqa: E402
-from fake_front import grpc_status  # noqa: E402
-from fake_hub import FakeHub  # noqa: E402
-from fake_metadata import identity_token  # noqa: E402
-from quick_gcloud import QuickGcloud  # noqa: E402
-
-if shutil.which("gcloud") is None:
-    print("SKIPPED: gcloud is absent (Google Cloud SDK): `up` on Cloud Run is NOT tested here")
-    sys.exit(77)
-need(SMOL)
-
-
-class Person:
-    """Somebody with a folder, a commissure.yaml and a login."""
-
-    folders = []
-
-    def __init__(self, google, **fields):
-        self.google = google
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="commissure-e2e-cloud-"))
-        Person.folders.append(self.folder)
-        self.fields = {"name": "demo", "project": google.project, "region": "europe-west4", "model": str(SMOL), "stages": {"count": 3, "cpu": 2, "memory": "2Gi"},
-                       "weights": "mounted", "access": "public", **fields}
-        # A tree that looks like the source: the fake's Cloud Build compiles nothing.
-        self.source = self.folder / "source"
-        for name in ("deploy/Dockerfile", "deploy/cloudbuild.yaml", "src/LAYERS"):
-            (self.source / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, self.source / name)
-        self.write()
-        self.environment = dict(os.environ, **google.environment(), COMMISSURE_RUN_DIR=str(self.folder / "run"), PATH=GCLOUD.path)
-        for name in ("COMMISSURE_URL", "COMMISSURE_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
-            self.environment.pop(name, None)
-
-    def write(self, **fields):
-        self.fields.update(fields)
-        (self.folder / "commissure.yaml").write_text(json.dumps(self.fields))  # JSON is YAML
-
-    def start(self, *arguments, **options):
-        return subprocess.Popen([PROGRAM, *arguments], cwd=self.folder, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
-
-    def run(self, *arguments, status=0, timeout=300):
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=timeout)
-        assert status is None or process.returncode == status, f"{arguments}: exit {process.returncode}\n{out}\n{err}"
-        return out, err
-
-    def up(self, *flags, status=0):
-        return self.run("up", "--source", str(self.source), *flags, status=status)
-
-    def fails(self, *words, command=("up",)):
-        """Runs, and checks that the one line of the error holds all words."""
-        flags = ["--source", str(self.source)] if command[0] in ("up", "deploy", "build", "upload") else []
-        out, err = self.run(*command, *flags, status=1)
-        line = err.strip().splitlines()[-1]
-        assert line.startswith(f"commissure {command[0]}: "), err
-        for word in words:
-            assert word in line, f"{word!r} is not in: {line}"
-        assert "Traceback" not in err
-        return line
+from fake_apis import run_job
+from fake_front import grpc_status
+from fake_metadata import identity_token
 
 
 def first_session(google):
@@ -124,7 +61,7 @@ def first_session(google):
 
     me.environment["PATH"] = os.environ["PATH"]  # once through gcloud's own start script
     assert "ready" in me.run("status")[0]
-    me.environment["PATH"] = GCLOUD.path
+    me.environment["PATH"] = google.gcloud_path
     live = json.loads(me.run("status", "--json", "--live")[0])["stages"]
     assert [stage["state"] for stage in live] == ["ready"] * 3, live
     assert "stream taken" in me.run("logs", "--stage", "b")[0]
@@ -397,75 +334,6 @@ def too_few_gpus(google):
     google.apis["quotas"] = {}
 
 
-def parts_by_hand(google):
-    """`build`, `upload` and `deploy`: each its part and nothing of the others; together what `up` makes."""
-    me = Person(google, name="parts")
-    for command, image, objects, services in (("build", True, False, False), ("upload", True, True, False), ("deploy", True, True, True)):
-        me.run(command, "--source", str(me.source))
-        have = (any("/repositories/parts/" in name for name in google.apis["tags"]), any(name.startswith("models/") for name in google.storage.names("demo-project-parts")),
-                "parts-a" in google.run.services)
-        assert have == (image, objects, services), (command, have)
-    assert "Nothing to change." in me.up("--no-wake")[1]
-    me.run("down")
-    assert not any(name.startswith("parts-") for name in google.run.services) and "demo-project-parts" in google.storage.buckets, "the weights stay"
-    me.run("down", "--all", "--yes")
-    assert "demo-project-parts" not in google.storage.buckets
-
-
-@contextlib.contextmanager
-def cloud_build(google, hub):
-    """Builds run their shell steps while this lasts, with a real `hf` and the real gcloud; the hub is reached under another address."""
-    with tempfile.TemporaryDirectory() as folder:
-        tools = pathlib.Path(folder)
-        (tools / "pip").write_text("#!/bin/sh\n")  # what the step installs is there already
-        (tools / "pip").chmod(0o755)
-        (tools / "hf").symlink_to(python_with("hub", "huggingface_hub==2.4.0").parent / "hf")
-        google.builder = Builder(google, {**google.environment(), "PATH": f"{tools}:{GCLOUD.path}", "HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "127.0.0.1"})
-        try:
-            yield google.builder
-        finally:
-            google.builder.close()
-            google.builder = None
-
-
-def from_the_hub(google):
-    """Weights that Cloud Build fetches: a gated repository without and with its token, a fetch that came in half, the same model baked; the laptop sends none of its bytes."""
-    answers = []
-    repository = {"acme/smol-GGUF": {"README.md": b"a model", "smol.Q4_1.gguf": SMOL.read_bytes(), "smol.Q8_0.gguf": b"another"}}
-    with FakeHub(repository, token="hf_very_secret") as hub, cloud_build(google, hub):
-        for weights in ("mounted", "baked"):
-            me = Person(google, name="hubby", model="hf:acme/smol-GGUF", quantisation="Q4_1", model_name="smol", cuts=[10, 20], weights=weights)
-            me.environment["HF_ENDPOINT"] = hub.url
-            if weights == "mounted":
-                before = len(google.calls)
-                me.fails("acme/smol-GGUF: access refused (401)", "set HF_TOKEN")
-                assert len(google.calls) == before, "nothing was asked"
-                me.environment["HF_TOKEN"] = "hf_very_secret"  # our own reader may see the model now; Cloud Build has no token
-                me.fails("step weights: ", "the model is gated: accept its terms at https://huggingface.co/acme/smol-GGUF", "hub_token: true", "export HF_TOKEN=")
-            me.environment["HF_TOKEN"] = "hf_very_secret"
-            me.write(hub_token=True)
-            n_before = len(google.calls)
-            me.up()
-            sent = sum(len(body) for _, _, path, body in google.calls[n_before:] if "source" in path)
-            assert sent < 1 << 20, "nothing of the model is sent from here"
-            answers.append(me.run("ask", "--temperature", "0", "--max-tokens", "8", "What is the capital of France?")[0])
-            stored = [name for name in google.storage.names("demo-project-hubby") if name.startswith("models/")]
-            if weights == "mounted":
-                folder = "models/acme-smol-GGUF-main-Q4_1"
-                assert stored == [f"{folder}/commissure-weights.json", f"{folder}/smol.Q4_1.gguf"], stored
-                assert google.storage.path("demo-project-hubby", stored[1]).read_bytes() == SMOL.read_bytes()
-                assert "Nothing to change." in me.up()[1]
-                google.storage.remove("demo-project-hubby", stored[1])
-                _, err = me.up("--no-wake")
-                assert f"0 objects with 0 bytes instead of 1 with {SMOL.stat().st_size}" in err and "image: unchanged" in err, err
-            else:
-                assert not stored, stored
-            for method, host, path, body in google.calls:
-                assert b"hf_very_secret" not in body, (method, host, path)
-            me.run("down", "--all", "--yes")
-    assert answers[0] == answers[1] and answers[0].strip(), answers
-
-
 def bad_words(google):
     """Mistakes in the file are found before anything is asked."""
     me = Person(google)
@@ -496,12 +364,8 @@ def bad_words(google):
     assert len(google.calls) == before, "nothing was asked"
 
 
-with contextlib.ExitStack() as stack:
-    start = time.monotonic()
-    GCLOUD = stack.enter_context(QuickGcloud())
-    log = open(os.environ["COMMISSURE_TEST_CLOUD_LOG"], "w") if "COMMISSURE_TEST_CLOUD_LOG" in os.environ else None
-    google = stack.enter_context(FakeGoogle(program=[str(PROGRAM)], log=log))
-    google.run.startup_seconds = 120
+start = time.monotonic()
+with fake_cloud() as google:
     bad_words(google)
     me, url = first_session(google)
     print(f"first session: ok after {time.monotonic() - start:.0f} s")
@@ -513,16 +377,11 @@ with contextlib.ExitStack() as stack:
         print(f"failures: ok after {time.monotonic() - start:.0f} s")
         interruptions(google)
         too_few_gpus(google)
-        parts_by_hand(google)
         print(f"failures and interruptions: ok after {time.monotonic() - start:.0f} s")
-        from_the_hub(google)
-        print(f"weights from a hub: ok after {time.monotonic() - start:.0f} s")
         before = len(google.calls)
         assert "Nothing to change." in me.up("--no-wake")[1] and google.changes(before) == [], "the other deployment changed nothing here"
         other.run("down", "--all", "--yes")
         assert all(name.startswith("demo-") for name in google.run.services), google.run.services
         assert me.run("ask", "--max-tokens", "4", "Hi")[0].strip()
     down(google, me)
-    for folder in Person.folders:  # a failure leaves them to be looked at
-        shutil.rmtree(folder)
-    print(f"cloud: ok in {time.monotonic() - start:.0f} s")
+print(f"cloud: ok in {time.monotonic() - start:.0f} s")
