@@ -6,18 +6,22 @@ set -euo pipefail
 models=$(cd "$(dirname "$0")/.." && pwd)/build/test-models
 if [ -n "${LLAMA_CPP_BIN:-}" ]; then echo "$LLAMA_CPP_BIN"; exit 0; fi
 folder=${XDG_CACHE_HOME:-$HOME/.cache}/commissure/rivals/llama.cpp
-if [ ! -x "$folder/build/bin/llama-bench" ]; then
+programs=(llama-bench llama-server llama-quantize ggml-rpc-server)
+is_built() { for program in "${programs[@]}"; do [ -x "$folder/build/bin/$program" ] || return 1; done; }
+if ! is_built; then  # an interrupted build goes on
   command -v clang-19 >/dev/null || { echo "bench: install clang-19 to build llama.cpp, or set LLAMA_CPP_BIN" >&2; exit 1; }
   mkdir -p "$folder"
-  # pip asks the package's build system for its name before it hands the sources out: a wheel of that system saves building it.
-  python3 -m venv "$folder/fetch"
-  "$folder/fetch/bin/python" -m pip install -q scikit-build-core >&2
-  "$folder/fetch/bin/python" -m pip download -q --no-deps --no-binary :all: --no-build-isolation llama-cpp-python==0.3.36 -d "$folder" >&2
-  tar -C "$folder" -xf "$folder"/llama_cpp_python-*.tar.gz
+  if [ ! -e "$folder"/llama_cpp_python-*/vendor/llama.cpp/CMakeLists.txt ]; then
+    # pip asks the package's build system for its name before it hands the sources out: a wheel of that system saves building it.
+    python3 -m venv "$folder/fetch"
+    "$folder/fetch/bin/python" -m pip install -q scikit-build-core >&2
+    "$folder/fetch/bin/python" -m pip download -q --no-deps --no-binary :all: --no-build-isolation llama-cpp-python==0.3.36 -d "$folder" >&2
+    tar -C "$folder" -xf "$folder"/llama_cpp_python-*.tar.gz
+  fi
   cmake -G Ninja -S "$folder"/llama_cpp_python-*/vendor/llama.cpp -B "$folder/build" -DCMAKE_BUILD_TYPE=Release \
     -DCMAKE_C_COMPILER=clang-19 -DCMAKE_CXX_COMPILER=clang++-19 -DGGML_NATIVE=ON -DGGML_RPC=ON -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF \
     -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_APP=OFF >&2
-  cmake --build "$folder/build" --target llama-bench llama-server llama-quantize ggml-rpc-server ${JOBS:+-j "$JOBS"} >&2
+  cmake --build "$folder/build" --target "${programs[@]}" ${JOBS:+-j "$JOBS"} >&2
 fi
 # The same weights in bf16, which both programs read.
 for pair in gemma-3-270m-q4_k_m.gguf=gemma-3-270m-bf16.gguf SmolLM2-135M-Instruct.Q4_1.gguf=smollm2-135m-bf16.gguf; do
