@@ -7,7 +7,7 @@ stages are. The time is compared with that of the stage that has most to read,
 
     1.2 x (its own bytes / the throughput of the source) + 0.2 s
 
-where the throughput is what curl gets through the same throttles, all at once, with the same parts, 8 at a time. The bytes that stages read are compared with their own, too.
+where the throughput is what curl gets through the same throttles, all at once, with the same parts, 8 at a time. The bytes that stages read, headers and vocabulary included, are shown beside their own; tests judge them.
 
     bench/cold_start.py [--model GGUF] [--stages 1] [--mb-s 100] [--latency-ms 10] [--rounds 3] [--json] [--record]
 """
@@ -135,9 +135,8 @@ def measure(wish):
     own = max(stage["weight_bytes"] for stage in stages)
     bound = 1.2 * own / 1e6 / rate + 0.2
     seconds = statistics.median(start[0] for start in starts)
-    excess = max((stage["source_bytes_read"] - known["header_bytes"]) / stage["weight_bytes"] for stage in stages)
     return {"model": model.name, "stages": wish.stages, "mb_s": wish.mb_s, "latency_ms": wish.latency_ms, "curl_mb_s": round(rate, 1), "own_bytes": own,
-            "header_bytes": known["header_bytes"], "read_over_own": round(excess, 4), "seconds": [round(start[0], 3) for start in starts], "median_s": round(seconds, 3),
+            "read_bytes": [stage["source_bytes_read"] for stage in stages], "weight_bytes": [stage["weight_bytes"] for stage in stages], "seconds": [round(start[0], 3) for start in starts], "median_s": round(seconds, 3),
             "bound_s": round(bound, 3), "ratio": round(seconds / bound, 3)}
 
 
@@ -152,7 +151,7 @@ def main():
     parser.add_argument("--record", action="store_true", help="append to bench/records")
     wish = parser.parse_args()
     result = measure(wish)
-    kept = result["median_s"] <= result["bound_s"] and result["read_over_own"] <= 1.01
+    kept = result["median_s"] <= result["bound_s"]
     if wish.record:
         what = f"exec to ready from gs://, {wish.stages} stage{'s' * (wish.stages > 1)}, {wish.mb_s:g} MB/s, {wish.latency_ms:g} ms a request, s"
         print(record([(result["model"], "commissure", what, result["seconds"]), (result["model"], "bound", what, [result["bound_s"]])]))
@@ -160,8 +159,8 @@ def main():
         print(json.dumps(result))
     else:
         print(f"{result['model']}, {wish.stages} stage{'s' * (wish.stages > 1)}: at most {result['own_bytes'] / 1e6:.0f} MB a stage over {result['curl_mb_s']:.1f} MB/s (curl), "
-              f"{wish.latency_ms:g} ms a request: ready after {result['median_s']:.2f} s, bound {result['bound_s']:.2f} s; read {result['read_over_own']:.4f} of own bytes, the header of "
-              f"{result['header_bytes'] / 1e6:.1f} MB apart: {'kept' if kept else 'NOT kept'}")
+              f"{wish.latency_ms:g} ms a request: ready after {result['median_s']:.2f} s, bound {result['bound_s']:.2f} s: {'kept' if kept else 'NOT kept'}; "
+              f"read {sum(result['read_bytes']) / 1e6:.1f} MB for {sum(result['weight_bytes']) / 1e6:.1f} MB of weights")
     return 0 if kept else 1
 
 
