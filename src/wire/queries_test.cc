@@ -1,8 +1,12 @@
+#include <grpcpp/generic/generic_stub.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "support/eventually.h"
+#include "wire/channel.h"
 #include "wire/fake_stage.h"
+#include "wire/health.pb.h"
 
 namespace commissure {
 namespace {
@@ -168,6 +172,104 @@ TEST(Describe, AClientThatGoesAwayHasCalledBackBefore) {
   EXPECT_EQ(outcome, Code::kCancelled);
   EXPECT_LT(std::chrono::steady_clock::now() - begin, 30s) << "the call was cancelled, not awaited";
   close(listener);
+}
+
+using Health = grpc::health::v1::HealthCheckResponse;
+
+/// One call of grpc.health.v1.Health.
+class HealthCall {
+ public:
+  HealthCall(const Endpoint& endpoint, const char* method, const std::string& request)
+      : stub_(open_channel(endpoint, {})) {
+    context_.set_deadline(std::chrono::system_clock::now() + 20s);
+    call_ = stub_.PrepareCall(&context_, std::string("/grpc.health.v1.Health/") + method, &queue_);
+    call_->StartCall(this);
+    wait();
+    const grpc::Slice slice(request);
+    call_->WriteLast(grpc::ByteBuffer(&slice, 1), {}, this);
+    wait();
+  }
+  ~HealthCall() {
+    context_.TryCancel();
+    queue_.Shutdown();
+    void* tag = nullptr;
+    bool ok = false;
+    while (queue_.Next(&tag, &ok)) {
+    }
+  }
+  /// The next answer, if there is one.
+  std::optional<Health::ServingStatus> next() {
+    grpc::ByteBuffer bytes;
+    grpc::Slice slice;
+    Health answer;
+    call_->Read(&bytes, this);
+    if (!wait() || !bytes.DumpToSingleSlice(&slice).ok()) return std::nullopt;
+    if (!answer.ParseFromArray(slice.begin(), static_cast<int>(slice.size()))) return std::nullopt;
+    return answer.status();
+  }
+  grpc::StatusCode end() {
+    grpc::Status status;
+    call_->Finish(&status, this);
+    wait();
+    return status.error_code();
+  }
+
+ private:
+  bool wait() {
+    void* tag = nullptr;
+    bool ok = false;
+    queue_.Next(&tag, &ok);
+    return ok;
+  }
+  grpc::GenericStub stub_;
+  grpc::ClientContext context_;
+  grpc::CompletionQueue queue_;
+  std::unique_ptr<grpc::GenericClientAsyncReaderWriter> call_;
+};
+
+std::string health_request(const std::string& service) {
+  grpc::health::v1::HealthCheckRequest request;
+  request.set_service(service);
+  return request.SerializeAsString();
+}
+
+TEST(Health, FollowsTheStageAndRefusesWhatItDoesNotKnow) {
+  const SocketDir dir;
+  const Endpoint b = dir.endpoint("b");
+  FakeProcess stage(fake_info(1, 2), b);
+  stage.change([](StageInfo& info) { info.state = LoadState::kLoading; });
+  EXPECT_EQ(HealthCall(b, "Check", health_request("live")).next(), Health::SERVING);
+  EXPECT_EQ(HealthCall(b, "Check", health_request("")).next(), Health::NOT_SERVING);
+  HealthCall watch(b, "Watch", health_request(""));
+  EXPECT_EQ(watch.next(), Health::NOT_SERVING);
+  stage.change([](StageInfo& info) { info.state = LoadState::kReady; });
+  EXPECT_EQ(watch.next(), Health::SERVING);
+  EXPECT_EQ(HealthCall(b, "Check", health_request("")).next(), Health::SERVING);
+  const auto refusal = [&](const char* method, const std::string& request) {
+    HealthCall call(b, method, request);
+    EXPECT_EQ(call.next(), std::nullopt);
+    return call.end();
+  };
+  EXPECT_EQ(refusal("Check", health_request("another")), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(refusal("Check", "\xff\xff"), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(refusal("Reset", health_request("")), grpc::StatusCode::UNIMPLEMENTED);
+}
+
+TEST(Health, ManyCallersTakeNoThreadsWithoutEnd) {
+  const SocketDir dir;
+  const Endpoint b = dir.endpoint("b");
+  FakeProcess stage(fake_info(1, 2), b);
+  std::vector<std::unique_ptr<HealthCall>> watches;
+  int n_served = 0;
+  for (int i = 0; i < 270; ++i) {
+    watches.push_back(std::make_unique<HealthCall>(b, "Watch", health_request("")));
+    if (watches.back()->next() == Health::SERVING) ++n_served;
+  }
+  EXPECT_EQ(n_served, 256);
+  EXPECT_EQ(watches.back()->end(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  watches.clear();
+  EXPECT_TRUE(
+      testing::eventually([&] { return HealthCall(b, "Check", health_request("")).next() == Health::SERVING; }));
 }
 
 }  // namespace

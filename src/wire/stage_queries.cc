@@ -59,8 +59,9 @@ class Query final : public ServerCall::Events {
   }
   void on_cancelled(ServerCall&) override { thread_.request_stop(); }
   void on_done(ServerCall&) override {
+    // Joins the thread, which has called finish and is about to return.
     delete this;
-  }  // joins the thread, which has called finish and is about to return
+  }
 
   const Answer answer_;
   std::jthread thread_;

@@ -17,7 +17,8 @@
 namespace commissure {
 namespace {
 
-constexpr std::size_t kMostArrivals = 256;  // calls that wait to be looked at
+/// Calls at once, of whatever method: health is asked without a token, and a question takes a thread.
+constexpr std::size_t kMostCalls = 256;
 
 }  // namespace
 
@@ -51,15 +52,17 @@ class StageServer::Impl final : public ServerCall::Host {
   int port = 0;
 
  private:
-  void await_call() {
+  /// Returns how many calls there are besides.
+  std::size_t await_call() {
     const std::lock_guard lock(mutex_);
     calls_.emplace_back(*this).await(calls_of_all_methods_, *calls_queue_);
+    return calls_.size() - 1;
   }
   void on_arrived(ServerCall& call, bool ok) override {
     if (!ok) return on_over(call);
-    await_call();
+    const std::size_t n_calls = await_call();
     // Who calls is looked at on another thread: the keys to check a token may have to be fetched.
-    if (!arrivals_.try_push(&call)) {
+    if (n_calls > kMostCalls || !arrivals_.try_push(&call)) {
       call.finish(grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "too many calls at once"));
     }
   }
@@ -75,7 +78,7 @@ class StageServer::Impl final : public ServerCall::Host {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::list<ServerCall> calls_;  // the one that is awaited and all that gRPC still knows
-  BoundedQueue<ServerCall*> arrivals_{kMostArrivals};
+  BoundedQueue<ServerCall*> arrivals_{kMostCalls};
   std::jthread doorman_;
 };
 
