@@ -16,6 +16,20 @@ std::vector<std::pair<std::uint64_t, StageSpan>> breaks() {
   return all;
 }
 
+/// The answers to all requests, which are accepted before the first step, and so before the first fault.
+std::vector<Answer> run_held(Bench& bench, const std::vector<GenerationRequest>& requests) {
+  bench.chain.hold(true);
+  Engine& engine = bench.start();
+  std::vector<Collector> collectors(requests.size());
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    EXPECT_TRUE(engine.submit(requests[i], collectors[i].sink()).has_value());
+  }
+  bench.chain.hold(false);
+  std::vector<Answer> answers;
+  for (const Collector& collector : collectors) answers.push_back(collector.wait());
+  return answers;
+}
+
 TEST(EngineRecovery, AStreamThatBreaksGoesOnWithTheSameTokens) {
   const std::vector<GenerationRequest> requests = mixed_requests(24);
   const std::vector<Answer> alone = run_alone(requests);
@@ -29,16 +43,7 @@ TEST(EngineRecovery, AStreamThatBreaksGoesOnWithTheSameTokens) {
           {at + again * 17, again == 1 ? Code::kDataLoss : Code::kUnavailable, std::chrono::milliseconds(4)});
     }
     bench.chain.max_rows = options.max_step_rows;  // of a replay too
-    bench.chain.hold(true);                        // all are accepted before the first fault
-    Engine& engine = bench.start();
-    std::vector<Collector> collectors(requests.size());
-    for (std::size_t i = 0; i < requests.size(); ++i) {
-      ASSERT_TRUE(engine.submit(requests[i], collectors[i].sink()).has_value());
-    }
-    bench.chain.hold(false);
-    std::vector<Answer> answers;
-    for (const Collector& collector : collectors) answers.push_back(collector.wait());
-    expect_same(answers, alone);
+    expect_same(run_held(bench, requests), alone);
     EXPECT_TRUE(bench.is_idle());
     EXPECT_TRUE(loses.contains(0) || loses.empty() ? bench.chain.n_rebuilt() == 0 : bench.chain.n_rebuilt() > 0);
   }
@@ -78,16 +83,7 @@ TEST(EngineRecovery, APlannedMoveThrowsNoStepAway) {
     Bench bench(options);
     bench.chain.loses = loses;
     bench.chain.ask_to_move(at + 1);
-    bench.chain.hold(true);
-    Engine& engine = bench.start();
-    std::vector<Collector> collectors(requests.size());
-    for (std::size_t i = 0; i < requests.size(); ++i) {
-      ASSERT_TRUE(engine.submit(requests[i], collectors[i].sink()).has_value());
-    }
-    bench.chain.hold(false);
-    std::vector<Answer> answers;
-    for (const Collector& collector : collectors) answers.push_back(collector.wait());
-    expect_same(answers, alone);
+    expect_same(run_held(bench, requests), alone);
     EXPECT_EQ(bench.chain.n_moves(), 1);
     EXPECT_TRUE(loses.empty() || bench.engine->stats().kept == 0);
     EXPECT_TRUE(!loses.empty() || bench.engine->stats().replays == 0);
