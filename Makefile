@@ -51,7 +51,7 @@ test-release: build/release/build.ninja
 	@COMMISSURE_TEST_MODELS="$(CURDIR)/build/test-models" ctest --preset release
 
 test-asan:
-	@tools/install_packages.sh build test
+	@tools/install_packages.sh build test asan
 	@$(MAKE) --no-print-directory models
 	@cmake --preset asan >/dev/null
 	@cmake --build --preset asan

@@ -92,7 +92,7 @@ TEST(StageChain, RefusesMissingAndMisplacedStages) {
   stages = chain();
   stages[1].plan.n_stages = 4;
   expect_refused(stages, {"stage 1 of 3 is followed by stage 2 of 4"});
-  expect_refused({}, {"no stage"});
+  expect_refused(std::vector<StageInfo>(), {"no stage"});
 }
 
 TEST(StageChain, RefusesNonsenseFromAnotherProcess) {

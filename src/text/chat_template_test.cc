@@ -9,7 +9,7 @@
 namespace commissure {
 namespace {
 
-const std::string kFolder = std::string(COMMISSURE_SOURCE_DIR) + "/tests/golden/template/";
+const std::string kTemplates = std::string(COMMISSURE_SOURCE_DIR) + "/tests/golden/template/";
 
 std::string render(std::string_view source, const Json& variables = Json::object()) {
   const auto compiled = ChatTemplate::compile(source);
@@ -19,7 +19,7 @@ std::string render(std::string_view source, const Json& variables = Json::object
 }
 
 TEST(ChatTemplate, RendersAsJinja2Does) {
-  const Json cases = parse_json(testing::read_file(kFolder + "cases.json")).value();
+  const Json cases = parse_json(testing::read_file(kTemplates + "cases.json")).value();
   ASSERT_GT(cases.size(), 100u);
   std::map<std::string, std::unique_ptr<ChatTemplate>> templates;
   int n_different = 0;
@@ -28,7 +28,7 @@ TEST(ChatTemplate, RendersAsJinja2Does) {
     const auto name = item["template"].get<std::string>();
     auto& compiled = templates[name];
     if (!compiled) {
-      auto result = ChatTemplate::compile(testing::read_file(kFolder + name + ".jinja"));
+      auto result = ChatTemplate::compile(testing::read_file(kTemplates + name + ".jinja"));
       ASSERT_TRUE(result.has_value()) << name << ": " << result.error().message();
       compiled = std::move(*result);
     }

@@ -6,11 +6,12 @@ get_filename_component(cargo_folder ${COMMISSURE_CARGO} DIRECTORY)
 find_program(COMMISSURE_RUSTC rustc PATHS ${cargo_folder} NO_DEFAULT_PATH REQUIRED)
 
 set(crate ${CMAKE_CURRENT_SOURCE_DIR}/minijinja)
-set(minijinja_library ${CMAKE_CURRENT_BINARY_DIR}/cargo/release/libcommissure_text.a)
+set(cargo_output ${PROJECT_SOURCE_DIR}/build/cargo)  # one for all presets: Rust's part is the same in each
+set(minijinja_library ${cargo_output}/release/libcommissure_text.a)
 add_custom_command(
   OUTPUT ${minijinja_library}
   COMMAND ${CMAKE_COMMAND} -E env RUSTC=${COMMISSURE_RUSTC} ${COMMISSURE_CARGO} build --release --locked --quiet
-          --manifest-path ${crate}/Cargo.toml --target-dir ${CMAKE_CURRENT_BINARY_DIR}/cargo
+          --manifest-path ${crate}/Cargo.toml --target-dir ${cargo_output}
   COMMAND ${CMAKE_COMMAND} -E touch ${minijinja_library}
   DEPENDS ${crate}/Cargo.toml ${crate}/Cargo.lock ${crate}/src/environment.rs ${crate}/src/json.rs
           ${crate}/src/lib.rs ${crate}/src/time.rs

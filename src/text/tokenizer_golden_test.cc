@@ -11,12 +11,12 @@
 namespace commissure {
 namespace {
 
-const std::string kFolder = std::string(COMMISSURE_SOURCE_DIR) + "/tests/golden/tokenizer/";
+const std::string kTokenizers = std::string(COMMISSURE_SOURCE_DIR) + "/tests/golden/tokenizer/";
 
 const std::vector<std::string>& corpus() {
   static const std::vector<std::string> texts = [] {
     std::vector<std::string> result;
-    for (const std::string& line : testing::read_lines(kFolder + "corpus.txt")) {
+    for (const std::string& line : testing::read_lines(kTokenizers + "corpus.txt")) {
       result.push_back(parse_json(line).value().get<std::string>());
     }
     return result;
@@ -32,7 +32,7 @@ std::string spell(const std::vector<TokenId>& tokens) {
 
 /// Compares all lines of NAME.ids; reports the first few that differ.
 void expect_same_ids(const Tokenizer& tokenizer, const std::string& name, std::size_t step, bool special) {
-  const std::vector<std::string> rows = testing::read_lines(kFolder + name + ".ids");
+  const std::vector<std::string> rows = testing::read_lines(kTokenizers + name + ".ids");
   ASSERT_GT(rows.size(), 1000u) << "tests/golden/tokenizer/" << name << ".ids is missing";
   ASSERT_EQ(rows.size() - 1, (corpus().size() + step - 1) / step);
   int n_different = 0;
@@ -88,7 +88,7 @@ class JsonTokenizerGolden : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(JsonTokenizerGolden, GivesTheIdsOfHuggingFaceTokenizers) {
   const std::string name = GetParam();
-  const Json file = parse_json(testing::read_file(kFolder + name + ".json")).value();
+  const Json file = parse_json(testing::read_file(kTokenizers + name + ".json")).value();
   const auto tokenizer = Tokenizer::from_json(file, Json());
   ASSERT_TRUE(tokenizer.has_value()) << tokenizer.error().message();
   expect_same_ids(**tokenizer, name, 3, true);

@@ -15,27 +15,19 @@
 #include "weights/checkpoint.h"
 #include "weights/remote_source.h"
 #include "weights/tensor_reader.h"
+#include "weights/testing.h"
 
 namespace commissure {
 namespace {
 
 using testing::HttpServer;
+using testing::pattern;
 using testing::serve_bytes;
 using testing::ServedReply;
 using testing::ServedRequest;
+using testing::text_of;
 
 constexpr std::uint64_t kMiB = 1u << 20;
-
-std::string pattern(std::size_t n) {
-  std::string bytes(n, '\0');
-  for (std::size_t i = 0; i < n; ++i) bytes[i] = static_cast<char>(i * 31 + i / 251);
-  return bytes;
-}
-
-std::string text_of(const Result<ByteRange>& range) {
-  if (!range) return range.error().to_string();
-  return std::string(reinterpret_cast<const char*>(range->bytes.data()), range->bytes.size());
-}
 
 /// The sum as Cloud Storage writes it.
 std::string sum_of(const std::string& bytes) {

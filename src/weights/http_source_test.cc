@@ -10,27 +10,19 @@
 #include "support/checkpoint_writer.h"
 #include "support/http_server.h"
 #include "weights/checkpoint.h"
+#include "weights/testing.h"
 
 namespace commissure {
 namespace {
 
 using testing::HttpServer;
+using testing::pattern;
 using testing::serve_bytes;
 using testing::ServedReply;
 using testing::ServedRequest;
+using testing::text_of;
 
 constexpr std::chrono::milliseconds kNoPause{1};
-
-std::string pattern(std::size_t n) {
-  std::string bytes(n, '\0');
-  for (std::size_t i = 0; i < n; ++i) bytes[i] = static_cast<char>(i * 31 + i / 251);
-  return bytes;
-}
-
-std::string text_of(const Result<ByteRange>& range) {
-  if (!range) return range.error().to_string();
-  return std::string(reinterpret_cast<const char*>(range->bytes.data()), range->bytes.size());
-}
 
 TEST(HttpSource, ReadsRangesOverOneConnection) {
   const std::string bytes = pattern(100'000);

@@ -40,6 +40,28 @@ TEST(CpuBackend, BuffersAreZeroAndAligned) {
   EXPECT_FALSE(backend->allocate(0).value().ptr());
 }
 
+TEST(CpuBackendDeathTest, RunningOverABufferDies) {
+  const auto backend = backend_for("reference");
+  for (const std::size_t n_bytes : {64, 4096, 5000, 8192}) {
+    const DeviceBuffer buffer = backend->allocate(n_bytes).value();
+    auto* bytes = reinterpret_cast<volatile char*>(buffer.ptr().value);
+    bytes[n_bytes - 1] = 1;
+    EXPECT_DEATH(bytes[(n_bytes + 63) / 64 * 64] = 1, "") << n_bytes;
+  }
+}
+
+TEST(GuardedNewDeathTest, RunningOverAllocatedMemoryDies) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "the sanitizer's own allocator judges here";
+#endif
+  for (const std::size_t n : {16, 100, 4096, 5000}) {
+    std::vector<float> values(n, 1.0f);
+    volatile float* end = values.data() + (n + 3) / 4 * 4;  // operator new's alignment is 16
+    EXPECT_EQ(*(end - 4), 1.0f);
+    EXPECT_DEATH(*end = 1.0f, "") << n;
+  }
+}
+
 TEST(CpuBackend, AnImpossibleBufferIsAnErrorNotACrash) {
   const auto buffer = backend_for("")->allocate(std::size_t{1} << 60);
   ASSERT_FALSE(buffer.has_value());

@@ -1,6 +1,9 @@
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "core/check.h"
 #include "kernels/cpu/cpu_backend.h"
@@ -48,18 +51,44 @@ MatrixSource aligned(const MatrixSource& source) {
   return moved;
 }
 
+std::size_t round_up(std::size_t n, std::size_t to) { return (n + to - 1) / to * to; }
+
+/// A buffer's pages: it lies against their end, and the page behind it is nobody's, so that a kernel that runs over the
+/// end (by more than the rounding to kAlignment) dies at that instruction.
+///   | unused | the buffer, rounded up to kAlignment | guard page |
+struct GuardedPages {
+  static constexpr std::size_t kAlignment = 64;  // what Backend::allocate promises
+
+  explicit GuardedPages(std::size_t n_bytes)
+      : n_open(round_up(n_bytes, page)), offset(n_open - round_up(n_bytes, kAlignment)), n_mapped(n_open + page) {}
+
+  std::size_t page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  std::size_t n_open, offset, n_mapped;
+};
+
 }  // namespace
 
 Result<DeviceBuffer> CpuBackend::allocate(std::size_t n_bytes) {
   if (n_bytes == 0) return DeviceBuffer();
-  void* memory = mmap(nullptr, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  // No sum below can overflow, and no machine has more.
+  constexpr std::size_t kMaxBytes = std::numeric_limits<std::size_t>::max() / 4;
+  const GuardedPages pages(std::min(n_bytes, kMaxBytes));
+  void* memory = mmap(nullptr, pages.n_mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) {
     return Error(Code::kResourceExhausted, "no memory for a buffer of ", n_bytes, " bytes");
   }
-  return DeviceBuffer(*this, {reinterpret_cast<std::uintptr_t>(memory)}, n_bytes);
+  auto* begin = static_cast<std::byte*>(memory);
+  if (mprotect(begin + pages.n_open, pages.page, PROT_NONE) != 0) {
+    munmap(memory, pages.n_mapped);
+    return Error(Code::kResourceExhausted, "the system's limit of mappings (vm.max_map_count) is reached");
+  }
+  return DeviceBuffer(*this, {reinterpret_cast<std::uintptr_t>(begin + pages.offset)}, n_bytes);
 }
 
-void CpuBackend::release(DevicePtr ptr, std::size_t n_bytes) { munmap(address<void>(ptr), n_bytes); }
+void CpuBackend::release(DevicePtr ptr, std::size_t n_bytes) {
+  const GuardedPages pages(n_bytes);
+  munmap(address<std::byte>(ptr) - pages.offset, pages.n_mapped);
+}
 
 void CpuBackend::upload(DevicePtr to, std::span<const std::byte> from) {
   if (!from.empty()) std::memcpy(address<void>(to), from.data(), from.size());

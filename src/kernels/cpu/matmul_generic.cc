@@ -3,6 +3,7 @@
 
 #include "core/check.h"
 #include "kernels/cpu/matmul_kernels.h"
+#include "kernels/cpu/to_int.h"
 #include "kernels/quant.h"
 
 /// Matmul for any CPU: the canonical order in plain loops, one weight row at a time. Without a fused multiply-add its
@@ -169,7 +170,7 @@ void quantise_block(float* x, ColumnGroup& group, int i) {
   if (largest < 1e-30f) return;
   const float d = largest / 127.0f, inverse = 1.0f / d;
   for (int l = 0; l < kBlock; ++l) {
-    const auto q = static_cast<std::int8_t>(std::nearbyintf(x[l] * inverse));
+    const auto q = static_cast<std::int8_t>(to_int(std::nearbyintf(x[l] * inverse)));
     group.q[i * kBlock + l] = q;
     group.half_sums[(l / 16) * kChains + i] += q;
     x[l] = x[l] - d * static_cast<float>(q);

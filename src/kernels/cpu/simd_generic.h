@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "core/dtype.h"
+#include "kernels/cpu/to_int.h"
 
 /// f32x16 as an array, in loops that the compiler turns into what the baseline has; see simd.h.
 namespace commissure::cpu::COMMISSURE_ISA_NS {
@@ -86,14 +87,14 @@ inline f32x16 load_f16(const std::uint16_t* p) {
 }
 inline f32x16 exp2_integral(f32x16 n) {
   return each_lane([&](int i) {
-    const std::uint32_t bits = static_cast<std::uint32_t>(static_cast<std::int32_t>(n.v[i]) + 127) << 23;
+    const std::uint32_t bits = (static_cast<std::uint32_t>(to_int(n.v[i])) + 127u) << 23;
     float out;
     std::memcpy(&out, &bits, sizeof out);
     return out;
   });
 }
 inline void store_i8(std::int8_t* p, f32x16 a) {
-  for (int i = 0; i < kLanes; ++i) p[i] = static_cast<std::int8_t>(std::nearbyintf(a.v[i]));
+  for (int i = 0; i < kLanes; ++i) p[i] = static_cast<std::int8_t>(to_int(std::nearbyintf(a.v[i])));
 }
 
 inline Pairs load_pairs(const std::uint16_t* p) {
