@@ -64,8 +64,8 @@ TEST(TrapBackend, FollowingADevicePtrOutsideItDies) {
 
 TEST(TrapBackend, ReleasesItsMemory) {
   TrapBackend backend(testing::backend_for("reference", 1));
-  // Half of the address space each: the next fits only where the last one went.
-  for (int i = 0; i < 3; ++i) EXPECT_TRUE(backend.allocate(std::size_t{1} << 46).has_value());
+  // A quarter of the address space each: the last fits only where another went.
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(backend.allocate(std::size_t{1} << 45).has_value());
 }
 
 }  // namespace
