@@ -7,10 +7,9 @@
 
 /// operator new for tests of kernels: memory lies against an inaccessible page, so that a kernel which reads or writes
 /// over its end (by more than the rounding to 16 bytes) dies at that instruction, in the optimised form that ships.
-/// Linked into one test program; costs two mappings for each allocation that lives. Sanitizers bring their own.
+/// Linked into one test program; costs two mappings for each allocation that lives.
 ///
 ///   | unused | Prefix | the memory, rounded up to 16 | inaccessible page |
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 namespace {
 
 constexpr std::size_t kAlignment = __STDCPP_DEFAULT_NEW_ALIGNMENT__;
@@ -60,4 +59,3 @@ void operator delete(void* memory) noexcept { release(memory); }
 void operator delete[](void* memory) noexcept { release(memory); }
 void operator delete(void* memory, std::size_t) noexcept { release(memory); }
 void operator delete[](void* memory, std::size_t) noexcept { release(memory); }
-#endif

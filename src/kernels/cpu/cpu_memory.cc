@@ -51,8 +51,6 @@ MatrixSource aligned(const MatrixSource& source) {
   return moved;
 }
 
-std::size_t round_up(std::size_t n, std::size_t to) { return (n + to - 1) / to * to; }
-
 /// A buffer's pages: it lies against their end, and the page behind it is nobody's, so that a kernel that runs over the
 /// end (by more than the rounding to kAlignment) dies at that instruction.
 ///   | unused | the buffer, rounded up to kAlignment | guard page |

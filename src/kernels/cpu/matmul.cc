@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "core/check.h"
+#include "kernels/cpu/rows.h"
 
 namespace commissure::cpu {
 namespace {
@@ -14,8 +15,6 @@ constexpr std::int64_t kTileRows = 16;
 constexpr std::size_t kMaxPackedBytes = std::size_t{16} << 20;
 /// Below this many values one thread packs alone: it takes about as long as calling the pool.
 constexpr std::int64_t kSerialPackValues = 4096;
-
-std::size_t round_up(std::size_t n, std::size_t to) { return (n + to - 1) / to * to; }
 
 std::size_t groups_of(int n_cols) { return static_cast<std::size_t>(column_groups(n_cols)); }
 
