@@ -2,25 +2,22 @@
 """Three stages joined by slow links: what 1, 8 and 32 streams reach against what delay and measured stage times allow, and a long
 prefill with and without delay; llama.cpp over RPC beside it, if its programs are given.
 
-Every link is a relay on loopback that holds each byte for a delay, either way, and limits nothing else; what it really takes is
-measured by an echo through it while the streams run. The bound is Little's law, which speaks of means in a steady state: a
+Each stage has a network namespace of its own; the links between them (delayed_network.py) hold each IP packet for a delay, either way, and limit
+nothing else; what they really take is measured by an echo through one of them while the streams run. The bound is Little's law, which speaks of means in a steady state: a
 step takes T = sum of the stages' compute times + 4 x delay (two links, there and back); of n streams, spread over s steps
 in flight (the slots that the chain chose, at most n), at most n / max(T, s x slowest stage, s x sum of stages / cores) tokens leave per
 second. The last term is there because the stages of this bench, one thread each, share a machine. Tokens are counted from when
 every stream has some until the first is about to end, so the prompts' own time is no part of it.
 
-llama.cpp keeps a third of the layers and has the rest on two RPC servers behind the same links, one thread each; it gives a quarter of
+llama.cpp keeps a third of the layers and has the rest on two RPC servers behind links as slow, one thread each; it gives a quarter of
 the tokens.
 
     bench/delayed_links.py [--delay-ms 5] [--model FILE] [--streams 1,8,32] [--prefill 4000] [--llama FOLDER] [--record] [--json]
 """
 import argparse
-import asyncio
 import concurrent.futures
-import contextlib
 import http.client
 import json
-import multiprocessing
 import os
 import pathlib
 import socket
@@ -31,68 +28,21 @@ import threading
 import time
 import urllib.request
 
+from delayed_network import DelayedNetwork, enter
 from recording import record
-from servers import PROGRAM, ROOT, free_port
+from servers import PROGRAM, ROOT
 
+HOSTS = "abc"  # a stage each, and named like it
 N_STAGES, N_LINKS = 3, 2
+PORT = 7070  # the same on each host
 RAMP = 8  # tokens a stream has given when all decode, or lacks when the first ends
 
 
-async def carry(reader, writer, delay):
-    """Each piece leaves `delay` after it came, whatever came before it."""
-    queue = asyncio.Queue()
-
-    async def leave():
-        while True:
-            due, piece = await queue.get()
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
-            if not piece:
-                return writer.close()
-            writer.write(piece)
-
-    leaving = asyncio.create_task(leave())
-    with contextlib.suppress(OSError):
-        while True:
-            piece = await reader.read(1 << 20)
-            queue.put_nowait((time.monotonic() + delay, piece))
-            if not piece:
-                break
-    await leaving
-
-
-def relay(links, delay):
-    """Serves [(listen port, target port)] until it is ended."""
-
-    async def serve():
-        def connected(target):
-            async def on_connection(reader, writer):
-                try:
-                    far_reader, far_writer = await asyncio.open_connection("127.0.0.1", target)
-                except OSError:  # the stage is not up yet
-                    return writer.close()
-                await asyncio.gather(carry(reader, far_writer, delay), carry(far_reader, writer, delay))
-
-            return on_connection
-
-        servers = [await asyncio.start_server(connected(target), "127.0.0.1", listen) for listen, target in links]
-        await asyncio.gather(*(server.serve_forever() for server in servers))
-
-    asyncio.run(serve())
-
-
-def echo_forever(listener):
-    while True:
-        connection, _ = listener.accept()
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        while piece := connection.recv(64):
-            connection.sendall(piece)
-
-
 class DelayMeter:
-    """Half a round trip through the relay at `port`, which leads to an echo, made again and again."""
+    """Half a round trip to an echo at `address`, made again and again."""
 
-    def __init__(self, port):
-        self.connection = socket.create_connection(("127.0.0.1", port))
+    def __init__(self, address):
+        self.connection = socket.create_connection(address)
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.trips, self.over = [], threading.Event()
         self.thread = threading.Thread(target=self.run)
@@ -122,29 +72,26 @@ def answers_health(port):
         return False
 
 
+def wait_for_health(port, what):
+    deadline = time.monotonic() + 120
+    while not answers_health(port):
+        assert time.monotonic() < deadline, f"{what} did not come up"
+        time.sleep(0.05)
+
+
 class Chain:
     def __init__(self, model, delay):
         self.folder = tempfile.TemporaryDirectory(prefix="commissure-links-")
-        ports = [free_port() for _ in range(N_STAGES)]
-        links = [(free_port(), ports[i + 1]) for i in range(N_LINKS)]
-        self.port = ports[0]
-        # Forked: it needs nothing of this process but the two functions above.
-        echo = socket.create_server(("127.0.0.1", 0))
-        threading.Thread(target=echo_forever, args=(echo,), daemon=True).start()
-        links.append((free_port(), echo.getsockname()[1]))
-        self.relay = multiprocessing.get_context("fork").Process(target=relay, args=(links, delay), daemon=True)
-        self.relay.start()
-        self.stages = []
-        for i in reversed(range(N_STAGES)):
-            following = ["--next", f"127.0.0.1:{links[i][0]}"] if i < N_LINKS else []
-            log = open(f"{self.folder.name}/{i}.log", "w")
-            self.stages.append(subprocess.Popen([PROGRAM, "stage", "--stage", "abc"[i], "--cuts", "10,20", "--model", model, "--threads", "1", "--host",
-                                                 "127.0.0.1", "--port", str(ports[i]), "--max-num-seqs", "32", *following], stderr=log))
-        deadline = time.monotonic() + 60
-        while not answers_health(self.port):
-            assert time.monotonic() < deadline, "the chain did not come up"
-            time.sleep(0.05)
-        self.echo_port = links[-1][0]
+        self.network = DelayedNetwork(HOSTS, delay)
+        self.port, self.echo = PORT, (self.network.address("b", seen_from="a"), PORT + 1)
+        self.processes = [self.network.start_echo("b", PORT + 1)]
+        for host, following in zip(reversed(HOSTS), [None, "c", "b"]):
+            listen = ["--host", "127.0.0.1" if host == "a" else "0.0.0.0", "--port", str(PORT), "--allow-plaintext"]
+            link = ["--next", f"{self.network.address(following, seen_from=host)}:{PORT}"] if following else []
+            log = open(f"{self.folder.name}/{host}.log", "w")
+            self.processes.append(self.network.popen(host, [PROGRAM, "stage", "--stage", host, "--cuts", "10,20", "--model", model, "--threads", "1",
+                                                            "--max-num-seqs", "32", *listen, *link], stderr=log))
+        wait_for_health(self.port, "the chain")
 
     def ask(self, prompt, max_tokens):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
@@ -160,12 +107,8 @@ class Chain:
             return next(float(line.split()[-1]) for line in page.read().decode().splitlines() if line.startswith(f"commissure_{name}{{"))
 
     def close(self):
-        for process in self.stages:
-            process.terminate()
-        for process in self.stages:
-            process.wait(20)
-        self.relay.terminate()
-        self.relay.join()
+        end(self.processes)
+        self.network.close()
         self.folder.cleanup()
 
 
@@ -173,21 +116,15 @@ class LlamaChain:
     """llama.cpp's server, which keeps a third of the layers, with two RPC servers behind links as the chain's."""
 
     def __init__(self, binaries, model, delay, n_layers=30):
-        ports = [free_port() for _ in range(N_LINKS)]
-        links = [(free_port(), port) for port in ports]
-        self.port = free_port()
-        self.relay = multiprocessing.get_context("fork").Process(target=relay, args=(links, delay), daemon=True)
-        self.relay.start()
+        self.network, self.port = DelayedNetwork(HOSTS, delay), PORT
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.processes = [subprocess.Popen([binaries / "ggml-rpc-server", "-H", "127.0.0.1", "-p", str(port), "-t", "1"], **quiet) for port in ports]
+        rpc = ["-H", "0.0.0.0", "-p", str(PORT), "-t", "1"]
+        self.processes = [self.network.popen(host, [binaries / "ggml-rpc-server", *rpc], **quiet) for host in HOSTS[1:]]
         time.sleep(1)  # they say nothing when they listen, and the server asks just once
-        self.processes.append(subprocess.Popen([binaries / "llama-server", "-m", model, "--port", str(self.port), "-t", "1", "-c", str(32 * 256), "-np", "32",
-                                                "--no-webui", "--cache-ram", "0", "-ngl", str(n_layers * N_LINKS // N_STAGES + 1), "--rpc",
-                                                ",".join(f"127.0.0.1:{port}" for port, _ in links)], **quiet))
-        deadline = time.monotonic() + 120
-        while not answers_health(self.port):
-            assert time.monotonic() < deadline, "llama.cpp did not come up"
-            time.sleep(0.2)
+        servers = ",".join(f"{self.network.address(host, seen_from='a')}:{PORT}" for host in HOSTS[1:])
+        self.processes.append(subprocess.Popen([binaries / "llama-server", "-m", model, "--port", str(PORT), "-t", "1", "-c", str(32 * 256), "-np", "32",
+                                                "--no-webui", "--cache-ram", "0", "-ngl", str(n_layers * 2 // 3 + 1), "--rpc", servers], **quiet))
+        wait_for_health(PORT, "llama.cpp")
 
     def rate(self, n_streams, n_tokens):
         """Tokens per second of n streams together, without their prompts."""
@@ -202,12 +139,15 @@ class LlamaChain:
             return sum(pool.map(ask, range(n_streams)))
 
     def close(self):
-        for process in self.processes:
-            process.terminate()
-        for process in self.processes:
-            process.wait(20)
-        self.relay.terminate()
-        self.relay.join()
+        end(self.processes)
+        self.network.close()
+
+
+def end(processes):
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.wait(20)
 
 
 def prompt_of(index, n_tokens):
@@ -236,7 +176,7 @@ class Counter:
 
 def decode(chain, n_streams, n_tokens):
     """Tokens per second of n streams, the means of the stages' times, and the bound."""
-    meter, counter = DelayMeter(chain.echo_port), Counter(chain, n_streams * RAMP, n_streams * (n_tokens - RAMP))
+    meter, counter = DelayMeter(chain.echo), Counter(chain, n_streams * RAMP, n_streams * (n_tokens - RAMP))
     with concurrent.futures.ThreadPoolExecutor(n_streams) as pool:
         traces = list(pool.map(lambda i: chain.ask(prompt_of(i, 8), n_tokens), range(n_streams)))
     (start, n_before), (end, n_after) = counter.stop()
@@ -313,6 +253,7 @@ def main():
     parser.add_argument("--record", action="store_true", help="append to bench/records")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    enter()
     report = measure(options, [int(n) for n in options.streams.split(",")])
     if options.record:
         record(records_of(report, pathlib.Path(options.model).name, options))

@@ -1,7 +1,5 @@
 #include "apps/waking_link.h"
 
-#include <thread>
-
 namespace commissure {
 
 namespace {
@@ -13,33 +11,22 @@ bool can_recover(const Error& error) {
 
 }  // namespace
 
-Status WakingLink::wait_awake() {
-  const auto deadline = std::chrono::steady_clock::now() + limit_;
-  wake_();
-  for (;;) {
-    const Status health = chain_.health();
-    if (health) break;
-    if (!can_recover(health.error()) || stopping_ || std::chrono::steady_clock::now() > deadline) return health;
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+bool WakingLink::wake() {
+  if (awake_) return true;
+  const auto now = std::chrono::steady_clock::now();
+  if (!since_) {
+    since_ = now;
+    begin_loading_();
   }
+  const Status health = chain_.health();
+  if (!health && can_recover(health.error()) && now < *since_ + limit_) return false;
   awake_ = true;
-  return {};
-}
-
-Status WakingLink::submit(StageInput input) {
-  if (!awake_) TRY(wait_awake());
-  return chain_.submit(std::move(input));
+  return true;
 }
 
 Status WakingLink::health() const {
   const Status health = chain_.health();
-  if (health || awake_) return health;
-  return can_recover(health.error()) ? Status() : health;
-}
-
-void WakingLink::stop() {
-  stopping_ = true;
-  chain_.stop();
+  return health || awake_ || !can_recover(health.error()) ? health : Status();
 }
 
 }  // namespace commissure

@@ -15,6 +15,8 @@ using std::chrono::steady_clock;
 /// How often a broken chain is asked whether it is well again.
 constexpr milliseconds kRecoveryPoll{20};
 constexpr milliseconds kIdlePatience{1000};
+/// How often a chain that wakes is asked whether it is ready; the first token waits for the answer.
+constexpr milliseconds kWakePoll{2};
 
 SchedulerOptions scheduler_options(const ServedModel& model, const EngineOptions& options) {
   SchedulerOptions made;
@@ -76,7 +78,7 @@ void EngineLoop::run(const std::stop_token& stop) {
 /// How long to wait for a message before something else is due.
 milliseconds EngineLoop::patience() const {
   const Time now = steady_clock::now();
-  milliseconds wait = outage_ ? kRecoveryPoll : kIdlePatience;
+  milliseconds wait = outage_ ? kRecoveryPoll : waking_ ? kWakePoll : kIdlePatience;
   for (const auto& [handle, request] : requests_) {
     if (request->deadline) wait = std::min(wait, until(now, *request->deadline));
   }
@@ -127,6 +129,8 @@ void EngineLoop::start_request(std::unique_ptr<Request> owned) {
 void EngineLoop::fill_steps() {
   if (!outage_ && chain_.wants_move() && may_move()) begin_move();
   if (!outage_ && scheduler_.n_running() == 0) watch_idle_chain();
+  waking_ = !outage_ && scheduler_.n_running() + scheduler_.n_waiting() > 0 && !chain_.wake();
+  if (waking_) return;
   while (!outage_ && std::ssize(owed_) < std::max(scheduler_.decode_slots(), options_.steps_in_flight)) {
     std::optional<StepBatch> batch = scheduler_.next_step();
     if (!batch) return;

@@ -108,6 +108,7 @@ class EngineLoop {
   std::unordered_map<RequestHandle, std::unique_ptr<Request>> requests_;
   std::deque<OwedStep> owed_;  ///< oldest first
   std::optional<Outage> outage_;
+  bool waking_ = false;  ///< the stages load, the requests wait
   int n_streams_seen_ = 0;
   std::vector<DrainMessage> drains_;
   EngineStats stats_;

@@ -209,6 +209,27 @@ TEST(EngineRecovery, WhoWaitsInAnOutageKeepsItsLimits) {
   EXPECT_TRUE(bench.is_idle());
 }
 
+TEST(EngineRecovery, WhoWaitsForAChainThatWakesKeepsItsLimits) {
+  Bench bench;
+  bench.chain.is_waking = true;
+  Engine& engine = bench.start();
+  Collector left, late, stays;
+  const auto leaves = engine.submit(make_request(4, 4), left.sink());
+  ASSERT_TRUE(leaves.has_value());
+  GenerationRequest hasty = make_request(4, 4);
+  hasty.timeout = std::chrono::milliseconds(30);
+  ASSERT_TRUE(engine.submit(hasty, late.sink()).has_value());
+  ASSERT_TRUE(engine.submit(make_request(4, 4), stays.sink()).has_value());
+  ASSERT_TRUE(late.wait().error.has_value());
+  EXPECT_EQ(late.wait().error->code(), Code::kDeadlineExceeded);
+  engine.cancel(*leaves);
+  EXPECT_TRUE(bench.until([&] { return engine.stats().waiting == 1; }));
+  EXPECT_FALSE(stays.is_done());
+  bench.chain.is_waking = false;
+  EXPECT_EQ(stays.wait().error, std::nullopt);
+  EXPECT_TRUE(bench.is_idle());
+}
+
 TEST(EngineRecovery, AnEngineThatShutsDownLetsNobodyWait) {
   Bench bench;
   Engine& engine = bench.start();

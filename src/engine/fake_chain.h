@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -40,6 +41,7 @@ class FakeChain final : public StageLink {
   /// What goes with a stream: all (kAllStages), nothing (empty), or a later stage, which gets its rows in rebuild steps
   /// and stands for all here: nothing is read that it was not given again.
   StageSpan loses = kAllStages;
+  std::atomic<bool> is_waking = false;        ///< not ready for steps
   std::uint64_t max_age = 0;                  ///< steps after which a stream asks to be moved; 0: never
   std::vector<Fault> faults;                  ///< set before start
   std::function<void(SampledTokens&)> spoil;  ///< changes answers before they leave
@@ -49,8 +51,11 @@ class FakeChain final : public StageLink {
     thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
   }
 
+  bool wake() override { return !is_waking; }
+
   Status submit(StageInput input) override {
     const std::lock_guard lock(mutex_);
+    if (is_waking) note("a step came before the chain was awake");
     if (stopped_ || is_down()) return Error(Code::kUnavailable, "the fake chain is down");
     steps_.push_back(std::move(input.batch));
     wake_.notify_all();

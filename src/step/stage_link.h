@@ -47,6 +47,10 @@ class StageLink {
   /// Called once, before the first submit.
   virtual void start(Sink sink) = 0;
 
+  /// Whether the link is ready for a submit, to take or to refuse it; otherwise begins what that needs, in the
+  /// background (stages that load on first use), and is to be asked again.
+  virtual bool wake() { return true; }
+
   /// Hands one step over; waits while the stage's queue is full.
   /// Errors: kUnavailable, the stage cannot take steps now (the sink is not called for this step).
   virtual Status submit(StageInput input) = 0;
