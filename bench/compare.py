@@ -3,7 +3,8 @@
 
 Prints one row per case: our median, the share of the hardware's limit where there is a plain one, the rivals' medians and our ratio to
 them, the goals and whether they are reached. Rivals that are absent are named. Each case is kept in build/bench/table.json once measured;
---resume takes from there what this commit has. Appends to bench/records/YYYY-MM-DD.csv; --plot draws bars.
+--resume takes from there what this commit has. Appends to bench/records/YYYY-MM-DD.csv; --plot draws bars. With --isa avx2 every program keeps to
+AVX2 on a CPU that has more: Commissure by COMMISSURE_ISA, vLLM by avx2_vllm/, llama.cpp as built (bench/rivals.sh avx2).
 """
 import argparse
 import contextlib
@@ -24,7 +25,6 @@ from speed_chart import draw_bars
 from table import print_rows, records_of, rows_of
 
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "commissure/rivals"
-KEPT = ROOT / "build/bench/table.json"
 
 REST_S = 0.5  # threads of the server asked before may spin for some 200 ms after their last work
 
@@ -142,8 +142,9 @@ def measure_model(model, arguments, kept, say):
                 samples, others = run_case(case, servers, arguments.rounds, say)
                 rows = rows_of(model, case, names, samples, kept["bandwidth"])
                 kept["cases"][f"{model.name} {case.key} {case.what}"] = [{**row, "others": others} for row in rows]
-                KEPT.parent.mkdir(parents=True, exist_ok=True)
-                KEPT.write_text(json.dumps(kept))
+                path = kept_path(arguments)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps(kept))
     finally:
         pool.prepare([])
 
@@ -153,11 +154,15 @@ def read_bandwidth():
     return float(subprocess.run([ROOT / "build/release/bench/read_bandwidth"], capture_output=True, text=True, check=True).stdout)
 
 
+def kept_path(arguments):
+    return ROOT / f"build/bench/table{'-' + arguments.isa if arguments.isa else ''}.json"
+
+
 def kept_results(arguments):
     """What an earlier call measured of this commit on this machine, if it is wanted, else nothing yet."""
     here = {"cpu": cpu_name(), "cores": os.cpu_count(), "commit": commit()}
-    if arguments.resume and KEPT.exists():
-        kept = json.loads(KEPT.read_text())
+    if arguments.resume and kept_path(arguments).exists():
+        kept = json.loads(kept_path(arguments).read_text())
         if all(kept[key] == value for key, value in here.items()):
             return kept
     return {**here, "date": str(datetime.date.today()), "bandwidth": None, "cases": {}}
@@ -171,7 +176,8 @@ def parse_arguments():
     parser.add_argument("--model", choices=MODELS, action="append", help="only this one; may be repeated")
     parser.add_argument("--cases", type=lambda text: text.split(","), help="only these, e.g. P1,P3,prefix")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--resume", action="store_true", help="measure only what this commit lacks in build/bench/table.json")
+    parser.add_argument("--isa", choices=["avx2"], help="no program uses more than this")
+    parser.add_argument("--resume", action="store_true", help="measure only what this commit lacks in build/bench/table*.json")
     parser.add_argument("--lock", type=pathlib.Path, action="append", default=[], help="hold this lock file while a model is measured; may be repeated")
     parser.add_argument("--plot", type=pathlib.Path, help="draw the table into this SVG file")
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
@@ -180,6 +186,8 @@ def parse_arguments():
 
 def main():
     arguments = parse_arguments()
+    if arguments.isa:
+        os.environ["COMMISSURE_ISA"] = arguments.isa
     started = time.monotonic()
     say = lambda text: print(f"[{time.monotonic() - started:5.0f} s] {text}", file=sys.stderr)  # noqa: E731
     for rival, there in (("llama.cpp (bench/rivals.sh builds it)", arguments.llama), ("vLLM (bench/vllm.sh installs it)", arguments.vllm)):

@@ -12,6 +12,12 @@ COLUMNS = "date commit cpu cores read_gb_s model program what median min max".sp
 
 
 def cpu_name():
+    """Of this machine, and which of its instruction sets is used where one is forced."""
+    isa = os.environ.get("COMMISSURE_ISA")
+    return model_name() + (f" at {isa}" if isa else "")
+
+
+def model_name():
     for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()

@@ -178,6 +178,9 @@ class Vllm(Process):
         cores = f"0-{os.cpu_count() - 1}"
         self.environment = dict(os.environ, VLLM_TARGET_DEVICE="cpu", VLLM_CPU_KVCACHE_SPACE="4", VLLM_CPU_OMP_THREADS_BIND=cores,
                                 HF_HUB_OFFLINE="1", VLLM_NO_USAGE_STATS="1", VLLM_LOGGING_LEVEL="ERROR")
+        if os.environ.get("COMMISSURE_ISA") == "avx2":
+            self.environment.update(PYTHONPATH=str(ROOT / "bench/avx2_vllm"), ATEN_CPU_CAPABILITY="avx2", ONEDNN_MAX_CPU_ISA="AVX2",
+                                    MKL_ENABLE_INSTRUCTIONS="AVX2")
 
     def pause(self):
         os.killpg(self.process.pid, signal.SIGSTOP)  # its engine polls even when idle: a tenth of two cores and more

@@ -274,7 +274,7 @@ inline DeviceBuffer::~DeviceBuffer() {
 
 /// Which CPU kernels to use and how many threads.
 struct CpuOptions {
-  int n_threads = 0;  ///< 0: as many as the process may run on
+  int n_threads = 0;  ///< 0: one for each core the process may run on
   /// Each thread on a core of its own, for stages that take turns on a machine's cores. A backend that has a thread for
   /// every core pins them anyway: two that land on one core wait for each other at every operation.
   bool pin = false;

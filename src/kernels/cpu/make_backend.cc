@@ -6,9 +6,11 @@
 #include <limits>
 #include <thread>
 
+#include "core/log.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/cpu_features.h"
+#include "kernels/cpu/thread_choice.h"
 
 namespace commissure {
 
@@ -28,6 +30,18 @@ int n_granted_cpus() {
   std::int64_t quota = 0, period = 0;
   if (!(file >> quota >> period) || quota <= 0 || period <= 0) return std::numeric_limits<int>::max();
   return static_cast<int>(std::clamp<std::int64_t>((quota + period - 1) / period, 1, std::numeric_limits<int>::max()));
+}
+
+/// One for each core, no more than the container may use at once.
+int default_threads(int n_cpus) {
+  const int n_granted = n_granted_cpus();
+  if (n_granted < n_cpus) return n_granted;
+  static const int n_threads = [n_cpus] {
+    const int chosen = cpu::choose_thread_count(n_cpus, cpu::probe_seconds);
+    if (chosen < n_cpus) log_info("CPUs share cores: a thread for every second one", {{"cpus", n_cpus}});
+    return chosen;
+  }();
+  return n_threads;
 }
 
 cpu::KernelSet kernels_of(cpu::Isa isa) {
@@ -63,8 +77,10 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(const CpuOptions& options) {
   }
   const cpu::Isa isa = TRY(chosen_isa(options.isa));
   const int n_cpus = n_allowed_cpus();
-  const int n_threads = options.n_threads > 0 ? options.n_threads : std::min(n_cpus, n_granted_cpus());
-  return std::make_unique<cpu::CpuBackend>(kernels_of(isa), n_threads, options.pin || n_threads == n_cpus);
+  const int n_threads = options.n_threads > 0 ? options.n_threads : default_threads(n_cpus);
+  // Where siblings share a core, which CPUs they are is not known: two threads pinned might meet on one core.
+  const bool may_pin = options.pin && (options.n_threads > 0 || 2 * n_threads != n_cpus);
+  return std::make_unique<cpu::CpuBackend>(kernels_of(isa), n_threads, may_pin || n_threads == n_cpus);
 }
 
 }  // namespace commissure

@@ -1,0 +1,62 @@
+#include "kernels/cpu/thread_choice.h"
+
+#include <time.h>
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <vector>
+
+#include "core/thread_pool.h"
+
+namespace commissure::cpu {
+
+namespace {
+
+constexpr int kTries = 5;
+/// Siblings take about twice the time at once, cores a little more than alone (a lower clock).
+constexpr double kSiblingSlowdown = 1.5;
+
+/// Time of this thread on a CPU: what other processes take is not in it, what a sibling takes is.
+double thread_cpu_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+/// More independent chains of multiplications and additions than a core has in flight.
+float multiply_a_lot() {
+  constexpr int kRounds = 150'000;
+  using Floats [[gnu::vector_size(16)]] = float;
+  std::array<Floats, 12> chains{};
+  for (int round = 0; round < kRounds; ++round) {
+    for (Floats& chain : chains) chain = chain * 0.5f + 1.0f;
+  }
+  return std::accumulate(chains.begin(), chains.end(), Floats{})[0];
+}
+
+}  // namespace
+
+int choose_thread_count(int n_cpus, const std::function<double(int n_threads)>& seconds) {
+  if (n_cpus % 2 != 0) return n_cpus;
+  for (int i = 0; i < kTries; ++i) {
+    if (seconds(n_cpus) < kSiblingSlowdown * seconds(1)) return n_cpus;
+  }
+  return n_cpus / 2;
+}
+
+double probe_seconds(int n_threads) {
+  ThreadPool pool(n_threads);
+  std::vector<double> seconds(static_cast<std::size_t>(n_threads));
+  volatile float sink = 0.0f;
+  pool.run([](int, int) {});  // all are awake
+  pool.run([&](int part, int) {
+    const double start = thread_cpu_seconds();
+    const float result = multiply_a_lot();
+    seconds[static_cast<std::size_t>(part)] = thread_cpu_seconds() - start;
+    if (part == 0) sink = result;
+  });
+  return *std::ranges::max_element(seconds);
+}
+
+}  // namespace commissure::cpu
