@@ -1,7 +1,9 @@
 """The programs that the benches compare: how each is started, asked and ended."""
+import contextlib
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -14,9 +16,12 @@ PROGRAM = pathlib.Path(os.environ.get("COMMISSURE_PROGRAM", ROOT / "build/releas
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below the kernel's own range: a server may start minutes later, and until then no connection takes the port."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Server:
@@ -64,8 +69,12 @@ class Server:
                 if self.stream_times("Hi", 1):
                     return time.perf_counter() - self.started
             except OSError:
+                self.check()
                 time.sleep(0.002)
         raise SystemExit(f"{self.name} gave no token within {limit_s} s")
+
+    def check(self):
+        """Ends the bench if the program has ended."""
 
     def process_ids(self):
         """The program's processes: the one started and all below it."""
@@ -121,6 +130,10 @@ class Process(Server):
     def start(self):
         self.process = subprocess.Popen(self.command, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                         start_new_session=True)
+
+    def check(self):
+        if self.process.poll() is not None:
+            raise SystemExit(f"{self.name} ended with status {self.process.returncode}: {' '.join(map(str, self.command))}")
 
     def stop(self):
         os.killpg(self.process.pid, signal.SIGTERM)
