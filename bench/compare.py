@@ -103,10 +103,14 @@ def rest():
 
 
 def run_case(case, servers, rounds, say):
-    """{server key: {measure: [values]}}; the servers take turns, and the first of several rounds warms up."""
-    samples, others = {}, []
+    """({server key: {measure: [values]}}, share of the CPU in other hands, [read bandwidth in GB/s]); the servers take turns, and the first of several
+    rounds warms up. Where memory is the limit it is measured in each round: neighbours on a shared machine take their part of it."""
+    samples, others, bandwidths = {}, [], []
     rounds = min(rounds, case.rounds or rounds)
     for number in range(rounds + (rounds > 1)):
+        if case.limit:
+            rest()
+            bandwidths.append(read_bandwidth())
         for index, key in enumerate((*case.servers, *case.beside)):
             if key not in servers:
                 continue
@@ -120,7 +124,7 @@ def run_case(case, servers, rounds, say):
                     samples.setdefault(key, {}).setdefault(measure, []).append(one)
     if others and statistics.mean(others) > BUSY:
         say(f"other programs used {100 * statistics.mean(others):.0f} % of the CPU during {case.key} {case.what}: its figures are not to be trusted")
-    return samples, statistics.mean(others) if others else 0
+    return samples, statistics.mean(others) if others else 0, bandwidths
 
 
 def measure_model(model, arguments, kept, say):
@@ -134,13 +138,13 @@ def measure_model(model, arguments, kept, say):
         if any("vllm" in case.servers for case in waiting):
             pool.start("vllm")  # takes minutes, so before the lock
         with holding(arguments.lock):
-            kept["bandwidth"] = kept["bandwidth"] or read_bandwidth()
+            kept["bandwidth"] = kept["bandwidth"] or read_bandwidth()  # of the machine, once; cases that it bounds measure it anew
             while waiting:
                 pool.prepare(waiting)
                 case = waiting.pop(0)
                 servers = make_servers(model, arguments.llama, arguments.vllm) if case.restarts else pool.up
-                samples, others = run_case(case, servers, arguments.rounds, say)
-                rows = rows_of(model, case, names, samples, kept["bandwidth"])
+                samples, others, bandwidths = run_case(case, servers, arguments.rounds, say)
+                rows = rows_of(model, case, names, samples, bandwidths)
                 kept["cases"][f"{model.name} {case.key} {case.what}"] = [{**row, "others": others} for row in rows]
                 path = kept_path(arguments)
                 path.parent.mkdir(parents=True, exist_ok=True)

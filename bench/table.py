@@ -24,15 +24,16 @@ def judge(goal, samples, case, names, share):
     return {"text": bound, "have": have, "reached": None if have is None else goal.reached(have)}
 
 
-def rows_of(model, case, names, samples, bandwidth):
-    """One row per measure of a case; `samples` is {server key: {measure: [values]}}, `names` {server key: what to call it}."""
+def rows_of(model, case, names, samples, bandwidths):
+    """One row per measure of a case; `samples` is {server key: {measure: [values]}}, `names` {server key: what to call it}, `bandwidths` in GB/s as
+    measured beside (empty: memory does not bound the case)."""
     rows, ours_key = [], case.servers[0]
     for measure in samples.get(ours_key, {}):
         ours = median(samples, ours_key, measure)
-        limit = case.limit(bandwidth * 1e9) if case.limit and measure == "tok/s" else None
+        limit = case.limit(statistics.median(bandwidths) * 1e9) if bandwidths and measure == "tok/s" else None
         share = ours / limit if limit else None
         present = [key for key in case.servers if key in samples]
-        row = {"model": model.name, "case": case.key, "what": case.what, "unit": measure, "ours": ours, "limit": limit, "share": share,
+        row = {"model": model.name, "case": case.key, "what": case.what, "unit": measure, "ours": ours, "limit": limit, "share": share, "bandwidths": bandwidths,
                "values": {names[key]: samples[key][measure] for key in present},
                "ratios": {names[key]: ours / median(samples, key, measure) for key in present[1:]},
                "absent": [names[key] for key in case.servers if key not in samples],
@@ -71,4 +72,5 @@ def print_rows(rows):
 
 def records_of(rows):
     """(model, program, what, values) of each, as recording.py writes them."""
-    return [(row["model"], name, f"{row['case']} {row['what']}, {row['unit']}", values) for row in rows for name, values in row["values"].items()]
+    measured = [(row["model"], name, f"{row['case']} {row['what']}, {row['unit']}", values) for row in rows for name, values in row["values"].items()]
+    return measured + [(row["model"], "memory", f"{row['case']} {row['what']}, read GB/s", row["bandwidths"]) for row in rows if row["limit"]]
