@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -262,6 +263,12 @@ class Backend {
   /// bf16 rows (dense [n_rows, n_cols]) to f32 and back; packing rounds to nearest even.
   virtual void unpack_bf16(DevicePtr from, Rows out) = 0;
   virtual void pack_bf16(Rows x, DevicePtr to) = 0;
+
+  /// For work on the host between steps of the device: calls f(i, part) for every i in [0, n), perhaps on several
+  /// threads, each with a part of its own below info().n_threads; i of one part in rising order.
+  virtual void for_each(int n, const std::function<void(int i, int part)>& f) {
+    for (int i = 0; i < n; ++i) f(i, 0);
+  }
 
   /// Waits for everything queued and makes `n_bytes` at `from` readable by the host until the next operation is
   /// queued. A CPU backend hands out the memory itself. Errors: kInternal, the device failed.

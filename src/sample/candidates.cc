@@ -10,10 +10,10 @@
 namespace commissure {
 
 void Candidates::fill(std::span<const float> scores, float lowest) {
-  constexpr float kNever = -std::numeric_limits<float>::infinity();
   list_.clear();
-  for (std::size_t i = 0; i < scores.size(); ++i) {
-    if (scores[i] >= lowest && scores[i] > kNever) list_.push_back({scores[i], static_cast<std::int32_t>(i)});
+  const float floor = std::max(lowest, std::numeric_limits<float>::lowest());
+  for (std::size_t i = find_at_least(scores, 0, floor); i < scores.size(); i = find_at_least(scores, i + 1, floor)) {
+    list_.push_back({scores[i], static_cast<std::int32_t>(i)});
   }
 }
 
@@ -23,20 +23,38 @@ double Candidates::mass() const {
   return mass;
 }
 
-void Candidates::keep_top_k(int top_k) {
-  const auto k = static_cast<std::ptrdiff_t>(top_k);
-  if (k < std::ssize(list_)) {
-    std::nth_element(list_.begin(), list_.begin() + k, list_.end(), kLikelier);
-    list_.resize(static_cast<std::size_t>(top_k));
+void Candidates::drop_all_but(std::size_t n_likeliest) {
+  if (list_.size() <= n_likeliest) return;
+  std::nth_element(list_.begin(), list_.begin() + static_cast<std::ptrdiff_t>(n_likeliest) - 1, list_.end(), kLikelier);
+  list_.resize(n_likeliest);
+}
+
+/// Whoever is no likelier than k others is passed over, so that of a large vocabulary few are written down.
+void Candidates::fill_top_k(std::span<const float> scores, float lowest, int top_k) {
+  const std::size_t k = std::min(static_cast<std::size_t>(top_k), scores.size()), room = 2 * k + 64;
+  list_.clear();
+  float floor = std::max(lowest, std::numeric_limits<float>::lowest());
+  for (std::size_t i = find_at_least(scores, 0, floor); i < scores.size(); i = find_at_least(scores, i + 1, floor)) {
+    list_.push_back({scores[i], static_cast<std::int32_t>(i)});
+    if (list_.size() < room) continue;
+    drop_all_but(k);
+    floor = list_.back().score;
   }
+  drop_all_but(k);
   std::sort(list_.begin(), list_.end(), kLikelier);
 }
 
 void Candidates::keep_top_p(float top_p, double total) {
-  std::sort(list_.begin(), list_.end(), kLikelier);
   double mass = 0.0;
-  std::size_t n_kept = 0;
-  while (n_kept < list_.size() && (n_kept == 0 || mass < double{top_p} * total)) {
+  std::size_t n_kept = 0, n_sorted = 0;
+  const auto at = [this](std::size_t i) { return list_.begin() + static_cast<std::ptrdiff_t>(i); };
+  const auto is_short = [&] { return n_kept < list_.size() && (n_kept == 0 || mass < double{top_p} * total); };
+  while (is_short()) {
+    if (n_kept == n_sorted) {  // most often a few of very many are enough: sorted as far as they are needed
+      n_sorted = std::min(list_.size(), 4 * n_sorted + 64);
+      if (n_sorted < list_.size()) std::nth_element(at(n_kept), at(n_sorted), list_.end(), kLikelier);
+      std::sort(at(n_kept), at(n_sorted), kLikelier);
+    }
     mass += double{exp_negative(list_[n_kept++].score)};
   }
   list_.resize(n_kept);

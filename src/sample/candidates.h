@@ -23,9 +23,8 @@ class Candidates {
  public:
   /// All tokens with scores of at least `lowest`; -infinity is left out. Not sorted.
   void fill(std::span<const float> scores, float lowest);
-
-  /// The k likeliest, sorted.
-  void keep_top_k(int top_k);
+  /// The k likeliest of those, sorted.
+  void fill_top_k(std::span<const float> scores, float lowest, int top_k);
   /// The shortest prefix, sorted, of mass top_p * total.
   void keep_top_p(float top_p, double total);
   /// Those whose surprise is nearest to the entropy, until their mass reaches typical_p.
@@ -44,6 +43,9 @@ class Candidates {
   std::span<const Candidate> likeliest_first(std::size_t n);
 
  private:
+  /// Those of list_, not sorted.
+  void drop_all_but(std::size_t n_likeliest);
+
   std::vector<Candidate> list_;
   std::vector<Candidate> sorted_;  // scratch of keep_typical: scores are distances there
 };

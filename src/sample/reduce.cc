@@ -4,6 +4,8 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <numeric>
+#include <vector>
 
 // Loops over a vocabulary of 262,144 values run once per token. They are written in lanes, so that the compiler
 // vectorises them without being allowed to reorder sums; the clones differ in width only, not in result.
@@ -57,8 +59,21 @@ COMMISSURE_CLONES float lane_maximum(const float* values, std::size_t n, int* un
   return max;
 }
 
+/// The first of whole groups of lanes that holds a value of at least `floor`, as the index of its first lane; n if
+/// none.
+COMMISSURE_CLONES std::size_t lane_find(const float* values, std::size_t n, float floor) {
+  for (std::size_t i = 0; i < n; i += kLanes) {
+    int any = 0;
+    for (std::size_t lane = 0; lane < kLanes; ++lane) any |= values[i + lane] >= floor ? 1 : 0;
+    if (any != 0) return i;
+  }
+  return n;
+}
+
+/// Short float runs, then double: little rounding, full vector width.
+constexpr std::size_t kRun = 256;
+
 COMMISSURE_CLONES double lane_sum_exp(const float* values, std::size_t n, float max, float scale) {
-  constexpr std::size_t kRun = 256;  // short float runs, then double: little rounding, full vector width
   double total = 0.0;
   for (std::size_t first = 0; first < n; first += kRun * kLanes) {
     const std::size_t last = std::min(n, first + kRun * kLanes);
@@ -92,11 +107,52 @@ Maximum find_maximum(std::span<const float> values) {
   return result;
 }
 
+std::size_t find_at_least(std::span<const float> values, std::size_t first, float floor) {
+  const auto scan = [&](std::size_t last) {
+    for (; first < last && !(values[first] >= floor); ++first) {
+    }
+    return first < last;
+  };
+  // Neighbours first: where many are wanted the next one is near.
+  if (scan(std::min(values.size(), (first / kLanes + 1) * kLanes))) return first;
+  first += lane_find(values.data() + first, (values.size() - first) / kLanes * kLanes, floor);
+  scan(values.size());
+  return first;
+}
+
 double sum_exp(std::span<const float> values, float max, float scale) {
   const std::size_t n_lanes = values.size() / kLanes * kLanes;
   double total = lane_sum_exp(values.data(), n_lanes, max, scale);
   for (std::size_t i = n_lanes; i < values.size(); ++i) total += double{exp_poly((values[i] - max) * scale)};
   return total;
+}
+
+std::int32_t pick_by_weight(std::span<const float> values, double share) {
+  constexpr std::size_t kStretch = kRun * kLanes;
+  const auto stretch_at = [&](std::size_t first) {
+    return values.subspan(first, std::min(kStretch, values.size() - first));
+  };
+  std::vector<double> sums;
+  for (std::size_t first = 0; first < values.size(); first += kStretch) {
+    sums.push_back(sum_exp(stretch_at(first), 0.0f, 1.0f));
+  }
+  const double aim = share * std::accumulate(sums.begin(), sums.end(), 0.0);
+  double passed = 0.0;
+  std::size_t stretch = 0, heavy = 0;
+  for (; stretch < sums.size() && aim >= passed + sums[stretch]; passed += sums[stretch++]) {
+    if (sums[stretch] > 0.0) heavy = stretch;
+  }
+  if (stretch == sums.size()) passed -= sums[stretch = heavy];  // rounding: it falls on the last token that weighs
+  const std::size_t first = stretch * kStretch;
+  std::size_t found = first;
+  for (std::size_t token = first; token < first + stretch_at(first).size(); ++token) {
+    const auto weight = double{exp_poly(values[token])};
+    if (weight == 0.0) continue;
+    found = token;
+    passed += weight;
+    if (aim < passed) break;
+  }
+  return static_cast<std::int32_t>(found);
 }
 
 }  // namespace commissure

@@ -13,8 +13,15 @@ struct Maximum {
 };
 Maximum find_maximum(std::span<const float> values);
 
+/// The first index from `first` on whose value is at least `floor`; values.size() if there is none.
+std::size_t find_at_least(std::span<const float> values, std::size_t first, float floor);
+
 /// sum of exp((values[i] - max) * scale), in a fixed order: the same bits on every machine.
 double sum_exp(std::span<const float> values, float max, float scale);
+
+/// Where `share` in [0, 1) of the sum of exp(values[i]) falls, in rising order; values are at most 0 and one of them is
+/// 0. The same index on every machine.
+std::int32_t pick_by_weight(std::span<const float> values, double share);
 
 /// exp for x <= 0 within 2 ulp; below -87 it is 0. The same bits on every machine, unlike libm's.
 float exp_negative(float x);

@@ -26,6 +26,12 @@ Error unsound_logits() {
 /// A temperature this small divides into infinities; what it means is greedy.
 bool is_greedy(const SamplingParams& params) { return params.temperature < 1e-5f; }
 
+/// Whether any of the steps 7 to 9 may leave tokens out.
+bool has_filter(const SamplingParams& params) {
+  return params.top_k > 0 || params.top_p < 1.0f || params.min_p > 0.0f || params.typical_p < 1.0f ||
+         params.xtc_probability > 0.0f;
+}
+
 /// Keeps XTC's coin apart from the draw at the same position.
 constexpr std::uint64_t kXtcStream = 0x58544320636f696eull;
 /// mu stays where float arithmetic on it means something, whatever tau and eta are.
@@ -72,7 +78,7 @@ Result<ScoredToken> Sampler::sample(std::span<const float> logits, const Samplin
   if (params.temperature == 0.0f && !max_is_banned && !LogitAdjuster::is_needed(params)) {
     out.chosen.token = TokenId(raw.index);
   } else {
-    out.chosen.token = TRY(draw(logits, params, context));
+    out.chosen.token = TRY(draw(logits, raw, params, context));
     if (params.processed_logprobs && params.n_logprobs >= 0) {
       add_processed_logprobs(params, out);
       return out;
@@ -92,10 +98,14 @@ Result<ScoredToken> Sampler::score(std::span<const float> logits, TokenId target
   return out;
 }
 
-Result<TokenId> Sampler::draw(std::span<const float> logits, const SamplingParams& params, SampleContext& context) {
+Result<TokenId> Sampler::draw(std::span<const float> logits, const Maximum& raw, const SamplingParams& params,
+                              SampleContext& context) {
   masked_.assign(logits.begin(), logits.end());
-  adjuster_.apply(params, context.history, context.position, masked_);
-  const Maximum best = find_maximum(masked_);
+  Maximum best = raw;
+  if (!params.banned.empty() || LogitAdjuster::is_needed(params)) {
+    adjuster_.apply(params, context.history, context.position, masked_);
+    best = find_maximum(masked_);
+  }
   if (best.value == kNever) return Error(Code::kInvalidArgument, "every token is banned");
   if (is_greedy(params)) return TokenId(best.index);
   if (params.top_k == 1 && !params.mirostat.is_on && !params.processed_logprobs) return TokenId(best.index);
@@ -106,8 +116,13 @@ Result<TokenId> Sampler::draw(std::span<const float> logits, const SamplingParam
   const float scale = 1.0f / params.temperature;
   for (float& value : masked_) value = (value - best.value) * scale;
   if (params.mirostat.is_on) return draw_mirostat(params, context);
+  const double share = uniform(params.seed, static_cast<std::uint64_t>(context.position));
+  if (!has_filter(params)) {
+    if (params.processed_logprobs && params.n_logprobs >= 0) candidates_.fill(masked_, kNever);
+    return TokenId(pick_by_weight(masked_, share));
+  }
   filter(params, context.position);
-  return TokenId(candidates_.pick(uniform(params.seed, static_cast<std::uint64_t>(context.position))).token);
+  return TokenId(candidates_.pick(share).token);
 }
 
 void Sampler::filter(const SamplingParams& params, std::int64_t position) {
@@ -121,8 +136,11 @@ void Sampler::filter(const SamplingParams& params, std::int64_t position) {
         static_cast<float>(std::log(0.5 * (1.0 - double{params.top_p}) * total / static_cast<double>(masked_.size())));
     lowest = std::min(lowest, 0.0f);
   }
-  candidates_.fill(masked_, lowest);
-  if (params.top_k > 0) candidates_.keep_top_k(params.top_k);
+  if (params.top_k > 0) {
+    candidates_.fill_top_k(masked_, lowest, params.top_k);
+  } else {
+    candidates_.fill(masked_, lowest);
+  }
   if (params.typical_p < 1.0f) candidates_.keep_typical(params.typical_p);
   if (params.top_p < 1.0f) candidates_.keep_top_p(params.top_p, total == 0.0 ? candidates_.mass() : total);
   if (params.xtc_probability > 0.0f && params.xtc_threshold <= 0.5f &&

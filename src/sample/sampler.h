@@ -8,6 +8,7 @@
 #include "core/result.h"
 #include "sample/adjust.h"
 #include "sample/candidates.h"
+#include "sample/reduce.h"
 #include "step/sampled_tokens.h"
 #include "step/sampling_params.h"
 
@@ -60,7 +61,9 @@ class Sampler {
   Result<ScoredToken> score(std::span<const float> logits, TokenId target, int n_top);
 
  private:
-  Result<TokenId> draw(std::span<const float> logits, const SamplingParams& params, SampleContext& context);
+  /// `raw` is the maximum of `logits`.
+  Result<TokenId> draw(std::span<const float> logits, const Maximum& raw, const SamplingParams& params,
+                       SampleContext& context);
   /// Fills candidates_ with what steps 7 to 9 keep of masked_.
   void filter(const SamplingParams& params, std::int64_t position);
   TokenId draw_mirostat(const SamplingParams& params, SampleContext& context);

@@ -182,6 +182,84 @@ TEST(Reduce, ExponentialIsCloseToLibm) {
   EXPECT_EQ(exp_negative(0.0f), 1.0f);
 }
 
+TEST(Reduce, PicksWhereTheShareFalls) {
+  for (const std::size_t n : {1u, 5u, 4096u, 4097u, 50000u}) {
+    std::vector<float> values = random_logits(n, 4);
+    if (n > 4097) std::fill(values.begin() + 4096, values.begin() + 8192, -std::numeric_limits<float>::infinity());
+    const float max = *std::ranges::max_element(values);
+    double total = 0.0;
+    for (float& value : values) total += std::exp(double{value -= max});
+    for (int i = 0; i <= 200; ++i) {
+      const double share = i < 200 ? i / 200.0 : 1.0 - 0x1p-53;
+      const auto index = static_cast<std::size_t>(pick_by_weight(values, share));
+      ASSERT_LT(index, n);
+      double before = 0.0;
+      for (std::size_t j = 0; j < index; ++j) before += std::exp(double{values[j]});
+      EXPECT_GT(std::exp(double{values[index]}), 0.0);
+      EXPECT_LE(before, share * total * (1 + 1e-6));
+      EXPECT_GE(before + std::exp(double{values[index]}), share * total * (1 - 1e-6));
+    }
+  }
+}
+
+TEST(Candidates, TopKOfALargeVocabularyIsThatOfAFullSort) {
+  std::vector<float> scores = random_logits(20000, 8);
+  for (std::size_t i = 0; i < scores.size(); i += 3) scores[i] = std::round(scores[i]);  // many ties
+  scores[7] = -std::numeric_limits<float>::infinity();
+  for (const float lowest : {-std::numeric_limits<float>::infinity(), 1.0f}) {
+    for (const int k : {1, 2, 50, 1000, 19999, 20000, 1 << 30}) {
+      std::vector<Candidate> sorted;
+      for (std::size_t i = 0; i < scores.size(); ++i) {
+        if (scores[i] >= lowest && i != 7) sorted.push_back({scores[i], static_cast<std::int32_t>(i)});
+      }
+      std::ranges::sort(sorted, kLikelier);
+      sorted.resize(std::min(sorted.size(), static_cast<std::size_t>(k)));
+      Candidates candidates;
+      candidates.fill_top_k(scores, lowest, k);
+      const auto found = candidates.likeliest_first(0);
+      const auto same = [](const Candidate& a, const Candidate& b) { return a.token == b.token && a.score == b.score; };
+      EXPECT_TRUE(std::ranges::equal(found, sorted, same)) << k;
+    }
+  }
+}
+
+TEST(Candidates, TopPOfALargeVocabularyIsThatOfAFullSort) {
+  std::vector<float> scores = random_logits(20000, 11);
+  const float max = *std::ranges::max_element(scores);
+  for (std::size_t i = 0; i < scores.size(); ++i) scores[i] = (i % 3 == 0 ? std::round(scores[i]) : scores[i]) - max;
+  std::vector<Candidate> sorted;
+  for (std::size_t i = 0; i < scores.size(); ++i)
+    sorted.push_back({std::min(scores[i], 0.0f), static_cast<std::int32_t>(i)});
+  for (const Candidate& candidate : sorted) scores[static_cast<std::size_t>(candidate.token)] = candidate.score;
+  std::ranges::sort(sorted, kLikelier);
+  const double total = sum_exp(scores, 0.0f, 1.0f);
+  for (const float top_p : {1e-6f, 0.1f, 0.5f, 0.9f, 0.999f}) {
+    std::size_t n = 0;
+    for (double mass = 0.0; n < sorted.size() && (n == 0 || mass < double{top_p} * total);) {
+      mass += double{exp_negative(sorted[n++].score)};
+    }
+    Candidates candidates;
+    candidates.fill(scores, -std::numeric_limits<float>::infinity());
+    candidates.keep_top_p(top_p, total);
+    const auto found = candidates.likeliest_first(0);
+    ASSERT_EQ(found.size(), n) << top_p;
+    for (std::size_t i = 0; i < n; ++i) ASSERT_EQ(found[i].token, sorted[i].token) << top_p << ' ' << i;
+  }
+}
+
+TEST(Reduce, FindsTheFirstThatIsLargeEnough) {
+  for (const std::size_t n : {0u, 1u, 15u, 16u, 33u, 100u}) {
+    for (std::size_t at = 0; at < n; ++at) {
+      std::vector<float> values(n, -1.0f);
+      values[at] = 0.5f;
+      for (std::size_t first = 0; first <= n; ++first) {
+        EXPECT_EQ(find_at_least(values, first, 0.5f), first <= at ? at : n) << n << ' ' << at << ' ' << first;
+      }
+      EXPECT_EQ(find_at_least(values, 0, 0.6f), n);
+    }
+  }
+}
+
 TEST(Uniform, FillsTheUnitIntervalEvenly) {
   double sum = 0.0;
   for (std::uint64_t i = 0; i < 20000; ++i) {

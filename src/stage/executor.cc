@@ -50,7 +50,8 @@ Executor::Executor(Backend& backend, const StagePlan& plan, std::unique_ptr<Deco
       decoder_(std::move(decoder)),
       kv_(std::move(kv)),
       handed_on_(std::move(handed_on)),
-      sequences_(kv_.shape(), decoder_->spec().n_vocab, plan.is_last()) {}
+      sequences_(kv_.shape(), decoder_->spec().n_vocab, plan.is_last()),
+      samplers_(static_cast<std::size_t>(backend.info().n_threads)) {}
 
 Result<std::unique_ptr<Executor>> Executor::create(Backend& backend, const DecoderSpec& spec, const StagePlan& plan,
                                                    PartWeights weights, int max_rows, const KvShape& shape) {
@@ -227,34 +228,47 @@ Status Executor::sample_rows(const StepBatch& batch, std::vector<SequenceState>&
                    Rows::dense(logits_.ptr(), static_cast<int>(rows.size()), static_cast<int>(n_vocab)));
   const auto bytes = TRY(backend_.fetch(logits_.ptr(), rows.size() * n_vocab * sizeof(float)));
   const std::span<const float> logits(reinterpret_cast<const float*>(bytes.data()), rows.size() * n_vocab);
+  std::vector<Status> statuses(rows.size());
+  const auto sample = [&](int row, int part) {
+    const auto i = static_cast<std::size_t>(row);
+    const std::size_t slice = rows[i].slice;
+    statuses[i] = sample_row(samplers_[static_cast<std::size_t>(part)], batch.slices[slice], states[slice], rows[i],
+                             logits.subspan(i * n_vocab, n_vocab), results[slice]);
+  };
+  // Rows of one slice write to one result, in order.
+  const auto same_slice = [](const HeadRow& a, const HeadRow& b) { return a.slice == b.slice; };
+  const bool are_apart = std::ranges::adjacent_find(rows, same_slice) == rows.end();
+  if (are_apart) {
+    backend_.for_each(static_cast<int>(rows.size()), sample);
+  } else {
+    for (int i = 0; std::cmp_less(i, rows.size()); ++i) sample(i, 0);
+  }
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    const SequenceRows& slice = batch.slices[rows[i].slice];
-    Status status =
-        sample_row(slice, states[rows[i].slice], rows[i], logits.subspan(i * n_vocab, n_vocab), results[rows[i].slice]);
-    if (status) continue;
-    return status.error().within(fmt::format("step {}, sequence {}", batch.step.value, slice.sequence.value));
+    if (statuses[i]) continue;
+    return statuses[i].error().within(
+        fmt::format("step {}, sequence {}", batch.step.value, batch.slices[rows[i].slice].sequence.value));
   }
   return {};
 }
 
-Status Executor::sample_row(const SequenceRows& slice, SequenceState& state, const HeadRow& row,
+Status Executor::sample_row(Sampler& sampler, const SequenceRows& slice, SequenceState& state, const HeadRow& row,
                             std::span<const float> logits, SequenceResult& result) {
   if (!slice.targets.empty()) {
     const int n_top = state.params ? std::max(0, state.params->n_logprobs) : 0;
     const TokenId target = slice.targets[static_cast<std::size_t>(row.row_in_slice)];
-    result.scored.push_back(TRY(sampler_.score(logits, target, n_top)));
+    result.scored.push_back(TRY(sampler.score(logits, target, n_top)));
   }
-  if (row.is_sampled) TRY(draw_token(slice, state, logits, result));
+  if (row.is_sampled) TRY(draw_token(sampler, slice, state, logits, result));
   return {};
 }
 
-Status Executor::draw_token(const SequenceRows& slice, SequenceState& state, std::span<const float> logits,
-                            SequenceResult& result) {
+Status Executor::draw_token(Sampler& sampler, const SequenceRows& slice, SequenceState& state,
+                            std::span<const float> logits, SequenceResult& result) {
   const SamplingParams& params = *state.params;
   SampleContext context{.position = std::int64_t{slice.first_position} + slice.n_rows(), .history = {}, .mu = {}};
   if (state.history) context.history = *state.history;
   context.mu = state.mirostat_mu;
-  Result<ScoredToken> drawn = sampler_.sample(logits, params, context);
+  Result<ScoredToken> drawn = sampler.sample(logits, params, context);
   if (!drawn && drawn.error().code() == Code::kInvalidArgument) {
     result.no_choice = true;  // this sequence's own doing: the others of the step go on
     return {};

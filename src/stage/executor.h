@@ -54,10 +54,10 @@ class Executor {
   Result<SampledTokens> sample_tokens(const StepBatch& batch, std::vector<SequenceState>& states);
   Status sample_rows(const StepBatch& batch, std::vector<SequenceState>& states, std::span<const HeadRow> rows,
                      std::vector<SequenceResult>& results);
-  Status sample_row(const SequenceRows& slice, SequenceState& state, const HeadRow& row, std::span<const float> logits,
-                    SequenceResult& result);
-  Status draw_token(const SequenceRows& slice, SequenceState& state, std::span<const float> logits,
-                    SequenceResult& result);
+  static Status sample_row(Sampler& sampler, const SequenceRows& slice, SequenceState& state, const HeadRow& row,
+                           std::span<const float> logits, SequenceResult& result);
+  static Status draw_token(Sampler& sampler, const SequenceRows& slice, SequenceState& state,
+                           std::span<const float> logits, SequenceResult& result);
 
   Backend& backend_;
   const StagePlan plan_;
@@ -65,9 +65,9 @@ class Executor {
   KvPool kv_;
   RowLog handed_on_;  // off on the last stage
   SequenceTable sequences_;
-  Sampler sampler_;
-  DeviceBuffer boundary_;  // bf16 [max_rows, d_model]
-  DeviceBuffer logits_;    // [n_head_rows_, n_vocab], last stage only
+  std::vector<Sampler> samplers_;  // one for each of the backend's threads
+  DeviceBuffer boundary_;          // bf16 [max_rows, d_model]
+  DeviceBuffer logits_;            // [n_head_rows_, n_vocab], last stage only
   int n_head_rows_ = 0;
 };
 

@@ -205,6 +205,15 @@ void CpuBackend::pack_bf16(Rows x, DevicePtr to) {
   });
 }
 
+void CpuBackend::for_each(int n, const std::function<void(int i, int part)>& f) {
+  if (n < 2) return Backend::for_each(n, f);
+  pool_.run([&](int part, int n_parts) {
+    const auto [first, last] = share(n, part, n_parts);
+    for (int i = first; i < last; ++i) f(i, part);
+  });
+  pool_.rest();
+}
+
 Result<std::span<const std::byte>> CpuBackend::fetch(DevicePtr from, std::size_t n_bytes) {
   pool_.rest();  // a step ends here: until the next one the cores belong to others
   return std::span<const std::byte>(address<const std::byte>(from), n_bytes);

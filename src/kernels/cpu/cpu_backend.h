@@ -86,6 +86,7 @@ class CpuBackend final : public Backend {
   void gather(Rows x, std::span<const std::int32_t> rows, Rows out) override;
   void unpack_bf16(DevicePtr from, Rows out) override;
   void pack_bf16(Rows x, DevicePtr to) override;
+  void for_each(int n, const std::function<void(int i, int part)>& f) override;
   Result<std::span<const std::byte>> fetch(DevicePtr from, std::size_t n_bytes) override;
 
  private:

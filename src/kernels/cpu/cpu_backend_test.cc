@@ -1,6 +1,8 @@
 #include "kernels/cpu/cpu_backend.h"
 
 #include <cmath>
+#include <utility>
+#include <vector>
 
 #include "core/dtype.h"
 #include "kernels/cpu/testing.h"
@@ -204,6 +206,20 @@ TEST(CpuBackend, NanAndInfinityInWeightsDoNotCrash) {
       const MatmulJob job = {weight.get(), y.rows};
       backend->matmul(x.rows, {&job, 1});
       backend->gated(Activation::kSilu, y.rows, y.rows, y.rows);
+    }
+  }
+}
+
+TEST(CpuBackend, CallsForEachOnceInOrderOfItsPart) {
+  for (const int n_threads : {1, 2, 3}) {
+    const auto backend = backend_for("", n_threads);
+    for (const int n : {0, 1, 2, 17}) {
+      std::vector<int> calls(static_cast<std::size_t>(n)), last(static_cast<std::size_t>(n_threads), -1);
+      backend->for_each(n, [&](int i, int part) {
+        ++calls.at(static_cast<std::size_t>(i));
+        EXPECT_LT(std::exchange(last.at(static_cast<std::size_t>(part)), i), i);
+      });
+      for (const int count : calls) EXPECT_EQ(count, 1);
     }
   }
 }
