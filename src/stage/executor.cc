@@ -19,6 +19,11 @@ struct Executor::HeadRow {
 
 namespace {
 
+/// Looking through so many logits for the largest takes longer than waking a thread that helps (some 50 us).
+constexpr std::size_t kSharedValues = std::size_t{1} << 20;
+/// Drawing costs as much a value as looking through so many.
+constexpr std::size_t kDrawCost = 8;
+
 using BlockTable = std::vector<std::int32_t> SequenceState::*;
 
 StepShape make_shape(const StepBatch& batch, const std::vector<SequenceState>& states, BlockTable table) {
@@ -238,7 +243,11 @@ Status Executor::sample_rows(const StepBatch& batch, std::vector<SequenceState>&
   // Rows of one slice write to one result, in order.
   const auto same_slice = [](const HeadRow& a, const HeadRow& b) { return a.slice == b.slice; };
   const bool are_apart = std::ranges::adjacent_find(rows, same_slice) == rows.end();
-  if (are_apart) {
+  const bool any_draws = std::ranges::any_of(rows, [&](const HeadRow& row) {
+    const SequenceState& state = states[row.slice];
+    return state.params && state.params->temperature > 0.0f;
+  });
+  if (are_apart && rows.size() * n_vocab * (any_draws ? kDrawCost : 1) >= kSharedValues) {
     backend_.for_each(static_cast<int>(rows.size()), sample);
   } else {
     for (int i = 0; std::cmp_less(i, rows.size()); ++i) sample(i, 0);

@@ -152,7 +152,7 @@ TEST_P(Split, NeighboursDoNotChangeARow) {
     next.sample = true;
     alone.push_back(*chain.step({.step = {}, .slices = {next}, .released = {}})->results[0].sampled);
   }
-  const auto two_threads = cpu_backend(isa(), 2);  // which share the drawing, too
+  const auto two_threads = cpu_backend(isa(), 2);
   Chain chain = chain_of(*two_threads, file, {});
   StepBatch first, second;
   for (std::size_t i = 0; i < prompts.size(); ++i) {
