@@ -97,7 +97,8 @@ CommandRun add_stage(CLI::App& app) {
   app.add_option("--host", flags->host, "address to listen on");
   app.add_option("--port", flags->port, "port of the API on stage a, of gRPC elsewhere (PORT)");
   app.add_option("--listen", flags->listen, "gRPC endpoint instead of host and port, e.g. unix:/path");
-  app.add_option("--threads", flags->threads, "threads; default: one for each core, which a probe counts (COMMISSURE_THREADS)");
+  app.add_option("--threads", flags->threads,
+                 "threads; default: one for each core, which a probe counts (COMMISSURE_THREADS)");
   app.add_option("--isa", flags->isa, "kernels: reference, generic, avx2, avx512 (COMMISSURE_ISA)");
   app.add_option("--precision", flags->precision,
                  "fast, or exact: 16-bit activations; the same on all stages (COMMISSURE_PRECISION)");

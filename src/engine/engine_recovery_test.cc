@@ -182,6 +182,26 @@ TEST(EngineRecovery, TheLimitOfAnIdleChainCountsFromItsBreak) {
   EXPECT_TRUE(is_refused());
 }
 
+/// Three that wait: one to be cancelled, one with a short timeout, one that stays.
+struct Waiting {
+  Collector left, late, stays;
+  RequestHandle leaves = 0;
+
+  explicit Waiting(Engine& engine) {
+    const auto first = engine.submit(make_request(4, 4), left.sink());
+    EXPECT_TRUE(first.has_value());
+    leaves = first.value_or(0);
+    GenerationRequest hasty = make_request(4, 4);
+    hasty.timeout = std::chrono::milliseconds(30);
+    EXPECT_TRUE(engine.submit(hasty, late.sink()).has_value());
+    EXPECT_TRUE(engine.submit(make_request(4, 4), stays.sink()).has_value());
+  }
+  void expect_timeout() const {
+    ASSERT_TRUE(late.wait().error.has_value());
+    EXPECT_EQ(late.wait().error->code(), Code::kDeadlineExceeded);
+  }
+};
+
 TEST(EngineRecovery, WhoWaitsInAnOutageKeepsItsLimits) {
   EngineOptions options = small_options();
   options.max_sequences = 1;
@@ -190,22 +210,15 @@ TEST(EngineRecovery, WhoWaitsInAnOutageKeepsItsLimits) {
   Engine& engine = bench.start();
   run_one(engine, make_request(4, 4));
   bench.chain.set_down(true);
-  Collector left, late, stays;
-  const auto leaves = engine.submit(make_request(4, 4), left.sink());
-  ASSERT_TRUE(leaves.has_value());
-  GenerationRequest hasty = make_request(4, 4);
-  hasty.timeout = std::chrono::milliseconds(30);
-  ASSERT_TRUE(engine.submit(hasty, late.sink()).has_value());
-  ASSERT_TRUE(engine.submit(make_request(4, 4), stays.sink()).has_value());
+  const Waiting waiting(engine);
   const auto refused = engine.submit(make_request(4, 4), [](GenerationEvent) {});
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().code(), Code::kResourceExhausted);
-  engine.cancel(*leaves);
-  ASSERT_TRUE(late.wait().error.has_value());
-  EXPECT_EQ(late.wait().error->code(), Code::kDeadlineExceeded);
+  engine.cancel(waiting.leaves);
+  waiting.expect_timeout();
   bench.chain.set_down(false);
-  EXPECT_EQ(stays.wait().error, std::nullopt);
-  EXPECT_FALSE(left.is_done());
+  EXPECT_EQ(waiting.stays.wait().error, std::nullopt);
+  EXPECT_FALSE(waiting.left.is_done());
   EXPECT_TRUE(bench.is_idle());
 }
 
@@ -213,20 +226,13 @@ TEST(EngineRecovery, WhoWaitsForAChainThatWakesKeepsItsLimits) {
   Bench bench;
   bench.chain.is_waking = true;
   Engine& engine = bench.start();
-  Collector left, late, stays;
-  const auto leaves = engine.submit(make_request(4, 4), left.sink());
-  ASSERT_TRUE(leaves.has_value());
-  GenerationRequest hasty = make_request(4, 4);
-  hasty.timeout = std::chrono::milliseconds(30);
-  ASSERT_TRUE(engine.submit(hasty, late.sink()).has_value());
-  ASSERT_TRUE(engine.submit(make_request(4, 4), stays.sink()).has_value());
-  ASSERT_TRUE(late.wait().error.has_value());
-  EXPECT_EQ(late.wait().error->code(), Code::kDeadlineExceeded);
-  engine.cancel(*leaves);
+  const Waiting waiting(engine);
+  waiting.expect_timeout();
+  engine.cancel(waiting.leaves);
   EXPECT_TRUE(bench.until([&] { return engine.stats().waiting == 1; }));
-  EXPECT_FALSE(stays.is_done());
+  EXPECT_FALSE(waiting.stays.is_done());
   bench.chain.is_waking = false;
-  EXPECT_EQ(stays.wait().error, std::nullopt);
+  EXPECT_EQ(waiting.stays.wait().error, std::nullopt);
   EXPECT_TRUE(bench.is_idle());
 }
 

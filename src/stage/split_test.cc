@@ -136,7 +136,8 @@ TEST_P(Split, ThreadsDoNotChangeARow) {
 
 TEST_P(Split, NeighboursDoNotChangeARow) {
   const auto backend = cpu_backend(isa());
-  const ToyModel model{.is_gemma = true, .matrices = DType::kQ8_0};
+  // So large a vocabulary that threads share the drawing of four tokens.
+  const ToyModel model{.is_gemma = true, .n_vocab = 33'000, .matrices = DType::kQ8_0};
   const ToyFile file(model);
   const SamplingParams params{.temperature = 0.8f, .top_p = 0.9f, .seed = 3, .n_logprobs = 5, .banned = {}};
   std::vector<std::vector<int>> prompts = {prompt(3, 100, 1), prompt(70, 100, 2), prompt(1, 100, 3),
