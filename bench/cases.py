@@ -16,7 +16,7 @@ class Model:
     quantised: pathlib.Path   # GGUF, read by Commissure and llama.cpp
     bf16: pathlib.Path        # GGUF of bf16 weights, the same two; None when not made
     folder: pathlib.Path      # bf16 safetensors, read by vLLM; None when not made
-    token_bytes: float        # bytes of weights a decoded token reads, as quantised
+    token_bytes: float        # bytes of weights a decoded token reads, as quantised: a greedy token meets the head's screen, 5.5 bits a weight
     token_bytes_bf16: float
     kv_read: typing.Callable  # position -> bytes of KV a token there reads
     kv_position: float        # bytes of KV that all layers keep of one position
@@ -177,7 +177,7 @@ def make_servers(model, llama, vllm_python):
         servers["llama16"] = Llama(llama, model.quantised, slots=16, context=512)
         servers["llama_rpc"] = LlamaRpc(llama, model.quantised)
     if model.bf16:
-        servers["ours_bf16"] = ours(model.bf16)
+        servers["ours_bf16"] = ours(model.bf16, packs=True)
         if llama:
             servers["llama_bf16"] = Llama(llama, model.bf16)
     if vllm_python and model.folder:

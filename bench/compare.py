@@ -38,10 +38,10 @@ def gemma_kv(position):
 
 MODELS = {
     "gemma3-270m": dict(
-        quantised="gemma-3-270m-q4_k_m.gguf", bf16="gemma-3-270m-bf16.gguf", folder="gemma3-270m-bf16", token_bytes=246.4e6, token_bytes_bf16=536.2e6,
+        quantised="gemma-3-270m-q4_k_m.gguf", bf16="gemma-3-270m-bf16.gguf", folder="gemma3-270m-bf16", token_bytes=183.5e6, token_bytes_bf16=316.0e6,
         kv_read=gemma_kv, kv_position=18 * 1024, context=20000, golden="gemma3-270m-q4_k_m", three_stages={1: 0.97, 4: 0.97, 16: 0.97}),
     "smollm2-135m": dict(
-        quantised="SmolLM2-135M-Instruct.Q4_1.gguf", bf16="smollm2-135m-bf16.gguf", folder="smollm2-135m-bf16", token_bytes=95.9e6, token_bytes_bf16=269.0e6,
+        quantised="SmolLM2-135M-Instruct.Q4_1.gguf", bf16="smollm2-135m-bf16.gguf", folder="smollm2-135m-bf16", token_bytes=85.3e6, token_bytes_bf16=231.9e6,
         kv_read=lambda position: 30 * 2 * 192 * 2 * position, kv_position=30 * 2 * 192 * 2, context=8192, golden="smollm2-135m-q4_1",
         three_stages={1: 0.94, 4: 0.97, 16: 0.97}),
 }

@@ -102,14 +102,18 @@ class Server:
 
 
 class Commissure(Server):
-    def __init__(self, model, stages=1, label=None, options=(), environment=None):
+    def __init__(self, model, stages=1, label=None, options=(), environment=None, packs=False):
         super().__init__(label or ("commissure" if stages == 1 else f"commissure x{stages}"))
         self.command = ["--model", model, "--stages", str(stages), "--port", str(self.port), *options]
         self.extra = environment or {}
+        self.packs = packs
 
     def start(self):
         self.folder = tempfile.TemporaryDirectory()
         self.environment = dict(os.environ, COMMISSURE_RUN_DIR=self.folder.name + "/run", **self.extra)
+        if self.packs:  # what is not in the cache of models, `up` leaves as it is
+            subprocess.run([PROGRAM, "pack", self.command[1]], stdout=subprocess.DEVNULL, check=True)
+            self.packs = False
         subprocess.run([PROGRAM, "up", "--local", "--detach", *self.command], env=self.environment, check=True, stderr=subprocess.DEVNULL)
 
     def stop(self):

@@ -57,6 +57,19 @@ struct Product {
   std::vector<float> x, out;
 };
 
+/// The bounds that a head's screen gives for 64 outputs.
+struct Screen : Product {
+  Screen(DType dtype_, int n_cols_, int n_columns_) : Product(dtype_, n_cols_, n_columns_, false) {
+    packed.resize(matmul.screen_bytes(dtype, kRows, n_cols));
+    matmul.pack_screen(dtype, weights.data(), kRows, n_cols, packed.data(), pool);
+  }
+
+  void run() {
+    matmul.bounds({x.data(), n_cols, n_columns, n_cols},
+                  {dtype, weights.data(), kRows, out.data(), kRows, packed.data()}, pool);
+  }
+};
+
 /// The last n_rows of a text of n_positions, 4 query heads of 256 on one kv head.
 struct Attention {
   static constexpr HeadLayout kHeads = {4, 1, 256};
@@ -113,6 +126,9 @@ std::map<std::string, Prepare> all_kernels() {
         kernels[name] = prepare<Product>(dtype, n_cols, n_columns, is_packed);
       }
     }
+  }
+  for (int n_columns : {1, 4}) {
+    kernels[fmt::format("screen/Q8_0/{}", n_columns)] = prepare<Screen>(DType::kQ8_0, 640, n_columns);
   }
   for (KvType kv : {KvType::kBF16, KvType::kInt8}) {
     const char* name = kv == KvType::kBF16 ? "bf16" : "int8";

@@ -189,8 +189,8 @@ Result<Bench::Pass> Bench::run(const StepShape& shape, int n_head_rows) {
   for (std::size_t kind = 0; kind < counts.size(); ++kind) pass.kinds[kind] /= std::max(1, counts[kind]);
   std::vector<std::int32_t> rows(static_cast<std::size_t>(n_head_rows));
   std::iota(rows.begin(), rows.end(), n_rows - n_head_rows);
-  const std::vector<std::int32_t> targets(rows.size(), -1);
-  decoder_->logits(rows, targets, Rows::dense(logits_.ptr(), n_head_rows, spec_.n_vocab));
+  const std::vector<LogitsUse> uses(rows.size());
+  decoder_->logits(rows, uses, Rows::dense(logits_.ptr(), n_head_rows, spec_.n_vocab));
   pass.head = TRY(lap());
   return pass;
 }

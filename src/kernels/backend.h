@@ -90,6 +90,7 @@ struct MatrixSource {
   std::int64_t n_cols = 0;
   HostBytes data;
   HostBytes packed = {};  ///< the same matrix as the backend's pack_matrix() wrote it, or empty
+  HostBytes screen = {};  ///< what pack_screen() wrote, or empty; of a head
 };
 
 /// A weight matrix resident on a device, in whatever layout the device likes. May alias the source's bytes.
@@ -169,6 +170,12 @@ enum class InputPlanes {
   kAll,  ///< two planes, and f32 where weights are floats: as close to f32 as the device comes
 };
 
+/// What one row of logits() is for.
+struct LogitsUse {
+  std::int32_t target = -1;  ///< the output that is scored; -1: none
+  int n_largest = 0;         ///< only so many largest ones are looked at; 0: all of them
+};
+
 /// How far below the largest logit a logit may lie and still deserve its second plane: e^-8 is 0.03 % of its weight.
 inline constexpr float kRefinedRange = 8.0f;
 
@@ -210,6 +217,11 @@ class Backend {
   /// Writes packed_bytes() (not 0) bytes. Packed or not, products have the same bits.
   virtual void pack_matrix(const MatrixSource&, std::span<std::byte>) {}
 
+  /// Bytes of what a device reads instead of a head to tell which outputs can be among the largest; 0: it reads all.
+  virtual std::size_t screen_bytes(const MatrixSource&) const { return 0; }
+  /// Writes screen_bytes() (not 0) bytes. False: the matrix's values allow no screen.
+  virtual bool pack_screen(const MatrixSource&, std::span<std::byte>) { return false; }
+
   /// A vector (norm weights) as f32 on the device, with `add` added to each value (1 for (1 + w) norms).
   virtual Result<DeviceBuffer> load_vector(const MatrixSource& source, float add) = 0;
 
@@ -232,9 +244,10 @@ class Backend {
 
   /// The head: out[r] = weight x[r], as matmul on one plane gives it, with float weights in f32; then what can matter
   /// for a draw or a score is made what two planes give: every value within kRefinedRange of the row's largest, and
-  /// targets[r] where it is >= 0.
-  ///   targets  one per row of x
-  virtual void logits(Rows x, const Matrix& weight, std::span<const std::int32_t> targets, Rows out) = 0;
+  /// the target's. Where a row asks for its n_largest only, those (and all that equal the last of them) have these
+  /// values; another one may be -infinity instead.
+  ///   uses  one per row of x
+  virtual void logits(Rows x, const Matrix& weight, std::span<const LogitsUse> uses, Rows out) = 0;
 
   /// cos and sin for every row of the step: out [n_rows, 2 * n_pairs], cosines first.
   virtual void rope_table(const RopeSpec& rope, const StepIndex& index, Rows out) = 0;

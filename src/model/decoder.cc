@@ -157,11 +157,11 @@ void Decoder::feed_forward(const LayerSpec& spec, const LayerWeights& weights, i
   backend_.add(x, branch, weights.post_feed_forward_norm.ptr(), spec_.norm_eps, /*round=*/true);
 }
 
-void Decoder::logits(std::span<const std::int32_t> rows, std::span<const std::int32_t> targets, Rows out) {
+void Decoder::logits(std::span<const std::int32_t> rows, std::span<const LogitsUse> uses, Rows out) {
   const Rows picked = normed(static_cast<int>(rows.size()));
   backend_.gather(residual(max_rows_), rows, picked);
   backend_.rms_norm(picked, weights_.final_norm.ptr(), spec_.norm_eps, picked);
-  backend_.logits(picked, *weights_.head(), targets, out);
+  backend_.logits(picked, *weights_.head(), uses, out);
 }
 
 void Decoder::pack_residual(int n_rows, DevicePtr to) { backend_.pack_bf16(residual(n_rows), to); }

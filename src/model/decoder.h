@@ -40,8 +40,8 @@ class Decoder {
   /// Advances the residual by one layer of the model (its index in the whole model).
   void run_layer(int layer, const StepIndex& index, const KvLayer& kv, int n_rows);
   /// Final norm and head for the residual's rows `rows` (at most max_rows): out [rows.size(), n_vocab]; as precise as
-  /// Backend::logits makes them, with `targets` one per row. The residual stays. Parts with a head only.
-  void logits(std::span<const std::int32_t> rows, std::span<const std::int32_t> targets, Rows out);
+  /// Backend::logits makes them, with `uses` one per row. The residual stays. Parts with a head only.
+  void logits(std::span<const std::int32_t> rows, std::span<const LogitsUse> uses, Rows out);
 
   /// bf16 copies of the residual, dense [n_rows, d_model].
   void pack_residual(int n_rows, DevicePtr to);

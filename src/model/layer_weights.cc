@@ -47,6 +47,9 @@ MatrixSource as_source(const TensorInfo& tensor, ByteRange range) {
   return source;
 }
 
+/// A head's screen is one more entry of the pack file.
+std::string screen_name(const std::string& tensor) { return tensor + "#screen"; }
+
 /// The pack file beside a mapped checkpoint, until it turns out not to fit. Weights that were read into memory are used
 /// as they are: mapping them once more would hold them twice.
 class Packs {
@@ -66,15 +69,23 @@ class Packs {
 
   /// The packed bytes of `source`, or none.
   HostBytes find(const MatrixSource& source) {
-    const std::size_t n_bytes = pack_ ? backend_.packed_bytes(source) : 0;
+    return pack_ ? find(source.name, source, backend_.packed_bytes(source)) : HostBytes{};
+  }
+  /// The screen of a head, or none: not every one has a screen.
+  HostBytes find_screen(const MatrixSource& source) {
+    const std::string name = screen_name(source.name);
+    return pack_ && pack_->holds(name) ? find(name, source, backend_.screen_bytes(source)) : HostBytes{};
+  }
+
+ private:
+  HostBytes find(const std::string& name, const MatrixSource& source, std::size_t n_bytes) {
     if (n_bytes == 0) return {};
-    auto range = pack_->find(source.name, source.data.bytes, n_bytes);
+    auto range = pack_->find(name, source.data.bytes, n_bytes);
     if (range) return {range->bytes, std::move(range->owner)};
     ignore(range.error());
     return {};
   }
 
- private:
   void ignore(const Error& error) {
     log_warning("the pack file is ignored; `commissure pack` makes it anew", {{"reason", error.message()}});
     pack_ = nullptr;
@@ -100,16 +111,22 @@ Result<PackedModel> pack_weights(Backend& backend, const Checkpoint& checkpoint,
   const auto writer = TRY(PackWriter::create(path, layout, checkpoint.fingerprint()));
   std::vector<std::byte> packed;
   bool is_empty = true;
+  const auto add = [&](const std::string& name, const MatrixSource& source) -> Status {
+    is_empty = false;
+    return writer->add(name, source.data.bytes, packed);
+  };
   for (const auto& [name, tensor] : matrices) {
     const MatrixSource source = as_source(tensor, TRY(checkpoint.load(tensor)));
     packed.resize(backend.packed_bytes(source));
-    if (packed.empty()) continue;
-    backend.pack_matrix(source, packed);
-    TRY(writer->add(name, source.data.bytes, packed));
+    if (!packed.empty()) {
+      backend.pack_matrix(source, packed);
+      TRY(add(name, source));
+    }
+    packed.resize(name == head_name(spec) ? backend.screen_bytes(source) : 0);
+    if (!packed.empty() && backend.pack_screen(source, packed)) TRY(add(screen_name(name), source));
     checkpoint.release(tensor);
-    is_empty = false;
   }
-  if (is_empty) return Error(Code::kFailedPrecondition, checkpoint.location(), ": holds no quantised matrix to pack");
+  if (is_empty) return Error(Code::kFailedPrecondition, checkpoint.location(), ": holds no matrix to pack");
   TRY(writer->finish());
   return PackedModel{path, writer->n_bytes()};
 }
@@ -134,6 +151,7 @@ Result<PartWeights> load_weights(Backend& backend, const Checkpoint& checkpoint,
       norm_place(weights, place, expected[i].role) = TRY(backend.load_vector(source, spec.norm_offset));
     } else {
       source.packed = packs.find(source);
+      if (part.has_head && source.name == head_name(spec)) source.screen = packs.find_screen(source);
       // Its stored bytes were sampled and are not read again, unless tokens are looked up in them.
       if (!source.packed.bytes.empty() && expected[i].role != TensorRole::kEmbedding) checkpoint.release(tensors[i]);
       matrix_place(weights, place, expected[i].role) = TRY(backend.load_matrix(source));

@@ -78,6 +78,8 @@ void append_layer(const DecoderSpec& spec, int layer, std::vector<ExpectedTensor
 
 }  // namespace
 
+std::string head_name(const DecoderSpec& spec) { return spec.tied_head ? embedding_name(spec) : spec.naming.head; }
+
 std::vector<ExpectedTensor> expected_tensors(const DecoderSpec& spec, const ModelPart& part) {
   std::vector<ExpectedTensor> out;
   const std::vector<std::int64_t> table = {spec.n_vocab, spec.d_model};

@@ -52,6 +52,9 @@ struct ExpectedTensor {
   std::vector<std::int64_t> shape;
 };
 
+/// The output matrix: the embedding when it is tied.
+std::string head_name(const DecoderSpec& spec);
+
 /// Every tensor of `part`, in the order it is used. A tied head names the embedding (once, if the part has both).
 std::vector<ExpectedTensor> expected_tensors(const DecoderSpec& spec, const ModelPart& part);
 

@@ -61,6 +61,16 @@ double uniform(std::uint64_t seed, std::uint64_t position) {
   return static_cast<double>(bits >> 11) * 0x1p-53;
 }
 
+int n_largest_needed(const SamplingParams& params) {
+  if (params.n_logprobs >= 0 || LogitAdjuster::is_needed(params)) return 0;
+  constexpr std::size_t kFew = 1024;
+  if (params.banned.size() > kFew) return 0;
+  const int n_banned = static_cast<int>(params.banned.size());  // the largest ones, at worst
+  if (is_greedy(params)) return 1 + n_banned;
+  if (params.mirostat.is_on || params.top_n_sigma > 0.0f || params.top_k == 0) return 0;
+  return params.top_k <= static_cast<int>(kFew) ? params.top_k + n_banned : 0;
+}
+
 Result<ScoredToken> Sampler::sample(std::span<const float> logits, const SamplingParams& params,
                                     std::int64_t position) {
   SampleContext context{.position = position, .history = {}, .mu = {}};

@@ -77,6 +77,9 @@ class Sampler {
   std::vector<Candidate> top_;
 };
 
+/// How many of the largest logits decide what Sampler::sample gives: others may be -infinity. 0: all of them matter.
+int n_largest_needed(const SamplingParams& params);
+
 /// A number in [0, 1) that depends on (seed, position) alone. Other draws at one position use seed ^ a constant.
 /// Source: SplitMix64's finaliser, applied twice.
 double uniform(std::uint64_t seed, std::uint64_t position);

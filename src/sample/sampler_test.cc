@@ -112,6 +112,69 @@ TEST(Sampler, CutsALargeVocabularyLikeAFullSort) {
   }
 }
 
+TEST(Sampler, DrawsTheSameFromTheLargestLogitsAlone) {
+  const auto banned_all = [](const std::vector<float>& logits) {
+    std::vector<TokenId> banned;  // the three likeliest
+    for (int i = 0; i < 3; ++i) {
+      const auto best = std::ranges::max_element(logits, {}, [&](const float& logit) {
+        const TokenId token(static_cast<std::int32_t>(&logit - logits.data()));
+        return std::ranges::find(banned, token) == banned.end() ? logit : -1e9f;
+      });
+      banned.emplace_back(static_cast<std::int32_t>(best - logits.begin()));
+    }
+    return banned;
+  };
+  Sampler sampler;
+  std::vector<float> logits = random_logits(5000, 3);
+  for (float& logit : logits) logit = std::round(4.0f * logit) / 4.0f;  // many are equal
+  const std::vector<TokenId> banned = banned_all(logits);
+  const std::vector<SamplingParams> all = {
+      greedy(),
+      {.temperature = 0.0f, .banned = banned},
+      {.temperature = 1e-6f, .banned = banned},
+      {.temperature = 1.3f, .top_k = 1, .banned = {}},
+      {.temperature = 1.3f, .top_k = 40, .banned = {}},
+      {.temperature = 0.8f, .top_k = 40, .top_p = 0.7f, .min_p = 0.01f, .banned = banned},
+      {.temperature = 1.0f, .top_k = 64, .banned = {}, .typical_p = 0.6f},
+      {.temperature = 1.0f, .top_k = 64, .banned = {}, .xtc_probability = 0.9f, .xtc_threshold = 0.05f},
+  };
+  for (const SamplingParams& params : all) {
+    const int n = n_largest_needed(params);
+    ASSERT_GT(n, 0);
+    std::vector<float> sorted = logits;
+    std::ranges::sort(sorted, std::ranges::greater());
+    std::vector<float> few = logits;
+    for (float& logit : few) {
+      if (logit < sorted[static_cast<std::size_t>(n - 1)]) logit = -std::numeric_limits<float>::infinity();
+    }
+    for (int position = 0; position < 200; ++position) {
+      ASSERT_EQ(*sampler.sample(few, params, position), *sampler.sample(logits, params, position)) << position;
+    }
+  }
+}
+
+TEST(Sampler, SaysWhenAllLogitsMatter) {
+  const SamplingParams top_k = {.temperature = 1.0f, .top_k = 40, .banned = {}};
+  EXPECT_EQ(n_largest_needed({.temperature = 0.0f, .banned = {TokenId(3), TokenId(4)}}), 3);
+  EXPECT_EQ(n_largest_needed(top_k), 40);
+  EXPECT_EQ(n_largest_needed({.temperature = 1.0f, .top_p = 0.9f, .banned = {}}), 0);
+  const auto with = [&](auto change) {
+    SamplingParams params = top_k;
+    change(params);
+    return n_largest_needed(params);
+  };
+  EXPECT_EQ(with([](SamplingParams& p) { p.n_logprobs = 0; }), 0);
+  EXPECT_EQ(with([](SamplingParams& p) { p.logit_bias = {{TokenId(1), 2.0f}}; }), 0);
+  EXPECT_EQ(with([](SamplingParams& p) { p.allowed = {TokenId(1)}; }), 0);
+  EXPECT_EQ(with([](SamplingParams& p) { p.repetition_penalty = 1.1f; }), 0);
+  EXPECT_EQ(with([](SamplingParams& p) { p.frequency_penalty = 0.1f; }), 0);
+  EXPECT_EQ(with([](SamplingParams& p) { p.dry.multiplier = 0.5f; }), 0);
+  EXPECT_EQ(with([](SamplingParams& p) { p.mirostat.is_on = true; }), 0);
+  EXPECT_EQ(with([](SamplingParams& p) { p.top_n_sigma = 1.0f; }), 0);
+  EXPECT_EQ(with([](SamplingParams& p) { p.bad_sequences = {{TokenId(1)}}; }), 0);
+  EXPECT_EQ(with([](SamplingParams& p) { p.min_tokens = 3; }), 0);
+}
+
 TEST(Sampler, DependsOnSeedAndPositionAlone) {
   const std::vector<float> logits = random_logits(1000, 9);
   const SamplingParams params{.temperature = 1.2f, .top_p = 0.95f, .seed = 42, .banned = {}};

@@ -223,14 +223,17 @@ Status Executor::sample_rows(const StepBatch& batch, std::vector<SequenceState>&
                              std::vector<SequenceResult>& results) {
   const auto n_vocab = static_cast<std::size_t>(decoder_->spec().n_vocab);
   std::vector<std::int32_t> row_ids;
-  std::vector<std::int32_t> targets;
+  std::vector<LogitsUse> uses;
   for (const HeadRow& row : rows) {
     const std::vector<TokenId>& asked = batch.slices[row.slice].targets;
     row_ids.push_back(row.row);
-    targets.push_back(asked.empty() ? -1 : asked[static_cast<std::size_t>(row.row_in_slice)].value);
+    if (asked.empty()) {
+      uses.push_back({.n_largest = n_largest_needed(*states[row.slice].params)});
+    } else {
+      uses.push_back({.target = asked[static_cast<std::size_t>(row.row_in_slice)].value});
+    }
   }
-  decoder_->logits(row_ids, targets,
-                   Rows::dense(logits_.ptr(), static_cast<int>(rows.size()), static_cast<int>(n_vocab)));
+  decoder_->logits(row_ids, uses, Rows::dense(logits_.ptr(), static_cast<int>(rows.size()), static_cast<int>(n_vocab)));
   const auto bytes = TRY(backend_.fetch(logits_.ptr(), rows.size() * n_vocab * sizeof(float)));
   const std::span<const float> logits(reinterpret_cast<const float*>(bytes.data()), rows.size() * n_vocab);
   std::vector<Status> statuses(rows.size());

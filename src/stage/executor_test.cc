@@ -68,9 +68,12 @@ TEST(PackedExecutor, AnswersTheSameFromAPackFileAndIgnoresADamagedOne) {
     return sampled(make_executor(*backend, *checkpoint, whole_plan(spec))->step(std::move(input)));
   };
   const auto has_packed_weights = [&] {
-    const auto matrix =
-        std::move(load_weights(*backend, *checkpoint, spec, model_part(whole_plan(spec)), {})->layers[0].up);
-    return !static_cast<const cpu::CpuMatrix&>(*matrix).source().packed.bytes.empty();
+    const auto weights = load_weights(*backend, *checkpoint, spec, model_part(whole_plan(spec)), {});
+    const auto source = [](const Matrix& matrix) { return static_cast<const cpu::CpuMatrix&>(matrix).source(); };
+    const bool are_packed = !source(*weights->layers[0].up).packed.bytes.empty();
+    EXPECT_EQ(!source(*weights->head()).screen.bytes.empty(), are_packed);
+    EXPECT_TRUE(source(*weights->layers[0].down).screen.bytes.empty());
+    return are_packed;
   };
   const ScoredToken as_stored = answer();
   EXPECT_FALSE(has_packed_weights());

@@ -34,6 +34,8 @@ class PackFile {
   static Result<std::shared_ptr<const PackFile>> open(const std::string& path, std::string_view layout,
                                                       const std::string& fingerprint);
 
+  bool holds(std::string_view name) const { return entries_.contains(name); }
+
   /// The packed bytes of a tensor. Reads samples of `source`, its bytes in the checkpoint, to see that it is the one
   /// that was packed.
   /// Errors: kNotFound, not in the file; kFailedPrecondition, packed from other bytes or not `n_bytes` long.

@@ -10,6 +10,7 @@
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/attention_plan.h"
 #include "kernels/cpu/cpu_features.h"
+#include "kernels/cpu/head_search.h"
 #include "kernels/cpu/matmul.h"
 #include "kernels/cpu/pointwise.h"
 
@@ -68,6 +69,8 @@ class CpuBackend final : public Backend {
   std::string packed_layout() const override;
   std::size_t packed_bytes(const MatrixSource& source) const override;
   void pack_matrix(const MatrixSource& source, std::span<std::byte> out) override;
+  std::size_t screen_bytes(const MatrixSource& source) const override;
+  bool pack_screen(const MatrixSource& source, std::span<std::byte> out) override;
   Result<DeviceBuffer> load_vector(const MatrixSource& source, float add) override;
   std::size_t kv_block_bytes(const HeadLayout& heads, KvType type) const override;
   std::unique_ptr<StepIndex> make_step_index(const StepShape& shape) override;
@@ -76,7 +79,7 @@ class CpuBackend final : public Backend {
   void rms_norm(Rows x, DevicePtr weight, float eps, Rows out) override;
   using Backend::matmul;
   void matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes planes) override;
-  void logits(Rows x, const Matrix& weight, std::span<const std::int32_t> targets, Rows out) override;
+  void logits(Rows x, const Matrix& weight, std::span<const LogitsUse> uses, Rows out) override;
   void rope_table(const RopeSpec& rope, const StepIndex& index, Rows out) override;
   void norm_rope(Rows x, int n_heads, DevicePtr norm, float eps, const RopeSpec& rope, Rows table) override;
   void append_kv(Rows keys, Rows values, const StepIndex& index, const KvLayer& layer) override;
@@ -103,14 +106,11 @@ class CpuBackend final : public Backend {
 
   /// The rows of one logits() call.
   struct Refinement {
-    int n_groups = 0;                 // of a column
-    std::vector<ColumnGroup> planes;  // [n_rows, 2, n_groups]
-    std::vector<float> maxima;        // [n_rows, n_threads]
-    ColumnGroup* plane(int row, int plane) {
-      return planes.data() + (2 * static_cast<std::ptrdiff_t>(row) + plane) * n_groups;
-    }
+    ColumnPlanes planes;
+    std::vector<float> maxima;  // [n_rows, n_threads]
   };
-  Refinement refine_;              // reused by every logits()
+  Refinement refine_;  // reused by every logits()
+  HeadSearch head_search_;
   std::vector<MatmulTask> tasks_;  // reused by every matmul()
   AttentionPlan attention_plan_;   // reused by every attend()
 };

@@ -97,11 +97,14 @@ Result<std::unique_ptr<Matrix>> CpuBackend::load_matrix(const MatrixSource& sour
   if (const std::size_t n = source.packed.bytes.size(); n != 0 && n != packed_bytes(source)) {
     return Error(Code::kInvalidArgument, source.name, ": ", n, " packed bytes, expected ", packed_bytes(source));
   }
+  if (const std::size_t n = source.screen.bytes.size(); n != 0 && n != screen_bytes(source)) {
+    return Error(Code::kInvalidArgument, source.name, ": a screen of ", n, " bytes, expected ", screen_bytes(source));
+  }
   return std::make_unique<CpuMatrix>(aligned(source));
 }
 
 std::string CpuBackend::packed_layout() const {
-  return matmul_ && matmul_->packed_bytes(DType::kQ8_0, 16, 32) > 0 ? "r16-1" : "";
+  return matmul_ && matmul_->packed_bytes(DType::kQ8_0, 16, 32) > 0 ? "r16-2" : "";
 }
 
 std::size_t CpuBackend::packed_bytes(const MatrixSource& source) const {
@@ -113,6 +116,17 @@ void CpuBackend::pack_matrix(const MatrixSource& source, std::span<std::byte> ou
   CHECK(packed_bytes(source) == out.size() && !out.empty());
   matmul_->pack_weights(source.dtype, source.data.bytes.data(), source.n_rows, static_cast<int>(source.n_cols),
                         out.data(), pool_);
+}
+
+std::size_t CpuBackend::screen_bytes(const MatrixSource& source) const {
+  if (!matmul_ || !n_values(source)) return 0;
+  return matmul_->screen_bytes(source.dtype, source.n_rows, source.n_cols);
+}
+
+bool CpuBackend::pack_screen(const MatrixSource& source, std::span<std::byte> out) {
+  CHECK(screen_bytes(source) == out.size() && !out.empty());
+  return matmul_->pack_screen(source.dtype, aligned(source).data.bytes.data(), source.n_rows,
+                              static_cast<int>(source.n_cols), out.data(), pool_);
 }
 
 Result<DeviceBuffer> CpuBackend::load_vector(const MatrixSource& source, float add) {

@@ -9,21 +9,22 @@
 
 namespace commissure::cpu {
 
-void CpuBackend::logits(Rows x, const Matrix& weight, std::span<const std::int32_t> targets, Rows out) {
+void CpuBackend::logits(Rows x, const Matrix& weight, std::span<const LogitsUse> uses, Rows out) {
+  const MatrixSource& source = static_cast<const CpuMatrix&>(weight).source();
+  if (matmul_ && head_search_.run({&source, x, uses, out}, *matmul_, *kernels_.pointwise, pool_)) return;
   const MatmulJob job{&weight, out};
   const bool refines = matmul_ && is_quantised(weight.dtype());
   matmul(x, {&job, 1}, refines ? InputPlanes::kOne : InputPlanes::kAll);
   if (!refines) return;
 
-  refine_.n_groups = column_groups(x.n_cols);
-  refine_.planes.resize(2 * static_cast<std::size_t>(x.n_rows) * static_cast<std::size_t>(refine_.n_groups));
+  refine_.planes.resize(x.n_rows, x.n_cols);
   refine_.maxima.resize(static_cast<std::size_t>(x.n_rows) * static_cast<std::size_t>(pool_.n_threads()));
   pool_.run([&](int part, int n_parts) {
     const auto [first, last] = share(out.n_cols, part, n_parts);
     for (int row = 0; row < x.n_rows; ++row) {
       refine_.maxima[static_cast<std::size_t>(row * n_parts + part)] =
           kernels_.pointwise->maximum(row_of(out, row) + first, last - first);
-      if (row % n_parts == part) matmul_->kernels().pack_few(row_of(x, row), x.n_cols, 2, refine_.plane(row, 0));
+      if (row % n_parts == part) refine_.planes.pack(matmul_->kernels(), row_of(x, row), row);
     }
   });
   pool_.run([&](int part, int n_parts) {
@@ -32,7 +33,7 @@ void CpuBackend::logits(Rows x, const Matrix& weight, std::span<const std::int32
       const float* maxima = refine_.maxima.data() + row * n_parts;
       const float floor = *std::max_element(maxima, maxima + n_parts) - kRefinedRange;
       float* values = row_of(out, row);
-      const std::int32_t target = targets[static_cast<std::size_t>(row)];
+      const std::int32_t target = uses[static_cast<std::size_t>(row)].target;
       const bool target_is_low = target >= first && target < last && !(values[target] > floor);
       for (int i = first; i < last; ++i) {
         i += kernels_.pointwise->first_above(values + i, last - i, floor);
@@ -53,7 +54,7 @@ void CpuBackend::refine(const Matrix& weight, int output, int row, float* values
                           .n_rows = 1,
                           .n_cols = static_cast<int>(source.n_cols),
                           .n_columns = 1,
-                          .packed = reinterpret_cast<const std::byte*>(refine_.plane(row, 1)),
+                          .packed = reinterpret_cast<const std::byte*>(refine_.planes.plane(row, 1)),
                           .out = &fine});
   values[output] += fine;
 }

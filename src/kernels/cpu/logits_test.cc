@@ -34,7 +34,7 @@ std::vector<float> product(Backend& backend, const Matrix& weight, Rows x, Input
 }
 
 TEST(Logits, WhatCanMatterIsAsExactAsTwoPlanes) {
-  const std::vector<std::int32_t> targets = {-1, 0, 1002, 500, -1};
+  const std::vector<LogitsUse> uses = {{}, {.target = 0}, {.target = 1002}, {.target = 500}, {}};
   for (const std::string& isa : testing::fast_isas()) {
     const auto backend = backend_for(isa);
     const auto weight = backend->load_matrix(head()).value();
@@ -42,7 +42,7 @@ TEST(Logits, WhatCanMatterIsAsExactAsTwoPlanes) {
     const auto one = product(*backend, *weight, x.rows, InputPlanes::kOne);
     const auto two = product(*backend, *weight, x.rows, InputPlanes::kTwo);
     const auto out = testing::upload(*backend, std::vector<float>(std::size_t{kRows} * kVocabulary), kRows);
-    backend->logits(x.rows, *weight, targets, out.rows);
+    backend->logits(x.rows, *weight, uses, out.rows);
     const auto values = testing::download(*backend, out.rows);
     int n_refined = 0;
     for (int row = 0; row < kRows; ++row) {
@@ -50,7 +50,7 @@ TEST(Logits, WhatCanMatterIsAsExactAsTwoPlanes) {
       const float floor = *std::max_element(&one[first], &one[first] + kVocabulary) - kRefinedRange;
       for (int i = 0; i < kVocabulary; ++i) {
         const std::size_t at = first + static_cast<std::size_t>(i);
-        const bool refined = one[at] > floor || targets[static_cast<std::size_t>(row)] == i;
+        const bool refined = one[at] > floor || uses[static_cast<std::size_t>(row)].target == i;
         n_refined += refined ? 1 : 0;
         ASSERT_EQ(values[at], refined ? two[at] : one[at]) << isa << ", row " << row << ", output " << i;
       }
@@ -69,7 +69,8 @@ TEST(Logits, ARowDoesNotDependOnItsNeighboursOrTheThreads) {
       const auto in = testing::upload(*backend, rows, n_rows);
       const auto out =
           testing::upload(*backend, std::vector<float>(static_cast<std::size_t>(n_rows) * kVocabulary), n_rows);
-      backend->logits(in.rows, *weight, std::vector<std::int32_t>(static_cast<std::size_t>(n_rows), 7), out.rows);
+      backend->logits(in.rows, *weight, std::vector<LogitsUse>(static_cast<std::size_t>(n_rows), {.target = 7}),
+                      out.rows);
       return testing::download(*backend, out.rows);
     };
     const auto together = logits(x, kRows, 3);
@@ -84,7 +85,7 @@ TEST(Logits, NanRowsDoNotCrash) {
     const auto weight = backend->load_matrix(head()).value();
     const auto x = testing::upload(*backend, std::vector<float>(kWidth, NAN), 1);
     const auto out = testing::upload(*backend, std::vector<float>(kVocabulary), 1);
-    backend->logits(x.rows, *weight, std::vector<std::int32_t>{3}, out.rows);
+    backend->logits(x.rows, *weight, std::vector<LogitsUse>{{.target = 3}}, out.rows);
   }
 }
 

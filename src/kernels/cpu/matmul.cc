@@ -1,10 +1,12 @@
 #include "kernels/cpu/matmul.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 
 #include "core/check.h"
 #include "kernels/cpu/rows.h"
+#include "kernels/cpu/screen.h"
 
 namespace commissure::cpu {
 namespace {
@@ -183,6 +185,57 @@ void Matmul::pack_weights(DType dtype, const std::byte* weight, std::int64_t n_r
                             .n_rows = last - first,
                             .n_cols = n_cols},
                            out + static_cast<std::size_t>(first / kTileRows) * tile_stride);
+  });
+}
+
+std::size_t Matmul::screen_bytes(DType dtype, std::int64_t n_rows, std::int64_t n_cols) const {
+  return has_screen(dtype) && n_cols % kBlock == 0 ? packed_bytes(DType::kQ5_0, n_rows, n_cols) : 0;
+}
+
+bool Matmul::pack_screen(DType dtype, const std::byte* weight, std::int64_t n_rows, int n_cols, std::byte* out,
+                         ThreadPool& pool) const {
+  CHECK(screen_bytes(dtype, n_rows, n_cols) > 0);
+  const std::size_t stride = row_bytes(dtype, n_cols), screened_stride = row_bytes(DType::kQ5_0, n_cols);
+  const std::size_t tile_stride = kernels_->packed_tile_bytes(DType::kQ5_0, n_cols);
+  std::atomic<bool> is_sound = true;
+  pool.run([&](int part, int n_parts) {
+    const auto [first, last] = share_rows(n_rows, part, n_parts);
+    const auto n_blocks = static_cast<std::size_t>(n_cols / kBlock);
+    std::vector<BlockQ5_0> rows(kTileRows * n_blocks);
+    for (std::int64_t row = first; row < last; row += kTileRows) {
+      const std::int64_t n = std::min(kTileRows, last - row);
+      for (std::int64_t i = 0; i < n; ++i) {
+        const std::byte* from = weight + static_cast<std::size_t>(row + i) * stride;
+        if (!screen_row(dtype, from, n_cols, rows.data() + static_cast<std::size_t>(i) * n_blocks)) is_sound = false;
+      }
+      kernels_->pack_weights({.dtype = DType::kQ5_0,
+                              .weights = reinterpret_cast<const std::byte*>(rows.data()),
+                              .row_bytes = screened_stride,
+                              .n_rows = n,
+                              .n_cols = n_cols},
+                             out + static_cast<std::size_t>(row / kTileRows) * tile_stride);
+    }
+  });
+  return is_sound;
+}
+
+void Matmul::bounds(const MatmulInput& x, const MatmulTask& task, ThreadPool& pool) {
+  CHECK(kernels_->screen != nullptr && x.n_columns <= kMaxScreenColumns && x.n_planes == 1);
+  pack(x, /*in_tiles=*/true, pool);
+  pack_bounds(task.dtype, x.x, x.stride, x.n_cols, x.n_columns, scratch_.get());
+  const std::size_t tile_stride = kernels_->packed_tile_bytes(DType::kQ5_0, x.n_cols);
+  pool.run([&](int part, int n_parts) {
+    const auto [first, last] = share_rows(task.n_rows, part, n_parts);
+    if (first == last) return;
+    kernels_->screen({.dtype = DType::kQ5_0,
+                      .packed_weights = task.packed + static_cast<std::size_t>(first / kTileRows) * tile_stride,
+                      .n_rows = last - first,
+                      .n_cols = x.n_cols,
+                      .n_columns = x.n_columns,
+                      .packed = scratch_.get(),
+                      .out = task.out + first,
+                      .out_stride = task.out_stride,
+                      .tile = tiles_ + static_cast<std::size_t>(part) * tile_stride_});
   });
 }
 

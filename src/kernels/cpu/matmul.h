@@ -61,6 +61,16 @@ class Matmul {
   void pack_weights(DType dtype, const std::byte* weight, std::int64_t n_rows, int n_cols, std::byte* out,
                     ThreadPool& pool) const;
 
+  /// Bytes of a matrix's screen (screen.h); 0: it has none, or these kernels read none.
+  std::size_t screen_bytes(DType dtype, std::int64_t n_rows, std::int64_t n_cols) const;
+  /// Writes screen_bytes() to `out`. False: the weights are such that there is none.
+  bool pack_screen(DType dtype, const std::byte* weight, std::int64_t n_rows, int n_cols, std::byte* out,
+                   ThreadPool& pool) const;
+  /// Upper bounds of products instead of products: `task.packed` is the screen of a task.dtype matrix. One plane, at
+  /// most kMaxScreenColumns columns.
+  void bounds(const MatmulInput& x, const MatmulTask& task, ThreadPool& pool);
+  static constexpr int kMaxScreenColumns = 4;
+
   /// The kernels that run: those of the ISA asked for.
   const MatmulKernels& kernels() const { return *kernels_; }
 

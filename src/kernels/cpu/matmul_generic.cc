@@ -210,6 +210,7 @@ const MatmulKernels kMatmul = {.tile_width = 0,
                                .tile = nullptr,
                                .floats = floats,
                                .packed = nullptr,
+                               .screen = nullptr,
                                .packed_tile_bytes = nullptr,
                                .pack_weights = nullptr};
 

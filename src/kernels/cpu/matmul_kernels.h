@@ -70,6 +70,8 @@ struct MatmulKernels {
   void (*floats)(const MatmulPart& part);
   /// Quantised weights in the packed layout; x as packed by pack_tile. Null: this ISA has no such layout.
   void (*packed)(const MatmulPart& part);
+  /// Upper bounds of the products with a screen (screen.h): `packed_weights` is it, x as pack_bounds() left it.
+  void (*screen)(const MatmulPart& part);
   /// Bytes of 16 packed rows of n_cols values.
   std::size_t (*packed_tile_bytes)(DType dtype, int n_cols);
   /// Packs the part's rows from its `weights`.

@@ -21,7 +21,7 @@ template <typename Format>
 struct PackedSizes {
   static constexpr bool kIsK = Format::kBlocks == 8;
   static constexpr std::size_t kSuper = kIsK ? (Format::kHasMinimum ? 64 : 32) : 0;
-  static constexpr std::size_t kScales = !kIsK && Format::kHasMinimum ? 64 : 32;
+  static constexpr std::size_t kScales = !kIsK && Format::kHasMinimum && !Format::kMinimumIsScale ? 64 : 32;
   static constexpr std::size_t kBlockBytes = kScales + 64 * Format::kBits;
   /// Bytes of 16 rows of n_blocks each.
   static constexpr std::size_t tile(int n_blocks) {
@@ -44,6 +44,7 @@ class PackedBlock {
     return multiply(halves_of_rows(super_ + 2 * row), bytes_of_rows(block_ + row));
   }
   [[gnu::always_inline]] inline RowFloats minimum(int row) const {
+    if constexpr (Format::kMinimumIsScale) return scale(row);
     if constexpr (!Sizes::kIsK) return halves_of_rows(block_ + 32 + 2 * row);
     return negate(multiply(halves_of_rows(super_ + 32 + 2 * row), bytes_of_rows(block_ + 16 + row)));
   }

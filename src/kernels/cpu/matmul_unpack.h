@@ -9,6 +9,7 @@
 ///   Block         the stored struct; kBlocks of 32 in each
 ///   kBiasShift    log2 of the offset that the bytes carry (q = byte - 2^shift), or kNoBias
 ///   kHasMinimum   y = d * q + m
+///   kMinimumIsScale  m is d once more and is not stored
 ///   kHasHalfScale integer scale per 16 values (Q6_K)
 ///   kBits         bits of a stored weight
 ///   kSigned       bytes are int8 (Q8_0 without VNNI)
@@ -29,6 +30,7 @@ struct FormatDefaults {
   static constexpr int kBits = 4;
   static constexpr int kBiasShift = kNoBias;
   static constexpr bool kHasMinimum = false;
+  static constexpr bool kMinimumIsScale = false;
   static constexpr bool kHasHalfScale = false;
   static constexpr bool kSigned = false;
 };
@@ -125,6 +127,13 @@ struct FormatQ5_0 : FormatDefaults {
     for (int i = 0; i < kChains; ++i) out.w[i] = add_fifth_bits(nibbles(b[i].qs), b[i].qh);
     out.d = scales4(b);
   }
+};
+
+/// A screen (screen.h): Q5_0 in packed rows. What pack_bounds() put in the place of a column's d * sum meets the scale
+/// again.
+struct FormatScreen : FormatQ5_0 {
+  static constexpr bool kHasMinimum = true;
+  static constexpr bool kMinimumIsScale = true;
 };
 
 struct FormatQ5_1 : FormatDefaults {

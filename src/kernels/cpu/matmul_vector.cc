@@ -67,6 +67,7 @@ const MatmulKernels kMatmul = {.tile_width = kTileWidth,
                                .tile = tile_of,
                                .floats = floats_of,
                                .packed = packed_of,
+                               .screen = packed<FormatScreen>,
                                .packed_tile_bytes = packed_tile_bytes_of,
                                .pack_weights = pack_rows_of};
 

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/dtype.h"
+#include "kernels/quant.h"
+
+/// A screen is a weight matrix once more at 5.5 bits a weight. Read instead of the matrix, it bounds every product from
+/// above, and only the rows whose bound reaches the largest products need to be read themselves. A head of 262,144
+/// rows leaves a median of 20 to 60 of them (Gemma 3 270M, SmolLM2 135M some 200 of 49,152).
+///
+/// For each block of 32 weights with scale d (f16) and q in [0, 32):
+///   w = d * (q - 16 + centre) + r,  |r| <= d * reach,  |w| <= 16 * d
+/// and for activations x = dx * qx + e with int8 qx (matmul_quantise.h):
+///   w . x <= d * (dx * sum((q - 16) * qx) + bound of x)
+///   bound of x = centre * dx * sum(qx) + reach * dx * sum(|qx|) + 16 * sum(|e|)
+/// Source: the bounds are Hoelder's inequality, block by block.
+namespace commissure::cpu {
+
+/// Whether a matrix of this type is worth a screen: one of at most 7 bits a weight is not read much slower itself.
+bool has_screen(DType dtype);
+
+/// The `n_cols / 32` blocks of a row; q and d as BlockQ5_0 has them. `row` as the checkpoint stores it.
+/// False: a scale is negative, not finite or too large for f16; then the matrix has no screen.
+bool screen_row(DType dtype, const std::byte* row, int n_cols, BlockQ5_0* out);
+
+/// Columns as MatmulKernels::pack_tile wrote them, `width` of them in the only group, for products with the screen of a
+/// `dtype` matrix: puts the bound of x where d * sum(q) was, a little larger than it is, for rounding.
+///   x  [width, n_cols], rows `stride` apart: what was packed
+void pack_bounds(DType dtype, const float* x, std::ptrdiff_t stride, int n_cols, int width, std::byte* packed);
+
+}  // namespace commissure::cpu
