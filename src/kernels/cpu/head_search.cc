@@ -13,9 +13,9 @@ namespace {
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 /// A row of a head is read at random for each output that is computed: with more of them than this share, reading all
 /// in order is faster.
-constexpr int kMaxReachingShare = 16;
-/// So many calls go by after a search that found too many: the text or the model may have flat distributions.
-constexpr int kSkippedCalls = 32;
+constexpr int kMaxReachingShare = 8;
+/// At most so many calls go by after a search that found too many.
+constexpr int kMostSkipped = 32;
 /// Asking for one of so many outputs pays; asking for more lowers the floor until too many reach it.
 constexpr int kOutputsPerLargest = 4096;
 
@@ -75,9 +75,11 @@ bool HeadSearch::run(const HeadRows& rows, Matmul& matmul, const PointwiseKernel
   }
   for_shares([&](int row, int first, int last, Share& share) { look_at_reaching(rows, row, first, last, share); });
   if (std::ranges::any_of(shares_, &Share::is_full)) {
-    n_to_skip_ = kSkippedCalls;
+    n_to_skip_ = n_failed_;
+    n_failed_ = std::min(2 * n_failed_ + 1, kMostSkipped);
     return false;
   }
+  n_failed_ = 0;
   for_shares([&](int row, int first, int last, Share& share) { put(rows, row, first, last, share); });
   return true;
 }

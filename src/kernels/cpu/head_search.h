@@ -73,7 +73,10 @@ class HeadSearch {
   const MatmulKernels* kernels_ = nullptr;
   const PointwiseKernels* pointwise_ = nullptr;
   int n_parts_ = 1;
-  int n_to_skip_ = 0;  ///< searches given up in advance, after one that found too many
+  // A search that finds too many costs more than it saves. One of those is a hard place in a text; many one after the
+  // other are a model whose distributions are flat, and it is tried there less and less often.
+  int n_to_skip_ = 0;
+  int n_failed_ = 0;
   ColumnPlanes planes_;
   std::vector<Share> shares_;   // [n_rows, n_parts]
   std::vector<float> floors_;   // by row
