@@ -88,4 +88,11 @@ std::vector<std::string> available_isas() {
   return names;
 }
 
+bool isas_agree(std::string_view a, std::string_view b) {
+  const auto is_vector = [](std::string_view isa) {
+    return isa == isa_name(cpu::Isa::kAvx2) || isa == isa_name(cpu::Isa::kAvx512) || isa == isa_name(cpu::Isa::kAmx);
+  };
+  return a == b || (is_vector(a) && is_vector(b));
+}
+
 }  // namespace commissure

@@ -13,6 +13,9 @@
 #include "core/check.h"
 #include "kernels/cpu/emulated_tiles.h"
 #include "kernels/cpu/testing.h"
+#if defined(COMMISSURE_X86_KERNELS)
+#include "kernels/cpu/trapped_tiles.h"
+#endif
 #include "kernels/quant.h"
 
 namespace commissure::cpu {
@@ -22,15 +25,26 @@ constexpr DType kQuantised[] = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType:
                                 DType::kQ5_1, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
 constexpr DType kFloats[] = {DType::kF32, DType::kF16, DType::kBF16};
 
-/// What a Matmul is made of: an ISA's kernels, or avx512's with AMX's own on emulated tiles.
+/// Where AMX's kernels find their tiles on a CPU that has none.
+enum class TestTiles {
+  kNone,
+  kEmulated,  ///< compiled again, with functions for the instructions
+  kTrapped,   ///< as they ship: the instructions trap (TrappedTiles)
+};
+
+/// What a Matmul is made of: an ISA's kernels, or avx512's with AMX's own.
 struct Kernels {
   Isa isa;
-  bool has_emulated_tiles = false;
+  TestTiles tiles = TestTiles::kNone;
 
-  std::string name() const { return has_emulated_tiles ? "amx on emulated tiles" : std::string(isa_name(isa)); }
+  std::string name() const {
+    if (tiles == TestTiles::kNone) return std::string(isa_name(isa));
+    return tiles == TestTiles::kEmulated ? "amx on emulated tiles" : "amx on trapped tiles";
+  }
   Matmul make() const {
 #if defined(COMMISSURE_X86_KERNELS)
-    if (has_emulated_tiles) return Matmul(isa, &avx512::kBf16, &amx_emulated::kWide);
+    if (tiles == TestTiles::kEmulated) return Matmul(isa, &avx512::kBf16, &amx_emulated::kWide);
+    if (tiles == TestTiles::kTrapped) return Matmul(isa, &avx512::kBf16, &amx::kWide);
 #endif
     return Matmul(isa);
   }
@@ -41,7 +55,7 @@ std::vector<Kernels> runnable_kernels() {
   for (Isa isa : kAllIsas) {
     if (isa != Isa::kReference && can_run(isa)) kernels.push_back({isa});
   }
-  if (can_run(Isa::kAvx512)) kernels.push_back({Isa::kAvx512, true});
+  if (can_run(Isa::kAvx512)) kernels.push_back({Isa::kAvx512, TestTiles::kEmulated});
   return kernels;
 }
 
@@ -524,7 +538,7 @@ TEST(Matmul, AmxGivesTheBitsOfAvx512) {
   std::array<int, 64> every_count;
   for (int i = 0; i < 64; ++i) every_count[static_cast<std::size_t>(i)] = i + 1;
   for (const Kernels& kernels : runnable_kernels()) {
-    if (!kernels.has_emulated_tiles && kernels.isa != Isa::kAmx) continue;
+    if (kernels.tiles == TestTiles::kNone && kernels.isa != Isa::kAmx) continue;
     for (DType dtype : kQuantised) {
       // Chains of unequal length, without any block, and of more than one run of blocks.
       const auto weights = [=](int n_rows, int n_blocks) {
@@ -539,9 +553,21 @@ TEST(Matmul, AmxGivesTheBitsOfAvx512) {
   }
 }
 
+TEST(Matmul, AmxAsItShipsGivesTheBitsOfAvx512) {
+  if (!can_run(Isa::kAvx512)) GTEST_SKIP() << "this CPU has no AVX-512";
+  if (!TrappedTiles::can_trap()) GTEST_SKIP() << "this CPU has AMX: AmxGivesTheBitsOfAvx512 runs on it";
+  const TrappedTiles tiles;
+  for (DType dtype : kQuantised) {
+    const int before = TrappedTiles::n_trapped();
+    const Weights w = random_weights(dtype, 19, block_size(dtype).n_elements == 256 ? 768 : 736, 107);
+    expect_the_bits_of_avx512({Isa::kAvx512, TestTiles::kTrapped}, w, std::array{8, 29}, 2);
+    EXPECT_GT(TrappedTiles::n_trapped(), before);
+  }
+}
+
 TEST(Matmul, RunsOnTheTilesOfTheCpu) {
   if (!can_run(Isa::kAmx)) {
-    GTEST_SKIP() << "THIS CPU HAS NO AMX, OR ITS SYSTEM HIDES IT: the AMX kernels are tested on emulated tiles only";
+    GTEST_SKIP() << "THIS CPU HAS NO AMX, OR ITS SYSTEM HIDES IT: the AMX kernels ran on emulated tiles only";
   }
   EXPECT_EQ(best_isa(), Isa::kAmx);
 }
