@@ -156,7 +156,7 @@ void group_columns(const MatmulPart& part, const TileBlock* blocks, const std::b
   }
   RowFloats total[kColumns];
   join_chains<Format, kColumns>(MultipliedRows{blocks}, part.n_cols / kBlock, 0, x, total);
-  put_columns(part, total, n_columns, n_rows, out);
+  put_columns<kColumns>(part, total, n_rows, out, n_columns);
 }
 
 /// All rows of a part; fill(first row, n_rows, tile) unpacks 16 of them.

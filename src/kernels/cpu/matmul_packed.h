@@ -153,7 +153,7 @@ void packed_columns(const MatmulPart& part, const std::byte* rows, int n_rows, f
     RowFloats y[kColumns];
 #pragma GCC unroll 4
     for (int c = 0; c < kColumns; ++c) y[c] = add(add(acc[v][0][c], acc[v][1][c]), add(acc[v][2][c], acc[v][3][c]));
-    put_columns(part, y, kColumns, n_rows - v * kVectorRows, out + v * kVectorRows);
+    put_columns<kColumns>(part, y, n_rows - v * kVectorRows, out + v * kVectorRows);
   }
 }
 

@@ -238,8 +238,9 @@ template <typename Format, int kColumns, typename Blocks>
 }
 #endif
 
-/// Writes n_columns packed columns of up to kVectorRows rows, planes added up.
-inline void put_columns(const MatmulPart& part, const RowFloats* y, int n_columns, int n_rows, float* out) {
+/// Writes kColumns packed columns, or the first n_columns of them, of up to kVectorRows rows, planes added up.
+template <int kColumns>
+void put_columns(const MatmulPart& part, const RowFloats* y, int n_rows, float* out, int n_columns = kColumns) {
   for (int c = 0; c < n_columns; c += part.n_planes, out += part.out_stride) {
     const RowFloats sum = part.n_planes == 2 ? add(y[c], y[c + 1]) : y[c];
     if (n_rows >= kVectorRows) {
@@ -271,7 +272,7 @@ void tile_columns(const MatmulPart& part, const Blocks& blocks, const std::byte*
   for (int row = 0; row < n_rows; row += kVectorRows) {
     RowFloats total[kColumns];
     join_chains<Format, kColumns>(blocks, part.n_cols / kBlock, row, x, total);
-    put_columns(part, total, kColumns, n_rows - row, out + row);
+    put_columns<kColumns>(part, total, n_rows - row, out + row);
   }
 }
 #else
@@ -296,7 +297,7 @@ void tile_columns(const MatmulPart& part, const Blocks& blocks, const std::byte*
       const int i = v * kColumns + c;
       total[c] = add(add(chains[0][i], chains[1][i]), add(chains[2][i], chains[3][i]));
     }
-    put_columns(part, total, kColumns, n_rows - v * kVectorRows, out + v * kVectorRows);
+    put_columns<kColumns>(part, total, n_rows - v * kVectorRows, out + v * kVectorRows);
   }
 }
 #endif
@@ -323,7 +324,7 @@ void all_columns(const MatmulPart& part, const Blocks& blocks, int n_rows, float
   last_columns<Format, kTileWidth - 1>(part, blocks, x, n_rows, left, out);
 }
 
-/// All blocks of 16 rows.
+/// All blocks of 16 rows. A last group of fewer than four still writes four; tile_bytes() leaves room.
 template <typename Format>
 void unpack_rows(const MatmulPart& part, const std::byte* rows, int n_rows, TileBlock* tile) {
   constexpr std::size_t kGroupBytes = sizeof(typename Format::Block) * kChains / Format::kBlocks;
@@ -337,7 +338,6 @@ void unpack_rows(const MatmulPart& part, const std::byte* rows, int n_rows, Tile
 
 template <typename Format>
 void tile(const MatmulPart& part) {
-  // A last group of fewer than four blocks still writes four; tile_bytes() leaves room.
   auto* tile = reinterpret_cast<TileBlock*>(part.tile);
   for (std::int64_t r = 0; r < part.n_rows; r += kTileRows) {
     const int n_rows = part.n_rows - r < kTileRows ? static_cast<int>(part.n_rows - r) : kTileRows;
