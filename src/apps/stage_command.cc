@@ -99,7 +99,7 @@ CommandRun add_stage(CLI::App& app) {
   app.add_option("--listen", flags->listen, "gRPC endpoint instead of host and port, e.g. unix:/path");
   app.add_option("--threads", flags->threads,
                  "threads; default: one for each core, which a probe counts (COMMISSURE_THREADS)");
-  app.add_option("--isa", flags->isa, "kernels: reference, generic, avx2, avx512 (COMMISSURE_ISA)");
+  app.add_option("--isa", flags->isa, "kernels: reference, generic, avx2, avx512, amx (COMMISSURE_ISA)");
   app.add_option("--precision", flags->precision,
                  "fast, or exact: 16-bit activations; the same on all stages (COMMISSURE_PRECISION)");
   app.add_option("--kv-dtype,--kv-cache-dtype", flags->kv_dtype,

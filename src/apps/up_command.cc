@@ -205,7 +205,7 @@ CommandRun add_up(CLI::App& app) {
   app.add_flag("--lazy", options->lazy, "do not load weights before the first use or `commissure warm`");
   app.add_option("--threads", options->threads, "threads per stage; default: one for each core")
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--isa", options->isa, "kernels: reference, generic, avx2, avx512; default: the best");
+  app.add_option("--isa", options->isa, "kernels: reference, generic, avx2, avx512, amx; default: the best");
   app.add_option("--precision", options->precision,
                  "exact: 16-bit activations, a quarter of the error; default: fast, but exact for the default model")
       ->check(CLI::IsMember({"fast", "exact"}));

@@ -43,17 +43,31 @@ struct Verification {
   std::string why_tolerance;
 };
 
-/// Whether bits can be equal: one kind of kernels on all stages.
+/// The chain's kernels or the best others here that give their bits; "": there are none.
+std::string reference_isa(const Verification& run) {
+  const std::string& wanted = run.stages.front().isa;
+  std::string best;
+  for (const std::string& isa : available_isas()) {
+    if (isa == wanted) return isa;
+    if (isas_agree(isa, wanted)) best = isa;
+  }
+  return best;
+}
+
+/// Whether bits can be equal: one kind of kernels on all stages and here.
 void choose_tolerance(Verification& run) {
   const VerifiedStage& first = run.stages.front();
   for (const VerifiedStage& stage : run.stages) {
-    if (stage.device == "cpu" && stage.isa == first.isa) continue;
+    if (stage.device == "cpu" && isas_agree(stage.isa, first.isa)) continue;
     run.tolerance.exact = false;
     run.why_tolerance = stage.device != "cpu" ? fmt::format("stage {} runs on {}", stage.name, stage.device)
                                               : fmt::format("stages {} and {} have {} and {} kernels", first.name,
                                                             stage.name, first.isa, stage.isa);
     return;
   }
+  if (!reference_isa(run).empty()) return;
+  run.tolerance.exact = false;
+  run.why_tolerance = fmt::format("this machine has no {} kernels", first.isa);
 }
 
 /// What the person names, else what the deployment's file or the chain itself says that it serves.
@@ -73,18 +87,11 @@ Status load_reference(Verification& run) {
   std::size_t longest = 0;
   for (const VerifyCase& one : run.cases) longest = std::max(longest, one.text.size());
   // A token has at least one byte; a few more for what the tokenizer puts before the text.
-  ReferenceOptions options = {.isa = run.tolerance.exact ? run.stages.front().isa : "",
-                              .precision = run.stages.front().precision,
-                              .kv_dtype = run.stages.front().kv_dtype,
-                              .context = static_cast<int>(longest) + 16 + run.options.max_tokens};
-  auto loaded = ReferenceModel::load(*model, options);
-  if (!loaded && !options.isa.empty()) {
-    run.tolerance.exact = false;
-    run.why_tolerance = fmt::format("this machine has no {} kernels", options.isa);
-    options.isa.clear();
-    loaded = ReferenceModel::load(*model, options);
-  }
-  run.reference = TRY(std::move(loaded));
+  const ReferenceOptions options = {.isa = run.tolerance.exact ? reference_isa(run) : "",
+                                    .precision = run.stages.front().precision,
+                                    .kv_dtype = run.stages.front().kv_dtype,
+                                    .context = static_cast<int>(longest) + 16 + run.options.max_tokens};
+  run.reference = TRY(ReferenceModel::load(*model, options));
   for (const VerifiedStage& stage : run.stages) {
     if (stage.fingerprint == run.reference->info().fingerprint) continue;
     return Error(Code::kFailedPrecondition, model->location, " is not the model that stage ", stage.name,

@@ -184,7 +184,7 @@ enum class Activation { kSilu, kGeluTanh };
 /// What a device is and how it computes; goes into the handshake and into status.
 struct BackendInfo {
   std::string device;  ///< "cpu", "cuda"
-  std::string isa;     ///< "reference", "generic", "avx2", "avx512"
+  std::string isa;     ///< "reference", "generic", "avx2", "avx512", "amx"
   int n_threads = 1;
 };
 
@@ -298,11 +298,14 @@ struct CpuOptions {
   /// Each thread on a core of its own, for stages that take turns on a machine's cores. A backend that has a thread for
   /// every core pins them anyway: two that land on one core wait for each other at every operation.
   bool pin = false;
-  std::string isa;  ///< empty: the best this CPU has; else "reference", "generic", "avx2", "avx512"
+  std::string isa;  ///< empty: the best this CPU has; else "reference", "generic", "avx2", "avx512", "amx"
 };
 
 /// ISAs this CPU can run, best last, "reference" first.
 std::vector<std::string> available_isas();
+
+/// Whether kernels of the two ISAs give the same bits: equal ones do, and avx2, avx512 and amx among each other.
+bool isas_agree(std::string_view a, std::string_view b);
 
 /// Errors: kInvalidArgument, an unknown ISA or one this CPU lacks; the message lists what is possible.
 Result<std::unique_ptr<Backend>> make_cpu_backend(const CpuOptions& options);

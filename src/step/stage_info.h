@@ -21,7 +21,7 @@ struct StageInfo {
   std::string precision;  ///< numeric mode of the whole chain: "fast" or "exact"
   std::string kv_dtype;   ///< how the whole chain stores keys and values: "bf16" or "int8"
   std::string device;     ///< "cpu"
-  std::string isa;        ///< kernels in use: "avx512", "avx2", "generic", "reference"
+  std::string isa;        ///< kernels in use: "amx", "avx512", "avx2", "generic", "reference"
   int d_model = 0;
   std::int32_t n_kv_blocks = 0;      ///< capacity in blocks of kBlockPositions; no stage's is below the first one's
   std::int32_t n_window_blocks = 0;  ///< the same for the layers with a sliding window; 0: the model has none

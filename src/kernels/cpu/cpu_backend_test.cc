@@ -25,6 +25,16 @@ TEST(CpuBackend, RunsTheIsaItWasAskedFor) {
   EXPECT_EQ(backend_for("")->info().isa, available_isas().back());
 }
 
+TEST(CpuBackend, TellsWhichIsasGiveTheSameBits) {
+  for (const char* a : {"avx2", "avx512", "amx"}) {
+    for (const char* b : {"avx2", "avx512", "amx"}) EXPECT_TRUE(isas_agree(a, b));
+    EXPECT_FALSE(isas_agree(a, "generic"));
+    EXPECT_FALSE(isas_agree("reference", a));
+  }
+  EXPECT_TRUE(isas_agree("generic", "generic"));
+  EXPECT_FALSE(isas_agree("generic", "reference"));
+}
+
 TEST(CpuBackend, RefusesAnUnknownIsaAndNamesThePossibleOnes) {
   const auto backend = make_cpu_backend({.n_threads = 1, .isa = "avx1024"});
   ASSERT_FALSE(backend.has_value());

@@ -50,6 +50,7 @@ cpu::KernelSet kernels_of(cpu::Isa isa) {
 #if defined(COMMISSURE_X86_KERNELS)
     case cpu::Isa::kAvx2: return {isa, &cpu::avx2::kPointwise, &cpu::avx2::kAttention};
     case cpu::Isa::kAvx512:
+    case cpu::Isa::kAmx:
       return {isa, &cpu::avx512::kPointwise,
               cpu::has_bf16_products() ? &cpu::avx512bf16::kAttention : &cpu::avx512::kAttention};
 #endif

@@ -24,7 +24,8 @@ const MatmulKernels& kernels_of(Isa isa) {
   switch (isa) {
 #if defined(COMMISSURE_X86_KERNELS)
     case Isa::kAvx2: return avx2::kMatmul;
-    case Isa::kAvx512: return avx512::kMatmul;
+    case Isa::kAvx512:
+    case Isa::kAmx: return avx512::kMatmul;
 #endif
     default: return generic::kMatmul;
   }
@@ -32,8 +33,15 @@ const MatmulKernels& kernels_of(Isa isa) {
 
 const Bf16Kernels* bf16_kernels_of(Isa isa) {
 #if defined(COMMISSURE_X86_KERNELS)
-  if (isa == Isa::kAvx512) return has_bf16_products() ? &avx512bf16::kBf16 : &avx512::kBf16;
+  if (isa == Isa::kAvx512 || isa == Isa::kAmx) return has_bf16_products() ? &avx512bf16::kBf16 : &avx512::kBf16;
   if (isa == Isa::kAvx2) return &avx2::kBf16;
+#endif
+  return nullptr;
+}
+
+const WideKernels* wide_kernels_of([[maybe_unused]] Isa isa) {
+#if defined(COMMISSURE_X86_KERNELS)
+  if (isa == Isa::kAmx) return &amx::kWide;
 #endif
   return nullptr;
 }
@@ -49,9 +57,10 @@ std::pair<std::int64_t, std::int64_t> share_rows(std::int64_t n_rows, int part, 
 
 void Matmul::Free::operator()(std::byte* p) const { std::free(p); }
 
-Matmul::Matmul(Isa isa) : Matmul(isa, bf16_kernels_of(isa)) {}
+Matmul::Matmul(Isa isa) : Matmul(isa, bf16_kernels_of(isa), wide_kernels_of(isa)) {}
 
-Matmul::Matmul(Isa isa, const Bf16Kernels* bf16) : kernels_(&kernels_of(isa)), bf16_(bf16) {
+Matmul::Matmul(Isa isa, const Bf16Kernels* bf16, const WideKernels* wide)
+    : kernels_(&kernels_of(isa)), bf16_(bf16), wide_(wide) {
   CHECK(isa != Isa::kReference && can_run(isa));
 }
 
@@ -77,13 +86,24 @@ void Matmul::run(const MatmulInput& x, std::span<const MatmulTask> tasks, Thread
   }
 }
 
+Matmul::Form Matmul::form_of(int n_packed, int n_planes, bool reads_packed) const {
+  if (wide_ != nullptr && n_packed >= wide_->min_columns) {
+    return {wide_->width, wide_->pack, reads_packed ? wide_->packed : wide_->stored};
+  }
+  if (reads_packed) return {kernels_->tile_width, kernels_->pack_tile, kernels_->packed};
+  if (kernels_->tile_width > 0 && n_packed >= kernels_->min_tile_columns) {
+    return {kernels_->tile_width, kernels_->pack_tile, kernels_->tile};
+  }
+  return {n_planes, nullptr, kernels_->few};
+}
+
 void Matmul::run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks, ThreadPool& pool) {
   const int n_packed = x.n_columns * x.n_planes;
   const bool reads_packed = are_packed(tasks);
-  const bool in_tiles = kernels_->tile_width > 0 && (reads_packed || n_packed >= kernels_->min_tile_columns);
+  const Form form = form_of(n_packed, x.n_planes, reads_packed);
   const bool any_quantised =
       std::any_of(tasks.begin(), tasks.end(), [](const MatmulTask& task) { return is_quantised(task.dtype); });
-  if (any_quantised) pack(x, in_tiles, pool);
+  if (any_quantised) pack(x, form, pool);
   const auto rounds_x = [&](const MatmulTask& task) {
     return bf16_ != nullptr && task.dtype == DType::kBF16 && !x.keeps_f32;
   };
@@ -112,12 +132,12 @@ void Matmul::run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks
         bf16_->multiply(share);
       } else if (!is_quantised(task.dtype)) {
         kernels_->floats(share);
-      } else if (reads_packed) {
-        share.packed_weights = task.packed + static_cast<std::size_t>(first / kTileRows) *
-                                                 kernels_->packed_tile_bytes(task.dtype, x.n_cols);
-        kernels_->packed(share);
       } else {
-        (in_tiles ? kernels_->tile : kernels_->few)(share);
+        if (reads_packed) {
+          share.packed_weights = task.packed + static_cast<std::size_t>(first / kTileRows) *
+                                                   kernels_->packed_tile_bytes(task.dtype, x.n_cols);
+        }
+        form.multiply(share);
       }
     }
   });
@@ -130,9 +150,9 @@ bool Matmul::are_packed(std::span<const MatmulTask> tasks) const {
          std::none_of(tasks.begin(), tasks.end(), unpacked);
 }
 
-void Matmul::pack(const MatmulInput& x, bool in_tiles, ThreadPool& pool) {
-  const int n_packed = x.n_columns * x.n_planes;
-  const int width = in_tiles ? kernels_->tile_width : x.n_planes;  // packed columns of a group
+void Matmul::pack(const MatmulInput& x, const Form& form, ThreadPool& pool) {
+  const int n_packed = x.n_columns * x.n_planes, width = form.width;
+  const bool in_tiles = form.pack != nullptr;
   const std::size_t group_bytes =
       static_cast<std::size_t>(width) * (in_tiles ? static_cast<std::size_t>(x.n_cols / kBlock) * kTileBytesPerBlock
                                                   : groups_of(x.n_cols) * sizeof(ColumnGroup));
@@ -144,7 +164,7 @@ void Matmul::pack(const MatmulInput& x, bool in_tiles, ThreadPool& pool) {
       std::byte* out = scratch_.get() + static_cast<std::size_t>(group) * group_bytes;
       const float* from = x.x + static_cast<std::ptrdiff_t>(group) * (width / x.n_planes) * x.stride;
       if (in_tiles) {
-        kernels_->pack_tile(from, x.stride, x.n_cols, std::min(width, n_packed - group * width), x.n_planes, out);
+        form.pack(from, x.stride, x.n_cols, std::min(width, n_packed - group * width), x.n_planes, out);
       } else {
         kernels_->pack_few(from, x.n_cols, x.n_planes, reinterpret_cast<ColumnGroup*>(out));
       }
@@ -221,7 +241,7 @@ bool Matmul::pack_screen(DType dtype, const std::byte* weight, std::int64_t n_ro
 
 void Matmul::bounds(const MatmulInput& x, const MatmulTask& task, ThreadPool& pool) {
   CHECK(kernels_->screen != nullptr && x.n_columns <= kMaxScreenColumns && x.n_planes == 1);
-  pack(x, /*in_tiles=*/true, pool);
+  pack(x, {kernels_->tile_width, kernels_->pack_tile, kernels_->screen}, pool);
   pack_bounds(task.dtype, x.x, x.stride, x.n_cols, x.n_columns, scratch_.get());
   const std::size_t tile_stride = kernels_->packed_tile_bytes(DType::kQ5_0, x.n_cols);
   pool.run([&](int part, int n_parts) {

@@ -40,14 +40,15 @@ struct MatmulTask {
 ///
 /// Quantised weights meet x rounded to int8 per 32 values, in one plane or two; bf16 weights meet x rounded to bf16
 /// unless the input keeps f32; f16 and f32 weights meet x in f32. A column's
-/// result does not depend on the other columns, nor on the number of threads; avx2 and avx512 give the same bits.
+/// result does not depend on the other columns, nor on the number of threads; avx2, avx512 and amx give the same bits.
 /// Threading: one thread at a time; the pool's threads share the work.
 class Matmul {
  public:
-  /// `isa` is kGeneric, kAvx2 or kAvx512 and can run here; the reference has its own plain loops.
+  /// `isa` can run here and is not kReference; the reference has its own plain loops.
   explicit Matmul(Isa isa);
-  /// With these kernels for bf16 weights instead of the CPU's best (for tests). Null: as f32.
-  Matmul(Isa isa, const Bf16Kernels* bf16);
+  /// With these kernels for bf16 weights and for wide inputs instead of the CPU's best (for tests). Null: bf16 as f32,
+  /// wide inputs as others.
+  Matmul(Isa isa, const Bf16Kernels* bf16, const WideKernels* wide);
 
   /// All tasks read the same x; n_cols is a multiple of each dtype's block.
   void run(const MatmulInput& x, std::span<const MatmulTask> tasks, ThreadPool& pool);
@@ -73,12 +74,22 @@ class Matmul {
 
   /// The kernels that run: those of the ISA asked for.
   const MatmulKernels& kernels() const { return *kernels_; }
+  /// Those that run for wide inputs of quantised weights, or null.
+  const WideKernels* wide_kernels() const { return wide_; }
 
  private:
+  /// How x is packed for quantised weights, and what then multiplies them.
+  struct Form {
+    int width;  ///< packed columns side by side
+    void (*pack)(const float* x, std::ptrdiff_t x_stride, int n_cols, int n_columns, int n_planes, std::byte* out);
+    void (*multiply)(const MatmulPart& part);
+  };
+  /// Without `pack`, columns lie one by one as pack_few writes them.
+  Form form_of(int n_packed, int n_planes, bool reads_packed) const;
   void run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks, ThreadPool& pool);
   /// All tasks share one form of x, hence one answer: whether those with quantised weights, if any, are all packed.
   bool are_packed(std::span<const MatmulTask> tasks) const;
-  void pack(const MatmulInput& x, bool in_tiles, ThreadPool& pool);
+  void pack(const MatmulInput& x, const Form& form, ThreadPool& pool);
   void pack_bf16(const MatmulInput& x, ThreadPool& pool);
   void reserve(std::size_t packed_bytes, std::size_t tile_bytes, int n_threads);
 
@@ -88,6 +99,7 @@ class Matmul {
 
   const MatmulKernels* kernels_;
   const Bf16Kernels* bf16_;                     // null: this ISA has none
+  const WideKernels* wide_;                     // null: this ISA has none
   std::vector<std::uint16_t> bf16_input_;       // x for bf16 weights, rounded
   std::unique_ptr<std::byte[], Free> scratch_;  // packed columns, then one tile per thread
   std::size_t scratch_bytes_ = 0;

@@ -50,7 +50,7 @@ struct MatmulPart {
   int n_planes = 1;          ///< packed columns c, ..., c + n_planes - 1 add up to output column c / n_planes
   const float* x = nullptr;  ///< [n_columns, n_cols], rows x_stride apart; read for float weights
   std::ptrdiff_t x_stride = 0;
-  const std::byte* packed = nullptr;  ///< for quantised weights: what pack_few or pack_tile wrote
+  const std::byte* packed = nullptr;  ///< for quantised weights: what pack_few, pack_tile or WideKernels::pack wrote
   float* out = nullptr;               ///< out[output column * out_stride + row]
   std::ptrdiff_t out_stride = 0;
   std::byte* tile = nullptr;  ///< tile_bytes() of this thread's own, 64-byte aligned
@@ -78,6 +78,17 @@ struct MatmulKernels {
   void (*pack_weights)(const MatmulPart& part, std::byte* out);
 };
 
+/// Quantised weights times many columns, where matrix instructions (AMX) beat MatmulKernels. They want a form of x of
+/// their own; the weights are the same, and so are the bits.
+struct WideKernels {
+  int width;        ///< packed columns that `pack` puts side by side, an even number
+  int min_columns;  ///< packed columns from which these kernels run
+  /// As pack_tile, of up to `width` columns, but for each block int8 q[width][32] before the rest; always `width` wide.
+  void (*pack)(const float* x, std::ptrdiff_t x_stride, int n_cols, int n_columns, int n_planes, std::byte* out);
+  void (*stored)(const MatmulPart& part);
+  void (*packed)(const MatmulPart& part);
+};
+
 /// Bytes of MatmulPart::tile for rows of n_cols values: whole groups of blocks, 768 bytes each block.
 constexpr std::size_t tile_bytes(int n_cols) {
   return static_cast<std::size_t>((n_cols / kBlock + kChains - 1) / kChains * kChains) * 768;
@@ -91,6 +102,9 @@ extern const MatmulKernels kMatmul;
 }
 namespace avx512 {
 extern const MatmulKernels kMatmul;
+}
+namespace amx {
+extern const WideKernels kWide;
 }
 
 }  // namespace commissure::cpu

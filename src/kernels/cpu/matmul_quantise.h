@@ -82,10 +82,20 @@ struct TileOffsets {
   int d, ds, minus_sum, minus_half;
 };
 
-/// `to` is the column's place in its block of a tile group.
-inline void put_block(const QuantisedBlock& block, int width, std::byte* to) {
+/// How the int8 of a group's columns lie: dword j of all columns side by side, for broadcasts, or each column's 32
+/// together, as rows of an AMX tile.
+enum class Interleave { kDwords, kColumns };
+
+/// `to` is the block's place in a tile group.
+template <Interleave kInterleave>
+void put_block(const QuantisedBlock& block, int width, int column, std::byte* to) {
   const TileOffsets at(width);
-  for (int j = 0; j < kBlock / 4; ++j) std::memcpy(to + 4 * width * j, block.q + 4 * j, 4);
+  if constexpr (kInterleave == Interleave::kColumns) {
+    std::memcpy(to + kBlock * column, block.q, kBlock);
+  } else {
+    for (int j = 0; j < kBlock / 4; ++j) std::memcpy(to + 4 * (width * j + column), block.q + 4 * j, 4);
+  }
+  to += 4 * column;
   const std::int32_t minus[3] = {-(block.half_sums[0] + block.half_sums[1]), -block.half_sums[0], -block.half_sums[1]};
   std::memcpy(to + at.d, &block.d, 4);
   std::memcpy(to + at.ds, &block.ds, 4);
@@ -94,16 +104,23 @@ inline void put_block(const QuantisedBlock& block, int width, std::byte* to) {
   std::memcpy(to + at.minus_half + 4 * width, &minus[2], 4);
 }
 
-inline void pack_tile(const float* x, std::ptrdiff_t x_stride, int n_cols, int width, int n_planes, std::byte* out) {
-  for (int c = 0; c < width; c += n_planes, x += x_stride) {
+/// Columns [0, n_columns) of a group `width` wide.
+template <Interleave kInterleave>
+void pack_columns(const float* x, std::ptrdiff_t x_stride, int n_cols, int n_columns, int width, int n_planes,
+                  std::byte* out) {
+  for (int c = 0; c < n_columns; c += n_planes, x += x_stride) {
     const float probe = finite_probe(x, n_cols);
-    std::byte* to = out + 4 * c;
+    std::byte* to = out;
     for (int b = 0; b < n_cols / kBlock; ++b, to += kTileBytesPerBlock * width) {
       QuantisedBlock planes[2];
       quantise_planes(x + b * kBlock, probe, n_planes, planes);
-      for (int p = 0; p < n_planes; ++p) put_block(planes[p], width, to + 4 * p);
+      for (int p = 0; p < n_planes; ++p) put_block<kInterleave>(planes[p], width, c + p, to);
     }
   }
+}
+
+inline void pack_tile(const float* x, std::ptrdiff_t x_stride, int n_cols, int width, int n_planes, std::byte* out) {
+  pack_columns<Interleave::kDwords>(x, x_stride, n_cols, width, width, n_planes, out);
 }
 
 }  // namespace commissure::cpu::COMMISSURE_ISA_NS

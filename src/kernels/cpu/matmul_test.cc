@@ -11,6 +11,11 @@
 #include <gtest/gtest.h>
 
 #include "core/check.h"
+#include "kernels/cpu/emulated_tiles.h"
+#include "kernels/cpu/testing.h"
+#if defined(COMMISSURE_X86_KERNELS)
+#include "kernels/cpu/trapped_tiles.h"
+#endif
 #include "kernels/quant.h"
 
 namespace commissure::cpu {
@@ -20,12 +25,38 @@ constexpr DType kQuantised[] = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType:
                                 DType::kQ5_1, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
 constexpr DType kFloats[] = {DType::kF32, DType::kF16, DType::kBF16};
 
-std::vector<Isa> runnable_isas() {
-  std::vector<Isa> isas;
-  for (Isa isa : {Isa::kGeneric, Isa::kAvx2, Isa::kAvx512}) {
-    if (can_run(isa)) isas.push_back(isa);
+/// Where AMX's kernels find their tiles on a CPU that has none.
+enum class TestTiles {
+  kNone,
+  kEmulated,  ///< compiled again, with functions for the instructions
+  kTrapped,   ///< as they ship: the instructions trap (TrappedTiles)
+};
+
+/// What a Matmul is made of: an ISA's kernels, or avx512's with AMX's own.
+struct Kernels {
+  Isa isa;
+  TestTiles tiles = TestTiles::kNone;
+
+  std::string name() const {
+    if (tiles == TestTiles::kNone) return std::string(isa_name(isa));
+    return tiles == TestTiles::kEmulated ? "amx on emulated tiles" : "amx on trapped tiles";
   }
-  return isas;
+  Matmul make() const {
+#if defined(COMMISSURE_X86_KERNELS)
+    if (tiles == TestTiles::kEmulated) return Matmul(isa, &avx512::kBf16, &amx_emulated::kWide);
+    if (tiles == TestTiles::kTrapped) return Matmul(isa, &avx512::kBf16, &amx::kWide);
+#endif
+    return Matmul(isa);
+  }
+};
+
+std::vector<Kernels> runnable_kernels() {
+  std::vector<Kernels> kernels;
+  for (Isa isa : kAllIsas) {
+    if (isa != Isa::kReference && can_run(isa)) kernels.push_back({isa});
+  }
+  if (can_run(Isa::kAvx512)) kernels.push_back({Isa::kAvx512, TestTiles::kEmulated});
+  return kernels;
 }
 
 /// A weight matrix of random bytes, all quants and sub-scales possible, with tame block scales.
@@ -103,8 +134,8 @@ std::vector<float> product(Matmul& matmul, ThreadPool& pool, const Weights& w, c
   return out;
 }
 
-std::vector<float> product(Isa isa, const Weights& w, const std::vector<float>& x, int n_threads = 2) {
-  Matmul matmul(isa);
+std::vector<float> product(Kernels kernels, const Weights& w, const std::vector<float>& x, int n_threads = 2) {
+  Matmul matmul = kernels.make();
   ThreadPool pool(n_threads);
   return product(matmul, pool, w, x);
 }
@@ -217,13 +248,15 @@ Exact exact_dot(const Weights& w, int row, const float* x) {
   return exact;
 }
 
-std::string name_of(Isa isa, DType dtype) { return std::string(isa_name(isa)) + " " + std::string(dtype_name(dtype)); }
+std::string name_of(const Kernels& kernels, DType dtype) {
+  return kernels.name() + " " + std::string(dtype_name(dtype));
+}
 
 TEST(Matmul, EqualsTheExactTwinBitForBit) {
   ThreadPool pool(2);
-  for (Isa isa : runnable_isas()) {
-    if (isa == Isa::kGeneric) continue;  // has no fused multiply-add
-    Matmul matmul(isa);
+  for (const Kernels& kernels : runnable_kernels()) {
+    if (kernels.isa == Isa::kGeneric) continue;  // has no fused multiply-add
+    Matmul matmul = kernels.make();
     for (DType dtype : kQuantised) {
       const Weights w = random_weights(dtype, 35, 768, 7);
       for (int n_columns : {1, 3, 17}) {
@@ -233,7 +266,7 @@ TEST(Matmul, EqualsTheExactTwinBitForBit) {
           for (int r = 0; r < w.n_rows; r += c + 1) {
             const float twin = twin_dot(w, r, &x[static_cast<std::size_t>(c * w.n_cols)]);
             ASSERT_EQ(y[static_cast<std::size_t>(c * w.n_rows + r)], twin)
-                << name_of(isa, dtype) << " column " << c << " of " << n_columns << " row " << r;
+                << name_of(kernels, dtype) << " column " << c << " of " << n_columns << " row " << r;
           }
         }
       }
@@ -243,8 +276,8 @@ TEST(Matmul, EqualsTheExactTwinBitForBit) {
 
 TEST(Matmul, StaysWithinTheBoundOfItsRoundings) {
   ThreadPool pool(2);
-  for (Isa isa : runnable_isas()) {
-    Matmul matmul(isa);
+  for (const Kernels& kernels : runnable_kernels()) {
+    Matmul matmul = kernels.make();
     for (const auto& types : {std::span<const DType>(kQuantised), std::span<const DType>(kFloats)}) {
       for (DType dtype : types) {
         const Weights w = random_weights(dtype, 21, 512, 3);
@@ -253,7 +286,8 @@ TEST(Matmul, StaysWithinTheBoundOfItsRoundings) {
         for (int c = 0; c < 6; ++c) {
           for (int r = 0; r < w.n_rows; ++r) {
             const Exact exact = exact_dot(w, r, &x[static_cast<std::size_t>(c * w.n_cols)]);
-            ASSERT_NEAR(y[static_cast<std::size_t>(c * w.n_rows + r)], exact.value, exact.bound) << name_of(isa, dtype);
+            ASSERT_NEAR(y[static_cast<std::size_t>(c * w.n_rows + r)], exact.value, exact.bound)
+                << name_of(kernels, dtype);
           }
         }
       }
@@ -265,15 +299,15 @@ TEST(Matmul, BoundRefusesAPerturbedWeight) {
   Weights w = random_weights(DType::kQ4_1, 1, 64, 3);
   const std::vector<float> x = random_columns(1, 64, 5);
   const Exact exact = exact_dot(w, 0, x.data());
-  const float before = product(best_isa(), w, x)[0];
+  const float before = product({best_isa()}, w, x)[0];
   w.bytes[1] ^= std::byte{0x10};  // exponent of the first scale
   EXPECT_LE(std::fabs(before - exact.value), exact.bound);
-  EXPECT_GT(std::fabs(product(best_isa(), w, x)[0] - exact.value), exact.bound);
+  EXPECT_GT(std::fabs(product({best_isa()}, w, x)[0] - exact.value), exact.bound);
 }
 
 TEST(Matmul, GivesAColumnTheSameBitsInEveryBatch) {
-  for (Isa isa : runnable_isas()) {
-    Matmul matmul(isa);
+  for (const Kernels& kernels : runnable_kernels()) {
+    Matmul matmul = kernels.make();
     ThreadPool pool(2);
     for (const auto& types : {std::span<const DType>(kQuantised), std::span<const DType>(kFloats)}) {
       for (DType dtype : types) {
@@ -285,7 +319,7 @@ TEST(Matmul, GivesAColumnTheSameBitsInEveryBatch) {
         for (int n : {1, 2, 3, 4, 5, 8, 11, 12, 13, 16, 17}) {
           const std::vector<float> part(x.begin(), x.begin() + n * n_cols);
           const std::vector<float> y = product(matmul, pool, w, part);
-          ASSERT_TRUE(std::equal(y.begin(), y.end(), all.begin())) << name_of(isa, dtype) << " columns " << n;
+          ASSERT_TRUE(std::equal(y.begin(), y.end(), all.begin())) << name_of(kernels, dtype) << " columns " << n;
         }
       }
     }
@@ -306,19 +340,19 @@ std::vector<float> rounding_errors(const std::vector<float>& x) {
 
 TEST(Matmul, ASecondPlaneAddsTheProductOfTheRoundingErrors) {
   ThreadPool pool(2);
-  for (Isa isa : runnable_isas()) {
-    Matmul matmul(isa);
+  for (const Kernels& kernels : runnable_kernels()) {
+    Matmul matmul = kernels.make();
     for (DType dtype : kQuantised) {
       const Weights w = random_weights(dtype, 19, block_size(dtype).n_elements == 256 ? 512 : 576, 21);
       const std::vector<float> x = random_columns(23, w.n_cols, 22);
       const std::vector<float> coarse = product(matmul, pool, w, x);
       const std::vector<float> fine = product(matmul, pool, w, rounding_errors(x));
       const std::vector<float> both = product(matmul, pool, w, x, 2);
-      for (std::size_t i = 0; i < both.size(); ++i) ASSERT_EQ(both[i], coarse[i] + fine[i]) << name_of(isa, dtype);
+      for (std::size_t i = 0; i < both.size(); ++i) ASSERT_EQ(both[i], coarse[i] + fine[i]) << name_of(kernels, dtype);
       for (int n : {1, 2, 3, 6, 7, 13}) {
         const std::vector<float> part(x.begin(), x.begin() + n * w.n_cols);
         const std::vector<float> y = product(matmul, pool, w, part, 2);
-        ASSERT_TRUE(std::equal(y.begin(), y.end(), both.begin())) << name_of(isa, dtype) << " columns " << n;
+        ASSERT_TRUE(std::equal(y.begin(), y.end(), both.begin())) << name_of(kernels, dtype) << " columns " << n;
       }
     }
   }
@@ -327,7 +361,7 @@ TEST(Matmul, ASecondPlaneAddsTheProductOfTheRoundingErrors) {
 TEST(Matmul, Bf16ProductsHaveTheSameBitsWithAndWithoutTheInstruction) {
   if (!has_bf16_products()) GTEST_SKIP() << "this CPU has no vdpbf16ps";
   ThreadPool pool(2);
-  Matmul with(Isa::kAvx512), without(Isa::kAvx512, &avx512::kBf16);
+  Matmul with(Isa::kAvx512), without(Isa::kAvx512, &avx512::kBf16, nullptr);
   for (int n_cols : {1, 31, 32, 640, 1000}) {
     const Weights w = random_weights(DType::kBF16, 37, n_cols, 91);
     for (int n_columns : {1, 2, 8, 9, 37}) {
@@ -343,27 +377,26 @@ TEST(Matmul, Bf16WeightsMeetXRoundedOrInF32AsAsked) {
   std::uint16_t bits;
   std::memcpy(&bits, w.bytes.data(), sizeof bits);
   const float x = 1.00390625f + 0x1p-20f;  // rounds up to 1.0078125
-  for (Isa isa : runnable_isas()) {
-    if (isa == Isa::kGeneric) continue;  // keeps f32 always
-    Matmul matmul(isa);
+  for (const Kernels& kernels : runnable_kernels()) {
+    if (kernels.isa == Isa::kGeneric) continue;  // keeps f32 always
+    Matmul matmul = kernels.make();
     float rounded = 0.0f, kept = 0.0f;
     MatmulTask task = {DType::kBF16, w.bytes.data(), 1, &rounded, 1};
     matmul.run({&x, 1, 1, 1}, {&task, 1}, pool);
     task.out = &kept;
     matmul.run({.x = &x, .stride = 1, .n_columns = 1, .n_cols = 1, .keeps_f32 = true}, {&task, 1}, pool);
-    EXPECT_EQ(rounded, to_float(bits) * 1.0078125f) << isa_name(isa);
-    EXPECT_EQ(kept, to_float(bits) * x) << isa_name(isa);
+    EXPECT_EQ(rounded, to_float(bits) * 1.0078125f) << kernels.name();
+    EXPECT_EQ(kept, to_float(bits) * x) << kernels.name();
   }
 }
 
-/// The ISAs that have a packed layout and run here.
-std::vector<Isa> packing_isas() {
-  std::vector<Isa> isas;
-  for (Isa isa : kAllIsas) {
-    if (isa != Isa::kReference && can_run(isa) && Matmul(isa).packed_bytes(DType::kQ8_0, 16, 32) > 0)
-      isas.push_back(isa);
+/// Those that have a packed layout.
+std::vector<Kernels> packing_kernels() {
+  std::vector<Kernels> packing;
+  for (const Kernels& kernels : runnable_kernels()) {
+    if (kernels.make().packed_bytes(DType::kQ8_0, 16, 32) > 0) packing.push_back(kernels);
   }
-  return isas;
+  return packing;
 }
 
 std::vector<std::byte> pack(const Matmul& matmul, ThreadPool& pool, const Weights& w, int n_rows) {
@@ -375,8 +408,8 @@ std::vector<std::byte> pack(const Matmul& matmul, ThreadPool& pool, const Weight
 
 TEST(Matmul, PackedWeightsGiveTheBitsOfThoseAsStored) {
   ThreadPool pool(2);
-  for (Isa isa : packing_isas()) {
-    Matmul matmul(isa);
+  for (const Kernels& kernels : packing_kernels()) {
+    Matmul matmul = kernels.make();
     for (DType dtype : kQuantised) {
       for (int n_rows : {1, 16, 35}) {
         for (int n_blocks : {1, 5, 16, 24}) {
@@ -390,8 +423,9 @@ TEST(Matmul, PackedWeightsGiveTheBitsOfThoseAsStored) {
               std::vector<float> out(static_cast<std::size_t>(n_columns * n_rows), -12345.0f);
               const MatmulTask task = {dtype, w.bytes.data(), n_rows, out.data(), n_rows, packed.data()};
               matmul.run({x.data(), n_cols, n_columns, n_cols, n_planes}, {&task, 1}, pool);
-              ASSERT_EQ(out, product(matmul, pool, w, x, n_planes)) << isa_name(isa) << " " << dtype_name(dtype) << " ["
-                                                                    << n_rows << ", " << n_cols << "] x " << n_columns;
+              ASSERT_EQ(out, product(matmul, pool, w, x, n_planes))
+                  << kernels.name() << " " << dtype_name(dtype) << " [" << n_rows << ", " << n_cols << "] x "
+                  << n_columns;
             }
           }
         }
@@ -402,24 +436,24 @@ TEST(Matmul, PackedWeightsGiveTheBitsOfThoseAsStored) {
 
 TEST(Matmul, PackedWeightsAreReadInsteadOfThoseAsStored) {
   ThreadPool pool(2);
-  for (Isa isa : packing_isas()) {
-    Matmul matmul(isa);
+  for (const Kernels& kernels : packing_kernels()) {
+    Matmul matmul = kernels.make();
     const Weights w = random_weights(DType::kQ4_1, 16, 64, 85);
     std::vector<std::byte> zeros(matmul.packed_bytes(w.dtype, 16, 64));
     const std::vector<float> x = random_columns(1, 64, 87);
     std::vector<float> out(16, 1.0f);
     const MatmulTask task = {w.dtype, w.bytes.data(), 16, out.data(), 16, zeros.data()};
     matmul.run({x.data(), 64, 1, 64}, {&task, 1}, pool);
-    EXPECT_EQ(out, std::vector<float>(16, 0.0f)) << isa_name(isa);
+    EXPECT_EQ(out, std::vector<float>(16, 0.0f)) << kernels.name();
   }
 }
 
 TEST(Matmul, EveryIsaPacksTheSameBytes) {
-  if (packing_isas().size() < 2) GTEST_SKIP() << "this CPU has one ISA with a packed layout or none";
+  if (packing_kernels().size() < 2) GTEST_SKIP() << "this CPU has one ISA with a packed layout or none";
   ThreadPool pool(1);
   for (DType dtype : kQuantised) {
     const Weights w = random_weights(dtype, 35, 512, 91);
-    const Matmul first(packing_isas().front()), last(packing_isas().back());
+    const Matmul first = packing_kernels().front().make(), last = packing_kernels().back().make();
     EXPECT_EQ(pack(first, pool, w, 35), pack(last, pool, w, 35)) << dtype_name(dtype);
   }
 }
@@ -442,8 +476,8 @@ Weights extreme_weights(DType dtype, int n_rows, int n_cols) {
 
 TEST(Matmul, TheLargestProductsFitTheirSums) {
   ThreadPool pool(1);
-  for (Isa isa : packing_isas()) {
-    Matmul matmul(isa);
+  for (const Kernels& kernels : packing_kernels()) {
+    Matmul matmul = kernels.make();
     for (DType dtype : kQuantised) {
       const Weights w = extreme_weights(dtype, 16, 256);
       const std::vector<std::byte> packed = pack(matmul, pool, w, 16);
@@ -455,7 +489,7 @@ TEST(Matmul, TheLargestProductsFitTheirSums) {
         const MatmulTask task = {dtype, w.bytes.data(), 16, out.data(), 16, packed.data()};
         matmul.run({x.data(), 256, 8, 256}, {&task, 1}, pool);
         for (std::size_t i = 0; i < out.size(); ++i) {
-          ASSERT_EQ(out[i], alone[i % 16]) << isa_name(isa) << " " << dtype_name(dtype);
+          ASSERT_EQ(out[i], alone[i % 16]) << kernels.name() << " " << dtype_name(dtype);
         }
       }
     }
@@ -469,11 +503,75 @@ TEST(Matmul, GivesTheSameBitsOnAvx2AndAvx512) {
       const Weights w = random_weights(dtype, 33, 1024, 17);
       for (int n_columns : {1, 9, 30}) {
         const std::vector<float> x = random_columns(n_columns, w.n_cols, 19);
-        ASSERT_EQ(product(Isa::kAvx2, w, x), product(Isa::kAvx512, w, x)) << dtype_name(dtype);
+        ASSERT_EQ(product({Isa::kAvx2}, w, x), product({Isa::kAvx512}, w, x)) << dtype_name(dtype);
       }
     }
   }
 }
+
+#if defined(COMMISSURE_X86_KERNELS)
+/// Products of one weight type, stored and packed, in one plane and two, have the bits of avx512.
+void expect_the_bits_of_avx512(const Kernels& kernels, const Weights& w, std::span<const int> counts, int n_threads) {
+  ThreadPool pool(n_threads);
+  Matmul expected(Isa::kAvx512), matmul = kernels.make();
+  const std::vector<std::byte> packed = pack(matmul, pool, w, w.n_rows);
+  const std::vector<float> all = random_columns(*std::max_element(counts.begin(), counts.end()), w.n_cols, 103);
+  for (int n_columns : counts) {
+    const std::vector<float> x(all.begin(), all.begin() + n_columns * w.n_cols);
+    for (int n_planes : {1, 2}) {
+      const std::vector<float> y = product(expected, pool, w, x, n_planes);
+      const auto what = [&] {
+        return name_of(kernels, w.dtype) + " [" + std::to_string(w.n_rows) + ", " + std::to_string(w.n_cols) + "] x " +
+               std::to_string(n_columns) + ", planes " + std::to_string(n_planes);
+      };
+      ASSERT_TRUE(testing::same_bits(product(matmul, pool, w, x, n_planes), y)) << what();
+      std::vector<float> out(y.size(), -12345.0f);
+      const MatmulTask task = {w.dtype, w.bytes.data(), w.n_rows, out.data(), w.n_rows, packed.data()};
+      matmul.run({x.data(), w.n_cols, n_columns, w.n_cols, n_planes}, {&task, 1}, pool);
+      ASSERT_TRUE(testing::same_bits(out, y)) << "packed, " << what();
+    }
+  }
+}
+
+TEST(Matmul, AmxGivesTheBitsOfAvx512) {
+  if (!can_run(Isa::kAvx512)) GTEST_SKIP() << "this CPU has no AVX-512";
+  std::array<int, 64> every_count;
+  for (int i = 0; i < 64; ++i) every_count[static_cast<std::size_t>(i)] = i + 1;
+  for (const Kernels& kernels : runnable_kernels()) {
+    if (kernels.tiles == TestTiles::kNone && kernels.isa != Isa::kAmx) continue;
+    for (DType dtype : kQuantised) {
+      // Chains of unequal length, without any block, and of more than one run of blocks.
+      const auto weights = [=](int n_rows, int n_blocks) {
+        const bool is_k = block_size(dtype).n_elements == 256;
+        return random_weights(dtype, n_rows, 32 * (is_k ? (n_blocks + 7) / 8 * 8 : n_blocks), 101);
+      };
+      expect_the_bits_of_avx512(kernels, weights(3, 6), every_count, 1);
+      expect_the_bits_of_avx512(kernels, weights(35, 2), std::array{8, 9, 31}, 2);
+      expect_the_bits_of_avx512(kernels, weights(50, 39), std::array{7, 16, 33}, 3);
+      expect_the_bits_of_avx512(kernels, weights(17, 1), std::array{12, 201}, 2);
+    }
+  }
+}
+
+TEST(Matmul, AmxAsItShipsGivesTheBitsOfAvx512) {
+  if (!can_run(Isa::kAvx512)) GTEST_SKIP() << "this CPU has no AVX-512";
+  if (!TrappedTiles::can_trap()) GTEST_SKIP() << "this CPU has AMX: AmxGivesTheBitsOfAvx512 runs on it";
+  const TrappedTiles tiles;
+  for (DType dtype : kQuantised) {
+    const int before = TrappedTiles::n_trapped();
+    const Weights w = random_weights(dtype, 19, block_size(dtype).n_elements == 256 ? 768 : 736, 107);
+    expect_the_bits_of_avx512({Isa::kAvx512, TestTiles::kTrapped}, w, std::array{8, 9, 29}, 2);
+    EXPECT_GT(TrappedTiles::n_trapped(), before);
+  }
+}
+
+TEST(Matmul, RunsOnTheTilesOfTheCpu) {
+  if (!can_run(Isa::kAmx)) {
+    GTEST_SKIP() << "THIS CPU HAS NO AMX, OR ITS SYSTEM HIDES IT: the AMX kernels ran on emulated tiles only";
+  }
+  EXPECT_EQ(best_isa(), Isa::kAmx);
+}
+#endif
 
 TEST(Matmul, RunsTheIsaAskedFor) {
   EXPECT_EQ(&Matmul(Isa::kGeneric).kernels(), &generic::kMatmul);
@@ -483,6 +581,11 @@ TEST(Matmul, RunsTheIsaAskedFor) {
   }
   if (can_run(Isa::kAvx512)) {
     EXPECT_EQ(&Matmul(Isa::kAvx512).kernels(), &avx512::kMatmul);
+    EXPECT_EQ(Matmul(Isa::kAvx512).wide_kernels(), nullptr);
+  }
+  if (can_run(Isa::kAmx)) {
+    EXPECT_EQ(&Matmul(Isa::kAmx).kernels(), &avx512::kMatmul);
+    EXPECT_EQ(Matmul(Isa::kAmx).wide_kernels(), &amx::kWide);
   }
 #endif
 }
@@ -492,15 +595,15 @@ TEST(Matmul, DoesNotDependOnTheNumberOfThreads) {
     const Weights w = random_weights(dtype, 50, 256, 23);
     for (int n_columns : {2, 20}) {
       const std::vector<float> x = random_columns(n_columns, w.n_cols, 29);
-      EXPECT_EQ(product(best_isa(), w, x, 1), product(best_isa(), w, x, 3));
+      EXPECT_EQ(product({best_isa()}, w, x, 1), product({best_isa()}, w, x, 3));
     }
   }
 }
 
 TEST(Matmul, RunsShapesOfEverySize) {
   ThreadPool pool(3);
-  for (Isa isa : runnable_isas()) {
-    Matmul matmul(isa);
+  for (const Kernels& kernels : runnable_kernels()) {
+    Matmul matmul = kernels.make();
     for (int n_rows : {1, 2, 15, 16, 17, 31}) {
       for (int n_blocks : {1, 2, 3, 4, 5, 7}) {
         const Weights w = random_weights(DType::kQ8_0, n_rows, 32 * n_blocks, 31);
@@ -509,7 +612,8 @@ TEST(Matmul, RunsShapesOfEverySize) {
           const std::vector<float> y = product(matmul, pool, w, x);
           const int r = n_rows - 1, c = n_columns - 1;
           const Exact exact = exact_dot(w, r, &x[static_cast<std::size_t>(c * w.n_cols)]);
-          ASSERT_NEAR(y[static_cast<std::size_t>(c * n_rows + r)], exact.value, exact.bound) << name_of(isa, w.dtype);
+          ASSERT_NEAR(y[static_cast<std::size_t>(c * n_rows + r)], exact.value, exact.bound)
+              << name_of(kernels, w.dtype);
         }
       }
     }
@@ -521,11 +625,11 @@ TEST(Matmul, RunsShapesOfEverySize) {
 }
 
 TEST(Matmul, WritesOnlyItsOwnOutputs) {
-  for (Isa isa : runnable_isas()) {
+  for (const Kernels& kernels : runnable_kernels()) {
     const Weights w = random_weights(DType::kQ5_0, 19, 64, 47);
     const std::vector<float> x = random_columns(13, 64, 53);
     std::vector<float> out(13 * 24, 7.0f);
-    Matmul matmul(isa);
+    Matmul matmul = kernels.make();
     ThreadPool pool(2);
     const MatmulTask task = {w.dtype, w.bytes.data(), 19, out.data(), 24};
     matmul.run({x.data(), 64, 13, 64}, {&task, 1}, pool);
@@ -548,22 +652,22 @@ TEST(Matmul, SharesOneInputAmongTasks) {
     Matmul matmul(best_isa());
     ThreadPool pool(2);
     matmul.run({x.data(), 256, n_columns, 256}, tasks, pool);
-    EXPECT_EQ(outs[0], product(best_isa(), a, x));
-    EXPECT_EQ(outs[1], product(best_isa(), b, x));
-    EXPECT_EQ(outs[2], product(best_isa(), c, x));
+    EXPECT_EQ(outs[0], product({best_isa()}, a, x));
+    EXPECT_EQ(outs[1], product({best_isa()}, b, x));
+    EXPECT_EQ(outs[2], product({best_isa()}, c, x));
   }
 }
 
 TEST(Matmul, SurvivesZerosAndShowsNonFiniteInputs) {
-  for (Isa isa : runnable_isas()) {
+  for (const Kernels& kernels : runnable_kernels()) {
     const Weights w = random_weights(DType::kQ8_0, 16, 64, 73);
     for (int n_columns : {1, 12}) {
       std::vector<float> x(static_cast<std::size_t>(64 * n_columns), 0.0f);
-      for (float y : product(isa, w, x)) EXPECT_EQ(y, 0.0f);
+      for (float y : product(kernels, w, x)) EXPECT_EQ(y, 0.0f);
       for (float bad : {INFINITY, -INFINITY, NAN}) {
         x[5] = bad;
-        const std::vector<float> y = product(isa, w, x);
-        for (int r = 0; r < 16; ++r) EXPECT_TRUE(std::isnan(y[static_cast<std::size_t>(r)])) << isa_name(isa);
+        const std::vector<float> y = product(kernels, w, x);
+        for (int r = 0; r < 16; ++r) EXPECT_TRUE(std::isnan(y[static_cast<std::size_t>(r)])) << kernels.name();
         if (n_columns > 1) {
           EXPECT_EQ(y[16], 0.0f);  // the neighbour is untouched
         }

@@ -103,7 +103,7 @@ inline float float_at(const std::byte* p) {
 }
 
 /// Adds dwords [first, first + n) of a block for kCount columns of a group kWidth wide. Below, too, a result for vector
-/// v of rows (of kVectors) and column c stands at [v * kCount + c].
+/// v of rows (of kVectors) and column c stands at [v * kCount + c]. matmul_amx.cc has another one for its own blocks.
 template <typename Format, int kWidth, int kCount, int kVectors, typename Tile>
 [[gnu::always_inline]] inline void add_products(const Tile& tile, int row, const std::byte* x, int first, int n,
                                                 RowInts* sums) {
@@ -238,10 +238,10 @@ template <typename Format, int kColumns, typename Blocks>
 }
 #endif
 
-/// Writes kColumns packed columns of up to kVectorRows rows, planes added up.
+/// Writes kColumns packed columns, or the first n_columns of them, of up to kVectorRows rows, planes added up.
 template <int kColumns>
-void put_columns(const MatmulPart& part, const RowFloats* y, int n_rows, float* out) {
-  for (int c = 0; c < kColumns; c += part.n_planes, out += part.out_stride) {
+void put_columns(const MatmulPart& part, const RowFloats* y, int n_rows, float* out, int n_columns = kColumns) {
+  for (int c = 0; c < n_columns; c += part.n_planes, out += part.out_stride) {
     const RowFloats sum = part.n_planes == 2 ? add(y[c], y[c + 1]) : y[c];
     if (n_rows >= kVectorRows) {
       store_rows(out, sum);
@@ -254,19 +254,24 @@ void put_columns(const MatmulPart& part, const RowFloats* y, int n_rows, float* 
 }
 
 #if defined(__AVX512F__)
-/// 16 rows (`blocks`, whose at(block) gives them) times one group of columns, in four passes: all
-/// four chains at once would not fit the registers.
+/// The whole sums of one group of columns, in four passes: all four chains at once would not fit the registers.
+template <typename Format, int kColumns, typename Blocks>
+void join_chains(const Blocks& blocks, int n_blocks, int row, const std::byte* x, RowFloats* total) {
+  RowFloats even[kColumns], odd[kColumns];
+  chain_sums<Format, kColumns>(blocks, n_blocks, 0, row, x, even);
+  chain_sums<Format, kColumns>(blocks, n_blocks, 1, row, x, odd);
+  for (int c = 0; c < kColumns; ++c) total[c] = add(even[c], odd[c]);
+  chain_sums<Format, kColumns>(blocks, n_blocks, 2, row, x, even);
+  chain_sums<Format, kColumns>(blocks, n_blocks, 3, row, x, odd);
+  for (int c = 0; c < kColumns; ++c) total[c] = add(total[c], add(even[c], odd[c]));
+}
+
+/// 16 rows (`blocks`, whose at(block) gives them) times one group of columns.
 template <typename Format, int kColumns, typename Blocks>
 void tile_columns(const MatmulPart& part, const Blocks& blocks, const std::byte* x, int n_rows, float* out) {
-  const int n_blocks = part.n_cols / kBlock;
   for (int row = 0; row < n_rows; row += kVectorRows) {
-    RowFloats even[kColumns], odd[kColumns], total[kColumns];
-    chain_sums<Format, kColumns>(blocks, n_blocks, 0, row, x, even);
-    chain_sums<Format, kColumns>(blocks, n_blocks, 1, row, x, odd);
-    for (int c = 0; c < kColumns; ++c) total[c] = add(even[c], odd[c]);
-    chain_sums<Format, kColumns>(blocks, n_blocks, 2, row, x, even);
-    chain_sums<Format, kColumns>(blocks, n_blocks, 3, row, x, odd);
-    for (int c = 0; c < kColumns; ++c) total[c] = add(total[c], add(even[c], odd[c]));
+    RowFloats total[kColumns];
+    join_chains<Format, kColumns>(blocks, part.n_cols / kBlock, row, x, total);
     put_columns<kColumns>(part, total, n_rows - row, out + row);
   }
 }
@@ -319,21 +324,24 @@ void all_columns(const MatmulPart& part, const Blocks& blocks, int n_rows, float
   last_columns<Format, kTileWidth - 1>(part, blocks, x, n_rows, left, out);
 }
 
+/// All blocks of 16 rows. A last group of fewer than four still writes four; tile_bytes() leaves room.
+template <typename Format>
+void unpack_rows(const MatmulPart& part, const std::byte* rows, int n_rows, TileBlock* tile) {
+  constexpr std::size_t kGroupBytes = sizeof(typename Format::Block) * kChains / Format::kBlocks;
+  for (int g = 0; g * kChains < part.n_cols / kBlock; ++g) {
+    // Sixteen rows side by side defeat the hardware's prefetchers: ask for the next tile's bytes in storage order.
+    const std::byte* ahead = rows + kTileRows * (part.row_bytes + static_cast<std::size_t>(g) * kGroupBytes);
+    for (std::size_t i = 0; i < kTileRows * kGroupBytes; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T1);
+    unpack_group<Format>(part, rows, n_rows, g, tile + g * kChains);
+  }
+}
+
 template <typename Format>
 void tile(const MatmulPart& part) {
-  const int n_blocks = part.n_cols / kBlock;
-  constexpr std::size_t kGroupBytes = sizeof(typename Format::Block) * kChains / Format::kBlocks;
-  // A last group of fewer than four blocks still writes four; tile_bytes() leaves room.
   auto* tile = reinterpret_cast<TileBlock*>(part.tile);
   for (std::int64_t r = 0; r < part.n_rows; r += kTileRows) {
     const int n_rows = part.n_rows - r < kTileRows ? static_cast<int>(part.n_rows - r) : kTileRows;
-    const std::byte* rows = part.weights + static_cast<std::size_t>(r) * part.row_bytes;
-    for (int g = 0; g * kChains < n_blocks; ++g) {
-      // Sixteen rows side by side defeat the hardware's prefetchers: ask for the next tile's bytes in storage order.
-      const std::byte* ahead = rows + kTileRows * (part.row_bytes + static_cast<std::size_t>(g) * kGroupBytes);
-      for (std::size_t i = 0; i < kTileRows * kGroupBytes; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T1);
-      unpack_group<Format>(part, rows, n_rows, g, tile + g * kChains);
-    }
+    unpack_rows<Format>(part, part.weights + static_cast<std::size_t>(r) * part.row_bytes, n_rows, tile);
     all_columns<Format>(part, TileRows{tile}, n_rows, part.out + r);
   }
 }

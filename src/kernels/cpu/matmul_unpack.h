@@ -239,6 +239,22 @@ struct FormatQ6_K : FormatDefaults {
   }
 };
 
+/// Calls f(format) for the format of `dtype`.
+template <typename F>
+void with_format(DType dtype, F f) {
+  switch (dtype) {
+    case DType::kQ4_0: return f(FormatQ4_0());
+    case DType::kQ4_1: return f(FormatQ4_1());
+    case DType::kQ5_0: return f(FormatQ5_0());
+    case DType::kQ5_1: return f(FormatQ5_1());
+    case DType::kQ8_0: return f(FormatQ8_0());
+    case DType::kQ4_K: return f(FormatQ4_K());
+    case DType::kQ5_K: return f(FormatQ5_K());
+    case DType::kQ6_K: return f(FormatQ6_K());
+    default: return;
+  }
+}
+
 /// Group g of a row of n_blocks; blocks past the end are zero. Rows of K formats always hold whole groups.
 /// Inlined, and by value: a group that goes through memory costs a decode kernel a third of its speed.
 template <typename Format>

@@ -10,22 +10,6 @@
 namespace commissure::cpu::COMMISSURE_ISA_NS {
 namespace {
 
-/// Calls f(format) for the format of `dtype`.
-template <typename F>
-void with_format(DType dtype, F f) {
-  switch (dtype) {
-    case DType::kQ4_0: return f(FormatQ4_0());
-    case DType::kQ4_1: return f(FormatQ4_1());
-    case DType::kQ5_0: return f(FormatQ5_0());
-    case DType::kQ5_1: return f(FormatQ5_1());
-    case DType::kQ8_0: return f(FormatQ8_0());
-    case DType::kQ4_K: return f(FormatQ4_K());
-    case DType::kQ5_K: return f(FormatQ5_K());
-    case DType::kQ6_K: return f(FormatQ6_K());
-    default: return;
-  }
-}
-
 void few_of(const MatmulPart& part) {
   with_format(part.dtype, [&](auto format) { few<decltype(format)>(part); });
 }
