@@ -113,7 +113,7 @@ constexpr Entry kCommands[] = {
      "bit\n"
      "for bit: each prompt alone, all at once, with prompts chunked differently, and with a stream between two stages\n"
      "broken in the middle. Names the first layer that differs, by checksums of every layer's rows. Where stages have\n"
-     "different kernels (CPU generations, GPUs) it compares within a tolerance and says so.\n"
+     "kernels whose bits differ (GPUs, CPUs without AVX2) it compares within a tolerance and says so.\n"
      "Exit status 1 when something differs.\n\n"
      "Examples:\n"
      "  commissure verify\n"
