@@ -9,6 +9,7 @@
 
 #include "apps/captured_process.h"
 #include "apps/chain_watch.h"
+#include "apps/image_builder.h"
 #include "apps/plan_making.h"
 #include "apps/progress.h"
 #include "apps/stop_signal.h"
@@ -163,6 +164,18 @@ Result<CloudWork> read_work(const CloudWorkOptions& options) {
   return CloudWork{std::move(spec), std::move(planning)};
 }
 
+/// Who builds the image, where that is this machine.
+Status choose_builder(const CloudWorkOptions& options, CloudSpec& spec) {
+  if (!options.local_image) return {};
+  const std::string& file = options.choice.file;
+  if (!spec.own_image) return Error(Code::kInvalidArgument, file, ": `image` names one that is built: leave it out");
+  if (spec.weights.baked)
+    return Error(Code::kInvalidArgument, file,
+                 ": with `weights: baked` Cloud Build builds the image around the model: set weights: bucket");
+  spec.image_builder = options.dry_run ? "docker" : TRY(find_image_builder());
+  return {};
+}
+
 /// Tells the console what comes, with the time that waking takes after it.
 void announce(CloudReport& report, const CloudWork& work, const CloudParts& parts, bool wake, CloudConsole& console) {
   const bool wakes = wake && parts.whole() && work.planning && work.planning->file;
@@ -201,7 +214,8 @@ CallRunner console_runner(CloudConsole& console) {
 }
 
 Result<int> do_cloud_work(const CloudWorkOptions& options, const CloudParts& parts) {
-  const CloudWork work = TRY(read_work(options));
+  CloudWork work = TRY(read_work(options));
+  TRY(choose_builder(options, work.spec));
   const CloudSpec& spec = work.spec;
   const Status device = parts.services ? check_device(spec) : Status();
   if (options.dry_run) {

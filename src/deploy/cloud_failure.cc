@@ -4,6 +4,8 @@
 #include <array>
 #include <cctype>
 #include <initializer_list>
+#include <tuple>
+#include <utility>
 
 #include "core/ascii.h"
 #include "core/json.h"
@@ -100,7 +102,7 @@ const Cure kCures[] = {
      "MemAllocPerProjectRegion at https://console.cloud.google.com/iam-admin/quotas?project=$PROJECT"},
     {{"quota restrictions, cannot run builds in this region", "cannot run builds in this region"},
      Code::kResourceExhausted,
-     "Cloud Build is not open to this project in $REGION; build elsewhere and set `image` in commissure.yaml"},
+     "Cloud Build is not open to this project in $REGION; build on this machine: commissure build --local"},
     {{"bucket name is not available", "does not have storage.buckets.get access", "already own it",
       "storage.buckets.get"},
      Code::kAlreadyExists,
@@ -159,10 +161,32 @@ std::string cure_of_build(const CloudSpec& spec, const std::string& cause) {
          spec.hub_secret() + " --data-file=- --project=$PROJECT";
 }
 
+/// What mends a build or a push of this machine, by the program's words.
+std::pair<Code, std::string> cure_of_builder(const CloudCall& call, const std::string& cause) {
+  const std::string& verb = call.arguments[1];
+  if (holds_any(cause, {"docker daemon", "docker.sock"}))
+    return {Code::kUnavailable, "start Docker, and see that you may use it: docker version"};
+  if (holds_any(cause, {"no space left"})) return {Code::kResourceExhausted, "make room on this machine's disk"};
+  if (verb != "build" && holds_any(cause, {"denied", "unauthorized", "forbidden", "403", "401"}))
+    return {Code::kPermissionDenied,
+            "you may not write to the repository; an owner of the project grants it: gcloud projects "
+            "add-iam-policy-binding $PROJECT --member=user:YOU --role=$ROLE"};
+  if (holds_any(cause,
+                {"no such host", "i/o timeout", "connection refused", "network is unreachable", "tls handshake"}))
+    return {Code::kUnavailable, "check the network and proxy of this machine, then run the same command again"};
+  return {Code::kFailedPrecondition, "see all that it says: " + command_line(call)};
+}
+
 void fill(std::string& text, const std::string& name, const std::string& value) {
   for (auto at = text.find(name); at != std::string::npos; at = text.find(name, at + value.size())) {
     text.replace(at, name.size(), value);
   }
+}
+
+/// What a program that builds images says of its failure; some tell of it on standard output.
+std::string builder_words(const CloudAnswer& answer) {
+  const std::string cause = last_build_line(answer.output + "\n" + answer.errors);
+  return cause.empty() ? "exit status " + std::to_string(answer.status) + " without a word" : cause;
 }
 
 }  // namespace
@@ -186,11 +210,14 @@ std::string google_words(const CloudAnswer& answer) {
 }
 
 Error explain_failure(const CloudSpec& spec, const CloudStep& step, const CloudCall& call, const CloudAnswer& answer) {
-  const std::string cause = google_words(answer);
+  const bool is_google = call.arguments[0] == "gcloud";
+  const std::string cause = is_google ? google_words(answer) : builder_words(answer);
   const std::string text = lower(cause + " " + answer.errors);
   Code code = Code::kUnknown;
   std::string fix = "the call was: " + command_line(call);
-  if (cause.find("completed with status") != std::string::npos) {
+  if (!is_google) {
+    std::tie(code, fix) = cure_of_builder(call, lower(cause));
+  } else if (cause.find("completed with status") != std::string::npos) {
     code = Code::kFailedPrecondition;
     fix = cure_of_build(spec, lower(cause));
   } else {

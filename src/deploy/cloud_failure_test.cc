@@ -64,6 +64,23 @@ TEST(CloudFailure, ReadsTheMessageOutOfABodyAndTheCauseOutOfABuild) {
   EXPECT_NE(text.find("fatal error: no space left"), std::string::npos) << text;
 }
 
+TEST(CloudFailure, ABuildOfThisMachineHasOtherCures) {
+  const auto said = [](const char* verb, const char* errors) {
+    const CloudCall call = {.arguments = {"docker", verb, "x"}};
+    return explain_failure(test_spec(), {"image", "", "roles/artifactregistry.writer", {}, {}}, call, {1, "", errors})
+        .message();
+  };
+  EXPECT_EQ(
+      said("build",
+           "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock"),
+      "step image: permission denied while trying to connect to the Docker daemon socket at "
+      "unix:///var/run/docker.sock; start Docker, and see that you may use it: docker version");
+  EXPECT_NE(said("push", "denied: Permission \"x\" denied").find("--role=roles/artifactregistry.writer"),
+            std::string::npos);
+  EXPECT_EQ(said("build", "#12 fatal error: x.h: No such file\n------\nexit code: 1"),
+            "step image: #12 fatal error: x.h: No such file; see all that it says: docker build x");
+}
+
 TEST(CloudFailure, ABuildThatTheHubRefusesIsToldOfTermsAndToken) {
   CloudSpec spec = test_spec();
   const CloudAnswer answer{
