@@ -22,9 +22,12 @@ namespace {
 
 constexpr std::chrono::seconds kWakeLimit{1800};
 
-std::string headline(const CloudSpec& spec) {
-  return fmt::format("{} in {}, {}: {} in {} stage{}", spec.name, spec.project, spec.region, spec.model_name,
-                     spec.stages.size(), spec.stages.size() == 1 ? "" : "s");
+std::string headline(const CloudSpec& spec, const Result<Planning>& planning) {
+  std::string text = fmt::format("{} in {}, {}: {} in {} stage{}", spec.name, spec.project, spec.region,
+                                 spec.model_name, spec.stages.size(), spec.stages.size() == 1 ? "" : "s");
+  if (planning && planning->file)
+    text += fmt::format(", {:.2f} USD an hour while all are up", planning->file->plan.usd_per_hour);
+  return text;
 }
 
 bool is_wanted(const CloudStep& step, const CloudParts& parts) {
@@ -227,7 +230,8 @@ Result<int> do_cloud_work(const CloudWorkOptions& options, const CloudParts& par
   if (parts.weights) TRY(check_gated(options.choice, spec, work.planning));
   if (parts.services) TRY(check_fit(options.choice, work.planning, console));
   if (!device) return device.error().within(options.choice.file);
-  console.say({{"event", "start"}, {"deployment", spec.name}, {"project", spec.project}}, headline(spec));
+  console.say({{"event", "start"}, {"deployment", spec.name}, {"project", spec.project}},
+              headline(spec, work.planning));
   const CallRunner run = console_runner(console);
   CloudReport report = console.report();
   announce(report, work, parts, options.wake, console);

@@ -19,7 +19,10 @@ std::string quoted(const std::string& word) {
 
 std::string words(const std::vector<std::string>& arguments) {
   std::string line;
-  for (const std::string& word : arguments) line += (line.empty() ? "" : " ") + quoted(word);
+  for (const std::string& word : arguments) {
+    if (!line.empty()) line += ' ';
+    line += quoted(word);
+  }
   return line;
 }
 

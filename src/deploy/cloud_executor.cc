@@ -111,14 +111,14 @@ Result<CloudCall> CloudExecutor::with_input(const CloudStep& step, const CloudCa
 }
 
 /// Why call `index` of the step failed; a login that was made before it is undone.
-Status CloudExecutor::fail(const CloudStep& step, std::size_t index, const CloudCall& call, const CloudAnswer& answer) {
+Status CloudExecutor::fail(const CloudStep& step, std::size_t index, const CloudAnswer& answer) {
   const auto here = step.calls.begin() + static_cast<std::ptrdiff_t>(index);
   if (std::any_of(step.calls.begin(), here, [](const CloudCall& before) { return !before.input_of.empty(); })) {
     std::for_each(here, step.calls.end(), [&](const CloudCall& later) {
       if (later.logs_out) static_cast<void>(run_(later));
     });
   }
-  return explain_failure(spec_, step, call, answer);
+  return explain_failure(spec_, step, *here, answer);
 }
 
 Status CloudExecutor::perform(const CloudStep& step) {
@@ -134,7 +134,7 @@ Status CloudExecutor::perform(const CloudStep& step) {
     if (report_.call) report_.call(step, i);
     const CloudCall call = TRY(with_input(step, step.calls[i]));
     const CloudAnswer answer = TRY(call_patiently(run_, call, passes_with_time, report_.note));
-    if (!answer.good() && !call.logs_out) return fail(step, i, call, answer);
+    if (!answer.good() && !call.logs_out) return fail(step, i, answer);
     if (i == 0 && !step.yields.empty()) state_.services[step.yields] = TRY(parse_json(answer.output));
   }
   const bool changed = !step.differences.empty();

@@ -59,7 +59,7 @@ class CloudExecutor {
   Status ask(const std::vector<CloudRead>& reads);
   Status perform(const CloudStep& step);
   Result<CloudCall> with_input(const CloudStep& step, const CloudCall& call);
-  Status fail(const CloudStep& step, std::size_t index, const CloudCall& call, const CloudAnswer& answer);
+  Status fail(const CloudStep& step, std::size_t index, const CloudAnswer& answer);
   Status check_possible(const std::vector<CloudStep>& steps) const;
 
   const CloudSpec& spec_;

@@ -78,6 +78,7 @@ struct Cure {
   std::initializer_list<const char*> words;  ///< in lower case
   Code code;
   const char* fix;
+  bool while_reading = false;  ///< later on the project is known to be there
 };
 
 const Cure kCures[] = {
@@ -91,7 +92,10 @@ const Cure kCures[] = {
      "(IDs: gcloud billing accounts list)"},
     {{"does not have permission to access projects instance", "project not found", "unknown project"},
      Code::kNotFound,
-     "check `project` in commissure.yaml (yours: gcloud projects list)"},
+     "check `project` in commissure.yaml (yours: gcloud projects list); if it is right you lack a role: gcloud "
+     "projects "
+     "add-iam-policy-binding $PROJECT --member=user:YOU --role=$ROLE",
+     true},
     {{"allowable count of gpus", "gpu quota", "gpuallocpe", "gpualloc"},
      Code::kResourceExhausted,
      "ask for GPU quota in $REGION at https://console.cloud.google.com/iam-admin/quotas?project=$PROJECT (service "
@@ -130,8 +134,12 @@ const Cure kCures[] = {
     {{"has not been used in project", "it is disabled", "service_disabled"},
      Code::kUnavailable,
      "the API was enabled a moment ago; run the same command again in a minute"},
+    {{"actas"},
+     Code::kPermissionDenied,
+     "you may not act as the deployment's accounts; an owner of the project grants it: gcloud projects "
+     "add-iam-policy-binding $PROJECT --member=user:YOU --role=roles/iam.serviceAccountUser"},
     {{"permission_denied", "permission denied", "does not have permission", "does not have storage", "forbidden", "403",
-      "required '", "actas"},
+      "required '"},
      Code::kPermissionDenied,
      "you lack a role; an owner of the project grants it: gcloud projects add-iam-policy-binding $PROJECT "
      "--member=user:YOU --role=$ROLE"},
@@ -167,6 +175,8 @@ std::pair<Code, std::string> cure_of_builder(const CloudCall& call, const std::s
   if (holds_any(cause, {"docker daemon", "docker.sock"}))
     return {Code::kUnavailable, "start Docker, and see that you may use it: docker version"};
   if (holds_any(cause, {"no space left"})) return {Code::kResourceExhausted, "make room on this machine's disk"};
+  if (verb == "login" && holds_any(cause, {"invalid username", "unauthorized", "401"}))
+    return {Code::kUnauthenticated, "the registry does not take your login; run: gcloud auth login"};
   if (verb != "build" && holds_any(cause, {"denied", "unauthorized", "forbidden", "403", "401"}))
     return {Code::kPermissionDenied,
             "you may not write to the repository; an owner of the project grants it: gcloud projects "
@@ -222,6 +232,7 @@ Error explain_failure(const CloudSpec& spec, const CloudStep& step, const CloudC
     fix = cure_of_build(spec, lower(cause));
   } else {
     for (const Cure& cure : kCures) {
+      if (cure.while_reading && step.name != "read") continue;
       if (!holds_any(text, cure.words)) continue;
       code = cure.code;
       fix = cure.fix;

@@ -66,6 +66,8 @@ class Reply:
     headers: dict = dataclasses.field(default_factory=dict)
 
 
+CUT, LOST = "the connection breaks and the call has no effect", "the connection breaks after the call's effect"
+
 ROUTES = []
 
 
@@ -124,6 +126,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         request = Request(self.command, self.host or parts.hostname or "", parts.path, urllib.parse.parse_qs(parts.query), self.headers, body)
         reply = self.server.google.answer(request)
+        if reply in (CUT, LOST):
+            self.close_connection = True
+            return
         payload = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
         self.send_response(reply.status)
         for name, value in {"Content-Type": "application/json", **reply.headers}.items():
@@ -157,6 +162,7 @@ class FakeGoogle:
         self.tls = self.authority.server_context()
         self.lock = threading.RLock()
         self.calls, self.failures = [], []
+        self.mishap = None  # function(name, body): an ApiError, CUT before the call takes effect, LOST when it has, or None; for every call
         self.builder = None  # runs builds' steps (fake_builder.py)
         self.log = log
         self.apis = fake_apis.new_state()
@@ -204,11 +210,16 @@ class FakeGoogle:
         name = f"{request.method} {request.host}{request.path}"
         with self.lock:
             self.calls.append((request.method, request.host, request.path, request.body))
+            mishap = self.mishap(name, request.body) if self.mishap else None
             try:
-                reply = self.find(request, name)
+                if isinstance(mishap, ApiError):
+                    raise mishap
+                reply = self.find(request, name) if mishap != CUT else CUT
             except ApiError as error:
                 reply = Reply(error.body, error.code)
-        if self.log:
+            if mishap == LOST:
+                return LOST
+        if self.log and isinstance(reply, Reply):
             print(f"{time.monotonic():.2f} {reply.status} {name}?{urllib.parse.urlencode(request.query, True)}", file=self.log, flush=True)
         return reply
 
