@@ -11,12 +11,14 @@ import json
 import pathlib
 import re
 import shutil
+import socket
 import socketserver
 import ssl
 import subprocess
 import tempfile
 import threading
 import time
+import traceback
 import urllib.parse
 
 PROJECT_NUMBER = "424242424242"
@@ -128,6 +130,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         reply = self.server.google.answer(request)
         if reply in (CUT, LOST):
             self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)  # at once, whoever still holds the connection
             return
         payload = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
         self.send_response(reply.status)
@@ -147,7 +150,10 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     request_queue_size = 64
 
     def handle_error(self, *_):
-        pass  # a client that went away
+        """A client that went away, as a rule."""
+        if self.google.log:
+            traceback.print_exc(file=self.google.log)
+            self.google.log.flush()
 
 
 class FakeGoogle:

@@ -108,7 +108,9 @@ def serve(file, root):
     server_ended, lives = os.pipe()  # nobody but this process keeps the second end open
     with socket.socket(fileno=int(file)) as listener:
         while True:
-            ready, _, _ = select.select([listener, news], [], [])
+            ready, _, _ = select.select([listener, news, 0], [], [])
+            if 0 in ready:  # the test has ended without a word
+                return
             if news in ready:
                 learn(json.loads(news.recv(1 << 20)))
             if listener not in ready:
@@ -140,7 +142,7 @@ class QuickGcloud:
             listener.bind(path)
             listener.listen(64)
             file = listener.fileno()
-            self.server = subprocess.Popen([python, "-S", __file__, str(file), root], env=environment, pass_fds=[file])
+            self.server = subprocess.Popen([python, "-S", __file__, str(file), root], env=environment, pass_fds=[file], stdin=subprocess.PIPE)
         self.path = f"{self.folder}:{os.environ['PATH']}"
 
     def calls(self):
