@@ -200,6 +200,7 @@ class FakeGoogle:
             "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE": str(self.authority.ca),
             "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1", "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "1",
             "CLOUDSDK_CORE_CHECK_GCE_METADATA": "False", "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+            "CLOUDSDK_STORAGE_TRACKER_FILES_DIRECTORY": str(self.folder / "uploads"),  # else uploads of other tests would be resumed
             "CLOUDSDK_STORAGE_PROCESS_COUNT": "1", "CLOUDSDK_STORAGE_THREAD_COUNT": "4",
             "CURL_CA_BUNDLE": str(self.authority.ca), "SSL_CERT_FILE": str(self.authority.ca),
             "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(self.authority.ca),
