@@ -120,6 +120,10 @@ const Cure kCures[] = {
     {{"failed to start and listen", "healthcheckcontainererror", "container called exit", "startup probe"},
      Code::kFailedPrecondition,
      "the container ended or did not listen; see why: commissure logs --stage $STAGE"},
+    {{"can only stream logs"},
+     Code::kPermissionDenied,
+     "the build goes on, you may not read its log; see when it is done: gcloud builds list --project=$PROJECT "
+     "--region=$REGION; then run the same command again"},
     {{"permission denied on secret"},
      Code::kPermissionDenied,
      "the grant needs up to two minutes to be known everywhere; run `commissure up` again"},
@@ -150,7 +154,10 @@ const Cure kCures[] = {
     {{"unavailable", "internal error", "503", "backend error", "deadline"},
      Code::kUnavailable,
      "Google's service has a problem now; run the same command again"},
-    {{"already exists"}, Code::kAlreadyExists, "the name is taken; choose another deployment name in commissure.yaml"},
+    {{"already exists"},
+     Code::kAlreadyExists,
+     "it is there, perhaps since a try whose answer was lost: run the same command again; if it says so again the name "
+     "is taken: choose another deployment name in commissure.yaml"},
     {{"quota", "resource_exhausted", "429"},
      Code::kResourceExhausted,
      "a quota is used up; see https://console.cloud.google.com/iam-admin/quotas?project=$PROJECT"},

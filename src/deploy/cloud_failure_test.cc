@@ -42,6 +42,10 @@ TEST(CloudFailure, KnowsTheCommonOnes) {
       {"ERROR: (gcloud.run.deploy) The user-provided container failed to start and listen on the port",
        "commissure logs --stage c"},
       {"ERROR: (gcloud.x) unrecognized arguments: --gpu-type", "gcloud components update"},
+      {"ERROR: (gcloud.builds.submit) The build is running. This tool can only stream logs if you are Viewer/Owner",
+       "gcloud builds list --project=acme --region=europe-west4"},
+      {"ERROR: (gcloud.scheduler.jobs.create.http) ALREADY_EXISTS: Job [x] already exists.",
+       "run the same command again; if it says so again the name is taken"},
       {"ERROR: (gcloud.run.deploy) PERMISSION_DENIED: Permission 'iam.serviceaccounts.actAs' denied on service account "
        "demo-c@acme.iam.gserviceaccount.com (or it may not exist).",
        "--role=roles/iam.serviceAccountUser"},

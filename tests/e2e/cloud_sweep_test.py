@@ -24,7 +24,7 @@ STATES = {403: "PERMISSION_DENIED", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 
 WORDS = {403: "The caller does not have permission", 429: "Quota exceeded for quota metric 'Requests per minute'", 500: "Internal error encountered", 503: "The service is currently unavailable"}
 MISHAPS = (403, 429, 500, 503, CUT, LOST)
 CURES = {403: ("you lack a role; an owner of the project grants it: gcloud projects add-iam-policy-binding demo-project --member=user:YOU --role=roles/", "belongs to somebody else",
-               "if it is right you lack a role: gcloud projects add-iam-policy-binding demo-project --member=user:YOU --role=roles/"),
+               "the build goes on, you may not read its log", "if it is right you lack a role: gcloud projects add-iam-policy-binding demo-project --member=user:YOU --role=roles/"),
          429: ("a quota is used up; see https://console.cloud.google.com/iam-admin/quotas?project=demo-project",),
          500: ("Google's service has a problem now; run the same command again",), 503: ("Google's service has a problem now; run the same command again",),
          CUT: ("check the network and proxy of this machine, then run the same command again",),
@@ -49,7 +49,7 @@ def says_why(kind, name, line):
     """Whether it names the step, Google's words and a cure."""
     step = re.match("commissure up: step ([a-z]+( [a-z])?): ", line)
     wanted = next((steps for pattern, steps in STEPS if is_change(name) and re.search(pattern, name)), None)
-    return step and (wanted is None or re.fullmatch(wanted, step[1])) and (kind not in WORDS or WORDS[kind] in line) and any(cure in line for cure in CURES[kind])
+    return step and (wanted is None or re.fullmatch(wanted, step[1])) and (kind not in WORDS or (WORDS[kind] if "/logs/" not in name or kind != 403 else "can only stream logs") in line) and any(cure in line for cure in CURES[kind])
 
 
 def person(google):
