@@ -4,6 +4,7 @@
 # make test-asan               the same under ASan + UBSan
 # make test-tsan             threads under ThreadSanitizer: core, sched, stage, engine
 # make soak                    100 stages killed or frozen under 16 streams, 10,000 small requests
+# make sweep                  `up` on Google Cloud Run: every call fails once in every way, every change is interrupted in every way (half an hour)
 # make try-image               the image built and run with buildah, without and with a baked model (minutes; root, Debian 12)
 # make bench                   speed beside llama.cpp (see bench/README.md)
 # make down                    stop what `make run` started
@@ -19,7 +20,7 @@ TF = terraform -chdir=deploy/terraform
 TF_VALUE = $$(echo $(1) | $(TF) console | tr -d '"')
 
 .PHONY: tf-init cloud-base build-cloud deploy smoke-test
-.PHONY: try-image
+.PHONY: sweep try-image
 .PHONY: run build test test-release test-asan test-tsan soak bench down clean packages models
 .DEFAULT_GOAL := build
 
@@ -68,6 +69,10 @@ soak: build
 	@tools/link_test_models.sh
 	@tests/e2e/kill_test.py --smol 60 --gemma 40
 	@tests/e2e/small_requests_soak.py
+
+sweep: build
+	@tools/link_test_models.sh
+	@tests/e2e/cloud_sweep_test.py all
 
 try-image: models
 	@tools/link_test_models.sh

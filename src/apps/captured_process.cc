@@ -8,10 +8,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -127,6 +133,34 @@ Status collect(const CloudCall& call, Pipe& out, Pipe& err, CloudAnswer& answer,
   return check_stopped();  // the program may have ended by the same signal
 }
 
+/// The parent of a process; 0 where it is gone.
+pid_t parent_of(const std::string& process) {
+  std::ifstream file("/proc/" + process + "/stat");
+  std::string text;
+  std::getline(file, text, '\0');
+  const auto name_end = text.rfind(')');  // the name before it may hold anything
+  return name_end == std::string::npos ? 0 : std::atoi(text.c_str() + std::min(name_end + 4, text.size()));
+}
+
+/// Ends a program and all that it started: gcloud's uploads and docker's builds run in processes of their own, which
+/// would wait for ever for one that is gone.
+void end_tree(pid_t root) {
+  std::multimap<pid_t, pid_t> children;
+  std::error_code problem;
+  const std::filesystem::directory_iterator end;
+  for (std::filesystem::directory_iterator it("/proc", problem); !problem && it != end; it.increment(problem)) {
+    const std::string name = it->path().filename();
+    if (std::isdigit(static_cast<unsigned char>(name[0])) != 0)
+      children.emplace(parent_of(name), std::atoi(name.c_str()));
+  }
+  std::vector<pid_t> tree = {root};
+  for (std::size_t i = 0; i < tree.size(); ++i) {
+    const auto [first, last] = children.equal_range(tree[i]);
+    for (auto child = first; child != last; ++child) tree.push_back(child->second);
+  }
+  for (const pid_t process : tree) kill(process, SIGTERM);
+}
+
 int wait_for(pid_t child) {
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
@@ -145,7 +179,7 @@ Result<CloudAnswer> run_captured(const CloudCall& call, const CallTick& tick) {
   err.write.close();
   CloudAnswer answer;
   const Status collected = collect(call, out, err, answer, tick);
-  if (!collected) kill(child, SIGTERM);
+  if (!collected) end_tree(child);
   answer.status = wait_for(child);
   if (!collected) return Error(collected.error());
   return answer;

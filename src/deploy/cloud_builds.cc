@@ -140,6 +140,22 @@ CloudCall image_build_call(const CloudSpec& spec) {
                            "--substitutions=_IMAGE=" + spec.image, staging});
 }
 
+std::vector<CloudCall> local_image_calls(const CloudSpec& spec) {
+  const std::string& tool = spec.image_builder;
+  // Cloud Run starts linux/amd64 only, and the image is named before it is pushed.
+  CloudCall build = {.arguments = {tool, "build", "--platform=linux/amd64",
+                                   "--file=" + spec.source_dir + "/deploy/Dockerfile", "--tag=" + spec.image,
+                                   spec.source_dir}};
+  build.limit = std::chrono::hours(4);
+  CloudCall login = {.arguments = {tool, "login", "--username=oauth2accesstoken", "--password-stdin", spec.host()}};
+  login.input_of = {"gcloud", "auth", "print-access-token", "--quiet"};
+  CloudCall push = {.arguments = {tool, "push", spec.image}};
+  push.limit = std::chrono::hours(1);
+  CloudCall logout = {.arguments = {tool, "logout", spec.host()}};
+  logout.logs_out = true;
+  return {build, login, push, logout};
+}
+
 CloudCall weights_build_call(const CloudSpec& spec) {
   Json config = large_build();
   Json fetch = fetch_step(spec, config);

@@ -11,6 +11,9 @@ inline constexpr const char* kWeightsList = "commissure-weights.json";
 /// `gcloud builds submit` of the source tree: deploy/cloudbuild.yaml builds deploy/Dockerfile and pushes it.
 CloudCall image_build_call(const CloudSpec& spec);
 
+/// The same by `spec.image_builder` on this machine: build, log in with the person's own token, push, log out.
+std::vector<CloudCall> local_image_calls(const CloudSpec& spec);
+
 /// `gcloud builds submit --no-source`: Cloud Build fetches the weights from the hub or a URL into the bucket, so that
 /// they never pass through this machine. A gated model's token comes from the deployment's secret.
 CloudCall weights_build_call(const CloudSpec& spec);

@@ -17,6 +17,15 @@ std::string quoted(const std::string& word) {
   return text + "'";
 }
 
+std::string words(const std::vector<std::string>& arguments) {
+  std::string line;
+  for (const std::string& word : arguments) {
+    if (!line.empty()) line += ' ';
+    line += quoted(word);
+  }
+  return line;
+}
+
 }  // namespace
 
 CloudCall gcloud(std::vector<std::string> arguments) {
@@ -26,11 +35,8 @@ CloudCall gcloud(std::vector<std::string> arguments) {
 }
 
 std::string command_line(const CloudCall& call) {
-  std::string line;
-  for (const std::string& word : call.arguments) {
-    if (!line.empty()) line += ' ';
-    line += quoted(word);
-  }
+  std::string line = call.input_of.empty() ? "" : words(call.input_of) + " | ";
+  line += words(call.arguments);
   if (call.secret_input) return line + " <<<\"$SECRET\"";
   return call.input.empty() ? line : line + " <<<" + quoted(call.input);
 }

@@ -12,11 +12,13 @@ namespace commissure {
 
 /// One run of a program, gcloud as a rule. Secrets travel in `input` alone.
 struct CloudCall {
-  std::vector<std::string> arguments;  ///< argv, [0] is the program
-  std::string input = {};              ///< given on standard input
-  bool secret_input = false;           ///< `input` is never shown
-  std::chrono::seconds limit{900};     ///< a call that takes longer is ended
-  std::uint64_t n_bytes = 0;           ///< what it moves, where that is known and much
+  std::vector<std::string> arguments;      ///< argv, [0] is the program
+  std::string input = {};                  ///< given on standard input
+  bool secret_input = false;               ///< `input` is never shown
+  std::vector<std::string> input_of = {};  ///< instead of `input`: argv of a program that says it, a secret
+  bool logs_out = false;            ///< undoes a login before it, after a failure too; its own failure is nothing
+  std::chrono::seconds limit{900};  ///< a call that takes longer is ended
+  std::uint64_t n_bytes = 0;        ///< what it moves, where that is known and much
 
   bool operator==(const CloudCall&) const = default;
 };

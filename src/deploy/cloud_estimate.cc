@@ -25,6 +25,7 @@ double usual_seconds(const CloudCall& call) {
   if (has_words(call, "storage", "cp")) return kCallSeconds + n_bytes / kUploadBytesPerSecond;
   if (has_words(call, "run", "deploy")) return kDeploySeconds;
   if (has_words(call, "services", "enable")) return kEnableSeconds;
+  if (call.arguments.size() > 1 && call.arguments[1] == "build") return kBuildSeconds;  // on this machine
   if (!has_words(call, "builds", "submit")) return kCallSeconds;
   const bool compiles = std::ranges::find(call.arguments, "--no-source") == call.arguments.end();
   return (compiles ? kBuildSeconds : kFetchSeconds) + n_bytes / kBuildBytesPerSecond;

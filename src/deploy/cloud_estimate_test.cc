@@ -16,6 +16,8 @@ TEST(CloudEstimate, BytesAndKindsOfCallsCount) {
   EXPECT_NEAR(usual_seconds(upload(1'250'000'000)), 103, 1e-9);
   EXPECT_GT(usual_seconds(gcloud({"builds", "submit", "/src"})),
             usual_seconds(gcloud({"builds", "submit", "--no-source"})));
+  EXPECT_EQ(usual_seconds(CloudCall{.arguments = {"docker", "build", "."}}),
+            usual_seconds(gcloud({"builds", "submit", "/src"})));
   EXPECT_GT(usual_seconds(gcloud({"run", "deploy", "demo-a"})), usual_seconds(gcloud({"secrets", "create", "x"})));
 }
 

@@ -4,6 +4,7 @@
 #include <future>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "deploy/cloud_failure.h"
 #include "deploy/cloud_quota.h"
@@ -97,6 +98,29 @@ Status CloudExecutor::check_quota() {
   return check_gpu_quota(spec_, state_);
 }
 
+/// The call with what another program says as its input.
+Result<CloudCall> CloudExecutor::with_input(const CloudStep& step, const CloudCall& call) {
+  CloudCall ready = call;
+  if (call.input_of.empty()) return ready;
+  const CloudCall source = {.arguments = std::exchange(ready.input_of, {})};
+  const CloudAnswer said = TRY(run_(source));
+  if (!said.good()) return explain_failure(spec_, step, source, said);
+  ready.input = said.output.substr(0, said.output.find('\n'));
+  ready.secret_input = true;
+  return ready;
+}
+
+/// Why call `index` of the step failed; a login that was made before it is undone.
+Status CloudExecutor::fail(const CloudStep& step, std::size_t index, const CloudAnswer& answer) {
+  const auto here = step.calls.begin() + static_cast<std::ptrdiff_t>(index);
+  if (std::any_of(step.calls.begin(), here, [](const CloudCall& before) { return !before.input_of.empty(); })) {
+    std::for_each(here, step.calls.end(), [&](const CloudCall& later) {
+      if (later.logs_out) static_cast<void>(run_(later));
+    });
+  }
+  return explain_failure(spec_, step, *here, answer);
+}
+
 Status CloudExecutor::perform(const CloudStep& step) {
   const auto start = Clock::now();
   for (const std::string& warning : step.warnings) {
@@ -108,8 +132,9 @@ Status CloudExecutor::perform(const CloudStep& step) {
   }
   for (std::size_t i = 0; i < step.calls.size(); ++i) {
     if (report_.call) report_.call(step, i);
-    const CloudAnswer answer = TRY(call_patiently(run_, step.calls[i], passes_with_time, report_.note));
-    if (!answer.good()) return explain_failure(spec_, step, step.calls[i], answer);
+    const CloudCall call = TRY(with_input(step, step.calls[i]));
+    const CloudAnswer answer = TRY(call_patiently(run_, call, passes_with_time, report_.note));
+    if (!answer.good() && !call.logs_out) return fail(step, i, answer);
     if (i == 0 && !step.yields.empty()) state_.services[step.yields] = TRY(parse_json(answer.output));
   }
   const bool changed = !step.differences.empty();

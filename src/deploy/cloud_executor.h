@@ -58,6 +58,8 @@ class CloudExecutor {
  private:
   Status ask(const std::vector<CloudRead>& reads);
   Status perform(const CloudStep& step);
+  Result<CloudCall> with_input(const CloudStep& step, const CloudCall& call);
+  Status fail(const CloudStep& step, std::size_t index, const CloudAnswer& answer);
   Status check_possible(const std::vector<CloudStep>& steps) const;
 
   const CloudSpec& spec_;

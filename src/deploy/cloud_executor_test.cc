@@ -97,6 +97,36 @@ TEST(CloudExecutor, StopsAtTheFailingCallAndSaysWhichStep) {
   EXPECT_EQ(cloud.changes.size(), 3u) << "APIs, repository, clean-up; nothing after the failure";
 }
 
+TEST(CloudExecutor, ALoginIsUndoneThoughThePushFails) {
+  CloudSpec spec = test_spec();
+  spec.image_builder = "docker";
+  std::vector<std::string> made;
+  std::string fails;
+  const CallRunner runner = [&](const CloudCall& call) -> Result<CloudAnswer> {
+    made.push_back(call.arguments[1]);
+    if (call.arguments[1] == "auth") return CloudAnswer{0, "ya29.token\n", ""};
+    EXPECT_EQ(call.input, call.arguments[1] == "login" ? "ya29.token" : "");
+    EXPECT_EQ(command_line(call).find("ya29"), std::string::npos);
+    return call.arguments[1] == fails ? CloudAnswer{1, "", "denied: no"} : CloudAnswer{};
+  };
+  const CloudReport quiet;
+  for (const auto& [failing, wanted] :
+       {std::pair<const char*, std::vector<std::string>>{"", {"build", "auth", "login", "push", "logout"}},
+        {"logout", {"build", "auth", "login", "push", "logout"}},
+        {"push", {"build", "auth", "login", "push", "logout"}},
+        {"login", {"build", "auth", "login"}},
+        {"build", {"build"}}}) {
+    made.clear();
+    fails = failing;
+    CloudExecutor executor(spec, runner, quiet);
+    const Status status = executor.build_image();
+    EXPECT_EQ(made, wanted) << failing;
+    EXPECT_EQ(status.has_value(), fails.empty() || fails == "logout");
+    if (status) continue;
+    EXPECT_EQ(status.error().message().find("ya29"), std::string::npos) << status.error().message();
+  }
+}
+
 TEST(CloudExecutor, SaysWhatIsMissingBeforeAnythingIsMade) {
   CloudSpec spec = test_spec();
   ScriptedCloud cloud;

@@ -4,6 +4,8 @@
 #include <array>
 #include <cctype>
 #include <initializer_list>
+#include <tuple>
+#include <utility>
 
 #include "core/ascii.h"
 #include "core/json.h"
@@ -76,6 +78,7 @@ struct Cure {
   std::initializer_list<const char*> words;  ///< in lower case
   Code code;
   const char* fix;
+  bool while_reading = false;  ///< later on the project is known to be there
 };
 
 const Cure kCures[] = {
@@ -89,7 +92,10 @@ const Cure kCures[] = {
      "(IDs: gcloud billing accounts list)"},
     {{"does not have permission to access projects instance", "project not found", "unknown project"},
      Code::kNotFound,
-     "check `project` in commissure.yaml (yours: gcloud projects list)"},
+     "check `project` in commissure.yaml (yours: gcloud projects list); if it is right you lack a role: gcloud "
+     "projects "
+     "add-iam-policy-binding $PROJECT --member=user:YOU --role=$ROLE",
+     true},
     {{"allowable count of gpus", "gpu quota", "gpuallocpe", "gpualloc"},
      Code::kResourceExhausted,
      "ask for GPU quota in $REGION at https://console.cloud.google.com/iam-admin/quotas?project=$PROJECT (service "
@@ -100,7 +106,7 @@ const Cure kCures[] = {
      "MemAllocPerProjectRegion at https://console.cloud.google.com/iam-admin/quotas?project=$PROJECT"},
     {{"quota restrictions, cannot run builds in this region", "cannot run builds in this region"},
      Code::kResourceExhausted,
-     "Cloud Build is not open to this project in $REGION; build elsewhere and set `image` in commissure.yaml"},
+     "Cloud Build is not open to this project in $REGION; build on this machine: commissure build --local"},
     {{"bucket name is not available", "does not have storage.buckets.get access", "already own it",
       "storage.buckets.get"},
      Code::kAlreadyExists,
@@ -114,6 +120,10 @@ const Cure kCures[] = {
     {{"failed to start and listen", "healthcheckcontainererror", "container called exit", "startup probe"},
      Code::kFailedPrecondition,
      "the container ended or did not listen; see why: commissure logs --stage $STAGE"},
+    {{"can only stream logs"},
+     Code::kPermissionDenied,
+     "the build goes on, you may not read its log; see when it is done: gcloud builds list --project=$PROJECT "
+     "--region=$REGION; then run the same command again"},
     {{"permission denied on secret"},
      Code::kPermissionDenied,
      "the grant needs up to two minutes to be known everywhere; run `commissure up` again"},
@@ -128,8 +138,12 @@ const Cure kCures[] = {
     {{"has not been used in project", "it is disabled", "service_disabled"},
      Code::kUnavailable,
      "the API was enabled a moment ago; run the same command again in a minute"},
+    {{"actas"},
+     Code::kPermissionDenied,
+     "you may not act as the deployment's accounts; an owner of the project grants it: gcloud projects "
+     "add-iam-policy-binding $PROJECT --member=user:YOU --role=roles/iam.serviceAccountUser"},
     {{"permission_denied", "permission denied", "does not have permission", "does not have storage", "forbidden", "403",
-      "required '", "actas"},
+      "required '"},
      Code::kPermissionDenied,
      "you lack a role; an owner of the project grants it: gcloud projects add-iam-policy-binding $PROJECT "
      "--member=user:YOU --role=$ROLE"},
@@ -140,7 +154,10 @@ const Cure kCures[] = {
     {{"unavailable", "internal error", "503", "backend error", "deadline"},
      Code::kUnavailable,
      "Google's service has a problem now; run the same command again"},
-    {{"already exists"}, Code::kAlreadyExists, "the name is taken; choose another deployment name in commissure.yaml"},
+    {{"already exists"},
+     Code::kAlreadyExists,
+     "it is there, perhaps since a try whose answer was lost: run the same command again; if it says so again the name "
+     "is taken: choose another deployment name in commissure.yaml"},
     {{"quota", "resource_exhausted", "429"},
      Code::kResourceExhausted,
      "a quota is used up; see https://console.cloud.google.com/iam-admin/quotas?project=$PROJECT"},
@@ -159,10 +176,34 @@ std::string cure_of_build(const CloudSpec& spec, const std::string& cause) {
          spec.hub_secret() + " --data-file=- --project=$PROJECT";
 }
 
+/// What mends a build or a push of this machine, by the program's words.
+std::pair<Code, std::string> cure_of_builder(const CloudCall& call, const std::string& cause) {
+  const std::string& verb = call.arguments[1];
+  if (holds_any(cause, {"docker daemon", "docker.sock"}))
+    return {Code::kUnavailable, "start Docker, and see that you may use it: docker version"};
+  if (holds_any(cause, {"no space left"})) return {Code::kResourceExhausted, "make room on this machine's disk"};
+  if (verb == "login" && holds_any(cause, {"invalid username", "unauthorized", "401"}))
+    return {Code::kUnauthenticated, "the registry does not take your login; run: gcloud auth login"};
+  if (verb != "build" && holds_any(cause, {"denied", "unauthorized", "forbidden", "403", "401"}))
+    return {Code::kPermissionDenied,
+            "you may not write to the repository; an owner of the project grants it: gcloud projects "
+            "add-iam-policy-binding $PROJECT --member=user:YOU --role=$ROLE"};
+  if (holds_any(cause,
+                {"no such host", "i/o timeout", "connection refused", "network is unreachable", "tls handshake"}))
+    return {Code::kUnavailable, "check the network and proxy of this machine, then run the same command again"};
+  return {Code::kFailedPrecondition, "see all that it says: " + command_line(call)};
+}
+
 void fill(std::string& text, const std::string& name, const std::string& value) {
   for (auto at = text.find(name); at != std::string::npos; at = text.find(name, at + value.size())) {
     text.replace(at, name.size(), value);
   }
+}
+
+/// What a program that builds images says of its failure; some tell of it on standard output.
+std::string builder_words(const CloudAnswer& answer) {
+  const std::string cause = last_build_line(answer.output + "\n" + answer.errors);
+  return cause.empty() ? "exit status " + std::to_string(answer.status) + " without a word" : cause;
 }
 
 }  // namespace
@@ -186,15 +227,19 @@ std::string google_words(const CloudAnswer& answer) {
 }
 
 Error explain_failure(const CloudSpec& spec, const CloudStep& step, const CloudCall& call, const CloudAnswer& answer) {
-  const std::string cause = google_words(answer);
+  const bool is_google = call.arguments[0] == "gcloud";
+  const std::string cause = is_google ? google_words(answer) : builder_words(answer);
   const std::string text = lower(cause + " " + answer.errors);
   Code code = Code::kUnknown;
   std::string fix = "the call was: " + command_line(call);
-  if (cause.find("completed with status") != std::string::npos) {
+  if (!is_google) {
+    std::tie(code, fix) = cure_of_builder(call, lower(cause));
+  } else if (cause.find("completed with status") != std::string::npos) {
     code = Code::kFailedPrecondition;
     fix = cure_of_build(spec, lower(cause));
   } else {
     for (const Cure& cure : kCures) {
+      if (cure.while_reading && step.name != "read") continue;
       if (!holds_any(text, cure.words)) continue;
       code = cure.code;
       fix = cure.fix;

@@ -42,6 +42,13 @@ TEST(CloudFailure, KnowsTheCommonOnes) {
       {"ERROR: (gcloud.run.deploy) The user-provided container failed to start and listen on the port",
        "commissure logs --stage c"},
       {"ERROR: (gcloud.x) unrecognized arguments: --gpu-type", "gcloud components update"},
+      {"ERROR: (gcloud.builds.submit) The build is running. This tool can only stream logs if you are Viewer/Owner",
+       "gcloud builds list --project=acme --region=europe-west4"},
+      {"ERROR: (gcloud.scheduler.jobs.create.http) ALREADY_EXISTS: Job [x] already exists.",
+       "run the same command again; if it says so again the name is taken"},
+      {"ERROR: (gcloud.run.deploy) PERMISSION_DENIED: Permission 'iam.serviceaccounts.actAs' denied on service account "
+       "demo-c@acme.iam.gserviceaccount.com (or it may not exist).",
+       "--role=roles/iam.serviceAccountUser"},
       {"ERROR: gcloud crashed (ConnectionError): Max retries exceeded with url", "check the network"},
       {"ERROR: (gcloud.run.deploy) UNAVAILABLE: backend error", "run the same command again"},
       {"ERROR: (gcloud.x) One or more users named in the policy do not belong to a permitted customer.",
@@ -54,6 +61,17 @@ TEST(CloudFailure, KnowsTheCommonOnes) {
   }
 }
 
+TEST(CloudFailure, TheProjectIsDoubtedOnlyUntilItWasRead) {
+  const char* words =
+      "ERROR: (gcloud.x) [me] does not have permission to access projects instance [acme] (or it may not exist)";
+  const std::string first = explained(words, "read", "roles/viewer");
+  EXPECT_NE(first.find("check `project`"), std::string::npos) << first;
+  EXPECT_NE(first.find("--role=roles/viewer"), std::string::npos) << first;
+  const std::string later = explained(words, "accounts", "roles/iam.serviceAccountAdmin");
+  EXPECT_NE(later.find("you lack a role"), std::string::npos) << later;
+  EXPECT_EQ(later.find("check `project`"), std::string::npos) << later;
+}
+
 TEST(CloudFailure, ReadsTheMessageOutOfABodyAndTheCauseOutOfABuild) {
   EXPECT_EQ(google_words({1, "",
                           R"(ERROR: (gcloud.artifacts.tags.list) HttpError accessing <https://x>: response: <{}>, )"
@@ -62,6 +80,26 @@ TEST(CloudFailure, ReadsTheMessageOutOfABodyAndTheCauseOutOfABuild) {
   const std::string text = explained("ERROR: (gcloud.builds.submit) build 12 completed with status \"FAILURE\"",
                                      "image", "", "Step #0: compiling\nStep #0: fatal error: no space left\n----\n");
   EXPECT_NE(text.find("fatal error: no space left"), std::string::npos) << text;
+}
+
+TEST(CloudFailure, ABuildOfThisMachineHasOtherCures) {
+  const auto said = [](const char* verb, const char* errors) {
+    const CloudCall call = {.arguments = {"docker", verb, "x"}};
+    return explain_failure(test_spec(), {"image", "", "roles/artifactregistry.writer", {}, {}}, call, {1, "", errors})
+        .message();
+  };
+  EXPECT_EQ(
+      said("build",
+           "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock"),
+      "step image: permission denied while trying to connect to the Docker daemon socket at "
+      "unix:///var/run/docker.sock; start Docker, and see that you may use it: docker version");
+  EXPECT_NE(said("login", "Error: logging into \"x\": invalid username/password")
+                .find("; the registry does not take your login; run: gcloud auth login"),
+            std::string::npos);
+  EXPECT_NE(said("push", "denied: Permission \"x\" denied").find("--role=roles/artifactregistry.writer"),
+            std::string::npos);
+  EXPECT_EQ(said("build", "#12 fatal error: x.h: No such file\n------\nexit code: 1"),
+            "step image: #12 fatal error: x.h: No such file; see all that it says: docker build x");
 }
 
 TEST(CloudFailure, ABuildThatTheHubRefusesIsToldOfTermsAndToken) {

@@ -61,15 +61,16 @@ std::string problem_of_fetch(const CloudSpec& spec, const CloudState& state) {
 }  // namespace
 
 CloudStep image_step(const CloudSpec& spec, const CloudState& state) {
+  const bool here = !spec.image_builder.empty();
+  const std::string what = spec.weights.baked ? "one for all stages, with the model" : "one for all stages";
   CloudStep step{"image",
-                 spec.weights.baked ? "one for all stages, with the model, built by Cloud Build"
-                                    : "one for all stages, built by Cloud Build",
-                 "roles/cloudbuild.builds.editor",
+                 what + ", built by " + (here ? spec.image_builder + " on this machine" : "Cloud Build"),
+                 here ? "roles/artifactregistry.writer" : "roles/cloudbuild.builds.editor",
                  {},
                  {}};
   if (!spec.own_image || state.tags.contains(tag_of(spec.image))) return step;
   step.differences.push_back("image " + tag_of(spec.image) + ": absent");
-  step.calls.push_back(image_build_call(spec));
+  step.calls = here ? local_image_calls(spec) : std::vector{image_build_call(spec)};
   return step;
 }
 

@@ -68,9 +68,10 @@ struct CloudSpec {
   std::string name = "commissure";  ///< prefix of every resource
   std::string project;
   std::string region;
-  std::string image;       ///< REGION-docker.pkg.dev/PROJECT/NAME/commissure:TAG, or one that the person brings
-  bool own_image = true;   ///< built by `up` into the deployment's repository
-  std::string source_dir;  ///< what is built: the root of the source tree
+  std::string image;          ///< REGION-docker.pkg.dev/PROJECT/NAME/commissure:TAG, or one that the person brings
+  bool own_image = true;      ///< built by `up` into the deployment's repository
+  std::string source_dir;     ///< what is built: the root of the source tree
+  std::string image_builder;  ///< docker, podman or buildah, which build on this machine; "" for Cloud Build
   std::vector<CloudStage> stages;
   std::vector<int> cuts;
   std::string model_name;

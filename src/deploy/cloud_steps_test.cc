@@ -75,6 +75,24 @@ TEST(CloudSteps, AMissingTokenIsAskedForByName) {
   }
 }
 
+TEST(CloudSteps, AnImageOfThisMachineIsPushedWithATokenThatNobodySees) {
+  CloudSpec spec = test_spec();
+  spec.image_builder = "podman";
+  const CloudStep step = image_step(spec, {});
+  EXPECT_EQ(lines({step}),
+            (std::vector<std::string>{
+                "podman build --platform=linux/amd64 --file=/src/deploy/Dockerfile "
+                "--tag=europe-west4-docker.pkg.dev/acme/demo/commissure:0.1.0-abc /src",
+                "gcloud auth print-access-token --quiet | podman login --username=oauth2accesstoken --password-stdin "
+                "europe-west4-docker.pkg.dev",
+                "podman push europe-west4-docker.pkg.dev/acme/demo/commissure:0.1.0-abc",
+                "podman logout europe-west4-docker.pkg.dev"}));
+  EXPECT_EQ(step.role, "roles/artifactregistry.writer");
+  CloudState there;
+  there.tags = {"0.1.0-abc"};
+  EXPECT_TRUE(image_step(spec, there).calls.empty()) << "whoever built it";
+}
+
 /// Everything that `test_spec` wants, there.
 CloudState complete_state(const CloudSpec& spec) {
   CloudState state;

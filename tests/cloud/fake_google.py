@@ -11,12 +11,14 @@ import json
 import pathlib
 import re
 import shutil
+import socket
 import socketserver
 import ssl
 import subprocess
 import tempfile
 import threading
 import time
+import traceback
 import urllib.parse
 
 PROJECT_NUMBER = "424242424242"
@@ -65,6 +67,8 @@ class Reply:
     status: int = 200
     headers: dict = dataclasses.field(default_factory=dict)
 
+
+CUT, LOST = "the connection breaks and the call has no effect", "the connection breaks after the call's effect"
 
 ROUTES = []
 
@@ -124,6 +128,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         request = Request(self.command, self.host or parts.hostname or "", parts.path, urllib.parse.parse_qs(parts.query), self.headers, body)
         reply = self.server.google.answer(request)
+        if reply in (CUT, LOST):
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)  # at once, whoever still holds the connection
+            return
         payload = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
         self.send_response(reply.status)
         for name, value in {"Content-Type": "application/json", **reply.headers}.items():
@@ -142,7 +150,10 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     request_queue_size = 64
 
     def handle_error(self, *_):
-        pass  # a client that went away
+        """A client that went away, as a rule."""
+        if self.google.log:
+            traceback.print_exc(file=self.google.log)
+            self.google.log.flush()
 
 
 class FakeGoogle:
@@ -157,6 +168,7 @@ class FakeGoogle:
         self.tls = self.authority.server_context()
         self.lock = threading.RLock()
         self.calls, self.failures = [], []
+        self.mishap = None  # function(name, body): an ApiError, CUT before the call takes effect, LOST when it has, or None; for every call
         self.builder = None  # runs builds' steps (fake_builder.py)
         self.log = log
         self.apis = fake_apis.new_state()
@@ -188,6 +200,7 @@ class FakeGoogle:
             "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE": str(self.authority.ca),
             "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "1", "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "1",
             "CLOUDSDK_CORE_CHECK_GCE_METADATA": "False", "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+            "CLOUDSDK_STORAGE_TRACKER_FILES_DIRECTORY": str(self.folder / "uploads"),  # else uploads of other tests would be resumed
             "CLOUDSDK_STORAGE_PROCESS_COUNT": "1", "CLOUDSDK_STORAGE_THREAD_COUNT": "4",
             "CURL_CA_BUNDLE": str(self.authority.ca), "SSL_CERT_FILE": str(self.authority.ca),
             "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(self.authority.ca),
@@ -204,11 +217,16 @@ class FakeGoogle:
         name = f"{request.method} {request.host}{request.path}"
         with self.lock:
             self.calls.append((request.method, request.host, request.path, request.body))
+            mishap = self.mishap(name, request.body) if self.mishap else None
             try:
-                reply = self.find(request, name)
+                if isinstance(mishap, ApiError):
+                    raise mishap
+                reply = self.find(request, name) if mishap != CUT else CUT
             except ApiError as error:
                 reply = Reply(error.body, error.code)
-        if self.log:
+            if mishap == LOST:
+                return LOST
+        if self.log and isinstance(reply, Reply):
             print(f"{time.monotonic():.2f} {reply.status} {name}?{urllib.parse.urlencode(request.query, True)}", file=self.log, flush=True)
         return reply
 

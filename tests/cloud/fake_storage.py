@@ -219,7 +219,9 @@ def upload(google, request, bucket):
 
 @route("PUT", "storage", r"(?:/resumable)?/upload/storage/v1/b/([^/]+)/o")
 def upload_part(google, request, bucket):
-    upload = google.storage.uploads[request.argument("upload_id")]
+    upload = google.storage.uploads.get(request.argument("upload_id"))
+    if upload is None:
+        raise ApiError(404, "No such upload.")
     found = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", request.headers.get("Content-Range", "bytes */*"))
     if found[1]:
         del upload["data"][int(found[1]):]

@@ -49,6 +49,7 @@ def take_call(client):
 
 def work(files, arguments, environment, folder, main, reports):
     """The fork that is gcloud. Tells what it had to import."""
+    os.setpgid(0, 0)  # with the processes that it starts
     for number, file in enumerate(files):
         os.dup2(file, number)
     os.chdir(folder)
@@ -68,7 +69,7 @@ def work(files, arguments, environment, folder, main, reports):
     os._exit(status)  # taking the interpreter apart would be half of the time
 
 
-def answer_call(client, main, reports):
+def answer_call(client, main, reports, server_ended):
     files, *call = take_call(client)
     ended, end = os.pipe()
     os.set_blocking(end, False)
@@ -82,9 +83,11 @@ def answer_call(client, main, reports):
         work(files, *call, main, reports)
     for file in files:
         os.close(file)
-    ready, _, _ = select.select([ended, client], [], [])
-    if ended not in ready:  # the client was killed
-        os.kill(worker, signal.SIGTERM)
+    ready, _, _ = select.select([ended, client, server_ended], [], [])
+    if ended not in ready:  # the client was killed, or the test is over; uploads have processes of their own
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.setpgid(worker, worker)
+        os.killpg(worker, signal.SIGTERM)
     code = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
     with contextlib.suppress(OSError):
         client.sendall(bytes([code if code >= 0 else 128 - code]))
@@ -102,9 +105,12 @@ def serve(file, root):
     gcloud = importlib.import_module("googlecloudsdk.gcloud_main")
     news, reports = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    server_ended, lives = os.pipe()  # nobody but this process keeps the second end open
     with socket.socket(fileno=int(file)) as listener:
         while True:
-            ready, _, _ = select.select([listener, news], [], [])
+            ready, _, _ = select.select([listener, news, 0], [], [])
+            if 0 in ready:  # the test has ended without a word
+                return
             if news in ready:
                 learn(json.loads(news.recv(1 << 20)))
             if listener not in ready:
@@ -113,7 +119,8 @@ def serve(file, root):
             gc.freeze()
             if os.fork() == 0:
                 listener.close()
-                answer_call(client, gcloud.main, reports)
+                os.close(lives)
+                answer_call(client, gcloud.main, reports, server_ended)
                 os._exit(0)
             client.close()
 
@@ -130,13 +137,22 @@ class QuickGcloud:
         program.write_text(f"#!{sys.executable} -SE\nimport sys\nsys.path.append({str(pathlib.Path(__file__).parent)!r})\n"
                            f"import quick_gcloud\nsys.exit(quick_gcloud.send_call({path!r}))\n")
         program.chmod(0o755)
-        environment = {**os.environ, "CLOUDSDK_ROOT_DIR": root, "CLOUDSDK_PYTHON": python}
+        environment = {**os.environ, "CLOUDSDK_ROOT_DIR": root, "CLOUDSDK_PYTHON": python, "QUICK_GCLOUD": str(self.folder)}
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(path)
             listener.listen(64)
             file = listener.fileno()
-            self.server = subprocess.Popen([python, "-S", __file__, str(file), root], env=environment, pass_fds=[file])
+            self.server = subprocess.Popen([python, "-S", __file__, str(file), root], env=environment, pass_fds=[file], stdin=subprocess.PIPE)
         self.path = f"{self.folder}:{os.environ['PATH']}"
+
+    def calls(self):
+        """The processes of calls that still run."""
+        running, mark = [], f"QUICK_GCLOUD={self.folder}".encode()
+        for process in pathlib.Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has ended
+                if int(process.name) != self.server.pid and mark in (process / "environ").read_bytes().split(b"\0"):
+                    running.append(int(process.name))
+        return running
 
     def __enter__(self):
         return self

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The parts of `up` by hand, and weights that Cloud Build fetches: its shell steps run here, with the real `hf`, the real gcloud and a small hub."""
+"""The parts of `up` by hand, the image built on this machine, and weights that Cloud Build fetches: its shell steps run here, with the real `hf`, the real gcloud and a small hub."""
 import contextlib
 import pathlib
 import tempfile
@@ -9,6 +9,7 @@ from cloud_person import Person, fake_cloud
 from harness import QUICK, SMOL, python_with
 
 from fake_builder import Builder
+from fake_docker import Builders
 from fake_hub import FakeHub
 
 
@@ -25,6 +26,49 @@ def parts_by_hand(google):
     assert not any(name.startswith("parts-") for name in google.run.services) and "demo-project-parts" in google.storage.buckets, "the weights stay"
     me.run("down", "--all", "--yes")
     assert "demo-project-parts" not in google.storage.buckets
+
+
+def built_here(google):
+    """`--local`: the first of docker, podman and buildah that answers builds and pushes, with a token that no argument and no file keeps; Cloud Build is not asked."""
+    me = Person(google, name="homely")
+    with Builders(google) as builders:
+        me.environment["PATH"] = builders.path
+        before = len(google.calls)
+        me.fails("docker, podman and buildah are absent", "install one", command=("build", "--local"))
+        builders.install("docker")
+        builders.fail(docker_version="Client: 28\nCannot connect to the Docker daemon at unix:///var/run/docker.sock.")
+        me.fails("docker (Cannot connect to the Docker daemon at unix:///var/run/docker.sock.) is installed and does not answer", "without this flag", command=("build", "--local"))
+        me.write(image="registry.example/own:1")
+        me.fails("`image` names one that is built", command=("build", "--local"))
+        del me.fields["image"]
+        me.write(weights="baked")
+        me.fails("set weights: bucket", command=("up", "--local-image"))
+        me.write(weights="mounted")
+        dry, _ = me.up("--local-image", "--dry-run")
+        assert "gcloud auth print-access-token --quiet | docker login --username=oauth2accesstoken --password-stdin europe-west4-docker.pkg.dev\n" in dry and "builds submit" not in dry, dry
+        assert len(google.calls) == before, "nothing was asked"
+
+        builders.install("podman")
+        builders.calls()
+        builders.fail(docker_version="no daemon", podman_build="STEP 9/12: RUN cmake\nfatal error: no space left on device\nexit status 1")
+        me.fails("step image: fatal error: no space left on device", "make room on this machine's disk", command=("build", "--local"))
+        assert [call[:2] for call in builders.calls()] == [["docker", "version"], ["podman", "version"], ["podman", "build"]], "nothing to undo"
+        builders.fail(docker_push='denied: Permission "artifactregistry.repositories.uploadArtifacts" denied on resource')
+        me.fails("step image: denied: Permission", "--role=roles/artifactregistry.writer", command=("build", "--local"))
+        assert [call[1] for call in builders.calls()] == ["version", "build", "login", "push", "logout"] and not builders.is_logged_in(), "the token is not left behind"
+
+        builders.fail()
+        _, err = me.up("--local-image", "--no-wake")
+        assert "image: one for all stages, built by docker on this machine" in err, err
+        calls = builders.calls()
+        image = calls[1][-2].removeprefix("--tag=")
+        assert calls == [["docker", "version"], ["docker", "build", "--platform=linux/amd64", f"--file={me.source}/deploy/Dockerfile", f"--tag={image}", str(me.source)],
+                         ["docker", "login", "--username=oauth2accesstoken", "--password-stdin", "europe-west4-docker.pkg.dev"], ["docker", "push", image],
+                         ["docker", "logout", "europe-west4-docker.pkg.dev"]], calls
+        assert image.startswith("europe-west4-docker.pkg.dev/demo-project/homely/commissure:") and not builders.is_logged_in()
+        assert not any("cloudbuild" in host for _, host, _, _ in google.calls[before:]), "Cloud Build was not asked"
+        assert "Nothing to change." in me.up("--no-wake")[1], "whoever built it"
+        me.run("down", "--all", "--yes")
 
 
 @contextlib.contextmanager
@@ -84,6 +128,7 @@ def from_the_hub(google):
 start = time.monotonic()
 with fake_cloud() as google:
     parts_by_hand(google)
+    built_here(google)
     print(f"build, upload, deploy: ok after {time.monotonic() - start:.0f} s")
     if not QUICK:
         from_the_hub(google)

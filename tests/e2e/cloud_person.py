@@ -26,7 +26,7 @@ def fake_cloud():
         gcloud = stack.enter_context(QuickGcloud())
         log = open(os.environ["COMMISSURE_TEST_CLOUD_LOG"], "w") if "COMMISSURE_TEST_CLOUD_LOG" in os.environ else None
         google = stack.enter_context(FakeGoogle(program=[str(PROGRAM)], log=log))
-        google.gcloud_path = gcloud.path
+        google.gcloud, google.gcloud_path = gcloud, gcloud.path
         google.run.startup_seconds = 120
         yield google
     for folder in Person.folders:  # a failure leaves them to be looked at

@@ -33,6 +33,7 @@ def first_session(google):
         "bindings": [{"role": "roles/run.invoker", "members": ["user:me@example.com"]}]}
     me.environment["COMMISSURE_IDENTITY_TOKEN"] = "not-yet"
     _, err = me.up("--no-wake")
+    assert re.search(r"in 3 stages, 0\.43 USD an hour while all are up\n", err), err
     assert re.search(r"to do: repository, .*, image, weights \(\d+\.\d MB\), stage c, stage b, stage a, schedule; about \d+ min \d\d s in all", err), err
     url = re.search(r"Serving \S+ at (\S+)/v1", err)[1]
     me.environment["COMMISSURE_IDENTITY_TOKEN"] = identity_token(google.run, "me@example.com", url)
@@ -313,6 +314,7 @@ def interruptions(google):
             process.wait(60)
         assert process.returncode == (1 if blow == signal.SIGINT else -signal.SIGKILL), (step, process.returncode, err)
         assert blow == signal.SIGKILL or "interrupted; the same command goes on from here" in err, (step, err)
+        wait_until(lambda: not google.gcloud.calls(), 30, f"{step}: no gcloud goes on")
     _, err = me.up()
     assert "Nothing to change." in err and "a first answer in" in err, err
     me.run("down", "--all", "--yes")

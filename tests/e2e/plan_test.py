@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import subprocess
 import tempfile
 
@@ -77,6 +78,9 @@ def plan_files():
             assert answer.returncode == 1 and words in answer.stderr and answer.stderr.count("\n") == 1, (change, arguments, answer)
         ttft = planned(config, "--machines", "l4", "--context", 4096, "--ttft", 0.65)
         assert ttft["plan"]["first_token_seconds"] <= 0.65 and len(ttft["plan"]["stages"]) >= 3, ttft["plan"]
+
+        mine.write_text(example)
+        assert re.search(r"\nBF16 +as the file says +[\d.]+ +[\d.]+ +[\d.]+ s +\d+ s +4\.26 +3112 ", plan(config, "--config", mine).stdout), plan(config, "--config", mine).stdout
 
         # Without gcloud and without a login.
         (folder / "empty").mkdir()
