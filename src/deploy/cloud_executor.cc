@@ -134,7 +134,7 @@ Status CloudExecutor::perform(const CloudStep& step) {
     if (report_.call) report_.call(step, i);
     const CloudCall call = TRY(with_input(step, step.calls[i]));
     const CloudAnswer answer = TRY(call_patiently(run_, call, passes_with_time, report_.note));
-    if (!answer.good() && !call.logs_out) return fail(step, i, answer);
+    if ((!answer.good() && !call.logs_out) || leaves_policy_unset(answer)) return fail(step, i, answer);
     if (i == 0 && !step.yields.empty()) state_.services[step.yields] = TRY(parse_json(answer.output));
   }
   const bool changed = !step.differences.empty();

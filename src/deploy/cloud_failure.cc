@@ -124,6 +124,11 @@ const Cure kCures[] = {
      Code::kPermissionDenied,
      "the build goes on, you may not read its log; see when it is done: gcloud builds list --project=$PROJECT "
      "--region=$REGION; then run the same command again"},
+    {{"setting iam policy failed"},
+     Code::kPermissionDenied,
+     "the service is there and others may not call it yet: run the same command again; if it says so again you lack a "
+     "role (gcloud projects add-iam-policy-binding $PROJECT --member=user:YOU --role=$ROLE) or your organisation "
+     "allows no public service: set access to iam"},
     {{"permission denied on secret"},
      Code::kPermissionDenied,
      "the grant needs up to two minutes to be known everywhere; run `commissure up` again"},
@@ -212,6 +217,11 @@ std::string google_words(const CloudAnswer& answer) {
   std::string text = answer.errors;
   const auto error = text.rfind("ERROR:");
   if (error != std::string::npos) text.erase(0, error + 6);
+  const auto warning = text.find("Setting IAM policy failed");
+  if (answer.good() && warning != std::string::npos) {
+    text.erase(0, warning);
+    cut_from(text, "Service [");  // what was deployed all the same
+  }
   if (std::string message = message_in(text); !message.empty()) return one_line(message);
   cut_from(text, "This command is authenticated");
   cut_from(text, "- '@type'");
@@ -260,6 +270,10 @@ bool passes_with_time(const CloudAnswer& answer) {
   const std::string text = lower(answer.errors);
   const bool too_new = holds_any(text, {"service account"}) && holds_any(text, {"does not exist", "not found"});
   return too_new || holds_any(text, {"concurrent policy changes", "version was not current", "conflict for resource"});
+}
+
+bool leaves_policy_unset(const CloudAnswer& answer) {
+  return answer.good() && holds_any(lower(answer.errors), {"setting iam policy failed"});
 }
 
 bool says_disabled(const CloudAnswer& answer) {

@@ -20,6 +20,9 @@ Error explain_failure(const CloudSpec& spec, const CloudStep& step, const CloudC
 /// Whether the same call may succeed a little later: an account or a policy that is too new to be known everywhere.
 bool passes_with_time(const CloudAnswer& answer);
 
+/// Whether a deployment went well but for who may call the service: gcloud only warns of that.
+bool leaves_policy_unset(const CloudAnswer& answer);
+
 /// Whether an API is not enabled yet, as it is for up to minutes after it was.
 bool says_disabled(const CloudAnswer& answer);
 

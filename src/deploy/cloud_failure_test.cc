@@ -26,6 +26,17 @@ TEST(CloudFailure, NamesStepCauseAndCure) {
       "try again; the name gs://acme-demo belongs to somebody else; set another bucket in commissure.yaml");
 }
 
+TEST(CloudFailure, AServiceThatOthersMayNotCallIsOne) {
+  const CloudAnswer warned = {
+      0, "",
+      "Deploying...\nSetting IAM Policy...warning\nSetting IAM policy failed, try \"gcloud beta "
+      "run services add-iam-policy-binding demo-a\""};
+  EXPECT_TRUE(leaves_policy_unset(warned));
+  EXPECT_FALSE(leaves_policy_unset({0, "", "Deploying...\nSetting IAM Policy...done"}));
+  EXPECT_FALSE(leaves_policy_unset({1, "", "Setting IAM policy failed"}));
+  EXPECT_TRUE(google_words(warned).starts_with("Setting IAM policy failed, try")) << google_words(warned);
+}
+
 TEST(CloudFailure, KnowsTheCommonOnes) {
   const std::pair<const char*, const char*> cases[] = {
       {"ERROR: (gcloud.run.deploy) UNAUTHENTICATED: Request had invalid authentication credentials.",
@@ -49,6 +60,7 @@ TEST(CloudFailure, KnowsTheCommonOnes) {
       {"ERROR: (gcloud.run.deploy) PERMISSION_DENIED: Permission 'iam.serviceaccounts.actAs' denied on service account "
        "demo-c@acme.iam.gserviceaccount.com (or it may not exist).",
        "--role=roles/iam.serviceAccountUser"},
+      {"Setting IAM policy failed, try \"gcloud beta run services add-iam-policy-binding\"", "set access to iam"},
       {"ERROR: gcloud crashed (ConnectionError): Max retries exceeded with url", "check the network"},
       {"ERROR: (gcloud.run.deploy) UNAVAILABLE: backend error", "run the same command again"},
       {"ERROR: (gcloud.x) One or more users named in the policy do not belong to a permitted customer.",

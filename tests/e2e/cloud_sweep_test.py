@@ -48,6 +48,8 @@ def is_change(name):
 def says_why(kind, name, line):
     """Whether it names the step, Google's words and a cure."""
     step = re.match("commissure up: step ([a-z]+( [a-z])?): ", line)
+    if re.search("run.*:[gs]etIamPolicy", name) and "Setting IAM policy failed" in line:  # gcloud only warns of it, without the cause
+        return step and re.fullmatch("stage [abc]", step[1]) and "others may not call it yet: run the same command again" in line
     wanted = next((steps for pattern, steps in STEPS if is_change(name) and re.search(pattern, name)), None)
     return step and (wanted is None or re.fullmatch(wanted, step[1])) and (kind not in WORDS or (WORDS[kind] if "/logs/" not in name or kind != 403 else "can only stream logs") in line) and any(cure in line for cure in CURES[kind])
 
