@@ -93,8 +93,7 @@ const Cure kCures[] = {
     {{"does not have permission to access projects instance", "project not found", "unknown project"},
      Code::kNotFound,
      "check `project` in commissure.yaml (yours: gcloud projects list); if it is right you lack a role: gcloud "
-     "projects "
-     "add-iam-policy-binding $PROJECT --member=user:YOU --role=$ROLE",
+     "projects add-iam-policy-binding $PROJECT --member=user:YOU --role=$ROLE",
      true},
     {{"allowable count of gpus", "gpu quota", "gpuallocpe", "gpualloc"},
      Code::kResourceExhausted,

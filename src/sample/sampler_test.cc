@@ -113,8 +113,8 @@ TEST(Sampler, CutsALargeVocabularyLikeAFullSort) {
 }
 
 TEST(Sampler, DrawsTheSameFromTheLargestLogitsAlone) {
-  const auto banned_all = [](const std::vector<float>& logits) {
-    std::vector<TokenId> banned;  // the three likeliest
+  const auto three_likeliest = [](const std::vector<float>& logits) {
+    std::vector<TokenId> banned;
     for (int i = 0; i < 3; ++i) {
       const auto best = std::ranges::max_element(logits, {}, [&](const float& logit) {
         const TokenId token(static_cast<std::int32_t>(&logit - logits.data()));
@@ -127,7 +127,7 @@ TEST(Sampler, DrawsTheSameFromTheLargestLogitsAlone) {
   Sampler sampler;
   std::vector<float> logits = random_logits(5000, 3);
   for (float& logit : logits) logit = std::round(4.0f * logit) / 4.0f;  // many are equal
-  const std::vector<TokenId> banned = banned_all(logits);
+  const std::vector<TokenId> banned = three_likeliest(logits);
   const std::vector<SamplingParams> all = {
       greedy(),
       {.temperature = 0.0f, .banned = banned},

@@ -7,8 +7,8 @@
 #include "kernels/quant.h"
 
 /// A screen is a weight matrix once more at 5.5 bits a weight. Read instead of the matrix, it bounds every product from
-/// above, and only the rows whose bound reaches the largest products need to be read themselves. A head of 262,144
-/// rows leaves a median of 20 to 60 of them (Gemma 3 270M, SmolLM2 135M some 200 of 49,152).
+/// above, and only the rows whose bound reaches the largest products need to be read themselves: for a greedy token a
+/// median of 17 of Gemma 3 270M's 262,144 and of 86 of SmolLM2 135M's 49,152 in Q8_0, of 57 and 238 as floats.
 ///
 /// For each block of 32 weights with scale d (f16) and q in [0, 32):
 ///   w = d * (q - 16 + centre) + r,  |r| <= d * reach,  |w| <= 16 * d
