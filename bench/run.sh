@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 case " $* " in *" --help "* | *" -h "*) exec python3 bench/compare.py --help ;; esac  # nothing is built for it
-if [ ! -x build/release/bench/read_bandwidth ] || [ ! -x build/release/src/apps/commissure ]; then
+if [ ! -x build/release/bench/read_bandwidth ] || [ ! -x build/release/bin/commissure ]; then
   [ -e build/release/CMakeCache.txt ] || cmake --preset release >&2
   cmake --build --preset release --target commissure_program read_bandwidth >&2
 fi

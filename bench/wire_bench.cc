@@ -17,7 +17,7 @@
 #include <utility>
 
 #include "core/log.h"
-#include "wire/fake_stage.h"
+#include "support/fake_stage.h"
 
 namespace commissure {
 namespace {

@@ -13,7 +13,7 @@
 #include <fmt/format.h>
 
 #include "kernels/backend.h"
-#include "kernels/cpu/matmul.h"
+#include "kernels/cpu/matmul/matmul.h"
 
 namespace commissure {
 namespace {

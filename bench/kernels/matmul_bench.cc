@@ -11,7 +11,7 @@
 #include <fmt/format.h>
 
 #include "kernels/backend.h"
-#include "kernels/cpu/matmul.h"
+#include "kernels/cpu/matmul/matmul.h"
 
 /// Rates of the CPU matmul per weight type and number of columns:
 ///   GB/s    weight bytes read per second; one column is bound by memory, compare with Read

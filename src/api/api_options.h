@@ -9,7 +9,7 @@
 
 #include "api/metric_names.h"
 #include "core/json.h"
-#include "core/span_exporter.h"
+#include "net/span_exporter.h"
 
 namespace commissure {
 

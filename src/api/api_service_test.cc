@@ -6,9 +6,9 @@
 
 #include <thread>
 
-#include "api/fake_engine.h"
 #include "api/http_server.h"
-#include "api/raw_client.h"
+#include "support/fake_engine.h"
+#include "support/raw_client.h"
 
 namespace commissure {
 namespace {

@@ -7,7 +7,7 @@
 #include <mutex>
 #include <thread>
 
-#include "api/raw_client.h"
+#include "support/raw_client.h"
 
 namespace commissure {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <limits>
 
-#include "api/fake_engine.h"
+#include "support/fake_engine.h"
 
 namespace commissure {
 namespace {

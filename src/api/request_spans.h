@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "api/request_log.h"
-#include "core/span_exporter.h"
 #include "engine/generation.h"
+#include "net/span_exporter.h"
 
 namespace commissure {
 

@@ -2,7 +2,7 @@
 
 #include "api/chat_request.h"
 #include "api/completion_request.h"
-#include "api/fake_engine.h"
+#include "support/fake_engine.h"
 
 namespace commissure {
 namespace {

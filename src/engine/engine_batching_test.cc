@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include "engine/engine_test_support.h"
+#include "support/engine_test_support.h"
 
 namespace commissure {
 namespace {

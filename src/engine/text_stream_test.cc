@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/fake_tokenizer.h"
+#include "support/fake_tokenizer.h"
 
 namespace commissure {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "sched/scheduler_test_support.h"
+#include "support/scheduler_test_support.h"
 
 namespace commissure {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "sched/scheduler_test_support.h"
+#include "support/scheduler_test_support.h"
 
 namespace commissure {
 namespace {

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <deque>
 
-#include "sched/scheduler_test_support.h"
+#include "support/scheduler_test_support.h"
 
 namespace commissure {
 namespace {

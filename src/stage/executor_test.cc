@@ -6,8 +6,8 @@
 #include <limits>
 
 #include "kernels/cpu/cpu_backend.h"
-#include "stage/stage_fixture.h"
 #include "stage/stage_memory.h"
+#include "support/stage_fixture.h"
 #include "support/trap_backend.h"
 #include "weights/pack_file.h"
 

@@ -2,7 +2,7 @@
 
 #include <tuple>
 
-#include "stage/stage_fixture.h"
+#include "support/stage_fixture.h"
 
 // Stages that lost their keys and values get their rows again from the stage before, and no bit changes.
 

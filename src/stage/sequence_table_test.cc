@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "stage/stage_fixture.h"
+#include "support/stage_fixture.h"
 
 namespace commissure::testing {
 namespace {

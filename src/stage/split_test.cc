@@ -4,8 +4,8 @@
 #include <filesystem>
 #include <tuple>
 
-#include "stage/stage_fixture.h"
 #include "stage/stage_memory.h"
+#include "support/stage_fixture.h"
 
 namespace commissure::testing {
 namespace {

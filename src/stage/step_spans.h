@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "core/span_exporter.h"
+#include "net/span_exporter.h"
 #include "step/step_batch.h"
 
 namespace commissure {

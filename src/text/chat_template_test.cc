@@ -4,7 +4,7 @@
 
 #include <thread>
 
-#include "text/golden_files.h"
+#include "support/golden_files.h"
 
 namespace commissure {
 namespace {

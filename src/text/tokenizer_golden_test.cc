@@ -5,7 +5,7 @@
 #include <sstream>
 
 #include "core/json.h"
-#include "text/golden_files.h"
+#include "support/golden_files.h"
 #include "text/tokenizer.h"
 
 namespace commissure {

@@ -4,9 +4,9 @@
 
 #include <chrono>
 
+#include "support/golden_files.h"
 #include "text/byte_level.h"
 #include "text/detokenizer.h"
-#include "text/golden_files.h"
 #include "text/utf8.h"
 
 namespace commissure {

@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "core/http.h"
 #include "core/json.h"
-#include "core/metadata_server.h"
 #include "core/result.h"
+#include "net/http.h"
+#include "net/metadata_server.h"
 
 namespace commissure {
 

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "core/crc32c.h"
-#include "core/jwt.h"
+#include "net/jwt.h"
 #include "weights/remote_source.h"
 
 namespace commissure {

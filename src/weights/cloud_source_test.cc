@@ -12,10 +12,10 @@
 #include "core/crc32c.h"
 #include "support/checkpoint_writer.h"
 #include "support/http_server.h"
+#include "support/weights_testing.h"
 #include "weights/checkpoint.h"
 #include "weights/remote_source.h"
 #include "weights/tensor_reader.h"
-#include "weights/testing.h"
 
 namespace commissure {
 namespace {

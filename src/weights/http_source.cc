@@ -1,6 +1,6 @@
 #include "weights/http_source.h"
 
-#include "core/http.h"
+#include "net/http.h"
 #include "weights/hub_access.h"
 #include "weights/remote_source.h"
 

@@ -9,8 +9,8 @@
 
 #include "support/checkpoint_writer.h"
 #include "support/http_server.h"
+#include "support/weights_testing.h"
 #include "weights/checkpoint.h"
-#include "weights/testing.h"
 
 namespace commissure {
 namespace {

@@ -6,8 +6,8 @@
 #include <span>
 #include <string>
 
-#include "core/http.h"
 #include "core/result.h"
+#include "net/http.h"
 #include "weights/byte_source.h"
 
 namespace commissure {

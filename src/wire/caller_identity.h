@@ -3,8 +3,8 @@
 #include <string>
 
 #include "core/guarded.h"
-#include "core/metadata_server.h"
 #include "core/result.h"
+#include "net/metadata_server.h"
 
 namespace commissure {
 

@@ -8,10 +8,10 @@
 #include <optional>
 #include <thread>
 
-#include "core/http.h"
-#include "core/jwks.h"
-#include "core/jwt.h"
 #include "core/log.h"
+#include "net/http.h"
+#include "net/jwks.h"
+#include "net/jwt.h"
 
 namespace commissure {
 

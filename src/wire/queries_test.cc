@@ -4,8 +4,8 @@
 #include <sys/un.h>
 
 #include "support/eventually.h"
+#include "support/fake_stage.h"
 #include "wire/channel.h"
-#include "wire/fake_stage.h"
 #include "wire/health.pb.h"
 
 namespace commissure {

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "core/tls_files.h"
+#include "net/tls_files.h"
 #include "wire/caller_identity.h"
 #include "wire/identity_check.h"
 

@@ -5,10 +5,10 @@
 #include <atomic>
 
 #include "support/eventually.h"
+#include "support/fake_stage.h"
 #include "support/http_server.h"
 #include "support/temp_folder.h"
 #include "support/test_ca.h"
-#include "wire/fake_stage.h"
 
 namespace commissure {
 namespace {

@@ -3,9 +3,9 @@
 #include <gtest/gtest.h>
 
 #include "support/eventually.h"
+#include "support/fake_stage.h"
 #include "wire/channel.h"
 #include "wire/codec.h"
-#include "wire/fake_stage.h"
 #include "wire/stage.grpc.pb.h"
 #include "wire/step_pace.h"
 

@@ -16,7 +16,7 @@ import time
 import venv
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PROGRAM = pathlib.Path(os.environ.get("COMMISSURE_PROGRAM", ROOT / "build/release/src/apps/commissure"))
+PROGRAM = pathlib.Path(os.environ.get("COMMISSURE_PROGRAM", ROOT / "build/release/bin/commissure"))
 MODELS = pathlib.Path(os.environ.get("COMMISSURE_TEST_MODELS", ROOT / "build/test-models"))
 # Set where every instruction is checked and slow (sanitizers): the same paths on fewer and shorter inputs.
 QUICK = os.environ.get("COMMISSURE_TEST_QUICK") == "1"

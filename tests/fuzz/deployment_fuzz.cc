@@ -7,9 +7,9 @@
 #include <string_view>
 
 #include "core/check.h"
-#include "deploy/cloud_file.h"
-#include "deploy/cloud_limits.h"
-#include "deploy/hardware.h"
+#include "deployment/cloud_file.h"
+#include "deployment/cloud_limits.h"
+#include "deployment/hardware.h"
 #include "step/stage_plan.h"
 
 namespace {

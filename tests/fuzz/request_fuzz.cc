@@ -6,9 +6,9 @@
 
 #include "api/chat_request.h"
 #include "api/completion_request.h"
-#include "api/fake_engine.h"
 #include "api/http_parser.h"
 #include "core/check.h"
+#include "support/fake_engine.h"
 
 namespace {
 

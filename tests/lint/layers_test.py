@@ -14,18 +14,30 @@ assert not errors, "\n".join(errors)
 with tempfile.TemporaryDirectory() as folder:
     toy = pathlib.Path(folder)
     for name, text in {
-        "src/LAYERS": "core:\nstep: core\nwire: core step\napps: *\n",
+        "src/LAYERS": "core:\nstep: core\nwire: core step api\napi: core\napi/deep: core\ncommands: core step wire\n",
         "src/core/a.h": '#include "step/b.h"\n',
         "src/step/b.h": "#include <grpcpp/grpcpp.h>\n",
-        "src/wire/c.h": '#include "core/a.h"\n#include <grpcpp/grpcpp.h>\n',
-        "src/apps/d.cc": '#include "wire/c.h"\n',
+        "src/step/b_test.cc": '#include "core/a.h"\n#include "support/fake.h"\n',
+        "src/wire/c.h": '#include "core/a.h"\n#include <grpcpp/grpcpp.h>\n#include "support/fake.h"\n',
+        "src/api/deep/d.h": '#include "api/e.h"\n',
+        "src/api/deeper/f.h": "",
+        "src/commands/d.cc": '#include "wire/c.h"\n',
+        "src/commands/d_test.cc": '#include "api/deep/d.h"\n',
         "src/attic/e.h": "",
     }.items():
         (toy / name).parent.mkdir(parents=True, exist_ok=True)
         (toy / name).write_text(text)
     found = check(toy)
-    assert len(found) == 3, found
-    assert "core may not include step" in found[1] or "core may not include step" in found[0] or "core may not include step" in found[2]
-    assert any("belongs to wire" in line for line in found), found
-    assert any("not in src/LAYERS" in line for line in found), found
+    expected = [
+        "src/LAYERS:3: wire is granted api, which has no line above this one",
+        "api/deep may not include api",
+        "folder api/deeper is not in src/LAYERS",
+        "folder attic is not in src/LAYERS",
+        "core may not include step",
+        "<grpcpp/grpcpp.h> belongs to wire",
+        "only tests may include tests/support",
+    ]
+    assert len(found) == len(expected), found
+    for words in expected:
+        assert any(words in line for line in found), (words, found)
 print("layers: 2 checks passed")

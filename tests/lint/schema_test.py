@@ -10,8 +10,8 @@ SECTIONS = {"read_stage": ["stage"], "read_network": ["network"], "read_model": 
 
 
 def parser_keys():
-    """The keys that src/deploy/cloud_file.cc asks for, by part of the schema."""
-    source = (ROOT / "src/deploy/cloud_file.cc").read_text()
+    """The keys that src/deployment/cloud_file.cc asks for, by part of the schema."""
+    source = (ROOT / "src/deployment/cloud_file.cc").read_text()
     keys = {}
     for function, parts in SECTIONS.items():
         body = re.search(rf"^\S[^\n]* {function}\([^\n]*{{\n.*?^}}", source, re.M | re.S)[0]

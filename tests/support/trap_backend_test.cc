@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "kernels/cpu/testing.h"
+#include "support/backend_testing.h"
 
 namespace commissure {
 namespace {

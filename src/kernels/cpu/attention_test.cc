@@ -1,4 +1,4 @@
-#include "kernels/cpu/attention.h"
+#include "kernels/cpu/attention/attention.h"
 
 #include <algorithm>
 #include <array>
@@ -6,7 +6,7 @@
 #include <tuple>
 
 #include "kernels/cpu/cpu_backend.h"
-#include "kernels/cpu/testing.h"
+#include "support/backend_testing.h"
 
 namespace commissure {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "core/check.h"
 #include "kernels/cpu/reference.h"
-#include "kernels/cpu/rows.h"
+#include "kernels/cpu/rows/rows.h"
 #include "kernels/quant.h"
 
 namespace commissure::cpu {

@@ -7,12 +7,12 @@
 
 #include "core/thread_pool.h"
 #include "kernels/backend.h"
-#include "kernels/cpu/attention.h"
-#include "kernels/cpu/attention_plan.h"
-#include "kernels/cpu/cpu_features.h"
-#include "kernels/cpu/head_search.h"
-#include "kernels/cpu/matmul.h"
-#include "kernels/cpu/pointwise.h"
+#include "kernels/cpu/attention/attention.h"
+#include "kernels/cpu/attention/attention_plan.h"
+#include "kernels/cpu/head/head_search.h"
+#include "kernels/cpu/isa/cpu_features.h"
+#include "kernels/cpu/matmul/matmul.h"
+#include "kernels/cpu/rows/pointwise.h"
 
 namespace commissure::cpu {
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "core/dtype.h"
-#include "kernels/cpu/testing.h"
+#include "support/backend_testing.h"
 
 namespace commissure {
 namespace {

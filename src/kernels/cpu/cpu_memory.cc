@@ -7,7 +7,7 @@
 
 #include "core/check.h"
 #include "kernels/cpu/cpu_backend.h"
-#include "kernels/cpu/rows.h"
+#include "kernels/cpu/rows/rows.h"
 #include "kernels/quant.h"
 
 /// The memory half of CpuBackend: buffers and weights.

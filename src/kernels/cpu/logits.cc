@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/cpu_backend.h"
-#include "kernels/cpu/rows.h"
+#include "kernels/cpu/rows/rows.h"
 #include "kernels/quant.h"
 
 // The head. Its product over the whole vocabulary takes one int8 plane of x; a second plane would double the widest

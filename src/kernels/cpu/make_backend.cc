@@ -9,7 +9,7 @@
 #include "core/log.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/cpu_backend.h"
-#include "kernels/cpu/cpu_features.h"
+#include "kernels/cpu/isa/cpu_features.h"
 #include "kernels/cpu/thread_choice.h"
 
 namespace commissure {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "core/dtype.h"
-#include "kernels/cpu/rows.h"
+#include "kernels/cpu/rows/rows.h"
 #include "kernels/quant.h"
 
 namespace commissure::cpu::reference {

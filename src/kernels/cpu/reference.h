@@ -1,8 +1,8 @@
 #pragma once
 
 #include "kernels/backend.h"
-#include "kernels/cpu/attention.h"
-#include "kernels/cpu/pointwise.h"
+#include "kernels/cpu/attention/attention.h"
+#include "kernels/cpu/rows/pointwise.h"
 
 /// The slow twin that judges every fast kernel: plain loops, sums in double, the library's exp and tanh.
 /// The other row kernels are reference::kPointwise and reference::kAttention.

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cloud/releases.h"
+#include "cloud/state.h"
+#include "cloud/steps.h"
+#include "deployment/cloud_spec.h"
+#include "terminal/gcloud.h"
+
+namespace commissure {
+
+/// Told as the work goes on; every member may be empty. Threading: the caller's thread.
+struct CloudReport {
+  /// Once, before the first step but `apis`: what is left to do of a whole `up`.
+  std::function<void(const std::vector<CloudStep>& steps)> planned;
+  std::function<void(const CloudStep& step)> begin;  ///< a step with something to do
+  std::function<void(const CloudStep& step, std::size_t call)> call;
+  std::function<void(const CloudStep& step, bool changed, double seconds)> end;
+  std::function<void(const std::string& text)> note;
+};
+
+/// Brings a deployment to what its specification says and takes it away again. Everything is read from the cloud, so a
+/// run that was interrupted anywhere is continued by the next one. Threading: one thread at a time; reads are spread
+/// over a few threads inside.
+class CloudExecutor {
+ public:
+  /// All three outlive the executor.
+  CloudExecutor(const CloudSpec& spec, const ProgramRunner& run, const CloudReport& report)
+      : spec_(spec), run_(run), report_(report) {}
+
+  /// Reads what is there. Errors: as explain_failure.
+  Status read();
+  /// Reads the services alone: for those who only look.
+  Status read_services();
+  /// What the region's GPU quotas allow, and whether that holds all stages; reads nothing else. Errors: as
+  /// check_gpu_quota and explain_failure; kUnavailable, the API that tells is not enabled yet.
+  Status check_quota();
+  /// APIs, repository, bucket, accounts, secrets, access; reads what is there itself. The next three come after it.
+  Status lay_foundation(const CloudSecrets& secrets);
+  Status build_image();
+  Status bring_weights();
+  /// Services, last stage first, and who may call them.
+  Status deploy();
+  /// Takes away the services and, with `all`, everything else.
+  Status remove(bool all);
+  /// Both after `read_services`. Errors: as scale_step and rollback_step.
+  Status scale(const ScaleWish& wish);
+  Status roll_back();
+
+  const CloudState& state() const { return state_; }
+  /// Steps that changed something.
+  int n_changes() const { return n_changes_; }
+
+ private:
+  Status ask(const std::vector<CloudRead>& reads);
+  Status perform(const CloudStep& step);
+  Result<ProgramCall> with_input(const CloudStep& step, const ProgramCall& call);
+  Status fail(const CloudStep& step, std::size_t index, const ProgramAnswer& answer);
+  Status check_possible(const std::vector<CloudStep>& steps) const;
+
+  const CloudSpec& spec_;
+  const ProgramRunner& run_;
+  const CloudReport& report_;
+  CloudState state_;
+  int n_changes_ = 0;
+};
+
+/// Every call of a first `up`, in order, for `--dry-run`; asks nothing.
+std::vector<CloudStep> all_steps(const CloudSpec& spec, const CloudSecrets& secrets);
+
+}  // namespace commissure

@@ -1,0 +1,118 @@
+#include "cloud/service.h"
+
+#include <gtest/gtest.h>
+
+#include "support/cloud_test_spec.h"
+
+namespace commissure {
+namespace {
+
+constexpr const char* kNext = "https://demo-c-42.europe-west4.run.app";
+constexpr const char* kOwn = "https://demo-b-42.europe-west4.run.app";
+constexpr const char* kOwnC = "https://demo-c-42.europe-west4.run.app";
+
+TEST(CloudService, DeploysAMiddleStageWithTheseWords) {
+  CloudSpec spec = test_spec();
+  spec.image = "registry/image:1";
+  const ProgramCall call = deploy_call(spec, spec.stages[1], {}, {kNext, kOwn});
+  EXPECT_EQ(
+      command_line(call),
+      "gcloud run deploy demo-b --project=acme --region=europe-west4 --format=json --image=registry/image:1 "
+      "--service-account=demo-b@acme.iam.gserviceaccount.com --cpu=4 --memory=16Gi --no-cpu-throttling --cpu-boost "
+      "--execution-environment=gen2 --concurrency=16 --timeout=3600 --max-instances=1 --min=0 --port=8080 "
+      "--use-http2 --ingress=all --no-allow-unauthenticated "
+      "--startup-probe=tcpSocket.port=8080,timeoutSeconds=2,periodSeconds=2,failureThreshold=120 "
+      "--liveness-probe=grpc.service=live,grpc.port=8080,timeoutSeconds=5,periodSeconds=30,failureThreshold=4 "
+      "--gpu=1 --gpu-type=nvidia-l4 --no-gpu-zonal-redundancy "
+      "--set-env-vars=STAGE=b,K1=20,K2=44,MODEL_DIR=gs://acme-demo/models/gemma,MODEL_NAME=gemma,DEVICE=cuda,"
+      "C_ENDPOINT=https://demo-c-42.europe-west4.run.app,"
+      "COMMISSURE_REQUIRE_IDENTITY=https://demo-b-42.europe-west4.run.app,"
+      "COMMISSURE_ALLOWED_CALLERS=demo-a@acme.iam.gserviceaccount.com --args=stage "
+      "--labels=commissure-deployment=demo,commissure-stage=b,commissure-release=" +
+          release_id(spec) + " --quiet");
+}
+
+TEST(CloudService, FirstStageSpeaksHttpAndTakesTheKeyFromASecret) {
+  CloudSpec spec = test_spec();
+  spec.api_key = true;
+  spec.access = CloudAccess::kPublic;
+  spec.stage_arguments = {"--max-model-len", "4096"};
+  const std::string line = command_line(deploy_call(spec, spec.stages[0], {}, {"https://b"}));
+  for (const char* part :
+       {"--no-use-http2", " --allow-unauthenticated", "httpGet.path=/live", "B_ENDPOINT=https://b",
+        "--set-secrets=COMMISSURE_API_KEY=demo-api-key:latest", "--args=stage,--max-model-len,4096"}) {
+    EXPECT_NE(line.find(part), std::string::npos) << part << " in " << line;
+  }
+}
+
+TEST(CloudService, MountsTheBucketAndKeepsToTheNetworkWhenAsked) {
+  CloudSpec spec = test_spec();
+  spec.weights.mounted = true;
+  spec.internal = true;
+  spec.network = "vpc";
+  spec.subnet = "sub";
+  const std::string b = command_line(deploy_call(spec, spec.stages[1], {}, {"https://c"}));
+  for (const char* part :
+       {"--add-volume=name=weights,type=cloud-storage,readonly=true,bucket=acme-demo",
+        "--add-volume-mount=volume=weights,mount-path=/models", "MODEL_DIR=/models/models/gemma", "--ingress=internal",
+        "--network=vpc --subnet=sub --vpc-egress=all-traffic", "--args=stage,--read-weights"}) {
+    EXPECT_NE(b.find(part), std::string::npos) << part << " in " << b;
+  }
+  const std::string c = command_line(deploy_call(spec, spec.stages[2], {}, {""}));
+  EXPECT_EQ(c.find("--network"), std::string::npos) << "the last stage calls nobody";
+}
+
+TEST(CloudService, SeparatesListsOtherwiseWhenAValueHoldsAComma) {
+  CloudSpec spec = test_spec();
+  spec.model_name = "a,b";
+  const std::string line = command_line(deploy_call(spec, spec.stages[2], {}, {""}));
+  EXPECT_NE(line.find("'--set-env-vars=^|^STAGE=c|K1=20|"), std::string::npos) << line;
+}
+
+TEST(CloudService, FindsNothingToChangeInWhatItDeployed) {
+  const CloudSpec spec = test_spec();
+  const Json body = deployed_stage_c(spec, release_id(spec));
+  EXPECT_EQ(compare(wanted_facts(spec, spec.stages[2], {"", kOwnC}), observed_facts(body)), std::vector<std::string>());
+}
+
+TEST(CloudService, NamesWhatSomebodyChangedByHand) {
+  const CloudSpec spec = test_spec();
+  Json body = deployed_stage_c(spec, release_id(spec));
+  Json& container = body["spec"]["template"]["spec"]["containers"][0];
+  container["resources"]["limits"]["memory"] = "8Gi";
+  container["env"].push_back({{"name", "EXTRA"}, {"value", "1"}});
+  body["spec"]["traffic"] = Json::array({{{"revisionName", "demo-c-1"}, {"percent", 100}}});
+  body["status"]["conditions"][0]["status"] = "False";
+  body["status"]["conditions"][0]["message"] = "it fell over";
+  const std::vector<std::string> expected = {"memory: 8Gi instead of 16Gi", "traffic: demo-c-1 instead of latest",
+                                             "env EXTRA: 1 instead of nothing", "not ready: it fell over"};
+  EXPECT_EQ(compare(wanted_facts(spec, spec.stages[2], {"", kOwnC}), observed_facts(body)), expected);
+}
+
+TEST(CloudService, TakesAwayAGpuAVolumeAndASecretThatAreNoLongerWanted) {
+  CloudSpec spec = test_spec();
+  Json body = deployed_stage_c(spec, release_id(spec));
+  Json& inner = body["spec"]["template"]["spec"];
+  inner["volumes"] = *parse_json(R"([{"name": "weights", "csi": {"volumeAttributes": {"bucketName": "x"}}}])");
+  CloudState state;
+  state.services["demo-c"] = body;
+  spec.stages[2].gpu = "";
+  const std::string line = command_line(deploy_call(spec, spec.stages[2], state, {""}));
+  EXPECT_NE(line.find("--gpu=0 --clear-volumes --clear-volume-mounts"), std::string::npos) << line;
+}
+
+TEST(CloudService, AReleaseChangesWithEverythingTheStagesShare) {
+  const std::string id = release_id(test_spec());
+  CloudSpec other = test_spec();
+  other.cuts = {21, 44};
+  EXPECT_NE(release_id(other), id);
+  other = test_spec();
+  other.image += "x";
+  EXPECT_NE(release_id(other), id);
+  other = test_spec();
+  other.stages[0].min_instances = 1;  // changed without a new revision
+  EXPECT_EQ(release_id(other), id);
+}
+
+}  // namespace
+}  // namespace commissure

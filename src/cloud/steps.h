@@ -1,0 +1,56 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cloud/state.h"
+#include "deployment/cloud_spec.h"
+#include "terminal/gcloud.h"
+
+namespace commissure {
+
+/// What the person's environment holds for the secrets; "" when it does not. Never shown.
+struct CloudSecrets {
+  std::string hub_token;
+  std::string api_key;
+};
+
+/// One thing that must be so, what is not yet so, and the calls that make it so. All functions here are pure: the same
+/// state gives the same calls, and a state in which everything is done gives none.
+struct CloudStep {
+  std::string name;                      ///< "bucket"
+  std::string why;                       ///< what it is for, in a few words
+  std::string role;                      ///< the least role on the project that its calls need
+  std::vector<std::string> differences;  ///< empty: nothing to do
+  std::vector<ProgramCall> calls;
+  std::vector<std::string> warnings = {};
+  std::string missing = {};  ///< an input that only the person can give; the step cannot be done
+  std::string yields = {};   ///< the service whose body the first call prints
+};
+
+CloudStep apis_step(const CloudSpec& spec, const CloudState& state);
+
+/// Repository, bucket, accounts, secrets, access, in this order.
+std::vector<CloudStep> foundation_steps(const CloudSpec& spec, const CloudState& state, const CloudSecrets& secrets);
+
+CloudStep image_step(const CloudSpec& spec, const CloudState& state);
+CloudStep weights_step(const CloudSpec& spec, const CloudState& state);
+
+/// Stage `index` and who may call it. Its successor's address is taken from the state, so deploy the last stage first.
+CloudStep deploy_step(const CloudSpec& spec, std::size_t index, const CloudState& state);
+
+/// The job that wakes the chain by the schedule, and the right of its account to call stage A; takes a job away that no
+/// schedule asks for. After stage A is deployed.
+CloudStep schedule_step(const CloudSpec& spec, const CloudState& state);
+
+/// The service of stage `index` alone.
+CloudStep service_step(const CloudSpec& spec, std::size_t index, const CloudState& state);
+
+/// Base URLs that callers' tokens may be made out to, with commas: the promised one, and another where callers use
+/// that.
+std::string own_addresses(const CloudSpec& spec, std::size_t index, const CloudState& state);
+
+/// Everything, from the first stage's service to, with `all`, weights, images, secrets and accounts.
+std::vector<CloudStep> removal_steps(const CloudSpec& spec, const CloudState& state, bool all);
+
+}  // namespace commissure

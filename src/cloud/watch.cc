@@ -1,0 +1,153 @@
+#include "cloud/watch.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <set>
+#include <thread>
+
+#include "client/chain_watch.h"
+#include "client/stage_table.h"
+#include "cloud/failure.h"
+#include "cloud/service.h"
+#include "cloud/work.h"
+#include "terminal/captured_process.h"
+#include "terminal/stop_signal.h"
+
+namespace commissure {
+
+namespace {
+
+Json service_report(const CloudSpec& spec, const CloudStage& stage, const CloudState& state) {
+  const std::string service = spec.service(stage.letter);
+  const auto found = state.services.find(service);
+  if (found == state.services.end()) return {{"stage", stage.letter}, {"service", service}, {"state", "absent"}};
+  ServiceFacts facts = observed_facts(found->second);
+  const bool failed = facts.contains("problem");
+  Json report = {{"stage", stage.letter},
+                 {"service", service},
+                 {"state", failed ? "not ready" : "ready"},
+                 {"url", state.url(service)},
+                 {"image", facts["image"]},
+                 {"release", facts["release"]},
+                 {"traffic", facts["traffic"]},
+                 {"gpu", facts["gpu"]},
+                 {"min_instances", facts["min instances"]},
+                 {"max_instances", facts["max instances"]}};
+  if (failed) report["problem"] = facts["problem"];
+  return report;
+}
+
+void print_service(const Json& report) {
+  const auto text = [&](const char* key) { return report.value(key, std::string()); };
+  if (text("state") == "absent") {
+    fmt::print("stage {}  {}  absent\n", text("stage"), text("service"));
+    return;
+  }
+  fmt::print("stage {}  {}  {}  release {}  {}..{} instances  {}\n", text("stage"), text("service"), text("state"),
+             text("release"), text("min_instances"), text("max_instances"), text("url"));
+  if (text("traffic") != "latest") fmt::print("         traffic goes to {}\n", text("traffic"));
+  if (report.contains("problem")) fmt::print("         {}\n", text("problem"));
+}
+
+Result<int> report_services(const CloudSpec& spec, const CloudState& state, const CloudChoice& choice, bool live,
+                            bool as_json) {
+  Json report = {
+      {"deployment", spec.name}, {"project", spec.project}, {"region", spec.region}, {"services", Json::array()}};
+  std::size_t n_ready = 0, n_absent = 0;
+  for (const CloudStage& stage : spec.stages) {
+    report["services"].push_back(service_report(spec, stage, state));
+    n_ready += report["services"].back()["state"] == "ready" ? 1 : 0;
+    n_absent += report["services"].back()["state"] == "absent" ? 1 : 0;
+  }
+  if (live && n_ready == spec.stages.size()) report["stages"] = TRY(fetch_stages(TRY(find_cloud_api(choice))));
+  if (as_json) {
+    fmt::print("{}\n", pretty_json(report));
+  } else {
+    fmt::print("{} in {}, {}\n", spec.name, spec.project, spec.region);
+    for (const Json& service : report["services"]) print_service(service);
+    if (report.contains("stages")) {
+      for (const Json& stage : report["stages"]) fmt::print("{}\n", stage_line(stage));
+    }
+  }
+  if (n_absent == spec.stages.size()) return 3;
+  return n_ready == spec.stages.size() ? 0 : 1;
+}
+
+ProgramCall logs_call(const CloudSpec& spec, const CloudLogsOptions& options, const std::string& since) {
+  std::string services;
+  for (const CloudStage& stage : spec.stages) {
+    if (!options.stage.empty() && options.stage != stage.letter) continue;
+    services += (services.empty() ? "\"" : " OR \"") + spec.service(stage.letter) + "\"";
+  }
+  std::string filter = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(" + services +
+                       ") AND resource.labels.location=\"" + spec.region + "\"";
+  if (!since.empty()) filter += " AND timestamp>=\"" + since + "\"";
+  return gcloud({"logging", "read", filter, "--project=" + spec.project, "--format=json", "--freshness=7d",
+                 "--limit=" + std::to_string(since.empty() ? options.n_lines : 1000)});
+}
+
+std::string text_of(const Json& object, const char* key) {
+  const Json* value = find_member(object, key);
+  return value != nullptr && value->is_string() ? value->get<std::string>() : "";
+}
+
+/// "2026-01-01T00:00:00Z a INFO loaded layers=0-9 ms=12".
+std::string log_line(const Json& entry, const CloudSpec& spec) {
+  const Json* labels = entry.contains("resource") ? find_member(entry["resource"], "labels") : nullptr;
+  const std::string service = labels == nullptr ? "" : text_of(*labels, "service_name");
+  const std::string stage = service.starts_with(spec.name + "-") ? service.substr(spec.name.size() + 1) : service;
+  std::string text = text_of(entry, "textPayload");
+  if (const Json* payload = find_member(entry, "jsonPayload"); payload != nullptr && payload->is_object()) {
+    text = text_of(*payload, "message");
+    for (const auto& [key, value] : payload->items()) {
+      if (key == "message" || key == "severity" || key == "time" || key == "component") continue;
+      text += fmt::format(" {}={}", key, value.is_string() ? value.get<std::string>() : dump_json(value));
+    }
+  }
+  return fmt::format("{} {} {} {}", text_of(entry, "timestamp"), stage, text_of(entry, "severity"), text);
+}
+
+}  // namespace
+
+Result<int> show_cloud_status(const CloudChoice& choice, bool live, bool as_json) {
+  const CloudSpec spec = TRY(read_cloud_names(choice));
+  const ProgramRunner run = [](const ProgramCall& call) { return run_captured(call); };
+  const CloudReport quiet;
+  CloudExecutor executor(spec, run, quiet);
+  TRY(executor.read_services());
+  return report_services(spec, executor.state(), choice, live, as_json);
+}
+
+Result<int> show_cloud_logs(const CloudLogsOptions& options) {
+  const CloudSpec spec = TRY(read_cloud_names(options.choice));
+  const bool known =
+      std::ranges::any_of(spec.stages, [&](const CloudStage& stage) { return stage.letter == options.stage; });
+  if (!options.stage.empty() && !known) {
+    return Error(Code::kNotFound, "there is no stage ", options.stage, "; the last one is ", spec.stages.back().letter);
+  }
+  std::set<std::string> shown;  // entries of one second come again when the next read begins there
+  std::string since;
+  catch_stop_signals();
+  do {
+    const ProgramCall call = logs_call(spec, options, since);
+    const auto answer = run_captured(call);
+    if (!answer && answer.error().code() == Code::kCancelled) return 0;
+    if (!answer) return Error(answer.error());
+    if (!answer->good()) return explain_failure(spec, {"logs", "", "roles/logging.viewer", {}, {}}, call, *answer);
+    Json entries = TRY(parse_json(answer->output));
+    for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {  // the newest comes first
+      const std::string line = log_line(*entry, spec);
+      since = std::max(since, text_of(*entry, "timestamp"));
+      const std::string id = text_of(*entry, "insertId");
+      if (!shown.insert(id.empty() ? line : id).second) continue;
+      std::printf("%s\n", line.c_str());
+    }
+    std::fflush(stdout);
+    if (options.follow) std::this_thread::sleep_for(std::chrono::seconds(2));
+  } while (options.follow);
+  return 0;
+}
+
+}  // namespace commissure

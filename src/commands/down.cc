@@ -1,0 +1,67 @@
+#include <unistd.h>
+
+#include <cstdio>
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include "cloud/work.h"
+#include "commands/choice.h"
+#include "commands/command.h"
+#include "local/local_chain.h"
+#include "local/local_state.h"
+
+namespace commissure {
+
+namespace {
+
+struct DownOptions {
+  CloudWorkOptions work;
+  bool all = false;
+  bool yes = false;
+};
+
+/// Weights may have taken hours to bring: ask before they go, where somebody can answer.
+bool is_meant(const DownOptions& options) {
+  if (!options.all || options.yes || isatty(STDIN_FILENO) == 0) return true;
+  std::fprintf(stderr, "This deletes the bucket with the weights, the images, secrets and accounts. Go on? [y/N] ");
+  std::string answer;
+  return std::getline(std::cin, answer) && (answer == "y" || answer == "yes");
+}
+
+Result<int> remove_deployment(const DownOptions& options) {
+  if (!is_meant(options)) return 1;
+  return with_cloud(options.work, [&](CloudExecutor& executor, CloudConsole& console) -> Result<int> {
+    TRY(executor.remove(options.all));
+    const bool nothing = executor.n_changes() == 0;
+    console.say({{"event", "down"}, {"changes", executor.n_changes()}}, nothing ? "Nothing was there." : "Taken down.");
+    return 0;
+  });
+}
+
+Result<int> down(const DownOptions& options) {
+  const auto state = TRY(read_local_state());
+  if (state) {
+    stop_local_chain(*state);
+    std::printf("Stopped %zu stage%s.\n", state->stages.size(), state->stages.size() == 1 ? "" : "s");
+    if (has_deployment_file(options.work.choice))
+      std::printf("The deployment in %s is untouched; run this again for it.\n", options.work.choice.file.c_str());
+    return 0;
+  }
+  if (has_deployment_file(options.work.choice)) return remove_deployment(options);
+  std::printf("Nothing is running.\n");
+  return 0;
+}
+
+}  // namespace
+
+CommandRun add_down(CLI::App& app) {
+  auto options = std::make_shared<DownOptions>();
+  add_cloud_flags(app, options->work.choice);
+  app.add_flag("--all", options->all, "on Google Cloud: also bucket, repository, secrets and accounts");
+  app.add_flag("--yes,-y", options->yes, "do not ask before --all");
+  app.add_flag("--json", options->work.as_json, "on Google Cloud: one JSON object a line");
+  return [options] { return down(*options); };
+}
+
+}  // namespace commissure

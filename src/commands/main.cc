@@ -1,0 +1,152 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <utility>
+#include <vector>
+
+#include "commands/command.h"
+#include "core/version.h"
+
+namespace {
+
+struct Entry {
+  const char* name;
+  const char* summary;
+  commissure::CommandRun (*add)(CLI::App&);
+  const char* examples;
+};
+
+constexpr Entry kCommands[] = {
+    {"up", "Bring a deployment to Google Cloud Run, or with --local a chain of stages up on this machine",
+     commissure::add_up,
+     "Without --local: reads commissure.yaml, sets up what is missing in the project (APIs, repository, bucket, "
+     "accounts,\n"
+     "secrets, access), builds the image, brings the weights, deploys the stages, wakes them and asks a first "
+     "question.\n"
+     "A second run changes only what differs; an interrupted one is continued.\n\n"
+     "Examples:\n"
+     "  commissure up --dry-run                        every command that would run, nothing else\n"
+     "  commissure up\n"
+     "  commissure up --local                          three stages of the default model, attached\n"
+     "  commissure up --local --stages 2 --detach      two stages, in the background\n"
+     "  commissure up --local --cuts 10,20 --model ./model.gguf --port 9000"},
+    {"ask", "Ask one question and stream the answer", commissure::add_ask,
+     "Examples:\n"
+     "  commissure ask \"What is the capital of France?\"\n"
+     "  git diff | commissure ask --system \"Write a commit message.\" --max-tokens 80\n"
+     "  commissure ask --temperature 0 --json \"Say yes.\" | jq .usage"},
+    {"chat", "Chat in the terminal", commissure::add_chat,
+     "Examples:\n  commissure chat\n  commissure chat --system \"Answer in rhymes.\" --temperature 0.7"},
+    {"status", "Show every stage: state, layers, memory, last log line", commissure::add_status,
+     "Examples:\n  commissure status\n  commissure status --json | jq '.stages[].state'"},
+    {"top", "Watch a chain at work: requests, tokens per second, latencies, stages", commissure::add_top,
+     "On a terminal the picture is redrawn every second; q or Ctrl-C leaves. Elsewhere it is printed every second.\n"
+     "Rates are those of the last second, TTFT and ITL those of the last ten. busy: share of the time a stage "
+     "computed.\n"
+     "step, queue and wire ms: mean per step of the stage's computing, its wait before, and the way to the next "
+     "stage.\n\n"
+     "Examples:\n  commissure top\n  commissure top --url https://a.example --once"},
+    {"build", "Build the image on Cloud Build unless it is there", commissure::add_build,
+     "Examples:\n  commissure build\n  commissure build --source . --json"},
+    {"upload", "Bring the weights into the bucket unless they are there", commissure::add_upload,
+     "Files of this machine are uploaded; a model of the hub goes from there to the bucket on Cloud Build.\n\n"
+     "Example:\n  commissure upload"},
+    {"deploy", "Deploy the stages where they differ from commissure.yaml", commissure::add_deploy,
+     "Image and weights must be there: see `commissure up`.\n\nExample:\n  commissure deploy"},
+    {"scale", "Keep instances of a deployment warm, or let them go", commissure::add_scale,
+     "Lasts until the next `up` or `deploy`, which go by commissure.yaml.\n\n"
+     "Examples:\n  commissure scale --min 1\n  commissure scale --min 0 --stage b"},
+    {"rollback", "Send a deployment's traffic to the release before", commissure::add_rollback,
+     "All stages go back together. The next `up` goes forward again.\n\nExample:\n  commissure rollback"},
+    {"logs", "Show the stages' logs", commissure::add_logs,
+     "Examples:\n  commissure logs\n  commissure logs -f --stage b"},
+    {"warm", "Load all stages' weights at the same time", commissure::add_warm,
+     "Examples:\n  commissure warm\n  commissure warm --url http://127.0.0.1:8080"},
+    {"down", "Stop the chain on this machine; without one, take the deployment off Google Cloud", commissure::add_down,
+     "Examples:\n"
+     "  commissure down              a local chain if there is one, else the services of commissure.yaml\n"
+     "  commissure down --all        the bucket with the weights, images, secrets and accounts too"},
+    {"stage", "Run one stage process (for containers)", commissure::add_stage,
+     "Examples:\n"
+     "  STAGE=b K1=10 K2=20 MODEL_DIR=/models/m.gguf C_ENDPOINT=https://c.example PORT=8080 commissure stage\n"
+     "  commissure stage --stage a --model ./model.gguf --port 8080"},
+    {"init", "Write a commented commissure.yaml", commissure::add_init,
+     "Asks project, region and model, and puts in the cheapest machines that hold the model and reach --tok-s.\n\n"
+     "Examples:\n  commissure init\n"
+     "  commissure init --yes --project my-project --model ./model.gguf --tok-s 5"},
+    {"inspect", "Show a model's tensors, sizes and a memory estimate per stage", commissure::add_inspect,
+     "Examples:\n  commissure inspect smollm2-135m --stages 3\n  commissure inspect ./model.gguf --cuts 10,20 "
+     "--tensors"},
+    {"pack", "Write a model's weights once more in the order this CPU reads them fastest", commissure::add_pack,
+     "The file MODEL.LAYOUT.pack beside the model is found by every stage, mapped and shared; answers keep their "
+     "bits.\n"
+     "It pays when several sequences decode at once, and for two-plane products. Needs AVX2 or AVX-512, which read the "
+     "same file.\n\n"
+     "Examples:\n  commissure pack gemma3-270m\n  commissure pack ./model.gguf"},
+    {"plan", "Find the cheapest chain for a model and what it costs", commissure::add_plan,
+     "Reads the model's header, no weights. Times are computed from the machines' memory bandwidth: "
+     "docs/planner.md.\n\n"
+     "Examples:\n"
+     "  commissure plan ./gemma-3-27b/config.json --streams 4 --context 8192\n"
+     "  commissure plan smollm2-135m --machines cpu-4 --tok-s 20\n"
+     "  commissure plan ./model.gguf --region us-central1 --json | jq .plan.cuts"},
+    {"pull", "Download a model into the cache", commissure::add_pull,
+     "Examples:\n"
+     "  commissure pull smollm2-135m\n"
+     "  commissure pull hf:OWNER/REPO --revision main --include '*.safetensors'\n"
+     "  commissure pull https://models.example/model.gguf --sha256 ..."},
+    {"models", "List the models in the cache and those known by name", commissure::add_models,
+     "Examples:\n  commissure models\n  commissure models --json"},
+    {"bench", "Send many requests and measure latency and throughput", commissure::add_bench,
+     "What is measured, under the names and definitions of vLLM's `vllm bench serve`:\n"
+     "  TTFT  time to first token: request sent to first chunk with text\n"
+     "  TPOT  time per output token: (E2E - TTFT) / (output tokens - 1), one value per request\n"
+     "  ITL   inter-token latency: every gap between two chunks with text, all requests together\n"
+     "  E2E   request sent to last chunk with text\n"
+     "  goodput: requests per second that keep all limits of --goodput\n"
+     "Exit status 1 when a request failed.\n\n"
+     "Examples:\n"
+     "  commissure bench --requests 64 --concurrency 16 --prompt-tokens 128 --max-tokens 64\n"
+     "  commissure bench --sweep --plot growth.svg        at 1, 2, 4 ... 64 streams\n"
+     "  commissure bench --rate 2 --requests 120 --goodput ttft:500,tpot:60 --plot latency.svg\n"
+     "  commissure bench --url http://127.0.0.1:8000 --shared-prefix 0.9 --json | jq .p99_ttft_ms"},
+    {"verify", "Prove that the split changes nothing", commissure::add_verify,
+     "Compares tokens and log-probabilities of the chain with those of the whole model in one stage of this process, "
+     "bit\n"
+     "for bit: each prompt alone, all at once, with prompts chunked differently, and with a stream between two stages\n"
+     "broken in the middle. Names the first layer that differs, by checksums of every layer's rows. Where stages have\n"
+     "kernels whose bits differ (GPUs, CPUs without AVX2) it compares within a tolerance and says so.\n"
+     "Exit status 1 when something differs.\n\n"
+     "Examples:\n"
+     "  commissure verify\n"
+     "  commissure verify --url https://a.example --reference ./model.gguf --prompts prompts.txt\n"
+     "  commissure verify --max-tokens 64 --json | jq .same"},
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Commissure serves one language model from several machines, cut by layer range.", "commissure"};
+  app.set_version_flag("--version", commissure::kVersion);
+  app.require_subcommand(1);
+  app.footer("Every command has --help with examples.");
+
+  std::vector<std::pair<CLI::App*, commissure::CommandRun>> commands;
+  for (const Entry& entry : kCommands) {
+    CLI::App* command = app.add_subcommand(entry.name, entry.summary);
+    command->footer(entry.examples);
+    commands.emplace_back(command, entry.add(*command));
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {  // help and version end here too, with status 0
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  for (const auto& [command, run] : commands) {
+    if (!command->parsed()) continue;
+    const auto status = run();
+    if (status) return *status;
+    std::fprintf(stderr, "commissure %s: %s\n", command->get_name().c_str(), status.error().message().c_str());
+    return 1;
+  }
+  return 2;
+}

@@ -1,0 +1,31 @@
+#include <memory>
+
+#include "client/chain_watch.h"
+#include "commands/choice.h"
+#include "commands/command.h"
+
+namespace commissure {
+
+namespace {
+
+struct WarmOptions {
+  ApiChoice api;
+  int timeout = 600;
+};
+
+}  // namespace
+
+CommandRun add_warm(CLI::App& app) {
+  auto options = std::make_shared<WarmOptions>();
+  add_api_flags(app, options->api);
+  app.add_option("--timeout", options->timeout, "seconds to wait")->check(CLI::PositiveNumber);
+  return [options]() -> Result<int> {
+    const ApiAddress endpoint = TRY(find_api(options->api));
+    auto local = TRY(read_local_state());
+    if (local && local->url() != endpoint.url) local.reset();
+    TRY(warm_chain(endpoint, processes_of(local), std::chrono::seconds(options->timeout)));
+    return 0;
+  };
+}
+
+}  // namespace commissure

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <string>
+
+#include "core/result.h"
+#include "deployment/cloud_spec.h"
+#include "deployment/hardware.h"
+
+namespace commissure {
+
+/// "4" or "4000m" as a number of vCPUs. Errors: kInvalidArgument.
+Result<double> parse_cpus(const std::string& text);
+
+/// "16Gi", "512Mi", "2G" or "500M" in GiB. Errors: kInvalidArgument.
+Result<double> parse_memory_gib(const std::string& text);
+
+/// What Cloud Run would refuse, or would run and break a chain, as far as the catalogue knows: CPU and memory that do
+/// not go together, a GPU that is not rented, too little beside it, a region without it, numbers of instances. gcloud
+/// itself sends such things as they are. Errors: kInvalidArgument in one line, with the nearest value that is taken.
+Status check_limits(const CloudSpec& spec, const Catalogue& catalogue);
+
+/// A stage with a GPU and the image of this source tree, whose kernels are the CPU's: its container would refuse to
+/// start, after everything else was made. An `image` of the person's own may know better.
+/// Errors: kFailedPrecondition in one line, with what to change.
+Status check_device(const CloudSpec& spec);
+
+}  // namespace commissure

@@ -1,0 +1,187 @@
+#include "hub/model_store.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <iostream>
+
+#include "hub/catalogue.h"
+#include "hub/hub_name.h"
+#include "hub/package_fetch.h"
+#include "terminal/file_checks.h"
+#include "terminal/paths.h"
+#include "terminal/progress.h"
+
+namespace commissure {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path path_of(const KnownModel& model) { return models_dir() / std::string(model.name) / std::string(model.file); }
+
+LocalModel as_local(const KnownModel& model) {
+  LocalModel local{std::string(model.name), path_of(model).string(), {}, std::string(model.precision)};
+  local.defaults.temperature = model.temperature;
+  local.defaults.top_p = model.top_p;
+  return local;
+}
+
+/// A folder in the cache as something to open: its only GGUF, else the folder itself.
+fs::path openable(const fs::path& folder) {
+  fs::path only;
+  int n_gguf = 0;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    if (entry.path().extension() == ".gguf") {
+      only = entry.path();
+      ++n_gguf;
+    }
+  }
+  return n_gguf == 1 ? only : folder;
+}
+
+std::vector<std::string> files_below(const fs::path& folder) {
+  std::vector<std::string> paths;
+  std::error_code ignored;
+  for (const auto& entry : fs::recursive_directory_iterator(folder, ignored)) {
+    if (entry.is_regular_file(ignored)) paths.push_back(entry.path().lexically_relative(folder).string());
+  }
+  return paths;
+}
+
+bool is_whole(const KnownModel& model) {
+  std::error_code ignored;
+  return fs::file_size(path_of(model), ignored) == model.n_bytes;  // the checksum was made before the rename
+}
+
+Status accept_terms(const KnownModel& model, bool accepted) {
+  if (model.terms.requirement.empty()) return {};
+  const fs::path terms = path_of(model).parent_path() / "LICENSE-TERMS.html";
+  if (!fs::exists(terms)) {
+    const std::string text = TRY(fetch_terms(model, models_dir()));
+    fs::create_directories(terms.parent_path());
+    std::ofstream(terms) << text;
+  }
+  std::cerr << model.name << " is provided under the " << model.license << ": " << terms.string() << "\n";
+  if (accepted) {
+    std::cerr << "Accepted by --accept-license.\n";
+    return {};
+  }
+  if (isatty(STDIN_FILENO) != 0) {
+    std::cerr << "Have you read and do you accept these terms? [y/N] " << std::flush;
+    std::string answer;
+    std::getline(std::cin, answer);
+    if (answer == "y" || answer == "Y" || answer == "yes") return {};
+  }
+  return Error(Code::kPermissionDenied, "the terms of ", model.name, " were not accepted; read ", terms.string(),
+               " and run: commissure pull ", model.name, " --accept-license");
+}
+
+std::string what_there_is() {
+  std::string text;
+  for (const CachedModel& model : cached_models()) text += (text.empty() ? "" : ", ") + model.name;
+  std::string known;
+  for (const KnownModel& model : known_models()) known += (known.empty() ? "" : ", ") + std::string(model.name);
+  return "in the cache: " + (text.empty() ? "nothing" : text) + "; known by name: " + known;
+}
+
+}  // namespace
+
+fs::path models_dir() { return cache_dir() / "models"; }
+
+CacheLock::CacheLock() {
+  std::error_code ignored;
+  fs::create_directories(cache_dir(), ignored);
+  file_ = open((cache_dir() / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (file_ >= 0) flock(file_, LOCK_EX);
+}
+
+CacheLock::~CacheLock() {
+  if (file_ >= 0) close(file_);
+}
+
+Result<LocalModel> pull_known_model(const std::string& name, bool accept_license) {
+  const KnownModel* known = find_known_model(name);
+  if (known == nullptr) return Error(Code::kNotFound, "no model is known as ", name, "; ", what_there_is());
+  const LocalModel model = as_local(*known);
+  const CacheLock lock;
+  if (is_whole(*known)) return model;
+  std::error_code problem;
+  fs::create_directories(path_of(*known).parent_path(), problem);
+  if (problem)
+    return Error(Code::kPermissionDenied, "cannot create ", path_of(*known).parent_path().string(), ": ",
+                 problem.message());
+  TRY(accept_terms(*known, accept_license));
+  TRY(fetch_packages(*known, path_of(*known)));
+  return model;
+}
+
+Result<LocalModel> resolve_model(const std::string& text, bool may_pull) {
+  if (text.starts_with("http://") || text.starts_with("https://")) {
+    const auto end = text.find_first_of("?#");
+    return LocalModel{fs::path(text.substr(0, end)).stem().string(), text, {}};
+  }
+  if (text.starts_with("gs://")) {
+    const fs::path path(text.ends_with('/') ? text.substr(0, text.size() - 1) : text);
+    const bool is_file = path.extension() == ".gguf" || path.extension() == ".safetensors";
+    return LocalModel{is_file ? path.stem().string() : path.filename().string(), text, {}};
+  }
+  std::error_code ignored;
+  if (fs::exists(text, ignored)) {
+    const fs::path path = fs::canonical(text, ignored);
+    for (const KnownModel& known : known_models()) {
+      if (fs::equivalent(path_of(known), path, ignored) && is_whole(known)) {
+        LocalModel local = as_local(known);
+        local.name = path.stem().string();
+        local.precision.clear();  // a file is run like any other
+        return local;
+      }
+    }
+    return LocalModel{fs::is_directory(path) ? path.filename().string() : path.stem().string(), path.string(), {}};
+  }
+  if (const KnownModel* known = find_known_model(text)) {
+    if (is_whole(*known)) return as_local(*known);
+    if (may_pull) return pull_known_model(text, false);
+    return Error(Code::kNotFound, text, " is not in the cache; run: commissure pull ", text);
+  }
+  const HubName hub = parse_hub_name(text);
+  for (const CachedModel& model : cached_models()) {
+    if (!hub.quantisation.empty() && model.name == hub.repo) {
+      const auto files = TRY(choose_quantisation(hub.repo, files_below(model.path), hub.quantisation));
+      return LocalModel{text, (model.path / files.front()).string(), {}};
+    }
+    if (model.name == text) return LocalModel{text, openable(model.path).string(), {}};
+  }
+  return Error(Code::kNotFound, "no model \"", text, "\": no such file or folder, and not known by name (",
+               what_there_is(), "); get one with: commissure pull hf:OWNER/REPO");
+}
+
+std::vector<CachedModel> cached_models() {
+  std::vector<CachedModel> found;
+  std::error_code ignored;
+  const auto add = [&](const fs::path& folder, const std::string& name) {
+    CachedModel model{name, folder, 0};
+    bool whole = false;
+    for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+      if (!entry.is_regular_file(ignored)) continue;
+      model.n_bytes += entry.file_size(ignored);
+      const auto extension = entry.path().extension();
+      whole |= extension == ".gguf" || extension == ".safetensors";
+    }
+    if (whole) found.push_back(std::move(model));
+  };
+  for (const auto& entry : fs::directory_iterator(models_dir(), ignored)) {
+    if (!entry.is_directory(ignored)) continue;
+    const std::string name = entry.path().filename().string();
+    add(entry.path(), name);
+    for (const auto& inner : fs::directory_iterator(entry.path(), ignored)) {  // hub models: OWNER/REPO
+      if (inner.is_directory(ignored)) add(inner.path(), name + "/" + inner.path().filename().string());
+    }
+  }
+  return found;
+}
+
+}  // namespace commissure

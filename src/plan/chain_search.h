@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "plan/planner.h"
+
+namespace commissure {
+
+/// Searches the chains of one length. The cheapest is found exactly: of prefixes that cover the same layers at the same
+/// cost only those can be part of it that no other one beats in every time that a wish limits, and there are few costs.
+class ChainSearch {
+ public:
+  /// All outlive the search.
+  ChainSearch(const ModelFootprint& model, const std::vector<const Machine*>& machines, const Catalogue& catalogue,
+              const PlanWish& wish, int n_stages)
+      : model_(model), machines_(machines), catalogue_(catalogue), wish_(wish), n_stages_(n_stages) {}
+
+  /// Nothing when no chain of this length fits, meets the speed and costs at most `most_usd_per_hour`.
+  std::optional<std::vector<PlannedStage>> cheapest(double most_usd_per_hour);
+
+ private:
+  struct Prefix {
+    double sum = 0;         ///< of its stages' steps
+    double chunk_sum = 0;   ///< of its stages' prefill chunks; 0 while no wish limits the first token
+    double chunk_most = 0;  ///< the slowest of those
+    int begin = 0;          ///< first layer of its last stage
+    int machine = -1;
+    std::int64_t cost_before = 0;
+    std::size_t before = 0;  ///< index into the front it continues
+  };
+  using Front = std::vector<Prefix>;
+  /// By cost in millionths of a dollar per hour, whole so that equal costs are equal.
+  using Prefixes = std::map<std::int64_t, Front>;
+  using Table = std::vector<std::vector<Prefixes>>;  ///< [stages][layers]
+  struct Place {
+    int begin, machine;
+  };
+
+  int n_layers() const { return static_cast<int>(model_.layers.size()); }
+  double limit() const;
+  double sum_limit() const;
+  double chunk_limit() const;
+  std::optional<PlannedStage> stage(int begin, int end, const Machine& machine) const;
+  bool can_end(int index, int end) const;
+  bool is_dear(std::int64_t cost, int index, double most_usd_per_hour) const;
+  void extend(const Prefixes& before, int index, int begin, int end, double most_usd_per_hour, Table& table) const;
+  std::vector<Place> search(double most_usd_per_hour) const;
+  std::vector<Place> read_back(const Table& table) const;
+  std::optional<std::vector<PlannedStage>> levelled(const std::vector<Place>& places) const;
+  std::vector<PlannedStage> placed(const std::vector<Place>& places) const;
+  bool meets_wishes(const std::vector<PlannedStage>& stages) const;
+
+  const ModelFootprint& model_;
+  const std::vector<const Machine*>& machines_;
+  const Catalogue& catalogue_;
+  const PlanWish& wish_;
+  const int n_stages_;
+};
+
+}  // namespace commissure

@@ -1,0 +1,118 @@
+#include "plan/model_footprint.h"
+
+#include <algorithm>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <map>
+
+#include "core/json.h"
+#include "hub/model_header.h"
+#include "hub/model_store.h"
+#include "model/decoder_spec.h"
+#include "model/tensor_names.h"
+#include "stage/row_log.h"
+#include "stage/stage_memory.h"
+#include "weights/checkpoint.h"
+
+namespace commissure {
+
+namespace {
+
+constexpr int kStepRows = 512;
+
+/// Bytes and elements of one part's tensors.
+struct PartSize {
+  double bytes = 0;
+  double elements = 0;
+};
+using PartSizes = std::function<Result<PartSize>(const ModelPart&)>;
+
+std::string upper_name(DType dtype) {
+  std::string name(dtype_name(dtype));
+  std::ranges::transform(name, name.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return name;
+}
+
+/// The type that most of the weights' bytes have.
+std::string main_dtype(const Checkpoint& checkpoint) {
+  std::map<std::string, std::uint64_t> bytes;
+  for (const TensorInfo& tensor : checkpoint.tensors()) bytes[upper_name(tensor.dtype)] += tensor.n_bytes;
+  const auto most = std::ranges::max_element(bytes, {}, [](const auto& entry) { return entry.second; });
+  return most == bytes.end() ? "" : most->first;
+}
+
+Result<ModelFootprint> add_up(const DecoderSpec& spec, const PartSizes& size_of) {
+  ModelFootprint model;
+  for (int layer = 0; layer < spec.n_layers(); ++layer) {
+    const PartSize size = TRY(size_of({layer, layer + 1, false, false}));
+    const LayerSpec& shape = spec.layers[static_cast<std::size_t>(layer)];
+    LayerFootprint& entry = model.layers.emplace_back();
+    entry.weight_bytes = size.bytes;
+    entry.parameters = size.elements;
+    entry.kv_position_bytes =
+        static_cast<double>(kv_position_bytes(spec.kv_type, shape.heads.n_kv_heads, shape.heads.head_dim));
+    entry.window = shape.window;
+  }
+  const PartSize head = TRY(size_of({0, 0, false, true}));
+  model.head_bytes = head.bytes;
+  model.head_parameters = head.elements;
+  model.embedding_bytes = TRY(size_of({0, 0, true, false})).bytes;
+  model.tied = spec.tied_head;
+  const StagePlan whole{.index = 0, .n_stages = 1, .n_model_layers = spec.n_layers(), .layers = {0, spec.n_layers()}};
+  model.scratch_bytes = static_cast<double>(scratch_bytes(spec, whole, kStepRows));
+  model.boundary_row_bytes = static_cast<double>(RowLog::block_bytes(spec.d_model)) / kBlockPositions;
+  return model;
+}
+
+Result<MeasuredModel> measure_config(const std::string& path, KvType kv_type) {
+  std::ifstream file(path);
+  if (!file) return Error(Code::kNotFound, "cannot read ", path);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  DecoderSpec spec = TRY(spec_from_config(TRY(parse_json(text)), DType::kBF16));
+  spec.kv_type = kv_type;
+  MeasuredModel model{.footprint = TRY(add_up(spec,
+                                              [&](const ModelPart& part) -> Result<PartSize> {
+                                                PartSize size;
+                                                for (const ExpectedTensor& tensor : expected_tensors(spec, part)) {
+                                                  const auto n = count_elements(tensor.shape);
+                                                  if (!n) {
+                                                    return Error(Code::kInvalidArgument, tensor.name, " is too large");
+                                                  }
+                                                  size.elements += static_cast<double>(*n);
+                                                }
+                                                size.bytes = size.elements * sizeof(bf16);
+                                                return size;
+                                              })),
+                      .context = spec.n_context,
+                      .is_estimate = true,
+                      .header = nullptr};
+  model.footprint.name = spec.architecture;
+  model.footprint.weights = "BF16";
+  return model;
+}
+
+}  // namespace
+
+Result<MeasuredModel> measure_model(const std::string& model, const std::string& revision, KvType kv_type) {
+  if (model.ends_with("config.json")) return measure_config(model, kv_type);
+  auto checkpoint = TRY(open_header(model, revision, false));
+  DecoderSpec spec = TRY(read_decoder_spec(*checkpoint));
+  spec.kv_type = kv_type;
+  MeasuredModel measured;
+  measured.footprint = TRY(add_up(spec, [&](const ModelPart& part) -> Result<PartSize> {
+    PartSize size;
+    for (const TensorInfo& tensor : TRY(part_tensors(*checkpoint, spec, part))) {
+      size.bytes += static_cast<double>(tensor.n_bytes);
+      size.elements += static_cast<double>(tensor.n_elements());
+    }
+    return size;
+  }));
+  measured.footprint.name = is_remote_model(model) ? model : TRY(resolve_model(model, false)).name;
+  measured.footprint.weights = main_dtype(*checkpoint);
+  measured.context = spec.n_context;
+  measured.header = std::move(checkpoint);
+  return measured;
+}
+
+}  // namespace commissure

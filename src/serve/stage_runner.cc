@@ -1,0 +1,268 @@
+#include "serve/stage_runner.h"
+
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+
+#include <memory>
+#include <optional>
+
+#include "api/api_service.h"
+#include "api/http_server.h"
+#include "core/core_lease.h"
+#include "core/log.h"
+#include "core/version.h"
+#include "engine/engine.h"
+#include "hub/model_store.h"
+#include "net/span_exporter.h"
+#include "plan/split_plan.h"
+#include "serve/chain_view.h"
+#include "serve/open_files.h"
+#include "serve/served_model.h"
+#include "serve/waking_link.h"
+#include "stage/local_link.h"
+#include "stage/stage.h"
+#include "step/chain_link.h"
+#include "terminal/progress.h"
+#include "wire/call_queue.h"
+#include "wire/grpc_link.h"
+#include "wire/stage_server.h"
+#include "wire/stage_service.h"
+
+namespace commissure {
+
+namespace {
+
+/// Cloud Run kills 10 s after SIGTERM.
+constexpr std::chrono::milliseconds kGrace{8'000};
+constexpr std::chrono::milliseconds kWakeLimit{600'000};
+constexpr int kMostSlots = 8;  // what a stage's queue holds
+
+/// Cloud Run ends every stream after 60 minutes at most.
+std::chrono::seconds stream_age(const StageSettings& settings) {
+  if (settings.max_stream_age >= 0) return std::chrono::seconds(settings.max_stream_age);
+  return settings.security.on_platform ? std::chrono::minutes(55) : std::chrono::seconds(0);
+}
+
+/// One stage process: what it is built of, in the order it is connected; ends in the reverse order.
+class StageRunner {
+ public:
+  explicit StageRunner(const StageSettings& settings) : settings_(settings) {}
+
+  /// Opens the model's header and builds the stage; reads no weights.
+  Status build();
+  /// Begins to serve.
+  Status serve();
+  /// Finishes what runs and stops serving.
+  void drain();
+
+ private:
+  Status build_links();
+  Status serve_steps();
+  Status serve_api();
+  EngineOptions engine_options() const;
+  LocalStage local_stage();
+  void wake();
+
+  const StageSettings settings_;
+  const int open_file_limit_ = raise_open_file_limit();
+  std::unique_ptr<Checkpoint> checkpoint_;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<CoreLease> lease_;
+  std::unique_ptr<Stage> stage_;
+  LocalModel model_;
+  ContextPlan context_;
+
+  std::shared_ptr<SpanExporter> spans_;  // shared with those that use it; null without a collector
+  MetadataServer tokens_;                // outlives the links
+  const std::shared_ptr<CallQueue> calls_ = std::make_shared<CallQueue>();
+  std::unique_ptr<GrpcLink> next_;            // to the next process; null on the last stage
+  std::unique_ptr<StageClient> next_client_;  // the same, for questions
+  std::unique_ptr<LocalLink> local_;
+  std::unique_ptr<ChainLink> chain_;  // local_ and next_ in a row; null on the last stage
+
+  std::unique_ptr<StageService> service_;  // all stages but the first
+  std::unique_ptr<StageServer> server_;
+
+  std::unique_ptr<WakingLink> waking_;  // the first stage only, from here on
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<ChainView> view_;
+  std::unique_ptr<ApiService> api_;
+  std::unique_ptr<HttpServer> http_;
+};
+
+Status StageRunner::build() {
+  model_ = TRY(resolve_model(settings_.model, settings_.is_first()));
+  if (!settings_.model_name.empty()) model_.name = settings_.model_name;
+  checkpoint_ = TRY(Checkpoint::open(model_.location, settings_.read_weights ? ReadMode::kRead : ReadMode::kMap,
+                                     settings_.is_first() ? Vocabulary::kKeep : Vocabulary::kSkip));
+  DecoderSpec spec = TRY(read_decoder_spec(*checkpoint_));
+  spec.precision = TRY(parse_precision(settings_.precision));
+  spec.kv_type = TRY(parse_kv_type(settings_.kv_dtype));
+  const std::vector<StagePlan> plans = TRY(plan_stages(spec.n_layers(), settings_.cuts));
+  context_ = TRY(plan_context(spec, settings_.cuts,
+                              {settings_.max_model_len, settings_.kv_tokens, settings_.kv_memory,
+                               settings_.max_sequences, settings_.max_step_rows}));
+  if (!settings_.lease.empty()) lease_ = TRY(CoreLease::open(settings_.lease));
+  backend_ = TRY(make_cpu_backend({.n_threads = settings_.threads, .pin = lease_ != nullptr, .isa = settings_.isa}));
+  StageOptions options;
+  options.model_name = model_.name;
+  options.max_rows = settings_.max_step_rows;
+  options.n_kv_blocks = context_.kv.n_blocks;
+  options.n_window_blocks = context_.kv.n_window_blocks;
+  stage_ =
+      TRY(Stage::create(*backend_, *checkpoint_, spec, plans[static_cast<std::size_t>(settings_.index())], options));
+  return build_links();
+}
+
+Status StageRunner::build_links() {
+  if (!settings_.trace_collector.empty()) {
+    spans_ = std::make_shared<SpanExporter>(settings_.trace_collector, "commissure", "stage " + settings_.stage);
+  }
+  LocalLinkOptions local;
+  local.lease = lease_.get();
+  // Stage A tells of its own steps with those of stages that have no collector.
+  if (spans_ && !settings_.is_first()) {
+    local.on_spans = [spans = spans_](std::vector<Span> made) { spans->add(std::move(made)); };
+  }
+  local_ = std::make_unique<LocalLink>(*stage_, local);
+  if (settings_.is_last()) return {};
+  GrpcLinkOptions next;
+  next.endpoint = TRY(parse_endpoint(settings_.next, settings_.allow_plaintext));
+  next.self = [this] { return stage_->info(); };
+  next.lazy = settings_.lazy;
+  next.max_stream_age = stream_age(settings_);
+  next.queue = calls_;
+  next.security = TRY(client_security(settings_.security, next.endpoint, tokens_));
+  next_client_ = std::make_unique<StageClient>(next.endpoint, next.security);
+  next_ = std::make_unique<GrpcLink>(std::move(next));
+  chain_ = std::make_unique<ChainLink>(*local_, *next_);
+  return {};
+}
+
+LocalStage StageRunner::local_stage() {
+  return {[this] { return stage_->info(); }, [this] { wake(); }};
+}
+
+void StageRunner::wake() {
+  if (next_) next_->connect();  // which wakes the stages behind, while this one loads
+  stage_->begin_load();
+}
+
+Status StageRunner::serve() {
+  stage_->on_loaded([this](const Status& status) {
+    if (!status) {
+      log_error(status.error().message());
+      return;
+    }
+    const StageInfo info = stage_->info();
+    log_info("loaded", {{"layers", fmt::format("{}-{}", info.plan.layers.first, info.plan.layers.last - 1)},
+                        {"weights", human_bytes(info.weight_bytes)},
+                        {"ms", info.load_ms},
+                        {"resident", human_bytes(info.resident_bytes)},
+                        {"isa", info.isa}});
+    if (service_) service_->serve(chain_ ? static_cast<StageLink&>(*chain_) : *local_);
+  });
+  TRY(settings_.is_first() ? serve_api() : serve_steps());
+  if (!settings_.lazy) wake();
+  return {};
+}
+
+Status StageRunner::serve_steps() {
+  StageServiceOptions options;
+  options.self = local_stage();
+  options.on_new_stream = [this](bool keeps_rows) { keeps_rows ? local_->forget_sequences() : local_->forget_rows(); };
+  options.next = next_.get();
+  options.next_client = next_client_.get();
+  const ServerSecurity security = TRY(server_security(settings_.security));
+  options.callers = security.callers;
+  service_ = std::make_unique<StageService>(std::move(options));
+  const std::string listen =
+      settings_.listen.empty() ? fmt::format("{}:{}", settings_.host, settings_.port) : settings_.listen;
+  server_ = TRY(StageServer::start(*service_, {TRY(parse_endpoint(listen, true))}, security, calls_));
+  log_info("listening", {{"endpoint", listen}});
+  return {};
+}
+
+EngineOptions StageRunner::engine_options() const {
+  EngineOptions options;
+  options.max_sequences = settings_.max_sequences;
+  options.max_step_rows = settings_.max_step_rows;
+  options.max_slowdown = settings_.max_slowdown;
+  options.queue_limit = settings_.queue_limit;
+  options.prefix_cache = settings_.prefix_cache;
+  options.n_kv_blocks = stage_->kv().n_blocks;
+  options.n_window_blocks = stage_->kv().n_window_blocks;
+  options.window = stage_->kv().window;
+  options.n_layers = stage_->info().plan.n_model_layers;
+  options.boundary_row_bytes = stage_->info().d_model * 2;  // bf16
+  // Stages on the same cores take turns: a second step in flight parts the sequences into two batches, and each reads
+  // the weights.
+  options.shares_cores = lease_ != nullptr || settings_.n_stages() == 1;
+  options.steps_in_flight = options.shares_cores ? 1 : settings_.n_stages() + 1;
+  options.max_decode_slots = options.shares_cores ? 2 : std::max(kMostSlots, options.steps_in_flight + 1);
+  return options;
+}
+
+Status StageRunner::serve_api() {
+  ServedModel model = TRY(read_served_model(*checkpoint_, model_, context_.context));
+  checkpoint_->drop_vocabulary();
+  malloc_trim(0);  // tens of megabytes of building material lie in small pieces
+  StageLink& chain = chain_ ? static_cast<StageLink&>(*chain_) : *local_;
+  waking_ = std::make_unique<WakingLink>(chain, [this] { wake(); }, kWakeLimit);
+  engine_ = Engine::create(std::move(model), engine_options(), *waking_);
+  view_ = std::make_unique<ChainView>(local_stage(), next_client_.get());
+
+  ApiOptions api;
+  api.api_keys = settings_.api_keys;
+  api.metric_names = parse_metric_names(settings_.metrics_names).value_or(MetricNames::kOwn);
+  api.spans = spans_;
+  api.cloud_project = settings_.cloud_project;
+  api.log_prompts = settings_.log_prompts;
+  api.version = kVersion;
+  api.status = [this] { return view_->to_json(); };
+  api.warming = [this]() -> std::optional<Json> {
+    if (!waking_->is_waking()) return std::nullopt;
+    return view_->to_json();
+  };
+  api.wake = [this] { wake(); };
+  api_ = std::make_unique<ApiService>(*engine_, std::move(api));
+  HttpServerOptions http;
+  http.address = settings_.host;
+  http.port = settings_.port;
+  http.max_connections = connections_within(open_file_limit_);
+  http_ = TRY(HttpServer::start(http, api_->handler()));
+  log_info("serving", {{"url", fmt::format("http://{}:{}", settings_.host, http_->port())}, {"model", model_.name}});
+  return {};
+}
+
+void StageRunner::drain() {
+  if (engine_) engine_->drain(kGrace);
+  if (http_) http_->stop(std::chrono::milliseconds(500));  // the last events are on their way out
+  if (service_) service_->stop(kGrace);
+  if (server_) server_->stop(std::chrono::milliseconds(500));
+  engine_.reset();  // stops the links
+}
+
+}  // namespace
+
+Status run_stage(const StageSettings& settings) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // before any thread starts, so that all inherit it
+  signal(SIGPIPE, SIG_IGN);
+
+  StageRunner runner(settings);
+  TRY(runner.build());
+  TRY(runner.serve());
+  int received = 0;
+  sigwait(&signals, &received);
+  log_info(received == SIGTERM ? "SIGTERM: finishing what runs" : "interrupted: finishing what runs");
+  runner.drain();
+  log_info("ended");
+  return {};
+}
+
+}  // namespace commissure

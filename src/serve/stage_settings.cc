@@ -1,0 +1,177 @@
+#include "serve/stage_settings.h"
+
+#include <charconv>
+#include <cstdlib>
+#include <fstream>
+
+#include "kernels/kv_type.h"
+#include "net/http.h"
+#include "step/stage_plan.h"
+
+namespace commissure {
+
+namespace {
+
+Result<std::int64_t> parse_number(const std::string& name, const std::string& text) {
+  std::int64_t value = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (problem != std::errc() || end != text.data() + text.size() || value < 0) {
+    return Error(Code::kInvalidArgument, name, "=\"", text, "\" is not a whole number");
+  }
+  return value;
+}
+
+/// Layer boundaries from CUTS or from K1, K2, ... without a gap.
+Result<std::vector<int>> cuts_from(const Environment& environment) {
+  if (const auto text = environment("CUTS")) return parse_cuts(*text);
+  std::vector<int> cuts;
+  for (int i = 1; i < kMaxStages; ++i) {
+    const std::string name = "K" + std::to_string(i);
+    const auto text = environment(name);
+    if (!text) continue;
+    if (static_cast<int>(cuts.size()) != i - 1) {
+      return Error(Code::kInvalidArgument, name, " is set but K", cuts.size() + 1,
+                   " is not; name the boundaries K1, K2, ... in order");
+    }
+    cuts.push_back(static_cast<int>(TRY(parse_number(name, *text))));
+  }
+  return cuts;
+}
+
+Result<std::vector<std::string>> keys_from(const Environment& environment) {
+  std::vector<std::string> keys;
+  if (const auto key = environment("COMMISSURE_API_KEY")) keys.push_back(*key);
+  if (const auto path = environment("COMMISSURE_API_KEY_FILE")) {
+    std::ifstream file(*path);
+    if (!file) return Error(Code::kNotFound, "COMMISSURE_API_KEY_FILE: cannot read ", *path);
+    for (std::string line; std::getline(file, line);) {
+      if (!line.empty() && line.back() == '\r') line.pop_back();
+      if (!line.empty()) keys.push_back(line);
+    }
+    if (keys.empty()) return Error(Code::kInvalidArgument, "COMMISSURE_API_KEY_FILE: ", *path, " holds no key");
+  }
+  return keys;
+}
+
+}  // namespace
+
+Status apply_environment(const Environment& environment, StageSettings& settings) {
+  const auto take = [&](const char* name, std::string& field) {
+    if (const auto text = environment(name)) field = *text;
+  };
+  const auto take_int = [&](const char* name, int& field) -> Status {
+    if (const auto text = environment(name)) field = static_cast<int>(TRY(parse_number(name, *text)));
+    return {};
+  };
+  take("STAGE", settings.stage);
+  for (char& letter : settings.stage) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
+  settings.cuts = TRY(cuts_from(environment));
+  take("MODEL_DIR", settings.model);
+  take("MODEL_NAME", settings.model_name);
+  take("DEVICE", settings.device);
+  take("COMMISSURE_ISA", settings.isa);
+  take("COMMISSURE_PRECISION", settings.precision);
+  take("COMMISSURE_KV_DTYPE", settings.kv_dtype);
+  take("COMMISSURE_LEASE", settings.lease);
+  take("COMMISSURE_METRICS_NAMES", settings.metrics_names);
+  if (const auto base = environment("OTEL_EXPORTER_OTLP_ENDPOINT")) {
+    settings.trace_collector = *base + (base->ends_with('/') ? "v1/traces" : "/v1/traces");
+  }
+  take("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", settings.trace_collector);
+  take("GOOGLE_CLOUD_PROJECT", settings.cloud_project);
+  if (const auto text = environment("COMMISSURE_LOG_PROMPTS")) settings.log_prompts = *text != "0";
+  TRY(take_int("PORT", settings.port));
+  TRY(take_int("COMMISSURE_THREADS", settings.threads));
+  TRY(take_int("COMMISSURE_MAX_STREAM_AGE", settings.max_stream_age));
+  if (const auto text = environment("COMMISSURE_LAZY")) settings.lazy = *text != "0";
+  if (const auto text = environment("COMMISSURE_PREFIX_CACHE")) settings.prefix_cache = *text != "0";
+  if (settings.stage.size() == 1 && settings.stage < "z") {
+    const std::string next_letter(1, static_cast<char>(std::toupper(settings.stage[0]) + 1));
+    take((next_letter + "_ENDPOINT").c_str(), settings.next);
+  }
+  take("NEXT_ENDPOINT", settings.next);
+  settings.api_keys = TRY(keys_from(environment));
+  apply_environment(environment, settings.security);
+  return {};
+}
+
+Status validate(const StageSettings& settings) {
+  const auto invalid = [](auto&&... parts) { return Error(Code::kInvalidArgument, parts...); };
+  if (settings.stage.size() != 1 || settings.stage[0] < 'a' || settings.stage[0] > 'z') {
+    return invalid("--stage (STAGE) is \"", settings.stage, "\"; it must be one letter, a to z");
+  }
+  if (settings.index() >= settings.n_stages()) {
+    return invalid("stage ", settings.stage, " does not exist: ", settings.cuts.size(), " cuts make ",
+                   settings.n_stages(), " stages, the last is ", static_cast<char>('a' + settings.n_stages() - 1),
+                   "; set --cuts (CUTS or K1, K2, ...)");
+  }
+  if (settings.model.empty())
+    return invalid("no model: set --model (MODEL_DIR) to a file, a folder, a URL or a known name");
+  if (settings.device != "cpu") {
+    return invalid("--device (DEVICE) \"", settings.device, "\" is not built in; this program has: cpu");
+  }
+  if (settings.is_last() && !settings.next.empty()) {
+    return invalid("stage ", settings.stage, " is the last one but has a next endpoint; unset --next (NEXT_ENDPOINT)");
+  }
+  if (!settings.is_last() && settings.next.empty()) {
+    return invalid("stage ", settings.stage, " needs its successor's address: set --next (NEXT_ENDPOINT or ",
+                   static_cast<char>('B' + settings.index()), "_ENDPOINT)");
+  }
+  if (settings.port < 0 || settings.port > 65535)
+    return invalid("--port (PORT) is ", settings.port, "; it must be 0 to 65535");
+  if (settings.max_step_rows < 1 || settings.max_step_rows > 4096) {
+    return invalid("--max-num-batched-tokens is ", settings.max_step_rows, "; it must be 1 to 4096");
+  }
+  if (!(settings.max_slowdown >= 0) || settings.max_slowdown > 1000) {
+    return invalid("--max-slowdown is ", settings.max_slowdown, "; it must be 0 to 1000");
+  }
+  if (settings.max_sequences < 1 || settings.max_sequences > 1024) {
+    return invalid("--max-num-seqs is ", settings.max_sequences, "; it must be 1 to 1024");
+  }
+  if (settings.queue_limit < 0 || settings.queue_limit > 1'000'000) {
+    return invalid("--queue-limit is ", settings.queue_limit, "; it must be 0 to 1000000");
+  }
+  if (settings.max_model_len < 0) return invalid("--max-model-len is ", settings.max_model_len, "; it must be above 0");
+  if (settings.kv_tokens < 0) return invalid("--kv-tokens is ", settings.kv_tokens, "; it must be above 0");
+  if (settings.kv_tokens > 0 && settings.kv_memory > 0) {
+    return invalid("--kv-tokens and --kv-memory both set the size of the KV cache; give one of them");
+  }
+  if (const auto type = parse_kv_type(settings.kv_dtype); !type) {
+    return type.error().within("--kv-dtype (COMMISSURE_KV_DTYPE)");
+  }
+  if (settings.metrics_names != "own" && settings.metrics_names != "vllm" && settings.metrics_names != "both") {
+    return invalid("--metrics-names (COMMISSURE_METRICS_NAMES) is \"", settings.metrics_names,
+                   "\"; it must be own, vllm or both");
+  }
+  return validate(settings.security);
+}
+
+std::vector<std::pair<std::string, std::string>> describe(const StageSettings& settings) {
+  std::string cuts;
+  for (const int cut : settings.cuts) cuts += (cuts.empty() ? "" : ",") + std::to_string(cut);
+  const auto text = [](const std::string& value, const char* otherwise) { return value.empty() ? otherwise : value; };
+  std::vector<std::pair<std::string, std::string>> values = {
+      {"stage", settings.stage},
+      {"cuts", text(cuts, "none")},
+      {"model", settings.model},
+      {"device", settings.device},
+      {"isa", text(settings.isa, "best")},
+      {"precision", settings.precision},
+      {"kv type", settings.kv_dtype},
+      {"threads", settings.threads == 0 ? "all" : std::to_string(settings.threads)},
+      {"next", text(settings.next, "none")},
+      {"listen", settings.listen.empty() ? settings.host + ":" + std::to_string(settings.port) : settings.listen},
+      {"lazy", settings.lazy ? "yes" : "no"},
+      {"prefix cache", settings.prefix_cache ? "yes" : "no"},
+      {"weights", settings.read_weights ? "read" : "mapped"},
+      {"metrics names", settings.metrics_names},
+      {"traces to", settings.trace_collector.empty() ? "nowhere" : public_url(settings.trace_collector)},
+      {"prompts in logs", settings.log_prompts ? "yes" : "no"},
+      {"api keys", std::to_string(settings.api_keys.size())},
+  };
+  const auto security = describe(settings.security);
+  values.insert(values.end(), security.begin(), security.end());
+  return values;
+}
+
+}  // namespace commissure

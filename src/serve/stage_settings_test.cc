@@ -1,0 +1,103 @@
+#include "serve/stage_settings.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+namespace commissure {
+namespace {
+
+Environment environment_of(std::map<std::string, std::string> values) {
+  return [values = std::move(values)](const std::string& name) -> std::optional<std::string> {
+    const auto it = values.find(name);
+    return it == values.end() ? std::nullopt : std::optional(it->second);
+  };
+}
+
+TEST(StageSettings, ReadsTheDeploymentContract) {
+  StageSettings settings;
+  ASSERT_TRUE(apply_environment(environment_of({{"STAGE", "B"},
+                                                {"K1", "20"},
+                                                {"K2", "44"},
+                                                {"MODEL_DIR", "/m"},
+                                                {"C_ENDPOINT", "https://c.example"},
+                                                {"COMMISSURE_PRECISION", "exact"},
+                                                {"COMMISSURE_KV_DTYPE", "int8"},
+                                                {"PORT", "9000"}}),
+                                settings)
+                  .has_value());
+  EXPECT_TRUE(validate(settings).has_value());
+  EXPECT_EQ(settings.index(), 1);
+  EXPECT_EQ(settings.cuts, (std::vector<int>{20, 44}));
+  EXPECT_EQ(settings.next, "https://c.example");
+  EXPECT_EQ(settings.port, 9000);
+  EXPECT_EQ(settings.precision, "exact");
+  EXPECT_EQ(settings.kv_dtype, "int8");
+}
+
+TEST(StageSettings, NextEndpointWinsOverTheLetterForm) {
+  StageSettings settings;
+  ASSERT_TRUE(
+      apply_environment(environment_of({{"CUTS", "1"}, {"B_ENDPOINT", "x:1"}, {"NEXT_ENDPOINT", "y:2"}}), settings)
+          .has_value());
+  EXPECT_EQ(settings.next, "y:2");
+}
+
+TEST(StageSettings, RefusesGapsBetweenBoundaries) {
+  StageSettings settings;
+  const Status status = apply_environment(environment_of({{"K1", "3"}, {"K3", "9"}}), settings);
+  ASSERT_FALSE(status.has_value());
+  EXPECT_NE(status.error().message().find("K3 is set but K2 is not"), std::string::npos) << status.error().message();
+}
+
+TEST(StageSettings, NamesTheVariableThatIsNoNumber) {
+  StageSettings settings;
+  const Status status = apply_environment(environment_of({{"PORT", "eighty"}}), settings);
+  ASSERT_FALSE(status.has_value());
+  EXPECT_NE(status.error().message().find("PORT=\"eighty\""), std::string::npos);
+}
+
+TEST(StageSettings, ChecksTheWhole) {
+  StageSettings settings;
+  settings.model = "/m";
+  EXPECT_TRUE(validate(settings).has_value());
+  settings.stage = "c";
+  settings.cuts = {4};
+  EXPECT_FALSE(validate(settings).has_value());
+  settings.cuts = {4, 8};
+  EXPECT_TRUE(validate(settings).has_value());
+  settings.next = "d:1";
+  EXPECT_FALSE(validate(settings).has_value());
+  settings.stage = "b";
+  EXPECT_TRUE(validate(settings).has_value());
+  settings.next.clear();
+  EXPECT_NE(validate(settings).error().message().find("C_ENDPOINT"), std::string::npos);
+}
+
+TEST(StageSettings, NamesTheLimitThatIsOutOfRange) {
+  const auto problem = [](const auto& change) {
+    StageSettings settings;
+    settings.model = "/m";
+    change(settings);
+    const Status status = validate(settings);
+    return status ? "" : status.error().message();
+  };
+  const auto says = [](const std::string& text, const char* name) { return text.find(name) != std::string::npos; };
+  EXPECT_TRUE(says(problem([](StageSettings& s) { s.queue_limit = -1; }), "--queue-limit"));
+  EXPECT_TRUE(says(problem([](StageSettings& s) { s.max_sequences = 0; }), "--max-num-seqs"));
+  EXPECT_TRUE(says(problem([](StageSettings& s) { s.max_step_rows = 5000; }), "--max-num-batched-tokens"));
+  EXPECT_TRUE(says(problem([](StageSettings& s) { s.max_model_len = -5; }), "--max-model-len"));
+  EXPECT_TRUE(says(problem([](StageSettings& s) { s.kv_tokens = -64; }), "--kv-tokens"));
+  EXPECT_TRUE(says(problem([](StageSettings& s) { s.kv_dtype = "fp8"; }), "--kv-dtype"));
+  EXPECT_TRUE(says(problem([](StageSettings& s) { s.kv_tokens = s.kv_memory = 1 << 20; }), "--kv-memory"));
+  EXPECT_EQ(problem([](StageSettings& s) { s.queue_limit = 0; }), "");
+}
+
+TEST(StageSettings, ShowsNoSecret) {
+  StageSettings settings;
+  settings.api_keys = {"sk-secret"};
+  for (const auto& [name, value] : describe(settings)) EXPECT_EQ(value.find("sk-secret"), std::string::npos) << name;
+}
+
+}  // namespace
+}  // namespace commissure

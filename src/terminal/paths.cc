@@ -1,0 +1,39 @@
+#include "terminal/paths.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <string>
+
+namespace commissure {
+
+namespace {
+
+std::filesystem::path from_environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr && *value != '\0' ? std::filesystem::path(value) : std::filesystem::path();
+}
+
+}  // namespace
+
+std::filesystem::path cache_dir() {
+  if (const auto dir = from_environment("COMMISSURE_CACHE"); !dir.empty()) return dir;
+  if (const auto dir = from_environment("XDG_CACHE_HOME"); !dir.empty()) return dir / "commissure";
+  if (const auto dir = from_environment("HOME"); !dir.empty()) return dir / ".cache" / "commissure";
+  return std::filesystem::path("/tmp") / ("commissure-cache-" + std::to_string(getuid()));
+}
+
+std::filesystem::path run_dir() {
+  if (const auto dir = from_environment("COMMISSURE_RUN_DIR"); !dir.empty()) return dir;
+  if (const auto dir = from_environment("XDG_RUNTIME_DIR"); !dir.empty() && access(dir.c_str(), W_OK) == 0) {
+    return dir / "commissure";
+  }
+  return std::filesystem::path("/tmp") / ("commissure-" + std::to_string(getuid()));
+}
+
+std::filesystem::path own_executable() {
+  std::error_code ignored;
+  return std::filesystem::read_symlink("/proc/self/exe", ignored);
+}
+
+}  // namespace commissure

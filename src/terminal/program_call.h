@@ -1,0 +1,41 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+
+namespace commissure {
+
+/// One run of a program. Secrets travel in `input` alone.
+struct ProgramCall {
+  std::vector<std::string> arguments;      ///< argv, [0] is the program
+  std::string input = {};                  ///< given on standard input
+  bool secret_input = false;               ///< `input` is never shown
+  std::vector<std::string> input_of = {};  ///< instead of `input`: argv of a program that says it, a secret
+  bool logs_out = false;            ///< undoes a login before it, after a failure too; its own failure is nothing
+  std::chrono::seconds limit{900};  ///< a call that takes longer is ended
+  std::uint64_t n_bytes = 0;        ///< what it moves, where that is known and much
+
+  bool operator==(const ProgramCall&) const = default;
+};
+
+struct ProgramAnswer {
+  int status = 0;  ///< exit status; 128 + n for death by signal n
+  std::string output;
+  std::string errors;
+
+  bool good() const { return status == 0; }
+};
+
+/// Makes one call. Errors: kNotFound, no such program; kDeadlineExceeded; kCancelled, the person stopped it. A program
+/// that fails is an answer, not an error. Threading: any thread, several at once.
+using ProgramRunner = std::function<Result<ProgramAnswer>(const ProgramCall&)>;
+
+/// A line that a shell would run, for people and `--dry-run`. Input that is no secret is shown as a here-string.
+std::string command_line(const ProgramCall& call);
+
+}  // namespace commissure

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+#include "engine/engine.h"
+#include "hub/model_store.h"
+#include "stage/stage.h"
+#include "verify/verify_case.h"
+
+namespace commissure {
+
+/// How the reference computes.
+struct ReferenceOptions {
+  std::string isa;  ///< as in make_cpu_backend
+  std::string precision = "fast";
+  std::string kv_dtype = "auto";
+  int context = 0;  ///< bounds prompt and answer
+};
+
+/// A whole model as one stage in this process: what the deployed chain is compared with.
+/// Threading: one thread.
+class ReferenceModel {
+ public:
+  /// Loads the model. Errors: of the checkpoint, its tokenizer and the options; kResourceExhausted.
+  static Result<std::unique_ptr<ReferenceModel>> load(const LocalModel& model, const ReferenceOptions& options);
+
+  const Tokenizer& tokenizer() const { return *served_.tokenizer; }
+  StageInfo info() const { return stage_->info(); }
+
+  /// Answers the cases one by one, at most `max_step_rows` prompt rows a step; `on_done` after each.
+  Result<std::vector<VerifyAnswer>> answer(const std::vector<VerifyCase>& cases, int max_tokens, int max_step_rows,
+                                           const std::function<void()>& on_done);
+
+  /// Computes `tokens` in the steps given and replaces each step's checksums by those found here, one per layer.
+  /// Positions before the first step or between steps are computed too.
+  Status sum_layers(std::span<const TokenId> tokens, std::vector<VerifyAnswer::Step>& steps);
+
+ private:
+  ReferenceModel() = default;
+
+  std::unique_ptr<Checkpoint> checkpoint_;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<Stage> stage_;
+  ServedModel served_;
+};
+
+}  // namespace commissure
