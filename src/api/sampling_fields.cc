@@ -57,6 +57,9 @@ void apply_defaults(const GenerationDefaults& defaults, SamplingParams& sampling
   sampling.min_p = defaults.min_p.value_or(sampling.min_p);
   sampling.top_k = defaults.top_k.value_or(sampling.top_k);
   sampling.repetition_penalty = defaults.repetition_penalty.value_or(sampling.repetition_penalty);
+  sampling.xtc_probability = defaults.xtc_probability.value_or(sampling.xtc_probability);
+  sampling.xtc_threshold = defaults.xtc_threshold.value_or(sampling.xtc_threshold);
+  sampling.mirostat = defaults.mirostat.value_or(sampling.mirostat);
 }
 
 void read_numbers(Fields& fields, SamplingParams& sampling) {

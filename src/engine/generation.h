@@ -90,9 +90,10 @@ struct GenerationEvent {
 /// Receives a request's events in order, on the engine's thread: hand over and return, never block.
 using EventSink = std::function<void(GenerationEvent)>;
 
-/// What the model's makers advise (generation_config.json); absent fields have no default.
+/// What the model's makers advise in its own files; absent fields have no default.
 struct GenerationDefaults {
-  std::optional<float> temperature, top_p, min_p, repetition_penalty;
+  std::optional<float> temperature, top_p, min_p, repetition_penalty, xtc_probability, xtc_threshold;
+  std::optional<MirostatParams> mirostat;
   std::optional<int> top_k;
   std::vector<TokenId> end_tokens;  ///< besides the tokenizer's own
 };

@@ -131,7 +131,10 @@ Result<LocalModel> resolve_model(const std::string& text, bool may_pull) {
   }
   std::error_code ignored;
   if (fs::exists(text, ignored)) {
-    const fs::path path = fs::canonical(text, ignored);
+    // Not where links lead to: a cache may keep files under their hashes, and the link has the name (and the
+    // neighbours).
+    fs::path path = fs::absolute(text).lexically_normal();
+    if (!path.has_filename()) path = path.parent_path();  // "folder/"
     for (const KnownModel& known : known_models()) {
       if (fs::equivalent(path_of(known), path, ignored) && is_whole(known)) {
         LocalModel local = as_local(known);

@@ -62,6 +62,9 @@ Result<RawRope> read_rope(const Json* scaling, double theta) {
   if (!scaling->is_object()) return Error(Code::kInvalidArgument, "config.json: rope scaling must be an object");
   const Fields fields(*scaling);
   rope.theta = TRY(fields.number_or("rope_theta", theta));
+  if (TRY(fields.number_or("partial_rotary_factor", 1.0)) != 1.0) {
+    return Error(Code::kUnimplemented, "config.json: rope with a partial_rotary_factor other than 1 is not supported");
+  }
   const std::string type = TRY(fields.text_or("rope_type", TRY(fields.text_or("type", "default"))));
   if (type == "default") return rope;
   if (type == "linear") {
@@ -108,6 +111,14 @@ Result<RawSpec> read_common(const Fields& fields) {
   raw.d_model = TRY(fields.integer("hidden_size"));
   raw.d_ff = TRY(fields.integer("intermediate_size"));
   raw.norm_eps = TRY(fields.number_or("rms_norm_eps", 1e-6));
+  if (TRY(fields.boolean_or("use_bidirectional_attention", false))) {
+    return Error(Code::kUnimplemented,
+                 "config.json: use_bidirectional_attention is true: this is an encoder, and only "
+                 "models that look back alone are supported");
+  }
+  if (TRY(fields.number_or("partial_rotary_factor", 1.0)) != 1.0) {
+    return Error(Code::kUnimplemented, "config.json: partial_rotary_factor other than 1 is not supported");
+  }
   if (TRY(fields.boolean_or("attention_bias", false)) || TRY(fields.boolean_or("mlp_bias", false))) {
     return Error(Code::kUnimplemented, "config.json: attention and feed-forward biases are not supported");
   }

@@ -48,7 +48,12 @@ constexpr std::array<NamingForm, 3> kNamingForms = {{
 
 Result<DecoderSpec> read_safetensors(const Checkpoint& checkpoint) {
   for (const NamingForm& form : kNamingForms) {
-    const TensorInfo* table = checkpoint.find(std::string(form.prefix) + "embed_tokens.weight");
+    const std::string name = std::string(form.prefix) + "embed_tokens.weight";
+    if (const std::string dtype = checkpoint.unsupported_dtype(name); !dtype.empty()) {
+      return Error(Code::kUnimplemented, "tensor ", name, " has dtype ", dtype,
+                   ", which is not supported; supported: F32, F16, BF16");
+    }
+    const TensorInfo* table = checkpoint.find(name);
     if (table == nullptr) continue;
     DecoderSpec spec = TRY(spec_from_config(checkpoint.config(), table->dtype));
     spec.naming.prefix = form.prefix;

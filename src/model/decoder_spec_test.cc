@@ -8,6 +8,7 @@
 
 #include "model/rope.h"
 #include "model/tensor_names.h"
+#include "support/checkpoint_writer.h"
 #include "support/temp_folder.h"
 #include "support/toy_model.h"
 
@@ -171,7 +172,9 @@ TEST(DecoderSpec, RefusesAbsurdConfigurations) {
     EXPECT_EQ(llama(change).code(), Code::kInvalidArgument) << change;
   }
   for (const char* change : {R"({"attention_bias":true})", R"({"mlp_bias":true})", R"({"hidden_act":"relu"})",
-                             R"({"rope_scaling":{"type":"yarn","factor":4}})"}) {
+                             R"({"rope_scaling":{"type":"yarn","factor":4}})",
+                             R"({"use_bidirectional_attention":true})", R"({"partial_rotary_factor":0.5})",
+                             R"({"rope_parameters":{"rope_type":"default","partial_rotary_factor":0.5}})"}) {
     EXPECT_EQ(llama(change).code(), Code::kUnimplemented) << change;
   }
   EXPECT_EQ(refusal("[]").code(), Code::kInvalidArgument);
@@ -194,6 +197,39 @@ Metadata gguf_header(const char* architecture, std::int64_t n_layers) {
   metadata.set(prefix + "attention.head_count_kv", std::int64_t{16});
   metadata.set(prefix + "attention.layer_norm_rms_epsilon", 1e-6);
   return metadata;
+}
+
+TEST(DecoderSpec, RefusesAGgufOfAnEncoder) {
+  Metadata metadata = gguf_header("llama", 2);
+  EXPECT_TRUE(spec_from_gguf(metadata, {.n_vocab = 9, .rope_divisors = {}}));
+  metadata.set("llama.attention.causal", false);
+  EXPECT_EQ(spec_from_gguf(metadata, {.n_vocab = 9, .rope_divisors = {}}).error().code(), Code::kUnimplemented);
+}
+
+TEST(DecoderSpec, NamesTheDtypeOfATensorThatCannotBeUsed) {
+  const TempFolder folder;
+  const auto open = [&](const char* embedding, const char* norm) {
+    const auto tensor = [](const std::string& name, const std::string& dtype, int begin, int end) {
+      return fmt::format(R"("{}":{{"dtype":"{}","shape":[1,{}],"data_offsets":[{},{}]}})", name, dtype,
+                         (end - begin) / (dtype == "F64"    ? 8
+                                          : dtype == "BF16" ? 2
+                                                            : 1),
+                         begin, end);
+    };
+    folder.write("model.safetensors",
+                 safetensors_file("{" + tensor("model.embed_tokens.weight", embedding, 0, 64) + "," +
+                                      tensor("model.layers.0.input_layernorm.weight", norm, 64, 128) + "}",
+                                  std::string(128, '\0')));
+    folder.write("config.json", R"({"model_type":"llama","num_hidden_layers":1,"hidden_size":32,"intermediate_size":32,
+      "num_attention_heads":2,"vocab_size":1})");
+    const auto checkpoint = Checkpoint::open(folder.path());
+    EXPECT_TRUE(checkpoint) << checkpoint.error().message();
+    return read_decoder_spec(**checkpoint).error().message();
+  };
+  EXPECT_NE(open("F64", "BF16").find("model.embed_tokens.weight has dtype F64"), std::string::npos);
+  EXPECT_NE(open("BF16", "F8_E4M3").find("has dtype F8_E4M3, which is not supported; supported: F32"),
+            std::string::npos)
+      << open("BF16", "F8_E4M3");
 }
 
 TEST(DecoderSpec, KnowsWhatGemmaFilesLeaveOut) {

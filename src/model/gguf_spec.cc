@@ -79,6 +79,10 @@ Result<RawSpec> read_common(const Keys& keys, const GgufFacts& facts) {
     return Error(Code::kUnimplemented, "GGUF header: key length ", raw.head_dim, ", value length ", value_dim,
                  " and rope dimensions ", rotated, " must be equal");
   }
+  if (const auto causal = keys.metadata().boolean(keys.full("attention.causal")); causal == false) {
+    return Error(Code::kUnimplemented, "GGUF header: ", keys.full("attention.causal"),
+                 " is false: this is an encoder, and only models that look back alone are supported");
+  }
   if (TRY(keys.integer_or("expert_count", 0)) > 0) {
     return Error(Code::kUnimplemented, "mixture-of-experts models are not supported yet");
   }

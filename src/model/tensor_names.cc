@@ -102,6 +102,10 @@ Result<std::vector<TensorInfo>> part_tensors(const Checkpoint& checkpoint, const
   for (const ExpectedTensor& expected : expected_tensors(spec, part)) {
     const TensorInfo* tensor = checkpoint.find(expected.name);
     if (tensor == nullptr) {
+      if (const std::string dtype = checkpoint.unsupported_dtype(expected.name); !dtype.empty()) {
+        return Error(Code::kUnimplemented, checkpoint.location(), ": tensor ", expected.name, " has dtype ", dtype,
+                     ", which is not supported; supported: F32, F16, BF16");
+      }
       return Error(Code::kInvalidArgument, checkpoint.location(), ": tensor ", expected.name, " is missing (expected [",
                    fmt::format("{}", fmt::join(expected.shape, ", ")),
                    "]); the file is incomplete or of another model");

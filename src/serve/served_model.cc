@@ -1,11 +1,9 @@
 #include "serve/served_model.h"
 
-#include <algorithm>
 #include <chrono>
-#include <cstdint>
-#include <limits>
-#include <optional>
-#include <vector>
+
+#include "core/log.h"
+#include "serve/generation_defaults.h"
 
 namespace commissure {
 
@@ -47,39 +45,21 @@ std::string template_source(const Checkpoint& checkpoint) {
   return config ? template_of(*config) : "";
 }
 
-/// eos_token_id: one id or a list of them.
-std::vector<TokenId> read_end_tokens(const Json& config) {
-  std::vector<TokenId> tokens;
-  const auto add = [&](const Json& id) {
-    if (id.is_number_unsigned() && id.get<std::uint64_t>() <= std::numeric_limits<std::int32_t>::max())
-      tokens.emplace_back(id.get<std::int32_t>());
-  };
-  const Json* found = find_member(config, "eos_token_id");
-  if (found == nullptr) return tokens;
-  if (!found->is_array()) add(*found);
-  if (found->is_array()) std::ranges::for_each(*found, add);
-  return tokens;
-}
-
-/// generation_config.json, where there is one. `do_sample: false` means greedy.
-std::optional<GenerationDefaults> read_defaults(const Checkpoint& checkpoint) {
-  if (checkpoint.format() == CheckpointFormat::kGguf) return std::nullopt;
-  const auto text = checkpoint.read_side_file("generation_config.json");
-  const auto config = text ? parse_json(*text) : Result<Json>(Json(nullptr));
-  if (!config || !config->is_object()) return std::nullopt;
-  GenerationDefaults defaults;
-  const auto number = [&](const char* key) -> std::optional<float> {
-    const Json* value = find_member(*config, key);
-    return value != nullptr && value->is_number() ? std::optional(value->get<float>()) : std::nullopt;
-  };
-  defaults.temperature = number("temperature");
-  defaults.top_p = number("top_p");
-  defaults.min_p = number("min_p");
-  defaults.repetition_penalty = number("repetition_penalty");
-  if (const auto top_k = number("top_k")) defaults.top_k = static_cast<int>(*top_k);
-  if (const Json* sample = find_member(*config, "do_sample"); sample != nullptr && *sample == false)
-    defaults.temperature = 0.0f;
-  defaults.end_tokens = read_end_tokens(*config);
+/// Their advice, in the log where it cannot be followed; `known` where the files advise nothing.
+GenerationDefaults read_defaults(const Checkpoint& checkpoint, const GenerationDefaults& known) {
+  AdvisedDefaults advised;
+  if (checkpoint.format() == CheckpointFormat::kGguf) {
+    advised = defaults_of_gguf(checkpoint.metadata());
+  } else {
+    const auto text = checkpoint.read_side_file("generation_config.json");
+    const auto parsed = text ? parse_json(*text) : Result<Json>(Json(nullptr));
+    advised = defaults_of_config(parsed ? *parsed : Json(nullptr), checkpoint.config());
+  }
+  for (const std::string& warning : advised.warnings) log_warning(warning);
+  if (advised.any) return advised.values;
+  GenerationDefaults defaults = known;
+  defaults.end_tokens.insert(defaults.end_tokens.end(), advised.values.end_tokens.begin(),
+                             advised.values.end_tokens.end());
   return defaults;
 }
 
@@ -91,7 +71,7 @@ Result<ServedModel> read_served_model(const Checkpoint& checkpoint, const LocalM
   model.created =
       std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   model.context_length = context_length;
-  model.defaults = read_defaults(checkpoint).value_or(local.defaults);
+  model.defaults = read_defaults(checkpoint, local.defaults);
   model.tokenizer = TRY(read_tokenizer(checkpoint));
   if (const std::string source = template_source(checkpoint); !source.empty()) {
     auto compiled = ChatTemplate::compile(source);

@@ -20,10 +20,15 @@ const TensorInfo* Checkpoint::find(std::string_view name) const {
   return it == by_name_.end() ? nullptr : &tensors_[it->second];
 }
 
+std::string Checkpoint::unsupported_dtype(std::string_view name) const {
+  const auto it = unsupported_.find(name);
+  return it == unsupported_.end() ? "" : it->second;
+}
+
 Result<const TensorInfo*> Checkpoint::require(std::string_view name) const {
   if (const TensorInfo* tensor = find(name)) return tensor;
-  if (const auto it = unsupported_.find(name); it != unsupported_.end()) {
-    return Error(Code::kNotFound, location_, ": tensor ", printable(name), " has dtype ", it->second,
+  if (const std::string dtype = unsupported_dtype(name); !dtype.empty()) {
+    return Error(Code::kNotFound, location_, ": tensor ", printable(name), " has dtype ", dtype,
                  ", which is not supported");
   }
   return Error(Code::kNotFound, location_, ": has no tensor ", printable(name),

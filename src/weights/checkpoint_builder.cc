@@ -42,6 +42,7 @@ Status CheckpointBuilder::open_gguf(std::string file) {
   if (series && series->number != 1) file = sibling_of(file, series->with_number(1));
 
   auto source = TRY(open_byte_source(file, mode_));
+  TRY(refuse_placeholder(*source));
   GgufHeader header = TRY(read_gguf_header(*source, vocabulary_));
   checkpoint_->format_ = CheckpointFormat::kGguf;
   checkpoint_->metadata_ = std::move(header.metadata);
@@ -77,6 +78,7 @@ Status CheckpointBuilder::add_splits(const std::string& first_file) {
 Status CheckpointBuilder::add_split(const std::string& file, int number, std::int64_t count) {
   auto source = open_byte_source(file, mode_);
   if (!source) return source.error().within(fmt::format("split {} of {} cannot be opened", number, count));
+  TRY(refuse_placeholder(**source));
   GgufHeader header = TRY(read_gguf_header(**source, Vocabulary::kSkip));
   const auto own_number = header.metadata.integer("split.no");
   const auto own_count = header.metadata.integer("split.count");
@@ -110,6 +112,7 @@ Status CheckpointBuilder::open_index(const std::string& index_file) {
 
 Status CheckpointBuilder::add_safetensors(const std::string& file) {
   auto source = TRY(open_byte_source(file, mode_));
+  TRY(refuse_placeholder(*source));
   SafetensorsHeader header = TRY(read_safetensors_header(*source));
   checkpoint_->unsupported_.insert(header.unsupported.begin(), header.unsupported.end());
   return add_tensors(std::move(header.tensors), std::move(source));

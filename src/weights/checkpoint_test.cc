@@ -168,6 +168,25 @@ TEST(Checkpoint, SaysWhatAFolderLacksOrHasTooMuchOf) {
   EXPECT_HAS(refusal("/dev/null"), "not a regular file");
 }
 
+TEST(Checkpoint, SaysWhatStandsInForAFile) {
+  const TempFolder folder;
+  const std::string pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 123\n";
+  EXPECT_HAS(refusal(folder.write("model.gguf", pointer)), "git lfs pull");
+  EXPECT_HAS(refusal(folder.write("page.gguf", "<!DOCTYPE html>\n<html>login</html>")), "is a web page");
+  folder.write("config.json", kConfig);
+  EXPECT_HAS(refusal(folder.write("model.safetensors", pointer)), "git lfs pull");
+}
+
+TEST(Checkpoint, AFileBehindALinkIsKnownByTheLinksName) {
+  const TempFolder folder;
+  const auto splits = toy_gguf().splits(2);
+  for (int i = 0; i < 2; ++i) {
+    const std::string blob = folder.write(fmt::format("{:02}cafe", i), splits[static_cast<std::size_t>(i)]);
+    std::filesystem::create_symlink(blob, folder.path(series_name("toy", i + 1, 2, ".gguf")));
+  }
+  expect_toy(*open_ok(folder.path(series_name("toy", 2, 2, ".gguf"))));
+}
+
 TEST(Checkpoint, KeepsSideFilesInsideTheFolder) {
   const TempFolder folder;
   const auto checkpoint = open_ok(folder.write("toy.gguf", toy_gguf().bytes()));

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/ascii.h"
+
 namespace commissure {
 
 Status HeaderReader::refill(std::uint64_t n_bytes, std::string_view what) {
@@ -35,6 +37,23 @@ Status HeaderReader::skip(std::uint64_t n_bytes, std::string_view what) {
 Error HeaderReader::truncated(std::uint64_t n_wanted, std::string_view what) const {
   return Error(Code::kDataLoss, name(), ": ends inside ", what, ": byte ", position_, " needs ", n_wanted,
                " more bytes, ", n_wanted - remaining(), " are missing (truncated or corrupt: fetch the file again)");
+}
+
+Status refuse_placeholder(ByteSource& source) {
+  constexpr std::string_view kPointer = "version https://git-lfs";
+  constexpr std::uint64_t kMaxPointerBytes = 1024;  // git-lfs reads no larger ones
+  const std::uint64_t n_bytes = std::min<std::uint64_t>(source.size(), kPointer.size());
+  const ByteRange range = TRY(source.read(0, n_bytes));
+  const std::string first = lower(std::string(reinterpret_cast<const char*>(range.bytes.data()), range.bytes.size()));
+  if (source.size() <= kMaxPointerBytes && first == kPointer) {
+    return Error(Code::kDataLoss, source.name(),
+                 ": is a Git LFS pointer and not the file that it points to; run: git lfs pull");
+  }
+  if (first.starts_with("<!doctype html") || first.starts_with("<html")) {
+    return Error(Code::kDataLoss, source.name(),
+                 ": is a web page (a server's login or error page?) and not a model; fetch the file again");
+  }
+  return {};
 }
 
 std::string printable(std::string_view text) {

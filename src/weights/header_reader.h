@@ -66,6 +66,10 @@ class HeaderReader {
   std::uint64_t position_ = 0;
 };
 
+/// Refuses what stands in for a model's file where the file itself was not fetched. Errors: kDataLoss, a Git LFS
+/// pointer or a web page, with what to do; kUnavailable, the read failed.
+Status refuse_placeholder(ByteSource& source);
+
 /// Text from a file made fit for a one-line message: in quotes, cut at 64 bytes, control bytes replaced.
 std::string printable(std::string_view text);
 
