@@ -13,7 +13,7 @@ struct AnswerShape {
   std::string model;               ///< as shown in the answer
   std::string system_fingerprint;  ///< "" is null
   bool logprobs = false;
-  int prompt_logprobs = -1;    ///< -1: not shown; else so many alternatives per token of the prompt
+  int prompt_logprobs = -1;    ///< -1: not shown; else the number of alternatives per prompt token
   bool tokens_as_ids = false;  ///< completions: log-probabilities name tokens "token_id:N"
   bool include_usage = false;
   bool continuous_usage = false;
@@ -54,7 +54,7 @@ struct CompletionEcho {
 std::unique_ptr<AnswerFormat> make_completion_format(AnswerShape shape, int n_prompts, int n, CompletionEcho echo);
 
 /// Gathers `best_of` candidates per prompt and gives the `n` with the highest mean log-probability to `inner`,
-/// likeliest first. Not for streams. Candidates come with scores.
+/// likeliest first. Not for streams. Every candidate has log-probabilities.
 std::unique_ptr<AnswerFormat> make_best_of_format(std::unique_ptr<AnswerFormat> inner, int n_prompts, int n,
                                                   int best_of);
 

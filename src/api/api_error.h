@@ -28,13 +28,13 @@ struct ApiError {
 template <typename T>
 using ApiResult = tl::expected<T, ApiError>;
 
-/// The one table from our codes to HTTP.
+/// The HTTP status for an error code.
 int http_status(Code code);
 
 /// An error of the engine or of another room, as the client sees it.
 ApiError to_api_error(const Error& error);
 
-/// 400 for one field.
+/// A 400 that names one field.
 ApiError bad_field(std::string_view param, std::string message);
 
 /// 400 context_length_exceeded with both numbers.

@@ -31,10 +31,10 @@ struct ApiOptions {
   /// Added to the body of /health, e.g. {"stages": [...]}. Called on the server's threads; must not block. May be
   /// empty.
   std::function<Json()> status = {};
-  /// The same while the chain is not awake yet, nothing afterwards: streams that wait for it tell their clients. Called
-  /// on the server's threads; must not block for long. May be empty.
+  /// What `status` gives, while the chain is not awake yet; nothing once it is. Streams that wait for the chain tell
+  /// their clients of it. Called on the server's threads; must not block for long. May be empty.
   std::function<std::optional<Json>()> warming = {};
-  std::chrono::milliseconds warming_interval{2'000};  ///< between two such words
+  std::chrono::milliseconds warming_interval{2'000};  ///< between two such messages
   /// POST /warm: starts loading all stages and returns at once. May be empty.
   std::function<void()> wake = {};
 };

@@ -2,6 +2,8 @@
 #include <limits>
 #include <numeric>
 
+#include "core/index.h"
+
 #include "api/answer_format.h"
 
 namespace commissure {
@@ -11,10 +13,7 @@ namespace {
 class BestOfFormat final : public AnswerFormat {
  public:
   BestOfFormat(std::unique_ptr<AnswerFormat> inner, int n_prompts, int n, int best_of)
-      : inner_(std::move(inner)),
-        n_(static_cast<std::size_t>(n)),
-        best_of_(static_cast<std::size_t>(best_of)),
-        candidates_(static_cast<std::size_t>(n_prompts) * best_of_) {}
+      : inner_(std::move(inner)), n_(to_size(n)), best_of_(to_size(best_of)), candidates_(n_prompts * best_of_) {}
 
   std::string stream_event(int choice, const GenerationEvent& event, const Usage&) override {
     collect(choice, event);
@@ -23,7 +22,7 @@ class BestOfFormat final : public AnswerFormat {
   std::string stream_end(const Usage& usage) override { return sse_data(whole(usage)); }
 
   void collect(int choice, const GenerationEvent& event) override {
-    Candidate& candidate = candidates_[static_cast<std::size_t>(choice)];
+    Candidate& candidate = candidates_[choice];
     for (const GeneratedToken& token : event.tokens) {
       if (!token.score) continue;
       candidate.logprob += double{token.score->chosen.logprob};

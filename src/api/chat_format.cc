@@ -38,14 +38,12 @@ namespace {
 class ChatFormat final : public AnswerFormat {
  public:
   ChatFormat(AnswerShape shape, int n_choices)
-      : shape_(std::move(shape)),
-        frame_("chatcmpl-", "chat.completion.chunk", shape_),
-        choices_(static_cast<std::size_t>(n_choices)) {}
+      : shape_(std::move(shape)), frame_("chatcmpl-", "chat.completion.chunk", shape_), choices_(n_choices) {}
 
   std::string stream_event(int choice, const GenerationEvent& event, const Usage& usage) override {
     std::string out;
     // With the first token, not before: clients take this chunk for the time to first token.
-    if (!std::exchange(choices_[static_cast<std::size_t>(choice)].role_sent, true)) {
+    if (!std::exchange(choices_[choice].role_sent, true)) {
       const Json value = choice_chunk(choice, {{"role", "assistant"}, {"content", ""}}, nullptr, nullptr);
       const bool has_scores = shape_.prompt_logprobs >= 0 && choice == 0;
       out += framed(value, usage, has_scores ? ",\"prompt_logprobs\":" + dump_json(scores_of(event)) : "");
@@ -68,7 +66,7 @@ class ChatFormat final : public AnswerFormat {
   }
 
   void collect(int choice, const GenerationEvent& event) override {
-    Choice& state = choices_[static_cast<std::size_t>(choice)];
+    Choice& state = choices_[choice];
     state.text += event.text;
     if (shape_.prompt_logprobs >= 0 && choice == 0 && prompt_scores_.is_null()) prompt_scores_ = scores_of(event);
     if (shape_.logprobs) {

@@ -1,5 +1,6 @@
 #include "api/answer_format.h"
 #include "api/openai.h"
+#include "core/index.h"
 
 namespace commissure {
 
@@ -76,9 +77,9 @@ class CompletionFormat final : public AnswerFormat {
   }
 
   Choice& add(int index, const GenerationEvent& event) {
-    const auto i = static_cast<std::size_t>(index);
+    const std::size_t i = to_size(index);
     Choice& state = choices_[i];
-    if (!std::exchange(state.begun, true)) begin(state, i / static_cast<std::size_t>(n_), event);
+    if (!std::exchange(state.begun, true)) begin(state, i / to_size(n_), event);
     state.text += event.text;
     if (shape_.logprobs) state.logprobs.add(event.tokens);
     state.n_new_logprobs += event.tokens.size();

@@ -16,7 +16,7 @@ struct CompletionRequest {
   int prompt_logprobs = -1;  ///< as asked for; under `echo` the request may have more
 };
 
-/// Reads a /v1/completions body: prompt as text, list of texts, token ids or list of those.
+/// Reads a /v1/completions body: the prompt is a text, a list of texts, token ids or a list of lists of token ids.
 /// Errors: 400 naming the field, 404 another model. Threading: as parse_chat_request.
 ApiResult<CompletionRequest> parse_completion_request(const Json& body, const ServedModel& model,
                                                       const ApiOptions& options);

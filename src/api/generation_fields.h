@@ -11,7 +11,7 @@ namespace commissure {
 /// Choices, and candidates, that one prompt may have.
 inline constexpr int kMaxChoices = 128;
 
-/// Alternatives of one token, and of a prompt's.
+/// Most alternatives that may be asked for, of a token of the answer or of the prompt.
 inline constexpr int kMaxTopLogprobs = 20;
 
 /// What all generating endpoints read from a body, apart from the prompt, the length and the log-probabilities.

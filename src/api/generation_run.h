@@ -43,8 +43,8 @@ struct GenerationJob {
   bool stream = false;
   std::function<std::optional<Json>()> warming = {};  ///< as in ApiOptions
   std::chrono::milliseconds warming_interval{0};
-  bool warming_events = false;        ///< the client wants them as events too
-  std::chrono::milliseconds ping{0};  ///< a comment after so much silence on a stream; 0 or less: never
+  bool warming_events = false;        ///< the client wants `warming` as events too
+  std::chrono::milliseconds ping{0};  ///< a stream silent for this long gets a comment; 0 or less: never
 };
 
 /// Submits the job and writes its answer: collects or streams, cancels what is left when the client goes away or one

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <random>
 
+#include "core/index.h"
+
 namespace commissure {
 
 namespace {
@@ -126,7 +128,7 @@ Json prompt_logprobs(const Tokenizer& tokenizer, const std::vector<ScoredToken>&
           {"logprob", finite(token.logprob)}, {"rank", rank}, {"decoded_token", shown_bytes(tokenizer, token.token)}};
     };
     add(score.chosen, nullptr);
-    const std::size_t n = std::min(score.top.size(), static_cast<std::size_t>(std::max(n_top, 0)));
+    const std::size_t n = std::min(score.top.size(), to_size(std::max(n_top, 0)));
     for (std::size_t i = 0; i < n; ++i) add(score.top[i], i + 1);
     list.push_back(std::move(entry));
   }
@@ -150,7 +152,7 @@ void CompletionLogprobs::push(TokenId token, const std::string& bytes, const Sco
   logprobs_.push_back(finite(score->chosen.logprob));
   Json top = Json::object();
   // Different ids may share a spelling: the likeliest stands, and it comes first.
-  for (std::size_t i = 0; i < std::min(score->top.size(), static_cast<std::size_t>(n_top)); ++i) {
+  for (std::size_t i = 0; i < std::min(score->top.size(), to_size(n_top)); ++i) {
     const TokenLogprob& other = score->top[i];
     const std::string other_name = name_of(other.token);
     if (!top.contains(other_name)) top[other_name] = finite(other.logprob);

@@ -14,7 +14,7 @@ Json warming_progress(const Json& status);
 /// The same as a comment of a stream, which every client ignores: ": warming a ready, b 37 %, c cold\n\n"
 std::string warming_comment(const Json& progress);
 
-/// And as an event, for clients that asked: "event: warming\ndata: {...}\n\n"
+/// The same as an event, for clients that asked for it: "event: warming\ndata: {...}\n\n"
 std::string warming_event(const Json& progress);
 
 }  // namespace commissure

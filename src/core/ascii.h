@@ -21,7 +21,7 @@ inline bool holds_any(const std::string& text, std::initializer_list<const char*
   return std::ranges::any_of(words, [&](const char* word) { return text.find(word) != std::string::npos; });
 }
 
-/// "a,b, c" in parts; empty ones are left out.
+/// "a,b, c" in parts; empty parts are left out.
 inline std::vector<std::string> split_list(const std::string& text) {
   std::vector<std::string> parts;
   for (std::size_t at = 0; at <= text.size();) {

@@ -13,12 +13,12 @@ namespace commissure {
 /// several stages do not fight for the same cores. Waiting processes park.
 ///
 /// The state is a robust mutex in a small file that all stages map. A holder that dies gives the lease back. A second
-/// mutex is the waiting line: who waits for the lease holds it, so a process that releases and asks again at once
-/// queues behind the one that waited.
+/// mutex is the waiting line: the first process that waits for the lease holds that mutex, so a process that releases
+/// the lease and asks for it again at once queues behind.
 /// Threading: acquire and release on the same thread; one thread per object at a time.
 class CoreLease {
  public:
-  /// Held until destroyed; a default one holds nothing.
+  /// The lease, held until this object is destroyed; a default object holds nothing.
   class Hold {
    public:
     Hold() = default;
@@ -45,8 +45,8 @@ class CoreLease {
   CoreLease& operator=(const CoreLease&) = delete;
   ~CoreLease();
 
-  /// Spins for a few microseconds, then parks. Errors: kCancelled, `stop` was requested; kInternal, the file's content
-  /// was damaged by someone else.
+  /// Waits for the lease: spins for a few microseconds, then parks. Errors: kCancelled, `stop` was requested;
+  /// kInternal, the file's content was damaged by someone else.
   Result<Hold> acquire(const std::stop_token& stop = {});
 
  private:

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/check.h"
+#include "core/index.h"
 
 namespace commissure {
 
@@ -20,7 +21,7 @@ const Entry& entry(DType dtype) {
       {"Q4_0", {32, 18}},   {"Q4_1", {32, 20}},   {"Q5_0", {32, 22}},   {"Q5_1", {32, 24}},
       {"Q4_K", {256, 144}}, {"Q5_K", {256, 176}}, {"Q6_K", {256, 210}}, {"I32", {1, 4}},
   };
-  return kTable[static_cast<std::size_t>(dtype)];
+  return kTable[static_cast<int>(dtype)];
 }
 
 }  // namespace
@@ -32,7 +33,7 @@ std::string_view dtype_name(DType dtype) { return entry(dtype).name; }
 std::size_t row_bytes(DType dtype, std::int64_t n_cols) {
   const BlockSize size = block_size(dtype);
   DCHECK(n_cols % size.n_elements == 0);
-  return static_cast<std::size_t>(n_cols / size.n_elements) * static_cast<std::size_t>(size.n_bytes);
+  return n_elements(n_cols / size.n_elements, size.n_bytes);
 }
 
 float half_to_float(std::uint16_t half) {

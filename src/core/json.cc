@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/index.h"
+
 namespace commissure {
 
 namespace {
@@ -70,7 +72,7 @@ class StrictHandler {
     return true;
   }
   bool open(Json container) {
-    if (open_.size() == static_cast<std::size_t>(max_depth_)) {
+    if (open_.size() == to_size(max_depth_)) {
       problem_ = "nested deeper than " + std::to_string(max_depth_) + " levels";
       return false;
     }

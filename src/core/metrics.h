@@ -59,7 +59,7 @@ class Metrics {
 
   Counter counter(std::string_view name, std::string_view help, const MetricLabels& labels = {});
   Gauge gauge(std::string_view name, std::string_view help, const MetricLabels& labels = {});
-  /// `bounds`: upper bounds of the buckets, rising; one without bound is added.
+  /// `bounds`: upper bounds of the buckets, rising; a last bucket without bound is added.
   Histogram histogram(std::string_view name, std::string_view help, const std::vector<double>& bounds,
                       const MetricLabels& labels = {});
 

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "core/index.h"
+
 namespace commissure {
 
 std::string_view code_name(Code code) {
@@ -10,8 +12,8 @@ std::string_view code_name(Code code) {
       "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
       "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
       "DATA_LOSS", "UNAUTHENTICATED"};
-  const auto index = static_cast<std::size_t>(code);
-  return index < kNames.size() ? kNames[index] : "UNKNOWN";
+  const int index = static_cast<int>(code);
+  return has_index(kNames, index) ? kNames[index] : "UNKNOWN";
 }
 
 std::string Error::to_string() const { return fmt::format("{}: {}", code_name(code_), message_); }

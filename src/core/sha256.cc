@@ -37,7 +37,7 @@ Result<std::string> sha256_of_file(const std::string& path) {
   std::vector<char> buffer(1 << 20);
   while (file) {
     file.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));
-    hash.update(std::as_bytes(std::span(buffer.data(), static_cast<std::size_t>(file.gcount()))));
+    hash.update(std::as_bytes(std::span(buffer).first(file.gcount())));
   }
   if (file.bad()) return Error(Code::kDataLoss, "cannot read ", path);
   return hash.finish();

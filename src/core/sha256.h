@@ -27,7 +27,7 @@ class Sha256 {
   void* context_;  // owned EVP_MD_CTX
 };
 
-/// Errors: kNotFound or kDataLoss, the file cannot be read.
+/// SHA-256 of a file in lower-case hex. Errors: kNotFound or kDataLoss, the file cannot be read.
 Result<std::string> sha256_of_file(const std::string& path);
 
 }  // namespace commissure

@@ -5,6 +5,7 @@
 #include <thread>
 #include <utility>
 
+#include "core/index.h"
 #include "engine/engine_loop.h"
 
 namespace commissure {
@@ -14,7 +15,7 @@ namespace {
 /// Room for every message that live requests and steps can cause, so that neither the scheduler thread (through a sink
 /// that cancels) nor a link's thread ever waits for room.
 std::size_t inbox_capacity(const EngineOptions& options) {
-  return static_cast<std::size_t>(4 * (options.queue_limit + options.max_sequences) + 2 * options.steps_in_flight + 64);
+  return to_size(4 * (options.queue_limit + options.max_sequences) + 2 * options.steps_in_flight + 64);
 }
 
 class ThreadedEngine final : public Engine {
@@ -90,7 +91,7 @@ Result<std::unique_ptr<Request>> ThreadedEngine::make_request(GenerationRequest 
   std::vector<TokenId>& ends = asked.ignore_eos ? asked.sampling.banned : stop_tokens;
   std::ranges::copy(model_.tokenizer->end_tokens(), std::back_inserter(ends));
   std::ranges::copy_if(model_.defaults.end_tokens, std::back_inserter(ends), std::not_fn(unknown));
-  asked.sampling.n_prompt = static_cast<int>(asked.prompt.size());
+  asked.sampling.n_prompt = count_of(asked.prompt);
   if (asked.sampling.min_tokens > 0) asked.sampling.end_tokens = stop_tokens;
   SamplingParams sent = asked.sampling;
   sent.n_logprobs = std::max(sent.n_logprobs, asked.prompt_logprobs);
@@ -105,7 +106,7 @@ Result<std::unique_ptr<Request>> ThreadedEngine::make_request(GenerationRequest 
   if (asked.timeout)
     deadline = times.submitted + std::min(*asked.timeout, std::chrono::milliseconds(std::chrono::hours(24 * 365)));
   Usage usage;
-  usage.prompt_tokens = static_cast<int>(asked.prompt.size());
+  usage.prompt_tokens = count_of(asked.prompt);
   TextStream text(*model_.tokenizer, asked.stop, asked.include_stop);
   return std::unique_ptr<Request>(new Request{.handle = handle,
                                               .asked = std::move(asked),

@@ -28,31 +28,31 @@ struct ServedModel {
 struct EngineOptions {
   int max_sequences = 16;   ///< running at once
   int max_step_rows = 512;  ///< token budget of one step, prefill and decode together
-  int queue_limit = 256;    ///< waiting at once; more is kResourceExhausted
+  int queue_limit = 256;    ///< requests that may wait; one more is refused with kResourceExhausted
   int steps_in_flight = 2;
   int decode_slots = 0;            ///< steps that decode rows are spread over; 0: steps_in_flight
-  int max_decode_slots = 0;        ///< more than decode_slots: their number follows from measured times (SlotPolicy)
+  int max_decode_slots = 0;        ///< above decode_slots: the number follows from measured times (SlotPolicy)
   bool shares_cores = false;       ///< the stages take turns on the same cores
   int max_mixed_prefill_rows = 0;  ///< prompt rows a step may have beside decodes; 0: a quarter of max_step_rows
-  /// How many times as long a step with decode rows may take while a prompt comes in as without (PrefillPace). Less
-  /// keeps running streams even while a prompt comes in, more brings its first token sooner; 1 or less:
-  /// max_mixed_prefill_rows alone counts.
+  /// How many times as long a step with decode rows may take while a prompt comes in as without (PrefillPace). A lower
+  /// value keeps running streams at an even pace, a higher one brings the prompt's first token sooner. 1 or less: only
+  /// max_mixed_prefill_rows limits prompt rows.
   double max_slowdown = 2.5;
   /// How long requests wait for a broken chain to come back, counted from the break, before they get an error event.
   std::chrono::milliseconds recovery_limit{60'000};
   bool prefix_cache = true;          ///< prompts with a common beginning share its KV blocks
-  std::int32_t n_kv_blocks = 0;      ///< the chain's capacity
-  std::int32_t n_window_blocks = 0;  ///< and that of the layers with a sliding window
-  int window = 0;                    ///< positions that the widest of these sees; 0: there are none
+  std::int32_t n_kv_blocks = 0;      ///< the chain's KV capacity in blocks
+  std::int32_t n_window_blocks = 0;  ///< the same for the layers with a sliding window
+  int window = 0;                    ///< positions that the widest window spans; 0: no layer has a window
   int n_layers = 0;
-  int boundary_row_bytes = 0;  ///< what a row weighs between two stages, for the metrics
+  int boundary_row_bytes = 0;  ///< bytes of one row between two stages, for the metrics
 };
 
 struct EngineStats {
   int running = 0;
   int waiting = 0;
   int decode_slots = 0;  ///< steps in flight that decode rows are spread over
-  double kv_usage = 0;   ///< 0..1, of the pool that is fuller
+  double kv_usage = 0;   ///< 0 to 1, of the fuller one of the two KV pools
   std::int32_t kv_blocks_used = 0;
   std::int32_t kv_window_blocks_used = 0;
   std::uint64_t steps = 0;
@@ -60,7 +60,7 @@ struct EngineStats {
   std::uint64_t generated_tokens = 0;
   std::uint64_t preemptions = 0;
   std::uint64_t replays = 0;         ///< sequences computed again, by some or all stages, after the chain broke
-  std::uint64_t kept = 0;            ///< sequences that went on without, since every stage had their rows
+  std::uint64_t kept = 0;            ///< sequences that went on without that, since every stage had their rows
   std::uint64_t prefix_queries = 0;  ///< tokens looked up in the prefix cache
   std::uint64_t prefix_hits = 0;     ///< tokens found there
   std::vector<StageTiming> last_timings;
@@ -84,18 +84,18 @@ class Engine {
   /// The sink may be called before this returns, from the engine's thread.
   /// Errors (sink never called): kInvalidArgument, bad ids or parameters; kOutOfRange, the prompt and max_tokens exceed
   /// the context (both numbers named); kResourceExhausted, the queue is full (max_sequences + queue_limit requests are
-  /// alive); kUnavailable, draining, or the chain was never ready or has been away for longer than the recovery limit.
-  /// While it is away for less, requests wait in the queue as the running ones do.
+  /// alive); kUnavailable, the engine drains, or the chain was never ready or has been broken for longer than the
+  /// recovery limit. While it has been broken for less, new requests wait in the queue and running ones pause.
   virtual Result<RequestHandle> submit(GenerationRequest request, EventSink sink) = 0;
 
-  /// The client went away: its rows leave the next step, its KV is free within one step. Its sink is not called again
-  /// after this returns. Unknown or finished handles are ignored.
+  /// Ends a request whose client went away: its rows leave the next step, its KV is free within one step. Its sink is
+  /// not called again after this returns. Unknown or finished handles are ignored.
   virtual void cancel(RequestHandle request) = 0;
 
   /// Empties the prefix cache before the next step is planned; requests that run keep what they took from it.
   virtual void reset_prefix_cache() = 0;
 
-  /// The truth about the whole chain.
+  /// Whether the whole chain can serve now; the error says why not.
   virtual Status health() const = 0;
   virtual EngineStats stats() const = 0;
 

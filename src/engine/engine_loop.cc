@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/index.h"
 #include "core/log.h"
 
 namespace commissure {
@@ -191,11 +192,11 @@ void EngineLoop::on_progress(Progress& progress) {
                 Error(Code::kInvalidArgument, "every token is banned after ", request.usage.completion_tokens,
                       " tokens: allow more by allowed_token_ids, bad_words, min_tokens or ignore_eos"));
   }
-  const auto first = static_cast<std::size_t>(progress.first_scored);
+  const std::size_t first = to_size(progress.first_scored);
   // A sequence that is computed again brings scores a second time, equal ones.
   if (request.prompt_scores.size() < first + progress.scored.size())
     request.prompt_scores.resize(first + progress.scored.size());
-  const auto n_top = static_cast<std::size_t>(std::max(0, request.asked.prompt_logprobs));
+  const std::size_t n_top = to_size(std::max(0, request.asked.prompt_logprobs));
   for (std::size_t i = 0; i < progress.scored.size(); ++i) {
     ScoredToken& score = progress.scored[i];
     if (score.top.size() > n_top) score.top.resize(n_top);
@@ -223,7 +224,7 @@ void EngineLoop::on_token(Request& request, ScoredToken token, GenerationEvent& 
   const TokenId id = token.chosen.token;
   std::optional<ScoredToken> score;
   if (const int n_top = request.asked.sampling.n_logprobs; n_top >= 0) {
-    if (std::ssize(token.top) > n_top) token.top.resize(static_cast<std::size_t>(n_top));
+    if (std::ssize(token.top) > n_top) token.top.resize(n_top);
     score = std::move(token);
   }
   const auto take = [&](TextStream::Output output) {

@@ -24,17 +24,17 @@ struct EngineShared {
   explicit EngineShared(std::size_t queue_capacity) : inbox(queue_capacity) {}
 
   BoundedQueue<EngineMessage> inbox;
-  std::atomic<int> n_alive = 0;  ///< accepted and without a last event
+  std::atomic<int> n_alive = 0;  ///< requests accepted that had no last event yet
   std::atomic<bool> draining = false;
   std::atomic<bool> forget_prefixes =
       false;  ///< a flag, no message: however often it is asked, the inbox keeps its room
   struct Outage {
     Error cause;           ///< why the chain is being recovered
-    bool gave_up = false;  ///< it takes longer than the recovery limit: nobody waits for it any more
+    bool gave_up = false;  ///< longer than the recovery limit: no request waits for it any more
   };
   Guarded<std::optional<Outage>> outage;
-  std::atomic<bool> moving = false;     ///< the chain goes over to fresh streams, as planned: that is no outage yet
-  std::atomic<bool> was_ready = false;  ///< the chain was well once: if it is not now, it is expected back
+  std::atomic<bool> moving = false;     ///< the chain moves to fresh streams as planned, which is no outage yet
+  std::atomic<bool> was_ready = false;  ///< the chain was ready once: if it is not now, it is expected back
   Guarded<EngineStats> stats;
   /// The gates of requests that are alive, for cancel().
   Guarded<std::unordered_map<RequestHandle, std::shared_ptr<EventGate>>> gates;
@@ -43,11 +43,11 @@ struct EngineShared {
 /// The engine's thread: takes messages, keeps steps in flight, turns tokens into events, recovers a broken chain.
 ///
 /// Recovery: when the stream breaks and, later, all steps are answered and the chain is healthy again, every running
-/// sequence goes on behind the rows that were answered. Stages that lost their keys and values compute those rows
-/// again, from what the stage before them handed on; where that cannot be, all stages do, from the token log. Rows are
-/// bit-stable and draws come from (seed, position), so the streams go on with the same tokens. New requests wait in the
-/// queue meanwhile; the recovery limit counts from the beginning of the outage, for all. Threading: run() and all else
-/// on one thread.
+/// sequence goes on behind the rows that were answered. Stages that lost their keys and values compute these rows
+/// again, from the rows that the stage before them handed on; where that is not possible, all stages compute them again
+/// from the token log. Rows are bit-stable and draws come from (seed, position), so the streams go on with the same
+/// tokens. New requests wait in the queue meanwhile; the recovery limit counts from the beginning of the outage, for
+/// all. Threading: run() and all else on one thread.
 class EngineLoop {
  public:
   EngineLoop(const ServedModel& model, const EngineOptions& options, StageLink& chain, EngineShared& shared,

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/index.h"
+
 namespace commissure {
 
 namespace {
@@ -145,9 +147,9 @@ void EngineMetrics::on_step(int n_rows, StageSpan rebuild, const std::vector<Sta
   last_step_ = now;
   if (rebuild.empty()) iteration_tokens_.observe(n_rows);
   const auto rows_into = [&](int index) { return rebuild.empty() || rebuild.contains(index) ? n_rows : 0; };
-  const int n_stages = static_cast<int>(timings.size());
+  const int n_stages = count_of(timings);
   for (int i = 0; i < n_stages; ++i) {
-    const StageTiming& timing = timings[static_cast<std::size_t>(i)];
+    const StageTiming& timing = timings[i];
     // Names come from other processes: more than a chain can have would be an attack on memory.
     if (stages_.size() >= kMaxStages && !stages_.contains(timing.stage)) continue;
     StageMetrics& metrics = stage(timing.stage);

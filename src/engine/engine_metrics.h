@@ -27,11 +27,11 @@ class EngineMetrics {
   EngineMetrics(const std::string& model_name, const EngineOptions& options);
 
   void on_prompt(int n_tokens) { prompt_tokens_.add(n_tokens); }
-  /// A token arrived at `now`; `times` are those before it.
+  /// A token arrived at `now`; `times` are the request's marks before it.
   void on_token(const RequestTimes& times, RequestTimes::Time now);
   void on_finish(FinishReason reason, const RequestTimes& times, const Usage& usage, RequestTimes::Time now);
   /// A step was answered at `now`.
-  /// `rebuild`: the stages that computed the rows, where not all did. `timings`: first stage first.
+  /// `rebuild`: in a rebuild step, the stages that computed the rows; else empty. `timings`: first stage first.
   void on_step(int n_rows, StageSpan rebuild, const std::vector<StageTiming>& timings, RequestTimes::Time now);
   void on_state(const EngineStats& stats);
 

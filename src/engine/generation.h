@@ -15,24 +15,24 @@
 
 namespace commissure {
 
-/// What the last event tells of the steps that computed a request.
+/// How much the last event tells of the steps that computed a request.
 enum class TraceLevel {
   kNone,
   kTimes,   ///< where each step's time went
-  kLayers,  ///< and a checksum of the request's rows after every layer
+  kLayers,  ///< the times, and a checksum of the request's rows after every layer
 };
 
-/// Steps of a choice that get spans of their own; an answer of thousands of tokens would drown its trace.
+/// How many steps of a choice get spans of their own; a span for each of thousands of tokens would drown the trace.
 inline constexpr std::size_t kMaxSpanSteps = 64;
 
 /// One step that computed rows of a request.
 struct StepTrace {
   StepId step;
   int first_position = 0;
-  int n_rows = 0;              ///< of this request; the step may have had others' too
+  int n_rows = 0;              ///< rows of this request; the step may have had rows of others
   std::uint32_t total_us = 0;  ///< from submit to answer
-  /// First stage first. `wire_us` of the last one is what no stage accounts for: the way back. `checksums` are the
-  /// request's own, one per layer of the stage. `has_span`: of this request's rows.
+  /// First stage first. `wire_us` of the last stage is the time that no stage accounts for: the way back. `checksums`
+  /// are the request's own, one per layer of the stage. `has_span`: of this request's rows.
   std::vector<StageTiming> stages;
   std::int64_t started_unix_ns = 0;  ///< when it was submitted, on the wall clock
 };
@@ -63,7 +63,7 @@ std::string_view finish_reason_name(FinishReason reason);
 struct Usage {
   int prompt_tokens = 0;
   int completion_tokens = 0;  ///< EOS included
-  int cached_tokens = 0;      ///< of the prompt, taken from the prefix cache
+  int cached_tokens = 0;      ///< tokens of the prompt that came from the prefix cache
 };
 
 /// One token of the answer: its bytes may be part of a code point.
@@ -73,8 +73,8 @@ struct GeneratedToken {
   std::optional<ScoredToken> score;  ///< when n_logprobs >= 0
 };
 
-/// What happened since the last event. Text is whole code points, never part of a stop string; tokens are those whose
-/// text is out. The last event has `finish` set; after an error it also has `error`.
+/// What happened since the last event. Text is whole code points and never part of a stop string; `tokens` are the
+/// tokens whose text has been sent. The last event has `finish` set; after an error it also has `error`.
 struct GenerationEvent {
   std::string text;
   std::vector<GeneratedToken> tokens;
@@ -90,7 +90,7 @@ struct GenerationEvent {
 /// Receives a request's events in order, on the engine's thread: hand over and return, never block.
 using EventSink = std::function<void(GenerationEvent)>;
 
-/// What the model's makers advise in its own files; absent fields have no default.
+/// Sampling defaults that the model's makers advise in its own files; an absent field has no default.
 struct GenerationDefaults {
   std::optional<float> temperature, top_p, min_p, repetition_penalty, xtc_probability, xtc_threshold;
   std::optional<MirostatParams> mirostat;

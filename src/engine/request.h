@@ -33,17 +33,17 @@ struct Request {
   std::vector<ScoredToken> prompt_scores;
   bool sent_scores = false;
   int n_replays = 0;                     ///< recoveries since its last progress
-  RequestTimes::Time first_replay = {};  ///< of these
+  RequestTimes::Time first_replay = {};  ///< when the first of these recoveries began
   bool catches_up = false;               ///< being computed again, no new token yet
 
   SequenceId sequence() const { return SequenceId(handle); }
   /// Prompt tokens whose score is asked for; the first has none.
   std::size_t n_prompt_scores() const { return asked.prompt_logprobs >= 0 ? asked.prompt.size() - 1 : 0; }
-  /// Nothing to compute: no token to generate and none to score.
+  /// Whether there is nothing to compute: no token to generate and none to score.
   bool is_empty() const { return max_tokens == 0 && n_prompt_scores() == 0; }
 };
 
-/// What reaches the scheduler thread.
+/// What is sent to the scheduler thread: a request, a cancel, a step's answer or a drain.
 struct CancelMessage {
   RequestHandle handle;
 };

@@ -10,22 +10,23 @@
 
 namespace commissure {
 
-/// Keeps, for the requests that ask for it, where the time of each of their steps went, and tells the stages which rows
-/// belong to a trace. Costs nothing for others.
-/// Steps come in the order in which they are submitted. Threading: the scheduler thread.
+/// For requests that ask for a trace: keeps where the time of each of their steps went, and tells the stages which rows
+/// belong to a trace. Costs nothing for other requests. Steps come in the order in which they are submitted. Threading:
+/// the scheduler thread.
 class StepTracer {
  public:
   void begin(SequenceId sequence, const GenerationRequest& asked);
 
-  /// A step goes out: marks the rows whose checksums are wanted, and those that belong to a trace.
+  /// To be called before a step goes out: marks in it the rows whose checksums are wanted and the rows that belong to a
+  /// trace.
   void on_submit(StepBatch& batch);
-  /// The oldest step came back.
+  /// To be called when the oldest step came back.
   void on_answer(const std::vector<StageTiming>& timings);
-  /// The oldest (or newest) step counts for nobody: its sequences are computed again.
+  /// To be called when the oldest (or newest) step does not count, since its sequences are computed again.
   void drop_oldest();
   void drop_newest();
 
-  /// The finished trace of a sequence, oldest step first; empty for one that asked for none.
+  /// The finished trace of a sequence, oldest step first; empty for a sequence that asked for none.
   std::vector<StepTrace> take(SequenceId sequence);
 
  private:

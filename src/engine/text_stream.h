@@ -28,7 +28,7 @@ class TextStream {
   };
 
   Output push(TokenId token, std::optional<ScoredToken> score);
-  /// The rest, when generation ended for another reason than a stop string.
+  /// The text still held back, when generation ended for another reason than a stop string.
   Output finish();
 
  private:

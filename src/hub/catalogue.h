@@ -21,18 +21,19 @@ struct KnownModel {
   std::string_view sha256;
   std::string_view description;
   std::string_view license;
-  /// A package whose member holds licence terms the user must accept first; empty requirement: none.
+  /// The package whose member holds licence terms that the user must accept first; without terms its requirement is
+  /// empty.
   PackagePart terms;
   std::span<const PackagePart> parts;
-  /// How to sample from it unless a request says; the file does not tell.
+  /// Sampling defaults for requests that name none; the model's file carries none.
   float temperature, top_p;
-  /// Numeric mode of a local chain unless `up` says: "exact" where a model is so small that it needs every bit.
+  /// Numeric mode of a local chain where `up` is not told one: "exact" for a model so small that it needs every bit.
   std::string_view precision;
 };
 
 /// The models known by name; the first is the default.
 std::span<const KnownModel> known_models();
-/// nullptr when there is none of this name.
+/// The model of this name, or nullptr.
 const KnownModel* find_known_model(std::string_view name);
 
 }  // namespace commissure

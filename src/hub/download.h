@@ -18,8 +18,9 @@ struct DownloadRequest {
   std::string sha256;         ///< hex; empty: not checked
 };
 
-/// Downloads into "TARGET.partial", goes on where an earlier try stopped (by range), tries again a few times when the
-/// connection breaks, checks size and SHA-256, then renames. Shows progress with rate and time left.
+/// Downloads a file into "TARGET.partial", from where an earlier try stopped (by range). Tries again a few times when
+/// the connection breaks, checks size and SHA-256, then renames the file to its target. Shows progress with rate and
+/// time left.
 /// Errors: kNotFound (404), kPermissionDenied (401, 403, with what to do), kUnavailable, kDataLoss (wrong checksum; the
 /// partial file is removed), kResourceExhausted (disk full; the partial file stays).
 Status download(const DownloadRequest& request);

@@ -10,17 +10,18 @@ namespace commissure {
 /// "OWNER/REPO", or "OWNER/REPO:Q4_K_M" for one of a repository's GGUF files.
 struct HubName {
   std::string repo;
-  std::string quantisation;  ///< in capitals; "" without
+  std::string quantisation;  ///< in capitals; "" when the name has none
 };
 
 HubName parse_hub_name(const std::string& name);
 
-/// "Q4_K_M" of "BF16/gemma-3-27b-it-Q4_K_M-00001-of-00002.gguf"; "" for a file that names none, and for what is no
-/// model.
+/// The quantisation that a GGUF file's path names: "Q4_K_M" of "BF16/gemma-3-27b-it-Q4_K_M-00001-of-00002.gguf". "" for
+/// a path that names none, and for files that are no model.
 std::string quantisation_of(const std::string& path);
 
-/// The paths of one quantisation, in order: a file, or all parts of a split one. Errors: kInvalidArgument, `wanted` is
-/// "" or not there (the message lists those that are), or several files have it.
+/// The paths, among `paths`, of the file with the quantisation `wanted`, or of all its parts in order.
+/// Errors: kInvalidArgument, `wanted` is "" or the repository does not have it (the message lists what it has), or
+/// several files have it.
 Result<std::vector<std::string>> choose_quantisation(const std::string& repo, const std::vector<std::string>& paths,
                                                      const std::string& wanted);
 

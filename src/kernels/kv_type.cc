@@ -13,9 +13,8 @@ Result<KvType> parse_kv_type(std::string_view name) {
 }
 
 std::size_t kv_position_bytes(KvType type, int n_kv_heads, int head_dim) {
-  const std::size_t vector_bytes = type == KvType::kInt8 ? static_cast<std::size_t>(head_dim) + sizeof(float)
-                                                         : static_cast<std::size_t>(head_dim) * sizeof(std::uint16_t);
-  return 2 * static_cast<std::size_t>(n_kv_heads) * vector_bytes;
+  const std::size_t vector_bytes = type == KvType::kInt8 ? head_dim + sizeof(float) : head_dim * sizeof(std::uint16_t);
+  return 2 * n_kv_heads * vector_bytes;
 }
 
 }  // namespace commissure

@@ -8,9 +8,9 @@
 
 namespace commissure {
 
-/// How keys and values lie in the KV cache, a property of the whole chain. kInt8: one float scale per position and kv
-/// head for its key, one for its value; the largest magnitude is 127. A position is rounded by itself, so that its
-/// bits depend on nothing else.
+/// How the KV cache stores keys and values; the same on every stage of a chain. kBF16: rounded to bf16. kInt8: rounded
+/// to int8, with one float scale for the key and one for the value of each position and kv head, chosen so that the
+/// largest magnitude is 127. Each position is rounded by itself, so its bits depend on no other position.
 enum class KvType : std::uint8_t { kBF16, kInt8 };
 
 std::string_view kv_type_name(KvType type);

@@ -7,6 +7,8 @@
 #include "core/result.h"
 
 /// The block formats of GGUF, byte for byte, and their exact meaning.
+/// In the formulas y is a value, q its stored integer (a nibble of qs where not said otherwise), d the block's scale
+/// and m its minimum (both f16), sc and mn the integer scale and minimum of a sub-block.
 /// Source: ggml's formats as written down in the GGUF specification; values checked against llama.cpp.
 namespace commissure {
 

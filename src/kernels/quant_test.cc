@@ -12,7 +12,7 @@ namespace {
 
 /// One block whose byte i is 37 i + 11, but for its f16 scale 0.5 and, where there is one, minimum -0.25.
 std::vector<std::byte> known_block(DType dtype) {
-  std::vector<std::byte> bytes(static_cast<std::size_t>(block_size(dtype).n_bytes));
+  std::vector<std::byte> bytes(block_size(dtype).n_bytes);
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(37 * i + 11);
   const std::uint16_t scale = float_to_half(0.5f), minimum = float_to_half(-0.25f);
   const bool has_minimum =
@@ -45,7 +45,7 @@ TEST(Quant, DequantisesKnownBlocks) {
       {DType::kQ6_K, {{0, -715.5f}, {31, -48.0f}, {33, -336.0f}, {100, 1261.5f}, {129, 208.0f}, {255, -30.0f}}},
   };
   for (const KnownBlock& block : blocks) {
-    std::vector<float> y(static_cast<std::size_t>(block_size(block.dtype).n_elements));
+    std::vector<float> y(block_size(block.dtype).n_elements);
     dequantise(block.dtype, known_block(block.dtype).data(), y);
     for (const auto& [index, value] : block.values) EXPECT_EQ(y[index], value) << dtype_name(block.dtype) << index;
   }

@@ -37,7 +37,7 @@ std::string latency(const ChainSample& before, const ChainSample& now, const std
 }
 
 std::string bar(double share, int width) {
-  const auto n_full = static_cast<std::size_t>(std::lround(std::clamp(share, 0.0, 1.0) * width));
+  const long n_full = std::lround(std::clamp(share, 0.0, 1.0) * width);
   return fmt::format("[{:.<{}}]", std::string(n_full, '#'), width);
 }
 

@@ -10,20 +10,20 @@
 
 namespace commissure {
 
-/// The chain at one moment, as /health and /metrics tell.
+/// The chain at one moment, as its /health and /metrics tell.
 struct ChainSample {
   std::chrono::steady_clock::time_point at;
-  Json health;          ///< null when it did not answer
-  MetricsText metrics;  ///< empty then
+  Json health;          ///< null when the chain did not answer
+  MetricsText metrics;  ///< empty when the chain did not answer
   std::string problem;  ///< why the chain is not well; empty when it is
 };
 
-/// Asks once; never fails: what is wrong is in the sample.
+/// Asks the chain once. Never fails: what went wrong is the sample's `problem`.
 ChainSample sample_chain(const ApiAddress& endpoint);
 
 /// The picture `commissure top` shows, in plain text of several lines: what runs, tokens per second, latencies, KV
-/// cache, and a line per stage. Rates are those between the last two samples, latencies those of all samples given
-/// (oldest first, not empty).
+/// cache, and a line per stage. Rates are taken between the last two samples, latencies over all samples; `samples` has
+/// the oldest first and is not empty.
 std::string top_text(const std::string& url, const std::deque<ChainSample>& samples);
 
 }  // namespace commissure

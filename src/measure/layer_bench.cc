@@ -11,6 +11,7 @@
 #include <numeric>
 #include <optional>
 
+#include "core/index.h"
 #include "core/version.h"
 #include "hub/model_store.h"
 #include "model/decoder.h"
@@ -136,8 +137,7 @@ Status Bench::load(const LayerBenchOptions& options, const std::string& location
   const std::int32_t n_blocks = n_long_blocks() + kMaxStreams * kShortBlocks;
   const StagePlan plan{.index = 0, .n_stages = 1, .n_model_layers = n_layers_, .layers = {0, n_layers_}};
   kv_ = TRY(KvPool::create(*backend_, spec_, plan, {n_blocks, n_blocks, widest_window(spec_)}));
-  logits_ = TRY(backend_->allocate(static_cast<std::size_t>(kMaxStreams) * static_cast<std::size_t>(spec_.n_vocab) *
-                                   sizeof(float)));
+  logits_ = TRY(backend_->allocate(n_elements(kMaxStreams, spec_.n_vocab) * sizeof(float)));
   return {};
 }
 
@@ -146,7 +146,7 @@ StepShape Bench::prompt(int first, int n_rows) const {
   StepShape shape;
   for (int i = 0; i < n_rows; ++i) shape.tokens.push_back((first + i) * 7919 % spec_.n_vocab);
   SequenceSpan span{.first_row = 0, .n_rows = n_rows, .first_position = first, .blocks = {}};
-  span.blocks.resize(static_cast<std::size_t>(n_long_blocks()));
+  span.blocks.resize(n_long_blocks());
   std::iota(span.blocks.begin(), span.blocks.end(), 0);
   shape.sequences.push_back(std::move(span));
   return shape;
@@ -183,12 +183,12 @@ Result<Bench::Pass> Bench::run(const StepShape& shape, int n_head_rows) {
   pass.embedding = TRY(lap());
   for (int layer = 0; layer < n_layers_; ++layer) {
     decoder_->run_layer(layer, *index, kv_->layer(layer), n_rows);
-    const auto kind = static_cast<std::size_t>(times_.kind_index[static_cast<std::size_t>(layer)]);
+    const int kind = times_.kind_index[layer];
     pass.kinds[kind] += TRY(lap());
     ++counts[kind];
   }
   for (std::size_t kind = 0; kind < counts.size(); ++kind) pass.kinds[kind] /= std::max(1, counts[kind]);
-  std::vector<std::int32_t> rows(static_cast<std::size_t>(n_head_rows));
+  std::vector<std::int32_t> rows(n_head_rows);
   std::iota(rows.begin(), rows.end(), n_rows - n_head_rows);
   const std::vector<LogitsUse> uses(rows.size());
   decoder_->logits(rows, uses, Rows::dense(logits_.ptr(), n_head_rows, spec_.n_vocab));
@@ -201,8 +201,7 @@ Result<Bench::Pass> Bench::typical(const StepShape& shape, int n_head_rows) {
   TRY(run(shape, n_head_rows));
   std::vector<Pass> passes;
   const auto start = Clock::now();
-  while (static_cast<int>(passes.size()) < kFewestPasses ||
-         (static_cast<int>(passes.size()) < kMostPasses && seconds_from(start) < kEnoughSeconds)) {
+  while (count_of(passes) < kFewestPasses || (count_of(passes) < kMostPasses && seconds_from(start) < kEnoughSeconds)) {
     passes.push_back(TRY(run(shape, n_head_rows)));
   }
   const auto middle = [&](const auto& value_of) {
@@ -281,7 +280,7 @@ Result<LayerTimes> bench_layers(const LayerBenchOptions& options) {
                    .device = cpu_name(),
                    .version = kVersion,
                    .date = today(),
-                   .n_layers = static_cast<int>(measured.footprint.layers.size()),
+                   .n_layers = count_of(measured.footprint.layers),
                    .context = std::min(options.context, measured.context),
                    .kinds = kinds_of(measured.footprint)};
   times.precision = !options.precision.empty() ? options.precision : local.precision.empty() ? "fast" : local.precision;

@@ -9,10 +9,10 @@ namespace commissure {
 
 struct LayerBenchOptions {
   std::string model = "smollm2-135m";
-  std::string machine;  ///< of the catalogue that this one stands for
+  std::string machine;  ///< the catalogue's machine that this one stands for
   std::string isa;
   std::string kv_dtype = "auto";
-  std::string precision;  ///< "": the one that the catalogue advises for the model
+  std::string precision;  ///< "": what the catalogue advises for the model
   int n_threads = 0;
   int context = 2048;
 };

@@ -4,6 +4,8 @@
 #include <array>
 #include <cmath>
 
+#include "core/index.h"
+
 namespace commissure {
 
 namespace {
@@ -33,7 +35,7 @@ int count_tokens(const ApiAddress& endpoint, const std::string& model, const std
   const auto answer = exchange_json(endpoint, "/tokenize", body);
   if (!answer) return -1;
   const Json* tokens = find_member(*answer, "tokens");
-  return tokens != nullptr && tokens->is_array() ? static_cast<int>(tokens->size()) : -1;
+  return tokens != nullptr && tokens->is_array() ? count_of(*tokens) : -1;
 }
 
 }  // namespace

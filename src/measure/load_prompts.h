@@ -24,7 +24,7 @@ class LoadPrompts {
 };
 
 /// Prompts of `n_tokens` tokens: the number of words is fitted to the server's /tokenize where it has one (Commissure,
-/// vLLM, llama.cpp), else a word counts as a token. `shared_fraction` as above.
+/// vLLM, llama.cpp), else a word counts as a token. `shared_fraction` as in LoadPrompts.
 LoadPrompts fit_prompts(const ApiAddress& endpoint, const std::string& model, std::uint64_t seed, int n_tokens,
                         double shared_fraction);
 

@@ -11,13 +11,13 @@
 
 namespace commissure {
 
-/// Limits a request must keep to count for goodput, in milliseconds; absent ones are not asked.
+/// Limits in milliseconds that a request must keep to count for goodput; an absent limit is not checked.
 struct GoodputLimits {
   std::optional<double> ttft, tpot, e2el;
   bool any() const { return ttft || tpot || e2el; }
 };
 
-/// "ttft:200,tpot:50" (also e2el). Errors: kInvalidArgument naming the bad part.
+/// Reads "ttft:200,tpot:50" (also e2el). Errors: kInvalidArgument naming the bad part.
 Result<GoodputLimits> parse_goodput(const std::string& text);
 
 /// The value below which the share `q` (0 to 1) of `sorted` lies, linear between neighbours as numpy's percentile;
@@ -32,7 +32,7 @@ struct LatencySeries {
   double mean() const;
 };
 
-/// What a run amounts to. Definitions as `vllm bench serve`: see the help of `commissure bench`.
+/// The results of a load test. Definitions as `vllm bench serve`: see the help of `commissure bench`.
 struct LoadReport {
   int completed = 0;
   int failed = 0;
@@ -55,12 +55,12 @@ struct SweepPoint {
 
 LoadReport make_report(const LoadResult& result, const GoodputLimits& limits);
 
-/// The table for people.
+/// The report as a table for people.
 std::string report_text(const LoadReport& report);
-/// Under the names of vLLM's result files (request_throughput, mean_ttft_ms, p99_itl_ms, ...).
+/// The report under the names of vLLM's result files (request_throughput, mean_ttft_ms, p99_itl_ms, ...).
 Json report_json(const LoadReport& report);
 
-/// One line per point, and under them what failed.
+/// A table for people: one line per point, and under the lines what failed.
 std::string sweep_text(const std::vector<SweepPoint>& points);
 /// {"sweep": [report_json and "streams" of each point]}
 Json sweep_json(const std::vector<SweepPoint>& points);

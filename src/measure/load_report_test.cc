@@ -13,7 +13,7 @@ RequestRecord record(double first, double last, int n_tokens) {
   made.last = last;
   made.output_tokens = n_tokens;
   made.prompt_tokens = 10;
-  made.gaps.assign(static_cast<std::size_t>(n_tokens - 1), (last - first) / (n_tokens - 1));
+  made.gaps.assign(n_tokens - 1, (last - first) / (n_tokens - 1));
   return made;
 }
 

@@ -113,19 +113,19 @@ void send_request(HttpClient& http, const HttpFetch& request, RequestRecord& rec
 class Run {
  public:
   Run(const LoadOptions& options, const LoadPrompts& prompts) : options_(options), prompts_(prompts) {
-    result_.records.resize(static_cast<std::size_t>(options.n_requests));
+    result_.records.resize(options.n_requests);
     if (options.rate > 0) arrivals_ = poisson_arrivals(options.n_requests, options.rate, options.seed);
   }
 
   void serve_connection() {
     for (int i = next_++; i < options_.n_requests; i = next_++) {
-      RequestRecord& record = result_.records[static_cast<std::size_t>(i)];
+      RequestRecord& record = result_.records[i];
       const std::string path = options_.chat ? "/v1/chat/completions" : "/v1/completions";
       const HttpFetch request =
           streamed_post(options_.endpoint, path, make_body(options_, prompts_.make(static_cast<std::uint64_t>(i)), i));
       double due = 0;
       if (!arrivals_.empty()) {
-        due = arrivals_[static_cast<std::size_t>(i)];
+        due = arrivals_[i];
         std::this_thread::sleep_until(start_ +
                                       std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(due)));
       }

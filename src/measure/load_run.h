@@ -17,9 +17,9 @@ struct LoadOptions {
   bool chat = false;  ///< /v1/chat/completions instead of /v1/completions
   int n_requests = 100;
   int concurrency = 8;     ///< connections, and requests at once at most
-  double rate = 0;         ///< requests per second, Poisson arrivals; 0: the next one when one ends
-  std::uint64_t seed = 0;  ///< of arrivals, prompts and sampling
-  int max_tokens = 64;     ///< tokens out
+  double rate = 0;         ///< requests per second, Poisson arrivals; 0: each as soon as a connection is free
+  std::uint64_t seed = 0;  ///< seed of arrivals, prompts and sampling
+  int max_tokens = 64;     ///< of each answer
   double temperature = 0;
   bool stop_at_eos = false;  ///< else every answer has max_tokens tokens
 };
@@ -27,13 +27,13 @@ struct LoadOptions {
 /// How one request went. Times in seconds, from the moment it was sent.
 struct RequestRecord {
   double sent = 0;           ///< since the start of the run
-  double late = 0;           ///< sent so much after its time, since all connections were busy
+  double late = 0;           ///< how long after its arrival it was sent, since all connections were busy
   double first = 0;          ///< first chunk with text (TTFT)
   double last = 0;           ///< last chunk with text (E2E latency)
   std::vector<double> gaps;  ///< between chunks with text (ITL)
   int prompt_tokens = 0;
   int output_tokens = 0;  ///< the server's count, or chunks where it gives none
-  std::string problem;    ///< empty: it succeeded
+  std::string problem;    ///< what went wrong; empty: it succeeded
 
   bool ok() const { return problem.empty(); }
   /// Seconds per token after the first (TPOT); 0 with fewer than two tokens.
@@ -41,8 +41,8 @@ struct RequestRecord {
 };
 
 struct LoadResult {
-  std::vector<RequestRecord> records;  ///< by request
-  double seconds = 0;                  ///< first request sent to last answer's end
+  std::vector<RequestRecord> records;  ///< one per request
+  double seconds = 0;                  ///< from the first request sent to the end of the last answer
 };
 
 /// Arrival times in seconds from the start: exponential gaps of mean 1 / rate, the same for the same seed.

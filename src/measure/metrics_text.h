@@ -18,7 +18,7 @@ class MetricsText {
   MetricsText() = default;
   explicit MetricsText(std::string_view page);
 
-  /// The sum of the samples of `name` whose labels include `labels`; 0 without one.
+  /// The sum of the samples of `name` whose labels include `labels`; 0 when there is no such sample.
   double sum(std::string_view name, const Labels& labels = {}) const;
 
   /// A histogram's buckets: upper bound (infinity last) to cumulative count, samples with equal bounds added up.
@@ -33,8 +33,9 @@ class MetricsText {
   std::vector<Sample> samples_;
 };
 
-/// The value below which the share `q` of what came between two states of a histogram lies, linear inside a bucket;
-/// nothing when nothing came. What lies in the last bucket is shown as its lower bound.
+/// The value below which the share `q` (0 to 1) of the observations between two states of a histogram lies, linear
+/// inside a bucket; nothing when there were no observations. For a value in the last bucket, which has no upper bound,
+/// its lower bound.
 std::optional<double> histogram_quantile(const std::map<double, double>& before, const std::map<double, double>& now,
                                          double q);
 

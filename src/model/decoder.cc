@@ -4,6 +4,7 @@
 #include <array>
 
 #include "core/check.h"
+#include "core/index.h"
 
 namespace commissure {
 namespace {
@@ -13,10 +14,9 @@ namespace {
 std::size_t wide_floats(const DecoderSpec& spec, const ModelPart& part) {
   std::size_t widest = 0;
   for (int layer = part.first_layer; layer < part.last_layer; ++layer) {
-    const LayerSpec& l = spec.layers[static_cast<std::size_t>(layer)];
-    const auto dim = static_cast<std::size_t>(l.heads.head_dim);
-    const std::size_t attention = 2 * dim * static_cast<std::size_t>(l.heads.n_heads + l.heads.n_kv_heads);
-    widest = std::max({widest, attention, 2 * static_cast<std::size_t>(l.d_ff)});
+    const LayerSpec& l = spec.layers[layer];
+    const std::size_t attention = n_elements(2, l.heads.head_dim, l.heads.n_heads + l.heads.n_kv_heads);
+    widest = std::max({widest, attention, n_elements(2, l.d_ff)});
   }
   return widest;
 }
@@ -33,7 +33,7 @@ class Carver {
   Carver(DevicePtr base, int n_rows) : next_(base), n_rows_(n_rows) {}
   Rows take(int n_cols) {
     const Rows rows = Rows::dense(next_, n_rows_, n_cols);
-    next_ = next_.offset(static_cast<std::size_t>(n_rows_) * static_cast<std::size_t>(n_cols) * sizeof(float));
+    next_ = next_.offset(n_elements(n_rows_, n_cols) * sizeof(float));
     return rows;
   }
 
@@ -45,8 +45,8 @@ class Carver {
 }  // namespace
 
 std::size_t Decoder::scratch_bytes(const DecoderSpec& spec, const ModelPart& part, int max_rows) {
-  const auto rows = static_cast<std::size_t>(max_rows);
-  const auto d_model = static_cast<std::size_t>(spec.d_model);
+  const std::size_t rows = to_size(max_rows);
+  const std::size_t d_model = to_size(spec.d_model);
   return rows * (sizeof(float) * (2 * d_model + wide_floats(spec, part) + rope_floats(spec)) + sizeof(bf16) * d_model);
 }
 
@@ -58,7 +58,7 @@ Decoder::Decoder(Backend& backend, const DecoderSpec& spec, const ModelPart& par
       weights_(std::move(weights)),
       uses_rope_(spec.ropes.size(), false) {
   for (int layer = part.first_layer; layer < part.last_layer; ++layer) {
-    uses_rope_[static_cast<std::size_t>(spec.layers[static_cast<std::size_t>(layer)].rope)] = true;
+    uses_rope_[spec.layers[layer].rope] = true;
   }
 }
 
@@ -71,13 +71,13 @@ Result<std::unique_ptr<Decoder>> Decoder::create(Backend& backend, const Decoder
 }
 
 Status Decoder::allocate() {
-  const auto rows = static_cast<std::size_t>(max_rows_);
-  const std::size_t stream_bytes = rows * static_cast<std::size_t>(spec_.d_model) * sizeof(float);
+  const std::size_t rows = to_size(max_rows_), d_model = to_size(spec_.d_model);
+  const std::size_t stream_bytes = rows * d_model * sizeof(float);
   residual_ = TRY(backend_.allocate(stream_bytes));
   normed_ = TRY(backend_.allocate(stream_bytes));
   wide_ = TRY(backend_.allocate(rows * wide_floats(spec_, part_) * sizeof(float)));
   rope_tables_ = TRY(backend_.allocate(rows * rope_floats(spec_) * sizeof(float)));
-  packed_ = TRY(backend_.allocate(rows * static_cast<std::size_t>(spec_.d_model) * sizeof(bf16)));
+  packed_ = TRY(backend_.allocate(rows * d_model * sizeof(bf16)));
   return {};
 }
 
@@ -86,17 +86,17 @@ Rows Decoder::normed(int n_rows) const { return Rows::dense(normed_.ptr(), n_row
 
 Rows Decoder::rope_table(int rope, int n_rows) const {
   std::size_t floats_before = 0;
-  for (int i = 0; i < rope; ++i) floats_before += 2 * spec_.ropes[static_cast<std::size_t>(i)].frequencies.size();
-  const int n_cols = 2 * static_cast<int>(spec_.ropes[static_cast<std::size_t>(rope)].frequencies.size());
-  const std::size_t offset = floats_before * static_cast<std::size_t>(max_rows_) * sizeof(float);
+  for (int i = 0; i < rope; ++i) floats_before += 2 * spec_.ropes[i].frequencies.size();
+  const int n_cols = 2 * count_of(spec_.ropes[rope].frequencies);
+  const std::size_t offset = floats_before * max_rows_ * sizeof(float);
   return Rows::dense(rope_tables_.ptr().offset(offset), n_rows, n_cols);
 }
 
 void Decoder::begin_step(const StepIndex& index, int n_rows) {
   DCHECK(n_rows > 0 && n_rows <= max_rows_);
-  for (int rope = 0; rope < static_cast<int>(spec_.ropes.size()); ++rope) {
-    if (!uses_rope_[static_cast<std::size_t>(rope)]) continue;
-    backend_.rope_table(spec_.ropes[static_cast<std::size_t>(rope)], index, rope_table(rope, n_rows));
+  for (int rope = 0; rope < count_of(spec_.ropes); ++rope) {
+    if (!uses_rope_[rope]) continue;
+    backend_.rope_table(spec_.ropes[rope], index, rope_table(rope, n_rows));
   }
 }
 
@@ -108,8 +108,8 @@ void Decoder::embed(const StepIndex& index, int n_rows) {
 
 void Decoder::run_layer(int layer, const StepIndex& index, const KvLayer& kv, int n_rows) {
   DCHECK(layer >= part_.first_layer && layer < part_.last_layer);
-  const LayerSpec& spec = spec_.layers[static_cast<std::size_t>(layer)];
-  const LayerWeights& weights = weights_.layers[static_cast<std::size_t>(layer - part_.first_layer)];
+  const LayerSpec& spec = spec_.layers[layer];
+  const LayerWeights& weights = weights_.layers[layer - part_.first_layer];
   attention(spec, weights, index, kv, n_rows);
   feed_forward(spec, weights, n_rows);
 }
@@ -117,7 +117,7 @@ void Decoder::run_layer(int layer, const StepIndex& index, const KvLayer& kv, in
 void Decoder::attention(const LayerSpec& spec, const LayerWeights& weights, const StepIndex& index, const KvLayer& kv,
                         int n_rows) {
   const HeadLayout& heads = spec.heads;
-  const RopeSpec& rope = spec_.ropes[static_cast<std::size_t>(spec.rope)];
+  const RopeSpec& rope = spec_.ropes[spec.rope];
   const Rows table = rope_table(spec.rope, n_rows);
   const Rows x = residual(n_rows);
   const Rows branch = normed(n_rows);
@@ -158,7 +158,7 @@ void Decoder::feed_forward(const LayerSpec& spec, const LayerWeights& weights, i
 }
 
 void Decoder::logits(std::span<const std::int32_t> rows, std::span<const LogitsUse> uses, Rows out) {
-  const Rows picked = normed(static_cast<int>(rows.size()));
+  const Rows picked = normed(count_of(rows));
   backend_.gather(residual(max_rows_), rows, picked);
   backend_.rms_norm(picked, weights_.final_norm.ptr(), spec_.norm_eps, picked);
   backend_.logits(picked, *weights_.head(), uses, out);

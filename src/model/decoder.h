@@ -37,13 +37,13 @@ class Decoder {
   void begin_step(const StepIndex& index, int n_rows);
   /// residual = embedding of the step's tokens, scaled and rounded to bf16. Parts with an embedding only.
   void embed(const StepIndex& index, int n_rows);
-  /// Advances the residual by one layer of the model (its index in the whole model).
+  /// Advances the residual by one layer, named by its index in the whole model; a layer of this part.
   void run_layer(int layer, const StepIndex& index, const KvLayer& kv, int n_rows);
-  /// Final norm and head for the residual's rows `rows` (at most max_rows): out [rows.size(), n_vocab]; as precise as
-  /// Backend::logits makes them, with `uses` one per row. The residual stays. Parts with a head only.
+  /// Final norm and head for the residual's rows `rows` (at most max_rows): out [rows.size(), n_vocab], as precise as
+  /// Backend::logits makes them for `uses` [rows.size()]. The residual is unchanged. Parts with a head only.
   void logits(std::span<const std::int32_t> rows, std::span<const LogitsUse> uses, Rows out);
 
-  /// bf16 copies of the residual, dense [n_rows, d_model].
+  /// Copies the residual to, or from, dense bf16 rows [n_rows, d_model] on the device: what a boundary carries.
   void pack_residual(int n_rows, DevicePtr to);
   void unpack_residual(int n_rows, DevicePtr from);
 
@@ -64,7 +64,7 @@ class Decoder {
   const ModelPart part_;
   const int max_rows_;
   PartWeights weights_;
-  std::vector<bool> uses_rope_;  ///< by this part's layers, one entry per rope of the spec
+  std::vector<bool> uses_rope_;  ///< [n_ropes of the spec]: a layer of this part rotates by it
   DeviceBuffer residual_;        // [max_rows, d_model]
   DeviceBuffer normed_;          // [max_rows, d_model]: a branch's input, then its output
   DeviceBuffer wide_;            // a branch's inside: q, k, v, attended; or gate, up

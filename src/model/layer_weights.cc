@@ -139,13 +139,13 @@ Result<PartWeights> load_weights(Backend& backend, const Checkpoint& checkpoint,
   for (const TensorInfo& tensor : tensors) total_bytes += tensor.n_bytes;
 
   PartWeights weights;
-  weights.layers.resize(static_cast<std::size_t>(part.last_layer - part.first_layer));
+  weights.layers.resize(part.last_layer - part.first_layer);
   std::uint64_t done_bytes = 0;
   Packs packs(backend, checkpoint);
   TensorReader reader(checkpoint, tensors);
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const int layer = expected[i].layer;
-    LayerWeights* place = layer < 0 ? nullptr : &weights.layers[static_cast<std::size_t>(layer - part.first_layer)];
+    LayerWeights* place = layer < 0 ? nullptr : &weights.layers[layer - part.first_layer];
     MatrixSource source = as_source(tensors[i], TRY(reader.next()));
     if (is_norm(expected[i].role)) {
       norm_place(weights, place, expected[i].role) = TRY(backend.load_vector(source, spec.norm_offset));

@@ -30,8 +30,8 @@ struct LayerWeights {
 /// The weights of one part of a model on the device.
 struct PartWeights {
   std::unique_ptr<Matrix> embedding;  ///< [n_vocab, d_model]; null where the part neither embeds nor ties its head
-  std::vector<LayerWeights> layers;   ///< of the part, first layer first
-  DeviceBuffer final_norm;            ///< [d_model]; with the head only
+  std::vector<LayerWeights> layers;   ///< the part's layers, first layer first
+  DeviceBuffer final_norm;            ///< [d_model]; empty without the head
   std::unique_ptr<Matrix> own_head;   ///< null when tied to `embedding`
 
   const Matrix* head() const { return own_head ? own_head.get() : embedding.get(); }
@@ -40,19 +40,21 @@ struct PartWeights {
 /// Called after every tensor with the bytes loaded so far and the part's total. False stops the load.
 using LoadProgress = std::function<bool(std::uint64_t done_bytes, std::uint64_t total_bytes)>;
 
-/// Packs every matrix of the model that `backend` reads faster in a layout of its own and writes them beside the
-/// checkpoint, where load_weights finds them; returns the file's path and size.
-/// Errors: kFailedPrecondition, the backend has no such layout or the model no such matrix; as PackWriter.
+/// A pack file that was written.
 struct PackedModel {
   std::string path;
   std::uint64_t n_bytes = 0;
 };
+
+/// Packs every matrix of the model that `backend` reads faster in a layout of its own and writes them beside the
+/// checkpoint, where load_weights finds them; returns the file's path and size.
+/// Errors: kFailedPrecondition, the backend has no layout of its own or the model no matrix for it; else as PackWriter.
 Result<PackedModel> pack_weights(Backend& backend, const Checkpoint& checkpoint, const DecoderSpec& spec);
 
 /// Loads the tensors of `part`, and no byte of any other, in the order they are used. Matrices found in the
 /// checkpoint's pack file are loaded from there as well; a pack file that does not fit is ignored with one line of log.
-/// Errors: kInvalidArgument, a tensor is missing, of another shape or unreadable by the backend; kCancelled,
-/// `progress` said so; else as Checkpoint::load. What was loaded is released.
+/// Errors: kInvalidArgument, a tensor is missing, of another shape or unreadable by the backend; kCancelled, `progress`
+/// returned false; else as Checkpoint::load. After an error nothing stays loaded.
 Result<PartWeights> load_weights(Backend& backend, const Checkpoint& checkpoint, const DecoderSpec& spec,
                                  const ModelPart& part, const LoadProgress& progress);
 

@@ -120,7 +120,7 @@ Result<DecoderSpec> build_spec(const RawSpec& raw) {
   layer.attention_scale =
       static_cast<float>(raw.attention_scale > 0.0 ? raw.attention_scale : 1.0 / std::sqrt(double(head_dim)));
   for (std::int64_t i = 0; i < raw.n_layers; ++i) {
-    const bool sliding = raw.sliding.empty() || raw.sliding[static_cast<std::size_t>(i)];
+    const bool sliding = raw.sliding.empty() || raw.sliding[i];
     layer.window = sliding ? static_cast<int>(raw.window) : 0;
     layer.rope = sliding && raw.sliding_rope ? 1 : 0;
     spec.layers.push_back(layer);

@@ -40,12 +40,13 @@ struct RawSpec {
   bool qk_norm = false;
   bool post_norms = false;
   Activation activation = Activation::kSilu;
-  std::vector<bool> sliding;  ///< per layer; empty: all layers use `window`
+  std::vector<bool> sliding;  ///< by layer: it sees `window` positions only; empty: every layer does
   RawRope rope;
-  std::optional<RawRope> sliding_rope;  ///< of sliding layers; absent: the same as the others
+  std::optional<RawRope> sliding_rope;  ///< of sliding layers; absent: they use `rope` too
 };
 
-/// Layers that alternate: every `period`-th sees everything, those between see the window.
+/// RawSpec::sliding of layers that alternate: every `period`-th layer sees all positions, the layers between see the
+/// window.
 std::vector<bool> sliding_pattern(std::int64_t n_layers, std::int64_t period);
 
 /// Checks every range, then builds the spec (without naming).

@@ -8,7 +8,7 @@
 namespace commissure {
 
 std::vector<float> rope_frequencies(int head_dim, double theta) {
-  std::vector<float> frequencies(static_cast<std::size_t>(head_dim / 2));
+  std::vector<float> frequencies(head_dim / 2);
   for (std::size_t i = 0; i < frequencies.size(); ++i) {
     frequencies[i] = static_cast<float>(std::pow(theta, -2.0 * static_cast<double>(i) / head_dim));
   }

@@ -12,7 +12,8 @@ std::vector<float> rope_frequencies(int head_dim, double theta);
 /// Position interpolation: every frequency divided by `factor`. Source: arXiv:2306.15595.
 void scale_linear(std::vector<float>& frequencies, double factor);
 
-/// Llama 3.1's by-wavelength scaling: long waves are slowed by `factor`, short ones kept, those between are mixed.
+/// Llama 3.1's by-wavelength scaling: frequencies of long waves are divided by `factor`, those of short waves stay, and
+/// waves between get a mix of both.
 struct Llama3Scaling {
   double factor = 8.0;
   double low_frequency_factor = 1.0;

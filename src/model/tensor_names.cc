@@ -39,7 +39,7 @@ RoleName role_name(TensorRole role, bool post_norms) {
 }
 
 std::string layer_tensor_name(const DecoderSpec& spec, TensorRole role, int layer) {
-  const RoleName name = role_name(role, spec.layers[static_cast<std::size_t>(layer)].post_norms);
+  const RoleName name = role_name(role, spec.layers[layer].post_norms);
   if (spec.naming.format == CheckpointFormat::kGguf) return fmt::format("blk.{}.{}.weight", layer, name.gguf);
   return fmt::format("{}layers.{}.{}.weight", spec.naming.prefix, layer, name.safetensors);
 }
@@ -54,7 +54,7 @@ std::string final_norm_name(const DecoderSpec& spec) {
 }
 
 void append_layer(const DecoderSpec& spec, int layer, std::vector<ExpectedTensor>& out) {
-  const LayerSpec& l = spec.layers[static_cast<std::size_t>(layer)];
+  const LayerSpec& l = spec.layers[layer];
   const std::int64_t d = spec.d_model;
   const std::int64_t q = std::int64_t{l.heads.n_heads} * l.heads.head_dim;
   const std::int64_t kv = std::int64_t{l.heads.n_kv_heads} * l.heads.head_dim;

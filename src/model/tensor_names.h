@@ -44,7 +44,7 @@ struct ModelPart {
   bool has_head = true;       ///< final norm and head (the last stage)
 };
 
-/// A tensor the spec asks for. `shape` is [outputs, inputs] for matrices and [n] for norms.
+/// A tensor that a model of this spec must have. `shape` is [outputs, inputs] for matrices and [n] for norms.
 struct ExpectedTensor {
   TensorRole role;
   int layer = -1;  ///< -1: outside the layers
@@ -52,10 +52,11 @@ struct ExpectedTensor {
   std::vector<std::int64_t> shape;
 };
 
-/// The output matrix: the embedding when it is tied.
+/// Name of the output matrix's tensor; the embedding's when the head is tied.
 std::string head_name(const DecoderSpec& spec);
 
-/// Every tensor of `part`, in the order it is used. A tied head names the embedding (once, if the part has both).
+/// Every tensor of `part`, in the order it is used. A tied head is the embedding's tensor, listed once even where the
+/// part has both.
 std::vector<ExpectedTensor> expected_tensors(const DecoderSpec& spec, const ModelPart& part);
 
 /// The checkpoint's entries for `part`, shapes checked, in the order of expected_tensors.

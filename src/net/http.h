@@ -14,6 +14,7 @@
 
 namespace commissure {
 
+/// One HTTP request.
 struct HttpFetch {
   std::string method = "GET";
   std::string url = {};
@@ -59,8 +60,8 @@ class HttpClient {
   std::unique_ptr<Connections> connections_;
 };
 
-/// What an HTTP status of 400 and above means: 401, 403, 404, 416, 429 and 5xx have codes of their own, the rest are
-/// kInvalidArgument. The message names the URL (without secrets) and the status.
+/// The error for an HTTP status of 400 and above: 401, 403, 404, 416, 429 and 5xx have codes of their own, any other
+/// status is kInvalidArgument. The message names the URL (without secrets) and the status.
 Error http_status_error(std::string_view url, int status);
 
 /// The URL fit for messages: no user, password, query or fragment.

@@ -6,6 +6,8 @@
 
 #include <optional>
 
+#include "core/index.h"
+
 namespace commissure {
 
 namespace {
@@ -25,8 +27,7 @@ std::string number_member(const Json& object, std::string_view name) {
 }
 
 Owned<BIGNUM> big_number(const std::string& bytes) {
-  return {BN_bin2bn(reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()), nullptr),
-          BN_free};
+  return {BN_bin2bn(reinterpret_cast<const unsigned char*>(bytes.data()), count_of(bytes), nullptr), BN_free};
 }
 
 /// Null when the numbers make no acceptable key.

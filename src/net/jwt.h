@@ -16,11 +16,11 @@ struct Jwt {
   std::string key_id;     ///< may be empty
   Json claims;
   std::string signed_part;  ///< header and payload as they are signed
-  std::string signature;    ///< bytes
+  std::string signature;    ///< decoded bytes
 
   /// A claim that is text, else "".
   std::string text(std::string_view claim) const;
-  /// The claim "exp".
+  /// When the token expires (the claim "exp"); nothing without that claim.
   std::optional<std::chrono::system_clock::time_point> expires() const;
 };
 

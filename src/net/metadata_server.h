@@ -28,15 +28,16 @@ class MetadataServer {
  public:
   explicit MetadataServer(MetadataServerOptions options = {});
 
-  /// For Google's own APIs (OAuth 2).
+  /// An access token for Google's own APIs (OAuth 2).
   /// Errors: kUnavailable or kDeadlineExceeded, nothing answers (not on Google Cloud?); kNotFound, the machine has no
   /// service account; kDataLoss, an answer without a usable token.
   Result<std::string> access_token();
 
-  /// A signed statement of who this machine is, for `audience` alone: the base URL of a service. Errors: as above.
+  /// A signed statement of who this machine is, for `audience` alone: the base URL of a service. Errors: as
+  /// access_token.
   Result<std::string> identity_token(const std::string& audience);
 
-  /// The peer refused `token`: the next call asks for another one.
+  /// To be called when a peer refused `token`: the next call then asks for a new token.
   void forget(const std::string& token);
 
  private:
@@ -44,7 +45,7 @@ class MetadataServer {
   struct Token {
     std::string text;
     Time expires;
-    Time renew;  ///< from here on another one is asked for
+    Time renew;  ///< from then on a new token is asked for
   };
   struct Failure {
     std::string path;

@@ -27,18 +27,18 @@ struct Span {
   std::vector<std::pair<std::string, Json>> attributes = {};  ///< texts and whole numbers
 };
 
-/// The body of an OTLP/HTTP export. Source: OpenTelemetry protocol 1.x, JSON encoding. `instance`: which process of the
-/// service made them (service.instance.id).
+/// The body of an OTLP/HTTP export. Source: OpenTelemetry protocol 1.x, JSON encoding. `instance` says which process of
+/// the service made the spans (service.instance.id).
 Json otlp_body(const std::vector<Span>& spans, const std::string& service, const std::string& instance);
 
-/// Sends spans to a collector from a thread of its own. A collector that is slow or away costs spans, never time: what
-/// finds the queue full is dropped, and the first loss of each kind is a warning in the log.
+/// Sends spans to a collector from a thread of its own. A collector that is slow or away costs spans, never time: spans
+/// that find the queue full are dropped, and the first loss of each kind is a warning in the log.
 /// Threading: any thread may add.
 class SpanExporter {
  public:
   /// `url`: where to POST, e.g. http://localhost:4318/v1/traces.
   SpanExporter(std::string url, std::string service, std::string instance);
-  /// Sends what is queued, unless the collector does not answer.
+  /// Sends the queued spans, unless the collector does not answer.
   ~SpanExporter();
 
   /// Queues the spans of one request. Never waits.

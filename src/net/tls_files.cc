@@ -8,6 +8,8 @@
 #include <iterator>
 #include <memory>
 
+#include "core/index.h"
+
 namespace commissure {
 
 namespace {
@@ -15,9 +17,7 @@ namespace {
 template <typename T>
 using Owned = std::unique_ptr<T, void (*)(T*)>;
 
-Owned<BIO> reader_of(const std::string& text) {
-  return {BIO_new_mem_buf(text.data(), static_cast<int>(text.size())), BIO_free_all};
-}
+Owned<BIO> reader_of(const std::string& text) { return {BIO_new_mem_buf(text.data(), count_of(text)), BIO_free_all}; }
 
 Owned<X509> first_certificate(const std::string& pem) {
   return {PEM_read_bio_X509(reader_of(pem).get(), nullptr, nullptr, nullptr), X509_free};

@@ -16,8 +16,8 @@ struct TlsPair {
 /// Errors: kNotFound, kInvalidArgument, naming the file, never its content.
 Result<TlsPair> read_tls_pair(const std::string& certificate_file, const std::string& key_file);
 
-/// The certificates that SSL_CERT_FILE names, PEM; empty when it is not set: the system's are meant.
-/// Errors: kNotFound, kInvalidArgument: no certificate in it.
+/// The certificates in the file that SSL_CERT_FILE names, PEM; empty when the variable is not set, which means the
+/// system's own certificates. Errors: kNotFound; kInvalidArgument, no certificate in the file.
 Result<std::string> own_root_certificates();
 
 }  // namespace commissure

@@ -19,8 +19,6 @@ bool beats(const Prefix& one, const Prefix& other) {
          one.chunk_most <= other.chunk_most * kNoise;
 }
 
-std::size_t at(int index) { return static_cast<std::size_t>(index); }
-
 }  // namespace
 
 /// The longest a stream may wait for its next token.
@@ -56,7 +54,7 @@ void ChainSearch::extend(const Prefixes& before, int index, int begin, int end, 
                          Table& table) const {
   const bool limits_first_token = wish_.first_token_seconds > 0;
   const int n_chunks = prompt_chunks(wish_);
-  Prefixes& after = table[at(index) + 1][at(end)];
+  Prefixes& after = table[index + 1][end];
   for (std::size_t m = 0; m < machines_.size(); ++m) {
     const std::optional<PlannedStage> last = stage(begin, end, *machines_[m]);
     if (!last) continue;
@@ -81,11 +79,11 @@ void ChainSearch::extend(const Prefixes& before, int index, int begin, int end, 
 
 /// The cheapest chain, first stage to last; empty when there is none.
 std::vector<ChainSearch::Place> ChainSearch::search(double most_usd_per_hour) const {
-  Table table(at(n_stages_) + 1, std::vector<Prefixes>(at(n_layers()) + 1));
+  Table table(n_stages_ + 1, std::vector<Prefixes>(n_layers() + 1));
   table[0][0][0] = {Prefix()};
   for (int index = 0; index < n_stages_; ++index) {
     for (int begin = index; begin < n_layers(); ++begin) {
-      const Prefixes& before = table[at(index)][at(begin)];
+      const Prefixes& before = table[index][begin];
       if (before.empty()) continue;
       for (int end = begin + 1; end <= n_layers(); ++end) {
         if (can_end(index, end)) extend(before, index, begin, end, most_usd_per_hour, table);
@@ -97,12 +95,12 @@ std::vector<ChainSearch::Place> ChainSearch::search(double most_usd_per_hour) co
 
 std::vector<ChainSearch::Place> ChainSearch::read_back(const Table& table) const {
   std::vector<Place> places;
-  const Prefixes& whole = table[at(n_stages_)][at(n_layers())];
+  const Prefixes& whole = table[n_stages_][n_layers()];
   if (whole.empty()) return places;
   std::int64_t cost = whole.begin()->first;
   std::size_t index = 0;
   for (int stage = n_stages_, end = n_layers(); stage > 0; --stage) {
-    const Prefix& prefix = table[at(stage)][at(end)].at(cost)[index];
+    const Prefix& prefix = table[stage][end].at(cost)[index];
     places.insert(places.begin(), {prefix.begin, prefix.machine});
     end = prefix.begin;
     cost = prefix.cost_before;
@@ -117,27 +115,27 @@ std::optional<std::vector<PlannedStage>> ChainSearch::levelled(const std::vector
     double slowest = kNever;
     int begin = 0;
   };
-  std::vector<std::vector<Cell>> table(at(n_stages_) + 1, std::vector<Cell>(at(n_layers()) + 1));
+  std::vector<std::vector<Cell>> table(n_stages_ + 1, std::vector<Cell>(n_layers() + 1));
   table[0][0].slowest = 0;
   for (int index = 0; index < n_stages_; ++index) {
-    const Machine& machine = *machines_[at(places[at(index)].machine)];
+    const Machine& machine = *machines_[places[index].machine];
     for (int begin = index; begin < n_layers(); ++begin) {
-      const double before = table[at(index)][at(begin)].slowest;
+      const double before = table[index][begin].slowest;
       if (before == kNever) continue;
       for (int end = begin + 1; end <= n_layers(); ++end) {
         if (!can_end(index, end)) continue;
         const std::optional<PlannedStage> last = stage(begin, end, machine);
         if (!last) continue;
-        Cell& cell = table[at(index) + 1][at(end)];
+        Cell& cell = table[index + 1][end];
         const double slowest = std::max(before, last->step_seconds);
         if (slowest < cell.slowest) cell = {slowest, begin};
       }
     }
   }
-  if (table[at(n_stages_)][at(n_layers())].slowest == kNever) return std::nullopt;
+  if (table[n_stages_][n_layers()].slowest == kNever) return std::nullopt;
   std::vector<Place> level = places;
   for (int index = n_stages_, end = n_layers(); index > 0; --index) {
-    end = level[at(index) - 1].begin = table[at(index)][at(end)].begin;
+    end = level[index - 1].begin = table[index][end].begin;
   }
   return placed(level);
 }
@@ -146,7 +144,7 @@ std::vector<PlannedStage> ChainSearch::placed(const std::vector<Place>& places) 
   std::vector<PlannedStage> stages;
   for (std::size_t i = 0; i < places.size(); ++i) {
     const int end = i + 1 < places.size() ? places[i + 1].begin : n_layers();
-    stages.push_back(plan_stage(model_, {places[i].begin, end}, *machines_[at(places[i].machine)], wish_, n_stages_));
+    stages.push_back(plan_stage(model_, {places[i].begin, end}, *machines_[places[i].machine], wish_, n_stages_));
   }
   return stages;
 }

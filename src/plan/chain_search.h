@@ -6,41 +6,44 @@
 #include <optional>
 #include <vector>
 
+#include "core/index.h"
 #include "plan/planner.h"
 
 namespace commissure {
 
-/// Searches the chains of one length. The cheapest is found exactly: of prefixes that cover the same layers at the same
-/// cost only those can be part of it that no other one beats in every time that a wish limits, and there are few costs.
+/// Searches the chains of `n_stages` stages for the cheapest, which it finds exactly. A prefix is the first stages of a
+/// chain. Among prefixes that cover the same layers at the same cost, a prefix that another beats in every time that
+/// the wish limits cannot begin the cheapest chain and is dropped; few are left, since few costs occur.
 class ChainSearch {
  public:
-  /// All outlive the search.
+  /// All arguments outlive the search.
   ChainSearch(const ModelFootprint& model, const std::vector<const Machine*>& machines, const Catalogue& catalogue,
               const PlanWish& wish, int n_stages)
       : model_(model), machines_(machines), catalogue_(catalogue), wish_(wish), n_stages_(n_stages) {}
 
-  /// Nothing when no chain of this length fits, meets the speed and costs at most `most_usd_per_hour`.
+  /// The cheapest chain of this length; nothing when none fits, meets the wish's speed and costs at most
+  /// `most_usd_per_hour`.
   std::optional<std::vector<PlannedStage>> cheapest(double most_usd_per_hour);
 
  private:
   struct Prefix {
-    double sum = 0;         ///< of its stages' steps
-    double chunk_sum = 0;   ///< of its stages' prefill chunks; 0 while no wish limits the first token
-    double chunk_most = 0;  ///< the slowest of those
+    double sum = 0;         ///< seconds of its stages' steps
+    double chunk_sum = 0;   ///< seconds of its stages' prefill chunks; 0 while no wish limits the first token
+    double chunk_most = 0;  ///< seconds of its slowest prefill chunk
     int begin = 0;          ///< first layer of its last stage
     int machine = -1;
     std::int64_t cost_before = 0;
-    std::size_t before = 0;  ///< index into the front it continues
+    std::size_t before = 0;  ///< index, in its front, of the prefix it continues
   };
   using Front = std::vector<Prefix>;
-  /// By cost in millionths of a dollar per hour, whole so that equal costs are equal.
+  /// Fronts by cost in millionths of a dollar per hour: whole numbers, so that equal costs are equal.
   using Prefixes = std::map<std::int64_t, Front>;
   using Table = std::vector<std::vector<Prefixes>>;  ///< [stages][layers]
   struct Place {
     int begin, machine;
   };
 
-  int n_layers() const { return static_cast<int>(model_.layers.size()); }
+  int n_layers() const { return count_of(model_.layers); }
   double limit() const;
   double sum_limit() const;
   double chunk_limit() const;

@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/index.h"
 #include "hub/model_header.h"
 #include "model/decoder_spec.h"
 #include "plan/split_plan.h"
@@ -24,7 +25,7 @@ Result<std::vector<int>> level_cuts(const std::string& model, const std::string&
 Status choose_cuts_of(CloudSpec& spec, const std::string& model, const std::string& revision,
                       const Checkpoint* header) {
   if (!spec.cuts.empty() || spec.stages.size() == 1) return {};
-  const int n_stages = static_cast<int>(spec.stages.size());
+  const int n_stages = count_of(spec.stages);
   auto cuts = header != nullptr ? level_cuts(*header, n_stages) : level_cuts(model, revision, n_stages);
   if (!cuts && is_remote_model(model)) {
     return Error(cuts.error().code(), "the header of ", model, " cannot be read (", cuts.error().message(),

@@ -109,10 +109,10 @@ double seconds_for(const RowTimes& times, double rows) {
 }
 
 Status index_kinds(LayerTimes& times) {
-  times.kind_index.assign(static_cast<std::size_t>(times.n_layers), -1);
+  times.kind_index.assign(times.n_layers, -1);
   for (std::size_t i = 0; i < times.kinds.size(); ++i) {
     for (const int layer : times.kinds[i].layers) {
-      int& index = times.kind_index[static_cast<std::size_t>(layer)];
+      int& index = times.kind_index[layer];
       if (index >= 0) return Error(Code::kInvalidArgument, "layer ", layer, " is of two kinds");
       index = static_cast<int>(i);
     }

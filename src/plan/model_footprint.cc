@@ -46,7 +46,7 @@ Result<ModelFootprint> add_up(const DecoderSpec& spec, const PartSizes& size_of)
   ModelFootprint model;
   for (int layer = 0; layer < spec.n_layers(); ++layer) {
     const PartSize size = TRY(size_of({layer, layer + 1, false, false}));
-    const LayerSpec& shape = spec.layers[static_cast<std::size_t>(layer)];
+    const LayerSpec& shape = spec.layers[layer];
     LayerFootprint& entry = model.layers.emplace_back();
     entry.weight_bytes = size.bytes;
     entry.parameters = size.elements;

@@ -14,12 +14,13 @@ namespace commissure {
 struct MeasuredModel {
   ModelFootprint footprint;
   int context = 0;                     ///< positions the model was made for
-  bool is_estimate = false;            ///< from config.json alone, in bf16: no weights were there to look at
-  std::unique_ptr<Checkpoint> header;  ///< what was read; none for an estimate
+  bool is_estimate = false;            ///< computed from config.json alone, for bf16 weights
+  std::unique_ptr<Checkpoint> header;  ///< the header that was read; null for an estimate
 };
 
-/// Reads the header of a checkpoint (a known name that is in the cache, a file, a folder, a URL, hf:OWNER/REPO, gs://),
-/// no weights; or, for the path of a config.json, the shapes that it implies. KV counts as `kv_type` stores it.
+/// Measures a model by its checkpoint's header, without reading weights; `model` is a known name that is in the cache,
+/// a file, a folder, a URL, hf:OWNER/REPO or gs://. For the path of a config.json it estimates from the shapes that the
+/// file implies. KV counts as `kv_type` stores it.
 /// Errors: as open_header and read_decoder_spec.
 Result<MeasuredModel> measure_model(const std::string& model, const std::string& revision, KvType kv_type);
 

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "core/index.h"
 #include "core/units.h"
 #include "deployment/cloud_limits.h"
 #include "plan/file_cuts.h"
@@ -121,10 +122,10 @@ Result<FilePlan> plan_file(const CloudFile& file, const ModelFootprint& model, c
     planned.machines.push_back(
         TRY(shaped_machine(catalogue, stage.gpu, TRY(parse_cpus(stage.cpu)), TRY(parse_memory_gib(stage.memory)))));
   }
-  const std::vector<StagePlan> places = TRY(plan_stages(static_cast<int>(model.layers.size()), spec.cuts));
+  const std::vector<StagePlan> places = TRY(plan_stages(count_of(model.layers), spec.cuts));
   std::vector<PlannedStage> stages;
   for (std::size_t i = 0; i < places.size(); ++i) {
-    stages.push_back(plan_stage(model, places[i].layers, planned.machines[i], wish, static_cast<int>(places.size())));
+    stages.push_back(plan_stage(model, places[i].layers, planned.machines[i], wish, count_of(places)));
   }
   planned.plan = total_chain(model, std::move(stages), catalogue, wish);
   planned.problems = problems_of(planned.plan, wish);

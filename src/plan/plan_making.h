@@ -13,16 +13,16 @@
 namespace commissure {
 
 struct PlanOptions {
-  std::string model;   ///< "": the deployment file's
-  CloudChoice choice;  ///< read when `model` is empty, or when the file is named
+  std::string model;   ///< "": the model of the deployment file
+  CloudChoice choice;  ///< which deployment file; read when `model` is empty or `use_file` is set
   bool use_file = false;
-  std::string region;    ///< "": the file's, or europe-west4
-  std::string kv_dtype;  ///< auto (bf16), bf16 or int8; "": the file's, or auto
-  std::string weights;   ///< of the file's chain: "" as stored, or Q8_0, Q4_K_M
+  std::string region;    ///< "": the file's region, or europe-west4
+  std::string kv_dtype;  ///< auto (bf16), bf16 or int8; "": the file's value, or auto
+  std::string weights;   ///< format of the file's chain: "" as stored, or Q8_0, Q4_K_M
   std::vector<std::string> machines;
   std::string catalogue;
   std::vector<std::string> layer_times;  ///< files of `bench --layers --out`
-  PlanWish wish;                         ///< `context` and `streams` 0: the file's, or 8192 and 1
+  PlanWish wish;                         ///< `context` and `streams` 0: the file's values, or 8192 and 1
 };
 
 /// One row of the table of alternatives: the best chain of one kind of machine with one kind of weights.
@@ -34,27 +34,27 @@ struct Alternative {
 /// What a deployment file describes, in the planner's numbers.
 struct FilePlan {
   std::string title;              ///< "commissure.yaml: demo in europe-west4"
-  std::vector<Machine> machines;  ///< one per stage, shaped as written; `plan` points at them
+  std::vector<Machine> machines;  ///< one per stage, shaped as the file says; `plan` points at them
   ChainPlan plan;
-  std::vector<std::string> problems;  ///< why it will not do; empty when it will
+  std::vector<std::string> problems;  ///< why the file's chain will not do; empty when it will
 };
 
 struct Planning {
   MeasuredModel model;
   KvType kv_type = KvType::kBF16;
   Catalogue catalogue;
-  PlanWish wish;      ///< with everything filled in
-  double budget = 0;  ///< the file's, in USD an hour; 0: none
+  PlanWish wish;      ///< every field filled in
+  double budget = 0;  ///< the file's limit in USD an hour; 0: none
   std::optional<FilePlan> file;
   std::vector<Alternative> found;    ///< cheapest first
-  std::vector<std::string> refused;  ///< why others do not do
+  std::vector<std::string> refused;  ///< why other kinds of machines will not do
 
-  /// The file's; else the cheapest that keeps the weights as they are; else the cheapest.
+  /// The file's chain; without a file the cheapest chain that keeps the weights as they are stored, else the cheapest.
   const ChainPlan& chosen() const;
 };
 
-/// Measures the model and plans. Errors: as measure_model, check_limits and plan_chain; without a file also that no
-/// chain does. A Planning that is moved keeps its plans valid.
+/// Measures the model and plans its chains. A Planning may be moved: its plans stay valid.
+/// Errors: as measure_model, check_limits and plan_chain; without a deployment file, also when no chain will do.
 Result<Planning> make_plans(const PlanOptions& options);
 
 }  // namespace commissure

@@ -7,6 +7,7 @@
 #include <limits>
 #include <optional>
 
+#include "core/index.h"
 #include "core/units.h"
 #include "plan/chain_search.h"
 #include "step/step_batch.h"
@@ -34,7 +35,7 @@ double period_seconds(double slowest, double sum, int n_stages, int n_streams, d
 double single_stream_seconds(const ModelFootprint& model, const std::vector<PlannedStage>& stages,
                              const Catalogue& catalogue, PlanWish wish) {
   wish.streams = 1;
-  const int n = static_cast<int>(stages.size());
+  const int n = count_of(stages);
   double sum = 0;
   for (const PlannedStage& stage : stages) {
     sum += plan_stage(model, stage.layers, *stage.machine, wish, n).step_seconds;
@@ -45,7 +46,7 @@ double single_stream_seconds(const ModelFootprint& model, const std::vector<Plan
 std::optional<ChainPlan> find_chain(const ModelFootprint& model, const std::vector<const Machine*>& machines,
                                     const Catalogue& catalogue, const PlanWish& wish) {
   std::optional<ChainPlan> best;
-  const int n_layers = static_cast<int>(model.layers.size());
+  const int n_layers = count_of(model.layers);
   for (int n_stages = 1; n_stages <= std::min({wish.max_stages, n_layers, kMaxStages}); ++n_stages) {
     auto stages = ChainSearch(model, machines, catalogue, wish, n_stages).cheapest(best ? best->usd_per_hour : kNever);
     if (!stages) continue;
@@ -101,7 +102,7 @@ Error why_not(const ModelFootprint& model, const std::vector<const Machine*>& ma
                              nearest_wish(model, machines, catalogue, wish, &PlanWish::tokens_per_second)));
   }
   double kv = 0, largest = 0;
-  const PlannedStage whole = plan_stage(model, {0, static_cast<int>(model.layers.size())}, *machines.front(), wish, 1);
+  const PlannedStage whole = plan_stage(model, {0, count_of(model.layers)}, *machines.front(), wish, 1);
   kv = whole.kv_bytes;
   std::string name;
   for (const Machine* machine : machines) {
@@ -204,7 +205,7 @@ PlannedStage plan_stage(const ModelFootprint& model, LayerRange layers, const Ma
   const int rows = rows_of(n_stages, wish.streams);
   double parameters = 0, kv_per_stream = 0;
   for (int i = layers.first; i < layers.last; ++i) {
-    const LayerFootprint& layer = model.layers[static_cast<std::size_t>(i)];
+    const LayerFootprint& layer = model.layers[i];
     stage.weight_bytes += layer.weight_bytes;
     parameters += layer.parameters;
     const int seen = layer.window > 0 ? std::min(layer.window, wish.context) : wish.context;
@@ -213,7 +214,7 @@ PlannedStage plan_stage(const ModelFootprint& model, LayerRange layers, const Ma
   }
   double weight_read_bytes = stage.weight_bytes;
   const bool is_first = layers.first == 0;
-  const bool is_last = layers.last == static_cast<int>(model.layers.size());
+  const bool is_last = layers.last == count_of(model.layers);
   if (!is_last)
     stage.row_log_bytes = model.boundary_row_bytes * static_cast<double>(held_positions({}, wish, n_stages));
   if (is_last) {
@@ -246,7 +247,7 @@ ChainPlan total_chain(const ModelFootprint& model, std::vector<PlannedStage> sta
     plan.cold_start_seconds = std::max(
         plan.cold_start_seconds, stage.machine->start_seconds + stage.weight_bytes / catalogue.source_bytes_per_second);
   }
-  const int n_stages = static_cast<int>(stages.size());
+  const int n_stages = count_of(stages);
   plan.tokens_per_second = 1 / period_seconds(slowest, sum, n_stages, wish.streams, catalogue.hop_seconds);
   plan.first_token_seconds =
       chunk_sum + (prompt_chunks(wish) - 1) * slowest_chunk + 2 * (n_stages - 1) * catalogue.hop_seconds;

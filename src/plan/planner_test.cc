@@ -6,6 +6,8 @@
 #include <functional>
 #include <random>
 
+#include "core/index.h"
+
 namespace commissure {
 namespace {
 
@@ -48,14 +50,14 @@ ModelFootprint random_model(std::mt19937& random, int n_layers) {
 std::optional<double> cheapest_by_force(const ModelFootprint& model, const std::vector<const Machine*>& machines,
                                         const Catalogue& catalogue, const PlanWish& wish) {
   std::optional<double> best;
-  const int n_layers = static_cast<int>(model.layers.size());
+  const int n_layers = count_of(model.layers);
   std::vector<std::pair<int, const Machine*>> chain;  // end, machine
   const std::function<void(int, int)> grow = [&](int begin, int left) {
     if (left == 0 && begin == n_layers) {
       std::vector<PlannedStage> stages;
       int first = 0;
       for (const auto& [end, machine] : chain) {
-        stages.push_back(plan_stage(model, {first, end}, *machine, wish, static_cast<int>(chain.size())));
+        stages.push_back(plan_stage(model, {first, end}, *machine, wish, count_of(chain)));
         first = end;
         const PlannedStage& stage = stages.back();
         if (!stage.fits(wish.margin)) return;
@@ -105,7 +107,7 @@ TEST(Planner, FindsWhatTryingEveryChainFinds) {
       EXPECT_LE(plan->first_token_seconds, wish.first_token_seconds * (1 + 1e-9));
     }
     EXPECT_EQ(plan->stages.front().layers.first, 0);
-    EXPECT_EQ(plan->stages.back().layers.last, static_cast<int>(model.layers.size()));
+    EXPECT_EQ(plan->stages.back().layers.last, count_of(model.layers));
   }
   EXPECT_GT(n_found, 20);
   EXPECT_GT(n_soon, 10);

@@ -31,7 +31,7 @@ struct BlockBytes {
 BlockBytes block_bytes(const DecoderSpec& spec, const StagePlan& plan) {
   BlockBytes bytes;
   for (int i = plan.layers.first; i < plan.layers.last; ++i) {
-    const LayerSpec& layer = spec.layers[static_cast<std::size_t>(i)];
+    const LayerSpec& layer = spec.layers[i];
     (layer.window > 0 ? bytes.window : bytes.all) +=
         kBlockPositions * kv_position_bytes(spec.kv_type, layer.heads.n_kv_heads, layer.heads.head_dim);
   }

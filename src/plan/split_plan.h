@@ -14,7 +14,7 @@
 
 namespace commissure {
 
-/// Positions of a context where none are asked for; a model's own limit may be lower.
+/// Context length in positions where the user asks for none; a model's own limit may be lower.
 inline constexpr int kDefaultContext = 8192;
 
 /// What one stage would hold.
@@ -22,7 +22,7 @@ struct StageEstimate {
   StagePlan plan;
   std::uint64_t weight_bytes = 0;
   std::uint64_t kv_bytes = 0;
-  std::uint64_t row_log_bytes = 0;  ///< rows handed on, kept to rebuild the next stage; 0 on the last
+  std::uint64_t row_log_bytes = 0;  ///< the rows it handed on, kept to rebuild the next stage; 0 on the last
   std::uint64_t scratch_bytes = 0;  ///< activations
   std::uint64_t total_bytes() const { return weight_bytes + kv_bytes + row_log_bytes + scratch_bytes; }
 };
@@ -37,25 +37,25 @@ Result<std::vector<int>> choose_cuts(const Checkpoint& checkpoint, const Decoder
 /// Bytes of one layer's tensors.
 std::uint64_t layer_bytes(const Checkpoint& checkpoint, const DecoderSpec& spec, int layer);
 
-/// What flags say; 0 leaves the default.
+/// Context and KV size as flags ask for them; 0 stands for the default that the comment names.
 struct ContextWish {
-  int max_model_len = 0;        ///< the smaller of the model's context and 8192
-  std::int64_t kv_tokens = 0;   ///< as many as kv_memory holds, else four full contexts
-  std::uint64_t kv_memory = 0;  ///< bytes of KV cache and row log on the stage that has most of them
+  int max_model_len = 0;        ///< positions; default: the smaller of the model's context and 8192
+  std::int64_t kv_tokens = 0;   ///< positions; default: as many as kv_memory holds, or four full contexts
+  std::uint64_t kv_memory = 0;  ///< bytes of KV cache and row log on the stage where they are largest
   int max_sequences = 64;
   int max_step_rows = 512;
 };
 
-/// Context length and KV capacity, the same on every stage of the chain. Layers with a sliding window have as many
-/// blocks as max_sequences windows may span and the chunks of a prompt in flight, as far as they are fewer than those
-/// of the others.
+/// Context length and KV capacity, the same on every stage of the chain. Layers with a sliding window get the blocks
+/// that max_sequences windows and the chunks of a prompt in flight can span, but never more than the other layers get.
 struct ContextPlan {
   int context = 0;
   KvShape kv;
   std::int64_t kv_tokens() const { return std::int64_t{kv.n_blocks} * kBlockPositions; }
 };
 
-/// Errors: kInvalidArgument, cuts that do not fit the model or memory for less than one block.
+/// Works out the context and KV capacity of a chain. Errors: kInvalidArgument, cuts that do not fit the model, or
+/// memory for less than one block.
 Result<ContextPlan> plan_context(const DecoderSpec& spec, std::span<const int> cuts, const ContextWish& wish);
 
 }  // namespace commissure

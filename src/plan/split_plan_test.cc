@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/index.h"
 #include "plan/planner.h"
 
 namespace commissure {
@@ -11,7 +12,7 @@ namespace {
 DecoderSpec spec_of(int n_layers, int n_context) {
   DecoderSpec spec;
   spec.n_context = n_context;
-  spec.layers.resize(static_cast<std::size_t>(n_layers));
+  spec.layers.resize(n_layers);
   for (LayerSpec& layer : spec.layers) layer.heads = {.n_heads = 4, .n_kv_heads = 1, .head_dim = 64};
   return spec;
 }
@@ -73,7 +74,7 @@ TEST(ContextPlan, HoldsWhatThePlannerCounts) {
             .max_model_len = context, .kv_tokens = 3 * std::int64_t{context}, .max_sequences = n_sequences};
         const auto plan = plan_context(spec, cuts, told);
         ASSERT_TRUE(plan.has_value());
-        const int n_stages = static_cast<int>(cuts.size()) + 1;
+        const int n_stages = count_of(cuts) + 1;
         EXPECT_EQ(held_positions({}, wish, n_stages), plan->kv_tokens());
         EXPECT_EQ(held_positions({.window = 512}, wish, n_stages), std::int64_t{plan->kv.n_window_blocks} * 64);
       }

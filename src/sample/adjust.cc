@@ -5,18 +5,18 @@
 #include <limits>
 #include <utility>
 
+#include "core/index.h"
+
 namespace commissure {
 namespace {
 
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 constexpr float kMost = std::numeric_limits<float>::max();
 
-bool is_inside(TokenId token, std::span<const float> logits) {
-  return token.value >= 0 && static_cast<std::size_t>(token.value) < logits.size();
-}
+bool is_inside(TokenId token, std::span<const float> logits) { return has_index(logits, token.value); }
 
 void ban(TokenId token, std::span<float> logits) {
-  if (is_inside(token, logits)) logits[static_cast<std::size_t>(token.value)] = kNever;
+  if (is_inside(token, logits)) logits[token.value] = kNever;
 }
 
 /// `value` as a logit: finite, unless it was banned.
@@ -34,7 +34,7 @@ void ban_ends_of_bad_sequences(const SamplingParams& params, std::span<const Tok
 }
 
 std::span<const TokenId> output_of(const SamplingParams& params, std::span<const TokenId> history) {
-  return history.subspan(std::min(history.size(), static_cast<std::size_t>(params.n_prompt)));
+  return history.subspan(std::min(history.size(), to_size(params.n_prompt)));
 }
 
 bool has_penalty(const SamplingParams& params) {
@@ -59,7 +59,7 @@ void LogitAdjuster::apply(const SamplingParams& params, std::span<const TokenId>
   }
   for (const LogitBias& entry : params.logit_bias) {
     if (!is_inside(entry.token, logits)) continue;
-    float& logit = logits[static_cast<std::size_t>(entry.token.value)];
+    float& logit = logits[entry.token.value];
     logit = bounded(logit, double{logit} + double{entry.bias});
   }
   if (has_penalty(params)) penalise(params, history, logits);
@@ -69,17 +69,17 @@ void LogitAdjuster::apply(const SamplingParams& params, std::span<const TokenId>
 void LogitAdjuster::keep_allowed(std::span<const TokenId> allowed, std::span<float> logits) {
   kept_.clear();
   for (const TokenId token : allowed) {
-    kept_.push_back(is_inside(token, logits) ? logits[static_cast<std::size_t>(token.value)] : kNever);
+    kept_.push_back(is_inside(token, logits) ? logits[token.value] : kNever);
   }
   std::ranges::fill(logits, kNever);
   for (std::size_t i = 0; i < allowed.size(); ++i) {
-    if (is_inside(allowed[i], logits)) logits[static_cast<std::size_t>(allowed[i].value)] = kept_[i];
+    if (is_inside(allowed[i], logits)) logits[allowed[i].value] = kept_[i];
   }
 }
 
 void LogitAdjuster::penalise(const SamplingParams& params, std::span<const TokenId> history, std::span<float> logits) {
   counts_.resize(logits.size(), 0);
-  const auto slot = [&](TokenId token) -> std::int32_t& { return counts_[static_cast<std::size_t>(token.value)]; };
+  const auto slot = [&](TokenId token) -> std::int32_t& { return counts_[token.value]; };
   const std::span<const TokenId> output = output_of(params, history);
   for (const TokenId token : output) {
     if (is_inside(token, logits)) ++slot(token);
@@ -87,7 +87,7 @@ void LogitAdjuster::penalise(const SamplingParams& params, std::span<const Token
   constexpr std::int32_t kDone = -1;  // the first meeting of a token settles it
   for (const TokenId token : history) {
     if (!is_inside(token, logits) || slot(token) == kDone) continue;
-    float& logit = logits[static_cast<std::size_t>(token.value)];
+    float& logit = logits[token.value];
     const double penalty{params.repetition_penalty};
     logit = bounded(logit, logit > 0.0f ? double{logit} / penalty : double{logit} * penalty);
     const std::int32_t count = std::exchange(slot(token), kDone);
@@ -101,13 +101,12 @@ void LogitAdjuster::penalise(const SamplingParams& params, std::span<const Token
 
 void LogitAdjuster::penalise_repetitions(const DryParams& dry, std::span<const TokenId> history,
                                          std::span<float> logits) {
-  const std::size_t n =
-      dry.last_n < 0 ? history.size() : std::min(history.size(), static_cast<std::size_t>(dry.last_n));
+  const std::size_t n = dry.last_n < 0 ? history.size() : std::min(history.size(), to_size(dry.last_n));
   if (std::cmp_less_equal(n, dry.allowed_length)) return;
   const std::span<const TokenId> window = history.last(n);
   std::int32_t limit = 0;  // tokens after the last breaker: no repetition is longer
   const auto is_breaker = [&](TokenId token) { return std::ranges::binary_search(dry.breakers, token); };
-  while (std::cmp_less(limit, n) && !is_breaker(window[n - 1 - static_cast<std::size_t>(limit)])) ++limit;
+  while (std::cmp_less(limit, n) && !is_breaker(window[n - 1 - limit])) ++limit;
   if (limit < dry.allowed_length) return;
   count_repeats(window);
 
@@ -116,14 +115,14 @@ void LogitAdjuster::penalise_repetitions(const DryParams& dry, std::span<const T
   for (std::size_t i = 0; i + 1 < n; ++i) {
     const std::int32_t length = std::min(repeats_[i], limit);
     if (length < dry.allowed_length || !is_inside(window[i + 1], logits)) continue;
-    std::int32_t& longest = counts_[static_cast<std::size_t>(window[i + 1].value)];
+    std::int32_t& longest = counts_[window[i + 1].value];
     longest = std::max(longest, length + 1);  // 0 stays "none"
   }
   for (const TokenId token : window) {
     if (!is_inside(token, logits)) continue;
-    const std::int32_t longest = std::exchange(counts_[static_cast<std::size_t>(token.value)], 0) - 1;
+    const std::int32_t longest = std::exchange(counts_[token.value], 0) - 1;
     if (longest < 0 || is_breaker(token)) continue;  // a repetition ends at a breaker, so that one continues none
-    float& logit = logits[static_cast<std::size_t>(token.value)];
+    float& logit = logits[token.value];
     const double penalty = double{dry.multiplier} * std::pow(double{dry.base}, longest - dry.allowed_length);
     logit = bounded(logit, double{logit} - std::min(penalty, double{kMost}));
   }
@@ -139,7 +138,7 @@ void LogitAdjuster::count_repeats(std::span<const TokenId> window) {
   std::size_t left = 0, right = 0;  // back[left, right) equals the beginning
   for (std::size_t k = 1; k < n; ++k) {
     std::size_t length = 0;
-    if (k < right) length = std::min(right - k, static_cast<std::size_t>(repeat(k - left)));
+    if (k < right) length = std::min(right - k, to_size(repeat(k - left)));
     while (k + length < n && back(length) == back(k + length)) ++length;
     repeat(k) = static_cast<std::int32_t>(length);
     if (k + length > right) left = k, right = k + length;

@@ -8,8 +8,8 @@
 
 namespace commissure {
 
-/// Bans, biases and penalties: what changes logits before the temperature. Adds are bounded to finite floats, so a
-/// huge value can win or lose but never becomes infinite; -infinity is a ban and stays one.
+/// Bans, biases and penalties: what changes logits before the temperature. Sums are clamped to finite floats, so a huge
+/// bias makes a token win or lose but never infinite; a logit of -infinity is a banned token and stays -infinity.
 /// Threading: one thread at a time; holds scratch memory only.
 class LogitAdjuster {
  public:
@@ -25,7 +25,7 @@ class LogitAdjuster {
   void keep_allowed(std::span<const TokenId> allowed, std::span<float> logits);
   void penalise(const SamplingParams& params, std::span<const TokenId> history, std::span<float> logits);
   void penalise_repetitions(const DryParams& dry, std::span<const TokenId> history, std::span<float> logits);
-  /// Fills repeats_[i]: how many tokens up to and with window[i] equal the window's last ones.
+  /// Fills repeats_[i]: how many tokens that end with window[i] equal as many tokens at the window's end.
   void count_repeats(std::span<const TokenId> window);
 
   std::vector<float> kept_;

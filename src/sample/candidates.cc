@@ -5,6 +5,7 @@
 #include <limits>
 #include <numbers>
 
+#include "core/index.h"
 #include "sample/reduce.h"
 
 namespace commissure {
@@ -31,7 +32,7 @@ void Candidates::drop_all_but(std::size_t n_likeliest) {
 
 /// Whoever is no likelier than k others is passed over, so that of a large vocabulary few are written down.
 void Candidates::fill_top_k(std::span<const float> scores, float lowest, int top_k) {
-  const std::size_t k = std::min(static_cast<std::size_t>(top_k), scores.size()), room = 2 * k + 64;
+  const std::size_t k = std::min(to_size(top_k), scores.size()), room = 2 * k + 64;
   list_.clear();
   float floor = std::max(lowest, std::numeric_limits<float>::lowest());
   for (std::size_t i = find_at_least(scores, 0, floor); i < scores.size(); i = find_at_least(scores, i + 1, floor)) {
@@ -77,7 +78,7 @@ void Candidates::keep_typical(float typical_p) {
   std::size_t n_kept = 0;
   while (n_kept < sorted_.size() && (n_kept == 0 || kept < double{typical_p} * total)) {
     Candidate& entry = sorted_[n_kept++];
-    entry = list_[static_cast<std::size_t>(entry.token)];
+    entry = list_[entry.token];
     kept += double{exp_negative(entry.score)};
   }
   sorted_.resize(n_kept);

@@ -8,42 +8,44 @@ namespace commissure {
 
 /// One token that may still be drawn.
 struct Candidate {
-  float score;  ///< logit / temperature - the largest such, so <= 0
+  float score;  ///< logit / temperature, minus the largest in the vocabulary: <= 0
   std::int32_t token;
 };
 
-/// Likeliest first; equal ones by id, so that the order is one and the same everywhere.
+/// Likeliest first; equal scores by token id, so that the order is the same on every machine.
 inline constexpr auto kLikelier = [](const Candidate& a, const Candidate& b) {
   return a.score != b.score ? a.score > b.score : a.token < b.token;
 };
 
-/// The tokens that the filters have left. Probabilities are those among the ones left, except where `total` is given.
-/// Every filter leaves at least one. Threading: one thread at a time.
+/// The tokens that may still be drawn, which filters make fewer. A token's weight is exp(score); its probability is its
+/// share of the weight of all tokens left, except where `total` is given. Every filter leaves at least one token.
+/// Threading: one thread at a time.
 class Candidates {
  public:
-  /// All tokens with scores of at least `lowest`; -infinity is left out. Not sorted.
+  /// Starts with every token i whose scores[i] is at least `lowest` and not -infinity; not sorted.
   void fill(std::span<const float> scores, float lowest);
-  /// The k likeliest of those, sorted.
+  /// Starts with the `top_k` likeliest of the tokens that fill() would take, sorted.
   void fill_top_k(std::span<const float> scores, float lowest, int top_k);
-  /// The shortest prefix, sorted, of mass top_p * total.
+  /// Keeps the fewest likeliest tokens whose weights add up to top_p * total; sorts them.
   void keep_top_p(float top_p, double total);
-  /// Those whose surprise is nearest to the entropy, until their mass reaches typical_p.
+  /// Keeps the tokens whose surprise (-log p) is nearest to the entropy, as many as make a probability of typical_p.
   /// Source: locally typical sampling, arXiv:2202.00666.
   void keep_typical(float typical_p);
-  /// Drops all that reach `threshold` but the least likely one. Source: XTC, llama.cpp and text-generation-webui.
+  /// Drops every token with p >= `threshold` except the least likely of them. Source: XTC, llama.cpp and
+  /// text-generation-webui.
   void drop_top_choices(float threshold);
-  /// Those whose surprise is at most `bits`, and the likeliest.
+  /// Keeps the tokens whose surprise (-log2 p) is at most `bits`, and always the likeliest.
   void keep_surprise_below(float bits);
 
-  /// Sum of the weights exp(score).
+  /// Sum of the weights of all tokens left.
   double mass() const;
-  /// The candidate that `share` in [0, 1) of the mass falls on.
+  /// The token at which the weights, added up in the order of the list, pass `share` (in [0, 1)) of mass().
   const Candidate& pick(double share) const;
-  /// All that are left, the `n` likeliest in front and in order.
+  /// All tokens left, the `n` likeliest in front and in order.
   std::span<const Candidate> likeliest_first(std::size_t n);
 
  private:
-  /// Those of list_, not sorted.
+  /// Keeps the n_likeliest likeliest tokens of list_, not sorted.
   void drop_all_but(std::size_t n_likeliest);
 
   std::vector<Candidate> list_;

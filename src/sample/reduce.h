@@ -19,8 +19,8 @@ std::size_t find_at_least(std::span<const float> values, std::size_t first, floa
 /// sum of exp((values[i] - max) * scale), in a fixed order: the same bits on every machine.
 double sum_exp(std::span<const float> values, float max, float scale);
 
-/// Where `share` in [0, 1) of the sum of exp(values[i]) falls, in rising order; values are at most 0 and one of them is
-/// 0. The same index on every machine.
+/// The index at which exp(values[i]), added up from index 0 on, passes `share` (in [0, 1)) of the whole sum. All values
+/// are at most 0 and at least one is 0. The same index on every machine.
 std::int32_t pick_by_weight(std::span<const float> values, double share);
 
 /// exp for x <= 0 within 2 ulp; below -87 it is 0. The same bits on every machine, unlike libm's.

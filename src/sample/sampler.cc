@@ -6,6 +6,7 @@
 #include <numbers>
 
 #include "core/check.h"
+#include "core/index.h"
 #include "sample/reduce.h"
 
 namespace commissure {
@@ -65,7 +66,7 @@ int n_largest_needed(const SamplingParams& params) {
   if (params.n_logprobs >= 0 || LogitAdjuster::is_needed(params)) return 0;
   constexpr std::size_t kFew = 1024;
   if (params.banned.size() > kFew) return 0;
-  const int n_banned = static_cast<int>(params.banned.size());  // the largest ones, at worst
+  const int n_banned = count_of(params.banned);  // the largest ones, at worst
   if (is_greedy(params)) return 1 + n_banned;
   if (params.mirostat.is_on || params.top_n_sigma > 0.0f || params.top_k == 0) return 0;
   return params.top_k <= static_cast<int>(kFew) ? params.top_k + n_banned : 0;
@@ -99,7 +100,7 @@ Result<ScoredToken> Sampler::sample(std::span<const float> logits, const Samplin
 }
 
 Result<ScoredToken> Sampler::score(std::span<const float> logits, TokenId target, int n_top) {
-  CHECK(target.value >= 0 && static_cast<std::size_t>(target.value) < logits.size());
+  CHECK(has_index(logits, target.value));
   const Maximum raw = find_maximum(logits);
   if (!raw.is_sound || raw.value == kNever) return unsound_logits();
   ScoredToken out;
@@ -173,11 +174,11 @@ TokenId Sampler::draw_mirostat(const SamplingParams& params, SampleContext& cont
 
 void Sampler::add_logprobs(std::span<const float> logits, float max, int n_top, ScoredToken& out) {
   const double log_total = std::log(sum_exp(logits, max, 1.0f));
-  const auto logprob = [&](std::size_t token) {
-    return static_cast<float>(double{logits[token]} - double{max} - log_total);
+  const auto logprob = [&](TokenId token) {
+    return static_cast<float>(double{logits[token.value]} - double{max} - log_total);
   };
-  out.chosen.logprob = logprob(static_cast<std::size_t>(out.chosen.token.value));
-  const std::size_t n = std::min(static_cast<std::size_t>(std::max(n_top, 0)), logits.size());
+  out.chosen.logprob = logprob(out.chosen.token);
+  const std::size_t n = std::min(to_size(std::max(n_top, 0)), logits.size());
   if (n == 0) return;
 
   // A heap of the n best so far, worst on top: most tokens cost one comparison.
@@ -194,12 +195,13 @@ void Sampler::add_logprobs(std::span<const float> logits, float max, int n_top, 
   }
   std::sort(top_.begin(), top_.end(), kLikelier);
   for (const Candidate& candidate : top_) {
-    out.top.push_back({TokenId(candidate.token), logprob(static_cast<std::size_t>(candidate.token))});
+    const TokenId token(candidate.token);
+    out.top.push_back({token, logprob(token)});
   }
 }
 
 void Sampler::add_processed_logprobs(const SamplingParams& params, ScoredToken& out) {
-  const auto n_top = static_cast<std::size_t>(params.n_logprobs);
+  const std::size_t n_top = to_size(params.n_logprobs);
   if (is_greedy(params)) {
     add_logprobs(masked_, find_maximum(masked_).value, params.n_logprobs, out);
     std::erase_if(out.top, [](const TokenLogprob& token) { return token.logprob == kNever; });

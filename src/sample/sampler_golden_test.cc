@@ -6,6 +6,7 @@
 #include <limits>
 #include <set>
 
+#include "core/index.h"
 #include "core/json.h"
 #include "sample/sampler.h"
 
@@ -53,7 +54,7 @@ SamplingParams params_of(const Json& item) {
 void expect_shares(const Json& item, SamplingParams params, const std::vector<TokenId>& history,
                    const std::vector<double>& scores, const std::set<int>& kept) {
   double total = 0.0;
-  for (const int token : kept) total += std::exp(scores[static_cast<std::size_t>(token)]);
+  for (const int token : kept) total += std::exp(scores[token]);
   params.processed_logprobs = true;
   params.n_logprobs = 20;
   Sampler sampler;
@@ -62,7 +63,7 @@ void expect_shares(const Json& item, SamplingParams params, const std::vector<To
   ASSERT_EQ(drawn.top.size(), std::min<std::size_t>(20, kept.size()));
   for (const TokenLogprob& entry : drawn.top) {
     EXPECT_TRUE(kept.contains(entry.token.value));
-    EXPECT_NEAR(entry.logprob, scores[static_cast<std::size_t>(entry.token.value)] - std::log(total), 1e-5);
+    EXPECT_NEAR(entry.logprob, scores[entry.token.value] - std::log(total), 1e-5);
     if (entry.token == drawn.chosen.token) {
       EXPECT_EQ(entry, drawn.chosen);
     }
@@ -74,7 +75,7 @@ void expect_greedy_shares(const Json& item, SamplingParams params, const std::ve
   std::vector<double> scores;
   std::set<int> kept;
   for (const Json& after : item["logits_after"]) {
-    if (!after.is_null()) kept.insert(static_cast<int>(scores.size()));
+    if (!after.is_null()) kept.insert(count_of(scores));
     scores.push_back(after.is_null() ? 0.0 : after.get<double>());
   }
   params.temperature = 0;

@@ -8,6 +8,7 @@
 #include <map>
 #include <random>
 
+#include "core/index.h"
 #include "sample/reduce.h"
 
 namespace commissure {
@@ -145,7 +146,7 @@ TEST(Sampler, DrawsTheSameFromTheLargestLogitsAlone) {
     std::ranges::sort(sorted, std::ranges::greater());
     std::vector<float> few = logits;
     for (float& logit : few) {
-      if (logit < sorted[static_cast<std::size_t>(n - 1)]) logit = -std::numeric_limits<float>::infinity();
+      if (logit < sorted[n - 1]) logit = -std::numeric_limits<float>::infinity();
     }
     for (int position = 0; position < 200; ++position) {
       ASSERT_EQ(*sampler.sample(few, params, position), *sampler.sample(logits, params, position)) << position;
@@ -194,7 +195,7 @@ TEST(Sampler, GivesLogprobsOfTheRawDistribution) {
   ASSERT_EQ(token.top.size(), 4u);
   EXPECT_EQ(token.top[0], token.chosen);
   for (const TokenLogprob& top : token.top) {
-    const double exact = logits[static_cast<std::size_t>(top.token.value)] - std::log(total);
+    const double exact = logits[top.token.value] - std::log(total);
     EXPECT_NEAR(top.logprob, exact, 1e-5);
   }
   for (std::size_t i = 1; i < 4; ++i) EXPECT_GE(token.top[i - 1].logprob, token.top[i].logprob);
@@ -254,7 +255,7 @@ TEST(Reduce, PicksWhereTheShareFalls) {
     for (float& value : values) total += std::exp(double{value -= max});
     for (int i = 0; i <= 200; ++i) {
       const double share = i < 200 ? i / 200.0 : 1.0 - 0x1p-53;
-      const auto index = static_cast<std::size_t>(pick_by_weight(values, share));
+      const std::size_t index = to_size(pick_by_weight(values, share));
       ASSERT_LT(index, n);
       double before = 0.0;
       for (std::size_t j = 0; j < index; ++j) before += std::exp(double{values[j]});
@@ -276,7 +277,7 @@ TEST(Candidates, TopKOfALargeVocabularyIsThatOfAFullSort) {
         if (scores[i] >= lowest && i != 7) sorted.push_back({scores[i], static_cast<std::int32_t>(i)});
       }
       std::ranges::sort(sorted, kLikelier);
-      sorted.resize(std::min(sorted.size(), static_cast<std::size_t>(k)));
+      sorted.resize(std::min(sorted.size(), to_size(k)));
       Candidates candidates;
       candidates.fill_top_k(scores, lowest, k);
       const auto found = candidates.likeliest_first(0);
@@ -293,7 +294,7 @@ TEST(Candidates, TopPOfALargeVocabularyIsThatOfAFullSort) {
   std::vector<Candidate> sorted;
   for (std::size_t i = 0; i < scores.size(); ++i)
     sorted.push_back({std::min(scores[i], 0.0f), static_cast<std::int32_t>(i)});
-  for (const Candidate& candidate : sorted) scores[static_cast<std::size_t>(candidate.token)] = candidate.score;
+  for (const Candidate& candidate : sorted) scores[candidate.token] = candidate.score;
   std::ranges::sort(sorted, kLikelier);
   const double total = sum_exp(scores, 0.0f, 1.0f);
   for (const float top_p : {1e-6f, 0.1f, 0.5f, 0.9f, 0.999f}) {

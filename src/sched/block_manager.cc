@@ -9,7 +9,7 @@ namespace commissure {
 
 BlockManager::BlockManager(std::int32_t n_blocks) {
   CHECK(n_blocks >= 0);
-  references_.assign(static_cast<std::size_t>(n_blocks), 0);
+  references_.assign(n_blocks, 0);
   free_.reserve(references_.size());
   // Low numbers on top, so that a mostly idle pool touches few pages.
   for (std::int32_t block = n_blocks; block-- > 0;) free_.emplace_back(block);
@@ -27,7 +27,7 @@ std::optional<BlockId> BlockManager::allocate() {
     idle_at_.erase(block);
     prefixes_.erase(block);
   }
-  references_[static_cast<std::size_t>(block.value)] = 1;
+  references_[block.value] = 1;
   return block;
 }
 
@@ -38,12 +38,12 @@ void BlockManager::share(BlockId block) {
   } else {
     CHECK(n_references(block) > 0);
   }
-  ++references_[static_cast<std::size_t>(block.value)];
+  ++references_[block.value];
 }
 
 void BlockManager::release(BlockId block) {
   CHECK(n_references(block) > 0);
-  if (--references_[static_cast<std::size_t>(block.value)] > 0) return;
+  if (--references_[block.value] > 0) return;
   if (is_kept(block)) {
     idle_at_.emplace(block, idle_.insert(idle_.end(), block));
   } else {
@@ -75,7 +75,7 @@ void BlockManager::forget_prefixes() {
 
 std::int32_t BlockManager::n_references(BlockId block) const {
   CHECK(block.value >= 0 && block.value < n_blocks());
-  return references_[static_cast<std::size_t>(block.value)];
+  return references_[block.value];
 }
 
 double BlockManager::usage() const {

@@ -13,10 +13,10 @@
 namespace commissure {
 
 /// Gives out the KV blocks 0 .. n_blocks-1, the same numbers on every stage. Blocks are reference counted, so that
-/// sequences with a common beginning can hold the same one.
+/// sequences with a common beginning can hold the same block.
 ///
-/// A full block can be kept under the beginning that it ends: without a holder it still counts as free, but is given
-/// out again only when no other block is left, the one least recently used first.
+/// A full block can be kept for the beginning of a sequence (PrefixKey) that it ends. Without a holder a kept block
+/// counts as free, but it is given out again only when no other block is left, the least recently used first.
 /// Threading: one thread at a time.
 class BlockManager {
  public:
@@ -26,23 +26,24 @@ class BlockManager {
   std::optional<BlockId> allocate();
   /// One more holder of a block that is in use or kept.
   void share(BlockId block);
-  /// One holder less; the last one frees the block.
+  /// One holder less; when the last holder is gone, the block is free.
   void release(BlockId block);
-  /// One sequence's table. Its end is the first to be given out again: without its beginning it is of no use.
+  /// Releases one sequence's table. The table's end is given out again first: without the blocks before it a block is
+  /// of no use.
   void release_all(std::span<const BlockId> table);
 
-  /// The block that holds this beginning.
+  /// The kept block that ends this beginning; none when it is not kept.
   std::optional<PrefixIndex::Entry> find(const PrefixKey& key) const { return prefixes_.find(key); }
-  /// Keeps a block in use for who has the same beginning; nobody may write to it from now on. The id of the beginning;
-  /// none when its parent was given up, so that nobody could find it.
+  /// Keeps a block that is in use, for sequences with the same beginning; nobody may write to it from now on. Returns
+  /// the id of the beginning; none when the beginning before it is not kept, so that nobody could find this block.
   std::optional<PrefixId> keep(PrefixKey key, BlockId block);
-  /// The same for a key whose parent another manager knows.
+  /// As keep(), for a key whose parent another manager keeps.
   void keep_beside(PrefixKey key, BlockId block);
-  /// Nothing is found any more; what has no holder is plainly free.
+  /// Gives up all kept beginnings; blocks without a holder are plainly free.
   void forget_prefixes();
 
   std::int32_t n_blocks() const { return static_cast<std::int32_t>(references_.size()); }
-  /// Free ones, those that are kept without a holder included.
+  /// Free blocks, including kept blocks without a holder.
   std::int32_t n_free() const { return static_cast<std::int32_t>(free_.size() + idle_.size()); }
   std::int32_t n_kept() const { return static_cast<std::int32_t>(prefixes_.size()); }
   bool is_kept(BlockId block) const { return prefixes_.contains(block); }

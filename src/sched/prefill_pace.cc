@@ -13,7 +13,7 @@ constexpr double kAloneShare = 0.125;
 constexpr double kExtraFade = 0.75;
 
 std::size_t bucket(int n_decoding) {
-  return std::min<std::size_t>(15, static_cast<std::size_t>(std::bit_width(static_cast<unsigned>(n_decoding))));
+  return std::min<std::size_t>(15, std::bit_width(static_cast<unsigned>(n_decoding)));
 }
 
 }  // namespace

@@ -6,18 +6,19 @@
 namespace commissure {
 
 /// Sizes the prompt rows that run beside decodes, from measured step times, so that a step with decode rows takes at
-/// most about `max_slowdown` times what it takes without prompts, while one prompt comes in. That is a trade: the
-/// streams keep their pace and the prompt takes the longer for it, its chunks being small and each of them reading all
-/// keys before it. Where several prompts wait, each may add as much: more clients wait for a first token, and steps
-/// with few decode rows are a waste.
+/// most about `max_slowdown` times what it takes without prompts, while one prompt comes in. It is a trade: the streams
+/// keep their pace, and the prompt takes longer, since its chunks are small and each chunk reads all keys before it.
+/// Where several prompts wait, each may add as much: more clients wait for a first token, and steps with few decode
+/// rows are a waste.
 ///
-/// Step times without prompts are known per number of decoding sequences, by powers of two. One that was not measured
-/// yet counts as the next smaller one, so that many prompts at once need not wait for each of them; without any, or
-/// when it is old, a step goes without prompts. What a prompt row adds follows the latest steps, since it grows with
-/// the prompt. Pure: times are passed in. Threading: one thread at a time.
+/// Step times without prompts are known per number of decoding sequences, by powers of two. A number that was not
+/// measured yet takes the time of the next smaller number, so that many prompts at once need not wait for every number
+/// to be measured. Where no smaller number was measured, or its time is old, the next step goes without prompt rows and
+/// measures it. The time that a prompt row adds is taken from the latest steps, since it grows with the prompt. Pure:
+/// times are passed in. Threading: one thread at a time.
 class PrefillPace {
  public:
-  /// However slow a prompt's rows are, it goes on by so many: as many as a product meets at once.
+  /// However slow prompt rows are, a prompt goes on by this many a step: as many as a matrix product takes at once.
   static constexpr int kMinRows = 8;
 
   /// `max_slowdown` of 1 or less: unpaced.
@@ -41,7 +42,7 @@ class PrefillPace {
   const double max_slowdown_;
   std::array<Alone, 16> alone_;  ///< by the bit width of the number of decoding sequences
   double extra_us_ = 0;          ///< what prompt rows added to the latest steps, fading
-  double extra_rows_ = 0;        ///< and how many they were
+  double extra_rows_ = 0;        ///< and how many rows these were
 };
 
 }  // namespace commissure

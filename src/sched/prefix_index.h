@@ -15,11 +15,12 @@
 
 namespace commissure {
 
-/// One beginning of a sequence that ends with a full block. Never used twice; 0 is the empty beginning.
+/// Names one beginning of a sequence, up to the end of a full block. Never used twice; 0 is the empty beginning.
 using PrefixId = Id<struct PrefixTag, std::uint64_t>;
 
-/// What a full block's keys and values follow from: what was before it, and its own tokens. Keys are compared whole,
-/// not by a hash, and a parent's id stands for exactly one beginning: two that differ are never taken for one.
+/// All that a full block's keys and values depend on: the beginning before the block and the block's own tokens. Keys
+/// are compared whole, not by a hash, and a parent's id stands for exactly one beginning, so two different beginnings
+/// never count as equal.
 struct PrefixKey {
   PrefixId parent;
   std::string
@@ -30,7 +31,7 @@ struct PrefixKey {
   auto operator<=>(const PrefixKey&) const = default;
 };
 
-/// Which block holds which beginning. Threading: one thread at a time.
+/// Which block ends which beginning. Threading: one thread at a time.
 class PrefixIndex {
  public:
   struct Entry {
@@ -39,9 +40,10 @@ class PrefixIndex {
   };
 
   std::optional<Entry> find(const PrefixKey& key) const;
-  /// Enters a block that is in no entry, unless another one has that beginning. The id of the beginning.
+  /// Enters a block that is in no entry yet, unless another block is entered for its beginning. Returns the id of the
+  /// beginning.
   PrefixId insert(PrefixKey key, BlockId block);
-  /// Whether a beginning is empty or still entered, so that what follows it can be found.
+  /// Whether a beginning is empty or still entered, so that blocks that follow it can be found.
   bool knows(PrefixId id) const { return id == PrefixId() || ids_.contains(id); }
   bool contains(BlockId block) const { return by_block_.contains(block); }
   void erase(BlockId block);

@@ -23,31 +23,32 @@
 namespace commissure {
 
 struct SchedulerOptions {
-  int max_sequences = 16;     ///< running at once
-  int max_step_rows = 512;    ///< rows of one step, prefill and decode together
-  int decode_slots = 1;       ///< steps over which decode rows are spread, so that every stage has work
-  int max_decode_slots = 0;   ///< more than decode_slots: their number follows from times given to commit (SlotPolicy)
+  int max_sequences = 16;   ///< running at once
+  int max_step_rows = 512;  ///< rows of one step, prefill and decode together
+  int decode_slots = 1;     ///< steps over which decode rows are spread, so that every stage has work
+  int max_decode_slots =
+      0;  ///< above decode_slots: the number of slots follows from the times given to commit (SlotPolicy)
   bool shares_cores = false;  ///< the stages take turns on the same cores
   /// Prefill rows a step may have while others decode: what a long prompt may add to their inter-token latency. 0: a
   /// quarter of max_step_rows, at least one block.
   int max_mixed_prefill_rows = 0;
-  /// With times given to commit: how many times as long a step with decode rows may take with prompt rows as without
-  /// (PrefillPace). 1 or less: max_mixed_prefill_rows alone counts.
+  /// How many times as long a step with decode rows may take with prompt rows as without (PrefillPace); needs the times
+  /// given to commit. 1 or less: only max_mixed_prefill_rows limits prompt rows.
   double max_slowdown = 0;
   std::int32_t n_kv_blocks = 0;
-  std::int32_t n_window_blocks = 0;  ///< of the layers with a sliding window
-  int window = 0;                    ///< positions that the widest of these sees; 0: there are none
+  std::int32_t n_window_blocks = 0;  ///< blocks of the layers with a sliding window
+  int window = 0;                    ///< positions that the widest window spans; 0: the model has no such layers
   int n_vocabulary = 0;              ///< sampled ids must be below
-  bool prefix_cache = true;          ///< sequences share the full blocks of what they have in common
+  bool prefix_cache = true;          ///< sequences share the full blocks of a common beginning
 };
 
 /// What a committed step did for one sequence.
 struct Progress {
   SequenceId sequence;
   std::optional<ScoredToken> sampled;  ///< the new token, already in the sequence's log
-  bool no_choice = false;              ///< instead: its parameters left no token to draw; the caller removes it
-  int n_cached = 0;                    ///< prompt tokens that came from the prefix cache, not from steps
-  int first_scored = 0;                ///< scored[i] is about prompt token first_scored + i + 1
+  bool no_choice = false;  ///< instead of `sampled`: every token was banned; the caller removes the sequence
+  int n_cached = 0;        ///< prompt tokens that came from the prefix cache, not from steps
+  int first_scored = 0;    ///< scored[i] is about prompt token first_scored + i + 1
   std::vector<ScoredToken> scored;
 };
 
@@ -56,8 +57,9 @@ struct Progress {
 /// a higher one. Several steps may be in flight: a sequence whose
 /// sample is pending waits, the next chunk of a prompt follows at once. Pure: no thread, no clock, no input or output.
 ///
-/// Layers with a sliding window have blocks of their own (WindowPool): of these a sequence holds what its window spans
-/// and what is in flight, and a prompt whose chunks find none waits for its own answers.
+/// Layers with a sliding window have blocks of their own (WindowPool): of these a sequence holds as many as its window
+/// and its rows in flight span, and a prompt whose next chunk finds no such block waits for the answers of its chunks
+/// in flight.
 ///
 /// Recovery: stages that lost their keys and values get the rows they had again, in rebuild steps (StepBatch), which
 /// take turns with plain ones for the sequences that are through.
@@ -74,34 +76,36 @@ class Scheduler {
   /// Queues a sequence. Errors: kOutOfRange, its rows can never fit into the blocks.
   Status add(SequenceSpec spec);
 
-  /// Forgets a sequence in any state (finished, cancelled, failed); its blocks are free at once, since steps run in
-  /// order on every stage and a later owner writes after the last row of this one. Unknown ids are ignored.
+  /// Forgets a sequence in any state (finished, cancelled, failed); its blocks are free at once: steps run in order on
+  /// every stage, so a later owner writes to them after this sequence's last row. Unknown ids are ignored.
   void remove(SequenceId sequence);
 
   /// The next step, or none when nothing can run now. It is in flight until commit, fail_step or restart.
   std::optional<StepBatch> next_step();
 
   /// Takes the result of the oldest step in flight; sequences that were removed or restarted since are left out.
-  /// `took` is the time since it left; 0 when nobody measured.
+  /// `took` is the time since that step was handed out; 0 when nobody measured.
   /// Errors: kDataLoss, the result does not fit the step; the step is still in flight, for fail_step.
   Result<std::vector<Progress>> commit(const SampledTokens& tokens, std::chrono::microseconds took = {});
 
-  /// Drops the oldest step in flight and names its sequences that still count on it; the caller removes them.
+  /// Drops the oldest step in flight, which failed. Returns the sequences that still wait for its result; the caller
+  /// removes them.
   std::vector<SequenceId> fail_step();
 
-  /// The stages forgot their sequences: no step is in flight any more. Call resume before the next one.
+  /// To be called when the stages forgot their sequences: no step is in flight any more. Call resume() before the next
+  /// step.
   void suspend();
 
-  /// Goes on after suspend. Running sequences go on behind the rows whose steps were answered, which the stages still
-  /// have but for `lost`: these get them again, in steps of their own, before any other row of the same sequence, and
-  /// the prefix cache is empty. If the first stage is among them nothing is left to do that with: then every running
-  /// sequence waits to be computed again from its log.
+  /// Goes on after suspend(). All stages outside `lost` still have the rows of answered steps, so running sequences go
+  /// on behind these rows. The stages in `lost` first get a sequence's rows again, in rebuild steps (StepBatch), and
+  /// the prefix cache is empty. If the first stage is among them, no stage has rows to send again: then every running
+  /// sequence waits to be computed again from its token log.
   void resume(StageSpan lost);
 
   /// Suspends, and resumes as if all stages had lost everything.
   void restart();
 
-  /// Empties the prefix cache. Running sequences keep their blocks; their beginnings are found no more.
+  /// Empties the prefix cache. Running sequences keep their blocks, but no later sequence finds them.
   void forget_prefixes() {
     blocks_.forget_prefixes();
     windows_.blocks().forget_prefixes();
@@ -114,7 +118,7 @@ class Scheduler {
   int n_in_flight() const { return static_cast<int>(in_flight_.size()); }
   int decode_slots() const { return slots_.slots(); }
   std::uint64_t n_preemptions() const { return n_preemptions_; }
-  /// Tokens of admitted sequences that were looked up in the prefix cache, and those that were there.
+  /// Tokens of admitted sequences that were looked up in the prefix cache, and how many of them were found.
   std::uint64_t n_prefix_queries() const { return n_prefix_queries_; }
   std::uint64_t n_prefix_hits() const { return n_prefix_hits_; }
   const BlockManager& blocks() const { return blocks_; }

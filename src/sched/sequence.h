@@ -16,14 +16,14 @@ namespace commissure {
 
 /// What the scheduler is told of a request.
 struct SequenceSpec {
-  SequenceId id;                ///< never used before; the order of ids is the order of arrival
+  SequenceId id;                ///< never used before; ids rise in the order of arrival
   std::vector<TokenId> prompt;  ///< not empty
   int max_tokens = 0;           ///< tokens it may generate; 0 only scores the prompt
   int priority = 0;             ///< the lower, the earlier it runs and the later it is preempted
   SamplingParams params;
   bool score_prompt = false;  ///< rows of the prompt carry targets
-  std::string cache_salt;     ///< blocks are shared with sequences of the same salt only
-  bool reuse_prefix = true;   ///< may begin with blocks that others computed
+  std::string cache_salt;     ///< blocks are shared only with sequences of the same salt
+  bool reuse_prefix = true;   ///< may begin with blocks that other sequences computed
 };
 
 /// One request's token log and how much of it the stages have. The log is all that is needed to compute the
@@ -39,9 +39,10 @@ struct Sequence {
   WindowTable window;                           ///< the blocks of layers with a sliding window
   int n_blocks_sent = 0;                        ///< block table entries the stages know
   int n_kept = 0;                               ///< first entries that are full and known to the prefix cache
-  std::optional<PrefixId> prefix = PrefixId();  ///< the beginning they hold; none: it was forgotten
+  std::optional<PrefixId> prefix = PrefixId();  ///< the beginning that these entries hold; none: it was forgotten
   bool params_sent = false;
-  /// Counts lives: a result that was scheduled in an earlier life is not for this one.
+  /// Which life this is: a life ends when the sequence has to be computed again, and results of an earlier life are
+  /// dropped.
   std::uint32_t life = 0;
   std::uint64_t last_step = 0;  ///< the last step with a row of this sequence
 
@@ -70,7 +71,7 @@ struct Sequence {
   /// Whether every row that a stage lost is on its way to it, so that other rows may follow.
   bool is_rebuilt() const { return n_rebuilt >= n_to_rebuild; }
 
-  /// The most rows it can ever have: the last generated token is never computed.
+  /// The most rows it can ever have: the last generated token needs no row.
   int max_rows() const { return std::max(1, n_prompt() + spec.max_tokens - 1); }
 };
 

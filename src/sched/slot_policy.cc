@@ -42,7 +42,7 @@ void SlotPolicy::on_step(int n_decoding, int n_rows, std::chrono::microseconds t
 }
 
 void SlotPolicy::note(int n_rows, const std::vector<StageTiming>& timings) {
-  const auto bucket = static_cast<std::size_t>(std::bit_width(static_cast<unsigned>(n_rows)));
+  const std::size_t bucket = std::bit_width(static_cast<unsigned>(n_rows));
   if (n_stages_ != timings.size()) {
     n_stages_ = timings.size();
     seen_.fill({0, std::vector<double>(n_stages_)});

@@ -11,21 +11,21 @@ namespace commissure {
 
 struct SlotLimits {
   int first = 1;              ///< slots before anything is measured
-  int max = 1;                ///< at most first: the number is fixed
+  int max = 1;                ///< most slots; not above `first`: the number is fixed
   bool shares_cores = false;  ///< the stages take turns on the same cores
 };
 
-/// Over how many steps in flight (slots) decodes are spread, from measured times.
+/// Chooses over how many steps in flight (slots) decode rows are spread, from measured times.
 ///
-/// A slot of m rows takes the stages' times for m rows and the wires. Every slot comes round once in a cycle, which is
-/// that long or, if longer, the time that the busiest part needs for all slots: the slowest stage where each has a
-/// machine of its own, all stages together where they share cores. More slots mean fewer rows in each, so a shorter
-/// way, and weights read more often, so more work: the number with the shortest cycle wins. It changes when another was
-/// clearly better for kPatience steps in a row.
+/// A slot of m rows takes the sum of the stages' times for m rows and of the wires' times. Every slot passes all stages
+/// once in a cycle. A cycle is as long as one slot takes or, if that is longer, as long as the busiest part needs for
+/// all slots: the slowest stage where each stage has its own machine, all stages together where they share cores. More
+/// slots mean fewer rows in each, so a shorter pass, but weights are read more often, so more work. The number of slots
+/// with the shortest cycle wins; it changes when another number was clearly better for kPatience steps in a row.
 ///
-/// Times are known per number of rows, by powers of two, as loads come and go, and lie on lines between those known.
-/// Fewer rows than any known are taken for no cheaper, more rows go on along the last line.
-/// Pure: times are passed in. Threading: one thread at a time.
+/// Times are kept per number of rows, by powers of two. Between two measured numbers of rows a time is interpolated
+/// linearly; below the smallest it is the smallest's; above the largest it goes on along the last line. Pure: times are
+/// passed in. Threading: one thread at a time.
 class SlotPolicy {
  public:
   static constexpr int kPatience = 32;
@@ -35,7 +35,8 @@ class SlotPolicy {
 
   int slots() const { return slots_; }
 
-  /// A step of `n_rows` decode rows and no others was answered after `took`, while `n_decoding` sequences decode.
+  /// To be called when a step of `n_rows` decode rows and no other rows was answered after `took`, while `n_decoding`
+  /// sequences decode.
   void on_step(int n_decoding, int n_rows, std::chrono::microseconds took, const std::vector<StageTiming>& timings);
 
  private:

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "core/check.h"
+#include "core/index.h"
 #include "step/step_batch.h"
 
 namespace commissure {
@@ -30,8 +31,8 @@ int WindowPool::first_seen(int position) const { return std::max(0, position - w
 void WindowPool::begin(WindowTable& table, int n_entries, std::span<const BlockId> shared, int n_blocks) {
   CHECK(table.blocks.empty() && table.n_claimed == 0);
   if (!is_on()) return;
-  table.first = n_entries - static_cast<int>(shared.size());
-  table.blocks.assign(static_cast<std::size_t>(table.first), kAbsent);
+  table.first = n_entries - count_of(shared);
+  table.blocks.assign(table.first, kAbsent);
   table.blocks.insert(table.blocks.end(), shared.begin(), shared.end());
   for (const BlockId block : shared) blocks_.share(block);
   set_claim(table, n_blocks);
@@ -59,7 +60,7 @@ bool WindowPool::grow(WindowTable& table, int n_rows) {
 void WindowPool::slide(WindowTable& table, int n_committed) {
   if (!is_on()) return;
   for (const int first = first_seen(n_committed); table.first < first; ++table.first) {
-    blocks_.release(table.blocks[static_cast<std::size_t>(table.first)]);
+    blocks_.release(table.blocks[table.first]);
   }
   // A prompt's further claims end with their use; what the window itself may need stays.
   const int needed = n_needed(std::numeric_limits<int>::max() - kBlockPositions);
@@ -67,7 +68,7 @@ void WindowPool::slide(WindowTable& table, int n_committed) {
 }
 
 void WindowPool::end(WindowTable& table) {
-  blocks_.release_all(std::span(table.blocks).subspan(static_cast<std::size_t>(table.first)));
+  blocks_.release_all(std::span(table.blocks).subspan(table.first));
   set_claim(table, 0);
   table = {};
 }

@@ -5,47 +5,48 @@
 #include <vector>
 
 #include "core/ids.h"
+#include "core/index.h"
 #include "sched/block_manager.h"
 
 namespace commissure {
 
-/// One sequence's blocks in the layers with a sliding window. Entry i holds positions [64 i, 64 i + 64); the entries
-/// before `first` fell behind the window and belong to others by now.
+/// One sequence's blocks in the layers with a sliding window. Entry i holds positions [64 i, 64 i + 64); the blocks of
+/// entries before `first` fell behind the window and may belong to other sequences by now.
 struct WindowTable {
   std::vector<BlockId> blocks;
   int first = 0;
   int n_sent = 0;     ///< entries the stages know
   int n_claimed = 0;  ///< blocks it may hold
 
-  int n_entries() const { return static_cast<int>(blocks.size()); }
+  int n_entries() const { return count_of(blocks); }
   int n_held() const { return n_entries() - first; }
 };
 
-/// The KV blocks of the layers with a sliding window. A sequence holds those of its window and of the rows in flight;
-/// blocks that fell behind the window of every row without an answer go back.
+/// The KV blocks of the layers with a sliding window. A sequence holds the blocks of its window and of its rows in
+/// flight; it gives back blocks that lie behind the window of every row that has no answer yet.
 ///
-/// Every sequence has a claim on as many blocks as its window may span, and a prompt under way may claim more while
-/// there are some. Claims together never exceed the pool, so what is claimed can always be had and a sequence that runs
-/// is never stuck for a block of its window. Shared blocks count for each holder.
+/// Every sequence has a claim on as many blocks as its window may span; a prompt under way may claim more while the
+/// pool has unclaimed blocks. All claims together never exceed the pool, so a claimed block can always be had, and a
+/// running sequence never lacks a block of its window. A shared block counts once for each holder.
 ///
-/// Off, with a window of 0, it gives everything and holds nothing. Threading: one thread at a time.
+/// With a window of 0 the pool is off: every call succeeds and no block is held. Threading: one thread at a time.
 class WindowPool {
  public:
   /// `window`: positions that the widest window spans; 0: the model has none.
   WindowPool(int window, std::int32_t n_blocks);
 
-  /// Blocks that a sequence of up to `n_rows` rows may need at a time, however long it gets.
+  /// The most blocks that a sequence of up to `n_rows` rows needs at any one time.
   int n_needed(int n_rows) const;
   /// The first entry that rows from `position` on see.
   int first_seen(int position) const;
 
   bool fits(int n_blocks) const { return n_blocks <= blocks_.n_blocks(); }
-  /// The claim of a sequence about to run; false: there is no room for it now.
+  /// Whether there is room now for a claim on `n_blocks`, for a sequence about to run.
   bool may_claim(int n_blocks) const { return n_claimed_ + n_blocks <= blocks_.n_blocks(); }
   /// Begins a table that holds `shared` as the last entries before `n_entries`, with a claim on n_blocks, which is
   /// more.
   void begin(WindowTable& table, int n_entries, std::span<const BlockId> shared, int n_blocks);
-  /// Position up to which rows may be scheduled now.
+  /// The position before which rows may be scheduled now.
   int limit(const WindowTable& table) const;
   /// Makes the table cover rows [0, n_rows); the claim grows where it must. False: no room; the table is as before.
   bool grow(WindowTable& table, int n_rows);

@@ -11,18 +11,18 @@
 
 namespace commissure {
 
-/// What stage A tells of the whole chain in /health. Asks the stages behind it only when somebody looks, so that an
-/// idle chain stays idle, and keeps a server thread waiting for a moment at most, where what it knows is old or
-/// about to change.
+/// What stage A tells of the whole chain in /health. It asks the stages behind it only when to_json() is called, so
+/// that an idle chain stays idle. A call waits for their answer only where the last answer is old or about to change,
+/// and only for a moment.
 /// Threading: any thread.
 class ChainView {
  public:
-  /// `next` is null on a chain of one stage; both outlive the view.
+  /// `next` is null on a chain of one stage; `self` and `next` outlive the view.
   ChainView(LocalStage self, StageClient* next)
       : self_(std::move(self)), next_(next), shared_(std::make_shared<Shared>()) {}
 
-  /// {"stages": [...]}: this stage as it is now, the others as of an answer of the last seconds, or the last one if
-  /// they are slow to give a new one.
+  /// {"stages": [...]}: this stage as it is now, the others as they answered within the last seconds, or as they
+  /// answered last if a new answer takes long.
   Json to_json();
 
  private:

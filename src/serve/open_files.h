@@ -2,11 +2,12 @@
 
 namespace commissure {
 
-/// Raises this process's limit of open files to what the system lets it have, since shells and containers often start
-/// programs with 1,024 and every client is one. Returns the limit that holds now.
+/// Raises this process's limit of open files to the most that the system allows: shells and containers often start
+/// programs with a limit of 1,024, and every client takes one open file. Returns the limit that holds now.
 int raise_open_file_limit();
 
-/// HTTP connections to admit under a limit of open files: the rest is for weights, logs and links between stages.
+/// How many HTTP connections to admit under a limit of open files; the rest of the limit is for weights, logs and links
+/// between stages.
 int connections_within(int open_file_limit);
 
 }  // namespace commissure

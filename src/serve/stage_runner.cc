@@ -110,8 +110,7 @@ Status StageRunner::build() {
   options.max_rows = settings_.max_step_rows;
   options.n_kv_blocks = context_.kv.n_blocks;
   options.n_window_blocks = context_.kv.n_window_blocks;
-  stage_ =
-      TRY(Stage::create(*backend_, *checkpoint_, spec, plans[static_cast<std::size_t>(settings_.index())], options));
+  stage_ = TRY(Stage::create(*backend_, *checkpoint_, spec, plans[settings_.index()], options));
   return build_links();
 }
 

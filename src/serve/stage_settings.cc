@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "core/index.h"
 #include "kernels/kv_type.h"
 #include "net/http.h"
 #include "step/stage_plan.h"
@@ -29,7 +30,7 @@ Result<std::vector<int>> cuts_from(const Environment& environment) {
     const std::string name = "K" + std::to_string(i);
     const auto text = environment(name);
     if (!text) continue;
-    if (static_cast<int>(cuts.size()) != i - 1) {
+    if (count_of(cuts) != i - 1) {
       return Error(Code::kInvalidArgument, name, " is set but K", cuts.size() + 1,
                    " is not; name the boundaries K1, K2, ... in order");
     }

@@ -6,24 +6,25 @@
 #include <string>
 #include <vector>
 
+#include "core/index.h"
 #include "core/result.h"
 #include "serve/stage_security.h"
 
 namespace commissure {
 
-/// What one stage process is told: the deployment contract. Flags win over environment.
+/// What one stage process is told when it starts. Flags win over the environment.
 ///
 /// Environment: STAGE (a..z), K1 ... K25 or CUTS (layer boundaries), MODEL_DIR, MODEL_NAME, DEVICE, NEXT_ENDPOINT or
 /// <next letter>_ENDPOINT (B_ENDPOINT on stage a), PORT, COMMISSURE_THREADS, COMMISSURE_ISA, COMMISSURE_PRECISION,
 /// COMMISSURE_KV_DTYPE, COMMISSURE_API_KEY, COMMISSURE_API_KEY_FILE, COMMISSURE_LEASE, COMMISSURE_LAZY,
 /// COMMISSURE_MAX_STREAM_AGE, COMMISSURE_METRICS_NAMES, COMMISSURE_LOG_PROMPTS, COMMISSURE_PREFIX_CACHE,
-/// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT, GOOGLE_CLOUD_PROJECT; and those
-/// of SecuritySettings.
+/// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT, GOOGLE_CLOUD_PROJECT; and the variables of
+/// SecuritySettings.
 struct StageSettings {
   std::string stage = "a";
   std::vector<int> cuts;
   std::string model;       ///< file, folder, URL or known name
-  std::string model_name;  ///< the name served; empty: from the model
+  std::string model_name;  ///< the name that clients ask for; empty: made from the model
   std::string device = "cpu";
   std::string next;  ///< endpoint of the next stage; empty on the last
   std::string host = "0.0.0.0";
@@ -39,7 +40,7 @@ struct StageSettings {
   bool read_weights = false;     ///< read into memory instead of mapping
   bool allow_plaintext = false;  ///< gRPC without TLS off loopback
   int max_model_len = 0;         ///< 0: the model's context, at most 8192
-  std::int64_t kv_tokens = 0;    ///< positions all sequences may hold together; 0: as kv_memory says
+  std::int64_t kv_tokens = 0;    ///< positions all sequences may hold together; 0: as many as kv_memory holds
   std::uint64_t kv_memory = 0;   ///< bytes of KV cache a stage may have; 0: room for four full contexts
   int max_sequences = 64;
   int max_step_rows = 512;
@@ -54,7 +55,7 @@ struct StageSettings {
   SecuritySettings security;
 
   int index() const { return stage[0] - 'a'; }
-  int n_stages() const { return static_cast<int>(cuts.size()) + 1; }
+  int n_stages() const { return count_of(cuts) + 1; }
   bool is_first() const { return index() == 0; }
   bool is_last() const { return index() == n_stages() - 1; }
 };
@@ -62,7 +63,8 @@ struct StageSettings {
 /// Fills what the environment says into `settings`. Errors: kInvalidArgument naming the variable and what it must be.
 Status apply_environment(const Environment& environment, StageSettings& settings);
 
-/// Checks the whole; call after the flags. Errors: kInvalidArgument naming flag and variable.
+/// Checks all values; to be called once flags and environment are in. Errors: kInvalidArgument naming flag and
+/// variable.
 Status validate(const StageSettings& settings);
 
 /// One line per value for the log at start; secrets appear as their count.

@@ -9,11 +9,12 @@
 
 namespace commissure {
 
-/// The whole chain as stage A's engine sees it, loading on first use: a cold chain counts as well until it has been
-/// waking for longer than a limit; later the chain's own health counts. Threading: as StageLink.
+/// The chain as stage A's engine sees it when its stages load on first use. Until the chain has been up once, health()
+/// is ok, unless it has been loading for longer than `limit`; from then on health() is the chain's own.
+/// Threading: as StageLink.
 class WakingLink final : public StageLink {
  public:
-  /// `begin_loading` starts it everywhere and returns at once; `chain` outlives this.
+  /// `begin_loading` makes every stage start to load and returns at once; `chain` outlives this object.
   WakingLink(StageLink& chain, std::function<void()> begin_loading, std::chrono::milliseconds limit)
       : chain_(chain), begin_loading_(std::move(begin_loading)), limit_(limit) {}
 

@@ -26,8 +26,9 @@ class Executor {
   static Result<std::unique_ptr<Executor>> create(Backend& backend, const DecoderSpec& spec, const StagePlan& plan,
                                                   PartWeights weights, int max_rows, const KvShape& kv);
 
-  /// Runs one step. `input.boundary` is empty on the first stage and else has a row for each of the batch's. Of a step
-  /// that rebuilds, it does this stage's share (StepBatch): the output has rows where the next stage computes them.
+  /// Runs one step. `input.boundary` is empty on the first stage; on the others it has one row for each row of the
+  /// batch. In a rebuild step (StepBatch) the stage does its share, and the output has rows only where the next stage
+  /// computes them.
   /// Errors: kInvalidArgument, the batch is malformed, larger than max_rows, or names tokens outside the vocabulary;
   /// kDataLoss, the boundary or a block table does not fit what this stage knows; kInternal, the device failed or
   /// produced numbers that are not finite. After an error the sequences are as before.

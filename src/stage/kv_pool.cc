@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/index.h"
 #include "stage/stage_memory.h"
 
 namespace commissure {
@@ -12,15 +13,15 @@ Result<KvPool> KvPool::create(Backend& backend, const DecoderSpec& spec, const S
   pool.shape_ = shape;
   pool.first_layer_ = plan.layers.first;
   for (int layer = plan.layers.first; layer < plan.layers.last; ++layer) {
-    const LayerSpec& layer_spec = spec.layers[static_cast<std::size_t>(layer)];
+    const LayerSpec& layer_spec = spec.layers[layer];
     const HeadLayout& heads = layer_spec.heads;
     const std::int32_t n_blocks = layer_spec.window > 0 ? shape.n_window_blocks : shape.n_blocks;
     if (n_blocks <= 0) return Error(Code::kInvalidArgument, "a layer needs at least one KV block, got ", n_blocks);
     const std::size_t block_bytes = backend.kv_block_bytes(heads, spec.kv_type);
-    if (block_bytes > std::numeric_limits<std::size_t>::max() / 2 / static_cast<std::size_t>(n_blocks)) {
+    if (block_bytes > std::numeric_limits<std::size_t>::max() / 2 / to_size(n_blocks)) {
       return Error(Code::kInvalidArgument, n_blocks, " KV blocks of ", block_bytes, " bytes overflow; ask for fewer");
     }
-    Result<DeviceBuffer> buffer = backend.allocate(static_cast<std::size_t>(n_blocks) * block_bytes);
+    Result<DeviceBuffer> buffer = backend.allocate(n_blocks * block_bytes);
     if (!buffer) return buffer.error().within("KV cache (ask for fewer blocks)");
     pool.layers_.push_back({buffer->ptr(), heads, spec.kv_type});
     pool.buffers_.push_back(std::move(*buffer));

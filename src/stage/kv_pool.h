@@ -11,16 +11,17 @@
 
 namespace commissure {
 
-/// KV blocks of one model. Layers with a sliding window have a pool of their own, since old blocks leave it.
+/// How many KV blocks a stage's layers have. Layers with a sliding window have fewer blocks, numbered by themselves,
+/// since blocks behind the window are used again.
 struct KvShape {
-  std::int32_t n_blocks = 0;         ///< of each layer that sees every earlier position
-  std::int32_t n_window_blocks = 0;  ///< of each layer with a window
-  int window = 0;                    ///< the widest of them (widest_window); 0: no layer has one
+  std::int32_t n_blocks = 0;         ///< blocks of each layer that sees every earlier position
+  std::int32_t n_window_blocks = 0;  ///< blocks of each layer with a sliding window
+  int window = 0;                    ///< positions of the widest window (widest_window); 0: no layer has a window
 };
 
-/// Device memory for the KV blocks of a stage, as many per layer as its kind has, addressed by block id. Which block
-/// belongs to whom is decided on stage A; a pool has no notion of free. Pages become resident when a block is first
-/// written.
+/// Device memory for a stage's KV blocks: for each layer as many as KvShape says, addressed by block id. Stage A
+/// decides which block belongs to which sequence; the pool itself does not know which blocks are free. Pages become
+/// resident when a block is first written.
 class KvPool {
  public:
   /// Errors: kResourceExhausted, naming the bytes; kInvalidArgument, a number of blocks is not positive or overflows.
@@ -39,7 +40,8 @@ class KvPool {
   std::vector<KvLayer> layers_;
 };
 
-/// Blocks that fit `budget_bytes`; at least one. The chain's capacity is the smallest of its stages.
+/// How many blocks per layer fit into `budget_bytes`; at least one. The chain's capacity is that of the stage with the
+/// fewest blocks.
 std::int32_t blocks_within(std::uint64_t budget_bytes, const Backend& backend, const DecoderSpec& spec,
                            const StagePlan& plan);
 

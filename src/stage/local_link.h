@@ -15,13 +15,13 @@
 namespace commissure {
 
 struct LocalLinkOptions {
-  /// Steps waiting; a submit beyond waits. As many as may be unanswered on a stream, so that taking one from there does
-  /// not wait.
+  /// How many steps may wait; one more makes submit() wait. As many as may be unanswered on a stream, so that a step
+  /// taken from the stream finds room.
   std::size_t queue_capacity = 32;
   std::chrono::milliseconds load_timeout{120'000};  ///< how long the first submit waits for the weights
   CoreLease* lease = nullptr;                       ///< taken around every step when set; outlives the link
-  /// Takes this stage's spans of every step with traced slices, after its answer, on the executor thread. Absent: the
-  /// stage leaves its spans to stage A.
+  /// Takes the stage's spans of each step with traced slices, after the step's answer, on the executor thread. Absent:
+  /// stage A makes this stage's spans.
   std::function<void(std::vector<Span>)> on_spans = {};
 };
 

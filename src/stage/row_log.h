@@ -14,13 +14,13 @@
 
 namespace commissure {
 
-/// The rows a stage handed on, under the KV block and position they belong to, in host memory: what the next stage is
-/// given again when it lost its keys and values. A block of them is 64 rows of bf16 [d_model], about as much as one
-/// more layer's keys and values. Pages become resident when a block is first written.
+/// The rows that a stage handed on, kept in host memory by the KV block and position they belong to. The next stage
+/// gets them again when it lost its keys and values. The rows of one block are bf16 [64, d_model], about as large as
+/// one more layer's keys and values. Pages become resident when a block is first written.
 /// Threading: one thread at a time.
 class RowLog {
  public:
-  /// A log of no blocks, which takes no rows.
+  /// A log that is off: it has no blocks and takes no rows.
   RowLog() = default;
   /// Errors: kResourceExhausted, naming the bytes.
   static Result<RowLog> create(std::int32_t n_blocks, int d_model);
@@ -32,9 +32,9 @@ class RowLog {
   /// Notes `rows`, bf16 [batch.n_rows(), d_model]; `states` has the block table of each slice.
   void write(const StepBatch& batch, const std::vector<SequenceState>& states, std::span<const bf16> rows);
 
-  /// The rows noted for the batch, slice after slice, bf16 [batch.n_rows(), d_model]. Each slice has its whole table.
-  /// Errors: kDataLoss, a block id is outside the pool. Rows that were never noted are not told from others:
-  /// SequenceTable::check_written knows.
+  /// The rows noted for the batch's positions, slice after slice, bf16 [batch.n_rows(), d_model]. Each slice has its
+  /// whole table. For a row that was never noted it returns whatever lies there: SequenceTable::check_written tells
+  /// whether all rows were. Errors: kDataLoss, a block id is outside the pool.
   Result<std::vector<bf16>> read(const StepBatch& batch) const;
 
  private:

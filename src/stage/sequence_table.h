@@ -16,25 +16,26 @@ namespace commissure {
 /// All a stage knows of one sequence.
 struct SequenceState {
   std::vector<std::int32_t> blocks;  ///< block table: entry i holds positions [64 i, 64 i + 64)
-  /// The same for layers with a sliding window: -1 where nothing was sent, and entries that fell behind the window may
-  /// hold somebody else's positions by now. Empty where the model has no such layers.
+  /// The block table of the layers with a sliding window: -1 where no block was sent; the block of an entry behind the
+  /// window may belong to another sequence by now. Empty where the model has no such layers.
   std::vector<std::int32_t> window_blocks;
   std::int32_t n_positions = 0;  ///< positions whose keys and values are in the cache
-  /// As last sent; only the last stage uses them. Shared by the states of one sequence: never changed.
+  /// The parameters last sent; only the last stage uses them. Shared by the states of one sequence, hence never
+  /// changed.
   std::shared_ptr<const SamplingParams> params;
-  /// Tokens by position, where params need them. Shared by the states of one sequence like its KV blocks: entries from
-  /// n_positions on mean nothing.
+  /// Tokens by position, where the parameters need them. Shared by the states of one sequence, like its KV blocks:
+  /// entries from n_positions on mean nothing.
   std::shared_ptr<std::vector<TokenId>> history;
-  std::optional<float> mirostat_mu;  ///< the state after the last draw, or as sent
+  std::optional<float> mirostat_mu;  ///< mirostat's state after the last draw, or as sent
 };
 
-/// The sequences of a stage. A step is prepared first, run, and committed when it succeeded: an error anywhere between
+/// The sequences of a stage. A step is prepared, then run, and committed once it succeeded, so an error on the way
 /// leaves the table as it was.
 /// Threading: the executor thread only.
 class SequenceTable {
  public:
-  /// Block ids are valid below the shape's numbers, token ids in [0, n_vocab). `keeps_history`: this stage draws
-  /// tokens.
+  /// Accepts block ids below the shape's numbers of blocks and token ids in [0, n_vocab). `keeps_history`: whether this
+  /// stage draws tokens and so keeps them.
   SequenceTable(const KvShape& shape, std::int32_t n_vocab, bool keeps_history = true)
       : window_(shape.window),
         n_vocab_(n_vocab),
@@ -48,8 +49,8 @@ class SequenceTable {
   /// or a sequence begins behind rows that this stage does not have: it must be recreated.
   Result<std::vector<SequenceState>> prepare(const StepBatch& batch) const;
 
-  /// Whether the rows of the batch, whose slices bring whole tables, were computed here before. Errors: kDataLoss, a
-  /// block id is unknown, or rows are missing.
+  /// Checks that the rows of the batch, whose slices bring whole tables, were computed here before. Errors: kDataLoss,
+  /// a block id is unknown, or rows are missing.
   Status check_written(const StepBatch& batch) const;
 
   /// Forgets the batch's released sequences and takes over the prepared states.

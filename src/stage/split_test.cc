@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <tuple>
 
+#include "core/index.h"
 #include "stage/stage_memory.h"
 #include "support/stage_fixture.h"
 
@@ -25,14 +26,14 @@ using Trace = std::vector<ScoredToken>;
 Trace run_alone(Chain& chain, const std::vector<int>& tokens, int chunk, int n_decode) {
   Trace trace;
   const SamplingParams params{.temperature = 0.8f, .top_k = 20, .seed = 7, .n_logprobs = 5, .banned = {}};
-  const int n = static_cast<int>(tokens.size());
+  const int n = count_of(tokens);
   int last = 0;
   for (int first = 0; first < n; first += chunk) {
     const int end = std::min(n, first + chunk);
     SequenceRows rows = rows_of(1, first, {tokens.begin() + first, tokens.begin() + end}, 0);
     rows.params = params;
     rows.sample = end == n;
-    for (int i = first; i < end; ++i) rows.targets.push_back(TokenId(tokens[static_cast<std::size_t>((i + 1) % n)]));
+    for (int i = first; i < end; ++i) rows.targets.push_back(TokenId(tokens[(i + 1) % n]));
     const auto result = chain.step({.step = {}, .slices = {rows}, .released = {}});
     EXPECT_TRUE(result.has_value()) << (result ? "" : result.error().message());
     if (!result) return trace;
@@ -115,7 +116,7 @@ TEST_P(Split, BlocksBehindTheWindowMayBeWrittenAgain) {
     rows.params = SamplingParams{.temperature = 0.8f, .top_k = 20, .seed = 7, .n_logprobs = 5, .banned = {}};
     rows.sample = first + 64 >= 500;
     for (std::size_t i = 0; i < chunk.size(); ++i) {
-      rows.targets.push_back(TokenId(tokens[(static_cast<std::size_t>(first) + i + 1) % 500]));
+      rows.targets.push_back(TokenId(tokens[(first + i + 1) % 500]));
     }
     const auto result = chain.step({.step = {}, .slices = {rows}, .released = {}});
     ASSERT_TRUE(result.has_value()) << result.error().message();
@@ -149,7 +150,7 @@ TEST_P(Split, NeighboursDoNotChangeARow) {
     rows.params = params;
     rows.sample = true;
     alone.push_back(*chain.step({.step = {}, .slices = {rows}, .released = {}})->results[0].sampled);
-    SequenceRows next = rows_of(i, static_cast<int>(prompts[i].size()), {5}, 0);
+    SequenceRows next = rows_of(i, count_of(prompts[i]), {5}, 0);
     next.sample = true;
     alone.push_back(*chain.step({.step = {}, .slices = {next}, .released = {}})->results[0].sampled);
   }
@@ -160,7 +161,7 @@ TEST_P(Split, NeighboursDoNotChangeARow) {
     first.slices.push_back(rows_of(i, 0, prompts[i], static_cast<int>(3 * i)));
     first.slices.back().params = params;
     first.slices.back().sample = true;
-    second.slices.push_back(rows_of(i, static_cast<int>(prompts[i].size()), {5}, static_cast<int>(3 * i)));
+    second.slices.push_back(rows_of(i, count_of(prompts[i]), {5}, static_cast<int>(3 * i)));
     second.slices.back().sample = true;
   }
   const auto a = chain.step(first), b = chain.step(second);
@@ -193,7 +194,7 @@ TEST_P(Split, PrefixHitsAndReplaysGiveTheSameBits) {
     ASSERT_TRUE(after_hit.has_value()) << after_hit.error().message();
     EXPECT_EQ(*after_hit->results[0].sampled, expected[kPrompt]);
 
-    for (int i = 0; i < 3; ++i) tokens.push_back(expected[static_cast<std::size_t>(kPrompt + i)].chosen.token.value);
+    for (int i = 0; i < 3; ++i) tokens.push_back(expected[kPrompt + i].chosen.token.value);
     SequenceRows replay = rows_of(3, 0, tokens, 6);
     replay.params = params;
     replay.sample = true;

@@ -30,7 +30,7 @@ struct StageOptions {
 };
 
 /// One stage of a model in this process: cold until someone needs it, then loading in the background, then ready.
-/// The mutex is this room's own: a condition variable has to wake those who wait for the load.
+/// The mutex is this room's own, since a condition variable wakes the threads that wait for the load.
 /// Threading: any thread may call any function; the executor it hands out belongs to one thread.
 class Stage {
  public:

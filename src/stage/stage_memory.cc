@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/index.h"
 #include "model/decoder.h"
 #include "stage/row_log.h"
 
@@ -31,7 +32,7 @@ std::uint64_t total_bytes(const std::vector<TensorInfo>& tensors) {
 std::size_t kv_block_bytes(const Backend& backend, const DecoderSpec& spec, const StagePlan& plan) {
   std::size_t bytes = 0;
   for (int layer = plan.layers.first; layer < plan.layers.last; ++layer) {
-    bytes += backend.kv_block_bytes(spec.layers[static_cast<std::size_t>(layer)].heads, spec.kv_type);
+    bytes += backend.kv_block_bytes(spec.layers[layer].heads, spec.kv_type);
   }
   if (!plan.is_last()) bytes += RowLog::block_bytes(spec.d_model);
   return bytes;
@@ -40,10 +41,9 @@ std::size_t kv_block_bytes(const Backend& backend, const DecoderSpec& spec, cons
 std::size_t scratch_bytes(const DecoderSpec& spec, const StagePlan& plan, int max_rows) {
   std::size_t bytes = Decoder::scratch_bytes(spec, model_part(plan), max_rows);
   if (plan.is_last()) {
-    const auto rows = static_cast<std::size_t>(head_rows(spec, max_rows));
-    bytes += rows * static_cast<std::size_t>(spec.n_vocab) * sizeof(float);
+    bytes += n_elements(head_rows(spec, max_rows), spec.n_vocab) * sizeof(float);
   }
-  bytes += static_cast<std::size_t>(max_rows) * static_cast<std::size_t>(spec.d_model) * sizeof(bf16);
+  bytes += n_elements(max_rows, spec.d_model) * sizeof(bf16);
   return bytes;
 }
 

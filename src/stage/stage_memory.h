@@ -13,7 +13,8 @@
 
 namespace commissure {
 
-/// What of the model a stage runs: its layers, the embedding on the first, norm and head on the last.
+/// The part of the model that a stage runs: its layers, on the first stage the embedding, on the last the final norm
+/// and the head.
 ModelPart model_part(const StagePlan& plan);
 
 /// The tensors a stage loads, in order; a tied head makes the last stage load the embedding too.

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "core/index.h"
+
 namespace commissure {
 
 namespace {
@@ -18,9 +20,8 @@ void StepSpans::begin(const StepBatch& batch, const std::string& stage, std::chr
   if (batch.traces.empty()) return;
   const std::int64_t now = unix_ns();
   for (const SliceTrace& trace : batch.traces) {
-    const auto index = static_cast<std::size_t>(trace.slice);
-    if (index >= batch.slices.size()) continue;  // a batch that the executor refuses
-    const SequenceRows& slice = batch.slices[index];
+    if (!has_index(batch.slices, trace.slice)) continue;  // a batch that the executor refuses
+    const SequenceRows& slice = batch.slices[trace.slice];
     Span span{.trace_id = trace.parent.trace_id,
               .span_id = new_span_id(),
               .parent_id = trace.parent.span_id,

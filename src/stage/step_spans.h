@@ -13,13 +13,13 @@ namespace commissure {
 /// step's start to its end on this machine's clock. Threading: the executor thread.
 class StepSpans {
  public:
-  /// The step begins now; nothing is kept where no slice is traced.
+  /// To be called when a step begins; keeps nothing when no slice is traced.
   void begin(const StepBatch& batch, const std::string& stage, std::chrono::microseconds queued);
-  /// And ends now.
+  /// To be called when the step ends.
   void end(bool failed);
 
   bool empty() const { return spans_.empty(); }
-  /// The finished spans; none are left.
+  /// Takes out the finished spans.
   std::vector<Span> take();
 
  private:

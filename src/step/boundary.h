@@ -9,6 +9,7 @@
 
 #include "core/dtype.h"
 #include "core/ids.h"
+#include "core/index.h"
 
 namespace commissure {
 
@@ -19,13 +20,10 @@ struct Boundary {
   int n_rows = 0;
   int d_model = 0;
   std::span<const bf16> values;       ///< n_rows * d_model, kept alive by `owner`
-  std::shared_ptr<const void> owner;  ///< shared: the wire's buffers are reference counted too
+  std::shared_ptr<const void> owner;  ///< shared, since the wire's buffers are reference counted too
 
   bool empty() const { return n_rows == 0; }
-  std::span<const bf16> row(int r) const {
-    return values.subspan(static_cast<std::size_t>(r) * static_cast<std::size_t>(d_model),
-                          static_cast<std::size_t>(d_model));
-  }
+  std::span<const bf16> row(int r) const { return values.subspan(n_elements(r, d_model), d_model); }
 };
 
 /// A boundary that owns `values`.

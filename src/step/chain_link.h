@@ -13,8 +13,9 @@
 namespace commissure {
 
 /// Two links in a row that act as one: what `first` puts out is submitted to `rest`, whose answers are the chain's.
-/// Both outlive the chain; chains nest. Timings of `first` are put before those of `rest`, and the time a step spent
-/// between the two (half of what `rest` does not account for) becomes the `wire_us` of the last stage of `first`.
+/// Both links outlive the chain; a link may itself be a chain. Timings of `first` are put before those of `rest`, and
+/// the time a step spent between the two (half of what `rest` does not account for) becomes the `wire_us` of the last
+/// stage of `first`.
 ///
 /// Threading: one thread submits. The hand-over runs on the thread that calls the sink of `first`, so a full queue
 /// in `rest` holds `first` back; the chain's sink runs on the sink thread of either, never on both at once.

@@ -10,7 +10,7 @@
 namespace commissure {
 
 /// A token with its log-probability (natural log) under the raw model distribution or, where the sequence asks for
-/// processed_logprobs and the token was drawn, under the one it was drawn from.
+/// processed_logprobs and the token was drawn, under the distribution it was drawn from.
 struct TokenLogprob {
   TokenId token;
   float logprob = 0.0f;
@@ -29,7 +29,7 @@ struct SequenceResult {
   SequenceId sequence;
   std::optional<ScoredToken> sampled;     ///< present when the slice asked for a sample
   std::vector<ScoredToken> scored;        ///< one per target of the slice
-  bool no_choice = false;                 ///< instead of `sampled`: the bans left no token to draw
+  bool no_choice = false;                 ///< instead of `sampled`: every token was banned
   std::optional<float> mirostat_mu = {};  ///< with `sampled` under mirostat: the state after it, for a later life
   bool operator==(const SequenceResult&) const = default;
 };

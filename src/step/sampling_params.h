@@ -9,7 +9,7 @@
 
 namespace commissure {
 
-/// Bounds of the lists, so that a step frame stays small.
+/// Most entries of each list, so that a step frame stays small.
 inline constexpr std::size_t kMaxBiases = 1024;
 inline constexpr std::size_t kMaxTokenList = 16384;
 inline constexpr std::size_t kMaxBadSequences = 1024;
@@ -35,7 +35,7 @@ struct DryParams {
 struct MirostatParams {
   bool is_on = false;
   float tau = 5.0f;
-  float eta = 0.1f;              ///< how fast mu follows
+  float eta = 0.1f;              ///< how far each draw moves mu
   std::optional<float> mu = {};  ///< the state to go on from; none: 2 tau, a new sequence
   bool operator==(const MirostatParams&) const = default;
 };
@@ -44,17 +44,17 @@ struct MirostatParams {
 struct SamplingParams {
   float temperature = 1.0f;     ///< 0 is greedy: the largest logit, ties to the lowest id
   int top_k = 0;                ///< keep the k largest logits; 0 keeps all
-  float top_p = 1.0f;           ///< keep the shortest prefix with this much probability
+  float top_p = 1.0f;           ///< keep the fewest likeliest tokens that reach this probability together
   float min_p = 0.0f;           ///< keep p >= min_p * p_max
   std::uint64_t seed = 0;       ///< draws come from (seed, position) alone
-  int n_logprobs = -1;          ///< -1: none; k >= 0: the chosen token's and the k best
+  int n_logprobs = -1;          ///< -1: none; k >= 0: of the chosen token and the k likeliest
   std::vector<TokenId> banned;  ///< never chosen (e.g. EOS under ignore_eos)
 
   std::vector<TokenId> allowed = {};                     ///< nothing else is chosen; empty: everything may be
   std::vector<std::vector<TokenId>> bad_sequences = {};  ///< the last token is banned when the output ends in the rest
   std::vector<LogitBias> logit_bias = {};
   int n_prompt = 0;                      ///< positions from here on are output; the engine sets it
-  int min_tokens = 0;                    ///< end_tokens are banned until the output has so many
+  int min_tokens = 0;                    ///< end_tokens are banned until the output has this many tokens
   std::vector<TokenId> end_tokens = {};  ///< set by the engine when min_tokens asks for it
 
   float repetition_penalty = 1.0f;  ///< on tokens of prompt and output
@@ -66,7 +66,7 @@ struct SamplingParams {
   float xtc_threshold = 0.1f;
   DryParams dry = {};
   MirostatParams mirostat = {};
-  bool processed_logprobs = false;  ///< log-probabilities are those of what was drawn from, not of the raw model
+  bool processed_logprobs = false;  ///< log-probabilities of the distribution drawn from, not of the raw model
 
   bool operator==(const SamplingParams&) const = default;
 };

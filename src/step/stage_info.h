@@ -23,17 +23,17 @@ struct StageInfo {
   std::string device;     ///< "cpu"
   std::string isa;        ///< kernels in use: "amx", "avx512", "avx2", "generic", "reference"
   int d_model = 0;
-  std::int32_t n_kv_blocks = 0;      ///< capacity in blocks of kBlockPositions; no stage's is below the first one's
-  std::int32_t n_window_blocks = 0;  ///< the same for the layers with a sliding window; 0: the model has none
+  std::int32_t n_kv_blocks = 0;      ///< capacity in blocks of kBlockPositions; no stage has less than the first
+  std::int32_t n_window_blocks = 0;  ///< capacity for layers with a sliding window; 0: the model has no such layers
   std::int32_t max_rows = 0;         ///< rows a step may have at most
 
   LoadState state = LoadState::kCold;
   std::string problem;                  ///< why it failed or is not reachable; empty when well
   std::uint64_t weight_bytes = 0;       ///< bytes of this stage's own tensors
-  std::uint64_t loaded_bytes = 0;       ///< of them, ready so far
+  std::uint64_t loaded_bytes = 0;       ///< bytes of weight_bytes that are loaded so far
   std::uint64_t source_bytes_read = 0;  ///< bytes asked from the byte sources, header included
   std::uint64_t resident_bytes = 0;     ///< resident memory of the process
-  std::uint64_t private_bytes = 0;      ///< of it, private to the process
+  std::uint64_t private_bytes = 0;      ///< bytes of resident_bytes that are private to the process
   std::int64_t load_ms = 0;
   std::int64_t pid = 0;
 

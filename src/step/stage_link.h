@@ -18,12 +18,12 @@ struct StageInput {
 };
 
 /// What a stage gives back for one step: rows for the next stage (with the batch they belong to) or, from the last
-/// stage, the tokens. `timings` holds this stage's and those before it.
+/// stage, the tokens. `timings` holds the timings of this stage and of the stages before it.
 struct StageOutput {
   StepBatch batch;
   std::variant<Boundary, SampledTokens> value;
   std::vector<StageTiming> timings;
-  std::vector<std::uint32_t> checksums = {};  ///< of this stage, until its link puts them into its timing
+  std::vector<std::uint32_t> checksums = {};  ///< this stage's, until its link moves them into its timing
 };
 
 /// Errors that are about the stream rather than one step: all steps in flight have failed.
@@ -35,8 +35,9 @@ constexpr bool is_about_the_stream(Code code) {
 /// row (step/chain_link), or a fake in a test.
 ///
 /// Every submitted step is answered exactly once through the sink, in submission order, with an output or an error.
-/// After an error that is about the stream (is_about_the_stream) the stages know no sequence any more: the caller
-/// recreates them, behind the rows of answered steps where lost() says that their keys and values are still there.
+/// After an error that is about the stream (is_about_the_stream) the stages know no sequence any more and the caller
+/// creates the sequences again. Stages outside lost() still have the keys and values of all answered steps, so there a
+/// sequence goes on behind these rows.
 class StageLink {
  public:
   /// Called on the link's own thread; must not block for long and must not call stop().
@@ -47,8 +48,8 @@ class StageLink {
   /// Called once, before the first submit.
   virtual void start(Sink sink) = 0;
 
-  /// Whether the link is ready for a submit, to take or to refuse it; otherwise begins what that needs, in the
-  /// background (stages that load on first use), and is to be asked again.
+  /// Whether the link is ready to take or refuse a submit. If not, starts in the background what it needs for that
+  /// (stages that load on first use) and returns false; the caller asks again later.
   virtual bool wake() { return true; }
 
   /// Hands one step over; waits while the stage's queue is full.
@@ -58,22 +59,23 @@ class StageLink {
   /// Whether a submit would be accepted now; the error says why not, for /health and status.
   virtual Status health() const = 0;
 
-  /// The stages that do not have the keys and values of all answered steps, as far as the link knows; asked after a
-  /// stream ended or was moved, when health() is well again.
+  /// The stages that, as far as the link knows, lack keys and values of answered steps. Asked when health() is ok again
+  /// after a stream ended or was moved.
   virtual StageSpan lost() const { return kAllStages; }
 
-  /// Streams opened so far; who sees it grow while nothing was in flight has not been told of a loss.
+  /// Number of streams opened so far. When it grows while nothing was in flight, a stream was lost without an error to
+  /// tell of it.
   virtual int n_streams() const { return 0; }
 
-  /// Whether the link asks to be moved: it still takes steps and answers them, for a while. The caller finishes what is
-  /// in flight and calls move().
+  /// Whether the link asks to be moved to a fresh stream. It still takes and answers steps for a while; the caller lets
+  /// the steps in flight finish and then calls move().
   virtual bool wants_move() const { return false; }
 
-  /// Nothing is in flight and the caller recreates its sequences: a link that asked for it goes over to a fresh stream,
-  /// to whatever instance of the stage is there now.
+  /// Moves a link that asked for it to a fresh stream, to whatever instance of the stage is there now. Called when
+  /// nothing is in flight; the caller then creates its sequences again.
   virtual void move() {}
 
-  /// Answers what is in flight with kCancelled, then returns. No sink call after that.
+  /// Answers the steps in flight with kCancelled, then returns. The sink is not called after that.
   virtual void stop() = 0;
 };
 

@@ -5,6 +5,8 @@
 #include <limits>
 #include <utility>
 
+#include "core/index.h"
+
 namespace commissure {
 namespace {
 
@@ -39,7 +41,7 @@ Result<std::vector<StagePlan>> plan_stages(int n_model_layers, std::span<const i
   std::vector<StagePlan> plans;
   int first = 0;
   for (int index = 0; index < n_stages; ++index) {
-    const int last = index + 1 < n_stages ? cuts[static_cast<std::size_t>(index)] : n_model_layers;
+    const int last = index + 1 < n_stages ? cuts[index] : n_model_layers;
     if (index + 1 < n_stages && (last <= 0 || last >= n_model_layers)) {
       return Error(Code::kInvalidArgument, "cut ", last, " is outside the model: cuts go from 1 to ",
                    n_model_layers - 1, " for ", n_model_layers, " layers");
@@ -55,7 +57,7 @@ Result<std::vector<StagePlan>> plan_stages(int n_model_layers, std::span<const i
 
 Result<std::vector<int>> balance_cuts(std::span<const std::uint64_t> layer_bytes, std::uint64_t first_bytes,
                                       std::uint64_t last_bytes, int n_stages) {
-  const int n_layers = static_cast<int>(layer_bytes.size());
+  const int n_layers = count_of(layer_bytes);
   if (n_stages < 1 || n_stages > kMaxStages) {
     return Error(Code::kInvalidArgument, n_stages, " stages asked for, 1 to ", kMaxStages, " are possible");
   }
@@ -65,15 +67,15 @@ Result<std::vector<int>> balance_cuts(std::span<const std::uint64_t> layer_bytes
   // best[s][l]: the best split of layers [0, l) into s + 1 stages; from[s][l]: where its last stage begins.
   const Cost never{std::numeric_limits<std::uint64_t>::max(), std::numeric_limits<double>::infinity()};
   const std::vector<Cost> no_costs(layer_bytes.size() + 1, never);
-  std::vector<std::vector<Cost>> best(static_cast<std::size_t>(n_stages), no_costs);
-  std::vector<std::vector<int>> from(static_cast<std::size_t>(n_stages), std::vector<int>(layer_bytes.size() + 1, 0));
+  std::vector<std::vector<Cost>> best(n_stages, no_costs);
+  std::vector<std::vector<int>> from(n_stages, std::vector<int>(layer_bytes.size() + 1, 0));
   for (int stage = 0; stage < n_stages; ++stage) {
     for (int end = stage + 1; end <= n_layers; ++end) {
       const bool to_the_end = stage == n_stages - 1;
       std::uint64_t bytes = to_the_end ? last_bytes : 0;
       Cost& cost = best[stage][end];
       for (int begin = end - 1; begin >= stage; --begin) {
-        bytes = add_saturating(bytes, layer_bytes[static_cast<std::size_t>(begin)]);
+        bytes = add_saturating(bytes, layer_bytes[begin]);
         if (stage == 0 && begin > 0) continue;  // the first stage begins at layer 0
         const Cost candidate =
             stage == 0 ? extend({}, add_saturating(bytes, first_bytes)) : extend(best[stage - 1][begin], bytes);

@@ -18,7 +18,7 @@ struct LayerRange {
   bool operator==(const LayerRange&) const = default;
 };
 
-/// "a", "b", ... "z".
+/// The name of stage `index`: "a", "b", ... "z".
 inline std::string stage_name(int index) { return std::string(1, static_cast<char>('a' + index)); }
 
 /// Which part of the model one stage runs. The first stage embeds, the last one holds the head and samples.
@@ -36,7 +36,7 @@ struct StagePlan {
 
 inline constexpr int kMaxStages = 26;
 
-/// Stages first ... last of a chain, by index; none when last < first.
+/// Stages first to last of a chain, by index, both included; empty when last < first.
 struct StageSpan {
   int first = 0;
   int last = -1;
@@ -49,7 +49,7 @@ struct StageSpan {
 };
 inline constexpr StageSpan kAllStages{0, kMaxStages - 1};
 
-/// The plans of all stages for layer boundaries `cuts` (strictly rising, each in (0, n_model_layers)); no cuts is one
+/// The plans of all stages for layer boundaries `cuts` (strictly rising, each in (0, n_model_layers)); without cuts one
 /// stage. Errors: kInvalidArgument naming the cut.
 Result<std::vector<StagePlan>> plan_stages(int n_model_layers, std::span<const int> cuts);
 

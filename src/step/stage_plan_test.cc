@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <random>
 
+#include "core/index.h"
+
 namespace commissure {
 namespace {
 
@@ -27,9 +29,9 @@ std::uint64_t largest_stage(const std::vector<std::uint64_t>& layers, std::uint6
 /// The smallest possible largest stage, by trying every split.
 std::uint64_t try_all(const std::vector<std::uint64_t>& layers, std::uint64_t first, std::uint64_t last, int n_stages,
                       Cuts& cuts) {
-  if (static_cast<int>(cuts.size()) == n_stages - 1) return largest_stage(layers, first, last, cuts);
+  if (count_of(cuts) == n_stages - 1) return largest_stage(layers, first, last, cuts);
   std::uint64_t best = ~std::uint64_t{0};
-  for (int cut = cuts.empty() ? 1 : cuts.back() + 1; cut < static_cast<int>(layers.size()); ++cut) {
+  for (int cut = cuts.empty() ? 1 : cuts.back() + 1; cut < count_of(layers); ++cut) {
     cuts.push_back(cut);
     best = std::min(best, try_all(layers, first, last, n_stages, cuts));
     cuts.pop_back();
@@ -65,7 +67,7 @@ TEST(StagePlan, RefusesCutsOutsideTheModelOrNotRising) {
   }
   EXPECT_FALSE(plan_stages(0, {}).has_value());
   Cuts many(26);
-  for (int i = 0; i < 26; ++i) many[static_cast<std::size_t>(i)] = i + 1;
+  for (int i = 0; i < 26; ++i) many[i] = i + 1;
   EXPECT_FALSE(plan_stages(100, many).has_value());
   many.pop_back();
   EXPECT_TRUE(plan_stages(100, many).has_value());
@@ -99,7 +101,7 @@ TEST(BalanceCuts, IsTheExactOptimumOnRandomModels) {
     const int n_stages = 1 + static_cast<int>(random() % layers.size());
     const auto cuts = balance_cuts(layers, first, last, n_stages);
     ASSERT_TRUE(cuts.has_value());
-    ASSERT_TRUE(plan_stages(static_cast<int>(layers.size()), *cuts).has_value());
+    ASSERT_TRUE(plan_stages(count_of(layers), *cuts).has_value());
     Cuts scratch;
     EXPECT_EQ(largest_stage(layers, first, last, *cuts), try_all(layers, first, last, n_stages, scratch));
   }

@@ -24,9 +24,9 @@ inline std::int32_t blocks_for(int n_rows) { return (n_rows + kBlockPositions - 
 /// `table_start` entries stay as the stage knows them, `new_blocks` follow them. A slice with
 /// table_start 0 (re)creates the sequence, so replay needs no special message.
 ///
-/// Layers with a sliding window have blocks of their own, from another pool, in a second table with the same entries.
-/// Entries wholly behind the window of all rows to come may be given to others: no stage reads them again. A model
-/// without such layers has an empty one.
+/// Layers with a sliding window have blocks of their own, from another pool, in a second table whose entry i holds the
+/// same positions as entry i of the first. A block that lies wholly behind the window of all rows to come may be given
+/// to another sequence: no stage reads it again. In a model without such layers the second table is empty.
 struct SequenceRows {
   SequenceId sequence;
   std::int32_t first_position = 0;
@@ -40,11 +40,13 @@ struct SequenceRows {
   std::optional<SamplingParams> params;
   /// Tokens to score, one per row (the token at the row's position + 1), or empty: prompt log-probabilities.
   std::vector<TokenId> targets;
-  /// With params that need it (needs_history): the tokens before first_position, whose rows this life never carries.
+  /// With params that need it (needs_history): the tokens before first_position whose rows are not sent again, since a
+  /// stage has them already.
   std::vector<TokenId> history = {};
   /// Every stage reports a checksum of these rows after each of its layers (StageTiming::checksums).
   bool sum_layers = false;
-  /// The other table, as table_start and new_blocks; of a new one, the entries before window_start are absent.
+  /// The second table's change, as table_start and new_blocks are the first one's. In a new sequence the entries before
+  /// window_start are absent.
   std::int32_t window_start = 0;
   std::vector<BlockId> new_window_blocks = {};
 
@@ -52,10 +54,10 @@ struct SequenceRows {
   bool operator==(const SequenceRows&) const = default;
 };
 
-/// A slice whose rows belong to a sampled trace, for stages that tell a collector of their own.
+/// A slice whose rows belong to a sampled trace, for stages that send spans to a collector themselves.
 struct SliceTrace {
   std::int32_t slice = 0;   ///< place among the batch's slices
-  std::int32_t choice = 0;  ///< place of the sequence among those of its request
+  std::int32_t choice = 0;  ///< index of the sequence among its request's choices
   TraceParent parent = {};  ///< the request's span
   bool operator==(const SliceTrace&) const = default;
 };
@@ -63,15 +65,16 @@ struct SliceTrace {
 /// One batch for one pass through all stages: prefill and decode rows mixed. Rows are numbered slice
 /// after slice; row r of the boundary belongs to the r-th token.
 ///
-/// A step that rebuilds is for stages that lost their keys and values: it repeats rows that were answered before, and
-/// these stages alone compute them. The stage before them takes its rows from what it handed on back then (RowLog); for
-/// the others the step passes by, without rows. It draws and scores nothing, and each slice brings its whole table.
+/// A rebuild step is for stages that lost their keys and values: it repeats rows that were answered before, and only
+/// these stages compute them. The stage before them sends the rows that it handed on the first time (RowLog); through
+/// all other stages the step passes without rows. A rebuild step draws and scores nothing, and each of its slices
+/// brings its whole block table.
 struct StepBatch {
   StepId step;
   std::vector<SequenceRows> slices;
   std::vector<SequenceId> released;     ///< forget these before running the step (finished, cancelled, preempted)
   StageSpan rebuild = {};               ///< empty: a plain step, for all stages
-  std::vector<SliceTrace> traces = {};  ///< in the order of the slices, one each at most
+  std::vector<SliceTrace> traces = {};  ///< in the order of the slices, at most one for each
 
   int n_rows() const;
   bool is_rebuild() const { return !rebuild.empty(); }

@@ -19,7 +19,7 @@ std::uint64_t pair_key(std::int32_t left, std::int32_t right) {
 
 std::size_t slot_hash(std::uint64_t key) {
   key *= 0x9E3779B97F4A7C15u;
-  return static_cast<std::size_t>(key ^ (key >> 29));
+  return key ^ (key >> 29);
 }
 
 }  // namespace
@@ -32,7 +32,7 @@ BpeModel::BpeModel(const TokenTable& vocabulary, const Options& options, std::si
     append_code_point(spelling, byte_level_character(static_cast<unsigned char>(byte)));
     const std::optional<TokenId> token =
         options.byte_level ? vocabulary.find(spelling) : vocabulary.find_byte(static_cast<unsigned char>(byte));
-    byte_tokens_[static_cast<std::size_t>(byte)] = token ? token->value : -1;
+    byte_tokens_[byte] = token ? token->value : -1;
   }
 }
 
@@ -116,7 +116,7 @@ void BpeModel::add_fallback(std::string_view segment, std::size_t begin, std::si
 void BpeModel::add_character_symbols(std::string_view segment, MergeScratch& scratch) const {
   for (std::size_t position = 0; position < segment.size();) {
     const CodePoint point = decode_code_point(segment, position);
-    const std::size_t n_bytes = point.is_valid ? static_cast<std::size_t>(point.n_bytes) : 1;
+    const std::size_t n_bytes = point.is_valid ? point.n_bytes : 1;
     const std::optional<TokenId> token = vocabulary_.find(segment.substr(position, n_bytes));
     if (token) {
       scratch.symbols.push_back(

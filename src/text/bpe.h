@@ -18,7 +18,7 @@ class BpeModel : public PieceModel {
   struct Options {
     bool byte_level = true;           ///< symbols are bytes in GPT-2's spelling; else characters
     bool ignore_merges = false;       ///< a piece that is a token itself is taken whole
-    bool newline_runs_whole = false;  ///< the same for pieces of newlines only
+    bool newline_runs_whole = false;  ///< a piece of newlines that is a token itself is taken whole
     bool byte_fallback = false;       ///< characters without a token become "<0xXX>" tokens
     bool fuse_unknown = false;        ///< neighbouring unknown characters share one unknown token
     std::optional<TokenId> unknown;
@@ -27,7 +27,7 @@ class BpeModel : public PieceModel {
   ///   vocabulary  outlives the model
   BpeModel(const TokenTable& vocabulary, const Options& options, std::size_t n_merges);
 
-  /// The next merge in rank.
+  /// Adds the merge that ranks next.
   /// Errors: kInvalidArgument, the vocabulary lacks a part or the whole.
   Status add_merge(std::string_view left, std::string_view right);
 

@@ -24,12 +24,11 @@ constexpr Table make_table() {
   Table table;
   int n_shifted = 0;
   for (int byte = 0; byte < 256; ++byte) {
-    const auto index = static_cast<std::size_t>(byte);
     if (spells_itself(byte)) {
-      table.character[index] = static_cast<char32_t>(byte);
+      table.character[byte] = static_cast<char32_t>(byte);
     } else {
-      table.shifted_byte[static_cast<std::size_t>(n_shifted)] = static_cast<unsigned char>(byte);
-      table.character[index] = kFirstShifted + static_cast<char32_t>(n_shifted++);
+      table.shifted_byte[n_shifted] = static_cast<unsigned char>(byte);
+      table.character[byte] = kFirstShifted + static_cast<char32_t>(n_shifted++);
     }
   }
   return table;
@@ -53,7 +52,7 @@ std::string unspell_bytes(std::string_view spelling) {
   bytes.reserve(spelling.size());
   for (std::size_t position = 0; position < spelling.size();) {
     const CodePoint point = decode_code_point(spelling, position);
-    const auto n_bytes = static_cast<std::size_t>(point.n_bytes);
+    const std::size_t n_bytes = point.n_bytes;
     if (point.is_valid && point.value < 256 && spells_itself(static_cast<int>(point.value))) {
       bytes.push_back(static_cast<char>(point.value));
     } else if (point.is_valid && point.value >= kFirstShifted && point.value < kFirstShifted + kShiftedCount) {

@@ -51,7 +51,7 @@ std::optional<TokenId> read_id(const Metadata& gguf, const TokenTable& vocabular
 
 Result<std::unique_ptr<PieceModel>> make_spm(const Metadata& gguf, const PipelineParts& parts) {
   const auto* scores = gguf.find<std::vector<float>>(key("scores"));
-  const auto n_tokens = static_cast<std::size_t>(parts.vocabulary->n_tokens());
+  const std::size_t n_tokens = parts.vocabulary->n_tokens();
   if (scores == nullptr || scores->size() < n_tokens) {
     return Error(Code::kInvalidArgument, "tokenizer.ggml.scores has ", scores == nullptr ? 0 : scores->size(),
                  " entries for ", n_tokens, " tokens; convert the model again");

@@ -27,7 +27,7 @@ Result<std::string> pattern_source(const Json& component);
 Status add_normaliser(const Json& component, Normaliser& normaliser);
 
 /// Appends the steps of a "pre_tokenizer"; sets `is_byte_level` when one of them spells bytes as GPT-2 does.
-/// Errors: as above.
+/// Errors: as add_normaliser.
 Status add_pre_tokenizer(const Json& component, PreTokenizer& pre_tokenizer, bool& is_byte_level);
 
 }  // namespace commissure

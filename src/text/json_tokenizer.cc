@@ -46,7 +46,7 @@ Status place(std::vector<std::string_view>& texts, std::int64_t id, std::string_
   if (id < 0 || id >= kMaxTokenId) {
     return Error(Code::kInvalidArgument, "tokenizer.json: token id ", id, " is out of range");
   }
-  const auto index = static_cast<std::size_t>(id);
+  const std::size_t index = id;
   if (texts.size() <= index) texts.resize(index + 1);
   if (!texts[index].empty() && texts[index] != text) {
     return Error(Code::kInvalidArgument, "tokenizer.json: two tokens have the id ", id);

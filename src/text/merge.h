@@ -49,7 +49,7 @@ void merge_short(MergeScratch& scratch, const Rule& rule) {
     const auto best = std::min_element(
         pairs.begin(), pairs.end(), [](const MergedPair& a, const MergedPair& b) { return a.priority < b.priority; });
     if (best->priority == MergedPair::kNever) return;
-    const auto left = static_cast<std::size_t>(best - pairs.begin());
+    const std::size_t left = best - pairs.begin();
     symbols[left].n_bytes += symbols[left + 1].n_bytes;
     symbols[left].token = best->token;
     symbols.erase(symbols.begin() + static_cast<std::ptrdiff_t>(left) + 1);
@@ -71,7 +71,7 @@ void merge_long(MergeScratch& scratch, const Rule& rule) {
   scratch.previous.resize(symbols.size());
   scratch.next.resize(symbols.size());
   heap.clear();
-  const auto at = [&symbols](std::int32_t i) -> Symbol& { return symbols[static_cast<std::size_t>(i)]; };
+  const auto at = [&symbols](std::int32_t i) -> Symbol& { return symbols[i]; };
   const auto candidate = [&](std::int32_t left, std::int32_t right) -> bool {
     const MergedPair pair = rule(at(left), at(right));
     if (pair.priority == MergedPair::kNever) return false;
@@ -80,8 +80,8 @@ void merge_long(MergeScratch& scratch, const Rule& rule) {
     return true;
   };
   for (std::int32_t i = 0; i < n_symbols; ++i) {
-    scratch.previous[static_cast<std::size_t>(i)] = i - 1;
-    scratch.next[static_cast<std::size_t>(i)] = i + 1;
+    scratch.previous[i] = i - 1;
+    scratch.next[i] = i + 1;
     if (i + 1 < n_symbols) candidate(i, i + 1);
   }
   std::make_heap(heap.begin(), heap.end(), later);
@@ -91,16 +91,16 @@ void merge_long(MergeScratch& scratch, const Rule& rule) {
     const MergeScratch::Candidate best = heap.back();
     heap.pop_back();
     const auto left = static_cast<std::int32_t>(best.order & 0xFFFFFFFFu);
-    const std::int32_t right = scratch.next[static_cast<std::size_t>(left)];
+    const std::int32_t right = scratch.next[left];
     // A border once removed never returns, so the size tells whether this pair still stands.
     if (at(left).n_bytes == 0 || right >= n_symbols || at(left).n_bytes + at(right).n_bytes != best.n_bytes) continue;
     at(left).n_bytes = best.n_bytes;
     at(left).token = best.token;
     at(right).n_bytes = 0;
-    const std::int32_t after = scratch.next[static_cast<std::size_t>(right)];
-    scratch.next[static_cast<std::size_t>(left)] = after;
-    if (after < n_symbols) scratch.previous[static_cast<std::size_t>(after)] = left;
-    const std::int32_t before = scratch.previous[static_cast<std::size_t>(left)];
+    const std::int32_t after = scratch.next[right];
+    scratch.next[left] = after;
+    if (after < n_symbols) scratch.previous[after] = left;
+    const std::int32_t before = scratch.previous[left];
     if (before >= 0 && candidate(before, left)) std::push_heap(heap.begin(), heap.end(), later);
     if (after < n_symbols && candidate(left, after)) std::push_heap(heap.begin(), heap.end(), later);
   }

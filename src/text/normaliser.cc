@@ -12,7 +12,7 @@ std::string strip(std::string_view text, const Normaliser::Strip& sides) {
   std::size_t begin = 0, end = text.size();
   for (CodePoint point = decode_code_point(text, begin); sides.left && point.is_valid && is_white_space(point.value);
        point = decode_code_point(text, begin)) {
-    begin += static_cast<std::size_t>(point.n_bytes);
+    begin += point.n_bytes;
   }
   while (sides.right && end > begin) {
     std::size_t last = end - 1;
@@ -39,7 +39,7 @@ std::string map_code_points(std::string_view text, const Map& map) {
   std::string result;
   for (std::size_t position = 0; position < text.size();) {
     const CodePoint point = decode_code_point(text, position);
-    const auto n_bytes = static_cast<std::size_t>(point.n_bytes);
+    const std::size_t n_bytes = point.n_bytes;
     if (point.is_valid) {
       map(point.value, result);
     } else {

@@ -33,11 +33,11 @@ PairFilter::PairFilter(const TokenTable& vocabulary) : bits_((std::size_t{1} << 
     const std::string_view text = vocabulary.text(TokenId(id));
     if (text.empty()) continue;
     CodePoint left = character_at(text, 0);
-    for (auto position = static_cast<std::size_t>(left.n_bytes); position < text.size();) {
+    for (std::size_t position = left.n_bytes; position < text.size();) {
       const CodePoint right = character_at(text, position);
       insert(left.value, right.value);
       left = right;
-      position += static_cast<std::size_t>(right.n_bytes);
+      position += right.n_bytes;
     }
   }
 }
@@ -54,12 +54,12 @@ bool PairFilter::may_join(char32_t left, char32_t right) const {
 
 std::size_t PairFilter::segment_end(std::string_view text, std::size_t begin) const {
   CodePoint left = character_at(text, begin);
-  std::size_t position = begin + static_cast<std::size_t>(left.n_bytes);
+  std::size_t position = begin + left.n_bytes;
   while (position < text.size()) {
     const CodePoint right = character_at(text, position);
     if (!may_join(left.value, right.value)) break;
     left = right;
-    position += static_cast<std::size_t>(right.n_bytes);
+    position += right.n_bytes;
   }
   return position;
 }

@@ -49,7 +49,7 @@ void split_piece(const PreTokenizer::Split& step, std::string_view text, std::si
     });
     begin += valid.size();
     if (begin >= end) return;
-    begin += static_cast<std::size_t>(decode_code_point(text.substr(0, end), begin).n_bytes);
+    begin += decode_code_point(text.substr(0, end), begin).n_bytes;
     ends.push_back(static_cast<std::uint32_t>(begin));
   }
 }
@@ -67,7 +67,7 @@ void split_removing(const PreTokenizer::Split& step, std::string_view piece, Pie
     });
     piece.remove_prefix(valid.size());
     if (piece.empty()) return;
-    const auto n_invalid = static_cast<std::size_t>(decode_code_point(piece, 0).n_bytes);
+    const std::size_t n_invalid = decode_code_point(piece, 0).n_bytes;
     put(piece.substr(0, n_invalid));
     piece.remove_prefix(n_invalid);
   }

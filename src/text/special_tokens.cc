@@ -35,7 +35,7 @@ std::size_t skip_space_right(std::string_view text, std::size_t end) {
   for (;;) {
     const CodePoint point = decode_code_point(text, end);
     if (!point.is_valid || !is_white_space(point.value)) return end;
-    end += static_cast<std::size_t>(point.n_bytes);
+    end += point.n_bytes;
   }
 }
 
@@ -44,9 +44,9 @@ std::size_t skip_space_right(std::string_view text, std::size_t end) {
 SpecialTokens::SpecialTokens() { std::fill(std::begin(roots_), std::end(roots_), -1); }
 
 std::int32_t SpecialTokens::child(std::int32_t node, unsigned char byte) const {
-  std::int32_t candidate = nodes_[static_cast<std::size_t>(node)].first_child;
-  while (candidate >= 0 && nodes_[static_cast<std::size_t>(candidate)].byte != byte) {
-    candidate = nodes_[static_cast<std::size_t>(candidate)].next_sibling;
+  std::int32_t candidate = nodes_[node].first_child;
+  while (candidate >= 0 && nodes_[candidate].byte != byte) {
+    candidate = nodes_[candidate].next_sibling;
   }
   return candidate;
 }
@@ -64,12 +64,12 @@ void SpecialTokens::add(std::string_view text, const SpecialToken& special) {
     std::int32_t next = child(node, byte);
     if (next < 0) {
       next = static_cast<std::int32_t>(nodes_.size());
-      nodes_.push_back({-1, nodes_[static_cast<std::size_t>(node)].first_child, -1, byte});
-      nodes_[static_cast<std::size_t>(node)].first_child = next;
+      nodes_.push_back({-1, nodes_[node].first_child, -1, byte});
+      nodes_[node].first_child = next;
     }
     node = next;
   }
-  std::int32_t& slot = nodes_[static_cast<std::size_t>(node)].special;
+  std::int32_t& slot = nodes_[node].special;
   if (slot >= 0) return;
   slot = static_cast<std::int32_t>(specials_.size());
   specials_.push_back(special);
@@ -80,8 +80,8 @@ std::int32_t SpecialTokens::longest_at(std::string_view text, std::size_t begin,
   std::int32_t best = -1;
   std::int32_t node = roots_[static_cast<unsigned char>(text[begin])];
   for (std::size_t position = begin + 1; node >= 0; ++position) {
-    const std::int32_t special = nodes_[static_cast<std::size_t>(node)].special;
-    if (special >= 0 && (with_control || !specials_[static_cast<std::size_t>(special)].is_control)) {
+    const std::int32_t special = nodes_[node].special;
+    if (special >= 0 && (with_control || !specials_[special].is_control)) {
       best = special;
       end = position;
     }
@@ -98,7 +98,7 @@ std::optional<SpecialTokens::Match> SpecialTokens::find(std::string_view text, s
     std::size_t end = begin;
     const std::int32_t found = longest_at(text, begin, with_control, end);
     if (found < 0) continue;
-    const SpecialToken& special = specials_[static_cast<std::size_t>(found)];
+    const SpecialToken& special = specials_[found];
     if (special.single_word && is_inside_word(text, begin, end)) continue;
     Match match{begin, end, special.token};
     if (special.strips_left) match.begin = skip_space_left(text, from, begin);

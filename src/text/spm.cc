@@ -24,7 +24,7 @@ SpmModel::SpmModel(const TokenTable& vocabulary, const std::vector<float>& score
   for (int byte = 0; byte < 256; ++byte) {
     std::optional<TokenId> token = vocabulary.find_byte(static_cast<unsigned char>(byte));
     if (!token) token = unknown;
-    byte_tokens_[static_cast<std::size_t>(byte)] = token ? token->value : -1;
+    byte_tokens_[byte] = token ? token->value : -1;
   }
 }
 
@@ -40,7 +40,7 @@ void SpmModel::encode_segment(std::string_view segment, MergeScratch& scratch, s
   scratch.symbols.clear();
   for (std::size_t position = 0; position < segment.size();) {
     const CodePoint point = decode_code_point(segment, position);
-    const std::size_t n_bytes = point.is_valid ? static_cast<std::size_t>(point.n_bytes) : 1;
+    const std::size_t n_bytes = point.is_valid ? point.n_bytes : 1;
     const std::optional<TokenId> token = vocabulary_.find(segment.substr(position, n_bytes));
     scratch.symbols.push_back(
         {static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(n_bytes), token ? token->value : -1});
@@ -49,7 +49,7 @@ void SpmModel::encode_segment(std::string_view segment, MergeScratch& scratch, s
   merge_symbols(scratch, [this, segment](const Symbol& left, const Symbol& right) -> MergedPair {
     const std::optional<TokenId> token = vocabulary_.find(segment.substr(left.begin, left.n_bytes + right.n_bytes));
     if (!token) return {};
-    return {priorities_[static_cast<std::size_t>(token->value)], token->value};
+    return {priorities_[token->value], token->value};
   });
   for (const Symbol& symbol : scratch.symbols) {
     if (symbol.n_bytes == 0) continue;

@@ -49,7 +49,7 @@ TokenTable::TokenTable(std::size_t n_tokens, std::size_t n_bytes) {
 std::size_t TokenTable::slot_of(std::string_view text, std::uint64_t hash) const {
   const auto tag = static_cast<std::uint32_t>(hash >> 32);
   const std::size_t mask = slots_.size() - 1;
-  std::size_t slot = static_cast<std::size_t>(hash) & mask;
+  std::size_t slot = hash & mask;
   while (slots_[slot].token >= 0 && (slots_[slot].hash != tag || this->text(TokenId(slots_[slot].token)) != text)) {
     slot = (slot + 1) & mask;
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/ids.h"
+#include "core/index.h"
 #include "core/result.h"
 
 namespace commissure {
@@ -33,14 +34,14 @@ class TokenTable {
   /// Errors: kInvalidArgument, the spelling is taken or the vocabulary too large.
   Status add(std::string_view text, TokenType type = TokenType::kNormal);
 
-  int n_tokens() const { return static_cast<int>(types_.size()); }
+  int n_tokens() const { return count_of(types_); }
   bool contains(std::int64_t token) const { return token >= 0 && token < n_tokens(); }
   std::string_view text(TokenId token) const {
-    const auto id = static_cast<std::size_t>(token.value);
+    const std::int32_t id = token.value;
     return std::string_view(arena_).substr(offsets_[id], offsets_[id + 1] - offsets_[id]);
   }
-  TokenType type(TokenId token) const { return types_[static_cast<std::size_t>(token.value)]; }
-  void set_type(TokenId token, TokenType type) { types_[static_cast<std::size_t>(token.value)] = type; }
+  TokenType type(TokenId token) const { return types_[token.value]; }
+  void set_type(TokenId token, TokenType type) { types_[token.value] = type; }
 
   /// The token spelled `text`.
   std::optional<TokenId> find(std::string_view text) const;

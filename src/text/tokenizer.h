@@ -26,7 +26,7 @@ class Tokenizer {
   /// Errors: kInvalidArgument, broken or contradictory data; kUnimplemented, another tokenizer model or pre-tokenizer.
   static Result<std::unique_ptr<Tokenizer>> from_metadata(const Metadata& gguf);
 
-  /// From Hugging Face's tokenizer.json and tokenizer_config.json (may be null). Errors: as above.
+  /// From Hugging Face's tokenizer.json and tokenizer_config.json (may be null). Errors: as from_metadata.
   static Result<std::unique_ptr<Tokenizer>> from_json(const Json& tokenizer, const Json& config);
 
   virtual ~Tokenizer() = default;

@@ -72,10 +72,10 @@ Result<std::string> normalise(std::string_view text, NormalForm form) {
                                                    static_cast<utf8proc_ssize_t>(n_valid), &mapped, options_of(form));
     const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(mapped, &std::free);
     if (n_mapped < 0) return Error(Code::kResourceExhausted, "normalising text: ", utf8proc_errmsg(n_mapped));
-    result.append(reinterpret_cast<const char*>(mapped), static_cast<std::size_t>(n_mapped));
+    result.append(reinterpret_cast<const char*>(mapped), n_mapped);
     text.remove_prefix(n_valid);
     if (text.empty()) break;
-    const auto n_invalid = static_cast<std::size_t>(decode_code_point(text, 0).n_bytes);
+    const std::size_t n_invalid = decode_code_point(text, 0).n_bytes;
     result += text.substr(0, n_invalid);
     text.remove_prefix(n_invalid);
   }

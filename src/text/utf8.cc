@@ -35,8 +35,8 @@ CodePoint decode_code_point(std::string_view text, std::size_t position) {
   char32_t value = first & (0xFFu >> (lead.n_bytes + 1));
   unsigned char low = lead.second_low, high = lead.second_high;
   for (int i = 1; i < lead.n_bytes; ++i) {
-    if (position + static_cast<std::size_t>(i) >= text.size()) return {0, i, false, true};
-    const auto byte = static_cast<unsigned char>(text[position + static_cast<std::size_t>(i)]);
+    if (position + i >= text.size()) return {0, i, false, true};
+    const auto byte = static_cast<unsigned char>(text[position + i]);
     if (byte < low || byte > high) return {0, i, false, false};
     value = (value << 6) | (byte & 0x3Fu);
     low = 0x80, high = 0xBF;
@@ -68,7 +68,7 @@ std::size_t valid_utf8_prefix(std::string_view text) {
   while (position < text.size()) {
     const CodePoint point = decode_code_point(text, position);
     if (!point.is_valid) break;
-    position += static_cast<std::size_t>(point.n_bytes);
+    position += point.n_bytes;
   }
   return position;
 }
@@ -82,7 +82,7 @@ std::string replace_invalid_utf8(std::string_view text) {
     text.remove_prefix(n_valid);
     if (text.empty()) break;
     result += kReplacement;
-    text.remove_prefix(static_cast<std::size_t>(decode_code_point(text, 0).n_bytes));
+    text.remove_prefix(decode_code_point(text, 0).n_bytes);
   }
   return result;
 }

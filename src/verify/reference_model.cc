@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <future>
 
+#include "core/index.h"
 #include "serve/served_model.h"
 #include "stage/local_link.h"
 #include "step/stage_plan.h"
@@ -98,7 +99,7 @@ Result<std::vector<VerifyAnswer>> ReferenceModel::answer(const std::vector<Verif
 Status ReferenceModel::sum_layers(std::span<const TokenId> tokens, std::vector<VerifyAnswer::Step>& steps) {
   Executor* const executor = TRY(stage_->wait_ready(kLoadLimit, {}));
   executor->forget_sequences();
-  const auto n_tokens = static_cast<int>(tokens.size());
+  const int n_tokens = count_of(tokens);
   int n_computed = 0;
   std::uint64_t n_steps = 0;
   const auto run = [&](int first, int n, bool sum) -> Result<std::vector<std::uint32_t>> {

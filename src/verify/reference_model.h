@@ -18,7 +18,7 @@ struct ReferenceOptions {
   std::string isa;  ///< as in make_cpu_backend
   std::string precision = "fast";
   std::string kv_dtype = "auto";
-  int context = 0;  ///< bounds prompt and answer
+  int context = 0;  ///< positions that prompt and answer may have together
 };
 
 /// A whole model as one stage in this process: what the deployed chain is compared with.
@@ -31,12 +31,13 @@ class ReferenceModel {
   const Tokenizer& tokenizer() const { return *served_.tokenizer; }
   StageInfo info() const { return stage_->info(); }
 
-  /// Answers the cases one by one, at most `max_step_rows` prompt rows a step; `on_done` after each.
+  /// Answers the cases one by one, each with at most `max_tokens` tokens, in steps of at most `max_step_rows` prompt
+  /// rows; calls `on_done` after each case.
   Result<std::vector<VerifyAnswer>> answer(const std::vector<VerifyCase>& cases, int max_tokens, int max_step_rows,
                                            const std::function<void()>& on_done);
 
-  /// Computes `tokens` in the steps given and replaces each step's checksums by those found here, one per layer.
-  /// Positions before the first step or between steps are computed too.
+  /// Computes `tokens` in the given steps and replaces each step's checksums by the reference's, one per layer.
+  /// Positions before the first step or between two steps are computed too.
   Status sum_layers(std::span<const TokenId> tokens, std::vector<VerifyAnswer::Step>& steps);
 
  private:

@@ -8,6 +8,7 @@
 #include "client/chain_watch.h"
 #include "client/event_reader.h"
 #include "core/guarded.h"
+#include "core/index.h"
 #include "local/local_chain.h"
 #include "wire/grpc_link.h"
 #include "wire/stage_client.h"
@@ -145,7 +146,7 @@ Result<VerifyAnswer> VerifiedChain::ask(const VerifyCase& asked, int max_tokens,
   EventReader events([&](const Json& event) -> Status {
     const std::size_t before = answer.tokens.size();
     TRY(take_event(event, answer));
-    if (answer.tokens.size() > before) on_token(static_cast<int>(answer.tokens.size()));
+    if (answer.tokens.size() > before) on_token(count_of(answer.tokens));
     return {};
   });
   const HttpFetch request = streamed_post(endpoint_, "/v1/completions", request_body(asked, max_tokens, trace));
@@ -204,8 +205,7 @@ Status break_stream(const LocalState& state, int index) {
   const auto stages = TRY(StageClient(endpoint).describe(kBreakLimit));
   StageInfo before = stages.front();  // the same chain as the stage's own, one place earlier
   before.plan.index = index - 1;
-  before.plan.layers = {index == 1 ? 0 : state.cuts[static_cast<std::size_t>(index - 2)],
-                        stages.front().plan.layers.first};
+  before.plan.layers = {index == 1 ? 0 : state.cuts[index - 2], stages.front().plan.layers.first};
   GrpcLinkOptions options;
   options.endpoint = endpoint;
   options.self = [before] { return before; };

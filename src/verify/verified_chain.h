@@ -15,7 +15,7 @@ namespace commissure {
 struct VerifiedStage {
   std::string name;
   int first_layer = 0;
-  int last_layer = 0;  ///< the one after its last
+  int last_layer = 0;  ///< one past the stage's last layer
   std::string model, device, isa, precision, kv_dtype, fingerprint;
 };
 
@@ -26,15 +26,17 @@ class VerifiedChain {
 
   const ApiAddress& endpoint() const { return endpoint_; }
 
-  /// Errors: as exchange_json; kUnavailable, a stage is not there.
+  /// Errors: as exchange_json; kUnavailable, a stage does not answer.
   Result<std::vector<VerifiedStage>> stages() const;
 
-  /// `trace`: "", "times" or "layers". `on_token` gets the number of tokens so far.
+  /// Answers one case. `trace` is what the answer's steps tell: nothing (""), "times" or "layers" (with checksums).
+  /// `on_token` gets the number of tokens so far.
   /// Errors: the server's message; kDataLoss, the answer cannot be read.
   Result<VerifyAnswer> ask(const VerifyCase& asked, int max_tokens, const std::string& trace,
                            const std::function<void(int)>& on_token) const;
 
-  /// All cases, `n_at_once` of them at the same time. The callbacks come from several threads.
+  /// Answers all cases, `n_at_once` at the same time. The callbacks are called on several threads: `on_token` as in
+  /// ask(), `on_done` after each case.
   Result<std::vector<VerifyAnswer>> ask_all(const std::vector<VerifyCase>& cases, int max_tokens,
                                             const std::string& trace, int n_at_once,
                                             const std::function<void(int)>& on_token,
@@ -45,8 +47,8 @@ class VerifiedChain {
 };
 
 /// Makes a local chain lose the boundary stream into stage `index` (1 and up) while all its processes live: a newer
-/// stream, which counts on no rows, replaces the old one and ends at once. The stages from there on compute their rows
-/// again. Errors: kUnavailable, the stage cannot be reached or refuses.
+/// stream, which counts on no rows, replaces the old one and ends at once. Stage `index` and the stages behind it then
+/// compute their rows again. Errors: kUnavailable, the stage cannot be reached or refuses.
 Status break_stream(const LocalState& state, int index);
 
 }  // namespace commissure

@@ -30,7 +30,7 @@ Result<std::optional<Place>> first_place(const std::vector<VerifyAnswer::Step>& 
     if (a.size() != b.size()) {
       return Error(Code::kDataLoss, "the chain sent ", b.size(), " checksums for a model of ", a.size(), " layers");
     }
-    const auto layer = static_cast<std::size_t>(std::mismatch(a.begin(), a.end(), b.begin()).first - a.begin());
+    const std::size_t layer = std::mismatch(a.begin(), a.end(), b.begin()).first - a.begin();
     if (layer < a.size() && (!place || layer < place->layer)) place = Place{layer, found[i].position};
   }
   return place;

@@ -33,13 +33,14 @@ class ByteSource {
   /// Whether read() hands out the page cache itself (no private memory, no copy).
   virtual bool is_mapped() const = 0;
 
-  /// Bytes asked for so far.
+  /// Bytes that read() was asked for so far.
   virtual std::uint64_t bytes_read() const = 0;
 
-  /// Reads worth having under way at once: several where each waits for a round trip.
+  /// How many reads are worth having under way at once: more than one where each read waits for a round trip.
   virtual int reads_at_once() const { return 1; }
 
-  /// How much a reader of headers should ask for at once: small where a read is cheap, so that little is read in vain.
+  /// How many bytes a reader of headers should ask for at once: few where a read is cheap, so that little is read in
+  /// vain.
   virtual std::uint64_t preferred_read_bytes() const { return 64u << 10; }
 
   /// Hints that [offset, offset + n_bytes) is wanted soon, all of it. Never fails; does nothing where it cannot help.
@@ -50,7 +51,8 @@ class ByteSource {
 
 enum class ReadMode { kMap, kRead };
 
-/// Opens a local path, or an http(s):// URL or gs:// object (these always by ranges).
+/// Opens a local path, mapped or read into buffers as `mode` says, or an http(s):// URL or gs:// object, which is
+/// always read by ranges.
 /// Errors: kNotFound; kPermissionDenied; kUnavailable.
 Result<std::unique_ptr<ByteSource>> open_byte_source(const std::string& location, ReadMode mode);
 

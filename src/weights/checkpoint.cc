@@ -36,15 +36,13 @@ Result<const TensorInfo*> Checkpoint::require(std::string_view name) const {
 }
 
 Result<ByteRange> Checkpoint::load(const TensorInfo& tensor) const {
-  return sources_.at(static_cast<std::size_t>(tensor.source))->read(tensor.offset, tensor.n_bytes);
+  return sources_.at(tensor.source)->read(tensor.offset, tensor.n_bytes);
 }
 
-int Checkpoint::reads_at_once(const TensorInfo& tensor) const {
-  return sources_.at(static_cast<std::size_t>(tensor.source))->reads_at_once();
-}
+int Checkpoint::reads_at_once(const TensorInfo& tensor) const { return sources_.at(tensor.source)->reads_at_once(); }
 
 void Checkpoint::prefetch(const TensorInfo& tensor) const {
-  sources_.at(static_cast<std::size_t>(tensor.source))->prefetch(tensor.offset, tensor.n_bytes);
+  sources_.at(tensor.source)->prefetch(tensor.offset, tensor.n_bytes);
 }
 
 bool Checkpoint::is_mapped() const {
@@ -52,7 +50,7 @@ bool Checkpoint::is_mapped() const {
 }
 
 void Checkpoint::release(const TensorInfo& tensor) const {
-  sources_.at(static_cast<std::size_t>(tensor.source))->release(tensor.offset, tensor.n_bytes);
+  sources_.at(tensor.source)->release(tensor.offset, tensor.n_bytes);
 }
 
 Result<std::string> Checkpoint::read_side_file(std::string_view file_name, std::uint64_t max_bytes) const {

@@ -25,13 +25,13 @@ class Checkpoint {
  public:
   /// Opens a .gguf file (its other splits are found beside it), a .safetensors file, a model folder (config.json with
   /// model.safetensors or an index, or exactly one GGUF), the http(s) URL of any of these files, or the gs:// location
-  /// of a file or folder. Errors: kNotFound; kInvalidArgument or kDataLoss, what is wrong where in which file and what
+  /// of a file or folder. Errors: kNotFound; kInvalidArgument or kDataLoss, with the file, what is wrong in it and what
   /// to do.
   static Result<std::unique_ptr<Checkpoint>> open(const std::string& location, ReadMode mode = ReadMode::kMap,
                                                   Vocabulary vocabulary = Vocabulary::kKeep);
 
   CheckpointFormat format() const { return format_; }
-  /// Whether its tensors are pages of the file rather than copies in this process's own memory.
+  /// Whether loaded tensors are pages of the mapped files rather than copies in this process's own memory.
   bool is_mapped() const;
   const std::string& location() const { return location_; }
 
@@ -55,17 +55,18 @@ class Checkpoint {
   Result<ByteRange> load(const TensorInfo& tensor) const;
   /// Hints that the tensor will be loaded soon (starts the disk; with kMap, maps its pages).
   void prefetch(const TensorInfo& tensor) const;
-  /// Loads of this and its neighbours that are worth having under way at once.
+  /// How many loads of this tensor and its neighbours are worth having under way at once.
   int reads_at_once(const TensorInfo& tensor) const;
   /// Hints that the tensor's bytes have been copied elsewhere; its mapped pages leave this process's memory.
   void release(const TensorInfo& tensor) const;
 
-  /// Bytes asked from all files so far, headers included.
+  /// Bytes read from all files so far, headers included.
   std::uint64_t bytes_read() const;
   /// Bytes of the headers (everything before tensor data that opening had to read).
   std::uint64_t header_bytes() const { return header_bytes_; }
 
-  /// Frees the tokenizer's arrays (megabytes) once a tokenizer was made of them. Not while others use metadata().
+  /// Frees the vocabulary's arrays in metadata() (megabytes), once a tokenizer was made of them. Not while another
+  /// thread uses metadata().
   void drop_vocabulary();
 
   /// A hash (hex) over config and tensor table: equal for the same model wherever its files lie.

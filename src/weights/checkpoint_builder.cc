@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "core/index.h"
 #include "weights/find_model_file.h"
 #include "weights/gguf.h"
 #include "weights/header_reader.h"
@@ -133,14 +134,14 @@ Status CheckpointBuilder::read_config(const std::string& file) {
 }
 
 Status CheckpointBuilder::add_tensors(std::vector<TensorInfo> tensors, std::unique_ptr<ByteSource> source) {
-  const int index = static_cast<int>(checkpoint_->sources_.size());
+  const int index = count_of(checkpoint_->sources_);
   for (TensorInfo& tensor : tensors) {
     tensor.source = index;
     const auto [entry, is_new] = checkpoint_->by_name_.try_emplace(tensor.name, checkpoint_->tensors_.size());
     if (!is_new) {
       const TensorInfo& other = checkpoint_->tensors_[entry->second];
       return Error(Code::kDataLoss, source->name(), ": tensor ", printable(tensor.name), " is also in ",
-                   checkpoint_->sources_[static_cast<std::size_t>(other.source)]->name());
+                   checkpoint_->sources_[other.source]->name());
     }
     checkpoint_->tensors_.push_back(std::move(tensor));
   }

@@ -28,7 +28,8 @@ class CheckpointBuilder {
   Status add_safetensors(const std::string& file);
   Status read_config(const std::string& file);
 
-  /// Takes over one file's tensors. Errors: kDataLoss, a name that another file has already.
+  /// Adds the tensors of one file, whose bytes `source` reads. Errors: kDataLoss, a tensor's name is in another file
+  /// already.
   Status add_tensors(std::vector<TensorInfo> tensors, std::unique_ptr<ByteSource> source);
 
   const ReadMode mode_;

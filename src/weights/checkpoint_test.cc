@@ -72,7 +72,7 @@ std::string refusal(const std::string& location) {
 void write_splits(const TempFolder& folder, int n) {
   const auto files = toy_gguf().splits(n);
   for (int i = 0; i < n; ++i) {
-    folder.write(series_name("toy", i + 1, n, ".gguf"), files[static_cast<std::size_t>(i)]);
+    folder.write(series_name("toy", i + 1, n, ".gguf"), files[i]);
   }
 }
 

@@ -24,21 +24,23 @@ Result<CloudName> parse_cloud_name(const std::string& location);
 struct CloudOptions {
   std::string base_url = "https://storage.googleapis.com";
   std::string token;                  ///< an OAuth token, used as it is
-  bool asks_metadata_server = false;  ///< for tokens, where `token` is empty
+  bool asks_metadata_server = false;  ///< where `token` is empty: asks Google's metadata server for tokens
   std::string metadata_host;          ///< as MetadataServerOptions::host
   std::chrono::milliseconds first_pause{250};
 
-  /// STORAGE_EMULATOR_HOST (which is never sent a token), else COMMISSURE_GCS_TOKEN, else the metadata server where
-  /// K_SERVICE or GCE_METADATA_HOST says that there is one.
+  /// The emulator at STORAGE_EMULATOR_HOST (which is never sent a token), else COMMISSURE_GCS_TOKEN, else tokens of the
+  /// metadata server where K_SERVICE or GCE_METADATA_HOST says that there is one.
   static CloudOptions from_environment();
 };
 
-/// Cloud Storage's JSON API with somebody's rights. No message holds a token. Threading: any thread.
+/// Cloud Storage's JSON API, called with the rights of the token that the options give. No error message holds a token.
+/// Threading: any thread.
 class CloudAccess {
  public:
   explicit CloudAccess(CloudOptions options);
 
-  /// ".../b/BUCKET/o" and, where there is one, "/OBJECT", below "/storage/v1" or "/download/storage/v1".
+  /// The URL of a bucket's objects, BASE/API/b/BUCKET/o, or of one object, the same and /OBJECT. `api` is "/storage/v1"
+  /// or "/download/storage/v1".
   std::string url(std::string_view api, const CloudName& name) const;
   std::chrono::milliseconds first_pause() const { return options_.first_pause; }
 
@@ -46,7 +48,7 @@ class CloudAccess {
   /// Errors: also kUnauthenticated, no token to be had.
   Result<HttpReply> fetch(HttpFetch request, const HttpReceiver& receiver = {});
 
-  /// The JSON object at `url`; passing failures are tried again. Errors: as fetch and status_error; kDataLoss.
+  /// The JSON object at `url`; a failure that may pass is tried again. Errors: as fetch and status_error; kDataLoss.
   Result<Json> fetch_json(const std::string& url, const std::string& location);
 
   /// What a status of 400 and above means for `location`, and what to do.

@@ -19,7 +19,7 @@ enum class Vocabulary { kKeep, kSkip };
 /// What stands before the tensor data of one GGUF file.
 struct GgufHeader {
   Metadata metadata;
-  /// Element counts of all arrays, also of those not kept.
+  /// Element counts of all arrays by key, also of arrays that were not kept.
   std::map<std::string, std::uint64_t> array_lengths;
   std::vector<TensorInfo> tensors;  ///< in file order; `source` is left 0
   std::uint64_t n_bytes = 0;        ///< header bytes, before the padding

@@ -49,10 +49,10 @@ class HeaderReader {
   /// Errors: as take; kDataLoss, longer than `max_bytes` or than the rest of the file.
   Result<std::string_view> text(std::uint64_t max_bytes, std::string_view what);
 
-  /// Passes over `n_bytes` without reading those that are not in the window yet. Errors: as take.
+  /// Skips `n_bytes`; bytes that are not in the window yet are never read. Errors: as take.
   Status skip(std::uint64_t n_bytes, std::string_view what);
 
-  /// "the file ends inside ...": so many bytes are missing.
+  /// The error for a file that ends before `n_wanted` more bytes of `what`.
   Error truncated(std::uint64_t n_wanted, std::string_view what) const;
 
  private:

@@ -14,9 +14,9 @@ inline constexpr std::chrono::milliseconds kFirstRetryPause{100};
 
 /// An http(s) object read by ranges; a read that breaks is tried again a few times, from where it broke.
 /// The object must not change while it is open: its size, and its ETag where it has one, are checked with every range.
-///   first_pause  before the first retry; doubles with each
+///   first_pause  before the first retry; every further pause is twice as long
 /// Errors: kUnavailable, kDeadlineExceeded; kNotFound, kPermissionDenied, kUnauthenticated by the server's status;
-/// kFailedPrecondition, the server does not do ranges.
+/// kFailedPrecondition, the server does not answer requests for ranges.
 Result<std::unique_ptr<ByteSource>> open_http_source(const std::string& url,
                                                      std::chrono::milliseconds first_pause = kFirstRetryPause);
 

@@ -5,7 +5,7 @@
 
 namespace commissure {
 
-/// The hub that models come from, and the right to read gated ones.
+/// The hub that models come from, and the token that may read gated models.
 struct HubAccess {
   std::string endpoint;  ///< HF_ENDPOINT without a slash at its end, or the public hub
   std::string token;     ///< HF_TOKEN or HUGGING_FACE_HUB_TOKEN; never shown

@@ -15,7 +15,7 @@ bool is_cloud(std::string_view location);
 /// The last segment of a path or URL, without a URL's query.
 std::string_view file_name_of(std::string_view location);
 
-/// The location of `file_name` beside `location`; a URL keeps its query (a token there is needed for both).
+/// The location of `file_name` beside `location`; a URL keeps its query, since a token in it is needed for both files.
 std::string sibling_of(std::string_view location, std::string_view file_name);
 
 /// Whether a name from a file may be looked up in the model's folder: no separators, no "..", not empty.

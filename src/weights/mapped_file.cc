@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "core/index.h"
 #include "weights/check_range.h"
 #include "weights/open_file.h"
 
@@ -78,7 +79,7 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& pa
                  " bytes: ", std::generic_category().message(errno));
   }
   return std::shared_ptr<const MappedFile>(
-      new MappedFile({static_cast<const std::byte*>(address), static_cast<std::size_t>(file.size())}));
+      new MappedFile({static_cast<const std::byte*>(address), to_size(file.size())}));
 }
 
 MappedFile::~MappedFile() { ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size()); }

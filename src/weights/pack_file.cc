@@ -147,7 +147,7 @@ Status PackWriter::write(std::uint64_t offset, std::span<const std::byte> bytes)
     const ssize_t n = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return io_error(temporary_, "write");
-    bytes = bytes.subspan(static_cast<std::size_t>(n));
+    bytes = bytes.subspan(n);
     offset += static_cast<std::uint64_t>(n);
   }
   return {};

@@ -20,7 +20,7 @@
 ///   64   the matrices, each at a multiple of 64
 ///   end  the table, JSON: {"layout", "fingerprint", "tensors": {name: [offset, bytes, CRC-32C of samples of the
 ///   source]}}
-/// Integers are little-endian. The table ends with the file, so one that was cut short is seen at once.
+/// Integers are little-endian. The table ends with the file, so a file that was cut short is seen at once.
 namespace commissure {
 
 /// Where a checkpoint's pack file lies: MODEL.gguf.LAYOUT.pack, or inside a model folder. Empty for a remote model.
@@ -36,8 +36,8 @@ class PackFile {
 
   bool holds(std::string_view name) const { return entries_.contains(name); }
 
-  /// The packed bytes of a tensor. Reads samples of `source`, its bytes in the checkpoint, to see that it is the one
-  /// that was packed.
+  /// The packed bytes of a tensor. Reads samples of `source`, the tensor's bytes in the checkpoint, to see that these
+  /// are the bytes that were packed.
   /// Errors: kNotFound, not in the file; kFailedPrecondition, packed from other bytes or not `n_bytes` long.
   Result<ByteRange> find(const std::string& name, std::span<const std::byte> source, std::size_t n_bytes) const;
 
@@ -53,7 +53,7 @@ class PackFile {
   std::map<std::string, Entry, std::less<>> entries_;
 };
 
-/// Writes a pack file under another name and renames it when it is whole; removes what it wrote otherwise.
+/// Writes a pack file under another name; finish() renames it, and without finish() the destructor removes it.
 class PackWriter {
  public:
   /// Errors: kPermissionDenied or kUnavailable, the folder cannot be written.
@@ -62,7 +62,7 @@ class PackWriter {
   PackWriter& operator=(const PackWriter&) = delete;
   ~PackWriter();
 
-  /// Errors: kResourceExhausted, the disk is full; kUnavailable, it failed otherwise.
+  /// Errors: kResourceExhausted, the disk is full; kUnavailable, the write failed otherwise.
   Status add(const std::string& name, std::span<const std::byte> source, std::span<const std::byte> packed);
   /// Makes the file visible. Errors: as add.
   Status finish();

@@ -17,7 +17,7 @@ using testing::TempFolder;
 
 std::vector<std::byte> some_bytes(std::size_t n, int seed) {
   std::vector<std::byte> bytes(n);
-  for (std::size_t i = 0; i < n; ++i) bytes[i] = static_cast<std::byte>(i * 7 + static_cast<std::size_t>(seed));
+  for (std::size_t i = 0; i < n; ++i) bytes[i] = static_cast<std::byte>(i * 7 + seed);
   return bytes;
 }
 

@@ -20,7 +20,7 @@ class Backoff {
   /// Sleeps and returns true where the same request may succeed now; false at once for an error that stays, or after
   /// the last try.
   bool wait_after(const Error& error);
-  /// The last request brought something: the count of failures begins anew.
+  /// To be called after a request that brought bytes: the count of failures begins anew.
   void reset();
 
  private:
@@ -29,20 +29,23 @@ class Backoff {
   int n_failures_ = 0;
 };
 
-/// Reads of more bytes than this are cut into parts, at first of this size.
+/// Reads longer than kPartBytes are cut into parts, the first parts of this size; no part is larger than kMaxPartBytes.
 inline constexpr std::uint64_t kPartBytes = 8u << 20;
 inline constexpr std::uint64_t kMaxPartBytes = 64u << 20;
 /// Parts of one read that are under way at once: one connection alone does not fill a data centre's network.
 inline constexpr std::uint64_t kMaxPartsInFlight = 8;
 
-/// The size that parts should have: of a fast line larger ones, so that waiting for an answer costs little beside
-/// receiving it; smaller after one that broke, which is then less to ask for again.
+/// How large the next part of a read should be. Parts grow on a fast line, so that waiting for an answer costs little
+/// beside receiving it; they shrink after a part broke, so that less has to be asked for again.
 /// Threading: any thread, several at once.
 class PartSize {
  public:
-  /// For the next part of `n_left` bytes: the end is shared out among all that read.
+  /// Bytes of the next part, with `n_left` bytes of the read left. Near the end parts are smaller, so that every
+  /// connection gets one.
   std::uint64_t next(std::uint64_t n_left) const;
+  /// A part of `n_bytes` arrived within `time`.
   void took(std::uint64_t n_bytes, std::chrono::duration<double> time);
+  /// A part's transfer broke.
   void broke();
 
  private:
@@ -74,11 +77,11 @@ class RemoteSource : public ByteSource {
   Status read_part(std::span<std::byte> out, std::uint64_t offset, const std::atomic<bool>& is_stopped);
 
   virtual Result<HttpReply> fetch(const HttpFetch& request, const HttpReceiver& receiver) = 0;
-  /// What a status of 400 and above means.
+  /// What an HTTP status of 400 and above means for this object.
   virtual Error status_error(int status) const = 0;
-  /// Whether the answer is of the object that was opened, whose size is now `size`.
+  /// Checks that the answer, of an object that has `size` bytes now, is of the version that was opened.
   virtual Status check_version(const HttpReply& head, std::uint64_t size) = 0;
-  /// Whether all bytes of the object are right, where that can be known.
+  /// Checks the bytes of the whole object, where the server gave a checksum.
   virtual Status check_whole(std::span<const std::byte>) const { return {}; }
 
  private:

@@ -9,16 +9,16 @@
 
 namespace commissure {
 
-/// Reads tensors in a given order, and the next ones while the last is being worked on: from a source that answers
-/// several requests at once (HTTP, Cloud Storage), where each alone waits for its round trip. Other sources are read
-/// when asked. Threading: one thread; reads of a remote source run on threads of their own.
+/// Reads tensors in a given order. From a remote source (HTTP, Cloud Storage), where each read waits for a round trip,
+/// it reads the next tensors while the caller works on the last one; other sources are read when asked.
+/// Threading: one thread; reads of a remote source run on threads of their own.
 class TensorReader {
  public:
   /// Both outlive the reader.
   TensorReader(const Checkpoint& checkpoint, std::span<const TensorInfo> tensors)
       : checkpoint_(checkpoint), tensors_(tensors) {}
 
-  /// The bytes of the next tensor, one for each. Errors: as Checkpoint::load.
+  /// The bytes of the next tensor of the list; called once for each. Errors: as Checkpoint::load.
   Result<ByteRange> next();
 
  private:
@@ -26,8 +26,8 @@ class TensorReader {
 
   const Checkpoint& checkpoint_;
   const std::span<const TensorInfo> tensors_;
-  std::size_t next_ = 0;           ///< of `next`
-  std::uint64_t bytes_ahead_ = 0;  ///< of those that are under way
+  std::size_t next_ = 0;           ///< index of the tensor that next() returns
+  std::uint64_t bytes_ahead_ = 0;  ///< of the reads that are under way
   std::deque<std::future<Result<ByteRange>>> ahead_;
 };
 

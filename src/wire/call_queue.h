@@ -9,7 +9,7 @@
 
 namespace commissure {
 
-/// What gRPC calls back when one of its owner's operations is complete: its address is the operation's tag.
+/// Called when one of its owner's gRPC operations is complete; its address is the operation's tag.
 struct Completion {
   void* owner = nullptr;
   void (*call)(void* owner, bool ok) = nullptr;
@@ -23,10 +23,10 @@ struct Completion {
 
 /// The one completion queue of a process, and the one thread that polls it and runs every Completion.
 ///
-/// One, because at any time gRPC lets a single thread of a process wait for the network and hands this role on after
-/// every event: with two threads (gRPC's callback API has at least two) each event wakes both, which costs a step
-/// through three stages on one machine twice as long as the messages take. So nothing of the wire uses the callback
-/// API, and what a Completion calls must not wait for the network or for another Completion.
+/// There is one thread, because gRPC lets a single thread of a process wait for the network at a time and hands this
+/// role on after every event. With two threads (gRPC's callback API has at least two) each event wakes both, and a step
+/// through three stages on one machine loses twice the time that its messages take. So nothing of the wire uses the
+/// callback API, and what a Completion calls must not wait for the network or for another Completion.
 /// Threading: any thread.
 class CallQueue {
  public:
@@ -36,12 +36,13 @@ class CallQueue {
   CallQueue(const CallQueue&) = delete;
   CallQueue& operator=(const CallQueue&) = delete;
 
-  /// The queue a server takes its calls from, polled from poll() on. Once, and before outgoing().
+  /// The queue that a server takes its calls from; polled once poll() is called. Called at most once, and before
+  /// outgoing().
   grpc::ServerCompletionQueue& add_to(grpc::ServerBuilder& builder);
-  /// When the server is built.
+  /// Starts to poll. Called when the server is built.
   void poll();
 
-  /// The queue for calls to others; the server's where there is one.
+  /// The queue for calls to other processes: the server's queue where there is a server.
   grpc::CompletionQueue& outgoing();
 
  private:

@@ -18,7 +18,7 @@ class CallerIdentity {
   /// Errors: as MetadataServer::identity_token.
   Result<std::string> token();
 
-  /// The service refused the latest token: the next one is a fresh one.
+  /// To be called when the service refused the latest token: the next token() is a fresh one.
   void refused();
 
   const std::string& audience() const { return audience_; }
@@ -29,11 +29,11 @@ class CallerIdentity {
   Guarded<std::string> latest_;
 };
 
-/// Whether a call ended because of who called.
+/// Whether the error says that the service refused the caller's identity.
 bool is_refusal(const Error& error);
 
-/// What a refusal means and how to mend it; kFailedPrecondition, since it does not mend itself. `identity` is null when
-/// the call carried no token.
+/// The error for people: what the refusal means and how to mend it. kFailedPrecondition, since trying again does not
+/// help. `identity` is null when the call carried no token.
 Error explain_refusal(const Error& refusal, const CallerIdentity* identity);
 
 }  // namespace commissure

@@ -10,7 +10,7 @@
 
 namespace commissure {
 
-/// One gRPC message. The rows of a step become a slice that shares the boundary's buffer: nothing is copied.
+/// Writes one gRPC message. A step's rows become a slice that shares the boundary's buffer; they are not copied.
 grpc::ByteBuffer encode_frame(const Hello& hello);
 grpc::ByteBuffer encode_frame(const StepBatch& batch, const Boundary& boundary);
 grpc::ByteBuffer encode_frame(const SampledTokens& tokens);
@@ -29,7 +29,7 @@ void encode(const std::vector<StageInfo>& stages, google::protobuf::RepeatedPtrF
 /// Errors: kDataLoss, more stages than a chain can have or a plan out of range.
 Result<std::vector<StageInfo>> decode(const google::protobuf::RepeatedPtrField<v1::StageInfo>& stages);
 
-/// The message is shortened to what fits into HTTP/2 trailers.
+/// The error as a gRPC status, its message cut to what fits into HTTP/2 trailers.
 grpc::Status to_grpc(const Error& error);
 /// Codes outside the canonical table become kUnknown. `status` must not be ok.
 Error from_grpc(const grpc::Status& status);

@@ -1,23 +1,25 @@
 #include "wire/codec_params.h"
 
+#include "core/index.h"
+
 namespace commissure {
 namespace {
 
 /// A list that is bounded apart from the frame it is in.
 template <typename Field>
 Status take_list(const Field& field, std::string_view name, std::vector<TokenId>& tokens) {
-  if (static_cast<std::size_t>(field.size()) > kMaxTokenList) {
+  if (to_size(field.size()) > kMaxTokenList) {
     return broken(field.size(), " ", name, "s, at most ", kMaxTokenList);
   }
   return take_ids(field, name, 0, tokens);
 }
 
 Status take_bad_sequences(const v1::SamplingParams& message, SamplingParams& params) {
-  if (static_cast<std::size_t>(message.bad_sequences_size()) > kMaxBadSequences) {
+  if (to_size(message.bad_sequences_size()) > kMaxBadSequences) {
     return broken(message.bad_sequences_size(), " bad sequences, at most ", kMaxBadSequences);
   }
   for (const v1::TokenList& list : message.bad_sequences()) {
-    const auto n = static_cast<std::size_t>(list.tokens_size());
+    const std::size_t n = to_size(list.tokens_size());
     if (n == 0 || n > kMaxBadTokens) return broken("a bad sequence of ", n, " tokens, 1 to ", kMaxBadTokens);
     TRY(take_ids(list.tokens(), "bad token", 0, params.bad_sequences.emplace_back()));
   }
@@ -25,8 +27,7 @@ Status take_bad_sequences(const v1::SamplingParams& message, SamplingParams& par
 }
 
 Status take_biases(const v1::SamplingParams& message, SamplingParams& params) {
-  if (message.bias_tokens_size() != message.bias_values_size() ||
-      static_cast<std::size_t>(message.bias_tokens_size()) > kMaxBiases) {
+  if (message.bias_tokens_size() != message.bias_values_size() || to_size(message.bias_tokens_size()) > kMaxBiases) {
     return broken(message.bias_tokens_size(), " tokens with ", message.bias_values_size(), " biases, at most ",
                   kMaxBiases);
   }

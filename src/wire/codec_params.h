@@ -3,6 +3,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/index.h"
 #include "core/result.h"
 #include "step/sampling_params.h"
 #include "wire/stage.pb.h"
@@ -14,22 +15,22 @@ namespace commissure {
 void encode(const SamplingParams& params, v1::SamplingParams& out);
 Result<SamplingParams> decode(const v1::SamplingParams& message);
 
-/// What a frame says of itself cannot be.
+/// The error for a frame that contradicts itself.
 template <typename... What>
 Error broken(const What&... what) {
   return Error(Code::kDataLoss, what...);
 }
 
-/// Ids as plain integers and back; a negative one (below `lowest`) is refused.
+/// Writes ids as plain integers, and reads them back; an id below `lowest` is refused.
 template <typename IdType, typename Field>
 void put_ids(const std::vector<IdType>& ids, Field& field) {
-  field.Reserve(static_cast<int>(ids.size()));
+  field.Reserve(count_of(ids));
   for (const IdType id : ids) field.AddAlreadyReserved(id.value);
 }
 
 template <typename IdType, typename Field>
 Status take_ids(const Field& field, std::string_view name, int lowest, std::vector<IdType>& ids) {
-  ids.reserve(static_cast<std::size_t>(field.size()));
+  ids.reserve(field.size());
   for (const auto value : field) {
     if (value < lowest) return broken(name, " ", value, " is negative");
     ids.emplace_back(value);

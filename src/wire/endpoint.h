@@ -12,7 +12,7 @@ struct Endpoint {
   std::string target;  ///< as gRPC takes it: "host:port" or "unix:/path"
   bool tls = false;
   bool stays_local = false;   ///< a unix socket or a loopback address: nobody else can listen in
-  std::string base_url = {};  ///< with TLS: whom identity tokens are for, "https://host" or "https://host:port"
+  std::string base_url = {};  ///< with TLS: the audience of identity tokens, "https://host" or "https://host:port"
 
   bool operator==(const Endpoint&) const = default;
 };

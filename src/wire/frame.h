@@ -23,13 +23,13 @@ inline constexpr std::size_t kMaxResultBytes = std::size_t{8} << 20;
 inline constexpr int kMaxRows = 1 << 16;
 inline constexpr std::size_t kMaxResumes = 64;
 
-/// The first frame each way.
+/// The first frame in each direction.
 struct Hello {
   std::uint32_t protocol_version = kProtocolVersion;
   std::uint32_t block_positions = kBlockPositions;
   /// Names stage A's stream and those that follow from it further down, in the logs too; empty: stage A has none yet.
   std::string session;
-  std::vector<std::string> features;  ///< what the sender would like to use; unknown ones are ignored
+  std::vector<std::string> features;  ///< features the sender would like to use; unknown names are ignored
   std::vector<StageInfo> stages;      ///< client: itself; server: itself and every stage after it
   /// Client: a stage whose latest step was of one of these sessions has the rows of all answered steps.
   std::vector<std::string> resumes = {};
@@ -37,13 +37,13 @@ struct Hello {
   bool operator==(const Hello&) const = default;
 };
 
-/// One step failed, the stream goes on.
+/// One step failed; the stream goes on.
 struct StepError {
   StepId step;
   Error error;
 };
 
-/// No further steps are taken; what is in flight is still answered.
+/// The sender takes no further steps; steps in flight are still answered.
 struct Goodbye {
   std::string reason;
 };

@@ -18,7 +18,7 @@ class CallQueue;
 struct GrpcLinkOptions {
   Endpoint endpoint;
   ClientSecurity security = {};
-  std::function<StageInfo()> self;  ///< the stage this link goes out from; for the handshake
+  std::function<StageInfo()> self;  ///< the stage that this link belongs to, for the handshake
   bool lazy = false;                ///< connect at the first submit or connect(), not at start
   int max_in_flight = 32;           ///< a submit waits while so many steps are unanswered
   /// A step that takes longer than this, or than many times what steps took lately but not less than the floor, shows
@@ -29,7 +29,7 @@ struct GrpcLinkOptions {
   std::chrono::milliseconds handshake_deadline{15'000};
   std::chrono::milliseconds min_backoff{50};
   std::chrono::milliseconds max_backoff{2'000};
-  std::shared_ptr<CallQueue> queue = nullptr;  ///< shared with the server of this process; null: one of its own
+  std::shared_ptr<CallQueue> queue = nullptr;  ///< shared with the server of this process; null: the link has its own
 };
 
 /// The link to the next process, and through it to all stages after it. Keeps one boundary stream open and opens a new
@@ -50,12 +50,12 @@ class GrpcLink final : public StageLink {
   explicit GrpcLink(GrpcLinkOptions options);
   ~GrpcLink() override;
 
-  /// Called, from another thread, when a stream that was in use ends, except by restart() and stop().
-  /// Set before start().
+  /// Sets what is called, on another thread, when a stream that was in use ends, except through restart() and stop().
+  /// Call it before start().
   void on_lost(std::function<void(const Error&)> call);
 
-  /// Called, from another thread, when the link begins to ask for a move: the stage says goodbye, or the stream is
-  /// about to reach its greatest age. Set before start().
+  /// Sets what is called, on another thread, when the link begins to ask for a move, because the stage says goodbye or
+  /// the stream is about to reach its greatest age. Call it before start().
   void on_leaving(std::function<void(const std::string& reason)> call);
 
   void start(Sink sink) override;
@@ -74,7 +74,7 @@ class GrpcLink final : public StageLink {
   /// their sequences. Not on stage A, whose sessions are its own.
   void restart(ChainSession session);
 
-  /// The next stage and all behind it, as the latest handshake told; empty before the first.
+  /// The next stage and all stages behind it, as of the latest handshake; empty before the first handshake.
   std::vector<StageInfo> infos() const;
   /// Streams established so far.
   int n_streams() const override;

@@ -8,7 +8,7 @@ namespace commissure {
 /// What stage `self` says when it opens a stream.
 Hello client_hello(const StageInfo& self, const ChainSession& session);
 
-/// Of the stages of a server's hello, those that do not have what the client's session was to resume, by index in the
+/// The stages of a server's hello that do not have the rows which the client's session was to resume, by index in the
 /// chain.
 StageSpan lost_stages(const Hello& hello);
 
@@ -17,7 +17,7 @@ StageSpan lost_stages(const Hello& hello);
 Status accept_client_hello(const StageInfo& self, const Hello& hello);
 
 /// Whether stage `self` may send steps to the sender of `hello` and the stages behind it. Stage A checks the whole
-/// chain here, the others the part from themselves on.
+/// chain here, every other stage the part that begins with itself.
 /// Errors: kFailedPrecondition, naming both sides.
 Status accept_server_hello(const StageInfo& self, const Hello& hello);
 

@@ -23,7 +23,7 @@ struct IdentityRules {
 };
 
 /// Checks the identity token of each call. Keys are fetched by a thread of its own, at the start, every hour, and when
-/// a token names a key that is not known yet; nobody waits for it. Threading: any thread.
+/// a token names a key that is not known yet; no call waits for it. Threading: any thread.
 class IdentityCheck {
  public:
   /// Errors: kInvalidArgument, no audience or no caller; those of reading a key file.
@@ -31,8 +31,9 @@ class IdentityCheck {
   ~IdentityCheck();
 
   /// `authorization` is the header's value, "Bearer TOKEN".
-  /// Errors: kUnauthenticated, no token, or one that is not valid here and now; kPermissionDenied, a valid one of
-  /// somebody else; kUnavailable, the keys are not here yet. Messages never hold a token.
+  /// Errors: kUnauthenticated, no token, or a token that is not valid for this stage now; kPermissionDenied, a valid
+  /// token of a caller who is not allowed; kUnavailable, the keys have not been fetched yet. Messages never hold a
+  /// token.
   Status check(std::string_view authorization);
 
  private:

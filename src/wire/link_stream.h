@@ -35,7 +35,7 @@ class LinkStream {
   void open();
   /// Queues a message behind those not yet written; dropped when the stream is over.
   void send(grpc::ByteBuffer message);
-  /// Ends the stream; on_closed says `why`. The first reason stays.
+  /// Ends the stream; on_closed gets `why`. Of several calls the first one's reason counts.
   void cancel(const Error& why);
 
  private:

@@ -16,8 +16,8 @@ class ReconnectPause {
   ReconnectPause(Duration shortest, Duration longest, std::uint32_t seed)
       : shortest_(shortest), longest_(longest), ceiling_(shortest), random_(seed) {}
 
-  /// After an attempt that led to something or, if not, one more that failed: between half a ceiling and the whole of
-  /// it. The ceiling is the shortest pause after the former and doubles, up to the longest, after the latter.
+  /// The pause after an attempt, between half the ceiling and the whole ceiling. After an attempt that led somewhere
+  /// the ceiling is the shortest pause; after each attempt that failed it doubles, up to the longest pause.
   Duration next(bool led_somewhere) {
     ceiling_ = led_somewhere ? shortest_ : std::min(ceiling_ * 2, longest_);
     return ceiling_ / 2 + ceiling_ * static_cast<int>(random_() % 100) / 200;

@@ -17,7 +17,7 @@ struct ClientSecurity {
   std::shared_ptr<CallerIdentity> identity = nullptr;
 };
 
-/// What protects a stage from those who call it.
+/// How a stage checks its callers and protects their connections.
 struct ServerSecurity {
   std::optional<TlsPair> tls = {};                   ///< none: plaintext, or TLS ends before this process
   std::shared_ptr<IdentityCheck> callers = nullptr;  ///< null: anybody may call. Shared by service and server's owner

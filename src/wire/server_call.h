@@ -41,7 +41,7 @@ class ServerCall {
   class Host {
    public:
     virtual ~Host() = default;
-    /// The call has come; not ok: the server is shutting down and none will. begin() or finish() is due.
+    /// A call has come, and begin() or finish() is due. Not ok: the server shuts down and no call will come.
     virtual void on_arrived(ServerCall& call, bool ok) = 0;
     /// gRPC has let go of it: the call may be destroyed.
     virtual void on_over(ServerCall& call) = 0;
@@ -54,7 +54,7 @@ class ServerCall {
   void begin(Events& events);
   /// Queues a message behind those not yet written; dropped once finished.
   void send(grpc::ByteBuffer message);
-  /// Ends the call after what was queued before. The first reason stays.
+  /// Ends the call after what was queued before. Of several calls the first one's status counts.
   void finish(const grpc::Status& status);
   void resume();
   /// Waits until all that was sent has been handed to the network, or never will be.

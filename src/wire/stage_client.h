@@ -40,13 +40,14 @@ class StageClient {
   std::unique_ptr<Impl> impl_;
 };
 
-/// One process's own stage, for those who ask about it.
+/// This process's own stage, as the queries see it.
 struct LocalStage {
   std::function<StageInfo()> info;  ///< as it is now; any thread
   std::function<void()> wake;       ///< starts loading if that has not happened yet, returns at once; any thread
 };
 
-/// What is said about a stage that does not answer: its place in the chain after `before`, failed, and why.
+/// The info of a stage that does not answer: its place in the chain, after `before`, and the state kUnreachable with
+/// the reason.
 StageInfo unreachable_stage(const StageInfo& before, const Error& why);
 
 /// The stages of the chain from this one on; the next one is shown as unreachable when it does not answer.

@@ -8,13 +8,13 @@
 
 namespace commissure {
 
-/// A chain is given up that takes longer to load its weights.
+/// A chain that takes longer than this to load its weights is given up.
 inline constexpr std::chrono::minutes kWakeTimeout(30);
 
 // Each takes a call that nothing was read of yet, and answers it from a thread that ends with the call. What they are
 // given outlives the call.
 
-/// Answers Describe: this stage and, asked in the same moment, all behind it, within the caller's deadline.
+/// Answers Describe with this stage and all stages behind it, which it asks now, within the caller's deadline.
 void answer_describe(ServerCall& call, const LocalStage& self, StageClient* next);
 
 /// Answers Wake with the state of all stages, until each is ready or has failed.

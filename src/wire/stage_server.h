@@ -17,7 +17,7 @@ class CallQueue;
 class StageServer {
  public:
   /// Listens on all of `endpoints` ("0.0.0.0:8080" is fine here; port 0 takes a free one).
-  /// `queue` is the one this process's links use, none of them started yet; null: one of its own.
+  /// `queue` is the queue of this process's links, none of which has started yet; null: the server has its own.
   /// Errors: kUnavailable, naming the endpoint that is taken or cannot be listened on.
   static Result<std::unique_ptr<StageServer>> start(StageService& service, const std::vector<Endpoint>& endpoints,
                                                     const ServerSecurity& security = {},

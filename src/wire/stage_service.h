@@ -18,9 +18,9 @@ struct StageServiceOptions {
   /// service's own thread. Unless `keeps_rows`, whoever opens it knows nothing of the rows in the cache either.
   std::function<void(bool keeps_rows)> on_new_stream = [](bool) {};
   GrpcLink* next = nullptr;            ///< the remote part of the link given to serve(); null on the last stage
-  StageClient* next_client = nullptr;  ///< to the same stage
+  StageClient* next_client = nullptr;  ///< asks the same stage about itself; null on the last stage
   std::shared_ptr<IdentityCheck> callers = nullptr;  ///< who may call; null: anybody. Shared with its owner
-  int max_in_flight = 32;                            ///< reading pauses while so many steps are unanswered
+  int max_in_flight = 32;                            ///< reading pauses while this many steps are unanswered
   std::chrono::milliseconds ready_wait{5'000};       ///< how long a stream waits for the chain before it is turned away
   std::chrono::milliseconds hello_wait{10'000};
 };

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "core/index.h"
 #include "kernels/cpu/reference.h"
 #include "kernels/cpu/rows/rows.h"
 #include "kernels/quant.h"
@@ -29,7 +30,7 @@ const KvKernels& kernels_of(const AttentionKernels& kernels, KvType type) {
 CpuStepIndex::CpuStepIndex(StepShape shape) : shape_(std::move(shape)) {
   places_.reserve(shape_.tokens.size());
   for (int sequence = 0; std::cmp_less(sequence, shape_.sequences.size()); ++sequence) {
-    const SequenceSpan& span = shape_.sequences[static_cast<std::size_t>(sequence)];
+    const SequenceSpan& span = shape_.sequences[sequence];
     CHECK(std::cmp_equal(span.first_row, places_.size()) && span.n_rows >= 0 && span.first_position >= 0);
     CHECK(std::cmp_less_equal(span.first_position + span.n_rows, span.blocks.size() * kBlockPositions));
     for (int row = 0; row < span.n_rows; ++row) places_.push_back({sequence, span.first_position + row});
@@ -61,8 +62,7 @@ void CpuBackend::embed(const Matrix& table, const StepIndex& index, float scale,
   const std::size_t stride = row_bytes(source.dtype, source.n_cols);
   for_rows(out.n_rows, out.n_cols, [&](int row) {
     float* values = row_of(out, row);
-    const auto token = static_cast<std::size_t>(tokens[static_cast<std::size_t>(row)]);
-    dequantise(source.dtype, source.data.bytes.data() + token * stride, {values, static_cast<std::size_t>(out.n_cols)});
+    dequantise(source.dtype, source.data.bytes.data() + tokens[row] * stride, std::span(values, out.n_cols));
     for (int i = 0; i < out.n_cols; ++i) values[i] *= scale;
   });
 }
@@ -114,7 +114,7 @@ void CpuBackend::rope_table(const RopeSpec& rope, const StepIndex& index, Rows o
   // A sine costs as much as some thirty of the values that for_rows counts in.
   for_rows(out.n_rows, 32 * out.n_cols, [&](int row) {
     float* cosines = row_of(out, row);
-    const auto position = static_cast<float>(places[static_cast<std::size_t>(row)].position);
+    const auto position = static_cast<float>(places[row].position);
     for (std::size_t pair = 0; pair < n_pairs; ++pair) {
       const float angle = position * rope.frequencies[pair];
       cosines[pair] = std::cos(angle) * rope.magnitude;
@@ -129,7 +129,7 @@ void CpuBackend::norm_rope(Rows x, int n_heads, DevicePtr norm, float eps, const
                                    .norm = address<float>(norm),
                                    .eps = eps,
                                    .table = row_of(table, row),
-                                   .n_pairs = static_cast<int>(rope.frequencies.size()),
+                                   .n_pairs = count_of(rope.frequencies),
                                    .interleaved = rope.interleaved};
     kernels_.pointwise->norm_rope(row_of(x, row), n_heads, rotation);
   });
@@ -141,12 +141,10 @@ void CpuBackend::append_kv(Rows keys, Rows values, const StepIndex& index, const
   const std::size_t head_bytes = head_block_bytes(layer);
   const auto append = kernels_of(*kernels_.attention, layer.type).append;
   for_rows(keys.n_rows, 4 * keys.n_cols, [&](int row) {
-    const CpuStepIndex::Place place = places.places()[static_cast<std::size_t>(row)];
-    const SequenceSpan& span = places.shape().sequences[static_cast<std::size_t>(place.sequence)];
-    const auto block =
-        static_cast<std::size_t>(span.blocks[static_cast<std::size_t>(place.position / kBlockPositions)]);
-    std::byte* head_block =
-        address<std::byte>(layer.data) + block * static_cast<std::size_t>(layer.heads.n_kv_heads) * head_bytes;
+    const CpuStepIndex::Place place = places.places()[row];
+    const SequenceSpan& span = places.shape().sequences[place.sequence];
+    const std::size_t block = to_size(span.blocks[place.position / kBlockPositions]);
+    std::byte* head_block = address<std::byte>(layer.data) + block * layer.heads.n_kv_heads * head_bytes;
     for (int head = 0; head < layer.heads.n_kv_heads; ++head, head_block += head_bytes) {
       append(head_block, place.position % kBlockPositions, row_of(keys, row) + head * dim,
              row_of(values, row) + head * dim, dim);
@@ -186,8 +184,7 @@ void CpuBackend::add(Rows x, Rows y, DevicePtr norm, float eps, bool round) {
 
 void CpuBackend::gather(Rows x, std::span<const std::int32_t> rows, Rows out) {
   for (int row = 0; row < out.n_rows; ++row) {
-    std::memcpy(row_of(out, row), row_of(x, rows[static_cast<std::size_t>(row)]),
-                static_cast<std::size_t>(out.n_cols) * sizeof(float));
+    std::memcpy(row_of(out, row), row_of(x, rows[row]), out.n_cols * sizeof(float));
   }
 }
 

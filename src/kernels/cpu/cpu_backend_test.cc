@@ -145,7 +145,7 @@ TEST(CpuBackend, LoadsNormVectorsOfEveryFloatType) {
 /// A matrix of random bytes with scales that are neither huge nor NaN.
 MatrixSource random_matrix(DType dtype, std::int64_t n_rows, std::int64_t n_cols) {
   std::mt19937 random(7);
-  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(n_rows) * row_bytes(dtype, n_cols));
+  std::vector<std::uint8_t> bytes(n_rows * row_bytes(dtype, n_cols));
   for (std::uint8_t& b : bytes) b = static_cast<std::uint8_t>(random() & 0x2f);  // halves below 0.13
   return source_of(dtype, n_rows, std::move(bytes), n_cols);
 }
@@ -224,10 +224,10 @@ TEST(CpuBackend, CallsForEachOnceInOrderOfItsPart) {
   for (const int n_threads : {1, 2, 3}) {
     const auto backend = backend_for("", n_threads);
     for (const int n : {0, 1, 2, 17}) {
-      std::vector<int> calls(static_cast<std::size_t>(n)), last(static_cast<std::size_t>(n_threads), -1);
+      std::vector<int> calls(n), last(n_threads, -1);
       backend->for_each(n, [&](int i, int part) {
-        ++calls.at(static_cast<std::size_t>(i));
-        EXPECT_LT(std::exchange(last.at(static_cast<std::size_t>(part)), i), i);
+        ++calls.at(i);
+        EXPECT_LT(std::exchange(last.at(part), i), i);
       });
       for (const int count : calls) EXPECT_EQ(count, 1);
     }

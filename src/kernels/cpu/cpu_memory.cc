@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "core/check.h"
+#include "core/index.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/rows/rows.h"
 #include "kernels/quant.h"
@@ -31,12 +32,12 @@ Result<std::size_t> n_values(const MatrixSource& source) {
                  dtype_name(source.dtype), ", whose blocks hold ", block.n_elements);
   }
   // At most 2^30 * 2^32: no overflow.
-  const std::size_t n_bytes = static_cast<std::size_t>(source.n_rows) * row_bytes(source.dtype, source.n_cols);
+  const std::size_t n_bytes = source.n_rows * row_bytes(source.dtype, source.n_cols);
   if (n_bytes != source.data.bytes.size()) {
     return Error(Code::kInvalidArgument, source.name, ": ", source.data.bytes.size(), " bytes for ", source.n_rows,
                  " x ", source.n_cols, " ", dtype_name(source.dtype), " values, expected ", n_bytes);
   }
-  return static_cast<std::size_t>(source.n_rows) * static_cast<std::size_t>(source.n_cols);
+  return n_elements(source.n_rows, source.n_cols);
 }
 
 /// The source with its values on their natural boundary: kernels read F32, F16 and BF16 as such. Files nearly always
@@ -60,7 +61,7 @@ struct GuardedPages {
   explicit GuardedPages(std::size_t n_bytes)
       : n_open(round_up(n_bytes, page)), offset(n_open - round_up(n_bytes, kAlignment)), n_mapped(n_open + page) {}
 
-  std::size_t page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  std::size_t page = to_size(sysconf(_SC_PAGESIZE));
   std::size_t n_open, offset, n_mapped;
 };
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "core/index.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/rows/rows.h"
 #include "kernels/quant.h"
@@ -18,12 +19,11 @@ void CpuBackend::logits(Rows x, const Matrix& weight, std::span<const LogitsUse>
   if (!refines) return;
 
   refine_.planes.resize(x.n_rows, x.n_cols);
-  refine_.maxima.resize(static_cast<std::size_t>(x.n_rows) * static_cast<std::size_t>(pool_.n_threads()));
+  refine_.maxima.resize(n_elements(x.n_rows, pool_.n_threads()));
   pool_.run([&](int part, int n_parts) {
     const auto [first, last] = share(out.n_cols, part, n_parts);
     for (int row = 0; row < x.n_rows; ++row) {
-      refine_.maxima[static_cast<std::size_t>(row * n_parts + part)] =
-          kernels_.pointwise->maximum(row_of(out, row) + first, last - first);
+      refine_.maxima[row * n_parts + part] = kernels_.pointwise->maximum(row_of(out, row) + first, last - first);
       if (row % n_parts == part) refine_.planes.pack(matmul_->kernels(), row_of(x, row), row);
     }
   });
@@ -33,7 +33,7 @@ void CpuBackend::logits(Rows x, const Matrix& weight, std::span<const LogitsUse>
       const float* maxima = refine_.maxima.data() + row * n_parts;
       const float floor = *std::max_element(maxima, maxima + n_parts) - kRefinedRange;
       float* values = row_of(out, row);
-      const std::int32_t target = uses[static_cast<std::size_t>(row)].target;
+      const std::int32_t target = uses[row].target;
       const bool target_is_low = target >= first && target < last && !(values[target] > floor);
       for (int i = first; i < last; ++i) {
         i += kernels_.pointwise->first_above(values + i, last - i, floor);
@@ -49,7 +49,7 @@ void CpuBackend::refine(const Matrix& weight, int output, int row, float* values
   const std::size_t stride = row_bytes(source.dtype, source.n_cols);
   float fine = 0.0f;
   matmul_->kernels().few({.dtype = source.dtype,
-                          .weights = source.data.bytes.data() + static_cast<std::size_t>(output) * stride,
+                          .weights = source.data.bytes.data() + output * stride,
                           .row_bytes = stride,
                           .n_rows = 1,
                           .n_cols = static_cast<int>(source.n_cols),

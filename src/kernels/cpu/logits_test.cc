@@ -46,11 +46,11 @@ TEST(Logits, WhatCanMatterIsAsExactAsTwoPlanes) {
     const auto values = testing::download(*backend, out.rows);
     int n_refined = 0;
     for (int row = 0; row < kRows; ++row) {
-      const auto first = static_cast<std::size_t>(row) * kVocabulary;
+      const int first = row * kVocabulary;
       const float floor = *std::max_element(&one[first], &one[first] + kVocabulary) - kRefinedRange;
       for (int i = 0; i < kVocabulary; ++i) {
-        const std::size_t at = first + static_cast<std::size_t>(i);
-        const bool refined = one[at] > floor || uses[static_cast<std::size_t>(row)].target == i;
+        const int at = first + i;
+        const bool refined = one[at] > floor || uses[row].target == i;
         n_refined += refined ? 1 : 0;
         ASSERT_EQ(values[at], refined ? two[at] : one[at]) << isa << ", row " << row << ", output " << i;
       }
@@ -67,10 +67,8 @@ TEST(Logits, ARowDoesNotDependOnItsNeighboursOrTheThreads) {
       const auto backend = backend_for(isa, n_threads);
       const auto weight = backend->load_matrix(head()).value();
       const auto in = testing::upload(*backend, rows, n_rows);
-      const auto out =
-          testing::upload(*backend, std::vector<float>(static_cast<std::size_t>(n_rows) * kVocabulary), n_rows);
-      backend->logits(in.rows, *weight, std::vector<LogitsUse>(static_cast<std::size_t>(n_rows), {.target = 7}),
-                      out.rows);
+      const auto out = testing::upload(*backend, std::vector<float>(n_rows * kVocabulary), n_rows);
+      backend->logits(in.rows, *weight, std::vector<LogitsUse>(n_rows, {.target = 7}), out.rows);
       return testing::download(*backend, out.rows);
     };
     const auto together = logits(x, kRows, 3);

@@ -194,7 +194,7 @@ void attend_query(const AttendItem& item, int position, const float* q, float* o
   std::fill_n(out, item.head_dim, 0.0f);
   for (int block = begin / kBlockPositions; block <= position / kBlockPositions; ++block) {
     const int base = block * kBlockPositions;
-    const std::byte* data = item.cache + static_cast<std::size_t>(item.blocks[block]) * item.block_stride;
+    const std::byte* data = item.cache + item.blocks[block] * item.block_stride;
     fold(item, q, HeadBlock<const Stored>{data, item.head_dim}, std::max(begin - base, 0),
          std::min(position - base + 1, kBlockPositions), state, out);
   }
@@ -217,9 +217,9 @@ void attend(const AttendItem& item, float*) {
 void matmul(const MatrixSource& weight, Rows x, Rows out, int first, int last) {
   const int n = static_cast<int>(weight.n_cols);
   const std::size_t stride = row_bytes(weight.dtype, n);
-  std::vector<float> values(static_cast<std::size_t>(n));
+  std::vector<float> values(n);
   for (int output = first; output < last; ++output) {
-    dequantise(weight.dtype, weight.data.bytes.data() + static_cast<std::size_t>(output) * stride, values);
+    dequantise(weight.dtype, weight.data.bytes.data() + output * stride, values);
     for (int row = 0; row < x.n_rows; ++row) {
       row_of(out, row)[output] = static_cast<float>(dot(values.data(), row_of(x, row), n));
     }

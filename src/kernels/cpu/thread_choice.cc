@@ -47,12 +47,12 @@ int choose_thread_count(int n_cpus, const std::function<double(int n_threads)>& 
 
 double probe_seconds(int n_threads) {
   ThreadPool pool(n_threads);
-  std::vector<double> seconds(static_cast<std::size_t>(n_threads));
+  std::vector<double> seconds(n_threads);
   pool.run([](int, int) {});  // all are awake
   pool.run([&](int part, int) {
     const double start = thread_cpu_seconds();
     [[maybe_unused]] const volatile float sink = multiply_a_lot();  // on every thread, and before the clock is read
-    seconds[static_cast<std::size_t>(part)] = thread_cpu_seconds() - start;
+    seconds[part] = thread_cpu_seconds() - start;
   });
   return *std::ranges::max_element(seconds);
 }

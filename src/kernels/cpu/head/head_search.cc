@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 
+#include "core/index.h"
 #include "kernels/cpu/rows/rows.h"
 
 namespace commissure::cpu {
@@ -31,7 +32,7 @@ bool asks_for_few(const HeadRows& rows) {
 void ColumnPlanes::resize(int n_rows, int n_cols) {
   n_cols_ = n_cols;
   n_groups_ = column_groups(n_cols);
-  groups_.resize(static_cast<std::size_t>(index(n_rows, 0)));
+  groups_.resize(index(n_rows, 0));
 }
 
 void ColumnPlanes::pack(const MatmulKernels& kernels, const float* x, int row) {
@@ -49,8 +50,8 @@ bool HeadSearch::run(const HeadRows& rows, Matmul& matmul, const PointwiseKernel
   kernels_ = &matmul.kernels();
   pointwise_ = &pointwise;
   n_parts_ = pool.n_threads();
-  shares_.resize(static_cast<std::size_t>(rows.x.n_rows * n_parts_));
-  floors_.resize(static_cast<std::size_t>(rows.x.n_rows));
+  shares_.resize(rows.x.n_rows * n_parts_);
+  floors_.resize(rows.x.n_rows);
 
   matmul.bounds({.x = row_of(rows.x, 0), .stride = rows.x.stride, .n_columns = rows.x.n_rows, .n_cols = rows.x.n_cols},
                 {.dtype = rows.weight->dtype,
@@ -86,7 +87,7 @@ bool HeadSearch::run(const HeadRows& rows, Matmul& matmul, const PointwiseKernel
 
 void HeadSearch::look_at_best(const HeadRows& rows, int row, int first, int last, Share& share) const {
   const float* bounds = row_of(rows.out, row);
-  const auto n = static_cast<std::size_t>(rows.uses[static_cast<std::size_t>(row)].n_largest);
+  const std::size_t n = to_size(rows.uses[row].n_largest);
   const auto larger = [bounds](int a, int b) { return bounds[a] > bounds[b]; };
   share.best.clear();
   float lowest = kNever;
@@ -112,18 +113,18 @@ bool HeadSearch::find_floor(const HeadRows& rows, int row) {
       reached_.push_back(std::min(output.coarse, output.coarse + output.fine));
     }
   }
-  const int n = rows.uses[static_cast<std::size_t>(row)].n_largest;
+  const int n = rows.uses[row].n_largest;
   if (std::ranges::any_of(reached_, [](float value) { return std::isnan(value); })) return false;
   if (std::cmp_less(reached_.size(), n)) return false;
   std::ranges::nth_element(reached_, reached_.begin() + (n - 1), std::ranges::greater());
-  floors_[static_cast<std::size_t>(row)] = reached_[static_cast<std::size_t>(n - 1)];
+  floors_[row] = reached_[n - 1];
   return true;
 }
 
 void HeadSearch::look_at_reaching(const HeadRows& rows, int row, int first, int last, Share& share) const {
   const float* bounds = row_of(rows.out, row);
-  const float below_floor = std::nextafter(floors_[static_cast<std::size_t>(row)], kNever);
-  const auto most = static_cast<std::size_t>(rows.out.n_cols / kMaxReachingShare / n_parts_ + 1);
+  const float below_floor = std::nextafter(floors_[row], kNever);
+  const std::size_t most = to_size(rows.out.n_cols / kMaxReachingShare / n_parts_ + 1);
   share.reaching.clear();
   share.is_full = false;
   for (int i = first; i < last; ++i) {
@@ -145,7 +146,7 @@ void HeadSearch::compute(const HeadRows& rows, int row, const std::vector<int>& 
   constexpr std::size_t kAhead = 3;  // they lie apart, so that no prefetcher foresees them
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     if (i + kAhead < outputs.size()) {
-      const std::byte* next = weights + static_cast<std::size_t>(outputs[i + kAhead]) * stride;
+      const std::byte* next = weights + outputs[i + kAhead] * stride;
       for (std::size_t at = 0; at < stride; at += 64) __builtin_prefetch(next + at);
     }
     share.outputs.push_back(product(rows, row, outputs[i]));
@@ -157,7 +158,7 @@ HeadSearch::Output HeadSearch::product(const HeadRows& rows, int row, int output
   const std::size_t stride = row_bytes(weight.dtype, weight.n_cols);
   float values[2] = {};
   MatmulPart part = {.dtype = weight.dtype,
-                     .weights = weight.data.bytes.data() + static_cast<std::size_t>(output) * stride,
+                     .weights = weight.data.bytes.data() + output * stride,
                      .row_bytes = stride,
                      .n_rows = 1,
                      .n_cols = static_cast<int>(weight.n_cols),

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "core/dtype.h"
+#include "core/index.h"
 #include "kernels/quant.h"
 #include "support/backend_testing.h"
 
@@ -67,9 +68,9 @@ MatrixSource screened(Backend& backend, MatrixSource source) {
 std::vector<float> logits(Backend& backend, const MatrixSource& source, const std::vector<float>& x,
                           const std::vector<LogitsUse>& uses) {
   const auto weight = backend.load_matrix(source).value();
-  const int n_rows = static_cast<int>(uses.size());
+  const int n_rows = count_of(uses);
   const auto in = testing::upload(backend, x, n_rows);
-  const auto n_values = uses.size() * static_cast<std::size_t>(source.n_rows);
+  const auto n_values = uses.size() * to_size(source.n_rows);
   const auto out = testing::upload(backend, std::vector<float>(n_values, NAN), n_rows);
   backend.logits(in.rows, *weight, uses, out.rows);
   return testing::download(backend, out.rows);
@@ -83,7 +84,7 @@ int check_found(std::span<const float> all, std::span<const float> found, int n_
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (found[i] == kNever && all[i] != kNever) {
       ++n_left_out;
-      EXPECT_LT(all[i], sorted[static_cast<std::size_t>(n_largest - 1)]) << "output " << i << " was left out";
+      EXPECT_LT(all[i], sorted[n_largest - 1]) << "output " << i << " was left out";
     } else {
       EXPECT_TRUE(same_bits(all.subspan(i, 1), found.subspan(i, 1))) << i << ": " << all[i] << ", " << found[i];
     }
@@ -101,14 +102,13 @@ TEST_P(HeadSearchOf, WhatIsFoundHasTheBitsOfTheWholeHead) {
       const MatrixSource with_screen = screened(*backend, source);
       EXPECT_EQ(with_screen.screen.bytes.empty(), isa == "reference" || isa == "generic") << isa;
       for (int n_rows = 1; n_rows <= 4; ++n_rows) {
-        const auto x =
-            with_outliers(static_cast<std::size_t>(n_rows) * kHeadWidth, 40 + static_cast<unsigned>(n_rows), 2.0f);
+        const auto x = with_outliers(n_elements(n_rows, kHeadWidth), 40 + static_cast<unsigned>(n_rows), 2.0f);
         std::vector<LogitsUse> uses;
         for (int row = 0; row < n_rows; ++row) uses.push_back({.n_largest = 1 + row});
         const auto all = logits(*backend, source, x, uses), found = logits(*backend, with_screen, x, uses);
         for (int row = 0; row < n_rows; ++row) {
           const auto at = [&](const std::vector<float>& values) {
-            return std::span(values).subspan(static_cast<std::size_t>(row) * kHeadRows, kHeadRows);
+            return std::span(values).subspan(row * kHeadRows, kHeadRows);
           };
           const int n_left_out = check_found(at(all), at(found), 1 + row);
           if (with_screen.screen.bytes.empty()) continue;
@@ -126,8 +126,7 @@ TEST(HeadSearch, EqualOutputsAreAllFound) {
   std::vector<float> values = random_values(std::size_t{kHeadRows} * kHeadWidth, 8);
   const std::vector<float> x = random_values(kHeadWidth, 9);
   for (const int output : {17, 2500, 5002}) {  // each of these is the largest
-    for (int i = 0; i < kHeadWidth; ++i)
-      values[static_cast<std::size_t>(output * kHeadWidth + i)] = x[static_cast<std::size_t>(i)];
+    for (int i = 0; i < kHeadWidth; ++i) values[output * kHeadWidth + i] = x[i];
   }
   for (const std::string& isa : testing::fast_isas()) {
     const auto backend = backend_for(isa);

@@ -14,11 +14,12 @@ std::string_view isa_name(Isa isa);
 
 /// Whether this CPU and its operating system can run kernels of `isa`.
 ///   avx2    needs AVX2, FMA, F16C, BMI2
-///   avx512  those and AVX-512 F, BW, DQ, VL, VNNI
-///   amx     those and AMX tile and int8; only wide products of quantised weights use them, the rest is avx512's
+///   avx512  avx2's needs and AVX-512 F, BW, DQ, VL, VNNI
+///   amx     avx512's needs and AMX tile and int8; AMX runs products of quantised weights with many columns, avx512 the
+///           rest
 bool can_run(Isa isa);
 
-/// Whether this CPU has vdpbf16ps, which kAvx512 and kAmx use where it is.
+/// Whether this CPU has vdpbf16ps, an instruction for bf16 products; kAvx512 and kAmx use it where the CPU has it.
 bool has_bf16_products();
 
 /// The fastest ISA that can run here.

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "core/check.h"
+#include "core/index.h"
 #include "kernels/cpu/matmul/screen.h"
 #include "kernels/cpu/rows/rows.h"
 
@@ -18,7 +19,7 @@ constexpr std::size_t kMaxPackedBytes = std::size_t{16} << 20;
 /// Below this many values one thread packs alone: it takes about as long as calling the pool.
 constexpr std::int64_t kSerialPackValues = 4096;
 
-std::size_t groups_of(int n_cols) { return static_cast<std::size_t>(column_groups(n_cols)); }
+std::size_t groups_of(int n_cols) { return to_size(column_groups(n_cols)); }
 
 const MatmulKernels& kernels_of(Isa isa) {
   switch (isa) {
@@ -67,8 +68,7 @@ Matmul::Matmul(Isa isa, const Bf16Kernels* bf16, const WideKernels* wide)
 bool Matmul::supports(DType dtype) { return dtype != DType::kI32; }
 
 void Matmul::run(const MatmulInput& x, std::span<const MatmulTask> tasks, ThreadPool& pool) {
-  const std::size_t column_bytes =
-      groups_of(x.n_cols) * sizeof(ColumnGroup) * static_cast<std::size_t>(x.n_planes) + 64;
+  const std::size_t column_bytes = groups_of(x.n_cols) * sizeof(ColumnGroup) * x.n_planes + 64;
   const int max_columns = static_cast<int>(std::max<std::size_t>(kMaxPackedBytes / column_bytes, 64));
   MatmulTask shifted[8];
   for (int first = 0; first < x.n_columns; first += max_columns) {
@@ -115,7 +115,7 @@ void Matmul::run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks
       if (first == last) continue;
       const std::size_t stride = row_bytes(task.dtype, x.n_cols);
       MatmulPart share = {.dtype = task.dtype,
-                          .weights = task.weight + static_cast<std::size_t>(first) * stride,
+                          .weights = task.weight + first * stride,
                           .row_bytes = stride,
                           .n_rows = last - first,
                           .n_cols = x.n_cols,
@@ -126,7 +126,7 @@ void Matmul::run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks
                           .packed = scratch_.get(),
                           .out = task.out + first,
                           .out_stride = task.out_stride,
-                          .tile = tiles_ + static_cast<std::size_t>(part) * tile_stride_};
+                          .tile = tiles_ + part * tile_stride_};
       if (rounds_x(task)) {
         share.packed = reinterpret_cast<const std::byte*>(bf16_input_.data());
         bf16_->multiply(share);
@@ -134,8 +134,7 @@ void Matmul::run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks
         kernels_->floats(share);
       } else {
         if (reads_packed) {
-          share.packed_weights = task.packed + static_cast<std::size_t>(first / kTileRows) *
-                                                   kernels_->packed_tile_bytes(task.dtype, x.n_cols);
+          share.packed_weights = task.packed + first / kTileRows * kernels_->packed_tile_bytes(task.dtype, x.n_cols);
         }
         form.multiply(share);
       }
@@ -153,15 +152,14 @@ bool Matmul::are_packed(std::span<const MatmulTask> tasks) const {
 void Matmul::pack(const MatmulInput& x, const Form& form, ThreadPool& pool) {
   const int n_packed = x.n_columns * x.n_planes, width = form.width;
   const bool in_tiles = form.pack != nullptr;
-  const std::size_t group_bytes =
-      static_cast<std::size_t>(width) * (in_tiles ? static_cast<std::size_t>(x.n_cols / kBlock) * kTileBytesPerBlock
-                                                  : groups_of(x.n_cols) * sizeof(ColumnGroup));
+  const std::size_t group_bytes = width * (in_tiles ? n_elements(x.n_cols / kBlock, kTileBytesPerBlock)
+                                                    : groups_of(x.n_cols) * sizeof(ColumnGroup));
   const int n_groups = (n_packed + width - 1) / width;
-  reserve(group_bytes * static_cast<std::size_t>(n_groups), tile_bytes(x.n_cols), pool.n_threads());
+  reserve(group_bytes * n_groups, tile_bytes(x.n_cols), pool.n_threads());
 
   const auto pack_groups = [&](int first, int last) {
     for (int group = first; group < last; ++group) {
-      std::byte* out = scratch_.get() + static_cast<std::size_t>(group) * group_bytes;
+      std::byte* out = scratch_.get() + group * group_bytes;
       const float* from = x.x + static_cast<std::ptrdiff_t>(group) * (width / x.n_planes) * x.stride;
       if (in_tiles) {
         form.pack(from, x.stride, x.n_cols, std::min(width, n_packed - group * width), x.n_planes, out);
@@ -175,11 +173,11 @@ void Matmul::pack(const MatmulInput& x, const Form& form, ThreadPool& pool) {
 }
 
 void Matmul::pack_bf16(const MatmulInput& x, ThreadPool& pool) {
-  const std::size_t stride = round_up(static_cast<std::size_t>(x.n_cols), 32);
-  bf16_input_.resize(stride * static_cast<std::size_t>(x.n_columns));
+  const std::size_t stride = round_up(x.n_cols, 32);
+  bf16_input_.resize(stride * x.n_columns);
   const auto pack_columns = [&](int first, int last) {
     for (int c = first; c < last; ++c) {
-      bf16_->pack(x.x + c * x.stride, x.n_cols, bf16_input_.data() + static_cast<std::size_t>(c) * stride);
+      bf16_->pack(x.x + c * x.stride, x.n_cols, bf16_input_.data() + c * stride);
     }
   };
   if (std::int64_t{x.n_columns} * x.n_cols <= 4 * kSerialPackValues) return pack_columns(0, x.n_columns);
@@ -189,8 +187,7 @@ void Matmul::pack_bf16(const MatmulInput& x, ThreadPool& pool) {
 
 std::size_t Matmul::packed_bytes(DType dtype, std::int64_t n_rows, std::int64_t n_cols) const {
   if (kernels_->packed == nullptr || !is_quantised(dtype)) return 0;
-  return static_cast<std::size_t>((n_rows + kTileRows - 1) / kTileRows) *
-         kernels_->packed_tile_bytes(dtype, static_cast<int>(n_cols));
+  return (n_rows + kTileRows - 1) / kTileRows * kernels_->packed_tile_bytes(dtype, static_cast<int>(n_cols));
 }
 
 void Matmul::pack_weights(DType dtype, const std::byte* weight, std::int64_t n_rows, int n_cols, std::byte* out,
@@ -200,11 +197,11 @@ void Matmul::pack_weights(DType dtype, const std::byte* weight, std::int64_t n_r
   pool.run([&](int part, int n_parts) {
     const auto [first, last] = share_rows(n_rows, part, n_parts);
     kernels_->pack_weights({.dtype = dtype,
-                            .weights = weight + static_cast<std::size_t>(first) * stride,
+                            .weights = weight + first * stride,
                             .row_bytes = stride,
                             .n_rows = last - first,
                             .n_cols = n_cols},
-                           out + static_cast<std::size_t>(first / kTileRows) * tile_stride);
+                           out + first / kTileRows * tile_stride);
   });
 }
 
@@ -220,20 +217,20 @@ bool Matmul::pack_screen(DType dtype, const std::byte* weight, std::int64_t n_ro
   std::atomic<bool> is_sound = true;
   pool.run([&](int part, int n_parts) {
     const auto [first, last] = share_rows(n_rows, part, n_parts);
-    const auto n_blocks = static_cast<std::size_t>(n_cols / kBlock);
+    const int n_blocks = n_cols / kBlock;
     std::vector<BlockQ5_0> rows(kTileRows * n_blocks);
     for (std::int64_t row = first; row < last; row += kTileRows) {
       const std::int64_t n = std::min(kTileRows, last - row);
       for (std::int64_t i = 0; i < n; ++i) {
-        const std::byte* from = weight + static_cast<std::size_t>(row + i) * stride;
-        if (!screen_row(dtype, from, n_cols, rows.data() + static_cast<std::size_t>(i) * n_blocks)) is_sound = false;
+        const std::byte* from = weight + (row + i) * stride;
+        if (!screen_row(dtype, from, n_cols, rows.data() + i * n_blocks)) is_sound = false;
       }
       kernels_->pack_weights({.dtype = DType::kQ5_0,
                               .weights = reinterpret_cast<const std::byte*>(rows.data()),
                               .row_bytes = screened_stride,
                               .n_rows = n,
                               .n_cols = n_cols},
-                             out + static_cast<std::size_t>(row / kTileRows) * tile_stride);
+                             out + row / kTileRows * tile_stride);
     }
   });
   return is_sound;
@@ -248,14 +245,14 @@ void Matmul::bounds(const MatmulInput& x, const MatmulTask& task, ThreadPool& po
     const auto [first, last] = share_rows(task.n_rows, part, n_parts);
     if (first == last) return;
     kernels_->screen({.dtype = DType::kQ5_0,
-                      .packed_weights = task.packed + static_cast<std::size_t>(first / kTileRows) * tile_stride,
+                      .packed_weights = task.packed + first / kTileRows * tile_stride,
                       .n_rows = last - first,
                       .n_cols = x.n_cols,
                       .n_columns = x.n_columns,
                       .packed = scratch_.get(),
                       .out = task.out + first,
                       .out_stride = task.out_stride,
-                      .tile = tiles_ + static_cast<std::size_t>(part) * tile_stride_});
+                      .tile = tiles_ + part * tile_stride_});
   });
 }
 
@@ -264,7 +261,7 @@ void Matmul::reserve(std::size_t packed_bytes, std::size_t tile_bytes, int n_thr
   // A page apart, so that threads never share a line or alias each other's tile in the cache sets of the packed
   // columns.
   const std::size_t stride = round_up(tile_bytes, 4096) + 4096;
-  const std::size_t n_bytes = packed_bytes + stride * static_cast<std::size_t>(n_threads);
+  const std::size_t n_bytes = packed_bytes + stride * n_threads;
   if (n_bytes > scratch_bytes_) {
     scratch_.reset(static_cast<std::byte*>(std::aligned_alloc(4096, round_up(n_bytes, 4096))));
     CHECK(scratch_ != nullptr);

@@ -20,8 +20,8 @@ struct MatmulInput {
   std::ptrdiff_t stride = 0;
   int n_columns = 0;
   int n_cols = 0;
-  int n_planes = 1;        ///< 2: quantised weights meet x as two int8 planes, about 16 bits
-  bool keeps_f32 = false;  ///< bf16 weights meet x in f32 instead of rounded to bf16
+  int n_planes = 1;        ///< 2: quantised weights multiply x as two int8 planes, about 16 bits
+  bool keeps_f32 = false;  ///< bf16 weights multiply x in f32 instead of rounded to bf16
 };
 
 /// One product: out[column * out_stride + row] = weight[row] . x[column].
@@ -35,19 +35,19 @@ struct MatmulTask {
 };
 
 /// Products of weights as stored, or packed for the kernels, with f32 activations. Stored weights are unpacked on the
-/// fly, so the only memory besides the checkpoint's own pages is a scratch of at most some MiB. Both give the same
-/// bits.
+/// fly, so the only memory besides the checkpoint's own pages is a scratch of at most some MiB. Packed and stored
+/// weights give the same bits.
 ///
-/// Quantised weights meet x rounded to int8 per 32 values, in one plane or two; bf16 weights meet x rounded to bf16
-/// unless the input keeps f32; f16 and f32 weights meet x in f32. A column's
-/// result does not depend on the other columns, nor on the number of threads; avx2, avx512 and amx give the same bits.
+/// Quantised weights multiply x rounded to int8 per 32 values, in one plane or two; bf16 weights multiply x rounded to
+/// bf16 unless the input keeps f32; f16 and f32 weights multiply x in f32. A column's result does not depend on the
+/// other columns, nor on the number of threads; avx2, avx512 and amx give the same bits.
 /// Threading: one thread at a time; the pool's threads share the work.
 class Matmul {
  public:
   /// `isa` can run here and is not kReference; the reference has its own plain loops.
   explicit Matmul(Isa isa);
-  /// With these kernels for bf16 weights and for wide inputs instead of the CPU's best (for tests). Null: bf16 as f32,
-  /// wide inputs as others.
+  /// For tests: runs `bf16` for bf16 weights and `wide` for inputs of many columns instead of the CPU's best kernels.
+  /// Null `bf16`: bf16 weights multiply x in f32. Null `wide`: many columns run on the ISA's own kernels.
   Matmul(Isa isa, const Bf16Kernels* bf16, const WideKernels* wide);
 
   /// All tasks read the same x; n_cols is a multiple of each dtype's block.
@@ -56,15 +56,16 @@ class Matmul {
   /// Whether there is a kernel for weights of this type.
   static bool supports(DType dtype);
 
-  /// Bytes of a quantised matrix in the packed layout of these kernels, rows filled up to 16; 0: no such layout.
+  /// Bytes of a quantised matrix in the packed layout of these kernels, its rows filled up to a multiple of 16; 0: the
+  /// kernels have no packed layout for it.
   std::size_t packed_bytes(DType dtype, std::int64_t n_rows, std::int64_t n_cols) const;
-  /// Writes packed_bytes() to `out`. `weight` as in MatmulTask.
+  /// Writes packed_bytes() bytes to `out`. `weight` as in MatmulTask.
   void pack_weights(DType dtype, const std::byte* weight, std::int64_t n_rows, int n_cols, std::byte* out,
                     ThreadPool& pool) const;
 
-  /// Bytes of a matrix's screen (screen.h); 0: it has none, or these kernels read none.
+  /// Bytes of a matrix's screen (screen.h); 0: matrices of this dtype have no screen, or these kernels read none.
   std::size_t screen_bytes(DType dtype, std::int64_t n_rows, std::int64_t n_cols) const;
-  /// Writes screen_bytes() to `out`. False: the weights are such that there is none.
+  /// Writes screen_bytes() bytes to `out`. False: the weights allow no screen (see screen_row).
   bool pack_screen(DType dtype, const std::byte* weight, std::int64_t n_rows, int n_cols, std::byte* out,
                    ThreadPool& pool) const;
   /// Upper bounds of products instead of products: `task.packed` is the screen of a task.dtype matrix. One plane, at
@@ -74,7 +75,7 @@ class Matmul {
 
   /// The kernels that run: those of the ISA asked for.
   const MatmulKernels& kernels() const { return *kernels_; }
-  /// Those that run for wide inputs of quantised weights, or null.
+  /// The kernels that run for quantised weights and inputs of many columns, or null.
   const WideKernels* wide_kernels() const { return wide_; }
 
  private:

@@ -180,7 +180,7 @@ void multiply_rows(const MatmulPart& part, Fill fill) {
 template <typename Format>
 void multiply_stored(const MatmulPart& part) {
   multiply_rows<Format>(part, [&](std::int64_t r, int n_rows, TileBlock* blocks) {
-    unpack_rows<Format>(part, part.weights + static_cast<std::size_t>(r) * part.row_bytes, n_rows, blocks);
+    unpack_rows<Format>(part, part.weights + r * part.row_bytes, n_rows, blocks);
   });
 }
 
@@ -189,7 +189,7 @@ void multiply_packed(const MatmulPart& part) {
   const int n_blocks = part.n_cols / kBlock;
   multiply_rows<Format>(part, [&](std::int64_t r, int /*n_rows*/, TileBlock* blocks) {
     const std::size_t tile_bytes = PackedSizes<Format>::tile(n_blocks);
-    spread<Format>(part.packed_weights + static_cast<std::size_t>(r / kTileRows) * tile_bytes, n_blocks, blocks);
+    spread<Format>(part.packed_weights + r / kTileRows * tile_bytes, n_blocks, blocks);
   });
 }
 
@@ -203,7 +203,7 @@ void packed_of(const MatmulPart& part) {
 
 void pack_columns_of(const float* x, std::ptrdiff_t x_stride, int n_cols, int n_columns, int n_planes, std::byte* out) {
   if (n_columns < kGroupColumns) {
-    std::memset(out, 0, static_cast<std::size_t>(n_cols / kBlock) * kGroupBlockBytes);
+    std::memset(out, 0, std::size_t{kGroupBlockBytes} * (n_cols / kBlock));
   }
   pack_columns<Interleave::kColumns>(x, x_stride, n_cols, n_columns, kGroupColumns, n_planes, out);
 }

@@ -61,7 +61,7 @@ void block(const MatmulPart& part, const std::byte* rows, const std::uint16_t* x
   f32x16 acc[kRows][kColumns];
   const std::uint16_t* w[kRows];
   for (int r = 0; r < kRows; ++r) {
-    w[r] = reinterpret_cast<const std::uint16_t*>(rows + static_cast<std::size_t>(r) * part.row_bytes);
+    w[r] = reinterpret_cast<const std::uint16_t*>(rows + r * part.row_bytes);
 #pragma GCC unroll 8
     for (int c = 0; c < kColumns; ++c) acc[r][c] = set1(0.0f);
   }
@@ -80,7 +80,7 @@ void block(const MatmulPart& part, const std::byte* rows, const std::uint16_t* x
   }
   for (int r = 0; r < kRows && n_whole < part.n_cols; ++r) {
     std::uint16_t last[kPairs] = {};
-    __builtin_memcpy(last, w[r] + n_whole, sizeof(last[0]) * static_cast<std::size_t>(part.n_cols - n_whole));
+    __builtin_memcpy(last, w[r] + n_whole, sizeof(last[0]) * (part.n_cols - n_whole));
 #pragma GCC unroll 8
     for (int c = 0; c < kColumns; ++c) {
       acc[r][c] = add_products(acc[r][c], load_values(last), load_values(x + c * stride + n_whole));
@@ -136,9 +136,9 @@ void block_of_many(const MatmulPart& part, const std::byte* rows, const std::uin
   std::uint16_t last[kRows][kPairs] = {};
   const std::uint16_t* w_last[kRows];
   for (int r = 0; r < kRows; ++r) {
-    w[r] = reinterpret_cast<const std::uint16_t*>(rows + static_cast<std::size_t>(r) * part.row_bytes);
+    w[r] = reinterpret_cast<const std::uint16_t*>(rows + r * part.row_bytes);
     w_last[r] = last[r];
-    __builtin_memcpy(last[r], w[r] + n_whole, sizeof last[r][0] * static_cast<std::size_t>(part.n_cols - n_whole));
+    __builtin_memcpy(last[r], w[r] + n_whole, sizeof last[r][0] * (part.n_cols - n_whole));
   }
   __m256 halves[2][kRows][kColumns];
   for (int half = 0; half < 2; ++half) {
@@ -174,7 +174,7 @@ void stream(const MatmulPart& part, const std::uint16_t* x) {
 /// Columns [first, last) for kRows rows.
 template <int kRows>
 void block_rows(const MatmulPart& part, const std::uint16_t* x, std::int64_t row, int first, int last) {
-  const std::byte* rows = part.weights + static_cast<std::size_t>(row) * part.row_bytes;
+  const std::byte* rows = part.weights + row * part.row_bytes;
   const int stride = packed_cols(part.n_cols);
   int c = first;
   for (; c + kBlockColumns <= last; c += kBlockColumns) {

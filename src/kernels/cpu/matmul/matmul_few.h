@@ -69,7 +69,7 @@ void few_columns(const MatmulPart& part, const ColumnGroup* columns, float* out)
 #pragma GCC unroll 8
     for (int c = 0; c < kColumns; ++c) acc[c] = _mm_setzero_ps();
     for (int g = 0; g < n_groups; ++g) {
-      const std::byte* ahead = row + static_cast<std::size_t>(g) * kGroupBytes + kPrefetchBytes;
+      const std::byte* ahead = row + g * kGroupBytes + kPrefetchBytes;
       for (std::size_t i = 0; i < kGroupBytes; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T0);
       const WeightGroup w = load_group<Format>(row, g, n_blocks);
 #pragma GCC unroll 8

@@ -23,7 +23,7 @@ struct WeightBF16 {
 template <typename Weight>
 f32x16 load_last(const typename Weight::Value* p, int n) {
   typename Weight::Value padded[kLanes] = {};
-  std::memcpy(padded, p, sizeof(*p) * static_cast<std::size_t>(n));
+  std::memcpy(padded, p, sizeof(*p) * n);
   return Weight::load16(padded);
 }
 
@@ -32,7 +32,7 @@ void float_block(const MatmulPart& part, const std::byte* rows, const float* x, 
   f32x16 acc[kRows][kColumns];
   const typename Weight::Value* w[kRows];
   for (int r = 0; r < kRows; ++r) {
-    w[r] = reinterpret_cast<const typename Weight::Value*>(rows + static_cast<std::size_t>(r) * part.row_bytes);
+    w[r] = reinterpret_cast<const typename Weight::Value*>(rows + r * part.row_bytes);
     for (int c = 0; c < kColumns; ++c) acc[r][c] = set1(0.0f);
   }
   const int n_whole = part.n_cols / kLanes * kLanes;
@@ -67,7 +67,7 @@ constexpr int kFloatBlock = 2;  // two registers per vector: 4 x 4 would spill
 /// All columns for kRows rows, in blocks of kFloatBlock columns.
 template <typename Weight, int kRows>
 void float_rows(const MatmulPart& part, std::int64_t row) {
-  const std::byte* rows = part.weights + static_cast<std::size_t>(row) * part.row_bytes;
+  const std::byte* rows = part.weights + row * part.row_bytes;
   int c = 0;
   for (; c + kFloatBlock <= part.n_columns; c += kFloatBlock) {
     float_block<Weight, kRows, kFloatBlock>(part, rows, part.x + c * part.x_stride,

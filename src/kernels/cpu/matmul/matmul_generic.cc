@@ -107,7 +107,7 @@ void rows(const MatmulPart& part) {
   const auto* columns = reinterpret_cast<const ColumnGroup*>(part.packed);
   constexpr int kColumns = 8;
   for (std::int64_t r = 0; r < part.n_rows; ++r) {
-    const auto* row = reinterpret_cast<const Block*>(part.weights + static_cast<std::size_t>(r) * part.row_bytes);
+    const auto* row = reinterpret_cast<const Block*>(part.weights + r * part.row_bytes);
     for (int c0 = 0; c0 < part.n_columns; c0 += kColumns) {
       const int n = part.n_columns - c0 < kColumns ? part.n_columns - c0 : kColumns;
       float acc[kColumns][kChains] = {};
@@ -144,7 +144,7 @@ void few(const MatmulPart& part) {
 void floats(const MatmulPart& part) {
   constexpr int kLanes = 16;
   for (std::int64_t r = 0; r < part.n_rows; ++r) {
-    const std::byte* row = part.weights + static_cast<std::size_t>(r) * part.row_bytes;
+    const std::byte* row = part.weights + r * part.row_bytes;
     for (int c = 0; c < part.n_columns; ++c) {
       const float* x = part.x + c * part.x_stride;
       float sums[kLanes] = {};
@@ -152,7 +152,7 @@ void floats(const MatmulPart& part) {
         const int n = part.n_cols - k < kLanes ? part.n_cols - k : kLanes;
         float w[kLanes];
         const std::byte* from = row + row_bytes(part.dtype, k);
-        dequantise(part.dtype, from, {w, static_cast<std::size_t>(n)});
+        dequantise(part.dtype, from, std::span(w).first(n));
         for (int i = 0; i < n; ++i) sums[i] = w[i] * x[k + i] + sums[i];
       }
       for (int n = kLanes / 2; n > 0; n /= 2) {
@@ -183,7 +183,7 @@ void quantise_block(float* x, ColumnGroup& group, int i) {
 void pack_few(const float* x, int n_cols, int n_planes, ColumnGroup* out) {
   const int n_blocks = n_cols / kBlock;
   const int n_groups = (n_blocks + kChains - 1) / kChains;
-  std::memset(out, 0, sizeof(ColumnGroup) * static_cast<std::size_t>(n_planes * n_groups));
+  std::memset(out, 0, sizeof(ColumnGroup) * n_planes * n_groups);
   bool is_finite = true;
   for (int i = 0; i < n_blocks * kBlock; ++i) is_finite = is_finite && std::isfinite(x[i]);
   for (int b = 0; b < n_blocks; ++b) {

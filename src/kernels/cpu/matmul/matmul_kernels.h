@@ -31,7 +31,7 @@ struct alignas(64) ColumnGroup {
   std::int32_t half_sums[8];  ///< sum of q[0, 16) of each block, then of q[16, 32) of each block
 };
 
-/// Groups of one column.
+/// How many ColumnGroups hold one column of n_cols values.
 constexpr int column_groups(int n_cols) { return (n_cols + kChains * kBlock - 1) / (kChains * kBlock); }
 
 /// For many columns, `width` columns lie together: for each block
@@ -42,7 +42,7 @@ constexpr int kTileBytesPerBlock = kBlock + 5 * 4;
 struct MatmulPart {
   DType dtype = DType::kF32;
   const std::byte* weights = nullptr;         ///< first row of the part, as stored
-  const std::byte* packed_weights = nullptr;  ///< the same in the kernels' packed layout; read by `packed`
+  const std::byte* packed_weights = nullptr;  ///< the same rows in the kernels' packed layout; read by `packed`
   std::size_t row_bytes = 0;
   std::int64_t n_rows = 0;
   int n_cols = 0;            ///< values per row
@@ -78,8 +78,8 @@ struct MatmulKernels {
   void (*pack_weights)(const MatmulPart& part, std::byte* out);
 };
 
-/// Quantised weights times many columns, where matrix instructions (AMX) beat MatmulKernels. They want a form of x of
-/// their own; the weights are the same, and so are the bits.
+/// Quantised weights times many columns, where matrix instructions (AMX) beat MatmulKernels. These kernels read x in a
+/// form of their own; they read the same weights and give the same bits as MatmulKernels.
 struct WideKernels {
   int width;        ///< packed columns that `pack` puts side by side, an even number
   int min_columns;  ///< packed columns from which these kernels run
@@ -91,7 +91,7 @@ struct WideKernels {
 
 /// Bytes of MatmulPart::tile for rows of n_cols values: whole groups of blocks, 768 bytes each block.
 constexpr std::size_t tile_bytes(int n_cols) {
-  return static_cast<std::size_t>((n_cols / kBlock + kChains - 1) / kChains * kChains) * 768;
+  return (n_cols / kBlock + kChains - 1) / kChains * kChains * std::size_t{768};
 }
 
 namespace generic {

@@ -9,11 +9,11 @@ namespace commissure::cpu::COMMISSURE_ISA_NS {
 template <typename Format, typename Value, typename F>
 std::byte* put_rows(const MatmulPart& part, const std::byte* first_row, int n_rows, int block, std::byte* to, F f) {
   for (int r = 0; r < kTileRows; ++r) {
-    const std::byte* row = first_row + static_cast<std::size_t>(r < n_rows ? r : n_rows - 1) * part.row_bytes;
+    const std::byte* row = first_row + (r < n_rows ? r : n_rows - 1) * part.row_bytes;
     typename Format::Block b;
-    std::memcpy(&b, row + static_cast<std::size_t>(block / Format::kBlocks) * sizeof b, sizeof b);
+    std::memcpy(&b, row + block / Format::kBlocks * sizeof b, sizeof b);
     const Value value = f(b);
-    std::memcpy(to + static_cast<std::size_t>(r) * sizeof value, &value, sizeof value);
+    std::memcpy(to + r * sizeof value, &value, sizeof value);
   }
   return to + kTileRows * sizeof(Value);
 }
@@ -88,7 +88,7 @@ void pack_rows(const MatmulPart& part, std::byte* out) {
   const int n_blocks = part.n_cols / kBlock;
   for (std::int64_t r = 0; r < part.n_rows; r += kTileRows) {
     const int n_rows = part.n_rows - r < kTileRows ? static_cast<int>(part.n_rows - r) : kTileRows;
-    const std::byte* rows = part.weights + static_cast<std::size_t>(r) * part.row_bytes;
+    const std::byte* rows = part.weights + r * part.row_bytes;
     TileBlock tile[kChains];
     for (int b = 0; b < n_blocks; ++b) {
       if (b % kChains == 0) unpack_group<Format>(part, rows, n_rows, b / kChains, tile);

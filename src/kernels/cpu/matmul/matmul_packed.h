@@ -24,9 +24,7 @@ struct PackedSizes {
   static constexpr std::size_t kScales = !kIsK && Format::kHasMinimum && !Format::kMinimumIsScale ? 64 : 32;
   static constexpr std::size_t kBlockBytes = kScales + 64 * Format::kBits;
   /// Bytes of 16 rows of n_blocks each.
-  static constexpr std::size_t tile(int n_blocks) {
-    return static_cast<std::size_t>(n_blocks) * kBlockBytes + static_cast<std::size_t>(n_blocks / 8) * kSuper;
-  }
+  static constexpr std::size_t tile(int n_blocks) { return n_blocks * kBlockBytes + n_blocks / 8 * kSuper; }
 };
 
 /// One block of 16 packed rows, with the same face as TileBlock: what is asked for is unpacked then, since the
@@ -89,14 +87,14 @@ class PackedRows {
 
   [[gnu::always_inline]] inline PackedBlock<Format> at(int block) const {
     using Sizes = PackedSizes<Format>;
-    const std::byte* super = rows_ + static_cast<std::size_t>(block / 8) * (8 * Sizes::kBlockBytes + Sizes::kSuper);
-    const std::size_t n_supers = Sizes::kIsK ? static_cast<std::size_t>(block / 8 + 1) : 0;
-    return {super, rows_ + static_cast<std::size_t>(block) * Sizes::kBlockBytes + n_supers * Sizes::kSuper};
+    const std::byte* super = rows_ + block / 8 * (8 * Sizes::kBlockBytes + Sizes::kSuper);
+    const int n_supers = Sizes::kIsK ? block / 8 + 1 : 0;
+    return {super, rows_ + block * Sizes::kBlockBytes + n_supers * Sizes::kSuper};
   }
 
   /// Asks for one block's bytes, `ahead` bytes behind those of `block`.
   [[gnu::always_inline]] inline void prefetch(int block, std::size_t ahead) const {
-    const std::byte* at = rows_ + static_cast<std::size_t>(block) * PackedSizes<Format>::kBlockBytes + ahead;
+    const std::byte* at = rows_ + block * PackedSizes<Format>::kBlockBytes + ahead;
     for (std::size_t i = 0; i < PackedSizes<Format>::kBlockBytes; i += 64) _mm_prefetch(at + i, _MM_HINT_T0);
   }
 

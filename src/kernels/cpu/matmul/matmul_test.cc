@@ -16,6 +16,7 @@
 #if defined(COMMISSURE_X86_KERNELS)
 #include "support/trapped_tiles.h"
 #endif
+#include "core/index.h"
 #include "kernels/quant.h"
 
 namespace commissure::cpu {
@@ -65,7 +66,7 @@ struct Weights {
   int n_rows, n_cols;
   std::vector<std::byte> bytes;
 
-  const std::byte* row(int r) const { return bytes.data() + static_cast<std::size_t>(r) * row_bytes(dtype, n_cols); }
+  const std::byte* row(int r) const { return bytes.data() + r * row_bytes(dtype, n_cols); }
 };
 
 template <typename Block>
@@ -96,10 +97,10 @@ void tame(DType dtype, std::byte* at, std::mt19937& random) {
 Weights random_weights(DType dtype, int n_rows, int n_cols, unsigned seed) {
   std::mt19937 random(seed);
   Weights w = {dtype, n_rows, n_cols, {}};
-  w.bytes.resize(row_bytes(dtype, n_cols) * static_cast<std::size_t>(n_rows));
+  w.bytes.resize(row_bytes(dtype, n_cols) * n_rows);
   if (!is_quantised(dtype)) {
     std::normal_distribution<float> value(0.0f, 0.05f);
-    for (std::size_t i = 0; i < static_cast<std::size_t>(n_rows) * static_cast<std::size_t>(n_cols); ++i) {
+    for (std::size_t i = 0; i < n_elements(n_rows, n_cols); ++i) {
       const float v = value(random);
       if (dtype == DType::kF32) {
         std::memcpy(&w.bytes[4 * i], &v, 4);
@@ -111,7 +112,7 @@ Weights random_weights(DType dtype, int n_rows, int n_cols, unsigned seed) {
     return w;
   }
   for (std::byte& b : w.bytes) b = static_cast<std::byte>(random());
-  const auto size = static_cast<std::size_t>(block_size(dtype).n_bytes);
+  const std::size_t size = block_size(dtype).n_bytes;
   for (std::size_t at = 0; at < w.bytes.size(); at += size) tame(dtype, &w.bytes[at], random);
   return w;
 }
@@ -119,7 +120,7 @@ Weights random_weights(DType dtype, int n_rows, int n_cols, unsigned seed) {
 std::vector<float> random_columns(int n_columns, int n_cols, unsigned seed) {
   std::mt19937 random(seed);
   std::normal_distribution<float> value;
-  std::vector<float> x(static_cast<std::size_t>(n_columns) * static_cast<std::size_t>(n_cols));
+  std::vector<float> x(n_elements(n_columns, n_cols));
   for (float& v : x) v = value(random);
   return x;
 }
@@ -127,8 +128,8 @@ std::vector<float> random_columns(int n_columns, int n_cols, unsigned seed) {
 /// [n_columns, n_rows]
 std::vector<float> product(Matmul& matmul, ThreadPool& pool, const Weights& w, const std::vector<float>& x,
                            int n_planes = 1) {
-  const int n_columns = static_cast<int>(x.size()) / w.n_cols;
-  std::vector<float> out(static_cast<std::size_t>(n_columns * w.n_rows), -12345.0f);
+  const int n_columns = count_of(x) / w.n_cols;
+  std::vector<float> out(n_columns * w.n_rows, -12345.0f);
   const MatmulTask task = {w.dtype, w.bytes.data(), w.n_rows, out.data(), w.n_rows};
   matmul.run({x.data(), w.n_cols, n_columns, w.n_cols, n_planes}, {&task, 1}, pool);
   return out;
@@ -160,11 +161,10 @@ std::array<int, 32> integers(Block block, DType dtype, int sub) {
   } else if constexpr (requires { block.scales; }) {
     std::fill(std::begin(block.scales), std::end(block.scales), std::int8_t{1});
   }
-  std::vector<float> y(static_cast<std::size_t>(block_size(dtype).n_elements));
+  std::vector<float> y(block_size(dtype).n_elements);
   dequantise(dtype, reinterpret_cast<const std::byte*>(&block), y);
   std::array<int, 32> q;
-  for (int i = 0; i < 32; ++i)
-    q[static_cast<std::size_t>(i)] = static_cast<int>(y[static_cast<std::size_t>(sub * 32 + i)]);
+  for (int i = 0; i < 32; ++i) q[i] = static_cast<int>(y[sub * 32 + i]);
   return q;
 }
 
@@ -172,7 +172,7 @@ template <typename Block>
 TwinBlock twin_block_of(const Weights& w, int row, int b) {
   const int n_sub = block_size(w.dtype).n_elements / 32;
   Block block;
-  std::memcpy(&block, w.row(row) + static_cast<std::size_t>(b / n_sub) * sizeof block, sizeof block);
+  std::memcpy(&block, w.row(row) + b / n_sub * sizeof block, sizeof block);
   const int sub = b % n_sub;
   TwinBlock twin = {.q = integers(block, w.dtype, sub), .d = half_to_float(block.d)};
   if constexpr (requires { block.m; }) twin.m = half_to_float(block.m);
@@ -211,10 +211,10 @@ float twin_dot(const Weights& w, int row, const float* x) {
     int isum = 0, sum = 0;
     for (int i = 0; i < 32; ++i) {
       const int q = static_cast<int>(std::nearbyint(x[i] * inverse));
-      isum += block.half_scale[static_cast<std::size_t>(i / 16)] * block.q[static_cast<std::size_t>(i)] * q;
+      isum += block.half_scale[i / 16] * block.q[i] * q;
       sum += q;
     }
-    float& a = acc[static_cast<std::size_t>(b % 4)];
+    float& a = acc[b % 4];
     a = std::fma(static_cast<float>(isum), block.d * d, a);
     if (has_minimum) a = std::fma(block.m, d * static_cast<float>(sum), a);
   }
@@ -227,7 +227,7 @@ struct Exact {
 };
 
 Exact exact_dot(const Weights& w, int row, const float* x) {
-  std::vector<float> values(static_cast<std::size_t>(w.n_cols));
+  std::vector<float> values(w.n_cols);
   dequantise(w.dtype, w.row(row), values);
   Exact exact = {0.0, 0.0};
   for (int k0 = 0; k0 < w.n_cols; k0 += 32) {
@@ -239,7 +239,7 @@ Exact exact_dot(const Weights& w, int row, const float* x) {
                         : w.dtype == DType::kBF16 ? largest / 256.0  // half a unit in the last of bf16's 8 bits
                                                   : 0.0;
     for (int i = 0; i < n; ++i) {
-      const double weight = values[static_cast<std::size_t>(k0 + i)];
+      const double weight = values[k0 + i];
       exact.value += weight * x[k0 + i];
       exact.bound += std::fabs(weight) * (step + 8.0 * 0x1p-24 * std::sqrt(w.n_cols) * largest);
     }
@@ -264,8 +264,8 @@ TEST(Matmul, EqualsTheExactTwinBitForBit) {
         const std::vector<float> y = product(matmul, pool, w, x);
         for (int c = 0; c < n_columns; ++c) {
           for (int r = 0; r < w.n_rows; r += c + 1) {
-            const float twin = twin_dot(w, r, &x[static_cast<std::size_t>(c * w.n_cols)]);
-            ASSERT_EQ(y[static_cast<std::size_t>(c * w.n_rows + r)], twin)
+            const float twin = twin_dot(w, r, &x[c * w.n_cols]);
+            ASSERT_EQ(y[c * w.n_rows + r], twin)
                 << name_of(kernels, dtype) << " column " << c << " of " << n_columns << " row " << r;
           }
         }
@@ -285,9 +285,8 @@ TEST(Matmul, StaysWithinTheBoundOfItsRoundings) {
         const std::vector<float> y = product(matmul, pool, w, x);
         for (int c = 0; c < 6; ++c) {
           for (int r = 0; r < w.n_rows; ++r) {
-            const Exact exact = exact_dot(w, r, &x[static_cast<std::size_t>(c * w.n_cols)]);
-            ASSERT_NEAR(y[static_cast<std::size_t>(c * w.n_rows + r)], exact.value, exact.bound)
-                << name_of(kernels, dtype);
+            const Exact exact = exact_dot(w, r, &x[c * w.n_cols]);
+            ASSERT_NEAR(y[c * w.n_rows + r], exact.value, exact.bound) << name_of(kernels, dtype);
           }
         }
       }
@@ -420,7 +419,7 @@ TEST(Matmul, PackedWeightsGiveTheBitsOfThoseAsStored) {
           for (int n_columns : {1, 2, 3, 4, 5, 12, 25}) {
             for (int n_planes : {1, 2}) {
               const std::vector<float> x = random_columns(n_columns, n_cols, 83);
-              std::vector<float> out(static_cast<std::size_t>(n_columns * n_rows), -12345.0f);
+              std::vector<float> out(n_columns * n_rows, -12345.0f);
               const MatmulTask task = {dtype, w.bytes.data(), n_rows, out.data(), n_rows, packed.data()};
               matmul.run({x.data(), n_cols, n_columns, n_cols, n_planes}, {&task, 1}, pool);
               ASSERT_EQ(out, product(matmul, pool, w, x, n_planes))
@@ -463,7 +462,7 @@ Weights extreme_weights(DType dtype, int n_rows, int n_cols) {
   Weights w = random_weights(dtype, n_rows, n_cols, 93);
   const bool is_q8 = dtype == DType::kQ8_0, is_q6 = dtype == DType::kQ6_K;
   const bool has_minimum = dtype != DType::kQ4_0 && dtype != DType::kQ5_0 && !is_q8 && !is_q6;
-  const auto block = static_cast<std::size_t>(block_size(dtype).n_bytes);
+  const std::size_t block = block_size(dtype).n_bytes;
   const std::uint16_t one = float_to_half(1.0f);
   std::fill(w.bytes.begin(), w.bytes.end(), static_cast<std::byte>(is_q8 ? 0x80 : 0xff));
   for (std::size_t at = 0; at < w.bytes.size(); at += block) {
@@ -536,7 +535,7 @@ void expect_the_bits_of_avx512(const Kernels& kernels, const Weights& w, std::sp
 TEST(Matmul, AmxGivesTheBitsOfAvx512) {
   if (!can_run(Isa::kAvx512)) GTEST_SKIP() << "this CPU has no AVX-512";
   std::array<int, 64> every_count;
-  for (int i = 0; i < 64; ++i) every_count[static_cast<std::size_t>(i)] = i + 1;
+  for (int i = 0; i < 64; ++i) every_count[i] = i + 1;
   for (const Kernels& kernels : runnable_kernels()) {
     if (kernels.tiles == TestTiles::kNone && kernels.isa != Isa::kAmx) continue;
     for (DType dtype : kQuantised) {
@@ -611,9 +610,8 @@ TEST(Matmul, RunsShapesOfEverySize) {
           const std::vector<float> x = random_columns(n_columns, w.n_cols, 37);
           const std::vector<float> y = product(matmul, pool, w, x);
           const int r = n_rows - 1, c = n_columns - 1;
-          const Exact exact = exact_dot(w, r, &x[static_cast<std::size_t>(c * w.n_cols)]);
-          ASSERT_NEAR(y[static_cast<std::size_t>(c * n_rows + r)], exact.value, exact.bound)
-              << name_of(kernels, w.dtype);
+          const Exact exact = exact_dot(w, r, &x[c * w.n_cols]);
+          ASSERT_NEAR(y[c * n_rows + r], exact.value, exact.bound) << name_of(kernels, w.dtype);
         }
       }
     }
@@ -644,10 +642,10 @@ TEST(Matmul, SharesOneInputAmongTasks) {
     const std::vector<float> x = random_columns(n_columns, 256, 71);
     std::vector<MatmulTask> tasks;
     std::vector<std::vector<float>> outs;
-    for (const Weights* w : {&a, &b, &c}) outs.emplace_back(static_cast<std::size_t>(n_columns * w->n_rows));
+    for (const Weights* w : {&a, &b, &c}) outs.emplace_back(n_columns * w->n_rows);
     int i = 0;
     for (const Weights* w : {&a, &b, &c}) {
-      tasks.push_back({w->dtype, w->bytes.data(), w->n_rows, outs[static_cast<std::size_t>(i++)].data(), w->n_rows});
+      tasks.push_back({w->dtype, w->bytes.data(), w->n_rows, outs[i++].data(), w->n_rows});
     }
     Matmul matmul(best_isa());
     ThreadPool pool(2);
@@ -662,12 +660,12 @@ TEST(Matmul, SurvivesZerosAndShowsNonFiniteInputs) {
   for (const Kernels& kernels : runnable_kernels()) {
     const Weights w = random_weights(DType::kQ8_0, 16, 64, 73);
     for (int n_columns : {1, 12}) {
-      std::vector<float> x(static_cast<std::size_t>(64 * n_columns), 0.0f);
+      std::vector<float> x(64 * n_columns, 0.0f);
       for (float y : product(kernels, w, x)) EXPECT_EQ(y, 0.0f);
       for (float bad : {INFINITY, -INFINITY, NAN}) {
         x[5] = bad;
         const std::vector<float> y = product(kernels, w, x);
-        for (int r = 0; r < 16; ++r) EXPECT_TRUE(std::isnan(y[static_cast<std::size_t>(r)])) << kernels.name();
+        for (int r = 0; r < 16; ++r) EXPECT_TRUE(std::isnan(y[r])) << kernels.name();
         if (n_columns > 1) {
           EXPECT_EQ(y[16], 0.0f);  // the neighbour is untouched
         }

@@ -67,7 +67,7 @@ void unpack_group(const MatmulPart& part, const std::byte* first_row, int n_rows
   for (int r = 0; r < kTileRows; ++r) {
     const int row = r < n_rows ? r : n_rows - 1;
     WeightGroup& group = groups[r % 4];
-    group = load_group<Format>(first_row + static_cast<std::size_t>(row) * part.row_bytes, g, part.n_cols / kBlock);
+    group = load_group<Format>(first_row + row * part.row_bytes, g, part.n_cols / kBlock);
     for (int i = 0; i < kChains; ++i) w[i][r] = group.w[i];
     if (r % 4 != 3) continue;
     scatter4(groups[0].d, groups[1].d, groups[2].d, groups[3].d, &tile->d[r - 3]);
@@ -248,7 +248,7 @@ void put_columns(const MatmulPart& part, const RowFloats* y, int n_rows, float* 
     } else {
       alignas(64) float rows[kVectorRows];
       store_rows(rows, sum);
-      std::memcpy(out, rows, sizeof(float) * static_cast<std::size_t>(n_rows));
+      std::memcpy(out, rows, sizeof(float) * n_rows);
     }
   }
 }
@@ -314,7 +314,7 @@ void last_columns(const MatmulPart& part, const Blocks& blocks, const std::byte*
 /// 16 rows times all packed columns.
 template <typename Format, typename Blocks>
 void all_columns(const MatmulPart& part, const Blocks& blocks, int n_rows, float* out) {
-  const std::size_t group_bytes = static_cast<std::size_t>(part.n_cols / kBlock) * kTileBytesPerBlock * kTileWidth;
+  const std::size_t group_bytes = std::size_t{kTileBytesPerBlock} * kTileWidth * (part.n_cols / kBlock);
   const std::ptrdiff_t group_stride = kTileWidth / part.n_planes * part.out_stride;
   const std::byte* x = part.packed;
   int left = part.n_columns;
@@ -330,7 +330,7 @@ void unpack_rows(const MatmulPart& part, const std::byte* rows, int n_rows, Tile
   constexpr std::size_t kGroupBytes = sizeof(typename Format::Block) * kChains / Format::kBlocks;
   for (int g = 0; g * kChains < part.n_cols / kBlock; ++g) {
     // Sixteen rows side by side defeat the hardware's prefetchers: ask for the next tile's bytes in storage order.
-    const std::byte* ahead = rows + kTileRows * (part.row_bytes + static_cast<std::size_t>(g) * kGroupBytes);
+    const std::byte* ahead = rows + kTileRows * (part.row_bytes + g * kGroupBytes);
     for (std::size_t i = 0; i < kTileRows * kGroupBytes; i += 64) _mm_prefetch(ahead + i, _MM_HINT_T1);
     unpack_group<Format>(part, rows, n_rows, g, tile + g * kChains);
   }
@@ -341,7 +341,7 @@ void tile(const MatmulPart& part) {
   auto* tile = reinterpret_cast<TileBlock*>(part.tile);
   for (std::int64_t r = 0; r < part.n_rows; r += kTileRows) {
     const int n_rows = part.n_rows - r < kTileRows ? static_cast<int>(part.n_rows - r) : kTileRows;
-    unpack_rows<Format>(part, part.weights + static_cast<std::size_t>(r) * part.row_bytes, n_rows, tile);
+    unpack_rows<Format>(part, part.weights + r * part.row_bytes, n_rows, tile);
     all_columns<Format>(part, TileRows{tile}, n_rows, part.out + r);
   }
 }

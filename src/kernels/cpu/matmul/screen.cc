@@ -74,7 +74,7 @@ bool has_screen(DType dtype) {
 bool screen_row(DType dtype, const std::byte* row, int n_cols, BlockQ5_0* out) {
   const std::size_t block_bytes = row_bytes(dtype, kBlock);
   for (int b = 0; b < n_cols / kBlock; ++b) {
-    const std::byte* block = row + static_cast<std::size_t>(b) * block_bytes;
+    const std::byte* block = row + b * block_bytes;
     if (dtype == DType::kQ8_0) {
       if (!screen_q8_block(block, out[b])) return false;
       continue;

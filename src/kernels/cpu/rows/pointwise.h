@@ -10,8 +10,8 @@ namespace commissure::cpu {
 /// What happens to every head of one row between its projection and attention.
 struct HeadRotation {
   int head_dim = 0;
-  const float* norm = nullptr;   ///< [head_dim] weight of the per-head RMS norm, or null
-  float eps = 0.0f;              ///< of that norm
+  const float* norm = nullptr;   ///< [head_dim] weight of the per-head RMS norm, or null: no norm
+  float eps = 0.0f;              ///< of the per-head RMS norm
   const float* table = nullptr;  ///< [2 * n_pairs] of this row's position: cosines, then sines
   int n_pairs = 0;               ///< the first 2 * n_pairs values of a head turn, the others pass through
   bool interleaved = false;      ///< pairs (2i, 2i + 1) instead of (i, i + n_pairs)
@@ -31,7 +31,7 @@ struct PointwiseKernels {
   void (*norm_rope)(float* row, int n_heads, const HeadRotation& rotation);
   /// out = silu(gate) * up; out may be gate or up.
   void (*gated_silu)(const float* gate, const float* up, int n, float* out);
-  /// The same with the tanh form of gelu.
+  /// out = gelu(gate) * up with gelu's tanh form; out may be gate or up.
   void (*gated_gelu)(const float* gate, const float* up, int n, float* out);
   /// x += y, as `residual` says.
   void (*add)(float* x, const float* y, const Residual& residual, int n);

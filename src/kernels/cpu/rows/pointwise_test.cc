@@ -37,7 +37,7 @@ void rotate(Backend& backend, Rows a, DevicePtr norm, bool interleaved) {
   RopeSpec rope = halves();
   rope.interleaved = interleaved;
   const auto index = backend.make_step_index(testing::one_sequence(a.n_rows, 5));
-  const auto table = testing::upload(backend, std::vector<float>(static_cast<std::size_t>(a.n_rows) * 48), a.n_rows);
+  const auto table = testing::upload(backend, std::vector<float>(a.n_rows * 48), a.n_rows);
   backend.rope_table(rope, *index, table.rows);
   backend.norm_rope(a, a.n_cols / 64, norm, 1e-6f, rope, table.rows);
 }
@@ -64,13 +64,13 @@ std::vector<float> result(const Case& c, const std::string& isa, int first, int 
   const auto backend = backend_for(isa, n_threads);
   std::vector<float> x, y;
   for (int row = first; row < first + n_rows; ++row) {
-    const auto a = random_values(static_cast<std::size_t>(n), static_cast<unsigned>(row) + 1, 4.0f);
-    const auto b = random_values(static_cast<std::size_t>(n), static_cast<unsigned>(row) + 1000);
+    const auto a = random_values(n, static_cast<unsigned>(row) + 1, 4.0f);
+    const auto b = random_values(n, static_cast<unsigned>(row) + 1000);
     x.insert(x.end(), a.begin(), a.end());
     y.insert(y.end(), b.begin(), b.end());
   }
   const auto a = testing::upload(*backend, x, n_rows), b = testing::upload(*backend, y, n_rows);
-  const auto w = testing::upload(*backend, random_values(static_cast<std::size_t>(n), 77), 1);
+  const auto w = testing::upload(*backend, random_values(n, 77), 1);
   c.run(*backend, a.rows, b.rows, w.rows.data);
   return testing::download(*backend, a.rows);
 }
@@ -181,8 +181,8 @@ TEST(Pointwise, RopeTableIsTheAngleInF32) {
     for (const int row : {0, 299}) {
       for (std::size_t pair = 0; pair < 24; ++pair) {
         const double angle = static_cast<float>(5000 + row) * rope.frequencies[pair];
-        EXPECT_NEAR(out[static_cast<std::size_t>(row) * 48 + pair], 1.25 * std::cos(angle), 3 * kEpsilon);
-        EXPECT_NEAR(out[static_cast<std::size_t>(row) * 48 + 24 + pair], 1.25 * std::sin(angle), 3 * kEpsilon);
+        EXPECT_NEAR(out[row * 48 + pair], 1.25 * std::cos(angle), 3 * kEpsilon);
+        EXPECT_NEAR(out[row * 48 + 24 + pair], 1.25 * std::sin(angle), 3 * kEpsilon);
       }
     }
   }
