@@ -27,7 +27,9 @@ std::string probe_fact(const Json* probe) {
   std::string fact;
   const auto add = [&](const char* name, std::vector<const char*> path) {
     const Json* value = value_at(probe, path);
-    if (value != nullptr) fact += (fact.empty() ? "" : ",") + std::string(name) + "=" + plain_text(value);
+    if (value == nullptr) return;
+    if (!fact.empty()) fact += ',';
+    fact += fmt::format("{}={}", name, plain_text(value));
   };
   add("httpGet.path", {"httpGet", "path"});
   add("httpGet.port", {"httpGet", "port"});

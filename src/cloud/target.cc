@@ -36,7 +36,7 @@ Status name_image(const CloudFile& file, const std::string& source, CloudSpec& s
   const std::filesystem::path root = source.empty() ? TRY(find_source_tree()) : std::filesystem::path(source);
   spec.source_dir = root.string();
   spec.image = spec.repository() + "/commissure:" + kVersion + "-" + TRY(source_digest(root));
-  if (spec.weights.baked) spec.image += "-" + weights_digest(spec.weights);
+  if (spec.weights.baked) spec.image.append("-").append(weights_digest(spec.weights));
   return {};
 }
 
