@@ -9,6 +9,7 @@
 # make bench                   speed beside llama.cpp (see bench/README.md)
 # make down                    stop what `make run` started
 # make tf-init cloud-base build-cloud deploy smoke-test     Google Cloud Run by Terraform (see docs/deploy.md)
+# make keys                    docs/commissure.schema.json and docs/commissure-yaml.md anew, after a change of src/deployment/file_keys.cc
 # make clean
 
 MODEL  ?= smollm2-135m
@@ -20,7 +21,7 @@ TF = terraform -chdir=deploy/terraform
 TF_VALUE = $$(echo $(1) | $(TF) console | tr -d '"')
 
 .PHONY: tf-init cloud-base build-cloud deploy smoke-test
-.PHONY: sweep try-image
+.PHONY: sweep try-image keys
 .PHONY: run build test test-release test-asan test-tsan soak bench down clean packages models
 .DEFAULT_GOAL := build
 
@@ -74,6 +75,10 @@ sweep: build
 	@tools/link_test_models.sh
 	@tests/e2e/cloud_sweep_test.py all
 
+keys: build/release/build.ninja
+	@cmake --build --preset release --target deployment_test
+	@COMMISSURE_WRITE_KEYS=1 build/release/src/deployment/deployment_test --gtest_filter='FileKeys.*FollowsFromTheTable' --gtest_brief=1
+
 try-image: models
 	@tools/link_test_models.sh
 	@tools/try_image.sh "$(CURDIR)/build/test-models/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -94,8 +99,8 @@ cloud-base:
 	  -target=google_project_iam_member.build_logs
 
 build-cloud: cloud-base
-	@gcloud builds submit . --config="$(call TF_VALUE,module.chain.build.config)" --project="$(call TF_VALUE,var.project)" --region="$(call TF_VALUE,var.region)" \
-	  --substitutions="$(call TF_VALUE,module.chain.build.substitutions)" \
+	@gcloud builds submit . --config="$(call TF_VALUE,local.build.config)" --project="$(call TF_VALUE,var.project)" --region="$(call TF_VALUE,var.region)" \
+	  --substitutions="$(call TF_VALUE,local.build.substitutions)" \
 	  --service-account="projects/$(call TF_VALUE,var.project)/serviceAccounts/$(call TF_VALUE,var.name)-build@$(call TF_VALUE,var.project).iam.gserviceaccount.com" \
 	  --gcs-source-staging-dir="gs://$(call TF_VALUE,local.bucket)/source" --gcs-log-dir="gs://$(call TF_VALUE,local.bucket)/logs"
 

@@ -1,7 +1,7 @@
 # One account per stage: A may call B, B may call C, and each reads the weights and nothing else of the bucket.
 
 resource "google_service_account" "stage" {
-  for_each     = module.chain.stages
+  for_each     = local.stages
   account_id   = "${var.name}-${each.key}"
   display_name = "Commissure ${var.name}: stage ${each.key}"
 }
@@ -13,7 +13,7 @@ resource "google_service_account" "build" {
 
 # Baked ones lie in the image: then no stage reads the bucket.
 resource "google_storage_bucket_iam_member" "weights" {
-  for_each = var.weights == "baked" ? {} : module.chain.stages
+  for_each = var.weights == "baked" ? {} : local.stages
   bucket   = google_storage_bucket.this.name
   role     = "roles/storage.objectViewer"
   member   = "serviceAccount:${google_service_account.stage[each.key].email}"
@@ -51,7 +51,7 @@ resource "google_project_iam_member" "metrics" {
 }
 
 resource "google_cloud_run_v2_service_iam_member" "caller" {
-  for_each = module.chain.callers
+  for_each = local.callers
   name     = google_cloud_run_v2_service.stage[each.key].name
   location = var.region
   role     = "roles/run.invoker"

@@ -10,7 +10,7 @@ output "address" {
 
 output "weights" {
   description = "Where the model's files belong."
-  value       = module.chain.weights_folder
+  value       = local.weights_folder
 }
 
 output "image" {

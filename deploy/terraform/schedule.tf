@@ -21,24 +21,24 @@ resource "google_cloud_run_v2_service_iam_member" "warm" {
 
 resource "google_cloud_scheduler_job" "warm" {
   count            = var.warm_schedule == "" ? 0 : 1
-  name             = module.chain.warm_job.name
+  name             = local.warm_job.name
   region           = var.region
-  schedule         = module.chain.warm_job.schedule
-  time_zone        = module.chain.warm_job.time_zone
-  attempt_deadline = module.chain.warm_job.deadline
+  schedule         = local.warm_job.schedule
+  time_zone        = local.warm_job.time_zone
+  attempt_deadline = local.warm_job.deadline
   retry_config {
-    retry_count          = module.chain.warm_job.retries
-    min_backoff_duration = module.chain.warm_job.pause.least
-    max_backoff_duration = module.chain.warm_job.pause.most
+    retry_count          = local.warm_job.retries
+    min_backoff_duration = local.warm_job.pause.least
+    max_backoff_duration = local.warm_job.pause.most
   }
   http_target {
-    uri         = module.chain.warm_job.uri
-    http_method = module.chain.warm_job.method
+    uri         = local.warm_job.uri
+    http_method = local.warm_job.method
     dynamic "oidc_token" {
       for_each = local.wakes_as_account ? [1] : []
       content {
         service_account_email = google_service_account.warm[0].email
-        audience              = module.chain.warm_job.audience
+        audience              = local.warm_job.audience
       }
     }
   }

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <chrono>
-#include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
-#include "cloud/executor.h"
+#include "cloud/report.h"
 #include "core/json.h"
 
 namespace commissure {

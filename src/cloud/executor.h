@@ -1,27 +1,16 @@
 #pragma once
 
-#include <chrono>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "cloud/releases.h"
+#include "cloud/report.h"
 #include "cloud/state.h"
 #include "cloud/steps.h"
 #include "deployment/cloud_spec.h"
 #include "terminal/gcloud.h"
 
 namespace commissure {
-
-/// Told as the work goes on; every member may be empty. Threading: the caller's thread.
-struct CloudReport {
-  /// Once, before the first step but `apis`: what is left to do of a whole `up`.
-  std::function<void(const std::vector<CloudStep>& steps)> planned;
-  std::function<void(const CloudStep& step)> begin;  ///< a step with something to do
-  std::function<void(const CloudStep& step, std::size_t call)> call;
-  std::function<void(const CloudStep& step, bool changed, double seconds)> end;
-  std::function<void(const std::string& text)> note;
-};
 
 /// Brings a deployment to what its specification says and takes it away again. Everything is read from the cloud, so a
 /// run that was interrupted anywhere is continued by the next one. Threading: one thread at a time; reads are spread

@@ -7,6 +7,7 @@
 #include <tuple>
 #include <utility>
 
+#include "cloud/secrets.h"
 #include "core/ascii.h"
 #include "core/json.h"
 

@@ -8,9 +8,6 @@
 
 namespace commissure {
 
-/// How a token of the hub comes to the deployment.
-inline constexpr const char* kTokenHint = "export HF_TOKEN=... (https://huggingface.co/settings/tokens)";
-
 /// Why a call of a step failed and what mends it, on one line: "step bucket: CAUSE; FIX".
 Error explain_failure(const CloudSpec& spec, const CloudStep& step, const ProgramCall& call,
                       const ProgramAnswer& answer);

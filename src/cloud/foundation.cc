@@ -5,8 +5,8 @@
 #include <array>
 #include <cctype>
 
-#include "cloud/failure.h"
 #include "cloud/quota.h"
+#include "cloud/secrets.h"
 #include "cloud/steps.h"
 
 namespace commissure {

@@ -1,8 +1,6 @@
 #include "cloud/image_builder.h"
 
-#include <algorithm>
-
-#include "terminal/captured_process.h"
+#include <chrono>
 
 namespace commissure {
 
@@ -20,12 +18,12 @@ std::string last_line(const std::string& text) {
 
 }  // namespace
 
-Result<std::string> find_image_builder() {
+Result<std::string> find_image_builder(const ProgramRunner& run) {
   std::string silent;
   for (const char* tool : {"docker", "podman", "buildah"}) {
     ProgramCall version = {.arguments = {tool, "version"}};
     version.limit = kVersionLimit;
-    const auto answer = run_captured(version);
+    const auto answer = run(version);
     if (answer && answer->good()) return tool;
     if (!answer && answer.error().code() == Code::kCancelled) return answer.error();
     if (!answer && answer.error().code() == Code::kNotFound) continue;

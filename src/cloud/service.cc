@@ -4,30 +4,18 @@
 
 #include <algorithm>
 
+#include "cloud/service_fields.h"
 #include "core/sha256.h"
 
 namespace commissure {
 
 namespace {
 
-constexpr int kPort = 8080;
-constexpr int kTimeoutSeconds = 3600;  // the platform's longest request: a chain's stream is one
-// Loading is not part of the start-up: a stage listens at once and tells its progress. A model's header may lie far
-// away.
-constexpr const char* kStartupProbe = "tcpSocket.port=8080,timeoutSeconds=2,periodSeconds=2,failureThreshold=120";
-constexpr const char* kHttpLiveness =
-    "httpGet.path=/live,httpGet.port=8080,timeoutSeconds=5,periodSeconds=30,failureThreshold=4";
-constexpr const char* kGrpcLiveness =
-    "grpc.service=live,grpc.port=8080,timeoutSeconds=5,periodSeconds=30,failureThreshold=4";
-
 std::string joined(const std::vector<std::string>& words, const char* separator) {
   std::string text;
   for (const std::string& word : words) text += (text.empty() ? "" : separator) + word;
   return text;
 }
-
-bool has_next(const CloudSpec& spec, const CloudStage& stage) { return &stage != &spec.stages.back(); }
-bool is_first(const CloudSpec& spec, const CloudStage& stage) { return &stage == &spec.stages.front(); }
 
 std::vector<std::string> program_arguments(const CloudSpec& spec) {
   std::vector<std::string> arguments = {"stage"};
@@ -71,8 +59,7 @@ std::string release_id(const CloudSpec& spec) {
   Sha256 hash;
   for (const CloudStage& stage : spec.stages) {
     for (const auto& [name, value] : stage_environment(spec, stage, {})) hash.update(name + "=" + value + "\n");
-    hash.update(
-        fmt::format("{} {} {} {} {}\n", stage.cpu, stage.memory, stage.gpu, stage.concurrency, stage.max_instances));
+    hash.update(release_shape(stage));
   }
   for (const WeightFile& file : spec.weights.files) hash.update(file.name + " " + file.crc32c + "\n");
   hash.update(spec.image + "\n" + joined(program_arguments(spec), " "));
@@ -80,31 +67,19 @@ std::string release_id(const CloudSpec& spec) {
 }
 
 ServiceFacts wanted_facts(const CloudSpec& spec, const CloudStage& stage, const StageAddresses& addresses) {
-  const bool first = is_first(spec, stage);
   ServiceFacts facts = {
-      {"image", spec.image},
-      {"account", spec.account(stage.letter)},
-      {"cpu", stage.cpu},
-      {"memory", stage.memory},
-      {"gpu", stage.gpu.empty() ? "none" : stage.gpu},
-      {"cpu while idle", "kept"},
-      {"concurrency", std::to_string(stage.concurrency)},
-      {"timeout", std::to_string(kTimeoutSeconds)},
-      {"max instances", std::to_string(stage.max_instances)},
-      {"min instances", std::to_string(stage.min_instances)},
-      {"protocol", first ? "http1" : "h2c"},
       {"arguments", joined(program_arguments(spec), " ")},
-      {"ingress", spec.internal && !first ? "internal" : "all"},
-      {"network", has_next(spec, stage) ? spec.network : ""},
-      {"startup probe", kStartupProbe},
-      {"liveness probe", first ? kHttpLiveness : kGrpcLiveness},
       {"bucket volume", spec.weights.mounted ? spec.weights.bucket : ""},
       {"traffic", "latest"},
       {"release", release_id(spec)},
   };
-  if (!stage.gpu.empty()) facts["gpu zonal redundancy"] = stage.zonal_redundancy ? "on" : "off";
+  for (const ServiceField& field : service_fields()) {
+    if (*field.fact == '\0') continue;
+    if (auto value = field.wanted(spec, stage)) facts[field.fact] = std::move(*value);
+  }
   for (const auto& [name, value] : stage_environment(spec, stage, addresses)) facts["env " + name] = value;
-  if (first && spec.api_key) facts["env COMMISSURE_API_KEY"] = "secret " + spec.key_secret() + ":latest";
+  if (is_first_stage(spec, stage) && spec.api_key)
+    facts["env COMMISSURE_API_KEY"] = "secret " + spec.key_secret() + ":latest";
   return facts;
 }
 
@@ -130,32 +105,11 @@ namespace {
 
 /// What a service is made of besides its environment.
 std::vector<std::string> shape_flags(const CloudSpec& spec, const CloudStage& stage) {
-  const bool first = is_first(spec, stage);
-  std::vector<std::string> flags = {
-      "--image=" + spec.image,
-      "--service-account=" + spec.account(stage.letter),
-      "--cpu=" + stage.cpu,
-      "--memory=" + stage.memory,
-      "--no-cpu-throttling",
-      "--cpu-boost",
-      "--execution-environment=gen2",
-      "--concurrency=" + std::to_string(stage.concurrency),
-      "--timeout=" + std::to_string(kTimeoutSeconds),
-      "--max-instances=" + std::to_string(stage.max_instances),
-      "--min=" + std::to_string(stage.min_instances),
-      "--port=" + std::to_string(kPort),
-      first ? "--no-use-http2" : "--use-http2",
-      std::string("--ingress=") + (spec.internal && !first ? "internal" : "all"),
-      first && spec.access == CloudAccess::kPublic ? "--allow-unauthenticated" : "--no-allow-unauthenticated",
-      std::string("--startup-probe=") + kStartupProbe,
-      std::string("--liveness-probe=") + (first ? kHttpLiveness : kGrpcLiveness),
-  };
-  if (!stage.gpu.empty()) {
-    flags.insert(flags.end(), {"--gpu=1", "--gpu-type=" + stage.gpu,
-                               stage.zonal_redundancy ? "--gpu-zonal-redundancy" : "--no-gpu-zonal-redundancy"});
-  }
-  if (has_next(spec, stage) && !spec.network.empty()) {
-    flags.insert(flags.end(), {"--network=" + spec.network, "--subnet=" + spec.subnet, "--vpc-egress=all-traffic"});
+  std::vector<std::string> flags;
+  for (const ServiceField& field : service_fields()) {
+    if (*field.flag != '\0') flags.push_back(field.flag + field.wanted(spec, stage).value_or(""));
+    if (field.flags == nullptr) continue;
+    for (std::string& flag : field.flags(spec, stage)) flags.push_back(std::move(flag));
   }
   return flags;
 }
@@ -195,7 +149,7 @@ ProgramCall deploy_call(const CloudSpec& spec, const CloudStage& stage, const Cl
   std::vector<std::string> variables;
   for (const auto& [name, value] : stage_environment(spec, stage, addresses)) variables.push_back(name + "=" + value);
   arguments.push_back(list_flag("--set-env-vars", variables));
-  if (is_first(spec, stage) && spec.api_key) {
+  if (is_first_stage(spec, stage) && spec.api_key) {
     arguments.push_back("--set-secrets=COMMISSURE_API_KEY=" + spec.key_secret() + ":latest");
   } else if (observed.contains("env COMMISSURE_API_KEY")) {
     arguments.emplace_back("--clear-secrets");

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "cloud/service_fields.h"
+#include "deployment/file_keys.h"
 #include "support/cloud_test_spec.h"
 
 namespace commissure {
@@ -112,6 +116,68 @@ TEST(CloudService, AReleaseChangesWithEverythingTheStagesShare) {
   other = test_spec();
   other.stages[0].min_instances = 1;  // changed without a new revision
   EXPECT_EQ(release_id(other), id);
+}
+
+/// The flags of stage b of a file's chain; of `--set-env-vars` each variable apart.
+std::vector<std::string> words_of(const std::string& text) {
+  CloudFile file = parse_cloud_file(text, "", {}).value();
+  if (file.spec.image.empty()) file.spec.image = file.image;
+  ProgramCall call = deploy_call(file.spec, file.spec.stages[1], {}, {kNext, kOwn});
+  for (const auto& [name, value] : stage_environment(file.spec, file.spec.stages[1], {}))
+    call.arguments.push_back(name + "=" + value);
+  if (file.spec.api_key) {  // stage a alone
+    const ProgramCall first = deploy_call(file.spec, file.spec.stages[0], {}, {kNext, kOwn});
+    std::ranges::copy_if(first.arguments, std::back_inserter(call.arguments),
+                         [](const std::string& word) { return word.starts_with("--set-secrets="); });
+  }
+  return call.arguments;
+}
+
+/// Every key that says by which flag or variable of a service it is seen changes that one.
+TEST(CloudService, AKeyOfTheFileIsSeenWhereItsRowSays) {
+  const std::string base = "model: m\n";
+  int n_seen = 0;
+  for (const std::span<const FileKey> keys : {deployment_keys(), stage_keys(), network_keys()}) {
+    for (const FileKey& key : keys) {
+      const std::string seen = *key.variable != '\0' ? key.variable : *key.flag != '\0' ? "--args" : key.seen;
+      if (seen.empty()) continue;
+      ++n_seen;
+      const std::string line = std::string(key.name) + ": " + key.example;
+      std::string before = base, with = base + line + "\n";
+      if (keys.data() == stage_keys().data()) {  // most need a GPU beside them, or do not mind it
+        const bool is_gpu = key.name == std::string("gpu");
+        before = base + "stages: {count: 3" + (is_gpu ? "" : ", gpu: nvidia-l4") + "}\n";
+        with = base + "stages: {count: 3" + (is_gpu ? "" : ", gpu: nvidia-l4") + ", " + line + "}\n";
+      } else if (keys.data() == network_keys().data()) {
+        const bool is_name = key.name == std::string("name");
+        before = base + (is_name ? "" : "network: {name: vpc}\n");
+        with = base + "network: {" + (is_name ? "" : "name: vpc, ") + line + "}\n";
+      } else if (key.name == std::string("streams")) {
+        before = base + "context: 2048\n";
+        with = before + line + "\n";
+      }
+      const std::vector<std::string> old = words_of(before), now = words_of(with);
+      const auto is_changed = [&](const std::string& word) {
+        const bool is_it = word == seen || word.starts_with(seen + "=");
+        return is_it && std::ranges::find(old, word) == old.end();
+      };
+      EXPECT_TRUE(std::ranges::any_of(now, is_changed)) << key.name << " is not seen by " << seen;
+    }
+  }
+  EXPECT_GE(n_seen, 15);
+}
+
+/// Whatever `up` wants of a service it can also see, or it would deploy for ever.
+TEST(CloudService, EveryFieldIsReadBackAsItIsWanted) {
+  const CloudSpec spec = test_spec();
+  const ServiceFacts observed = observed_facts(deployed_stage_c(spec, release_id(spec)));
+  for (const ServiceField& field : service_fields()) {
+    if (*field.fact == '\0') continue;
+    ASSERT_NE(field.wanted, nullptr) << field.fact;
+    EXPECT_FALSE(field.path.empty()) << field.fact;
+    const auto wanted = field.wanted(spec, spec.stages[2]);
+    EXPECT_EQ(observed.at(field.fact), wanted.value_or("none")) << field.fact;
+  }
 }
 
 }  // namespace

@@ -3,17 +3,12 @@
 #include <string>
 #include <vector>
 
+#include "cloud/secrets.h"
 #include "cloud/state.h"
 #include "deployment/cloud_spec.h"
 #include "terminal/gcloud.h"
 
 namespace commissure {
-
-/// What the person's environment holds for the secrets; "" when it does not. Never shown.
-struct CloudSecrets {
-  std::string hub_token;
-  std::string api_key;
-};
 
 /// One thing that must be so, what is not yet so, and the calls that make it so. All functions here are pure: the same
 /// state gives the same calls, and a state in which everything is done gives none.

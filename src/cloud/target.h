@@ -1,25 +1,26 @@
 #pragma once
 
-#include <optional>
 #include <string>
 
-#include "cloud/steps.h"
 #include "core/result.h"
-#include "deployment/cloud_choice.h"
+#include "deployment/cloud_file.h"
 #include "deployment/cloud_spec.h"
-#include "weights/checkpoint.h"
+#include "deployment/deployed_model.h"
 
 namespace commissure {
 
-/// Names and access only: enough to find, watch and remove a deployment. Reads no model. Errors: as the file's reader.
-Result<CloudSpec> read_cloud_names(const CloudChoice& choice);
+/// Names and access only: enough to find, watch and remove a deployment. Reads no model.
+CloudSpec names_of(const CloudFile& file);
 
-/// All of it: weights summed, cuts planned, the image's tag taken from the source tree `source` ("" to find it).
-/// `header` as above.
-Result<CloudSpec> read_cloud_spec(const CloudChoice& choice, const std::string& source,
-                                  const Checkpoint* header = nullptr);
+/// A deployment as written and as planned.
+struct CloudTarget {
+  CloudSpec spec;                 ///< all of it: weights summed, cuts planned, the image named
+  Result<DeploymentPrice> price;  ///< kCancelled where it was not asked for
+};
 
-/// HF_TOKEN (or HUGGING_FACE_HUB_TOKEN) and COMMISSURE_API_KEY.
-CloudSecrets secrets_of_environment();
+/// The image's tag is taken from the source tree `source` ("" to find it). Errors: as check_limits, `find_model`,
+/// find_source_tree and validate.
+Result<CloudTarget> plan_target(const CloudFile& file, const std::string& source, const ModelFinder& find_model,
+                                bool priced);
 
 }  // namespace commissure

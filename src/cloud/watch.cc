@@ -4,15 +4,18 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <functional>
 #include <set>
 #include <thread>
 
 #include "client/chain_watch.h"
 #include "client/stage_table.h"
+#include "cloud/endpoint.h"
+#include "cloud/executor.h"
 #include "cloud/failure.h"
 #include "cloud/service.h"
-#include "cloud/work.h"
-#include "terminal/captured_process.h"
+#include "cloud/target.h"
+#include "core/json_fields.h"
 #include "terminal/stop_signal.h"
 
 namespace commissure {
@@ -51,8 +54,9 @@ void print_service(const Json& report) {
   if (report.contains("problem")) fmt::print("         {}\n", text("problem"));
 }
 
-Result<int> report_services(const CloudSpec& spec, const CloudState& state, const CloudChoice& choice, bool live,
-                            bool as_json) {
+/// `stages`: what the stages say themselves, asked where all services are ready; empty otherwise.
+Result<int> report_services(const CloudSpec& spec, const CloudState& state, bool as_json,
+                            const std::function<Result<Json>()>& stages) {
   Json report = {
       {"deployment", spec.name}, {"project", spec.project}, {"region", spec.region}, {"services", Json::array()}};
   std::size_t n_ready = 0, n_absent = 0;
@@ -61,7 +65,7 @@ Result<int> report_services(const CloudSpec& spec, const CloudState& state, cons
     n_ready += report["services"].back()["state"] == "ready" ? 1 : 0;
     n_absent += report["services"].back()["state"] == "absent" ? 1 : 0;
   }
-  if (live && n_ready == spec.stages.size()) report["stages"] = TRY(fetch_stages(TRY(find_cloud_api(choice))));
+  if (stages && n_ready == spec.stages.size()) report["stages"] = TRY(stages());
   if (as_json) {
     fmt::print("{}\n", pretty_json(report));
   } else {
@@ -88,11 +92,6 @@ ProgramCall logs_call(const CloudSpec& spec, const CloudLogsOptions& options, co
                  "--limit=" + std::to_string(since.empty() ? options.n_lines : 1000)});
 }
 
-std::string text_of(const Json& object, const char* key) {
-  const Json* value = find_member(object, key);
-  return value != nullptr && value->is_string() ? value->get<std::string>() : "";
-}
-
 /// "2026-01-01T00:00:00Z a INFO loaded layers=0-9 ms=12".
 std::string log_line(const Json& entry, const CloudSpec& spec) {
   const Json* labels = entry.contains("resource") ? find_member(entry["resource"], "labels") : nullptr;
@@ -111,17 +110,25 @@ std::string log_line(const Json& entry, const CloudSpec& spec) {
 
 }  // namespace
 
-Result<int> show_cloud_status(const CloudChoice& choice, bool live, bool as_json) {
-  const CloudSpec spec = TRY(read_cloud_names(choice));
-  const ProgramRunner run = [](const ProgramCall& call) { return run_captured(call); };
+Result<int> show_cloud_status(const CloudChoice& choice, bool live, bool as_json, const CloudOutside& outside) {
+  const CloudSpec spec = names_of(TRY(read_cloud_file(choice, outside.environment)));
+  const ProgramRunner run = outside.quiet();
   const CloudReport quiet;
   CloudExecutor executor(spec, run, quiet);
   TRY(executor.read_services());
-  return report_services(spec, executor.state(), choice, live, as_json);
+  std::function<Result<Json>()> stages;
+  if (live) stages = [&]() -> Result<Json> { return fetch_stages(TRY(find_cloud_api(choice, outside))); };
+  return report_services(spec, executor.state(), as_json, stages);
 }
 
-Result<int> show_cloud_logs(const CloudLogsOptions& options) {
-  const CloudSpec spec = TRY(read_cloud_names(options.choice));
+Status check_cloud_quota(const CloudSpec& spec, const CloudOutside& outside) {
+  const ProgramRunner run = outside.quiet();
+  const CloudReport quiet;
+  return CloudExecutor(spec, run, quiet).check_quota();
+}
+
+Result<int> show_cloud_logs(const CloudLogsOptions& options, const CloudOutside& outside) {
+  const CloudSpec spec = names_of(TRY(read_cloud_file(options.choice, outside.environment)));
   const bool known =
       std::ranges::any_of(spec.stages, [&](const CloudStage& stage) { return stage.letter == options.stage; });
   if (!options.stage.empty() && !known) {
@@ -132,7 +139,7 @@ Result<int> show_cloud_logs(const CloudLogsOptions& options) {
   catch_stop_signals();
   do {
     const ProgramCall call = logs_call(spec, options, since);
-    const auto answer = run_captured(call);
+    const auto answer = outside.run(call, {});
     if (!answer && answer.error().code() == Code::kCancelled) return 0;
     if (!answer) return Error(answer.error());
     if (!answer->good()) return explain_failure(spec, {"logs", "", "roles/logging.viewer", {}, {}}, call, *answer);

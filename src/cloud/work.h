@@ -3,11 +3,11 @@
 #include <functional>
 #include <string>
 
-#include "client/client.h"
 #include "cloud/console.h"
 #include "cloud/executor.h"
-#include "cloud/target.h"
+#include "cloud/outside.h"
 #include "core/result.h"
+#include "deployment/cloud_choice.h"
 
 namespace commissure {
 
@@ -27,18 +27,12 @@ struct CloudParts {
   bool whole() const { return image && weights && services; }
 };
 
-/// `up`, `build`, `upload` and `deploy`. Errors: as explain_failure, and those of the first answer.
-Result<int> do_cloud_work(const CloudWorkOptions& options, const CloudParts& parts);
+/// `up`, `build`, `upload` and `deploy`: the file, its target, then the executor's steps. Errors: as explain_failure,
+/// and those of the first answer.
+Result<int> do_cloud_work(const CloudWorkOptions& options, const CloudParts& parts, const CloudOutside& outside);
 
 /// Gives `work` an executor that knows nothing yet, with a console. Errors: those of the file, and of the work.
-Result<int> with_cloud(const CloudWorkOptions& options,
+Result<int> with_cloud(const CloudWorkOptions& options, const CloudOutside& outside,
                        const std::function<Result<int>(CloudExecutor&, CloudConsole&)>& work);
-
-/// The endpoint of a deployment, as the cloud tells it, with an identity token where access goes by IAM.
-/// Errors: kNotFound, it is not deployed; as explain_failure.
-Result<ApiAddress> find_cloud_api(const CloudChoice& choice);
-
-/// A runner that shows gcloud's progress on the console.
-ProgramRunner console_runner(CloudConsole& console);
 
 }  // namespace commissure

@@ -2,6 +2,9 @@
 
 #include <cstdlib>
 
+#include "cloud/endpoint.h"
+#include "commands/outside.h"
+
 namespace commissure {
 
 void add_cloud_flags(CLI::App& app, CloudChoice& choice) {
@@ -24,7 +27,8 @@ void add_api_flags(CLI::App& app, ApiChoice& choice) {
 }
 
 Result<ApiAddress> find_api(const ApiChoice& choice) {
-  if (!choice.cloud.deployment.empty() || choice.cloud.file != CloudChoice{}.file) return find_cloud_api(choice.cloud);
+  if (!choice.cloud.deployment.empty() || choice.cloud.file != CloudChoice{}.file)
+    return find_cloud_api(choice.cloud, cloud_outside());
   const char* key = std::getenv("COMMISSURE_API_KEY");
   const char* token = std::getenv("COMMISSURE_IDENTITY_TOKEN");
   ApiAddress endpoint{choice.url, key == nullptr ? "" : key, token == nullptr ? "" : token};
@@ -33,7 +37,7 @@ Result<ApiAddress> find_api(const ApiChoice& choice) {
   }
   if (endpoint.url.empty()) {
     const auto state = TRY(read_local_state());
-    if (!state && has_deployment_file({})) return find_cloud_api(choice.cloud);
+    if (!state && has_deployment_file({})) return find_cloud_api(choice.cloud, cloud_outside());
     if (!state)
       return Error(
           Code::kNotFound,

@@ -4,6 +4,7 @@
 #include "cloud/work.h"
 #include "commands/choice.h"
 #include "commands/command.h"
+#include "commands/outside.h"
 
 namespace commissure {
 
@@ -16,7 +17,7 @@ CommandRun add_part(CLI::App& app, CloudParts parts) {
     app.add_flag("--local,--local-image", options->local_image,
                  "build here, by the first of docker, podman and buildah that answers, and push; else on Cloud Build");
   }
-  return [options, parts] { return do_cloud_work(*options, parts); };
+  return [options, parts] { return do_cloud_work(*options, parts, cloud_outside()); };
 }
 
 struct ScaleOptions {
@@ -28,7 +29,7 @@ Result<int> scale(const ScaleOptions& options) {
   if (options.wish.min_instances < 0 && options.wish.max_instances < 0) {
     return Error(Code::kInvalidArgument, "say how many: --min N, --max N or both");
   }
-  return with_cloud(options.work, [&](CloudExecutor& executor, CloudConsole&) -> Result<int> {
+  return with_cloud(options.work, cloud_outside(), [&](CloudExecutor& executor, CloudConsole&) -> Result<int> {
     TRY(executor.read_services());
     TRY(executor.scale(options.wish));
     return 0;
@@ -58,7 +59,7 @@ CommandRun add_rollback(CLI::App& app) {
   add_cloud_flags(app, options->choice);
   app.add_flag("--json", options->as_json, "one JSON object a line");
   return [options] {
-    return with_cloud(*options, [](CloudExecutor& executor, CloudConsole&) -> Result<int> {
+    return with_cloud(*options, cloud_outside(), [](CloudExecutor& executor, CloudConsole&) -> Result<int> {
       TRY(executor.read_services());
       TRY(executor.roll_back());
       return 0;

@@ -8,6 +8,7 @@
 #include "cloud/work.h"
 #include "commands/choice.h"
 #include "commands/command.h"
+#include "commands/outside.h"
 #include "local/local_chain.h"
 #include "local/local_state.h"
 
@@ -31,7 +32,7 @@ bool is_meant(const DownOptions& options) {
 
 Result<int> remove_deployment(const DownOptions& options) {
   if (!is_meant(options)) return 1;
-  return with_cloud(options.work, [&](CloudExecutor& executor, CloudConsole& console) -> Result<int> {
+  return with_cloud(options.work, cloud_outside(), [&](CloudExecutor& executor, CloudConsole& console) -> Result<int> {
     TRY(executor.remove(options.all));
     const bool nothing = executor.n_changes() == 0;
     console.say({{"event", "down"}, {"changes", executor.n_changes()}}, nothing ? "Nothing was there." : "Taken down.");

@@ -4,15 +4,16 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <memory>
 
 #include "commands/command.h"
+#include "core/environment.h"
 #include "deployment/cloud_file.h"
 #include "deployment/cloud_limits.h"
+#include "deployment/file_keys.h"
 #include "plan/model_footprint.h"
 
 namespace commissure {
@@ -91,41 +92,29 @@ std::string stages_text(const ChainPlan& plan) {
       fmt::format("# {} x {}: about {:.1f} tokens a second for one stream, {:.2f} USD an hour while up (computed).\n",
                   plan.stages.size(), machine.name, plan.single_stream, plan.usd_per_hour);
   if (plan.stages.size() > 1)
-    text += fmt::format("cuts: [{}] # layers at which B, C, ... begin\n", fmt::join(plan.cuts(), ", "));
+    text += file_line(deployment_keys(), "cuts", fmt::format("[{}]", fmt::join(plan.cuts(), ", ")));
   text += fmt::format("stages:\n  count: {}\n", plan.stages.size());
   if (!machine.gpu.empty()) text += fmt::format("  gpu: {}\n", machine.gpu);
-  return text + fmt::format(
-                    "  cpu: {:g}\n  memory: {:g}Gi\n  min_instances: 0 # 1 keeps it warm, and billed\n"
-                    "  max_instances: 1\n",
-                    machine.cpus, machine.memory_gib);
+  text += fmt::format("  cpu: {:g}\n  memory: {:g}Gi\n", machine.cpus, machine.memory_gib);
+  return text + "  " + file_line(stage_keys(), "min_instances", "0") + "  max_instances: 1\n";
 }
 
 std::string file_text(const InitOptions& options, const ChainPlan& plan) {
-  const std::string budget =
-      options.budget > 0 ? fmt::format("budget: {:g} # most USD an hour while all stages are up\n", options.budget)
-                         : "";
-  return fmt::format(
-      "# A deployment on Google Cloud Run. `commissure up` makes it so, `commissure down` takes it away.\n"
-      "# Values may hold ${{NAME}} or ${{NAME:-otherwise}} of the environment.\n"
-      "name: {} # begins the names of all resources\n"
-      "project: {}\n"
-      "region: {}\n"
-      "{}"
-      "model: {}\n"
-      "context: {} # longest sequence in tokens\n"
-      "kv_dtype: {} # of keys and values; int8 takes half the memory of auto, which is bf16\n"
-      "{}"
-      "weights: bucket # or mounted, through a volume; or baked into the image\n"
-      "access: iam # Google accounts; or key (an API key), both, public (everybody, without a key)\n",
-      quoted(options.name), quoted(options.project), quoted(options.region), budget, quoted(options.model),
-      options.context, options.kv_dtype, stages_text(plan));
+  const auto line = [](const char* key, const std::string& value) { return file_line(deployment_keys(), key, value); };
+  return "# A deployment on Google Cloud Run. `commissure up` makes it so, `commissure down` takes it away.\n"
+         "# Values may hold ${NAME} or ${NAME:-otherwise} of the environment; every key: docs/commissure-yaml.md.\n" +
+         line("name", quoted(options.name)) + "project: " + quoted(options.project) +
+         "\nregion: " + quoted(options.region) + "\n" +
+         (options.budget > 0 ? line("budget", fmt::format("{:g}", options.budget)) : "") +
+         "model: " + quoted(options.model) + "\n" + line("context", std::to_string(options.context)) +
+         line("kv_dtype", options.kv_dtype) + stages_text(plan) + line("weights", "bucket") + line("access", "iam");
 }
 
 Result<int> write_file(InitOptions options) {
   if (std::filesystem::exists(options.file) && !options.force)
     return Error(Code::kAlreadyExists, options.file, " is there already; --force writes it anew");
-  const char* project = std::getenv("GOOGLE_CLOUD_PROJECT");
-  options.project = ask(options, "Google Cloud project", options.project, project != nullptr ? project : "");
+  const std::string project = process_environment("GOOGLE_CLOUD_PROJECT").value_or("");
+  options.project = ask(options, "Google Cloud project", options.project, project);
   if (options.project.empty())
     return Error(Code::kInvalidArgument, "no project: give --project or set GOOGLE_CLOUD_PROJECT");
   options.region = ask(options, "Region", options.region, "europe-west4");
@@ -134,10 +123,7 @@ Result<int> write_file(InitOptions options) {
   const Catalogue catalogue = TRY(parse_catalogue(built_in_catalogue()));
   const std::string text = file_text(options, TRY(choose_chain(options, catalogue)));
   // A file that `up` could not read is not written.
-  const auto parsed = parse_cloud_file(text, "", [](const std::string& name) -> std::optional<std::string> {
-    const char* value = std::getenv(name.c_str());
-    return value != nullptr ? std::optional<std::string>(value) : std::nullopt;
-  });
+  const auto parsed = parse_cloud_file(text, "", process_environment);
   if (!parsed) return parsed.error();
   TRY(check_limits(parsed->spec, catalogue));
   std::ofstream file(options.file, std::ios::trunc);

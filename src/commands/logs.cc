@@ -9,6 +9,7 @@
 #include "cloud/watch.h"
 #include "commands/choice.h"
 #include "commands/command.h"
+#include "commands/outside.h"
 #include "local/local_state.h"
 
 namespace commissure {
@@ -48,7 +49,7 @@ std::streamoff start_of_last_lines(const std::string& path, int n_lines) {
 Result<int> show_logs(const LogsOptions& options) {
   const auto state = TRY(read_local_state());
   if (!state && has_deployment_file(options.choice))
-    return show_cloud_logs({options.choice, options.stage, options.n_lines, options.follow});
+    return show_cloud_logs({options.choice, options.stage, options.n_lines, options.follow}, cloud_outside());
   if (!state) return Error(Code::kNotFound, "nothing is running here; start it with: commissure up --local");
   std::map<std::string, std::streamoff> positions;
   std::vector<StageProcess> stages;

@@ -3,13 +3,15 @@
 #include <fstream>
 #include <memory>
 
+#include "cloud/target.h"
+#include "cloud/watch.h"
 #include "cloud/work.h"
 #include "commands/choice.h"
 #include "commands/command.h"
+#include "commands/outside.h"
 #include "plan/plan_making.h"
 #include "plan/plan_plot.h"
 #include "plan/plan_report.h"
-#include "terminal/captured_process.h"
 
 namespace commissure {
 
@@ -17,6 +19,7 @@ namespace {
 
 struct PlanCommand {
   PlanOptions plan;
+  CloudChoice choice;
   std::string plot;
   bool as_json = false, dry_run = false, asks_quota = false;
 };
@@ -31,36 +34,35 @@ Status write_plot(const std::string& path, const Planning& planning) {
 /// The commands of `up`, for those who look before they run it.
 Result<int> print_commands(const PlanCommand& command) {
   CloudWorkOptions work;
-  work.choice = command.plan.choice;
+  work.choice = command.choice;
   work.dry_run = true;
   work.as_json = command.as_json;
-  return do_cloud_work(work, {.image = true, .weights = true, .services = true});
+  return do_cloud_work(work, {.image = true, .weights = true, .services = true}, cloud_outside());
 }
 
 /// What the region allows, as Google tells it.
-Status check_quota(const CloudChoice& choice) {
-  const CloudSpec spec = TRY(read_cloud_names(choice));
-  const ProgramRunner run = [](const ProgramCall& call) { return run_captured(call); };
-  const CloudReport quiet;
-  TRY(CloudExecutor(spec, run, quiet).check_quota());
+Status check_quota(const CloudFile& file) {
+  const CloudSpec spec = names_of(file);
+  TRY(check_cloud_quota(spec, cloud_outside()));
   std::fprintf(stderr, "The GPU quotas of %s hold all stages.\n", spec.region.c_str());
   return {};
 }
 
 Result<int> plan(PlanCommand command, bool file_is_named) {
   PlanOptions& options = command.plan;
-  options.use_file = file_is_named || options.model.empty();
-  if (options.use_file && !has_deployment_file(options.choice)) {
+  const bool use_file = file_is_named || options.model.empty();
+  if (use_file && !has_deployment_file(command.choice)) {
     return Error(
-        Code::kInvalidArgument, options.choice.file,
+        Code::kInvalidArgument, command.choice.file,
         " is not here: name a model, e.g. commissure plan smollm2-135m, or write the file with commissure init");
   }
-  if (command.asks_quota && !options.use_file)
+  if (command.asks_quota && !use_file)
     return Error(Code::kInvalidArgument, "--quota is about a file's stages: leave the model out, or add --config");
-  if (command.dry_run && !options.use_file)
+  if (command.dry_run && !use_file)
     return Error(Code::kInvalidArgument,
                  "--dry-run shows the commands for a file: leave the model out, or add --config");
   if (command.dry_run) return print_commands(command);
+  if (use_file) options.file = TRY(read_cloud_file(command.choice, process_environment));
   const Planning planning = TRY(make_plans(options));
   if (!command.plot.empty()) TRY(write_plot(command.plot, planning));
   if (command.as_json) {
@@ -69,9 +71,9 @@ Result<int> plan(PlanCommand command, bool file_is_named) {
     print_plans(planning);
   }
   std::fflush(stdout);
-  if (command.asks_quota) TRY(check_quota(options.choice));
+  if (command.asks_quota) TRY(check_quota(*options.file));
   if (!planning.file || planning.file->problems.empty()) return 0;
-  return Error(Code::kResourceExhausted, options.choice.file, ": ", planning.file->problems.front());
+  return Error(Code::kResourceExhausted, command.choice.file, ": ", planning.file->problems.front());
 }
 
 void add_wishes(CLI::App& app, PlanWish& wish) {
@@ -96,7 +98,7 @@ CommandRun add_plan(CLI::App& app) {
   auto command = std::make_shared<PlanCommand>();
   PlanOptions& options = command->plan;
   app.add_option("model", options.model, "known name, file, folder, URL, or a config.json; default: the file's");
-  add_cloud_flags(app, options.choice);
+  add_cloud_flags(app, command->choice);
   app.add_option("--region", options.region, "where to rent; default: the file's, or europe-west4");
   app.add_option("--weights", options.weights,
                  "plan the file's chain with Q8_0 or Q4_K_M instead of the model as it is");

@@ -8,6 +8,7 @@
 #include "cloud/watch.h"
 #include "commands/choice.h"
 #include "commands/command.h"
+#include "commands/outside.h"
 
 namespace commissure {
 
@@ -64,7 +65,7 @@ Result<int> show_status(const StatusOptions& options) {
   const auto local = options.url.empty() ? TRY(read_local_state()) : std::nullopt;
   const bool named = !options.url.empty() || std::getenv("COMMISSURE_URL") != nullptr;
   if (!named && !local && has_deployment_file(options.choice))
-    return show_cloud_status(options.choice, options.live, options.as_json);
+    return show_cloud_status(options.choice, options.live, options.as_json, cloud_outside());
   if (!named && !local) {
     if (options.as_json) {
       fmt::print("{}\n", pretty_json({{"running", false}}));

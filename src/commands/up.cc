@@ -13,6 +13,7 @@
 #include "cloud/work.h"
 #include "commands/choice.h"
 #include "commands/command.h"
+#include "commands/outside.h"
 #include "hub/model_pack.h"
 #include "local/local_chain.h"
 #include "plan/split_plan.h"
@@ -165,7 +166,7 @@ Result<int> stay(LocalState state, const LocalChainOptions& options) {
 Result<int> up(const UpOptions& options) {
   if (!options.local) {
     if (has_deployment_file(options.cloud.choice))
-      return do_cloud_work(options.cloud, {.image = true, .weights = true, .services = true});
+      return do_cloud_work(options.cloud, {.image = true, .weights = true, .services = true}, cloud_outside());
     return Error(Code::kInvalidArgument, "say where: commissure up --local starts a chain on this machine, and ",
                  options.cloud.choice.file, ", which is not here, describes one on Google Cloud (docs/deploy.md)");
   }

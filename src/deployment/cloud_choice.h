@@ -16,7 +16,8 @@ struct CloudChoice {
 /// Whether the file that a command would read is there.
 bool has_deployment_file(const CloudChoice& choice);
 
-/// The file as it stands. Errors: kNotFound, it cannot be read; as parse_cloud_file.
-Result<CloudFile> read_cloud_file(const CloudChoice& choice);
+/// The file as it stands; `variables` are put into its values. Errors: kNotFound, it cannot be read; as
+/// parse_cloud_file.
+Result<CloudFile> read_cloud_file(const CloudChoice& choice, const Environment& variables);
 
 }  // namespace commissure

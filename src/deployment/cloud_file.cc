@@ -1,8 +1,8 @@
 #include "deployment/cloud_file.h"
 
 #include <algorithm>
-#include <array>
 
+#include "deployment/file_keys.h"
 #include "deployment/yaml_section.h"
 #include "step/stage_plan.h"
 
@@ -32,23 +32,66 @@ Status check_wishes(const YAML::Node& node, bool is_stage) {
   return {};
 }
 
+Status read_part(KeyPart part, const YAML::Node& node, const Section& section, const Environment& variables,
+                 CloudFile& file);
+
+/// Reads the value of one key of a map into its field.
+struct KeyReader {
+  const FileKey& key;
+  Section& section;
+  const Environment& variables;
+  CloudFile& file;
+  CloudStage* stage;  ///< whose map it is; null where it is none's
+
+  Status take(std::string& field) const {
+    if (key.choices.empty()) return section.take(key.name, field);
+    field = TRY(section.choose(key.name, key.choices));
+    return {};
+  }
+  Status take(int& field) const { return section.take(key.name, field, key.least, key.most); }
+  Status take(double& field) const { return section.take(key.name, field); }
+  Status take(bool& field) const { return section.take(key.name, field); }
+
+  template <typename T>
+  Status operator()(T CloudFile::* field) const {
+    return take(file.*field);
+  }
+  template <typename T>
+  Status operator()(T CloudSpec::* field) const {
+    return take(file.spec.*field);
+  }
+  template <typename T>
+  Status operator()(T CloudStage::* field) const {
+    return take(stage->*field);
+  }
+  Status operator()(KeySetter set) const {
+    set(file, TRY(section.choose(key.name, key.choices)));
+    return {};
+  }
+  Status operator()(KeyPart part) const { return read_part(part, section.child(key.name), section, variables, file); }
+};
+
+Status read_keys(std::span<const FileKey> keys, Section& section, const Environment& variables, CloudFile& file,
+                 CloudStage* stage) {
+  for (const FileKey& key : keys) {
+    const KeyReader reader{key, section, variables, file, stage};
+    TRY(std::visit(reader, key.field));
+  }
+  return {};
+}
+
 /// `other`: a key of the map that says nothing of a stage; or null.
-Status read_stage(const YAML::Node& node, const Variables& variables, CloudStage& stage, const char* other) {
+Status read_stage(const YAML::Node& node, const Environment& variables, CloudFile& file, CloudStage& stage,
+                  const char* other) {
   TRY(check_wishes(node, true));
   Section section(node, variables);
   if (other != nullptr) section.allow(other);
-  TRY(section.take("cpu", stage.cpu));
-  TRY(section.take("memory", stage.memory));
-  TRY(section.take("gpu", stage.gpu));
-  TRY(section.take("zonal_redundancy", stage.zonal_redundancy));
-  TRY(section.take("min_instances", stage.min_instances, 0, 1000));
-  TRY(section.take("max_instances", stage.max_instances, 1, 1000));
-  TRY(section.take("concurrency", stage.concurrency, 1, 1000));
+  TRY(read_keys(stage_keys(), section, variables, file, &stage));
   return section.done();
 }
 
 /// `stages` is a number, a map with `count` and what all have, or a list with one map per stage.
-Status read_stages(const YAML::Node& node, const Variables& variables, std::vector<CloudStage>& stages) {
+Status read_stages(const YAML::Node& node, const Environment& variables, CloudFile& file) {
   std::vector<YAML::Node> each;
   if (node.IsSequence()) {
     for (const YAML::Node& stage : node) each.push_back(stage);
@@ -73,8 +116,8 @@ Status read_stages(const YAML::Node& node, const Variables& variables, std::vect
     CloudStage stage;
     stage.letter = std::string(1, static_cast<char>('a' + i));
     if (!each[i].IsNull() && !each[i].IsMap()) return at_file_line(each[i].Mark(), "a stage must be a map");
-    TRY(read_stage(each[i], variables, stage, node.IsMap() ? "count" : nullptr));
-    stages.push_back(std::move(stage));
+    TRY(read_stage(each[i], variables, file, stage, node.IsMap() ? "count" : nullptr));
+    file.spec.stages.push_back(std::move(stage));
   }
   return {};
 }
@@ -91,14 +134,12 @@ Status read_cuts(const YAML::Node& node, std::vector<int>& cuts) {
   return {};
 }
 
-Status read_network(const YAML::Node& node, const Variables& variables, CloudSpec& spec) {
+Status read_network(const YAML::Node& node, const Environment& variables, CloudFile& file) {
   if (!node.IsDefined() || node.IsNull()) return {};
   if (!node.IsMap()) return at_file_line(node.Mark(), "network must be a map with name, subnet and internal");
   Section section(node, variables);
-  TRY(section.take("name", spec.network));
-  spec.subnet = spec.network;
-  TRY(section.take("subnet", spec.subnet));
-  TRY(section.take("internal", spec.internal));
+  TRY(read_keys(network_keys(), section, variables, file, nullptr));
+  if (file.spec.subnet.empty()) file.spec.subnet = file.spec.network;
   return section.done();
 }
 
@@ -112,72 +153,50 @@ Status read_labels(const YAML::Node& node, const Section& section, CloudSpec& sp
   return {};
 }
 
-Status read_model(Section& section, CloudFile& file) {
-  CloudSpec& spec = file.spec;
-  TRY(section.take("model", file.model));
-  TRY(section.take("revision", file.revision));
-  std::string quantisation;
-  TRY(section.take("quantisation", quantisation));
-  if (!quantisation.empty()) {
-    if (!file.model.starts_with("hf:") || file.model.find(':', 3) != std::string::npos) {
-      return Error(Code::kInvalidArgument, "`quantisation` chooses a GGUF of a repository on the hub, hf:OWNER/REPO; ",
-                   file.model, " is as it is");
-    }
-    file.model += ":" + quantisation;
+Status read_part(KeyPart part, const YAML::Node& node, const Section& section, const Environment& variables,
+                 CloudFile& file) {
+  switch (part) {
+    case KeyPart::kCuts: return read_cuts(node, file.spec.cuts);
+    case KeyPart::kStages: return read_stages(node, variables, file);
+    case KeyPart::kNetwork: return read_network(node, variables, file);
+    case KeyPart::kLabels: return read_labels(node, section, file.spec);
   }
-  TRY(section.take("model_name", spec.model_name));
-  TRY(section.take("hub_token", spec.hub_token));
-  TRY(section.take("context", file.context, 16, 1 << 20));
-  TRY(section.take("streams", file.streams, 1, 4096));
-  constexpr auto kv_dtypes = std::to_array<const char*>({"auto", "bf16", "int8"});
-  file.kv_dtype = kv_dtypes[TRY(section.choose("kv_dtype", kv_dtypes, 0))];
-  const std::size_t weights =
-      TRY(section.choose("weights", std::to_array<const char*>({"bucket", "mounted", "baked"}), 0));
-  spec.weights.mounted = weights == 1;
-  spec.weights.baked = weights == 2;
-  return read_cuts(section.child("cuts"), spec.cuts);
+  return {};
 }
 
-/// What the stages are started with.
-Status add_arguments(CloudFile& file) {
-  if (file.kv_dtype == "int8") {
-    for (CloudStage& stage : file.spec.stages) stage.environment.emplace_back("COMMISSURE_KV_DTYPE", file.kv_dtype);
+/// A GGUF of the hub is one model with its repository.
+Status join_quantisation(CloudFile& file) {
+  if (file.quantisation.empty()) return {};
+  if (!file.model.starts_with("hf:") || file.model.find(':', 3) != std::string::npos) {
+    return Error(Code::kInvalidArgument, "`quantisation` chooses a GGUF of a repository on the hub, hf:OWNER/REPO; ",
+                 file.model, " is as it is");
   }
-  std::vector<std::string>& arguments = file.spec.stage_arguments;
-  if (file.context > 0) arguments = {"--max-model-len", std::to_string(file.context)};
+  file.model += ":" + file.quantisation;
+  return {};
+}
+
+/// `streams` as the stages' program counts: positions of the cache, and sequences.
+Status add_streams(CloudFile& file) {
   if (file.streams == 0) return {};
   if (file.context == 0) return Error(Code::kInvalidArgument, "`streams` counts full contexts: set `context` too");
   const std::int64_t positions = std::int64_t{file.streams} * file.context;
+  std::vector<std::string>& arguments = file.spec.stage_arguments;
   arguments.insert(arguments.end(),
                    {"--kv-tokens", std::to_string(positions), "--max-num-seqs", std::to_string(file.sequences())});
   return {};
 }
 
-Result<CloudFile> read_deployment(const YAML::Node& node, const Variables& variables) {
+Result<CloudFile> read_deployment(const YAML::Node& node, const Environment& variables) {
   CloudFile file;
-  CloudSpec& spec = file.spec;
   TRY(check_wishes(node, false));
   Section section(node, variables);
-  TRY(section.take("name", spec.name));
-  TRY(section.take("project", spec.project));
-  TRY(section.take("region", spec.region));
-  TRY(section.take("budget", file.budget));
-  TRY(read_model(section, file));
-  TRY(read_stages(section.child("stages"), variables, spec.stages));
-  TRY(add_arguments(file));
-  TRY(section.take("warm_schedule", spec.warm_schedule));
-  TRY(section.take("time_zone", spec.time_zone));
-  spec.bucket = spec.project + "-" + spec.name;
-  TRY(section.take("bucket", spec.bucket));
-  TRY(section.take("image", file.image));
-  const std::size_t access =
-      TRY(section.choose("access", std::to_array<const char*>({"iam", "key", "both", "public"}), 0));
-  spec.access = access == 1 || access == 3 ? CloudAccess::kPublic : CloudAccess::kIam;
-  spec.api_key = access == 1 || access == 2;
-  TRY(read_network(section.child("network"), variables, spec));
-  TRY(read_labels(section.child("labels"), section, spec));
-  section.child("deployments");
+  TRY(read_keys(deployment_keys(), section, variables, file, nullptr));
+  section.allow("deployments");
   TRY(section.done());
+  TRY(join_quantisation(file));
+  tell_stages(file);
+  TRY(add_streams(file));
+  if (file.spec.bucket.empty()) file.spec.bucket = file.spec.project + "-" + file.spec.name;
   if (file.model.empty()) return Error(Code::kInvalidArgument, "no `model`: name one, e.g. hf:google/gemma-3-27b-it");
   return file;
 }
@@ -221,7 +240,7 @@ int CloudFile::sequences() const {
   return streams > 0 ? std::clamp(streams, spec.stages.front().concurrency, kMostSequences) : kDefaultSequences;
 }
 
-Result<CloudFile> parse_cloud_file(std::string_view text, const std::string& deployment, const Variables& variables) {
+Result<CloudFile> parse_cloud_file(std::string_view text, const std::string& deployment, const Environment& variables) {
   if (text.size() > kMaxFileBytes) return Error(Code::kInvalidArgument, "the file is larger than a megabyte");
   try {
     const YAML::Node root = YAML::Load(std::string(text));

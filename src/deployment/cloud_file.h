@@ -1,21 +1,22 @@
 #pragma once
 
-#include <functional>
-#include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
+#include "core/environment.h"
 #include "core/result.h"
 #include "deployment/cloud_spec.h"
 
 namespace commissure {
 
-/// A deployment as commissure.yaml describes it: names, stages and access, no weights and no image yet.
+/// A deployment as commissure.yaml describes it: names, stages and access, no weights and no image yet. The keys are in
+/// file_keys.cc.
 struct CloudFile {
+  std::string path = "commissure.yaml";  ///< where it was read, for messages
   CloudSpec spec;     ///< stages, names, access, network, labels; `cuts` as written, empty when they are to be chosen
-  std::string model;  ///< "hf:OWNER/REPO", "gs://...", a URL, or a name, file or folder of this machine
+  std::string model;  ///< "hf:OWNER/REPO[:QUANTISATION]", "gs://...", a URL, or a name, file or folder of this machine
   std::string revision;
+  std::string quantisation;       ///< as written; part of `model`, too
   std::string image;              ///< "" when `up` builds it
   int context = 0;                ///< longest sequence; 0: the model's, at most 8192
   std::string kv_dtype = "auto";  ///< auto (bf16), bf16 or int8
@@ -26,11 +27,9 @@ struct CloudFile {
   int sequences() const;
 };
 
-using Variables = std::function<std::optional<std::string>(const std::string& name)>;
-
 /// Reads one deployment of a commissure.yaml. `${NAME}` and `${NAME:-otherwise}` in values come from `variables`.
 /// `deployment` chooses one of the file's `deployments`, which override what stands outside; "" is the only one, or
 /// the file itself. Errors: kInvalidArgument with line, key and what it must be; an unknown key names the nearest.
-Result<CloudFile> parse_cloud_file(std::string_view text, const std::string& deployment, const Variables& variables);
+Result<CloudFile> parse_cloud_file(std::string_view text, const std::string& deployment, const Environment& variables);
 
 }  // namespace commissure

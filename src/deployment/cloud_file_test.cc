@@ -6,8 +6,6 @@
 #include <fstream>
 #include <iterator>
 
-#include "core/json.h"
-
 namespace commissure {
 namespace {
 
@@ -147,25 +145,6 @@ TEST(CloudFile, EveryExampleIsValid) {
     ++n_examples;
   }
   EXPECT_GE(n_examples, 5);
-}
-
-/// The keys of one map that the parser takes, found by asking for each and for one that cannot be.
-void expect_keys(const Json& properties, const std::string& before, const std::string& after) {
-  for (const auto& [key, unused] : properties.items()) {
-    const std::string problem = problem_of(before + key + ": {a: [b]}" + after);  // wrong for every key
-    EXPECT_EQ(problem.find("unknown key \"" + key), std::string::npos) << key << " is in the schema alone: " << problem;
-  }
-}
-
-TEST(CloudFile, TheSchemaHasNoKeyThatTheParserLacks) {
-  const auto schema = parse_json(contents(kSource / "docs/commissure.schema.json"));
-  ASSERT_TRUE(schema.has_value());
-  const Json& parts = (*schema)["$defs"];
-  expect_keys((*schema)["properties"], "", "\n");
-  expect_keys(parts["deployment"]["properties"], "", "\n");
-  expect_keys(parts["common"]["properties"], "model: m\nstages: {", "}\n");
-  expect_keys(parts["stage"]["properties"], "model: m\nstages: [{", "}]\n");
-  expect_keys(parts["network"]["properties"], "model: m\nnetwork: {", "}\n");
 }
 
 }  // namespace

@@ -69,6 +69,17 @@ Status Section::take(const char* key, bool& field) {
   return {};
 }
 
+Result<std::string> Section::choose(const char* key, std::span<const char* const> choices) {
+  const auto value = TRY(text(key));
+  if (!value) return choices.front();
+  std::string list;
+  for (const char* choice : choices) {
+    if (*value == choice) return choice;
+    list += (list.empty() ? "" : ", ") + std::string(choice);
+  }
+  return at_file_line(node_[key].Mark(), std::string(key) + " is \"" + *value + "\"; it must be one of: " + list);
+}
+
 YAML::Node Section::child(const char* key) {
   known_.emplace_back(key);
   const YAML::Node value = node_[key];

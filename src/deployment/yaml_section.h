@@ -2,13 +2,13 @@
 
 #include <yaml-cpp/yaml.h>
 
-#include <array>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "core/environment.h"
 #include "core/result.h"
-#include "deployment/cloud_file.h"
 
 namespace commissure {
 
@@ -19,7 +19,7 @@ Error at_file_line(const YAML::Mark& mark, const std::string& message);
 class Section {
  public:
   /// `variables` outlive the section.
-  Section(const YAML::Node& node, const Variables& variables) : node_(node), variables_(variables) {}
+  Section(const YAML::Node& node, const Environment& variables) : node_(node), variables_(variables) {}
 
   /// The text of a key, with variables put in; nothing when it is absent.
   Result<std::optional<std::string>> text(const char* key);
@@ -30,19 +30,8 @@ class Section {
   Status take(const char* key, bool& field);
   Status take(const char* key, double& field);  ///< above zero
 
-  /// Index into `choices`, or the default.
-  template <std::size_t n>
-  Result<std::size_t> choose(const char* key, const std::array<const char*, n>& choices, std::size_t otherwise) {
-    const auto value = TRY(text(key));
-    if (!value) return otherwise;
-    std::string list;
-    for (std::size_t i = 0; i < n; ++i) {
-      if (*value == choices[i]) return i;
-      list += (i > 0 ? ", " : "") + std::string(choices[i]);
-    }
-    return at_file_line(node_[key].Mark(), std::string(key) + " is \"" + *value + "\"; it must be one of: " + list);
-  }
-
+  /// One of `choices`; the first where the key is absent.
+  Result<std::string> choose(const char* key, std::span<const char* const> choices);
   /// Makes a key known that somebody else reads.
   void allow(const char* key) { known_.emplace_back(key); }
 
@@ -57,7 +46,7 @@ class Section {
 
  private:
   const YAML::Node node_;
-  const Variables& variables_;
+  const Environment& variables_;
   std::vector<std::string> known_;
 };
 

@@ -168,8 +168,7 @@ void find_alternatives(const std::vector<const Machine*>& machines, Planning& pl
 
 Result<Planning> make_plans(const PlanOptions& options) {
   Planning planning;
-  std::optional<CloudFile> file;
-  if (options.use_file) file = TRY(read_cloud_file(options.choice));
+  std::optional<CloudFile> file = options.file;
   planning.kv_type = TRY(parse_kv_type(!options.kv_dtype.empty() ? options.kv_dtype : file ? file->kv_dtype : "auto"));
   planning.model = TRY(
       measure_model(options.model.empty() ? file->model : options.model, file ? file->revision : "", planning.kv_type));
@@ -190,14 +189,14 @@ Result<Planning> make_plans(const PlanOptions& options) {
                        planning.model.header.get()));
     const ModelFootprint weights = TRY(chosen_weights(planning.model.footprint, options.weights));
     auto planned = plan_file(*file, weights, planning.catalogue, wish);
-    if (!planned) return planned.error().within(options.choice.file);
+    if (!planned) return planned.error().within(file->path);
     planning.budget = file->budget;
     if (file->budget > 0 && planned->plan.usd_per_hour > file->budget) {
       planned->problems.push_back(
           fmt::format("it costs {:.2f} USD an hour while all stages are up, the budget is {:.2f}",
                       planned->plan.usd_per_hour, file->budget));
     }
-    planned->title = options.choice.file + ": " + planned->title;
+    planned->title = file->path + ": " + planned->title;
     planning.file = std::move(*planned);
   }
   find_alternatives(TRY(choose_machines(planning.catalogue, options, region)), planning);

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "core/result.h"
-#include "deployment/cloud_choice.h"
+#include "deployment/cloud_file.h"
 #include "deployment/hardware.h"
 #include "plan/model_footprint.h"
 #include "plan/planner.h"
@@ -13,12 +13,11 @@
 namespace commissure {
 
 struct PlanOptions {
-  std::string model;   ///< "": the model of the deployment file
-  CloudChoice choice;  ///< which deployment file; read when `model` is empty or `use_file` is set
-  bool use_file = false;
-  std::string region;    ///< "": the file's region, or europe-west4
-  std::string kv_dtype;  ///< auto (bf16), bf16 or int8; "": the file's value, or auto
-  std::string weights;   ///< format of the file's chain: "" as stored, or Q8_0, Q4_K_M
+  std::string model;              ///< "": the model of the deployment file
+  std::optional<CloudFile> file;  ///< the deployment file whose chain is planned; set where `model` is empty
+  std::string region;             ///< "": the file's region, or europe-west4
+  std::string kv_dtype;           ///< auto (bf16), bf16 or int8; "": the file's value, or auto
+  std::string weights;            ///< format of the file's chain: "" as stored, or Q8_0, Q4_K_M
   std::vector<std::string> machines;
   std::string catalogue;
   std::vector<std::string> layer_times;  ///< files of `bench --layers --out`

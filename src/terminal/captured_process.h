@@ -1,15 +1,9 @@
 #pragma once
 
-#include <functional>
-#include <string_view>
-
 #include "core/result.h"
 #include "terminal/program_call.h"
 
 namespace commissure {
-
-/// Told while a program runs: a new line of its standard error, or an empty one about five times a second.
-using CallTick = std::function<void(std::string_view line)>;
 
 /// Runs a program to its end and collects what it prints. Its input lies in memory, never in a file. A signal to stop
 /// (stop_signal.h) ends the program and then this call; later calls are refused. Errors: as ProgramRunner. Threading:

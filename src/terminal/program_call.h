@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/result.h"
@@ -30,6 +31,9 @@ struct ProgramAnswer {
 
   bool good() const { return status == 0; }
 };
+
+/// Told while a program runs: a new line of its standard error, or an empty one about five times a second.
+using CallTick = std::function<void(std::string_view line)>;
 
 /// Makes one call. Errors: kNotFound, no such program; kDeadlineExceeded; kCancelled, the person stopped it. A program
 /// that fails is an answer, not an error. Threading: any thread, several at once.

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The Terraform module says what `commissure up` does: parsed whole, and its services, as Terraform computes them, compared with the commands of a dry run.
 
-The google provider is not needed (and not had) here: the values of the services come from the module's provider-free part.
+The google provider is not needed (and not had) here: the values of the services come from the module's provider-free part, chain.tf. The table of keys in docs/commissure-yaml.md says
+which key has which variable; every one is tried with the table's example.
 """
 import json
 import os
@@ -36,6 +37,30 @@ CASES = {
 }
 
 
+# Not with the others of a chain, or only together: the cases above have them.
+APART = {"name", "project", "region", "model", "bucket", "image", "stages", "labels", "cpu", "memory", "gpu", "max_instances"}
+
+
+def keys_of_file():
+    """Rows of the tables of keys by their heading: key, example, what it becomes, variable."""
+    page = (harness.ROOT / "docs/commissure-yaml.md").read_text()
+    keys = {}
+    for part in page.split("\n## ")[1:]:
+        rows = [[cell.strip().strip("`") for cell in line.strip("|").split(" | ")] for line in part.splitlines() if line.startswith("| `")]
+        keys[part.splitlines()[0].strip("`").split()[-1]] = [{"key": row[0], "example": yaml.safe_load(row[4]), "becomes": row[5], "variable": row[6].strip("`| ")} for row in rows]
+    assert set(keys) == {"deployment", "stage", "network"} and all(keys.values()), keys
+    return keys
+
+
+def case_of_examples(keys):
+    """A chain in which all keys that the module knows have the examples of the table."""
+    case = {row["key"]: row["example"] for row in keys["deployment"] if row["variable"] and row["key"] not in APART}
+    stage = {row["key"]: row["example"] for row in keys["stage"] if row["variable"] and row["key"] not in APART}
+    case["network"] = {row["key"]: row["example"] for row in keys["network"]}
+    case["stages"] = [{"gpu": "nvidia-l4", "cpu": 8, "memory": "32Gi", **stage} for _ in range(len(case["cuts"]) + 1)]
+    return {"name": "examples", **case}
+
+
 def parsed():
     """Every file of the module as python-hcl2 reads it."""
     return {path.relative_to(MODULE).as_posix(): hcl2.loads(path.read_text()) for path in sorted(MODULE.rglob("*.tf")) if ".terraform" not in path.parts}
@@ -50,21 +75,22 @@ def check_module(files):
     for kind in ("cloud_run_v2_service", "service_account", "cloud_run_v2_service_iam_member", "artifact_registry_repository", "storage_bucket", "secret_manager_secret",
                  "cloud_scheduler_job", "monitoring_alert_policy", "monitoring_dashboard", "billing_budget", "compute_network", "compute_subnetwork", "compute_global_forwarding_rule"):
         assert f"google_{kind}" in resources, (kind, sorted(set(resources)))
-    for folder in ("", "chain/"):
-        own = {name: file for name, file in files.items() if name.rpartition("/")[0] == folder.rstrip("/")}
-        text = "\n".join((MODULE / name).read_text() for name in own)
-        declared = {plain(name): body for file in own.values() for block in file.get("variable", []) for name, body in block.items()}
-        used = set(re.findall(r"\bvar\.(\w+)", text))
-        assert used == set(declared), (folder, used ^ set(declared))
-        if not folder:
-            assert all("description" in body for body in declared.values()), "every variable is documented"
-    chain = (MODULE / "chain/main.tf").read_text()
-    for name in set(re.findall(r"each\.value\.(\w+)", (MODULE / "main.tf").read_text())) - {"value"}:
+    text = "\n".join((MODULE / name).read_text() for name in files)
+    declared = {plain(name): body for file in files.values() for block in file.get("variable", []) for name, body in block.items()}
+    assert set(re.findall(r"\bvar\.(\w+)", text)) == set(declared), set(re.findall(r"\bvar\.(\w+)", text)) ^ set(declared)
+    assert all("description" in body for body in declared.values()), "every variable is documented"
+    known = {plain(name) for file in files.values() for block in file.get("locals", []) for name in block}
+    assert set(re.findall(r"\blocal\.(\w+)", text)) <= known, set(re.findall(r"\blocal\.(\w+)", text)) - known
+    service = (MODULE / "services.tf").read_text()
+    chain = (MODULE / "chain.tf").read_text()
+    of_stage = set(re.findall(r"^    (\w+) += optional\(", stages_variable(), re.M))
+    used = set(re.findall(r"each\.value\.([a-z]\w*)", service)) - {"value"}
+    for name in used - of_stage:
         assert re.search(rf"^      {name} += ", chain, re.M), f"the chain's stages have no {name}"
-    service = (MODULE / "main.tf").read_text()
+    assert of_stage <= used, f"nothing becomes of {of_stage - used}"
     for fixed in (r"cpu_idle += false", r"startup_cpu_boost += true", r'execution_environment += "EXECUTION_ENVIRONMENT_GEN2"', r'"nvidia\.com/gpu" = "1"', r'egress = "ALL_TRAFFIC"'):
         assert re.search(fixed, service), fixed  # --no-cpu-throttling, --cpu-boost, --execution-environment, --gpu=1, --vpc-egress
-    assert 'for_each = var.weights == "baked" ? {} : module.chain.stages' in (MODULE / "access.tf").read_text(), "baked weights are read by nobody"
+    assert 'for_each = var.weights == "baked" ? {} : local.stages' in (MODULE / "access.tf").read_text(), "baked weights are read by nobody"
     sidecar = re.search(r'dynamic "containers" \{\n      for_each = var\.prometheus_sidecar && each\.key == "a".*?depends_on = \["stage"\]', service, re.S)
     assert sidecar and 'name  = "stage"' in service, "the sidecar stands beside stage A, and waits for it"
     dashboard = json.loads((MODULE / "dashboard.json").read_text())
@@ -94,21 +120,28 @@ def listed(flag):
     return other[2].split(other[1]) if other else flag.split(",")
 
 
+def stages_variable():
+    """The declaration of `stages`, which stands beside the services."""
+    return re.search(r'^variable "stages" \{\n.*?^\}\n', (MODULE / "services.tf").read_text(), re.M | re.S)[0]
+
+
 class Refused(AssertionError):
     """By Terraform, in its words."""
 
 
 def computed(case, folder, image="registry.example/commissure:1", **more):
-    """The same by Terraform, and what it gives Cloud Build."""
-    stages = [{"cpu": str(stage.get("cpu", 4)), "memory": stage.get("memory", "16Gi"), "gpu": stage.get("gpu", ""), "zonal_redundancy": stage.get("zonal_redundancy", False),
-               "min_instances": stage.get("min_instances", 0), "max_instances": stage.get("max_instances", 1), "concurrency": stage.get("concurrency", 16)} for stage in case["stages"]]
-    arguments = {"source": str(MODULE / "chain"), "name": case["name"], "project": "acme", "project_number": "PROJECT_NUMBER", "region": "europe-west4",
-                 "image": image, "own_image": False, "bucket": "acme-weights", "model": case.get("model", MODEL).removeprefix("gs://acme-weights/models/"),
-                 "weights": case.get("weights", "bucket"), "model_name": pathlib.Path(case.get("model", MODEL)).name, "cuts": case["cuts"],
-                 "context": case.get("context", 0), "streams": case.get("streams", 0), "precision": "", "kv_dtype": case.get("kv_dtype", "auto"),
-                 "internal": case.get("network", {}).get("internal", False), "api_key_secret": f"{case['name']}-api-key" if case.get("access") in ("key", "both") else "", "stages": stages, "open": case.get("access") == "key", "warm_schedule": case.get("warm_schedule", ""), "time_zone": case.get("time_zone", "Etc/UTC"), **more}
-    (folder / "main.tf.json").write_text(json.dumps({"module": {"chain": arguments}, "output": {"stages": {"value": "${module.chain.stages}"}, "callers": {"value": "${module.chain.callers}"},
-                                                             "warm": {"value": "${module.chain.warm_job}"}, "build": {"value": "${module.chain.build}"}}}))
+    """The same by Terraform, and what it gives Cloud Build. `more` are variables of the module."""
+    known = {row["variable"] for row in keys_of_file()["deployment"]} - {"stages"}
+    network = {row["variable"]: case["network"][row["key"]] for row in keys_of_file()["network"] if row["key"] in case.get("network", {})}
+    own = image.startswith(f"europe-west4-docker.pkg.dev/acme/{case['name']}/commissure:")  # then the module has a tag of it
+    variables = {"project": "acme", "region": "europe-west4", "image": image.rpartition(":")[2] if own else image, "bucket": "acme-weights",
+                 "model_name": pathlib.Path(case.get("model", MODEL)).name, **{name: value for name, value in case.items() if name in known and name not in ("model", "network", "image")},
+                 "model": case.get("model", MODEL).removeprefix("gs://acme-weights/models/"), **network,
+                 "stages": [{name: str(value) if name == "cpu" else value for name, value in stage.items()} for stage in case["stages"]], **more}
+    (folder / "chain.tf").write_text((MODULE / "chain.tf").read_text() + "\n" + stages_variable())
+    (folder / "terraform.tfvars.json").write_text(json.dumps(variables))
+    values = {"stages": "stages", "callers": "callers", "warm": "warm_job", "build": "build"}
+    (folder / "main.tf.json").write_text(json.dumps({"locals": {"project_number": "PROJECT_NUMBER"}, "output": {name: {"value": f"${{local.{value}}}"} for name, value in values.items()}}))
     for command in (("init",), ("apply", "-auto-approve")):
         done = subprocess.run(["terraform", *command, "-input=false", "-no-color"], cwd=folder, capture_output=True, text=True, timeout=120)
         if done.returncode != 0:
@@ -156,6 +189,7 @@ def compare(case, folder):
     stages, callers, warm, build = computed(case, folder, wanted["a"]["--image"])
     check_job(wanted.pop("warm", None), warm)
     check_build(wanted.pop("build", None), build, stages["a"]["image"])
+    of_stage = [row for row in keys_of_file()["stage"] if row["becomes"].startswith("--")]
     assert set(wanted) == set(stages) and callers == {letter: chr(ord(letter) - 1) for letter in stages if letter != "a"}
     for letter, stage in stages.items():
         flags = wanted[letter]
@@ -165,8 +199,7 @@ def compare(case, folder):
         live = stage["liveness_probe"]
         kind = {"httpGet.path": live["http_path"], "httpGet.port": live["port"]} if live["http_path"] else {"grpc.service": live["grpc"], "grpc.port": live["port"]}
         said = {
-            "--image": stage["image"], "--service-account": stage["account"], "--cpu": stage["cpu"], "--memory": stage["memory"], "--concurrency": str(stage["concurrency"]),
-            "--timeout": str(stage["timeout_seconds"]), "--max-instances": str(stage["max_instances"]), "--min": str(stage["min_instances"]), "--port": str(stage["port"]),
+            "--image": stage["image"], "--service-account": stage["account"], "--timeout": str(stage["timeout_seconds"]), "--port": str(stage["port"]),
             "--args": ",".join(stage["arguments"]), "--ingress": "internal" if stage["internal"] else "all",
             "--startup-probe": probe(**{"tcpSocket.port": stage["startup_probe"]["tcp_port"], "timeoutSeconds": stage["startup_probe"]["timeout"],
                                         "periodSeconds": stage["startup_probe"]["period"], "failureThreshold": stage["startup_probe"]["failures"]}),
@@ -174,8 +207,10 @@ def compare(case, folder):
         }
         for flag, value in said.items():
             assert flags[flag] == value, (letter, flag, flags[flag], value)
+        for row in of_stage:  # a truth is a flag that is there
+            value = stage[row["key"]]
+            assert flags.get(row["becomes"], "") == ("" if isinstance(value, bool) else str(value)) and (value is not True or row["becomes"] in flags), (letter, row, flags)
         assert ("--use-http2" in flags) == stage["http2"] and ("--network" in flags) == (stage["calls"] and "network" in case), (letter, flags)
-        assert flags.get("--gpu-type", "") == stage["gpu"] and ("--gpu-zonal-redundancy" in flags) == stage["zonal_redundancy"], (letter, flags)
         secrets = [f"{name}={secret}:latest" for name, secret in stage["secrets"].items()]
         assert flags.get("--set-secrets", "") == ",".join(secrets), (letter, flags)
         assert ("--add-volume" in flags) == bool(stage["mounted_bucket"]) and flags.get("--add-volume", "").endswith(stage["mounted_bucket"]), (letter, flags)
@@ -250,13 +285,13 @@ def main():
     # The provider is not there: formatting is all that terraform itself can check of the module.
     formatted = subprocess.run(["terraform", "fmt", "-check", "-recursive", "-diff"], cwd=MODULE, capture_output=True, text=True, timeout=60)
     assert formatted.returncode == 0, formatted.stdout
-    for name, case in CASES.items():
+    for name, case in {**CASES, "examples": case_of_examples(keys_of_file())}.items():
         with tempfile.TemporaryDirectory() as folder:
             compare(case, pathlib.Path(folder))
         print(f"{name}: every stage as `up` deploys it")
     with tempfile.TemporaryDirectory() as folder:
         try:
-            computed(CASES["gpu"], pathlib.Path(folder), own_image=True)
+            computed(CASES["gpu"], pathlib.Path(folder), image="latest")
         except Refused as refused:
             assert "computes on CPUs only" in str(refused), refused
         else:

@@ -12,7 +12,7 @@ for line in (ROOT / "deploy/Dockerfile").read_text().splitlines():
     if line.startswith("COPY ") and "--from" not in line:
         copied += line.split()[1:-1]
 
-text = (ROOT / "src/cloud/weights.cc").read_text()
+text = (ROOT / "src/cloud/image_tag.cc").read_text()
 inputs = re.findall(r'"([^"]+)"', re.search(r"kImageInputs = \{(.*?)\};", text, re.S)[1])
 assert sorted(inputs) == sorted([*copied, "deploy/Dockerfile"]), f"tag: {sorted(inputs)}\ncopied: {sorted(copied)}"
 

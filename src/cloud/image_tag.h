@@ -5,14 +5,8 @@
 
 #include "core/result.h"
 #include "deployment/cloud_spec.h"
-#include "hub/model_store.h"
 
 namespace commissure {
-
-/// What `model` of a deployment means for the bucket: a name, file or folder of this machine (opened, or pulled, and
-/// summed), "hf:OWNER/REPO", an https:// URL of one file, or "gs://bucket/folder[/file]". `bucket` is the deployment's
-/// own. Errors: as resolve_model; kInvalidArgument, not a form that a stage can load.
-Result<CloudWeights> plan_weights(const std::string& model, const std::string& revision, const std::string& bucket);
 
 /// Ten hex digits over all files that the image is built from; the image's tag changes with any of them.
 /// Errors: kNotFound, `root` is not the root of the source tree.
