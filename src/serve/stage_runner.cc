@@ -171,7 +171,7 @@ Status StageRunner::serve() {
 Status StageRunner::serve_steps() {
   StageServiceOptions options;
   options.self = local_stage();
-  options.on_new_stream = [this](bool keeps_rows) { keeps_rows ? local_->forget_sequences() : local_->forget_rows(); };
+  options.on_new_stream = [this](StageMemory left) { local_->forget_all_but(left); };
   options.next = next_.get();
   options.next_client = next_client_.get();
   const ServerSecurity security = TRY(server_security(settings_.security));

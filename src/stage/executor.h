@@ -33,10 +33,9 @@ class Executor {
   /// produced numbers that are not finite. After an error the sequences are as before.
   Result<StageOutput> step(StageInput input);
 
-  /// Forgets all sequences: the stream that created them is gone. Others may be created behind the rows they wrote.
-  void forget_sequences() { sequences_.forget(); }
-  /// Forgets the rows as well: who comes next knows nothing of them.
-  void forget_rows() { sequences_.clear(); }
+  /// Forgets all but what `left` names: the sequences when the stream that created them is gone (others may be created
+  /// behind the rows they wrote), the rows as well when who comes next knows nothing of them.
+  void forget_all_but(StageMemory left) { sequences_.forget_all_but(left); }
 
   int max_rows() const { return decoder_->max_rows(); }
   const KvPool& kv() const { return kv_; }

@@ -44,10 +44,8 @@ class LocalLink final : public StageLink {
 
   StageSpan lost() const override { return {}; }
 
-  /// Forgets all sequences before the next step: the stream that created them is gone. Any thread.
-  void forget_sequences() { forget_ = true; }
-  /// And that their rows are in the cache: the caller does not count on any.
-  void forget_rows() { forget_rows_ = true; }
+  /// Before the next step, as Executor. Any thread.
+  void forget_all_but(StageMemory left);
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -64,8 +62,7 @@ class LocalLink final : public StageLink {
   const LocalLinkOptions options_;
   Sink sink_;
   BoundedQueue<Item> queue_;
-  std::atomic<bool> forget_ = false;
-  std::atomic<bool> forget_rows_ = false;
+  std::atomic<StageMemory> left_ = StageMemory::kSequences;  // before the next step
   std::stop_source stop_;
   StepSpans spans_;  // the executor thread's
   std::jthread thread_;

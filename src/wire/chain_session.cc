@@ -31,7 +31,8 @@ void SentSteps::on_answer(const ChainSession& session) {
 
 bool KeptRows::begin(const ChainSession& session) {
   // Its own name is there when the stage before came back by itself.
-  const bool kept = any() && (session_ == session.name || std::ranges::count(session.resumes, session_) > 0);
+  const bool kept =
+      left() == StageMemory::kRows && (session_ == session.name || std::ranges::count(session.resumes, session_) > 0);
   if (!kept && !session.name.empty()) session_.clear();
   return kept;
 }

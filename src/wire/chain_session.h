@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "step/held_rows.h"
+
 namespace commissure {
 
 /// A stream of stage A and those that follow from it, one per hop (docs/wire.md, "Sessions").
@@ -37,8 +39,8 @@ class KeptRows {
   bool begin(const ChainSession& session);
   /// A step succeeded, here and behind.
   void on_step(const ChainSession& session) { session_ = session.name; }
-  /// Whether they are somebody's.
-  bool any() const { return !session_.empty(); }
+  /// What the stage still has between two streams.
+  StageMemory left() const { return session_.empty() ? StageMemory::kNothing : StageMemory::kRows; }
 
  private:
   std::string session_;

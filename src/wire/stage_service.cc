@@ -318,11 +318,11 @@ void StageService::Impl::advance_handshake(std::unique_lock<std::mutex>& lock) {
   if (!pending_is_clean_) {
     pending_is_clean_ = true;
     keeps_rows_ = rows_.begin(session_);
-    const bool any_rows = rows_.any();
+    const StageMemory left = rows_.left();
     const ChainSession session = session_;
     lock.unlock();
     wake();
-    options_.on_new_stream(any_rows);
+    options_.on_new_stream(left);
     if (options_.next != nullptr) options_.next->restart(session);
     lock.lock();
   }

@@ -14,9 +14,9 @@ class ServerCall;
 
 struct StageServiceOptions {
   LocalStage self;
-  /// Forget all sequences: a new stream begins and nothing is in flight. Called before every stream, from the
-  /// service's own thread. Unless `keeps_rows`, whoever opens it knows nothing of the rows in the cache either.
-  std::function<void(bool keeps_rows)> on_new_stream = [](bool) {};
+  /// Forget all but what `left` names: a new stream begins and nothing is in flight. Called before every stream, from
+  /// the service's own thread.
+  std::function<void(StageMemory left)> on_new_stream = [](StageMemory) {};
   GrpcLink* next = nullptr;            ///< the remote part of the link given to serve(); null on the last stage
   StageClient* next_client = nullptr;  ///< to the same stage
   std::shared_ptr<IdentityCheck> callers = nullptr;  ///< who may call; null: anybody. Shared with its owner

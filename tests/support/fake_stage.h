@@ -154,9 +154,9 @@ class FakeProcess {
       : local(info), info_(info) {
     StageServiceOptions options;
     options.self = {[this] { return this->info(); }, [this] { ++n_wakes; }};
-    options.on_new_stream = [this](bool keeps_rows) {
+    options.on_new_stream = [this](StageMemory left) {
       ++n_resets;
-      if (!keeps_rows) ++n_forgets;
+      if (left == StageMemory::kNothing) ++n_forgets;
     };
     options.ready_wait = std::chrono::milliseconds(500);
     options.callers = security.callers;
