@@ -10,7 +10,8 @@
 namespace commissure {
 
 /// The whole chain as stage A's engine sees it, loading on first use: a cold chain counts as well until it has been
-/// waking for longer than a limit; later the chain's own health counts. Threading: as StageLink.
+/// waking for longer than a limit; once it was ready, the chain's own health counts, whether anybody asked for a step
+/// or not. Threading: as StageLink.
 class WakingLink final : public StageLink {
  public:
   /// `begin_loading` starts it everywhere and returns at once; `chain` outlives this.
@@ -36,7 +37,7 @@ class WakingLink final : public StageLink {
   const std::function<void()> begin_loading_;
   const std::chrono::milliseconds limit_;
   std::optional<std::chrono::steady_clock::time_point> since_;  // when loading began
-  std::atomic<bool> awake_ = false;                             // well once, or given up
+  mutable std::atomic<bool> awake_ = false;                     // well once, or given up
 };
 
 }  // namespace commissure
