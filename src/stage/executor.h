@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -37,6 +38,9 @@ class Executor {
   /// behind the rows they wrote), the rows as well when who comes next knows nothing of them.
   void forget_all_but(StageMemory left) { sequences_.forget_all_but(left); }
 
+  /// Layers run so far, and parts of the head: rises while a step is computed. Any thread.
+  std::uint64_t n_done() const { return n_done_.load(std::memory_order_relaxed); }
+
   int max_rows() const { return decoder_->max_rows(); }
   const KvPool& kv() const { return kv_; }
 
@@ -68,6 +72,7 @@ class Executor {
   DeviceBuffer boundary_;          // bf16 [max_rows, d_model]
   DeviceBuffer logits_;            // [n_head_rows_, n_vocab], last stage only
   int n_head_rows_ = 0;
+  std::atomic<std::uint64_t> n_done_ = 0;
 };
 
 }  // namespace commissure

@@ -38,6 +38,11 @@ void LocalLink::forget_all_but(StageMemory left) {
   }
 }
 
+bool LocalLink::gets_on() {
+  const std::uint64_t n_done = stage_.n_done();
+  return std::exchange(n_done_, n_done) != n_done || waits_for_cores_;
+}
+
 Status LocalLink::health() const {
   if (stop_.stop_requested()) return Error(Code::kUnavailable, "stage ", stage_.plan().name(), " is stopping");
   return stage_.health();
@@ -69,7 +74,12 @@ Result<StageOutput> LocalLink::run_step(Item item, const std::stop_token& stop) 
   Executor& executor = *TRY(stage_.wait_ready(std::chrono::milliseconds(0), {}));  // submit has waited already
   executor.forget_all_but(left_.exchange(StageMemory::kSequences));
   CoreLease::Hold hold;
-  if (options_.lease != nullptr) hold = TRY(options_.lease->acquire(stop));
+  if (options_.lease != nullptr) {
+    waits_for_cores_ = true;
+    Result<CoreLease::Hold> turn = options_.lease->acquire(stop);
+    waits_for_cores_ = false;
+    hold = TRY(std::move(turn));
+  }
   const Clock::time_point started = Clock::now();
   const std::chrono::microseconds queued(microseconds(started - item.arrived));
   if (options_.on_spans) spans_.begin(item.input.batch, stage_.plan().name(), queued);

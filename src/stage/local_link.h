@@ -44,6 +44,11 @@ class LocalLink final : public StageLink {
 
   StageSpan lost() const override { return {}; }
 
+  /// A count that rises while a step is computed. Any thread.
+  std::uint64_t n_done() const { return stage_.n_done(); }
+  /// Whether it rose since the last call, or a step waits for its turn on shared cores. One thread at a time.
+  bool gets_on();
+
   /// Before the next step, as Executor. Any thread.
   void forget_all_but(StageMemory left);
 
@@ -63,6 +68,8 @@ class LocalLink final : public StageLink {
   Sink sink_;
   BoundedQueue<Item> queue_;
   std::atomic<StageMemory> left_ = StageMemory::kSequences;  // before the next step
+  std::atomic<bool> waits_for_cores_ = false;
+  std::uint64_t n_done_ = 0;  // as gets_on saw it
   std::stop_source stop_;
   StepSpans spans_;  // the executor thread's
   std::jthread thread_;
