@@ -34,7 +34,7 @@ def need(*paths):
 
 def python_with(name, *requirements):
     """A Python that has these packages, installed once below the build folder."""
-    folder = pathlib.Path(PROGRAM).resolve().parents[3] / "test-clients" / name  # build/, shared by all presets
+    folder = pathlib.Path(PROGRAM).resolve().parents[2] / "test-clients" / name  # build/, shared by all presets
     if not (folder / "ready").exists():
         shutil.rmtree(folder, ignore_errors=True)
         venv.create(folder, with_pip=True)

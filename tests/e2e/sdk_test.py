@@ -13,7 +13,7 @@ import sys
 from harness import PROGRAM, ROOT, SMOL, Chain, need, python_with, wait_until
 
 need(SMOL)
-clients = pathlib.Path(PROGRAM).resolve().parents[3] / "test-clients"  # build/, shared by all presets
+clients = pathlib.Path(PROGRAM).resolve().parents[2] / "test-clients"  # build/, shared by all presets
 PACKAGES = ["openai@6", "ai@6", "@ai-sdk/openai-compatible@2", "@langchain/openai@1", "@langchain/core@1"]
 
 
