@@ -19,7 +19,8 @@ struct StageFlags {
   std::optional<std::string> stage, cuts, model, model_name, device, next, host, listen, isa, precision, kv_dtype,
       lease;
   std::optional<std::string> metrics_names;
-  std::optional<int> port, threads, max_model_len, max_sequences, max_step_rows, queue_limit, max_stream_age;
+  std::optional<int> port, threads, max_model_len, max_sequences, max_step_rows, queue_limit, max_stream_age,
+      step_deadline;
   std::optional<double> max_slowdown;
   std::optional<std::int64_t> kv_tokens;
   std::optional<std::uint64_t> kv_memory;
@@ -58,6 +59,7 @@ Result<StageSettings> settle(const StageFlags& flags) {
   take(flags.max_slowdown, settings.max_slowdown);
   take(flags.queue_limit, settings.queue_limit);
   take(flags.max_stream_age, settings.max_stream_age);
+  take(flags.step_deadline, settings.step_deadline);
   take(flags.kv_tokens, settings.kv_tokens);
   take(flags.kv_memory, settings.kv_memory);
   settings.log_prompts |= flags.log_prompts;
@@ -149,6 +151,9 @@ CommandRun add_stage(CLI::App& app) {
   app.add_option("--max-stream-age", flags->max_stream_age,
                  "seconds after which the stream to the next stage is replaced, between two steps; 0: never; default: "
                  "3300 on Cloud Run, which ends streams after an hour, else 0 (COMMISSURE_MAX_STREAM_AGE)");
+  app.add_option("--step-deadline", flags->step_deadline,
+                 "seconds without an answer or a sign of work after which the stages behind count as dead; from a "
+                 "quarter of it on where steps were fast of late; default: 60 (COMMISSURE_STEP_DEADLINE)");
   app.add_flag("--lazy", flags->lazy, "load the weights at the first use or on `warm` (COMMISSURE_LAZY)");
   app.add_flag("--read-weights", flags->read_weights, "read weights into memory instead of mapping the file");
   app.add_flag("--allow-plaintext", flags->allow_plaintext, "gRPC without TLS to other machines");

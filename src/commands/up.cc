@@ -43,6 +43,7 @@ struct UpOptions {
   int max_step_rows = 0;
   double max_slowdown = -1;
   int queue_limit = -1;
+  int step_deadline = 0;
   std::string metrics_names;
   bool read_weights = false;
   bool pack = true;
@@ -78,6 +79,7 @@ Result<LocalChainOptions> plan_chain(const UpOptions& options) {
   if (options.max_sequences > 0) flag("--max-num-seqs", std::to_string(options.max_sequences));
   if (options.max_slowdown >= 0) flag("--max-slowdown", fmt::format("{}", options.max_slowdown));
   if (options.queue_limit >= 0) flag("--queue-limit", std::to_string(options.queue_limit));
+  if (options.step_deadline > 0) flag("--step-deadline", std::to_string(options.step_deadline));
   if (!options.metrics_names.empty()) flag("--metrics-names", options.metrics_names);
   if (options.no_prefix_cache) chain.stage_flags.emplace_back("--no-prefix-caching");
   if (options.read_weights) chain.stage_flags.emplace_back("--read-weights");
@@ -234,6 +236,9 @@ CommandRun add_up(CLI::App& app) {
       ->check(CLI::Range(0.0, 1000.0));
   app.add_option("--queue-limit", options->queue_limit, "requests waiting at once; more get a 429; default: 256")
       ->check(CLI::Range(0, 1'000'000));
+  app.add_option("--step-deadline", options->step_deadline,
+                 "seconds without an answer or a sign of work after which a stage counts as dead; default: 60")
+      ->check(CLI::Range(1, 86'400));
   app.add_option("--metrics-names", options->metrics_names,
                  "names in /metrics: own (commissure_...), vllm (vllm:... where vLLM has it) or both")
       ->check(CLI::IsMember({"own", "vllm", "both"}));

@@ -132,7 +132,7 @@ void Scheduler::schedule_decodes(StepBatch& batch) {
   // Blocks first, in order: a victim always comes after the sequence that needs the block, or is that sequence itself,
   // so the first always gets on and the whole never stands still.
   for (Sequence* sequence : chosen) {
-    const int n_rows = sequence->n_scheduled + 1;
+    const int n_rows = sequence->rows.n_sent + 1;
     while (!waiting_.contains(rank_of(*sequence)) &&
            !(grow_table(*sequence, n_rows) && windows_.grow(sequence->window, n_rows))) {
       preempt_last();
@@ -162,10 +162,10 @@ void Scheduler::schedule_prefills(StepBatch& batch, bool may_admit) {
     if (next == nullptr) break;
     Sequence& sequence = *next;
     const int n_rows =
-        std::min({budget, sequence.n_ready_rows(), windows_.limit(sequence.window) - sequence.n_scheduled});
+        std::min({budget, sequence.n_ready_rows(), windows_.limit(sequence.window) - sequence.rows.n_sent});
     // One that begins behind cached rows may have only its last one left, as a decode would.
     if (n_rows == 0 || (sequence.decodes() && !is_new)) continue;
-    CHECK(windows_.grow(sequence.window, sequence.n_scheduled + n_rows));
+    CHECK(windows_.grow(sequence.window, sequence.rows.next(n_rows).end));
     add_slice(batch, sequence, n_rows);
     budget -= n_rows;
   }
@@ -216,11 +216,11 @@ void Scheduler::send_back(Sequence& sequence) {
   windows_.end(sequence.window);
   windows_.end(sequence.lost_windows);
   if (sequence.is_known()) released_.push_back(sequence.spec.id);
-  sequence.n_to_rebuild = sequence.n_rebuilt = sequence.n_rebuilt_done = 0;
+  sequence.n_to_rebuild = 0;
+  sequence.rebuilt.forget();
+  sequence.rows.forget();
   sequence.blocks.clear();
   sequence.n_blocks_sent = 0;
-  sequence.n_scheduled = 0;
-  sequence.n_committed = 0;
   sequence.n_cached = 0;
   sequence.n_kept = 0;
   sequence.prefix = PrefixId();
@@ -231,8 +231,8 @@ void Scheduler::send_back(Sequence& sequence) {
 
 void Scheduler::add_slice(StepBatch& batch, Sequence& sequence, int n_rows) {
   SequenceRows& slice = batch.slices.emplace_back();
-  const int first = sequence.n_scheduled;
-  const int end = first + n_rows;
+  const RowSpan rows = sequence.rows.next(n_rows);
+  const auto [first, end] = rows;
   const int n_tokens = static_cast<int>(sequence.tokens.size());
   slice.sequence = sequence.spec.id;
   slice.first_position = first;
@@ -253,7 +253,7 @@ void Scheduler::add_slice(StepBatch& batch, Sequence& sequence, int n_rows) {
     for (int p = first; p < end; ++p)
       slice.targets.push_back(sequence.tokens[static_cast<std::size_t>(std::min(p + 1, n_tokens - 1))]);
   }
-  sequence.n_scheduled = end;
+  sequence.rows.send(rows);
   sequence.n_blocks_sent = static_cast<int>(sequence.blocks.size());
   sequence.params_sent = true;
   sequence.last_step = batch.step.value;
@@ -272,8 +272,8 @@ void Scheduler::note_in_flight(const StepBatch& batch, int n_decoding, int n_dec
   step.is_rebuild = batch.is_rebuild();
   step.slices.reserve(batch.slices.size());
   for (const SequenceRows& slice : batch.slices) {
-    step.slices.push_back({slice.sequence, sequences_.at(slice.sequence)->life, slice.first_position, slice.n_rows(),
-                           slice.sample, static_cast<int>(slice.targets.size())});
+    step.slices.push_back({slice.sequence, sequences_.at(slice.sequence)->life, slice.rows(), slice.sample,
+                           static_cast<int>(slice.targets.size())});
   }
 }
 

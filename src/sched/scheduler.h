@@ -132,8 +132,7 @@ class Scheduler {
   struct ScheduledRows {
     SequenceId sequence;
     std::uint32_t life = 0;
-    int first_position = 0;
-    int n_rows = 0;
+    RowSpan rows;
     bool sample = false;
     int n_targets = 0;
   };

@@ -35,9 +35,9 @@ Result<std::vector<Progress>> Scheduler::commit(const SampledTokens& tokens, std
     const ScheduledRows& rows = step.slices[i];
     Sequence* sequence = find(rows);
     if (sequence == nullptr) continue;
-    sequence->n_committed = rows.first_position + rows.n_rows;
+    sequence->rows.answer(rows.rows);
     keep_blocks(*sequence);
-    windows_.slide(sequence->window, sequence->n_committed);
+    windows_.slide(sequence->window, sequence->rows.n_answered);
     Progress& made = progress.emplace_back();
     made.sequence = rows.sequence;
     made.n_cached = std::min(sequence->n_cached, sequence->n_prompt());
@@ -46,10 +46,10 @@ Result<std::vector<Progress>> Scheduler::commit(const SampledTokens& tokens, std
     made.no_choice = tokens.results[i].no_choice;
     if (tokens.results[i].mirostat_mu) sequence->spec.params.mirostat.mu = tokens.results[i].mirostat_mu;
     if (rows.n_targets == 0) continue;
-    const int n = std::min(rows.n_targets, sequence->n_prompt() - 1 - rows.first_position);
-    made.first_scored = rows.first_position;
+    const int n = std::min(rows.n_targets, sequence->n_prompt() - 1 - rows.rows.first);
+    made.first_scored = rows.rows.first;
     made.scored.assign(tokens.results[i].scored.begin(), tokens.results[i].scored.begin() + n);
-    sequence->n_scored = std::max(sequence->n_scored, rows.first_position + n);
+    sequence->n_scored = std::max(sequence->n_scored, rows.rows.first + n);
   }
   return progress;
 }

@@ -61,13 +61,13 @@ int Scheduler::window_claim(const Sequence& sequence) const {
 }
 
 void Scheduler::take_prefix(Sequence& sequence, PrefixMatch match) {
-  CHECK(sequence.blocks.empty() && sequence.n_scheduled == 0);
+  CHECK(sequence.blocks.empty() && sequence.rows.n_sent == 0);
   windows_.begin(sequence.window, static_cast<int>(match.blocks.size()), match.window, window_claim(sequence));
   if (!may_reuse(sequence)) return;
   for (const BlockId block : match.blocks) blocks_.share(block);
   sequence.n_kept = static_cast<int>(match.blocks.size());
   sequence.n_cached = sequence.n_kept * kBlockPositions;
-  sequence.n_scheduled = sequence.n_committed = sequence.n_cached;
+  sequence.rows.find(sequence.n_cached);
   sequence.prefix = match.last;
   sequence.blocks = std::move(match.blocks);
   n_prefix_queries_ += sequence.tokens.size();
@@ -77,7 +77,7 @@ void Scheduler::take_prefix(Sequence& sequence, PrefixMatch match) {
 /// Makes known the blocks that the last answered step filled.
 void Scheduler::keep_blocks(Sequence& sequence) {
   if (!options_.prefix_cache) return;
-  for (; sequence.prefix && sequence.n_kept < sequence.n_committed / kBlockPositions; ++sequence.n_kept) {
+  for (; sequence.prefix && sequence.n_kept < sequence.rows.n_answered / kBlockPositions; ++sequence.n_kept) {
     const auto entry = static_cast<std::size_t>(sequence.n_kept);
     PrefixKey key = key_of(sequence, *sequence.prefix, sequence.n_kept);
     sequence.prefix = blocks_.keep(key, sequence.blocks[entry]);

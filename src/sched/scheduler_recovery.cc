@@ -11,11 +11,10 @@ namespace commissure {
 
 namespace {
 
-/// The blocks that rows [first, first + n_rows) lie in.
-std::span<const BlockId> blocks_of_rows(const Sequence& sequence, int first, int n_rows) {
-  const auto begin = static_cast<std::size_t>(first / kBlockPositions);
-  const auto end = static_cast<std::size_t>(blocks_for(first + n_rows));
-  return std::span(sequence.blocks).subspan(begin, end - begin);
+/// The blocks that these rows lie in.
+std::span<const BlockId> blocks_of(const Sequence& sequence, RowSpan rows) {
+  const auto begin = static_cast<std::size_t>(rows.first_entry());
+  return std::span(sequence.blocks).subspan(begin, static_cast<std::size_t>(rows.end_entry()) - begin);
 }
 
 }  // namespace
@@ -31,7 +30,7 @@ void Scheduler::restart() {
 
 void Scheduler::resume(StageSpan lost) {
   CHECK(in_flight_.empty());
-  const auto is_unfinished = [](const Sequence* s) { return s->n_rebuilt_done < s->n_to_rebuild; };
+  const auto is_unfinished = [](const Sequence* s) { return s->rebuilt.n_answered < s->n_to_rebuild; };
   if (std::ranges::any_of(running_, is_unfinished)) lost = lost | lost_;  // of the break before
   lost_ = lost;
   rebuilt_last_ = false;
@@ -47,12 +46,12 @@ void Scheduler::resume(StageSpan lost) {
 /// Back to the rows that were answered, with the same blocks.
 void Scheduler::resume_sequence(Sequence& sequence) {
   windows_.end(sequence.lost_windows);
-  sequence.n_scheduled = sequence.n_committed;
+  sequence.rows.drop_unanswered();
   sequence.n_blocks_sent = 0;
   sequence.window.n_sent = 0;
   sequence.params_sent = false;
-  sequence.n_to_rebuild = lost_.empty() ? 0 : sequence.n_committed;
-  sequence.n_rebuilt = sequence.n_rebuilt_done = 0;
+  sequence.n_to_rebuild = lost_.empty() ? 0 : sequence.rows.n_answered;
+  sequence.rebuilt.forget();
   ++sequence.life;
 }
 
@@ -69,11 +68,11 @@ std::optional<StepBatch> Scheduler::next_rebuild_step() {
   for (Sequence* sequence : running) {
     if (budget <= 0) break;
     if (sequence->is_rebuilt() || !take_lost_windows(*sequence)) continue;
-    const int n_rows = std::min(budget, rebuild_limit(*sequence) - sequence->n_rebuilt);
+    const int n_rows = std::min(budget, rebuild_limit(*sequence) - sequence->rebuilt.n_sent);
     if (n_rows <= 0) continue;
     // Rows of a shared beginning are computed for one sequence at a time: threads write the rows of a step side by
     // side.
-    const std::span<const BlockId> blocks = blocks_of_rows(*sequence, sequence->n_rebuilt, n_rows);
+    const std::span<const BlockId> blocks = blocks_of(*sequence, sequence->rebuilt.next(n_rows));
     if (std::ranges::any_of(blocks, [&](BlockId block) { return written.contains(block); })) continue;
     written.insert(blocks.begin(), blocks.end());
     add_rebuild_slice(batch, *sequence, n_rows);
@@ -110,8 +109,8 @@ int Scheduler::rebuild_limit(const Sequence& sequence) const {
 
 void Scheduler::add_rebuild_slice(StepBatch& batch, Sequence& sequence, int n_rows) {
   SequenceRows& slice = batch.slices.emplace_back();
-  const int first = sequence.n_rebuilt;
-  const int end = first + n_rows;
+  const RowSpan rows = sequence.rebuilt.next(n_rows);
+  const auto [first, end] = rows;
   const WindowTable& window = sequence.window;
   slice.sequence = sequence.spec.id;
   slice.first_position = first;
@@ -125,19 +124,19 @@ void Scheduler::add_rebuild_slice(StepBatch& batch, Sequence& sequence, int n_ro
       slice.new_window_blocks.push_back(table.blocks[static_cast<std::size_t>(entry)]);
     }
   }
-  sequence.n_rebuilt = end;
+  sequence.rebuilt.send(rows);
 }
 
 void Scheduler::commit_rebuild(const ScheduledStep& step) {
   for (const ScheduledRows& rows : step.slices) {
     Sequence* const sequence = find(rows);
     if (sequence == nullptr) continue;
-    const int n_done = sequence->n_rebuilt_done = rows.first_position + rows.n_rows;
+    sequence->rebuilt.answer(rows.rows);
     if (sequence->lost_windows.n_claimed == 0) continue;
-    if (n_done >= sequence->n_to_rebuild) {
+    if (sequence->rebuilt.n_answered >= sequence->n_to_rebuild) {
       windows_.end(sequence->lost_windows);
     } else {
-      windows_.slide(sequence->lost_windows, n_done);
+      windows_.slide(sequence->lost_windows, sequence->rebuilt.n_answered);
     }
   }
 }

@@ -27,12 +27,11 @@ struct SequenceSpec {
 };
 
 /// One request's token log and how much of it the stages have. The log is all that is needed to compute the
-/// sequence again, so preemption and recovery only reset `n_scheduled` and the block table.
+/// sequence again, so preemption and recovery only reset `rows` and the block table.
 struct Sequence {
   SequenceSpec spec;
   std::vector<TokenId> tokens;  ///< prompt, then what was generated and committed
-  int n_scheduled = 0;          ///< rows handed to the stages in this life
-  int n_committed = 0;          ///< of these, rows whose step was answered, and those taken from the prefix cache
+  HandedRows rows;              ///< to all stages in this life; those taken from the prefix cache count as answered
   int n_cached = 0;             ///< rows that this life took from the prefix cache
   int n_scored = 0;             ///< prompt rows whose score has come back
   std::vector<BlockId> blocks;
@@ -47,8 +46,7 @@ struct Sequence {
   std::uint64_t last_step = 0;  ///< the last step with a row of this sequence
 
   int n_to_rebuild = 0;      ///< first rows that some stages lost; those have to be computed there before any other
-  int n_rebuilt = 0;         ///< of them, handed to these stages
-  int n_rebuilt_done = 0;    ///< of those, answered
+  HandedRows rebuilt;        ///< of them, to these stages
   WindowTable lost_windows;  ///< for these rows, blocks in place of those that fell behind the window since
 
   explicit Sequence(SequenceSpec from) : spec(std::move(from)), tokens(spec.prompt) {}
@@ -59,17 +57,17 @@ struct Sequence {
   /// Rows that can be scheduled now: 0 while a sample is pending, 1 for decode, more for prefill. Scoring needs no row
   /// for the last prompt token, since nothing follows it.
   int n_ready_rows() const {
-    return is_rebuilt() ? static_cast<int>(tokens.size()) - n_scheduled - (only_scores() ? 1 : 0) : 0;
+    return is_rebuilt() ? static_cast<int>(tokens.size()) - rows.n_sent - (only_scores() ? 1 : 0) : 0;
   }
 
   /// Whether only decode rows are left, scheduled or pending.
-  bool decodes() const { return n_scheduled >= n_prompt() && n_ready_rows() <= 1 && is_rebuilt(); }
+  bool decodes() const { return rows.n_sent >= n_prompt() && n_ready_rows() <= 1 && is_rebuilt(); }
 
   /// Whether some stage has a table of it.
-  bool is_known() const { return n_blocks_sent > 0 || n_rebuilt > 0; }
+  bool is_known() const { return n_blocks_sent > 0 || rebuilt.n_sent > 0; }
 
   /// Whether every row that a stage lost is on its way to it, so that other rows may follow.
-  bool is_rebuilt() const { return n_rebuilt >= n_to_rebuild; }
+  bool is_rebuilt() const { return rebuilt.n_sent >= n_to_rebuild; }
 
   /// The most rows it can ever have: the last generated token needs no row.
   int max_rows() const { return std::max(1, n_prompt() + spec.max_tokens - 1); }

@@ -131,6 +131,9 @@ Status StageRunner::build_links() {
   next.self = [this] { return stage_->info(); };
   next.lazy = settings_.lazy;
   next.max_stream_age = stream_age(settings_);
+  next.step_deadline = std::chrono::seconds(settings_.step_deadline);
+  next.step_deadline_floor = next.step_deadline / 4;
+  next.n_done = [this] { return local_->n_done(); };
   next.queue = calls_;
   next.security = TRY(client_security(settings_.security, next.endpoint, tokens_));
   next_client_ = std::make_unique<StageClient>(next.endpoint, next.security);
@@ -170,7 +173,8 @@ Status StageRunner::serve() {
 Status StageRunner::serve_steps() {
   StageServiceOptions options;
   options.self = local_stage();
-  options.on_new_stream = [this](bool keeps_rows) { keeps_rows ? local_->forget_sequences() : local_->forget_rows(); };
+  options.on_new_stream = [this](StageMemory left) { local_->forget_all_but(left); };
+  options.gets_on = [this] { return local_->gets_on(); };
   options.next = next_.get();
   options.next_client = next_client_.get();
   const ServerSecurity security = TRY(server_security(settings_.security));

@@ -84,6 +84,7 @@ Status apply_environment(const Environment& environment, StageSettings& settings
   TRY(take_int("PORT", settings.port));
   TRY(take_int("COMMISSURE_THREADS", settings.threads));
   TRY(take_int("COMMISSURE_MAX_STREAM_AGE", settings.max_stream_age));
+  TRY(take_int("COMMISSURE_STEP_DEADLINE", settings.step_deadline));
   if (const auto text = environment("COMMISSURE_LAZY")) settings.lazy = *text != "0";
   if (const auto text = environment("COMMISSURE_PREFIX_CACHE")) settings.prefix_cache = *text != "0";
   if (settings.stage.size() == 1 && settings.stage < "z") {
@@ -128,6 +129,9 @@ Status validate(const StageSettings& settings) {
   }
   if (settings.max_sequences < 1 || settings.max_sequences > 1024) {
     return invalid("--max-num-seqs is ", settings.max_sequences, "; it must be 1 to 1024");
+  }
+  if (settings.step_deadline < 1 || settings.step_deadline > 86'400) {
+    return invalid("--step-deadline (COMMISSURE_STEP_DEADLINE) is ", settings.step_deadline, "; it must be 1 to 86400");
   }
   if (settings.queue_limit < 0 || settings.queue_limit > 1'000'000) {
     return invalid("--queue-limit is ", settings.queue_limit, "; it must be 0 to 1000000");

@@ -17,9 +17,10 @@ namespace commissure {
 /// Environment: STAGE (a..z), K1 ... K25 or CUTS (layer boundaries), MODEL_DIR, MODEL_NAME, DEVICE, NEXT_ENDPOINT or
 /// <next letter>_ENDPOINT (B_ENDPOINT on stage a), PORT, COMMISSURE_THREADS, COMMISSURE_ISA, COMMISSURE_PRECISION,
 /// COMMISSURE_KV_DTYPE, COMMISSURE_API_KEY, COMMISSURE_API_KEY_FILE, COMMISSURE_LEASE, COMMISSURE_LAZY,
-/// COMMISSURE_MAX_STREAM_AGE, COMMISSURE_METRICS_NAMES, COMMISSURE_LOG_PROMPTS, COMMISSURE_PREFIX_CACHE,
-/// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT, GOOGLE_CLOUD_PROJECT; and the variables of
-/// SecuritySettings.
+/// COMMISSURE_MAX_STREAM_AGE, COMMISSURE_STEP_DEADLINE, COMMISSURE_METRICS_NAMES, COMMISSURE_LOG_PROMPTS,
+/// COMMISSURE_PREFIX_CACHE, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT, GOOGLE_CLOUD_PROJECT;
+/// and the
+/// variables of SecuritySettings.
 struct StageSettings {
   std::string stage = "a";
   std::vector<int> cuts;
@@ -36,6 +37,7 @@ struct StageSettings {
   std::string kv_dtype = "auto";  ///< auto (bf16), bf16 or int8
   std::string lease;              ///< core lease file shared by the stages of one machine
   int max_stream_age = -1;  ///< seconds until a stream to the next stage is moved; 0: never, -1: 55 min on Cloud Run
+  int step_deadline = 60;   ///< seconds without a sign of work after which the stages behind count as dead
   bool lazy = false;
   bool read_weights = false;     ///< read into memory instead of mapping
   bool allow_plaintext = false;  ///< gRPC without TLS off loopback

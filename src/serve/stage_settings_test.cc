@@ -84,6 +84,7 @@ TEST(StageSettings, NamesTheLimitThatIsOutOfRange) {
   };
   const auto says = [](const std::string& text, const char* name) { return text.find(name) != std::string::npos; };
   EXPECT_TRUE(says(problem([](StageSettings& s) { s.queue_limit = -1; }), "--queue-limit"));
+  EXPECT_TRUE(says(problem([](StageSettings& s) { s.step_deadline = 0; }), "COMMISSURE_STEP_DEADLINE"));
   EXPECT_TRUE(says(problem([](StageSettings& s) { s.max_sequences = 0; }), "--max-num-seqs"));
   EXPECT_TRUE(says(problem([](StageSettings& s) { s.max_step_rows = 5000; }), "--max-num-batched-tokens"));
   EXPECT_TRUE(says(problem([](StageSettings& s) { s.max_model_len = -5; }), "--max-model-len"));

@@ -26,6 +26,9 @@ bool WakingLink::wake() {
 
 Status WakingLink::health() const {
   const Status health = chain_.health();
+  // With a stream to the stages behind it was ready, so what ends from here on is an outage. A chain of one stage is
+  // well while it is cold, too.
+  if (health && chain_.n_streams() > 0) awake_ = true;
   return health || awake_ || !can_recover(health.error()) ? health : Status();
 }
 

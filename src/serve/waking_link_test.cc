@@ -14,6 +14,7 @@ class ColdChain final : public StageLink {
  public:
   Status state = Error(Code::kUnavailable, "stage b is cold");
   int n_submitted = 0;
+  int n_opened = 0;
 
   void start(Sink) override {}
   Status submit(StageInput) override {
@@ -21,6 +22,7 @@ class ColdChain final : public StageLink {
     return state;
   }
   Status health() const override { return state; }
+  int n_streams() const override { return n_opened; }
   void stop() override {}
 };
 
@@ -51,6 +53,25 @@ TEST(WakingLink, OnceAwakeTheChainSpeaksForItself) {
   waking.chain.state = Error(Code::kUnavailable, "stage b is gone");
   EXPECT_TRUE(waking.link.wake()) << "a break is an outage, not a cold start";
   EXPECT_FALSE(waking.link.health().has_value());
+}
+
+TEST(WakingLink, AChainThatWasReadyBeforeAnybodyUsedItIsOutWhenItBreaks) {
+  Waking waking(std::chrono::hours(1));
+  waking.chain.state = {};
+  waking.chain.n_opened = 1;
+  EXPECT_TRUE(waking.link.health().has_value());
+  waking.chain.state = Error(Code::kUnavailable, "stage b is gone");
+  EXPECT_FALSE(waking.link.health().has_value());
+  EXPECT_TRUE(waking.link.wake()) << "nobody waits for it as for a cold one";
+}
+
+TEST(WakingLink, AChainOfOneStageIsWellWhileItIsCold) {
+  Waking waking(std::chrono::hours(1));
+  waking.chain.state = {};
+  EXPECT_TRUE(waking.link.health().has_value());
+  waking.chain.state = Error(Code::kUnavailable, "stage a is loading");
+  EXPECT_FALSE(waking.link.wake());
+  EXPECT_TRUE(waking.link.health().has_value()) << "it was not ready yet";
 }
 
 TEST(WakingLink, AfterTheLimitTheChainIsOut) {

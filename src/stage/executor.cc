@@ -162,6 +162,7 @@ Status Executor::run_layers(const StageInput& input, const std::vector<SequenceS
     const bool has_window = decoder_->spec().layers[static_cast<std::size_t>(layer)].window > 0;
     decoder_->run_layer(layer, has_window ? *windows : *index, kv_.layer(layer), n_rows);
     if (n_summed > 0) TRY(sum_layer(input.batch, layer - plan_.layers.first, checksums));
+    n_done_.fetch_add(1, std::memory_order_relaxed);
   }
   // The indexes must outlive the queued work; a fetch of nothing waits for it.
   TRY(backend_.fetch(boundary_.ptr(), 0));
@@ -215,6 +216,7 @@ Result<SampledTokens> Executor::sample_tokens(const StepBatch& batch, std::vecto
   for (std::size_t first = 0; first < all.size(); first += static_cast<std::size_t>(n_head_rows_)) {
     const std::size_t n = std::min(all.size() - first, static_cast<std::size_t>(n_head_rows_));
     TRY(sample_rows(batch, states, all.subspan(first, n), tokens.results));
+    n_done_.fetch_add(1, std::memory_order_relaxed);
   }
   return tokens;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -34,10 +35,12 @@ class Executor {
   /// produced numbers that are not finite. After an error the sequences are as before.
   Result<StageOutput> step(StageInput input);
 
-  /// Forgets all sequences: the stream that created them is gone. Others may be created behind the rows they wrote.
-  void forget_sequences() { sequences_.forget(); }
-  /// Forgets the rows as well: who comes next knows nothing of them.
-  void forget_rows() { sequences_.clear(); }
+  /// Forgets all but what `left` names: the sequences when the stream that created them is gone (others may be created
+  /// behind the rows they wrote), the rows as well when who comes next knows nothing of them.
+  void forget_all_but(StageMemory left) { sequences_.forget_all_but(left); }
+
+  /// Layers run so far, and parts of the head: rises while a step is computed. Any thread.
+  std::uint64_t n_done() const { return n_done_.load(std::memory_order_relaxed); }
 
   int max_rows() const { return decoder_->max_rows(); }
   const KvPool& kv() const { return kv_; }
@@ -70,6 +73,7 @@ class Executor {
   DeviceBuffer boundary_;          // bf16 [max_rows, d_model]
   DeviceBuffer logits_;            // [n_head_rows_, n_vocab], last stage only
   int n_head_rows_ = 0;
+  std::atomic<std::uint64_t> n_done_ = 0;
 };
 
 }  // namespace commissure

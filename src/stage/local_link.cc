@@ -32,6 +32,17 @@ Status LocalLink::submit(StageInput input) {
   return {};
 }
 
+void LocalLink::forget_all_but(StageMemory left) {
+  StageMemory before = left_;
+  while (left < before && !left_.compare_exchange_weak(before, left)) {
+  }
+}
+
+bool LocalLink::gets_on() {
+  const std::uint64_t n_done = stage_.n_done();
+  return std::exchange(n_done_, n_done) != n_done || waits_for_cores_;
+}
+
 Status LocalLink::health() const {
   if (stop_.stop_requested()) return Error(Code::kUnavailable, "stage ", stage_.plan().name(), " is stopping");
   return stage_.health();
@@ -61,10 +72,14 @@ void LocalLink::run(const std::stop_token& stop) {
 
 Result<StageOutput> LocalLink::run_step(Item item, const std::stop_token& stop) {
   Executor& executor = *TRY(stage_.wait_ready(std::chrono::milliseconds(0), {}));  // submit has waited already
-  if (forget_.exchange(false)) executor.forget_sequences();
-  if (forget_rows_.exchange(false)) executor.forget_rows();
+  executor.forget_all_but(left_.exchange(StageMemory::kSequences));
   CoreLease::Hold hold;
-  if (options_.lease != nullptr) hold = TRY(options_.lease->acquire(stop));
+  if (options_.lease != nullptr) {
+    waits_for_cores_ = true;
+    Result<CoreLease::Hold> turn = options_.lease->acquire(stop);
+    waits_for_cores_ = false;
+    hold = TRY(std::move(turn));
+  }
   const Clock::time_point started = Clock::now();
   const std::chrono::microseconds queued(microseconds(started - item.arrived));
   if (options_.on_spans) spans_.begin(item.input.batch, stage_.plan().name(), queued);
@@ -73,7 +88,7 @@ Result<StageOutput> LocalLink::run_step(Item item, const std::stop_token& stop) 
   hold.give_back();
   spans_.end(!output);
   if (!output) {
-    if (is_about_the_stream(output.error().code())) executor.forget_sequences();
+    if (is_about_the_stream(output.error().code())) executor.forget_all_but(StageMemory::kRows);
     return output;
   }
   StageTiming timing;

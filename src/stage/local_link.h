@@ -44,10 +44,13 @@ class LocalLink final : public StageLink {
 
   StageSpan lost() const override { return {}; }
 
-  /// Forgets all sequences before the next step: the stream that created them is gone. Any thread.
-  void forget_sequences() { forget_ = true; }
-  /// And that their rows are in the cache: the caller does not count on any.
-  void forget_rows() { forget_rows_ = true; }
+  /// A count that rises while a step is computed. Any thread.
+  std::uint64_t n_done() const { return stage_.n_done(); }
+  /// Whether it rose since the last call, or a step waits for its turn on shared cores. One thread at a time.
+  bool gets_on();
+
+  /// Before the next step, as Executor. Any thread.
+  void forget_all_but(StageMemory left);
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -64,8 +67,9 @@ class LocalLink final : public StageLink {
   const LocalLinkOptions options_;
   Sink sink_;
   BoundedQueue<Item> queue_;
-  std::atomic<bool> forget_ = false;
-  std::atomic<bool> forget_rows_ = false;
+  std::atomic<StageMemory> left_ = StageMemory::kSequences;  // before the next step
+  std::atomic<bool> waits_for_cores_ = false;
+  std::uint64_t n_done_ = 0;  // as gets_on saw it
   std::stop_source stop_;
   StepSpans spans_;  // the executor thread's
   std::jthread thread_;

@@ -27,7 +27,7 @@ class Stages {
 
   void lose(std::size_t index) { stages_[index] = fresh(index); }
   void forget_sequences() {
-    for (const auto& stage : stages_) executor(*stage).forget_sequences();
+    for (const auto& stage : stages_) executor(*stage).forget_all_but(StageMemory::kRows);
   }
   /// The rows that each stage handed on are counted in n_handed_on.
   Result<SampledTokens> step(StepBatch batch) {

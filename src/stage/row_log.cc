@@ -22,20 +22,20 @@ Result<RowLog> RowLog::create(std::int32_t n_blocks, int d_model) {
   return log;
 }
 
-bf16* RowLog::row(std::int32_t block, int position) const {
-  const auto at =
-      static_cast<std::size_t>(block) * kBlockPositions + static_cast<std::size_t>(position) % kBlockPositions;
+bf16* RowLog::row(std::int32_t block, int row_in_block) const {
+  const auto at = static_cast<std::size_t>(block) * kBlockPositions + static_cast<std::size_t>(row_in_block);
   return rows_.get() + at * static_cast<std::size_t>(d_model_);
 }
 
 void RowLog::write(const StepBatch& batch, const std::vector<SequenceState>& states, std::span<const bf16> rows) {
   const auto width = static_cast<std::size_t>(d_model_);
   for (std::size_t i = 0; i < batch.slices.size(); ++i) {
-    const SequenceRows& slice = batch.slices[i];
-    for (int position = slice.first_position; position < slice.first_position + slice.n_rows(); ++position) {
-      const std::int32_t block = states[i].blocks[static_cast<std::size_t>(position / kBlockPositions)];
-      std::ranges::copy(rows.first(width), row(block, position));
-      rows = rows.subspan(width);
+    const RowSpan written = batch.slices[i].rows();
+    for (int entry = written.first_entry(); entry < written.end_entry(); ++entry) {
+      const RowSpan here = written.in_entry(entry);
+      const std::size_t n_values = static_cast<std::size_t>(here.n_rows()) * width;
+      std::ranges::copy(rows.first(n_values), row(states[i].blocks[static_cast<std::size_t>(entry)], here.first));
+      rows = rows.subspan(n_values);
     }
   }
 }
@@ -45,14 +45,16 @@ Result<std::vector<bf16>> RowLog::read(const StepBatch& batch) const {
   std::vector<bf16> rows;
   rows.reserve(static_cast<std::size_t>(batch.n_rows()) * width);
   for (const SequenceRows& slice : batch.slices) {
-    for (int position = slice.first_position; position < slice.first_position + slice.n_rows(); ++position) {
-      const BlockId block = slice.new_blocks[static_cast<std::size_t>(position / kBlockPositions)];
+    const RowSpan wanted = slice.rows();
+    for (int entry = wanted.first_entry(); entry < wanted.end_entry(); ++entry) {
+      const BlockId block = slice.new_blocks[static_cast<std::size_t>(entry)];
       if (block.value < 0 || block.value >= n_blocks_) {
         return Error(Code::kDataLoss, "step ", batch.step.value, ", sequence ", slice.sequence.value, ": block ",
                      block.value, " of ", n_blocks_, " is unknown");
       }
-      const bf16* const from = row(block.value, position);
-      rows.insert(rows.end(), from, from + width);
+      const RowSpan here = wanted.in_entry(entry);
+      const bf16* const from = row(block.value, here.first);
+      rows.insert(rows.end(), from, from + static_cast<std::size_t>(here.n_rows()) * width);
     }
   }
   return rows;

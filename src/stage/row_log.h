@@ -41,7 +41,7 @@ class RowLog {
   struct Free {
     void operator()(bf16* rows) const { std::free(rows); }
   };
-  bf16* row(std::int32_t block, int position) const;
+  bf16* row(std::int32_t block, int row_in_block) const;
 
   int d_model_ = 0;
   std::int32_t n_blocks_ = 0;

@@ -23,8 +23,8 @@ struct TableChange {
 
 /// Where a table's blocks lie.
 struct Place {
-  int first_entry;                           ///< that the slice's rows see
-  const std::vector<std::int32_t>& written;  ///< per block
+  int first_entry;  ///< that the slice's rows see
+  const HeldRows& written;
   const char* name;
 };
 
@@ -37,8 +37,8 @@ Status extend(const StepBatch& batch, const SequenceRows& slice, const TableChan
   }
   if (!change.blocks.empty()) table.resize(start);
   for (const BlockId block : change.blocks) {
-    if (block.value < 0 || std::cmp_greater_equal(block.value, place.written.size())) {
-      return lost(place.name, " ", block.value, " of ", place.written.size(), " is unknown");
+    if (!place.written.knows(block.value)) {
+      return lost(place.name, " ", block.value, " of ", place.written.n_blocks(), " is unknown");
     }
     table.push_back(block.value);
   }
@@ -56,25 +56,23 @@ Status extend(const StepBatch& batch, const SequenceRows& slice, const TableChan
 /// lost them: a stream that broke while nothing ran fails no step.
 Status check_reused(const StepBatch& batch, const SequenceRows& slice, const Place& place,
                     const std::vector<std::int32_t>& table, std::int32_t end) {
-  for (int entry = place.first_entry; entry * kBlockPositions < end; ++entry) {
+  const RowSpan needed{0, end};
+  for (int entry = place.first_entry; entry < needed.end_entry(); ++entry) {
     const std::int32_t block = table[static_cast<std::size_t>(entry)];
-    const std::int32_t n_written = place.written[static_cast<std::size_t>(block)];
-    const std::int32_t needed = std::min(end - entry * kBlockPositions, kBlockPositions);
-    if (n_written >= needed) continue;
-    return slice_error(Code::kDataLoss, batch, slice, "counts on ", needed, " rows in ", place.name, " ", block,
-                       ", this stage has ", n_written, " of them");
+    const RowSpan here = needed.in_entry(entry);
+    if (place.written.has(block, here)) continue;
+    return slice_error(Code::kDataLoss, batch, slice, "counts on ", here.end, " rows in ", place.name, " ", block,
+                       ", this stage has ", place.written.in_block(block), " of them");
   }
   return {};
 }
 
-/// `again`: rows from before, of blocks that may be shared, in any order: who repeats fewer of them takes none away.
-void note_written(const SequenceRows& slice, const std::vector<std::int32_t>& table, bool again,
-                  std::vector<std::int32_t>& written) {
-  const std::int32_t end = slice.first_position + slice.n_rows();
-  for (std::int32_t entry = slice.first_position / kBlockPositions; entry * kBlockPositions < end; ++entry) {
+/// `again`: rows from before, of blocks that may be shared.
+void note_written(const SequenceRows& slice, const std::vector<std::int32_t>& table, bool again, HeldRows& written) {
+  const RowSpan rows = slice.rows();
+  for (int entry = rows.first_entry(); entry < rows.end_entry(); ++entry) {
     const std::int32_t block = table[static_cast<std::size_t>(entry)];
-    std::int32_t& n = written[static_cast<std::size_t>(block)];
-    n = std::max(again ? n : 0, std::min(end - entry * kBlockPositions, kBlockPositions));
+    again ? written.rewrite(block, rows.in_entry(entry)) : written.write(block, rows.in_entry(entry));
   }
 }
 
@@ -96,7 +94,7 @@ Status SequenceTable::check_written(const StepBatch& batch) const {
     std::vector<std::int32_t> table;
     const Place all = {0, written_, "block"};
     TRY(extend(batch, slice, {slice.table_start, slice.new_blocks}, all, table));
-    TRY(check_reused(batch, slice, all, table, slice.first_position + slice.n_rows()));
+    TRY(check_reused(batch, slice, all, table, slice.rows().end));
   }
   return {};
 }
@@ -193,10 +191,12 @@ void SequenceTable::commit(const StepBatch& batch, std::vector<SequenceState> pr
   }
 }
 
-void SequenceTable::clear() {
+void SequenceTable::forget_all_but(StageMemory left) {
+  if (left == StageMemory::kSequences) return;
   sequences_.clear();
-  std::ranges::fill(written_, 0);
-  std::ranges::fill(window_written_, 0);
+  if (left == StageMemory::kRows) return;
+  written_.forget();
+  window_written_.forget();
 }
 
 }  // namespace commissure

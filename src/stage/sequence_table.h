@@ -40,8 +40,8 @@ class SequenceTable {
       : window_(shape.window),
         n_vocab_(n_vocab),
         keeps_history_(keeps_history),
-        written_(static_cast<std::size_t>(shape.n_blocks)),
-        window_written_(static_cast<std::size_t>(shape.window > 0 ? shape.n_window_blocks : 0)) {}
+        written_(shape.n_blocks),
+        window_written_(shape.window > 0 ? shape.n_window_blocks : 0) {}
 
   /// The states that the batch's slices lead to, in their order. Changes nothing.
   /// Errors: kInvalidArgument, the batch is malformed, a token is outside the vocabulary, or a sample is asked for
@@ -56,10 +56,8 @@ class SequenceTable {
   /// Forgets the batch's released sequences and takes over the prepared states.
   void commit(const StepBatch& batch, std::vector<SequenceState> prepared);
 
-  /// Forgets all sequences; what their blocks hold stays good.
-  void forget() { sequences_.clear(); }
-  /// Forgets all sequences, and no row counts as written any more.
-  void clear();
+  /// Forgets all but what `left` names: without the rows, none counts as written any more.
+  void forget_all_but(StageMemory left);
   std::size_t size() const { return sequences_.size(); }
 
  private:
@@ -74,9 +72,8 @@ class SequenceTable {
   const std::int32_t n_vocab_;
   const bool keeps_history_;
   std::unordered_map<SequenceId, SequenceState> sequences_;
-  /// Per block: its first positions that were written since the last clear, by whichever sequence.
-  std::vector<std::int32_t> written_;
-  std::vector<std::int32_t> window_written_;
+  HeldRows written_;
+  HeldRows window_written_;
 };
 
 }  // namespace commissure

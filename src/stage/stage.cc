@@ -126,6 +126,11 @@ Status Stage::health() const {
   return {};
 }
 
+std::uint64_t Stage::n_done() const {
+  const std::lock_guard lock(mutex_);
+  return executor_ ? executor_->n_done() : 0;
+}
+
 StageInfo Stage::info() const {
   StageInfo info;
   {

@@ -61,6 +61,9 @@ class Stage {
 
   StageInfo info() const;
 
+  /// A count that rises while the executor computes a step.
+  std::uint64_t n_done() const;
+
   /// A step is on its way to the executor: the backend may wake up meanwhile. Any thread.
   void expect_step() { backend_.wake(); }
   const StagePlan& plan() const { return plan_; }

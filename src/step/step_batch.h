@@ -7,16 +7,11 @@
 #include "core/ids.h"
 #include "core/result.h"
 #include "core/trace_parent.h"
+#include "step/held_rows.h"
 #include "step/sampling_params.h"
 #include "step/stage_plan.h"
 
 namespace commissure {
-
-/// Positions in one KV block. The same everywhere: it is part of the wire and of every kernel's reduction order.
-inline constexpr int kBlockPositions = 64;
-
-/// Blocks that hold `n_rows` positions.
-inline std::int32_t blocks_for(int n_rows) { return (n_rows + kBlockPositions - 1) / kBlockPositions; }
 
 /// The rows of one sequence in one step: consecutive positions, prefill or decode alike.
 ///
@@ -51,6 +46,8 @@ struct SequenceRows {
   std::vector<BlockId> new_window_blocks = {};
 
   int n_rows() const { return static_cast<int>(tokens.size()); }
+  /// Of a slice whose end is known to fit into a position (SequenceTable).
+  RowSpan rows() const { return {first_position, first_position + n_rows()}; }
   bool operator==(const SequenceRows&) const = default;
 };
 

@@ -78,7 +78,7 @@ Result<std::unique_ptr<ReferenceModel>> ReferenceModel::load(const LocalModel& m
 Result<std::vector<VerifyAnswer>> ReferenceModel::answer(const std::vector<VerifyCase>& cases, int max_tokens,
                                                          int max_step_rows, const std::function<void()>& on_done) {
   LocalLink link(*stage_);
-  link.forget_sequences();  // of an earlier call
+  link.forget_all_but(StageMemory::kRows);  // of an earlier call
   EngineOptions options;
   options.max_sequences = 1;
   options.max_step_rows = std::min(max_step_rows, kMaxRows);
@@ -98,7 +98,7 @@ Result<std::vector<VerifyAnswer>> ReferenceModel::answer(const std::vector<Verif
 
 Status ReferenceModel::sum_layers(std::span<const TokenId> tokens, std::vector<VerifyAnswer::Step>& steps) {
   Executor* const executor = TRY(stage_->wait_ready(kLoadLimit, {}));
-  executor->forget_sequences();
+  executor->forget_all_but(StageMemory::kRows);
   const int n_tokens = count_of(tokens);
   int n_computed = 0;
   std::uint64_t n_steps = 0;

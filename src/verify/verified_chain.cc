@@ -210,7 +210,8 @@ Status break_stream(const LocalState& state, int index) {
   options.endpoint = endpoint;
   options.self = [before] { return before; };
   GrpcLink link(std::move(options));
-  link.restart({new_session_name(), {}});  // one that counts on no rows: the stages from here on drop theirs
+  // One that counts on no rows: the stages from here on drop theirs.
+  link.restart({new_session_name(), {}, {kBreakingHead, 0}});
   link.start([](const Result<StageOutput>&) {});
   const auto deadline = std::chrono::steady_clock::now() + kBreakLimit;
   while (link.n_streams() == 0 && std::chrono::steady_clock::now() < deadline)

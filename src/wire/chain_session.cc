@@ -29,9 +29,19 @@ void SentSteps::on_answer(const ChainSession& session) {
   if (sessions_.size() != 1 || sessions_.front() != session.name) sessions_ = {session.name};
 }
 
+Succession succession(const ChainSession& served, bool gives_way, const ChainSession& newcomer) {
+  if (newcomer.name.empty()) return Succession::kIsNobodys;
+  if (served.name.empty() || served.epoch.head == kBreakingHead || newcomer.epoch.head == kBreakingHead)
+    return Succession::kReplace;
+  if (newcomer.epoch < served.epoch) return Succession::kIsOlder;
+  const bool is_another = newcomer.epoch.head != served.epoch.head;
+  return is_another && !gives_way ? Succession::kIsTooSoon : Succession::kReplace;
+}
+
 bool KeptRows::begin(const ChainSession& session) {
   // Its own name is there when the stage before came back by itself.
-  const bool kept = any() && (session_ == session.name || std::ranges::count(session.resumes, session_) > 0);
+  const bool kept =
+      left() == StageMemory::kRows && (session_ == session.name || std::ranges::count(session.resumes, session_) > 0);
   if (!kept && !session.name.empty()) session_.clear();
   return kept;
 }

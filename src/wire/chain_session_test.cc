@@ -55,11 +55,30 @@ TEST(ChainSession, AStageKeepsItsRowsForWhoResumesThem) {
   EXPECT_FALSE(rows.begin({"five", {"three"}})) << "dropped for four";
 }
 
+TEST(Succession, GoesByWhoBeganLaterOnceTheOtherGivesWay) {
+  const ChainSession served{"s", {}, {100, 4}};
+  const auto next = [&](const char* name, StreamEpoch epoch, bool gives_way) {
+    return succession(served, gives_way, {name, {}, epoch});
+  };
+  for (const bool gives_way : {false, true}) {
+    EXPECT_EQ(next("t", {100, 5}, gives_way), Succession::kReplace) << "the same stage A";
+    EXPECT_EQ(next("s", {100, 4}, gives_way), Succession::kReplace) << "its stream was opened anew further up";
+    EXPECT_EQ(next("t", {100, 3}, gives_way), Succession::kIsOlder);
+    EXPECT_EQ(next("t", {99, 9}, gives_way), Succession::kIsOlder);
+    EXPECT_EQ(next("", {}, gives_way), Succession::kIsNobodys);
+    EXPECT_EQ(succession({}, gives_way, served), Succession::kReplace) << "nobody was served";
+  }
+  EXPECT_EQ(next("t", {101, 1}, false), Succession::kIsTooSoon);
+  EXPECT_EQ(next("t", {101, 1}, true), Succession::kReplace);
+  EXPECT_EQ(next("t", {kBreakingHead, 0}, false), Succession::kReplace);
+  EXPECT_EQ(succession({"b", {}, {kBreakingHead, 0}}, false, served), Succession::kReplace);
+}
+
 TEST(ChainSession, WithoutANameNothingIsDecided) {
   KeptRows rows;
   rows.on_step({"one", {}});
   EXPECT_FALSE(rows.begin({}));
-  EXPECT_TRUE(rows.any());
+  EXPECT_EQ(rows.left(), StageMemory::kRows);
   EXPECT_TRUE(rows.begin({"two", {"one"}}));
 }
 

@@ -123,6 +123,7 @@ Status read_body(CodedInputStream& in, int field, v1::Frame& frame) {
     case v1::Frame::kResult: return read_message(in, kMaxResultBytes, *frame.mutable_result());
     case v1::Frame::kError: return read_message(in, kMaxStepHeaderBytes, *frame.mutable_error());
     case v1::Frame::kGoodbye: return read_message(in, kMaxStepHeaderBytes, *frame.mutable_goodbye());
+    case v1::Frame::kBusy: return read_message(in, kMaxStepHeaderBytes, *frame.mutable_busy());
     default: return broken("a frame has the unknown field ", field);
   }
 }
@@ -251,6 +252,12 @@ grpc::ByteBuffer encode_frame(const Goodbye& goodbye) {
   return one_slice(frame);
 }
 
+grpc::ByteBuffer encode_frame(const Busy& busy) {
+  v1::Frame frame;
+  frame.mutable_busy()->set_reason(busy.reason.substr(0, kMaxTrailerMessage));
+  return one_slice(frame);
+}
+
 Result<Frame> decode_frame(const grpc::ByteBuffer& message, Checksum checksum) {
   Parts parts = TRY(take_apart(message));
   if (checksum == Checksum::kVerify) TRY(check_sum(message, parts));
@@ -264,6 +271,7 @@ Result<Frame> decode_frame(const grpc::ByteBuffer& message, Checksum checksum) {
       return Frame(StepError{StepId(error.step()), Error(code_of(error.code()), error.message())});
     }
     case v1::Frame::kGoodbye: return Frame(Goodbye{parts.frame.goodbye().reason()});
+    case v1::Frame::kBusy: return Frame(Busy{parts.frame.busy().reason()});
     case v1::Frame::BODY_NOT_SET: break;
   }
   return broken("an empty frame");

@@ -16,6 +16,7 @@ grpc::ByteBuffer encode_frame(const StepBatch& batch, const Boundary& boundary);
 grpc::ByteBuffer encode_frame(const SampledTokens& tokens);
 grpc::ByteBuffer encode_frame(const StepError& error);
 grpc::ByteBuffer encode_frame(const Goodbye& goodbye);
+grpc::ByteBuffer encode_frame(const Busy& busy);
 
 /// Whether a frame's checksum is looked at; a fuzzer, whose every change would break it, does not.
 enum class Checksum { kVerify, kIgnore };

@@ -183,13 +183,21 @@ TEST(Codec, BringsResultsErrorsAndHellosBack) {
     EXPECT_EQ(output.results, tokens.results);
     EXPECT_EQ(output.timings, tokens.timings);
   }
-  const Hello hello{1, 64, "session", {"a", "b"}, {some_info(), some_info()}, {"earlier", "latest"}, {true, false}};
+  const Hello hello{1,
+                    64,
+                    "session",
+                    {"a", "b"},
+                    {some_info(), some_info()},
+                    {"earlier", "latest"},
+                    {true, false},
+                    {1234567890123456, 7}};
   EXPECT_EQ(std::get<Hello>(decode_frame(encode_frame(hello)).value()), hello);
   const auto error =
       std::get<StepError>(decode_frame(encode_frame(StepError{StepId(4), Error(Code::kNotFound, "x")})).value());
   EXPECT_EQ(error.step, StepId(4));
   EXPECT_EQ(error.error, Error(Code::kNotFound, "x"));
   EXPECT_EQ(std::get<Goodbye>(decode_frame(encode_frame(Goodbye{"bye"})).value()).reason, "bye");
+  EXPECT_EQ(std::get<Busy>(decode_frame(encode_frame(Busy{"at work"})).value()).reason, "at work");
 }
 
 TEST(Codec, IsPlainProtobufForEveryOtherProgram) {
@@ -312,7 +320,7 @@ TEST(Codec, NoticesEveryChangedBit) {
   batch.slices.push_back({SequenceId(1), 0, {TokenId(5), TokenId(6)}, 0, {BlockId(0)}, true, {}, {}});
   const std::string frames[] = {bytes_of(encode_frame(batch, make_boundary(StepId(0), 2, 3, {1, 2, 3, 4, 5, 6}))),
                                 bytes_of(encode_frame(StepError{StepId(3), Error(Code::kInternal, "x")})),
-                                bytes_of(encode_frame(Goodbye{"leaving"}))};
+                                bytes_of(encode_frame(Goodbye{"leaving"})), bytes_of(encode_frame(Busy{"at work"}))};
   for (const std::string& good : frames) {
     ASSERT_TRUE(decode_frame(as_message(good)).has_value());
     for (std::size_t bit = 0; bit < good.size() * 8; ++bit) {

@@ -79,6 +79,8 @@ void encode(const Hello& hello, v1::Hello& out) {
   for (const StageInfo& stage : hello.stages) encode(stage, *out.add_stages());
   for (const std::string& session : hello.resumes) out.add_resumes(session);
   for (const bool kept : hello.kept) out.add_kept(kept);
+  out.set_head(hello.epoch.head);
+  out.set_nth_stream(hello.epoch.nth);
 }
 
 Result<Hello> decode(const v1::Hello& message) {
@@ -102,6 +104,7 @@ Result<Hello> decode(const v1::Hello& message) {
     hello.resumes.push_back(session);
   }
   hello.kept.assign(message.kept().begin(), message.kept().end());
+  hello.epoch = {message.head(), message.nth_stream()};
   return hello;
 }
 

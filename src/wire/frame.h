@@ -10,11 +10,12 @@
 #include "step/sampled_tokens.h"
 #include "step/stage_info.h"
 #include "step/stage_link.h"
+#include "wire/chain_session.h"
 
 namespace commissure {
 
 /// Raised with every change of stage.proto or of its meaning; both sides of a stream must have the same.
-inline constexpr std::uint32_t kProtocolVersion = 8;
+inline constexpr std::uint32_t kProtocolVersion = 9;
 
 /// Bounds of what is accepted from a peer. The header is everything but the rows.
 inline constexpr std::size_t kMaxFrameBytes = std::size_t{64} << 20;
@@ -34,6 +35,7 @@ struct Hello {
   /// Client: a stage whose latest step was of one of these sessions has the rows of all answered steps.
   std::vector<std::string> resumes = {};
   std::vector<bool> kept = {};  ///< server, for each of its stages: whether it is one of those
+  StreamEpoch epoch = {};       ///< client
   bool operator==(const Hello&) const = default;
 };
 
@@ -48,7 +50,12 @@ struct Goodbye {
   std::string reason;
 };
 
+/// An answer, to a step or to a hello, takes long, but the stages from the sender on get on.
+struct Busy {
+  std::string reason;  ///< for people
+};
+
 /// One message of the boundary stream.
-using Frame = std::variant<Hello, StageInput, SampledTokens, StepError, Goodbye>;
+using Frame = std::variant<Hello, StageInput, SampledTokens, StepError, Goodbye, Busy>;
 
 }  // namespace commissure

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "core/log.h"
 #include "wire/grpc_link_impl.h"
 
 namespace commissure {
@@ -11,7 +12,7 @@ void GrpcLink::Impl::start(Sink sink) {
   keeper_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
 }
 
-Error GrpcLink::Impl::not_ready() const { return last_error_.within(options_.endpoint.target); }
+Error GrpcLink::Impl::not_ready() const { return last_error_.within(peer_); }
 
 Status GrpcLink::Impl::submit(StageInput input) {
   grpc::ByteBuffer message = encode_frame(input.batch, input.boundary);
@@ -71,7 +72,7 @@ void GrpcLink::Impl::restart(ChainSession session) {
   const std::lock_guard lock(mutex_);
   wanted_ = true;
   changed_.notify_all();
-  const bool is_another = session != session_;
+  const bool is_another = !session.is_same(session_);
   session_ = std::move(session);
   if (is_another || !is_open()) is_opened_ = false;
   if (is_another || state_ == State::kLeaving) reopen();
@@ -120,6 +121,10 @@ Status GrpcLink::Impl::on_frame(Frame frame) {
     leave(lock, goodbye->reason);
     return {};
   }
+  if (const auto* busy = std::get_if<Busy>(&frame)) {
+    on_busy(*busy);
+    return {};
+  }
   return Error(Code::kDataLoss, "a stage sent a step upstream");
 }
 
@@ -131,7 +136,9 @@ Status GrpcLink::Impl::on_answer(StepId step, Result<SampledTokens> answer) {
       return Error(Code::kDataLoss, "an answer to step ", step.value, ", which is not the oldest in flight");
     }
     output.batch = std::move(in_flight_.front().batch);
-    pace_.note(Clock::now() - in_flight_.front().since);
+    last_sign_ = Clock::now();
+    ++n_signs_;
+    pace_.note(last_sign_ - in_flight_.front().since, output.batch.n_rows());
     in_flight_.pop_front();
     if (answer) {
       sent_steps_.on_answer(session_);
@@ -151,6 +158,19 @@ Status GrpcLink::Impl::on_answer(StepId step, Result<SampledTokens> answer) {
   return {};
 }
 
+void GrpcLink::Impl::on_busy(const Busy& busy) {
+  const std::lock_guard lock(mutex_);
+  last_sign_ = Clock::now();
+  ++n_signs_;
+  if (state_ == State::kConnecting && !restarting_) last_error_ = Error(Code::kUnavailable, busy.reason);
+  if (in_flight_.empty() || slow_ == in_flight_.front().batch.step) return;
+  slow_ = in_flight_.front().batch.step;
+  log_info("a step takes long, the stages are at work", {{"to", options_.endpoint.target},
+                                                         {"step", slow_.value},
+                                                         {"rows", in_flight_.front().batch.n_rows()},
+                                                         {"why", busy.reason}});
+}
+
 GrpcLink::GrpcLink(GrpcLinkOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 GrpcLink::~GrpcLink() = default;
 void GrpcLink::on_lost(std::function<void(const Error&)> call) { impl_->on_lost_ = std::move(call); }
@@ -166,5 +186,6 @@ void GrpcLink::restart(ChainSession session) { impl_->restart(std::move(session)
 StageSpan GrpcLink::lost() const { return impl_->lost(); }
 std::vector<StageInfo> GrpcLink::infos() const { return impl_->infos(); }
 int GrpcLink::n_streams() const { return impl_->n_streams(); }
+std::uint64_t GrpcLink::n_signs() const { return impl_->n_signs(); }
 
 }  // namespace commissure

@@ -21,12 +21,15 @@ struct GrpcLinkOptions {
   std::function<StageInfo()> self;  ///< the stage that this link belongs to, for the handshake
   bool lazy = false;                ///< connect at the first submit or connect(), not at start
   int max_in_flight = 32;           ///< a submit waits while so many steps are unanswered
-  /// A step that takes longer than this, or than many times what steps took lately but not less than the floor, shows
-  /// that the chain behind is dead and not slow.
+  /// Bounds of how long there may be no sign of work on a step (StepPace): after that the chain behind is dead and not
+  /// slow. Signs are answers, what stages behind say while they compute (Busy), and `n_done` rising.
   std::chrono::milliseconds step_deadline{60'000};
   std::chrono::milliseconds step_deadline_floor{15'000};
-  std::chrono::milliseconds max_stream_age{0};  ///< then the link asks to be moved; 0: never
-  std::chrono::milliseconds handshake_deadline{15'000};
+  /// A count that rises with the work of the stage this link goes out from: where stages share cores, the ones behind
+  /// wait for it. Called with a lock held.
+  std::function<std::uint64_t()> n_done = [] { return 0; };
+  std::chrono::milliseconds max_stream_age{0};           ///< then the link asks to be moved; 0: never
+  std::chrono::milliseconds handshake_deadline{15'000};  ///< without a sign of work in the stages behind
   std::chrono::milliseconds min_backoff{50};
   std::chrono::milliseconds max_backoff{2'000};
   std::shared_ptr<CallQueue> queue = nullptr;  ///< shared with the server of this process; null: the link has its own
@@ -78,6 +81,8 @@ class GrpcLink final : public StageLink {
   std::vector<StageInfo> infos() const;
   /// Streams established so far.
   int n_streams() const override;
+  /// A count that rises with every sign that the stages behind get on.
+  std::uint64_t n_signs() const;
 
  private:
   class Impl;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <fmt/format.h>
+
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -31,6 +33,7 @@ class GrpcLink::Impl final : public LinkStream::Events {
       : options_(std::move(options)),
         queue_(options_.queue != nullptr ? options_.queue : std::make_shared<CallQueue>()),
         channel_(open_channel(options_.endpoint, options_.security)),
+        peer_(fmt::format("stage {} ({})", stage_name(options_.self().plan.index + 1), options_.endpoint.target)),
         wanted_(!options_.lazy) {}
   ~Impl() override { stop(); }
 
@@ -57,6 +60,10 @@ class GrpcLink::Impl final : public LinkStream::Events {
     const std::lock_guard lock(mutex_);
     return n_streams_;
   }
+  std::uint64_t n_signs() const {
+    const std::lock_guard lock(mutex_);
+    return n_signs_;
+  }
 
  private:
   enum class State { kIdle, kConnecting, kReady, kLeaving };
@@ -69,6 +76,7 @@ class GrpcLink::Impl final : public LinkStream::Events {
   Status on_frame(Frame frame) override;
   void on_closed(const Error& why) override;
   Status on_hello(const Hello& hello);
+  void on_busy(const Busy& busy);
   Status on_answer(StepId step, Result<SampledTokens> answer);
   /// Whether every slice begins its sequence here or continues one that this stream knows.
   Status check_sequences(const StepBatch& batch) const;
@@ -90,6 +98,10 @@ class GrpcLink::Impl final : public LinkStream::Events {
   const GrpcLinkOptions options_;
   const std::shared_ptr<CallQueue> queue_;
   const std::shared_ptr<grpc::Channel> channel_;
+  const std::string peer_;  // for people
+  const std::uint64_t head_ = static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
+          .count());  // of stage A's sessions (StreamEpoch)
   Sink sink_;
 
   mutable std::mutex mutex_;
@@ -108,13 +120,17 @@ class GrpcLink::Impl final : public LinkStream::Events {
   Error last_error_{Code::kUnavailable, "not connected yet"};
   std::deque<Step> in_flight_;
   StepPace pace_;
-  StepId slow_;  // has been warned of
+  StepId slow_;                  // has been warned of
+  Clock::time_point last_sign_;  // of work, here or behind
+  std::uint64_t n_signs_ = 0;
+  std::uint64_t n_done_ = 0;  // here, as last seen
   std::unordered_set<SequenceId> sequences_;
   std::vector<StageInfo> infos_;
   StageSpan lost_ = kAllStages;
   ChainSession session_;  // of the current or next stream
   SentSteps sent_steps_;
   int n_streams_ = 0;
+  std::uint32_t n_hellos_ = 0;
   std::jthread keeper_;
 };
 

@@ -14,6 +14,7 @@ grpc::ByteBuffer GrpcLink::Impl::next_hello() {
   const std::lock_guard lock(mutex_);
   if (self.plan.is_first()) {
     session_ = sent_steps_.next(session_);
+    if (session_.epoch.head != kBreakingHead) session_.epoch = {head_, ++n_hellos_};
   } else if (is_opened_) {
     session_ = {};  // a stage that joins it a second time may be another one: stage A has to ask
   }
@@ -90,9 +91,9 @@ void GrpcLink::Impl::watch_stream(std::unique_lock<std::mutex>& lock) {
     changed_.wait_for(lock, glance, [this] { return over_; });
     if (over_ || !stream_) break;
     const Clock::time_point now = Clock::now();
-    if (state_ == State::kConnecting && now - opened > options_.handshake_deadline) {
-      stream_->cancel(
-          Error(Code::kDeadlineExceeded, "no handshake within ", options_.handshake_deadline.count(), " ms"));
+    if (state_ == State::kConnecting && now - std::max(opened, last_sign_) > options_.handshake_deadline) {
+      stream_->cancel(Error(Code::kDeadlineExceeded, "no handshake, and no sign of work, within ",
+                            options_.handshake_deadline.count(), " ms"));
     }
     if (ages && now - ready_since_ > options_.max_stream_age) leave(lock, "the stream is at its greatest age");
     watch_steps(now);
@@ -101,12 +102,14 @@ void GrpcLink::Impl::watch_stream(std::unique_lock<std::mutex>& lock) {
 
 void GrpcLink::Impl::watch_steps(Clock::time_point now) {
   if (in_flight_.empty() || !stream_) return;
+  if (const std::uint64_t n_done = options_.n_done(); std::exchange(n_done_, n_done) != n_done) last_sign_ = now;
   const Step& oldest = in_flight_.front();
-  const auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(now - oldest.since);
-  const auto limit = pace_.deadline(options_.step_deadline_floor, options_.step_deadline);
+  const int n_rows = oldest.batch.n_rows();
+  const auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(now - std::max(oldest.since, last_sign_));
+  const auto limit = pace_.deadline(n_rows, options_.step_deadline_floor, options_.step_deadline);
   if (waited > limit) {
-    return stream_->cancel(Error(Code::kDeadlineExceeded, "step ", oldest.batch.step.value, " was not answered within ",
-                                 limit.count(), " ms"));
+    return stream_->cancel(Error(Code::kDeadlineExceeded, "step ", oldest.batch.step.value, " of ", n_rows,
+                                 " rows: no answer and no sign of work for ", limit.count(), " ms"));
   }
   if (waited < limit / 4 || slow_ == oldest.batch.step) return;
   slow_ = oldest.batch.step;
@@ -135,7 +138,7 @@ Error GrpcLink::Impl::as_stream_error(const Error& why) {
 void GrpcLink::Impl::on_closed(const Error& why) {
   std::deque<Step> lost;
   bool report = false;
-  Error error = as_stream_error(why).within(options_.endpoint.target);
+  Error error = as_stream_error(why).within(peer_);
   {
     const std::lock_guard lock(mutex_);
     report = (std::exchange(is_lost_, false) || is_open()) && !stopping_ && on_lost_;

@@ -26,6 +26,7 @@ Hello client_hello(const StageInfo& self, const ChainSession& session) {
   hello.session = session.name;
   hello.stages = {self};
   hello.resumes = session.resumes;
+  hello.epoch = session.epoch;
   return hello;
 }
 

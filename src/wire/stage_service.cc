@@ -1,5 +1,7 @@
 #include "wire/stage_service.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
@@ -22,6 +24,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kHandshakeGlance(10);  // while a stream waits for the chain
 constexpr std::chrono::milliseconds kSilenceGlance(250);   // for streams that say no hello
+constexpr std::chrono::seconds kRefusalPause(10);          // refusals that are closer together are told once
 
 }  // namespace
 
@@ -39,6 +42,7 @@ class StageService::Impl final : public ServerCall::Events {
   /// One step taken from the stage before, in the order of arrival.
   struct Step {
     StepId id;
+    Clock::time_point since;
     std::optional<grpc::ByteBuffer> answer = {};
   };
 
@@ -50,6 +54,7 @@ class StageService::Impl final : public ServerCall::Events {
   void on_done(ServerCall& stream) override;
   Result<ServerCall::Next> on_hello(ServerCall& stream, const Hello& hello);
   Result<ServerCall::Next> on_step(ServerCall& stream, StageInput input);
+  Status check_succession(const ServerCall& stream, const ChainSession& session);
   Status check_step(const StageInput& input) const;
   void on_output(Result<StageOutput> output);
 
@@ -64,6 +69,7 @@ class StageService::Impl final : public ServerCall::Events {
   /// Nothing while the chain is not ready yet; an error when it will not be.
   Result<std::optional<Hello>> try_ready(const StageInfo& info);
   void drop_silent_streams();
+  void tell_busy();
 
   const StageServiceOptions options_;
   mutable std::mutex mutex_;
@@ -79,6 +85,12 @@ class StageService::Impl final : public ServerCall::Events {
   std::optional<StepId> last_step_;
   StageInfo info_;  // of the active stream's handshake
   std::deque<Step> in_flight_;
+  Clock::time_point last_work_;  // a step came or was answered, or a stream was taken
+  Clock::time_point told_busy_;  // to the pending or active stream
+  std::uint64_t n_signs_ = 0;    // of the stages behind, as last seen
+  std::uint64_t heir_ = 0;       // the newer stage A that came last, and since when it wants this stream
+  Clock::time_point heir_since_;
+  Clock::time_point told_refusal_;  // in the log
   StageLink* link_ = nullptr;
   bool stopping_ = false;
   bool stopped_ = false;
@@ -180,14 +192,46 @@ Result<ServerCall::Next> StageService::Impl::on_hello(ServerCall& stream, const 
   const std::lock_guard lock(mutex_);
   if (stopping_) return Error(Code::kUnavailable, "this stage is shutting down");
   if (&stream == active_ || &stream == pending_) return Error(Code::kDataLoss, "a second hello");
+  ChainSession session{hello.session, hello.resumes, hello.epoch};
+  TRY(check_succession(stream, session));
+  const bool is_other = session.epoch.head != session_.epoch.head;
   for (ServerCall* old : {active_, pending_}) {
-    if (old != nullptr) end_stream(*old, Error(Code::kAborted, "replaced by a newer stream"));
+    if (old != nullptr)
+      end_stream(*old, Error(Code::kAborted, is_other ? "replaced by a newer stage A" : "replaced by a newer stream"));
   }
   pending_ = &stream;
   pending_is_clean_ = false;
-  session_ = {hello.session, hello.resumes};
+  session_ = std::move(session);
+  told_busy_ = {};
   changed_.notify_all();
   return ServerCall::Next::kRead;
+}
+
+Status StageService::Impl::check_succession(const ServerCall& stream, const ChainSession& session) {
+  if (session.epoch.head == kBreakingHead && !stream.context().peer().starts_with("unix:"))
+    return Error(Code::kPermissionDenied, "only this machine may break a stream on purpose");
+  if (active_ == nullptr && pending_ == nullptr) return {};
+  const Clock::time_point now = Clock::now();
+  const bool is_newer = session.epoch.head > session_.epoch.head;
+  if (is_newer && std::exchange(heir_, session.epoch.head) != session.epoch.head) heir_since_ = now;
+  const bool is_silent = in_flight_.empty() && now - last_work_ > options_.head_silence;
+  const bool gives_way = is_silent || (is_newer && now - heir_since_ > options_.head_patience);
+  const auto refuse = [&](Code code, const auto&... why) -> Status {
+    const Error error(code, "this stage serves ", why...);
+    if (now - told_refusal_ > kRefusalPause)
+      log_warning("refused", {{"peer", stream.context().peer()}, {"why", error.message()}});
+    told_refusal_ = now;
+    return error;
+  };
+  switch (succession(session_, gives_way, session)) {
+    case Succession::kReplace: return {};
+    case Succession::kIsTooSoon:
+      return refuse(Code::kUnavailable, "an older stage A, which is at work and gives way when it is silent");
+    case Succession::kIsOlder:
+      return refuse(Code::kAborted, "a stage A that began to run later; a chain has one: end this one or the other");
+    case Succession::kIsNobodys: return refuse(Code::kAborted, "a stream, and no stage A is behind this one yet");
+  }
+  return {};
 }
 
 Status StageService::Impl::check_step(const StageInput& input) const {
@@ -212,7 +256,8 @@ Result<ServerCall::Next> StageService::Impl::on_step(ServerCall& stream, StageIn
     return Error(Code::kDataLoss, "step ", id.value, " came after step ", last_step_->value);
   }
   last_step_ = id;
-  Step& step = in_flight_.emplace_back(Step{id});
+  last_work_ = Clock::now();
+  Step& step = in_flight_.emplace_back(Step{id, last_work_});
   Status accepted = check_step(input);
   StageLink* const link = link_;
   if (link == nullptr) accepted = Error(Code::kUnavailable, "this stage is shutting down");
@@ -248,6 +293,7 @@ void StageService::Impl::answer(Step& step, grpc::ByteBuffer message) {
     // Steps of a stream that is gone are awaited, so that the stage is quiet before the next one, and dropped.
     if (active_ != nullptr) active_->send(std::move(*in_flight_.front().answer));
     in_flight_.pop_front();
+    last_work_ = Clock::now();
   }
   if (paused_ && active_ != nullptr && in_flight_.size() < static_cast<std::size_t>(options_.max_in_flight)) {
     paused_ = false;
@@ -281,13 +327,15 @@ void StageService::Impl::on_done(ServerCall& stream) {
 }
 
 void StageService::Impl::keep(const std::stop_token& stop) {
+  const auto glance = std::min(kSilenceGlance, options_.busy_interval / 2);
   std::unique_lock lock(mutex_);
   while (!stop.stop_requested()) {
     drop_silent_streams();
     if (pending_ != nullptr) advance_handshake(lock);
+    tell_busy();
     const ServerCall* const waiting = pending_;
     const bool attached = link_ != nullptr;
-    changed_.wait_for(lock, stop, waiting != nullptr ? kHandshakeGlance : kSilenceGlance,
+    changed_.wait_for(lock, stop, waiting != nullptr ? kHandshakeGlance : glance,
                       [&] { return pending_ != waiting || attached != (link_ != nullptr); });
   }
 }
@@ -299,6 +347,24 @@ void StageService::Impl::drop_silent_streams() {
       stream->finish(to_grpc(Error(Code::kDeadlineExceeded, "no hello within ", options_.hello_wait.count(), " ms")));
     }
   }
+}
+
+/// Work that takes long is told of while it goes on: to the stage before, or to the one that comes anew and waits until
+/// the steps of the stream before are over.
+void StageService::Impl::tell_busy() {
+  ServerCall* const stream = pending_ != nullptr ? pending_ : active_;
+  if (stream == nullptr || in_flight_.empty()) return;
+  const Clock::time_point now = Clock::now();
+  const Step& oldest = in_flight_.front();
+  const bool is_long = pending_ != nullptr || now - oldest.since > options_.busy_interval;
+  if (!is_long || now - told_busy_ < options_.busy_interval) return;
+  const std::uint64_t n_signs = options_.next != nullptr ? options_.next->n_signs() : 0;
+  const bool go_on_behind = std::exchange(n_signs_, n_signs) != n_signs;
+  if (!options_.gets_on() && !go_on_behind) return;
+  told_busy_ = now;
+  stream->send(encode_frame(
+      Busy{fmt::format("at work on step {}{}{}", oldest.id.value, pending_ != nullptr ? " of the stream before" : "",
+                       go_on_behind ? ", here or behind" : "")}));
 }
 
 void StageService::Impl::wake() {
@@ -318,11 +384,11 @@ void StageService::Impl::advance_handshake(std::unique_lock<std::mutex>& lock) {
   if (!pending_is_clean_) {
     pending_is_clean_ = true;
     keeps_rows_ = rows_.begin(session_);
-    const bool any_rows = rows_.any();
+    const StageMemory left = rows_.left();
     const ChainSession session = session_;
     lock.unlock();
     wake();
-    options_.on_new_stream(any_rows);
+    options_.on_new_stream(left);
     if (options_.next != nullptr) options_.next->restart(session);
     lock.lock();
   }
@@ -336,6 +402,7 @@ void StageService::Impl::advance_handshake(std::unique_lock<std::mutex>& lock) {
   info_ = info;
   active_ = std::exchange(pending_, nullptr);
   last_step_.reset();
+  last_work_ = Clock::now();
   ++n_streams_;
   active_->send(encode_frame(**hello));
   log_info("stream taken", {{"session", session_.name}});

@@ -325,7 +325,7 @@ TEST(Session, StagesKeepRowsForNobodyElse) {
   ASSERT_TRUE(a.submit(1).has_value());
   ASSERT_EQ(a.next_code(), Code::kOk);
   {
-    // Each takes the stage from the other whenever it comes back.
+    // It began to run later, and the other is silent.
     Caller other(dir.endpoint("b"), fake_info(0, 2));
     std::uint64_t id = 1;
     ASSERT_TRUE(eventually([&] { return other.submit(++id).has_value() && other.next_code() == Code::kOk; }));
@@ -366,11 +366,143 @@ TEST(Stream, AHungStageMeetsItsDeadline) {
   EXPECT_EQ(a.next_code(), Code::kOk);
 }
 
-TEST(Stream, ANewerStreamReplacesTheOlderOne) {
+/// What a link says while it waits; never that it gave a handshake up.
+bool waits_for_work(const GrpcLink& link, std::uint64_t n_signs) {
+  return eventually([&] {
+    const Status health = link.health();
+    EXPECT_TRUE(health || health.error().message().find("no handshake") == std::string::npos)
+        << health.error().message();
+    return link.n_signs() >= n_signs;
+  });
+}
+
+TEST(Stream, AStageThatComputesForLongIsNotDead) {
+  const SocketDir dir;
+  FakeProcess c(fake_info(2, 3), dir.endpoint("c"));
+  FakeProcess b(fake_info(1, 3), dir.endpoint("b"), dir.endpoint("c"));
+  Caller a(dir.endpoint("b"), fake_info(0, 3), [](auto& options) { options.step_deadline = 1s; });
+  ASSERT_TRUE(a.ready());
+  for (FakeProcess* slow : {&b, &c}) {  // the word of stage c is passed on by stage b
+    slow->local.compute_long(true);
+    slow->local.hold(true);
+    const auto begun = std::chrono::steady_clock::now();
+    const std::uint64_t id = slow == &b ? 1 : 2;
+    ASSERT_TRUE(a.submit(id).has_value());
+    ASSERT_TRUE(eventually([&] { return std::chrono::steady_clock::now() - begun > 1500ms; }));
+    EXPECT_EQ(a.answers.size(), 0u) << "it was given up";
+    slow->local.hold(false);
+    EXPECT_EQ(a.next_code(), Code::kOk);
+  }
+  EXPECT_EQ(a.link->n_streams(), 1);
+}
+
+TEST(Stream, AStageThatStopsToComputeIsFound) {
   const SocketDir dir;
   FakeProcess b(fake_info(1, 2), dir.endpoint("b"));
-  Caller old(dir.endpoint("b"), fake_info(0, 2),
-             [](auto& options) { options.min_backoff = options.max_backoff = 60s; });
+  Caller a(dir.endpoint("b"), fake_info(0, 2), [](auto& options) { options.step_deadline = 200ms; });
+  ASSERT_TRUE(a.ready());
+  b.local.compute_long(true);
+  b.local.hold(true);
+  ASSERT_TRUE(a.submit(1).has_value());
+  ASSERT_TRUE(eventually([&] { return a.link->n_signs() > 3; }));
+  b.local.compute_long(false);
+  EXPECT_EQ(a.next_code(), Code::kDeadlineExceeded);
+  b.local.hold(false);
+}
+
+TEST(Stream, WorkOfTheCallersOwnStageCountsAsASign) {
+  const SocketDir dir;
+  FakeProcess b(fake_info(1, 2), dir.endpoint("b"));
+  std::atomic<std::uint64_t> n_done = 0;
+  std::atomic<bool> works = true;
+  Caller a(dir.endpoint("b"), fake_info(0, 2), [&](auto& options) {
+    options.step_deadline = 500ms;
+    options.n_done = [&] { return works ? ++n_done : n_done.load(); };
+  });
+  ASSERT_TRUE(a.ready());
+  b.local.hold(true);
+  ASSERT_TRUE(a.submit(1).has_value());
+  ASSERT_TRUE(eventually([&] { return n_done > 20; })) << "one at each glance, 62 ms";
+  EXPECT_EQ(a.answers.size(), 0u);
+  works = false;
+  EXPECT_EQ(a.next_code(), Code::kDeadlineExceeded);
+  b.local.hold(false);
+}
+
+TEST(Handshake, WaitsForAStageThatIsStillAtWork) {
+  const SocketDir dir;
+  FakeProcess b(fake_info(1, 2), dir.endpoint("b"));
+  auto old = std::make_unique<Caller>(dir.endpoint("b"), fake_info(0, 2));
+  ASSERT_TRUE(old->ready());
+  b.local.compute_long(true);
+  b.local.hold(true);
+  ASSERT_TRUE(old->submit(0).has_value());
+  ASSERT_TRUE(eventually([&] { return b.local.n_taken() == 1; }));
+  old.reset();
+  Caller fresh(dir.endpoint("b"), fake_info(0, 2), [](auto& options) { options.handshake_deadline = 500ms; });
+  ASSERT_TRUE(waits_for_work(*fresh.link, 80)) << "80 words, 10 ms apart, are longer than the deadline";
+  EXPECT_NE(fresh.link->health().error().message().find("at work on step 0"), std::string::npos)
+      << fresh.link->health().error().message();
+  EXPECT_NE(fresh.link->health().error().message().find("stage b ("), std::string::npos);
+  b.local.hold(false);
+  ASSERT_TRUE(fresh.ready());
+  ASSERT_TRUE(fresh.submit(1).has_value());
+  EXPECT_EQ(fresh.next_code(), Code::kOk);
+  EXPECT_EQ(fresh.answers.size(), 0u) << "the old stream's answer is dropped";
+}
+
+TEST(Handshake, WithAFrozenStageIsGivenUp) {
+  const SocketDir dir;
+  FakeProcess b(fake_info(1, 2), dir.endpoint("b"));
+  auto old = std::make_unique<Caller>(dir.endpoint("b"), fake_info(0, 2));
+  ASSERT_TRUE(old->ready());
+  b.local.hold(true);
+  ASSERT_TRUE(old->submit(0).has_value());
+  ASSERT_TRUE(eventually([&] { return b.local.n_taken() == 1; }));
+  old.reset();
+  Caller fresh(dir.endpoint("b"), fake_info(0, 2), [](auto& options) { options.handshake_deadline = 100ms; });
+  EXPECT_TRUE(
+      eventually([&] { return fresh.link->health().error().message().find("no handshake") != std::string::npos; }));
+  b.local.hold(false);
+  EXPECT_TRUE(fresh.ready());
+}
+
+bool is_refused(const Caller& caller, Code code, const char* why) {
+  return eventually([&] {
+    const Status health = caller.link->health();
+    return !health && health.error().code() == code && health.error().message().find(why) != std::string::npos;
+  });
+}
+
+TEST(Succession, TheOlderStageAWorksUntilItIsSilentAndThenTheNewerOneStays) {
+  const SocketDir dir;
+  FakeProcess b(fake_info(1, 2), dir.endpoint("b"));
+  Caller old(dir.endpoint("b"), fake_info(0, 2));
+  ASSERT_TRUE(old.ready());
+  b.local.hold(true);
+  ASSERT_TRUE(old.submit(0).has_value());
+  ASSERT_TRUE(eventually([&] { return b.local.n_taken() == 1; }));
+  auto fresh = std::make_unique<Caller>(dir.endpoint("b"), fake_info(0, 2));
+  EXPECT_TRUE(is_refused(*fresh, Code::kUnavailable, "which is at work"));
+  EXPECT_EQ(old.answers.size(), 0u) << "its work goes on";
+  b.local.hold(false);
+  EXPECT_EQ(old.next_code(), Code::kOk);
+  ASSERT_TRUE(fresh->ready()) << "the older one is silent now";
+  for (std::uint64_t id = 0; id < 20; ++id) {
+    ASSERT_TRUE(fresh->submit(id).has_value());
+    EXPECT_EQ(fresh->next_code(), Code::kOk);
+  }
+  EXPECT_TRUE(is_refused(old, Code::kAborted, "began to run later")) << "however often it comes";
+  EXPECT_EQ(b.service->n_streams(), 2);
+  EXPECT_EQ(fresh->link->n_streams(), 1);
+  fresh.reset();
+  EXPECT_TRUE(old.ready()) << "nobody else is there";
+}
+
+TEST(Succession, TheOlderStageAHasItsTimeToFinish) {
+  const SocketDir dir;
+  FakeProcess b(fake_info(1, 2), dir.endpoint("b"), {}, true, {}, 100ms);
+  Caller old(dir.endpoint("b"), fake_info(0, 2));
   ASSERT_TRUE(old.ready());
   b.local.hold(true);
   ASSERT_TRUE(old.submit(0).has_value());
@@ -378,11 +510,10 @@ TEST(Stream, ANewerStreamReplacesTheOlderOne) {
   Caller fresh(dir.endpoint("b"), fake_info(0, 2));
   const auto lost = old.next();
   ASSERT_FALSE(lost.has_value());
-  EXPECT_NE(lost.error().message().find("replaced by a newer stream"), std::string::npos) << lost.error().message();
-  EXPECT_EQ(b.n_resets, 1) << "the old stream's step is still running";
+  EXPECT_NE(lost.error().message().find("replaced by a newer stage A"), std::string::npos) << lost.error().message();
   b.local.hold(false);
   ASSERT_TRUE(fresh.ready());
-  EXPECT_EQ(b.n_resets, 2);
+  EXPECT_TRUE(is_refused(old, Code::kAborted, "began to run later"));
   ASSERT_TRUE(fresh.submit(0).has_value());
   EXPECT_EQ(fresh.next_code(), Code::kOk);
   EXPECT_EQ(fresh.answers.size(), 0u) << "the old stream's answer is dropped";
@@ -480,16 +611,28 @@ TEST(Stream, AsksForAMoveBeforeItGetsTooOld) {
 
 TEST(StepPace, TellsASlowStepFromOneThatWillNeverCome) {
   StepPace pace;
-  EXPECT_EQ(pace.deadline(15s, 60s), 60s) << "nothing to judge by yet";
-  for (int i = 0; i < 20; ++i) pace.note(10ms);
-  EXPECT_EQ(pace.deadline(15s, 60s), 15s);
-  pace.note(1s);
-  EXPECT_EQ(pace.deadline(15s, 60s), 30s);
-  pace.note(5s);
-  EXPECT_EQ(pace.deadline(15s, 60s), 60s);
-  for (int i = 0; i < 1000; ++i) pace.note(10ms);
-  EXPECT_EQ(pace.deadline(15s, 60s), 15s) << "an old extreme fades";
-  EXPECT_EQ(pace.deadline(100ms, 100ms), 100ms);
+  EXPECT_EQ(pace.deadline(1, 15s, 60s), 60s) << "nothing to judge by yet";
+  for (int i = 0; i < 20; ++i) pace.note(10ms, 1);
+  EXPECT_EQ(pace.deadline(1, 15s, 60s), 15s);
+  pace.note(1s, 1);
+  EXPECT_EQ(pace.deadline(1, 15s, 60s), 30s);
+  pace.note(5s, 1);
+  EXPECT_EQ(pace.deadline(1, 15s, 60s), 60s);
+  EXPECT_EQ(pace.deadline(600, 15s, 60s), 60s) << "a single row says nothing of many";
+  for (int i = 0; i < 1000; ++i) pace.note(10ms, 1);
+  EXPECT_EQ(pace.deadline(1, 15s, 60s), 15s) << "an old extreme fades";
+  EXPECT_EQ(pace.deadline(1, 100ms, 100ms), 100ms);
+}
+
+TEST(StepPace, TheDeadlineFollowsTheRows) {
+  StepPace pace;
+  for (int i = 0; i < 24; ++i) pace.note(500ms, 1);
+  EXPECT_EQ(pace.deadline(512, 15s, 60s), 15s);
+  pace.note(50s, 100);
+  EXPECT_EQ(pace.deadline(1, 15s, 60s), 60s);
+  EXPECT_EQ(pace.deadline(100, 15s, 60s), 100s);
+  EXPECT_EQ(pace.deadline(200, 15s, 60s), 200s);
+  EXPECT_EQ(pace.deadline(4096, 15s, 60s), 600s) << "ten times the bound at most";
 }
 
 /// A peer that speaks raw bytes, to send what a correct one would not.
@@ -572,6 +715,41 @@ TEST(Stream, RefusesStepsOfASessionWithoutAName) {
   step.batch.step = StepId(1);
   peer.send(encode_frame(step.batch, step.boundary));
   EXPECT_EQ(peer.end(), grpc::StatusCode::DATA_LOSS);
+}
+
+TEST(Succession, OfStreamsOfOneStageATheNewerReplacesTheOlder) {
+  const SocketDir dir;
+  FakeProcess b(fake_info(1, 2), dir.endpoint("b"));
+  const auto hello = [](const char* session, StreamEpoch epoch) {
+    Hello said;
+    said.session = session;
+    said.epoch = epoch;
+    said.stages = {fake_info(0, 2)};
+    return encode_frame(said);
+  };
+  grpc::ByteBuffer answer;
+  RawPeer first(dir.endpoint("b")), second(dir.endpoint("b")), late(dir.endpoint("b")), nobody(dir.endpoint("b"));
+  first.send(hello("one", {7, 1}));
+  ASSERT_TRUE(first.receive(answer));
+  second.send(hello("two", {7, 3}));
+  EXPECT_EQ(first.end(), grpc::StatusCode::ABORTED);
+  ASSERT_TRUE(second.receive(answer));
+  late.send(hello("late", {7, 2}));
+  EXPECT_EQ(late.end(), grpc::StatusCode::ABORTED);
+  nobody.send(hello("", {}));
+  EXPECT_EQ(nobody.end(), grpc::StatusCode::ABORTED);
+  EXPECT_EQ(b.service->n_streams(), 2);
+}
+
+TEST(Succession, AStreamIsBrokenOnPurposeFromThisMachinesSocketsAlone) {
+  FakeProcess b(fake_info(1, 2), Endpoint{"127.0.0.1:0", false, true});
+  RawPeer peer(*parse_endpoint(fmt::format("http://127.0.0.1:{}", b.server->port())));
+  Hello hello;
+  hello.session = "breaks";
+  hello.epoch = {kBreakingHead, 0};
+  hello.stages = {fake_info(0, 2)};
+  peer.send(encode_frame(hello));
+  EXPECT_EQ(peer.end(), grpc::StatusCode::PERMISSION_DENIED);
 }
 
 TEST(Stream, RefusesAnotherVersionStepsBeforeHelloAndStepsOutOfOrder) {

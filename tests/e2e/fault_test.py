@@ -15,7 +15,7 @@ import time
 from harness import PROGRAM, QUICK, SMOL, Chain, free_port, need, wait_until
 
 need(SMOL)
-RELAY = pathlib.Path(os.environ.get("COMMISSURE_FAULT_PROXY", PROGRAM.resolve().parents[2] / "tests/support/fault_proxy"))
+RELAY = pathlib.Path(os.environ.get("COMMISSURE_FAULT_PROXY", PROGRAM.resolve().parents[1] / "tests/support/fault_proxy"))
 N_STREAMS = 3 if QUICK else 6
 
 NETWORK = ["cut", "half_close", "delay", "duplicate", "corrupt"]

@@ -66,6 +66,9 @@ class FakeLocalLink final : public StageLink {
     held_ = on;
     held_.notify_all();
   }
+  /// Whether a step that is held is one that takes long, and not a frozen one.
+  void compute_long(bool on) { computes_ = on; }
+  bool gets_on() const { return held_ && computes_; }
   /// The step that fails alone.
   void fail(StepId step, Code code = Code::kInvalidArgument) {
     failing_ = step.value;
@@ -115,6 +118,7 @@ class FakeLocalLink final : public StageLink {
   BoundedQueue<StageInput> inbox_{32};
   std::atomic<int> n_taken_ = 0;
   std::atomic<bool> held_ = false;
+  std::atomic<bool> computes_ = false;
   std::atomic<std::uint64_t> failing_ = ~std::uint64_t{0};
   std::atomic<Code> failing_code_ = Code::kInvalidArgument;
   std::jthread thread_;
@@ -150,15 +154,19 @@ class FakeProcess {
  public:
   /// Serves stage `info` at `listen`; `next` is where the following stage listens, if there is one.
   FakeProcess(const StageInfo& info, const Endpoint& listen, std::optional<Endpoint> next = {}, bool loaded = true,
-              const ServerSecurity& security = {})
+              const ServerSecurity& security = {}, std::chrono::milliseconds head_patience = std::chrono::minutes(1))
       : local(info), info_(info) {
     StageServiceOptions options;
     options.self = {[this] { return this->info(); }, [this] { ++n_wakes; }};
-    options.on_new_stream = [this](bool keeps_rows) {
+    options.on_new_stream = [this](StageMemory left) {
       ++n_resets;
-      if (!keeps_rows) ++n_forgets;
+      if (left == StageMemory::kNothing) ++n_forgets;
     };
     options.ready_wait = std::chrono::milliseconds(500);
+    options.gets_on = [this] { return local.gets_on(); };
+    options.busy_interval = std::chrono::milliseconds(10);
+    options.head_silence = std::chrono::milliseconds(50);
+    options.head_patience = head_patience;
     options.callers = security.callers;
     if (next) {
       GrpcLinkOptions behind = fake_link_options(*next, [this] { return this->info(); });

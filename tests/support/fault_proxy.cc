@@ -29,7 +29,7 @@ constexpr milliseconds kReorderPatience{300};  // a held frame goes on by itself
 constexpr bf16 kNan = 0x7fc0;
 
 std::string kind_of(const Frame& frame) {
-  constexpr const char* kNames[] = {"hello", "step", "result", "error", "goodbye"};
+  constexpr const char* kNames[] = {"hello", "step", "result", "error", "goodbye", "busy"};
   return kNames[frame.index()];
 }
 

@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""What users see of a stage that is away, slow, frozen or wanted by two: a chain that was ready and lost a stage is an outage, told by
+/health and, after its limit, by a 503 that names the stage; a stage that computes for long is waited for, a frozen one is found; of two
+stages A one is served and the other is told why not. The stages are started by hand, so that nobody restarts them."""
+import concurrent.futures
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+
+from harness import PROGRAM, QUICK, SMOL, Chain, free_port, need, wait_until
+
+need(SMOL)
+RECOVERY_LIMIT = 60
+STEP = {"prompt": "Once upon a time", "max_tokens": 8, "temperature": 0, "ignore_eos": True}
+
+
+class ByHand(Chain):
+    """`commissure stage` for each letter of the cuts; `port` is that of the stage A started last."""
+
+    def __init__(self, cuts, **environment):
+        self.folder = tempfile.TemporaryDirectory(prefix="commissure-e2e-")
+        self.cuts, self.n_stages = cuts, cuts.count(",") + 2
+        self.environment = {key: value for key, value in os.environ.items() if key not in ("CUTS", "STAGE")} | environment
+        self.processes = {}
+
+    def start(self, letter, name=None, **environment):
+        name = name or letter
+        address = f"unix:{self.folder.name}/"
+        pathlib.Path(f"{self.folder.name}/lease").touch()
+        last = ord(letter) - ord("a") == self.n_stages - 1
+        flags = ["--stage", letter, "--cuts", self.cuts, "--model", str(SMOL), "--lease", f"{self.folder.name}/lease", "--no-prefix-caching"]
+        if letter == "a":
+            self.port = free_port()
+            flags += ["--port", str(self.port)]
+        else:
+            flags += ["--listen", address + letter]
+        if not last:
+            flags += ["--next", address + chr(ord(letter) + 1)]
+        with open(f"{self.folder.name}/{name}.log", "a") as log:
+            self.processes[name] = subprocess.Popen([PROGRAM, "stage", *flags], stderr=log, env=self.environment | environment, text=True)
+        return self.port if letter == "a" else None
+
+    def log(self, name):
+        return pathlib.Path(f"{self.folder.name}/{name}.log").read_text()
+
+    def is_well(self):
+        with contextlib.suppress(OSError):
+            return self.request("GET", "/health", timeout=20)[0] == 200
+        return False
+
+    def kill(self, name):
+        self.processes[name].kill()
+        self.processes.pop(name).wait(20)
+
+    def close(self):
+        for process in self.processes.values():
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+        for process in self.processes.values():
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(20)
+        self.folder.cleanup()
+
+    def __enter__(self):
+        return self
+
+
+def problem(answer):
+    return json.loads(answer[2])["error"]["message"]
+
+
+# A stage dies while nobody asks for anything, and nobody ever did.
+with ByHand("10,20") as chain:
+    for letter in "cba":
+        chain.start(letter)
+    wait_until(chain.is_well, 60, "the chain is up")
+    time.sleep(1.5)  # stage A looks at an idle chain once a second
+    chain.kill("c")
+    killed = time.monotonic()
+    sick = wait_until(lambda: (answer := chain.request("GET", "/health"))[0] == 503 and "stage c" in answer[2] and answer, 10, "/health tells of it")
+    assert json.loads(sick[2])["status"] == "unavailable", sick
+    print("idle:", problem(sick))
+    if not QUICK:
+        waited = chain.request("POST", "/v1/completions", STEP, timeout=RECOVERY_LIMIT + 30)
+        assert waited[0] == 503 and "stage c" in problem(waited), waited
+        assert RECOVERY_LIMIT - 10 < time.monotonic() - killed < RECOVERY_LIMIT + 10, time.monotonic() - killed
+        asked = time.monotonic()
+        refused = chain.request("POST", "/v1/completions", STEP)
+        assert refused[0] == 503 and "stage c" in problem(refused) and time.monotonic() - asked < 2, refused
+        print(f"idle: a request that waited got 503 {asked - killed:.0f} s after the stage died: {problem(waited)}")
+    chain.start("c")
+    wait_until(chain.is_well, 60, "the chain is whole again")
+    assert chain.post("/v1/completions", STEP)["usage"]["completion_tokens"] == STEP["max_tokens"]
+
+# A stage whose steps take longer than the limit: it computes, so it is waited for. One that is frozen is not.
+DEADLINE = 4
+with ByHand("15", COMMISSURE_STEP_DEADLINE=str(DEADLINE)) as chain:
+    chain.start("b", COMMISSURE_ISA="reference")
+    chain.start("a")
+    wait_until(chain.is_well, 60, "the chain is up")
+
+    def ask(n_tokens):
+        job = {**STEP, "prompt": [3] * n_tokens, "max_tokens": 1}
+        start = time.monotonic()
+        return chain.post("/v1/completions", job, timeout=300)["choices"][0]["text"], time.monotonic() - start
+
+    chain.post("/v1/completions", {**STEP, "max_tokens": 24}, timeout=300)  # so many decode steps that the pace is known
+    n_rows = max(32, min(480, int(24 * 3 * DEADLINE / ask(24)[1])))
+    text, seconds = ask(n_rows)
+    log = chain.log("a")
+    assert "stream lost" not in log and "no sign of work" not in log, log
+    assert seconds < DEADLINE or "a step takes long, the stages are at work" in log, log
+    print(f"slow: a step of {n_rows} rows took {seconds:.0f} s, the limit is {DEADLINE} s")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(ask, n_rows)
+        time.sleep(1)
+        chain.processes["b"].send_signal(signal.SIGSTOP)
+        frozen = time.monotonic()
+        wait_until(lambda: chain.request("GET", "/health")[0] == 503, 8 * DEADLINE, "/health tells of the frozen stage")
+        print(f"frozen: found after {time.monotonic() - frozen:.1f} s")
+        chain.processes["b"].send_signal(signal.SIGCONT)
+        assert slow.result(timeout=300)[0] == text
+
+# Two stages A: the one at work goes on, then the newer one has the stages, and neither takes them back.
+with ByHand("15") as chain:
+    chain.start("b")
+    old = chain.start("a", "old")
+    wait_until(chain.is_well, 60, "the chain is up")
+
+    def send(port):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=90)
+        with contextlib.closing(connection):
+            connection.request("POST", "/v1/completions", json.dumps(STEP), {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+
+    def keep_asking(port, over):
+        found = []
+        while not over.is_set():
+            found.append(send(port))
+            time.sleep(0.05)
+        return found
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        over = threading.Event()
+        busy = [pool.submit(keep_asking, old, over) for _ in range(2)]
+        try:
+            newer = chain.start("a", "newer")
+            wait_until(lambda: "which is at work" in chain.log("b"), 60, "stage b says why the newer stage A waits")
+            waiting = pool.submit(send, newer)
+            time.sleep(5)
+            assert not waiting.done(), waiting.result()
+        finally:
+            over.set()
+        served = [answer for future in busy for answer in future.result(timeout=90)]
+        assert len(served) > 10 and all(status == 200 for status, _ in served), [answer for answer in served if answer[0] != 200][:2]
+        silent = time.monotonic()
+        status, text = waiting.result(timeout=60)
+        assert status == 200, (status, text)
+        print(f"two stages A: {len(served)} answers of the one at work, none failed; the other had its own {time.monotonic() - silent:.1f} s later")
+
+    expected = served[0][1].split('"text"')[1].split(",")[0]
+    for _ in range(20):
+        (old_status, old_text), (new_status, new_text) = send(old), send(newer)
+        assert new_status == 200 and expected in new_text, (new_status, new_text)
+        assert old_status == 503 and "began to run later" in old_text, (old_status, old_text)
+    assert chain.log("b").count("stream taken") == 2, chain.log("b")
+    chain.kill("newer")
+    wait_until(lambda: send(old)[0] == 200, 20, "the older one serves again when the newer one is gone")
+print("stage away: ok")
