@@ -2,7 +2,7 @@
 # make run ASK="a question"    the same with one answer instead of a chat
 # make test                    every test
 # make test-asan               the same under ASan + UBSan
-# make test-tsan             threads under ThreadSanitizer: core, sched, stage, engine
+# make test-tsan             threads under ThreadSanitizer; wire too once tools/build_tsan_grpc.sh has run
 # make soak                    100 stages killed or frozen under 16 streams, 10,000 small requests
 # make sweep                  `up` on Google Cloud Run: every call fails once in every way, every change is interrupted in every way (half an hour)
 # make try-image               the image built and run with buildah, without and with a baked model (minutes; root, Debian 12)
@@ -60,11 +60,15 @@ test-asan:
 	@tools/link_test_models.sh
 	@COMMISSURE_TEST_MODELS="$(CURDIR)/build/test-models" ctest --preset asan
 
+# Debian's gRPC is built without ThreadSanitizer, which then sees none of the hand-overs inside it.
 test-tsan:
 	@tools/install_packages.sh build test
 	@cmake --preset tsan >/dev/null
-	@cmake --build --preset tsan --target core_test sched_test stage_test engine_test
+	@cmake --build --preset tsan --target core_test net_test sched_test step_test stage_test engine_test api_test
 	@ctest --preset tsan
+	@if grpc=$$(tools/build_tsan_grpc.sh --where); then \
+	  cmake --build --preset tsan --target wire_test && LD_LIBRARY_PATH=$$grpc ctest --preset tsan-wire; \
+	else echo "wire was left out: tools/build_tsan_grpc.sh builds a gRPC for it, once"; fi
 
 soak: build
 	@tools/link_test_models.sh

@@ -1,8 +1,9 @@
 #pragma once
 
 #include <functional>
-#include <mutex>
 #include <utility>
+
+#include "core/mutex.h"
 
 namespace commissure {
 
@@ -18,7 +19,7 @@ class Gate {
 
   /// False, and nothing called, when the gate is closed.
   bool call(Arguments... arguments) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (closed_) return false;
     callback_(std::move(arguments)...);
     return true;
@@ -26,7 +27,7 @@ class Gate {
 
   /// Calls for the last time.
   bool call_last(Arguments... arguments) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (closed_) return false;
     closed_ = true;
     callback_(std::move(arguments)...);
@@ -35,14 +36,14 @@ class Gate {
 
   /// False when it was closed already. Waits for a call that is running on another thread.
   bool close() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return !std::exchange(closed_, true);
   }
 
  private:
-  std::recursive_mutex mutex_;  // recursive: the callback may close its own gate
-  std::function<void(Arguments...)> callback_;
-  bool closed_ = false;
+  RecursiveMutex mutex_;  // recursive: the callback may close its own gate
+  std::function<void(Arguments...)> callback_ GUARDED_BY(mutex_);
+  bool closed_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace commissure

@@ -1,7 +1,8 @@
 #pragma once
 
-#include <mutex>
 #include <utility>
+
+#include "core/mutex.h"
 
 namespace commissure {
 
@@ -18,24 +19,24 @@ class Guarded {
   /// Runs `use(value)` under the lock; it must not reach for the same value again.
   template <typename Use>
   auto with(Use&& use) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return std::forward<Use>(use)(value_);
   }
 
   template <typename Use>
   auto with(Use&& use) const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return std::forward<Use>(use)(value_);
   }
 
   T copy() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return value_;
   }
 
  private:
-  mutable std::mutex mutex_;
-  T value_{};
+  mutable Mutex mutex_;
+  T value_ GUARDED_BY(mutex_){};
 };
 
 }  // namespace commissure

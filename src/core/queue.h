@@ -1,13 +1,13 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <deque>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <utility>
+
+#include "core/mutex.h"
 
 namespace commissure {
 
@@ -23,11 +23,12 @@ class BoundedQueue {
 
   /// Waits for room. False, and the item dropped, when `stop` is requested or the queue is closed.
   bool push(T item, const std::stop_token& stop = {}) {
-    std::unique_lock lock(mutex_);
-    if (!room_.wait(lock, stop, [&] { return closed_ || items_.size() < capacity_; })) return false;
-    if (closed_) return false;
-    items_.push_back(std::move(item));
-    lock.unlock();
+    {
+      const MutexLock lock(mutex_);
+      const auto may_go_on = [this]() REQUIRES(mutex_) { return closed_ || items_.size() < capacity_; };
+      if (!room_.wait(mutex_, stop, may_go_on) || closed_) return false;
+      items_.push_back(std::move(item));
+    }
     filled_.notify_one();
     return true;
   }
@@ -35,7 +36,7 @@ class BoundedQueue {
   /// Never waits. False, and `item` untouched, when the queue is full or closed.
   bool try_push(T&& item) {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       if (closed_ || items_.size() >= capacity_) return false;
       items_.push_back(std::move(item));
     }
@@ -45,27 +46,26 @@ class BoundedQueue {
 
   /// Waits for an item. Empty when `stop` is requested, or the queue is closed and drained.
   std::optional<T> pop(const std::stop_token& stop = {}) {
-    std::unique_lock lock(mutex_);
-    filled_.wait(lock, stop, [&] { return closed_ || !items_.empty(); });
-    return take(lock);
+    return take([&]() REQUIRES(mutex_) {
+      filled_.wait(mutex_, stop, [this]() REQUIRES(mutex_) { return closed_ || !items_.empty(); });
+    });
   }
 
   /// As pop, but gives up after `timeout`.
   std::optional<T> pop_for(std::chrono::milliseconds timeout, const std::stop_token& stop = {}) {
-    std::unique_lock lock(mutex_);
-    filled_.wait_for(lock, stop, timeout, [&] { return closed_ || !items_.empty(); });
-    return take(lock);
+    return take([&]() REQUIRES(mutex_) {
+      filled_.wait_for(mutex_, stop, timeout, [this]() REQUIRES(mutex_) { return closed_ || !items_.empty(); });
+    });
   }
 
   std::optional<T> try_pop() {
-    std::unique_lock lock(mutex_);
-    return take(lock);
+    return take([] {});
   }
 
   /// No further pushes; pops drain what is left.
   void close() {
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       closed_ = true;
     }
     room_.notify_all();
@@ -73,26 +73,32 @@ class BoundedQueue {
   }
 
   std::size_t size() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return items_.size();
   }
 
  private:
-  std::optional<T> take(std::unique_lock<std::mutex>& lock) {
-    if (items_.empty()) return std::nullopt;
-    std::optional<T> item(std::move(items_.front()));
-    items_.pop_front();
-    lock.unlock();
+  /// The oldest item, if there is one when `wait` returns.
+  template <typename Wait>
+  std::optional<T> take(Wait wait) {
+    std::optional<T> item;
+    {
+      const MutexLock lock(mutex_);
+      wait();
+      if (items_.empty()) return item;
+      item.emplace(std::move(items_.front()));
+      items_.pop_front();
+    }
     room_.notify_one();
     return item;
   }
 
   const std::size_t capacity_;
-  mutable std::mutex mutex_;
-  std::condition_variable_any room_;
-  std::condition_variable_any filled_;
-  std::deque<T> items_;
-  bool closed_ = false;
+  mutable Mutex mutex_;
+  StoppableCondition room_;
+  StoppableCondition filled_;
+  std::deque<T> items_ GUARDED_BY(mutex_);
+  bool closed_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace commissure

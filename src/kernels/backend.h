@@ -143,7 +143,7 @@ class StepIndex {
 struct HeadLayout {
   int n_heads = 0;
   int n_kv_heads = 0;
-  int head_dim = 0;
+  int head_dim = 0;  ///< even
 };
 
 /// One layer's KV memory: n_blocks blocks of 64 positions for all kv heads; the layout inside is the backend's.

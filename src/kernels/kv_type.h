@@ -18,7 +18,7 @@ std::string_view kv_type_name(KvType type);
 /// "bf16", "int8", or "auto" for bf16. Errors: kInvalidArgument, listing the names.
 Result<KvType> parse_kv_type(std::string_view name);
 
-/// Bytes of one position's key and value over all kv heads of a layer.
+/// Bytes of one position's key and value over all kv heads of a layer; a head takes padded_head_dim() values.
 std::size_t kv_position_bytes(KvType type, int n_kv_heads, int head_dim);
 
 }  // namespace commissure

@@ -16,6 +16,8 @@ TEST(KvType, HasNamesThatAreUnderstood) {
 TEST(KvType, CountsKeysValuesAndScales) {
   EXPECT_EQ(kv_position_bytes(KvType::kBF16, 3, 64), 2u * 3 * 64 * 2);
   EXPECT_EQ(kv_position_bytes(KvType::kInt8, 3, 64), 2u * 3 * (64 + 4));
+  EXPECT_EQ(kv_position_bytes(KvType::kBF16, 3, 100), 2u * 3 * 112 * 2);
+  EXPECT_EQ(kv_position_bytes(KvType::kInt8, 3, 2), 2u * 3 * (16 + 4));
 }
 
 }  // namespace

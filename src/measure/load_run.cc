@@ -4,13 +4,12 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
-#include <condition_variable>
-#include <mutex>
 #include <optional>
 #include <random>
 #include <thread>
 
 #include "client/event_reader.h"
+#include "core/mutex.h"
 
 namespace commissure {
 
@@ -132,7 +131,7 @@ class Run {
       record.sent = seconds_since(start_);
       record.late = arrivals_.empty() ? 0 : record.sent - due;
       send_request(http_, request, record);
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       ++n_done_;
       changed_.notify_one();
     }
@@ -143,21 +142,24 @@ class Run {
     const int n_threads = std::min(options_.concurrency, options_.n_requests);
     std::vector<std::jthread> connections;
     for (int i = 0; i < n_threads; ++i) connections.emplace_back([this] { serve_connection(); });
-    std::unique_lock lock(mutex_);
-    while (n_done_ < options_.n_requests) {
-      changed_.wait_for(lock, std::chrono::milliseconds(100));
-      const int n = n_done_;
-      lock.unlock();
-      on_done(n);
-      lock.lock();
-    }
+    report_until_done(on_done);
     result_.seconds = seconds_since(start_);
-    lock.unlock();
     connections.clear();
     return std::move(result_);
   }
 
  private:
+  void report_until_done(const std::function<void(int)>& on_done) {
+    const MutexLock lock(mutex_);
+    while (n_done_ < options_.n_requests) {
+      const int before = n_done_;
+      changed_.wait_for(mutex_, std::chrono::milliseconds(100), [&]() REQUIRES(mutex_) { return n_done_ > before; });
+      const int n = n_done_;
+      const MutexUnlock free(mutex_);
+      on_done(n);
+    }
+  }
+
   const LoadOptions& options_;
   const LoadPrompts& prompts_;
   HttpClient http_;  // keeps a connection per thread
@@ -165,9 +167,9 @@ class Run {
   Clock::time_point start_;
   std::atomic<int> next_ = 0;
   LoadResult result_;  // each record is its connection's until it is done
-  std::mutex mutex_;   // guards n_done_
-  std::condition_variable changed_;
-  int n_done_ = 0;
+  Mutex mutex_;
+  Condition changed_;
+  int n_done_ GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "core/ascii.h"
@@ -123,8 +122,7 @@ std::string public_url(std::string_view url) {
 namespace {
 
 Handle new_handle() {
-  static std::once_flag started;
-  std::call_once(started, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
+  [[maybe_unused]] static const CURLcode started = curl_global_init(CURL_GLOBAL_DEFAULT);  // once a process
   return {curl_easy_init(), curl_easy_cleanup};
 }
 

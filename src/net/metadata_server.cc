@@ -56,7 +56,7 @@ Result<std::string> MetadataServer::token(const std::string& path, Read read) {
   };
   if (const auto kept = find(); kept && options_.now() < kept->renew) return kept->text;
   const auto asked = std::chrono::steady_clock::now();
-  const std::lock_guard lock(fetching_);
+  const MutexLock lock(fetching_);
   const auto kept = find();
   if (kept && options_.now() < kept->renew) return kept->text;
   // Of many that wait for a server that is away, one waits for its timeouts.

@@ -3,11 +3,11 @@
 #include <chrono>
 #include <functional>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <string>
 
 #include "core/guarded.h"
+#include "core/mutex.h"
 #include "core/result.h"
 #include "net/http.h"
 
@@ -63,8 +63,8 @@ class MetadataServer {
   const MetadataServerOptions options_;
   const std::string base_;
   HttpClient http_;
-  std::mutex fetching_;  // one request at a time: who waited finds the token, or the failure
-  std::optional<Failure> failure_;
+  Mutex fetching_;  // one request at a time: who waited finds the token, or the failure
+  std::optional<Failure> failure_ GUARDED_BY(fetching_);
   Guarded<std::map<std::string, Token>> tokens_;  // by path
 };
 

@@ -254,6 +254,32 @@ TEST(Formats, GiveTheSameNumbersForTheSameWeights) {
   }
 }
 
+TEST(Heads, OfAnyEvenWidthGiveTheReferencesNumbers) {
+  const auto reference = cpu_backend("reference");
+  for (const int head_dim : {2, 4, 8, 24, 100}) {
+    for (const bool is_gemma : {false, true}) {
+      const ToyModel model{.is_gemma = is_gemma, .n_layers = 2, .head_dim = head_dim};
+      const ToyFile file(model);
+      const auto tokens = prompt(kPrompt, model.n_vocab, 3);
+      for (const KvType kv : {KvType::kBF16, KvType::kInt8}) {
+        Chain judge(*reference, file.path(), {}, options(), kv);
+        const Trace expected = run_alone(judge, tokens, 160, 0);
+        for (const std::string& isa : available_isas()) {
+          const auto backend = cpu_backend(isa);
+          Chain chain(*backend, file.path(), {}, options(), kv);
+          const Trace trace = run_alone(chain, tokens, 50, 0);
+          ASSERT_EQ(trace.size(), expected.size()) << isa << " dim " << head_dim;
+          double total = 0.0;
+          for (std::size_t i = 0; i < trace.size(); ++i) {
+            total += std::abs(static_cast<double>(trace[i].chosen.logprob - expected[i].chosen.logprob));
+          }
+          EXPECT_LT(total / kPrompt, 0.02) << isa << " " << kv_type_name(kv) << " dim " << head_dim;
+        }
+      }
+    }
+  }
+}
+
 TEST(LayerChecksums, DoNotDependOnTheCut) {
   const auto backend = cpu_backend("generic");
   const ToyModel model{.n_layers = 6};

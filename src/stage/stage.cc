@@ -63,7 +63,7 @@ Stage::~Stage() {
 }
 
 void Stage::begin_load() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const bool may_retry = state_ == LoadState::kFailed && problem_.error().code() == Code::kUnavailable;
   if (state_ != LoadState::kCold && !may_retry) return;
   state_ = LoadState::kLoading;
@@ -83,7 +83,7 @@ void Stage::load(const std::stop_token& stop) {
     log_error("stage failed to load", {{"stage", plan_.name()}, {"problem", status.error().to_string()}});
   }
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (executor) executor_ = std::move(*executor);
     problem_ = status;
     state_ = status ? LoadState::kReady : LoadState::kFailed;
@@ -107,15 +107,16 @@ Error Stage::not_ready() const {
 }
 
 Result<Executor*> Stage::wait_ready(std::chrono::milliseconds timeout, const std::stop_token& stop) const {
-  std::unique_lock lock(mutex_);
-  const auto is_settled = [&] { return state_ == LoadState::kReady || state_ == LoadState::kFailed; };
-  if (!changed_.wait_for(lock, stop, timeout, is_settled)) return not_ready();
+  const MutexLock lock(mutex_);
+  const auto is_settled = [this]()
+                              REQUIRES(mutex_) { return state_ == LoadState::kReady || state_ == LoadState::kFailed; };
+  if (!changed_.wait_for(mutex_, stop, timeout, is_settled)) return not_ready();
   if (state_ == LoadState::kFailed) return problem_.error().within("stage " + plan_.name());
   return executor_.get();
 }
 
 Status Stage::health() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   switch (state_) {
     case LoadState::kCold:
     case LoadState::kReady: return {};
@@ -127,14 +128,14 @@ Status Stage::health() const {
 }
 
 std::uint64_t Stage::n_done() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return executor_ ? executor_->n_done() : 0;
 }
 
 StageInfo Stage::info() const {
   StageInfo info;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     info.state = state_;
     if (!problem_) info.problem = problem_.error().message();
   }

@@ -2,15 +2,14 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <stop_token>
 #include <string>
 #include <thread>
 
+#include "core/mutex.h"
 #include "core/result.h"
 #include "kernels/backend.h"
 #include "model/decoder_spec.h"
@@ -85,11 +84,11 @@ class Stage {
   std::uint64_t weight_bytes_ = 0;
   std::function<void(const Status&)> on_loaded_;
 
-  mutable std::mutex mutex_;  // guards state_, problem_, executor_
-  mutable std::condition_variable_any changed_;
-  LoadState state_ = LoadState::kCold;
-  Status problem_;
-  std::unique_ptr<Executor> executor_;
+  mutable Mutex mutex_;
+  mutable StoppableCondition changed_;
+  LoadState state_ GUARDED_BY(mutex_) = LoadState::kCold;
+  Status problem_ GUARDED_BY(mutex_);
+  std::unique_ptr<Executor> executor_ GUARDED_BY(mutex_);
   std::atomic<std::uint64_t> loaded_bytes_ = 0;
   std::atomic<std::int64_t> load_ms_ = 0;
   std::jthread loader_;  // last: joined before anything it touches goes

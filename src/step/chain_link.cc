@@ -28,13 +28,13 @@ void ChainLink::start(Sink sink) {
 
 Status ChainLink::submit(StageInput input) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (stopping_) return Error(Code::kUnavailable, "the pipeline is stopping");
     steps_.emplace_back();  // before the submit: the answer may come before it returns
   }
   Status accepted = first_.submit(std::move(input));
   if (!accepted) {
-    std::unique_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     // One thread submits and `first` answers in order, so the refused step is the last one.
     steps_.pop_back();
     delivered_.notify_all();
@@ -54,41 +54,42 @@ void ChainLink::move() {
 
 void ChainLink::stop() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
   }
   // `rest` first: the thread of `first` may be waiting for room in it.
   rest_.stop();
   first_.stop();
-  std::unique_lock lock(mutex_);
-  delivered_.wait(lock, [this] { return steps_.empty() && !delivering_; });
+  const MutexLock lock(mutex_);
+  delivered_.wait(mutex_, [this]() REQUIRES(mutex_) { return steps_.empty() && !delivering_; });
 }
 
 void ChainLink::on_first(Result<StageOutput> output) {
-  std::unique_lock lock(mutex_);
-  Step& step = oldest(Place::kFirst);
-  if (output && !std::holds_alternative<Boundary>(output->value)) {
-    output = Error(Code::kFailedPrecondition, "a stage before the last one sampled: check the cuts of all stages");
+  Step* handed = nullptr;
+  {
+    const MutexLock lock(mutex_);
+    Step& step = oldest(Place::kFirst);
+    if (output && !std::holds_alternative<Boundary>(output->value)) {
+      output = Error(Code::kFailedPrecondition, "a stage before the last one sampled: check the cuts of all stages");
+    }
+    if (!output || step.doom || stopping_) {
+      finish(step, std::move(output));
+      return deliver();
+    }
+    step.place = Place::kRest;
+    step.timings = std::move(output->timings);
+    step.handed_over = std::chrono::steady_clock::now();
+    handed = &step;
   }
-  if (!output || step.doom || stopping_) {
-    finish(step, std::move(output));
-    deliver(lock);
-    return;
-  }
-  step.place = Place::kRest;
-  step.timings = std::move(output->timings);
-  step.handed_over = std::chrono::steady_clock::now();
-  lock.unlock();
-
   Status accepted = rest_.submit({std::move(output->batch), std::get<Boundary>(std::move(output->value))});
   if (accepted) return;
-  lock.lock();
-  finish(step, std::move(accepted).error());
-  deliver(lock);
+  const MutexLock lock(mutex_);
+  finish(*handed, std::move(accepted).error());
+  deliver();
 }
 
 void ChainLink::on_rest(Result<StageOutput> output) {
-  std::unique_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   Step& step = oldest(Place::kRest);
   if (output) {
     std::vector<StageTiming> timings = std::move(step.timings);
@@ -98,7 +99,7 @@ void ChainLink::on_rest(Result<StageOutput> output) {
     output->timings = std::move(timings);
   }
   finish(step, std::move(output));
-  deliver(lock);
+  deliver();
 }
 
 ChainLink::Step& ChainLink::oldest(Place place) {
@@ -114,7 +115,7 @@ void ChainLink::finish(Step& step, Result<StageOutput> answer) {
   step.place = Place::kDone;
 }
 
-void ChainLink::deliver(std::unique_lock<std::mutex>& lock) {
+void ChainLink::deliver() {
   if (delivering_) return;  // the other link's thread is at it and will take this answer too
   delivering_ = true;
   while (!steps_.empty() && steps_.front().answer) {
@@ -130,9 +131,8 @@ void ChainLink::deliver(std::unique_lock<std::mutex>& lock) {
         if (!later.doom) later.doom = answer.error();
       }
     }
-    lock.unlock();
+    const MutexUnlock free(mutex_);
     sink_(std::move(answer));
-    lock.lock();
   }
   delivering_ = false;
   delivered_.notify_all();

@@ -1,13 +1,12 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <deque>
-#include <mutex>
 #include <optional>
 #include <vector>
 
+#include "core/mutex.h"
 #include "step/stage_link.h"
 
 namespace commissure {
@@ -50,19 +49,20 @@ class ChainLink final : public StageLink {
   void on_first(Result<StageOutput> output);
   void on_rest(Result<StageOutput> output);
   /// The oldest step at `place`: both links answer in submission order.
-  Step& oldest(Place place);
-  void finish(Step& step, Result<StageOutput> answer);
+  Step& oldest(Place place) REQUIRES(mutex_);
+  void finish(Step& step, Result<StageOutput> answer) REQUIRES(mutex_);
   /// Sends answers from the front to the sink, with the lock released around each call.
-  void deliver(std::unique_lock<std::mutex>& lock);
+  void deliver() REQUIRES(mutex_);
 
   StageLink& first_;
   StageLink& rest_;
   Sink sink_;
-  std::mutex mutex_;
-  std::condition_variable delivered_;
-  std::deque<Step> steps_;  // a deque: references stay valid while others are pushed at the back
-  bool delivering_ = false;
-  bool stopping_ = false;
+  Mutex mutex_;
+  Condition delivered_;
+  // A deque: references stay valid while others are pushed at the back.
+  std::deque<Step> steps_ GUARDED_BY(mutex_);
+  bool delivering_ GUARDED_BY(mutex_) = false;
+  bool stopping_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace commissure

@@ -17,11 +17,11 @@ CallQueue::CallQueue() {
 CallQueue::~CallQueue() {
   if (queue_ == nullptr) return;
   queue_->Shutdown();
-  if (!thread_.joinable()) run();
+  if (!thread_.joinable()) run(*queue_);
 }
 
 grpc::ServerCompletionQueue& CallQueue::add_to(grpc::ServerBuilder& builder) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   CHECK(queue_ == nullptr);
   std::unique_ptr<grpc::ServerCompletionQueue> queue = builder.AddCompletionQueue();
   grpc::ServerCompletionQueue& added = *queue;
@@ -30,23 +30,23 @@ grpc::ServerCompletionQueue& CallQueue::add_to(grpc::ServerBuilder& builder) {
 }
 
 void CallQueue::poll() {
-  const std::lock_guard lock(mutex_);
-  thread_ = std::jthread([this] { run(); });
+  const MutexLock lock(mutex_);
+  thread_ = std::jthread([&queue = *queue_] { run(queue); });
 }
 
 grpc::CompletionQueue& CallQueue::outgoing() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (queue_ == nullptr) {
     queue_ = std::make_unique<grpc::CompletionQueue>();
-    thread_ = std::jthread([this] { run(); });
+    thread_ = std::jthread([&queue = *queue_] { run(queue); });
   }
   return *queue_;
 }
 
-void CallQueue::run() {
+void CallQueue::run(grpc::CompletionQueue& queue) {
   void* tag = nullptr;
   bool ok = false;
-  while (queue_->Next(&tag, &ok)) {
+  while (queue.Next(&tag, &ok)) {
     const Completion completion = *static_cast<Completion*>(tag);  // which may go with its owner
     completion.call(completion.owner, ok);
   }

@@ -4,8 +4,9 @@
 #include <grpcpp/server_builder.h>
 
 #include <memory>
-#include <mutex>
 #include <thread>
+
+#include "core/mutex.h"
 
 namespace commissure {
 
@@ -46,11 +47,11 @@ class CallQueue {
   grpc::CompletionQueue& outgoing();
 
  private:
-  void run();
+  static void run(grpc::CompletionQueue& queue);
 
-  std::mutex mutex_;
-  std::unique_ptr<grpc::CompletionQueue> queue_;
-  std::jthread thread_;
+  Mutex mutex_;
+  std::unique_ptr<grpc::CompletionQueue> queue_ GUARDED_BY(mutex_);
+  std::jthread thread_ GUARDED_BY(mutex_);
 };
 
 }  // namespace commissure

@@ -20,12 +20,12 @@ Status GrpcLink::Impl::submit(StageInput input) {
     return Error(Code::kInvalidArgument, "step ", input.batch.step.value, " is a frame of ", message.Length(),
                  " bytes, at most ", kMaxFrameBytes, " fit");
   }
-  std::unique_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!wanted_) {
     wanted_ = true;
     changed_.notify_all();
   }
-  room_.wait(lock, [this] {
+  room_.wait(mutex_, [this]() REQUIRES(mutex_) {
     return stopping_ || !is_open() || in_flight_.size() < static_cast<std::size_t>(options_.max_in_flight);
   });
   if (stopping_) return Error(Code::kUnavailable, "the link is stopped");
@@ -57,19 +57,19 @@ void GrpcLink::Impl::remember_sequences(const StepBatch& batch) {
 }
 
 Status GrpcLink::Impl::health() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (is_open()) return {};
   return not_ready();
 }
 
 void GrpcLink::Impl::connect() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   wanted_ = true;
   changed_.notify_all();
 }
 
 void GrpcLink::Impl::restart(ChainSession session) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   wanted_ = true;
   changed_.notify_all();
   const bool is_another = !session.is_same(session_);
@@ -88,18 +88,18 @@ void GrpcLink::Impl::reopen() {
 }
 
 bool GrpcLink::Impl::wants_move() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return state_ == State::kLeaving;
 }
 
 void GrpcLink::Impl::move() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (state_ == State::kLeaving) reopen();
 }
 
 void GrpcLink::Impl::stop() {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     stopping_ = true;
     if (stream_ && !over_) stream_->cancel(Error(Code::kCancelled, "the link is stopped"));
     changed_.notify_all();
@@ -117,8 +117,8 @@ Status GrpcLink::Impl::on_frame(Frame frame) {
   }
   if (auto* error = std::get_if<StepError>(&frame)) return on_answer(error->step, std::move(error->error));
   if (const auto* goodbye = std::get_if<Goodbye>(&frame)) {
-    std::unique_lock lock(mutex_);
-    leave(lock, goodbye->reason);
+    const MutexLock lock(mutex_);
+    leave(goodbye->reason);
     return {};
   }
   if (const auto* busy = std::get_if<Busy>(&frame)) {
@@ -131,7 +131,7 @@ Status GrpcLink::Impl::on_frame(Frame frame) {
 Status GrpcLink::Impl::on_answer(StepId step, Result<SampledTokens> answer) {
   StageOutput output;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (in_flight_.empty() || in_flight_.front().batch.step != step) {
       return Error(Code::kDataLoss, "an answer to step ", step.value, ", which is not the oldest in flight");
     }
@@ -159,7 +159,7 @@ Status GrpcLink::Impl::on_answer(StepId step, Result<SampledTokens> answer) {
 }
 
 void GrpcLink::Impl::on_busy(const Busy& busy) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   last_sign_ = Clock::now();
   ++n_signs_;
   if (state_ == State::kConnecting && !restarting_) last_error_ = Error(Code::kUnavailable, busy.reason);

@@ -3,17 +3,16 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <condition_variable>
 #include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <unordered_set>
 #include <utility>
 #include <vector>
 
+#include "core/mutex.h"
 #include "wire/call_queue.h"
 #include "wire/channel.h"
 #include "wire/codec.h"
@@ -46,22 +45,22 @@ class GrpcLink::Impl final : public LinkStream::Events {
   void connect();
   void restart(ChainSession session);
   StageSpan lost() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return lost_;
   }
 
   std::function<void(const Error&)> on_lost_;
   std::function<void(const std::string&)> on_leaving_;
   std::vector<StageInfo> infos() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return infos_;
   }
   int n_streams() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return n_streams_;
   }
   std::uint64_t n_signs() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return n_signs_;
   }
 
@@ -79,19 +78,19 @@ class GrpcLink::Impl final : public LinkStream::Events {
   void on_busy(const Busy& busy);
   Status on_answer(StepId step, Result<SampledTokens> answer);
   /// Whether every slice begins its sequence here or continues one that this stream knows.
-  Status check_sequences(const StepBatch& batch) const;
-  void remember_sequences(const StepBatch& batch);
+  Status check_sequences(const StepBatch& batch) const REQUIRES(mutex_);
+  void remember_sequences(const StepBatch& batch) REQUIRES(mutex_);
 
   void run(const std::stop_token& stop);
-  void watch_stream(std::unique_lock<std::mutex>& lock);
-  void watch_steps(Clock::time_point now);
-  void leave(std::unique_lock<std::mutex>& lock, const std::string& reason);
-  /// With the lock held: ends the stream, and the keeper opens the next one at once.
-  void reopen();
+  void watch_stream() REQUIRES(mutex_);
+  void watch_steps(Clock::time_point now) REQUIRES(mutex_);
+  void leave(const std::string& reason) REQUIRES(mutex_);
+  /// Ends the stream, and the keeper opens the next one at once.
+  void reopen() REQUIRES(mutex_);
   grpc::ByteBuffer next_hello();
-  bool is_open() const { return state_ == State::kReady || state_ == State::kLeaving; }
-  Error not_ready() const;
-  Error explain(const Error& why);
+  bool is_open() const REQUIRES(mutex_) { return state_ == State::kReady || state_ == State::kLeaving; }
+  Error not_ready() const REQUIRES(mutex_);
+  Error explain(const Error& why) REQUIRES(mutex_);
   /// With a code that callers of StageLink know as the end of a stream.
   static Error as_stream_error(const Error& why);
 
@@ -104,33 +103,33 @@ class GrpcLink::Impl final : public LinkStream::Events {
           .count());  // of stage A's sessions (StreamEpoch)
   Sink sink_;
 
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;  // for the keeper thread
-  std::condition_variable room_;     // for submit
-  State state_ = State::kIdle;
-  bool wanted_;
-  bool stopping_ = false;
-  bool restarting_ = false;
-  bool is_opened_ = false;  // a stream of session_ was established
-  bool is_lost_ = false;    // the current stream ends because of a loss told in an answer
-  bool over_ = false;       // the current stream had its last event
-  bool refused_ = false;    // the latest attempt ended because of who calls
-  std::unique_ptr<LinkStream> stream_;
-  Clock::time_point ready_since_;
-  Error last_error_{Code::kUnavailable, "not connected yet"};
-  std::deque<Step> in_flight_;
-  StepPace pace_;
-  StepId slow_;                  // has been warned of
-  Clock::time_point last_sign_;  // of work, here or behind
-  std::uint64_t n_signs_ = 0;
-  std::uint64_t n_done_ = 0;  // here, as last seen
-  std::unordered_set<SequenceId> sequences_;
-  std::vector<StageInfo> infos_;
-  StageSpan lost_ = kAllStages;
-  ChainSession session_;  // of the current or next stream
-  SentSteps sent_steps_;
-  int n_streams_ = 0;
-  std::uint32_t n_hellos_ = 0;
+  mutable Mutex mutex_;
+  Condition changed_;  // for the keeper thread
+  Condition room_;     // for submit
+  State state_ GUARDED_BY(mutex_) = State::kIdle;
+  bool wanted_ GUARDED_BY(mutex_);
+  bool stopping_ GUARDED_BY(mutex_) = false;
+  bool restarting_ GUARDED_BY(mutex_) = false;
+  bool is_opened_ GUARDED_BY(mutex_) = false;  // a stream of session_ was established
+  bool is_lost_ GUARDED_BY(mutex_) = false;    // the current stream ends because of a loss told in an answer
+  bool over_ GUARDED_BY(mutex_) = false;       // the current stream had its last event
+  bool refused_ GUARDED_BY(mutex_) = false;    // the latest attempt ended because of who calls
+  std::unique_ptr<LinkStream> stream_ GUARDED_BY(mutex_);
+  Clock::time_point ready_since_ GUARDED_BY(mutex_);
+  Error last_error_ GUARDED_BY(mutex_){Code::kUnavailable, "not connected yet"};
+  std::deque<Step> in_flight_ GUARDED_BY(mutex_);
+  StepPace pace_ GUARDED_BY(mutex_);
+  StepId slow_ GUARDED_BY(mutex_);                  // has been warned of
+  Clock::time_point last_sign_ GUARDED_BY(mutex_);  // of work, here or behind
+  std::uint64_t n_signs_ GUARDED_BY(mutex_) = 0;
+  std::uint64_t n_done_ GUARDED_BY(mutex_) = 0;  // here, as last seen
+  std::unordered_set<SequenceId> sequences_ GUARDED_BY(mutex_);
+  std::vector<StageInfo> infos_ GUARDED_BY(mutex_);
+  StageSpan lost_ GUARDED_BY(mutex_) = kAllStages;
+  ChainSession session_ GUARDED_BY(mutex_);  // of the current or next stream
+  SentSteps sent_steps_ GUARDED_BY(mutex_);
+  int n_streams_ GUARDED_BY(mutex_) = 0;
+  std::uint32_t n_hellos_ GUARDED_BY(mutex_) = 0;
   std::jthread keeper_;
 };
 

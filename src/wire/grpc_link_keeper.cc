@@ -11,7 +11,7 @@ namespace commissure {
 
 grpc::ByteBuffer GrpcLink::Impl::next_hello() {
   const StageInfo self = options_.self();
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (self.plan.is_first()) {
     session_ = sent_steps_.next(session_);
     if (session_.epoch.head != kBreakingHead) session_.epoch = {head_, ++n_hellos_};
@@ -24,7 +24,7 @@ grpc::ByteBuffer GrpcLink::Impl::next_hello() {
 
 Status GrpcLink::Impl::on_hello(const Hello& hello) {
   const Status valid = accept_server_hello(options_.self(), hello);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (state_ != State::kConnecting || restarting_) return Error(Code::kDataLoss, "a second hello");
   TRY(valid);
   infos_ = hello.stages;
@@ -37,21 +37,20 @@ Status GrpcLink::Impl::on_hello(const Hello& hello) {
   return {};
 }
 
-void GrpcLink::Impl::leave(std::unique_lock<std::mutex>& lock, const std::string& reason) {
+void GrpcLink::Impl::leave(const std::string& reason) {
   if (state_ != State::kReady) return;
   state_ = State::kLeaving;
   log_info("stream is to be moved", {{"to", options_.endpoint.target}, {"why", reason}});
   if (!on_leaving_) return;
-  lock.unlock();  // the callback takes locks of its own, and holds them when it calls us
+  const MutexUnlock free(mutex_);  // the callback takes locks of its own, and holds them when it calls us
   on_leaving_(reason);
-  lock.lock();
 }
 
 void GrpcLink::Impl::run(const std::stop_token& stop) {
   ReconnectPause pause(options_.min_backoff, options_.max_backoff, std::random_device{}());
-  std::unique_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   while (true) {
-    changed_.wait(lock, [this] { return stopping_ || wanted_; });
+    changed_.wait(mutex_, [this]() REQUIRES(mutex_) { return stopping_ || wanted_; });
     if (stopping_ || stop.stop_requested()) return;
     const int n_before = n_streams_;
     const bool was_refused = refused_;
@@ -61,10 +60,11 @@ void GrpcLink::Impl::run(const std::stop_token& stop) {
     stream_ = std::make_unique<LinkStream>(channel_, *queue_, *this);
     LinkStream& stream = *stream_;
     stream.open();
-    lock.unlock();
-    stream.send(next_hello());
-    lock.lock();
-    watch_stream(lock);
+    {
+      const MutexUnlock free(mutex_);
+      stream.send(next_hello());
+    }
+    watch_stream();
 
     std::unique_ptr<LinkStream> dead = std::move(stream_);
     const bool at_once = restarting_ || (refused_ && !was_refused && options_.security.identity);
@@ -76,11 +76,11 @@ void GrpcLink::Impl::run(const std::stop_token& stop) {
     if (n_streams_ > n_before) {
       log_warning("stream lost", {{"to", options_.endpoint.target}, {"why", last_error_.to_string()}});
     }
-    changed_.wait_for(lock, waits, [this] { return stopping_; });
+    changed_.wait_for(mutex_, waits, [this]() REQUIRES(mutex_) { return stopping_; });
   }
 }
 
-void GrpcLink::Impl::watch_stream(std::unique_lock<std::mutex>& lock) {
+void GrpcLink::Impl::watch_stream() {
   const Clock::time_point opened = Clock::now();
   // Looking now and then costs nothing per step; waking this thread for every step would.
   const auto glance =
@@ -88,14 +88,14 @@ void GrpcLink::Impl::watch_stream(std::unique_lock<std::mutex>& lock) {
                                             std::chrono::milliseconds(1), std::chrono::milliseconds(1000));
   const bool ages = options_.max_stream_age.count() > 0;
   while (!over_) {
-    changed_.wait_for(lock, glance, [this] { return over_; });
+    changed_.wait_for(mutex_, glance, [this]() REQUIRES(mutex_) { return over_; });
     if (over_ || !stream_) break;
     const Clock::time_point now = Clock::now();
     if (state_ == State::kConnecting && now - std::max(opened, last_sign_) > options_.handshake_deadline) {
       stream_->cancel(Error(Code::kDeadlineExceeded, "no handshake, and no sign of work, within ",
                             options_.handshake_deadline.count(), " ms"));
     }
-    if (ages && now - ready_since_ > options_.max_stream_age) leave(lock, "the stream is at its greatest age");
+    if (ages && now - ready_since_ > options_.max_stream_age) leave("the stream is at its greatest age");
     watch_steps(now);
   }
 }
@@ -140,7 +140,7 @@ void GrpcLink::Impl::on_closed(const Error& why) {
   bool report = false;
   Error error = as_stream_error(why).within(peer_);
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     report = (std::exchange(is_lost_, false) || is_open()) && !stopping_ && on_lost_;
     state_ = State::kConnecting;
     last_error_ = explain(why);
@@ -151,7 +151,7 @@ void GrpcLink::Impl::on_closed(const Error& why) {
   }
   for (std::size_t i = 0; i < lost.size(); ++i) sink_(error);
   if (report) on_lost_(error);
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   over_ = true;
   changed_.notify_all();
 }

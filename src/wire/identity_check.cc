@@ -1,14 +1,13 @@
 #include "wire/identity_check.h"
 
 #include <algorithm>
-#include <condition_variable>
 #include <fstream>
 #include <iterator>
-#include <mutex>
 #include <optional>
 #include <thread>
 
 #include "core/log.h"
+#include "core/mutex.h"
 #include "net/http.h"
 #include "net/jwks.h"
 #include "net/jwt.h"
@@ -60,7 +59,7 @@ class IdentityCheck::Keys {
   }
 
   Status verify(const Jwt& token) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (keys_ && keys_->has(token.key_id)) return keys_->verify(token);
     if (keys_ && Clock::now() - fetched_ < kRefreshPause) return refused("the token is signed with an unknown key");
     wanted_ = true;
@@ -70,17 +69,19 @@ class IdentityCheck::Keys {
 
  private:
   void keep_fresh(const std::stop_token& stop) {
-    std::unique_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     while (!stop.stop_requested()) {
-      if (wanted_ || !keys_ || Clock::now() - fetched_ > kRefreshEvery) fetch(lock);
-      changed_.wait_for(lock, stop, keys_ ? kRefreshPause : kRetryPause, [this] { return wanted_; });
+      if (wanted_ || !keys_ || Clock::now() - fetched_ > kRefreshEvery) fetch();
+      const seconds pause = keys_ ? kRefreshPause : kRetryPause;
+      changed_.wait_for(mutex_, stop, pause, [this]() REQUIRES(mutex_) { return wanted_; });
     }
   }
 
-  void fetch(std::unique_lock<std::mutex>& lock) {
-    lock.unlock();
-    auto fresh = read_keys(source_);
-    lock.lock();
+  void fetch() REQUIRES(mutex_) {
+    auto fresh = [&]() REQUIRES(mutex_) {
+      const MutexUnlock free(mutex_);
+      return read_keys(source_);
+    }();
     wanted_ = false;
     fetched_ = Clock::now();
     if (fresh) {
@@ -91,11 +92,11 @@ class IdentityCheck::Keys {
   }
 
   const std::string source_;
-  std::mutex mutex_;
-  std::condition_variable_any changed_;
-  std::optional<Jwks> keys_;
-  Clock::time_point fetched_;  // the last attempt, once there are keys
-  bool wanted_ = false;
+  Mutex mutex_;
+  StoppableCondition changed_;
+  std::optional<Jwks> keys_ GUARDED_BY(mutex_);
+  Clock::time_point fetched_ GUARDED_BY(mutex_);  // the last attempt, once there are keys
+  bool wanted_ GUARDED_BY(mutex_) = false;
   std::jthread thread_;
 };
 

@@ -13,14 +13,14 @@ LinkStream::LinkStream(const std::shared_ptr<grpc::Channel>& channel, CallQueue&
 void LinkStream::open() { call_->StartCall(&started_); }
 
 void LinkStream::send(grpc::ByteBuffer message) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (finishing_) return;
   outgoing_.push_back(std::move(message));
   if (!writing_) write_next();
 }
 
 void LinkStream::cancel(const Error& why) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!why_) why_ = why;
   context_.TryCancel();
 }
@@ -31,7 +31,7 @@ void LinkStream::write_next() {
 }
 
 void LinkStream::on_started(bool ok) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   writing_ = false;
   if (!ok) return finish();
   call_->Read(&incoming_, &read_);
@@ -46,7 +46,7 @@ void LinkStream::on_read(bool ok) {
     if (handled) return call_->Read(&incoming_, &read_);
     cancel(handled.error());
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   finish();
 }
 
@@ -57,7 +57,7 @@ void LinkStream::finish() {
 
 void LinkStream::on_written(bool ok) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     outgoing_.pop_front();
     writing_ = false;
     if (!ok || finishing_) outgoing_.clear();  // the read side learns why
@@ -68,7 +68,7 @@ void LinkStream::on_written(bool ok) {
 
 void LinkStream::on_finished(bool) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     is_over_ = true;
   }
   close_when_quiet();
@@ -77,7 +77,7 @@ void LinkStream::on_finished(bool) {
 void LinkStream::close_when_quiet() {
   std::optional<Error> why;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (!is_over_ || writing_) return;
     why = why_;
   }

@@ -7,9 +7,9 @@
 
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <optional>
 
+#include "core/mutex.h"
 #include "wire/call_queue.h"
 #include "wire/frame.h"
 
@@ -43,9 +43,9 @@ class LinkStream {
   void on_read(bool ok);
   void on_written(bool ok);
   void on_finished(bool ok);
-  void write_next();
+  void write_next() REQUIRES(mutex_);
   /// Asks gRPC how the call ended.
-  void finish();
+  void finish() REQUIRES(mutex_);
   /// Tells the end once gRPC has let go of the stream.
   void close_when_quiet();
 
@@ -60,12 +60,12 @@ class LinkStream {
   Completion written_ = Completion::of<&LinkStream::on_written>(this);
   Completion finished_ = Completion::of<&LinkStream::on_finished>(this);
 
-  std::mutex mutex_;
-  std::deque<grpc::ByteBuffer> outgoing_;  // the front is being written
-  bool writing_ = true;                    // nothing may be written before the call has started
-  bool finishing_ = false;
-  bool is_over_ = false;
-  std::optional<Error> why_;
+  Mutex mutex_;
+  std::deque<grpc::ByteBuffer> outgoing_ GUARDED_BY(mutex_);  // the front is being written
+  bool writing_ GUARDED_BY(mutex_) = true;                    // nothing may be written before the call has started
+  bool finishing_ GUARDED_BY(mutex_) = false;
+  bool is_over_ GUARDED_BY(mutex_) = false;
+  std::optional<Error> why_ GUARDED_BY(mutex_);
 };
 
 }  // namespace commissure

@@ -13,38 +13,41 @@ void ServerCall::await(grpc::AsyncGenericService& service, grpc::ServerCompletio
 
 void ServerCall::on_arrived(bool ok) {
   opened_ = std::chrono::steady_clock::now();
-  n_pending_ = 1;  // ended_, which comes for every call that came
+  {
+    const MutexLock lock(mutex_);
+    n_pending_ = 1;  // ended_, which comes for every call that came
+  }
   host_.on_arrived(*this, ok);
 }
 
 void ServerCall::begin(Events& events) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   events_ = &events;
   read();
 }
 
 void ServerCall::send(grpc::ByteBuffer message) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (end_) return;
   outgoing_.push_back(std::move(message));
   advance();
 }
 
 void ServerCall::finish(const grpc::Status& status) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (end_) return;
   end_ = status;
   advance();
 }
 
 void ServerCall::resume() {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (!finishing_) read();
 }
 
 void ServerCall::wait_written(const std::stop_token& stop) {
-  std::unique_lock lock(mutex_);
-  quiet_.wait(lock, stop, [this] { return outgoing_.empty(); });
+  const MutexLock lock(mutex_);
+  quiet_.wait(mutex_, stop, [this]() REQUIRES(mutex_) { return outgoing_.empty(); });
 }
 
 void ServerCall::read() {
@@ -65,22 +68,28 @@ void ServerCall::advance() {
   }
 }
 
+ServerCall::Events* ServerCall::events() {
+  const MutexLock lock(mutex_);
+  return events_;
+}
+
 void ServerCall::on_read(bool ok) {
+  Events& events = *this->events();  // it was begun
   if (ok) {
     grpc::ByteBuffer message;
     message.Swap(&incoming_);  // resume() may come, and the next read with it, before on_message returns
-    const Result<Next> next = events_->on_message(*this, message);
+    const Result<Next> next = events.on_message(*this, message);
     if (!next) finish(to_grpc(next.error()));
     if (next && *next == Next::kRead) resume();
   } else {
-    events_->on_peer_gone(*this);
+    events.on_peer_gone(*this);
   }
   leave();
 }
 
 void ServerCall::on_written(bool ok) {
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     outgoing_.pop_front();
     writing_ = false;
     if (!ok) outgoing_.clear();  // the call is dead; the read side tells
@@ -91,11 +100,7 @@ void ServerCall::on_written(bool ok) {
 }
 
 void ServerCall::on_ended(bool) {
-  Events* events = nullptr;
-  {
-    const std::lock_guard lock(mutex_);
-    events = events_;
-  }
+  Events* const events = this->events();
   if (events != nullptr && context_.IsCancelled()) events->on_cancelled(*this);
   leave();
 }
@@ -103,11 +108,13 @@ void ServerCall::on_ended(bool) {
 void ServerCall::on_finished(bool) { leave(); }
 
 void ServerCall::leave() {
+  Events* events = nullptr;
   {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (--n_pending_ > 0 || !finishing_) return;
+    events = events_;
   }
-  if (events_ != nullptr) events_->on_done(*this);
+  if (events != nullptr) events->on_done(*this);
   host_.on_over(*this);
 }
 

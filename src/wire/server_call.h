@@ -4,13 +4,12 @@
 #include <grpcpp/support/byte_buffer.h>
 
 #include <chrono>
-#include <condition_variable>
 #include <deque>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
 
+#include "core/mutex.h"
 #include "core/result.h"
 #include "wire/call_queue.h"
 
@@ -70,14 +69,14 @@ class ServerCall {
   void on_read(bool ok);
   void on_written(bool ok);
   void on_finished(bool ok);
-  // With the lock held: operations are started so; gRPC never completes one inside the call.
-  void read();
-  void advance();
+  // Operations are started with the lock held; gRPC never completes one inside the call.
+  void read() REQUIRES(mutex_);
+  void advance() REQUIRES(mutex_);
+  Events* events();
   /// After each completion: tells the end when it was the last.
   void leave();
 
   Host& host_;
-  Events* events_ = nullptr;
   std::chrono::steady_clock::time_point opened_;
   grpc::GenericServerContext context_;
   grpc::GenericServerAsyncReaderWriter call_;
@@ -88,13 +87,14 @@ class ServerCall {
   Completion written_ = Completion::of<&ServerCall::on_written>(this);
   Completion finished_ = Completion::of<&ServerCall::on_finished>(this);
 
-  std::mutex mutex_;
-  std::condition_variable_any quiet_;
-  std::deque<grpc::ByteBuffer> outgoing_;  // the front is being written
-  bool writing_ = false;
-  bool finishing_ = false;  // Finish was called: no operation may start
-  std::optional<grpc::Status> end_;
-  int n_pending_ = 0;  // operations gRPC has yet to complete
+  Mutex mutex_;
+  StoppableCondition quiet_;
+  Events* events_ GUARDED_BY(mutex_) = nullptr;               // from begin() on
+  std::deque<grpc::ByteBuffer> outgoing_ GUARDED_BY(mutex_);  // the front is being written
+  bool writing_ GUARDED_BY(mutex_) = false;
+  bool finishing_ GUARDED_BY(mutex_) = false;  // Finish was called: no operation may start
+  std::optional<grpc::Status> end_ GUARDED_BY(mutex_);
+  int n_pending_ GUARDED_BY(mutex_) = 0;  // operations gRPC has yet to complete
 };
 
 }  // namespace commissure

@@ -4,12 +4,11 @@
 
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
 #include <list>
-#include <mutex>
 #include <thread>
 #include <utility>
 
+#include "core/mutex.h"
 #include "wire/channel.h"
 #include "wire/codec.h"
 #include "wire/stage.grpc.pb.h"
@@ -48,8 +47,8 @@ class StageClient::Impl {
     std::atomic<bool> is_over = false;
     std::jthread thread;
   };
-  std::mutex mutex;
-  std::list<Later> later;
+  Mutex mutex;
+  std::list<Later> later GUARDED_BY(mutex);
 };
 
 StageClient::StageClient(const Endpoint& endpoint, const ClientSecurity& security)
@@ -78,7 +77,7 @@ Result<std::vector<StageInfo>> StageClient::Impl::describe(std::chrono::system_c
 void StageClient::describe_later(std::chrono::milliseconds timeout,
                                  std::function<void(Result<std::vector<StageInfo>>)> done) {
   const auto deadline = std::chrono::system_clock::now() + timeout;
-  const std::lock_guard lock(impl_->mutex);
+  const MutexLock lock(impl_->mutex);
   impl_->later.remove_if([](const Impl::Later& later) { return later.is_over.load(); });
   Impl::Later& later = impl_->later.emplace_back();
   later.thread =
@@ -145,10 +144,11 @@ bool has_ended(const StageInfo& stage) { return stage.state >= LoadState::kReady
 
 /// The later stages' part of a wake: written by the thread that reads it, awaited by the one that reports.
 struct Rest {
-  std::mutex mutex;
-  std::condition_variable_any changed;
-  std::vector<StageInfo> stages;
-  bool over = true;
+  explicit Rest(bool is_over) : over(is_over) {}
+  Mutex mutex;
+  StoppableCondition changed;
+  std::vector<StageInfo> stages GUARDED_BY(mutex);
+  bool over GUARDED_BY(mutex);
 };
 
 Status outcome(const std::vector<StageInfo>& chain) {
@@ -165,18 +165,17 @@ Status outcome(const std::vector<StageInfo>& chain) {
 Status wake_chain(const LocalStage& self, StageClient* next, std::chrono::milliseconds timeout,
                   const ChainReport& report, const std::stop_token& stop) {
   constexpr std::chrono::milliseconds kGlance(50);  // how stale a progress report may be
-  Rest rest;
+  Rest rest(next == nullptr);
   std::jthread reader;
   if (next != nullptr) {
-    rest.over = false;
     reader = std::jthread([&](const std::stop_token& inner) {
       const auto keep = [&](const std::vector<StageInfo>& stages) {
-        const std::lock_guard lock(rest.mutex);
+        const MutexLock lock(rest.mutex);
         rest.stages = stages;
         rest.changed.notify_all();
       };
       const Status status = next->wake(timeout, keep, inner);
-      const std::lock_guard lock(rest.mutex);
+      const MutexLock lock(rest.mutex);
       if (!status) rest.stages = {unreachable_stage(self.info(), status.error())};
       rest.over = true;
       rest.changed.notify_all();
@@ -186,16 +185,19 @@ Status wake_chain(const LocalStage& self, StageClient* next, std::chrono::millis
   std::vector<StageInfo> told;
   while (true) {
     std::vector<StageInfo> chain = {self.info()};
-    std::unique_lock lock(rest.mutex);
-    chain.insert(chain.end(), rest.stages.begin(), rest.stages.end());
-    const bool over = has_ended(chain.front()) && rest.over;
-    lock.unlock();
+    bool over = has_ended(chain.front());
+    {
+      const MutexLock lock(rest.mutex);
+      chain.insert(chain.end(), rest.stages.begin(), rest.stages.end());
+      over = over && rest.over;
+    }
     if (chain != told) report(chain);
     if (over) return outcome(chain);
     if (stop.stop_requested()) return Error(Code::kCancelled, "waking was cancelled");
     told = std::move(chain);
-    lock.lock();
-    rest.changed.wait_for(lock, stop, kGlance, [&] { return !rest.over && rest.stages.size() + 1 != told.size(); });
+    const MutexLock lock(rest.mutex);
+    rest.changed.wait_for(rest.mutex, stop, kGlance,
+                          [&]() REQUIRES(rest.mutex) { return !rest.over && rest.stages.size() + 1 != told.size(); });
   }
 }
 

@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
-#include <mutex>
 #include <optional>
 #include <thread>
 #include <utility>
 
+#include "core/mutex.h"
 #include "wire/codec.h"
 #include "wire/health.pb.h"
 
@@ -86,16 +85,16 @@ grpc::Status send_health(ServerCall& call, Health::ServingStatus status) {
 
 grpc::Status watch_health(ServerCall& call, const std::string& request, const std::function<bool()>& is_serving,
                           const std::stop_token& stop) {
-  std::mutex mutex;
-  std::condition_variable_any stopped;
+  Mutex mutex;
+  StoppableCondition stopped;
   std::optional<Health::ServingStatus> told;
   while (!stop.stop_requested()) {
     const auto now = health_of(request, is_serving);
     if (!now) return {grpc::StatusCode::INVALID_ARGUMENT, "not a health check request"};
     if (now != told) send_health(call, *now);
     told = now;
-    std::unique_lock lock(mutex);
-    stopped.wait_for(lock, stop, kHealthGlance, [] { return false; });
+    const MutexLock lock(mutex);
+    stopped.wait_for(mutex, stop, kHealthGlance, [] { return false; });
   }
   return grpc::Status::CANCELLED;
 }

@@ -4,12 +4,11 @@
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
-#include <condition_variable>
 #include <list>
-#include <mutex>
 #include <thread>
 #include <utility>
 
+#include "core/mutex.h"
 #include "core/queue.h"
 #include "wire/channel.h"
 #include "wire/server_call.h"
@@ -43,8 +42,8 @@ class StageServer::Impl final : public ServerCall::Host {
   void end() {
     arrivals_.close();
     if (doorman_.joinable()) doorman_.join();
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return calls_.empty(); });
+    const MutexLock lock(mutex_);
+    changed_.wait(mutex_, [this]() REQUIRES(mutex_) { return calls_.empty(); });
   }
 
   StageService& service;
@@ -54,7 +53,7 @@ class StageServer::Impl final : public ServerCall::Host {
  private:
   /// Returns how many calls there are besides.
   std::size_t await_call() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     calls_.emplace_back(*this).await(calls_of_all_methods_, *calls_queue_);
     return calls_.size() - 1;
   }
@@ -67,7 +66,7 @@ class StageServer::Impl final : public ServerCall::Host {
     }
   }
   void on_over(ServerCall& call) override {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     calls_.remove_if([&](const ServerCall& known) { return &known == &call; });
     changed_.notify_all();
   }
@@ -75,9 +74,9 @@ class StageServer::Impl final : public ServerCall::Host {
   const std::shared_ptr<CallQueue> queue_;
   grpc::ServerCompletionQueue* calls_queue_ = nullptr;
   grpc::AsyncGenericService calls_of_all_methods_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::list<ServerCall> calls_;  // the one that is awaited and all that gRPC still knows
+  Mutex mutex_;
+  Condition changed_;
+  std::list<ServerCall> calls_ GUARDED_BY(mutex_);  // the one that is awaited and all that gRPC still knows
   BoundedQueue<ServerCall*> arrivals_{kMostCalls};
   std::jthread doorman_;
 };

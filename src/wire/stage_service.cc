@@ -3,15 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <condition_variable>
 #include <deque>
-#include <mutex>
 #include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "core/log.h"
+#include "core/mutex.h"
 #include "wire/codec.h"
 #include "wire/handshake.h"
 #include "wire/server_call.h"
@@ -54,47 +53,46 @@ class StageService::Impl final : public ServerCall::Events {
   void on_done(ServerCall& stream) override;
   Result<ServerCall::Next> on_hello(ServerCall& stream, const Hello& hello);
   Result<ServerCall::Next> on_step(ServerCall& stream, StageInput input);
-  Status check_succession(const ServerCall& stream, const ChainSession& session);
-  Status check_step(const StageInput& input) const;
+  Status check_succession(const ServerCall& stream, const ChainSession& session) REQUIRES(mutex_);
+  Status check_step(const StageInput& input) const REQUIRES(mutex_);
   void on_output(Result<StageOutput> output);
 
-  // With the lock held:
-  void answer(Step& step, grpc::ByteBuffer message);
-  void end_stream(ServerCall& stream, const Error& why);
+  void answer(Step& step, grpc::ByteBuffer message) REQUIRES(mutex_);
+  void end_stream(ServerCall& stream, const Error& why) REQUIRES(mutex_);
 
   void keep(const std::stop_token& stop);
-  void advance_handshake(std::unique_lock<std::mutex>& lock);
+  void advance_handshake() REQUIRES(mutex_);
   /// Starts loading here and, at the same time, behind.
   void wake();
   /// Nothing while the chain is not ready yet; an error when it will not be.
-  Result<std::optional<Hello>> try_ready(const StageInfo& info);
-  void drop_silent_streams();
-  void tell_busy();
+  Result<std::optional<Hello>> try_ready(const StageInfo& info) REQUIRES(mutex_);
+  void drop_silent_streams() REQUIRES(mutex_);
+  void tell_busy() REQUIRES(mutex_);
 
   const StageServiceOptions options_;
-  mutable std::mutex mutex_;
-  std::condition_variable_any changed_;
-  std::vector<ServerCall*> streams_;  // all that gRPC still knows
-  ServerCall* active_ = nullptr;      // shook hands, its steps are taken
-  ServerCall* pending_ = nullptr;     // said hello, waits for the chain
-  bool pending_is_clean_ = false;     // earlier sequences are forgotten
-  ChainSession session_;              // of the pending or active stream
-  KeptRows rows_;
-  bool keeps_rows_ = false;  // for the pending or active stream
-  bool paused_ = false;
-  std::optional<StepId> last_step_;
-  StageInfo info_;  // of the active stream's handshake
-  std::deque<Step> in_flight_;
-  Clock::time_point last_work_;  // a step came or was answered, or a stream was taken
-  Clock::time_point told_busy_;  // to the pending or active stream
-  std::uint64_t n_signs_ = 0;    // of the stages behind, as last seen
-  std::uint64_t heir_ = 0;       // the newer stage A that came last, and since when it wants this stream
-  Clock::time_point heir_since_;
-  Clock::time_point told_refusal_;  // in the log
-  StageLink* link_ = nullptr;
-  bool stopping_ = false;
-  bool stopped_ = false;
-  int n_streams_ = 0;
+  mutable Mutex mutex_;
+  StoppableCondition changed_;
+  std::vector<ServerCall*> streams_ GUARDED_BY(mutex_);  // all that gRPC still knows
+  ServerCall* active_ GUARDED_BY(mutex_) = nullptr;      // shook hands, its steps are taken
+  ServerCall* pending_ GUARDED_BY(mutex_) = nullptr;     // said hello, waits for the chain
+  bool pending_is_clean_ GUARDED_BY(mutex_) = false;     // earlier sequences are forgotten
+  ChainSession session_ GUARDED_BY(mutex_);              // of the pending or active stream
+  KeptRows rows_ GUARDED_BY(mutex_);
+  bool keeps_rows_ GUARDED_BY(mutex_) = false;  // for the pending or active stream
+  bool paused_ GUARDED_BY(mutex_) = false;
+  std::optional<StepId> last_step_ GUARDED_BY(mutex_);
+  StageInfo info_ GUARDED_BY(mutex_);  // of the active stream's handshake
+  std::deque<Step> in_flight_ GUARDED_BY(mutex_);
+  Clock::time_point last_work_ GUARDED_BY(mutex_);  // a step came or was answered, or a stream was taken
+  Clock::time_point told_busy_ GUARDED_BY(mutex_);  // to the pending or active stream
+  std::uint64_t n_signs_ GUARDED_BY(mutex_) = 0;    // of the stages behind, as last seen
+  std::uint64_t heir_ GUARDED_BY(mutex_) = 0;  // the newer stage A that came last, and since when it wants this stream
+  Clock::time_point heir_since_ GUARDED_BY(mutex_);
+  Clock::time_point told_refusal_ GUARDED_BY(mutex_);  // in the log
+  StageLink* link_ GUARDED_BY(mutex_) = nullptr;
+  bool stopping_ GUARDED_BY(mutex_) = false;
+  bool stopped_ GUARDED_BY(mutex_) = false;
+  int n_streams_ GUARDED_BY(mutex_) = 0;
   std::jthread waker_;  // keeper thread only
   std::jthread keeper_;
 };
@@ -102,11 +100,11 @@ class StageService::Impl final : public ServerCall::Events {
 StageService::Impl::Impl(StageServiceOptions options) : options_(std::move(options)) {
   if (options_.next != nullptr) {
     options_.next->on_lost([this](const Error& why) {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       if (active_ != nullptr) end_stream(*active_, why);
     });
     options_.next->on_leaving([this](const std::string& reason) {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       if (active_ != nullptr) active_->send(encode_frame(Goodbye{"a stage behind: " + reason}));
     });
   }
@@ -114,7 +112,7 @@ StageService::Impl::Impl(StageServiceOptions options) : options_(std::move(optio
 }
 
 void StageService::Impl::serve(StageLink& link) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (stopping_) return;  // loaded too late
   link.start([this](Result<StageOutput> output) { on_output(std::move(output)); });
   link_ = &link;
@@ -122,20 +120,22 @@ void StageService::Impl::serve(StageLink& link) {
 }
 
 int StageService::Impl::n_streams() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return n_streams_;
 }
 
 void StageService::Impl::stop(std::chrono::milliseconds grace) {
-  std::unique_lock lock(mutex_);
-  if (stopped_) return;
-  stopped_ = stopping_ = true;
-  if (active_ != nullptr) active_->send(encode_frame(Goodbye{"this stage is shutting down"}));
-  // Steps are taken until the stage before has moved, so that none on the way is lost.
-  changed_.wait_for(lock, grace, [this] { return in_flight_.empty() && active_ == nullptr; });
-  for (ServerCall* stream : streams_) end_stream(*stream, Error(Code::kUnavailable, "this stage is shutting down"));
-  StageLink* const link = std::exchange(link_, nullptr);
-  lock.unlock();
+  StageLink* link = nullptr;
+  {
+    const MutexLock lock(mutex_);
+    if (stopped_) return;
+    stopped_ = stopping_ = true;
+    if (active_ != nullptr) active_->send(encode_frame(Goodbye{"this stage is shutting down"}));
+    // Steps are taken until the stage before has moved, so that none on the way is lost.
+    changed_.wait_for(mutex_, grace, [this]() REQUIRES(mutex_) { return in_flight_.empty() && active_ == nullptr; });
+    for (ServerCall* stream : streams_) end_stream(*stream, Error(Code::kUnavailable, "this stage is shutting down"));
+    link = std::exchange(link_, nullptr);
+  }
   keeper_.request_stop();
   if (keeper_.joinable()) keeper_.join();
   waker_ = {};
@@ -156,7 +156,7 @@ Status StageService::Impl::check_caller(const ServerCall& call) const {
 }
 
 bool StageService::Impl::is_serving() const {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   return !stopping_ && options_.self.info().state == LoadState::kReady;
 }
 
@@ -173,7 +173,7 @@ void StageService::Impl::take(ServerCall& call) {
   if (method != "/commissure.v1.Stage/Open") {
     return call.finish(grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "a stage has no such method"));
   }
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (stopping_) return call.finish(to_grpc(Error(Code::kUnavailable, "this stage is shutting down")));
   streams_.push_back(&call);
   call.begin(*this);
@@ -189,7 +189,7 @@ Result<ServerCall::Next> StageService::Impl::on_message(ServerCall& stream, cons
 
 Result<ServerCall::Next> StageService::Impl::on_hello(ServerCall& stream, const Hello& hello) {
   TRY(accept_client_hello(options_.self.info(), hello));
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (stopping_) return Error(Code::kUnavailable, "this stage is shutting down");
   if (&stream == active_ || &stream == pending_) return Error(Code::kDataLoss, "a second hello");
   ChainSession session{hello.session, hello.resumes, hello.epoch};
@@ -216,7 +216,7 @@ Status StageService::Impl::check_succession(const ServerCall& stream, const Chai
   if (is_newer && std::exchange(heir_, session.epoch.head) != session.epoch.head) heir_since_ = now;
   const bool is_silent = in_flight_.empty() && now - last_work_ > options_.head_silence;
   const bool gives_way = is_silent || (is_newer && now - heir_since_ > options_.head_patience);
-  const auto refuse = [&](Code code, const auto&... why) -> Status {
+  const auto refuse = [&](Code code, const auto&... why) REQUIRES(mutex_) -> Status {
     const Error error(code, "this stage serves ", why...);
     if (now - told_refusal_ > kRefusalPause)
       log_warning("refused", {{"peer", stream.context().peer()}, {"why", error.message()}});
@@ -249,7 +249,7 @@ Status StageService::Impl::check_step(const StageInput& input) const {
 
 Result<ServerCall::Next> StageService::Impl::on_step(ServerCall& stream, StageInput input) {
   const StepId id = input.batch.step;
-  std::unique_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   if (&stream != active_) return Error(Code::kDataLoss, "step ", id.value, " came before the handshake was over");
   if (session_.name.empty()) return Error(Code::kDataLoss, "step ", id.value, " came in a session without a name");
   if (last_step_ && id <= *last_step_) {
@@ -262,9 +262,8 @@ Result<ServerCall::Next> StageService::Impl::on_step(ServerCall& stream, StageIn
   StageLink* const link = link_;
   if (link == nullptr) accepted = Error(Code::kUnavailable, "this stage is shutting down");
   if (accepted) {
-    lock.unlock();
+    const MutexUnlock free(mutex_);
     accepted = link->submit(std::move(input));
-    lock.lock();
   }
   // A refused step has no answer of its own to come, so it is still the newest one here.
   if (!accepted) answer(step, encode_frame(StepError{id, accepted.error()}));
@@ -273,7 +272,7 @@ Result<ServerCall::Next> StageService::Impl::on_step(ServerCall& stream, StageIn
 }
 
 void StageService::Impl::on_output(Result<StageOutput> output) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   const auto step = std::find_if(in_flight_.begin(), in_flight_.end(), [](const Step& s) { return !s.answer; });
   if (step == in_flight_.end()) return;
   if (output && !std::holds_alternative<SampledTokens>(output->value)) {
@@ -314,12 +313,12 @@ void StageService::Impl::end_stream(ServerCall& stream, const Error& why) {
 }
 
 void StageService::Impl::on_peer_gone(ServerCall& stream) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   end_stream(stream, Error(Code::kCancelled, "the stage before ended the stream"));
 }
 
 void StageService::Impl::on_done(ServerCall& stream) {
-  const std::lock_guard lock(mutex_);
+  const MutexLock lock(mutex_);
   if (&stream == active_) active_ = nullptr;
   if (&stream == pending_) pending_ = nullptr;
   std::erase(streams_, &stream);
@@ -328,15 +327,15 @@ void StageService::Impl::on_done(ServerCall& stream) {
 
 void StageService::Impl::keep(const std::stop_token& stop) {
   const auto glance = std::min(kSilenceGlance, options_.busy_interval / 2);
-  std::unique_lock lock(mutex_);
+  const MutexLock lock(mutex_);
   while (!stop.stop_requested()) {
     drop_silent_streams();
-    if (pending_ != nullptr) advance_handshake(lock);
+    if (pending_ != nullptr) advance_handshake();
     tell_busy();
     const ServerCall* const waiting = pending_;
     const bool attached = link_ != nullptr;
-    changed_.wait_for(lock, stop, waiting != nullptr ? kHandshakeGlance : glance,
-                      [&] { return pending_ != waiting || attached != (link_ != nullptr); });
+    changed_.wait_for(mutex_, stop, waiting != nullptr ? kHandshakeGlance : glance,
+                      [&]() REQUIRES(mutex_) { return pending_ != waiting || attached != (link_ != nullptr); });
   }
 }
 
@@ -378,7 +377,7 @@ void StageService::Impl::wake() {
   });
 }
 
-void StageService::Impl::advance_handshake(std::unique_lock<std::mutex>& lock) {
+void StageService::Impl::advance_handshake() {
   if (!in_flight_.empty()) return;  // of the stream before; dropped when answered
   ServerCall* const stream = pending_;
   if (!pending_is_clean_) {
@@ -386,15 +385,15 @@ void StageService::Impl::advance_handshake(std::unique_lock<std::mutex>& lock) {
     keeps_rows_ = rows_.begin(session_);
     const StageMemory left = rows_.left();
     const ChainSession session = session_;
-    lock.unlock();
+    const MutexUnlock free(mutex_);
     wake();
     options_.on_new_stream(left);
     if (options_.next != nullptr) options_.next->restart(session);
-    lock.lock();
   }
-  lock.unlock();
-  const StageInfo info = options_.self.info();
-  lock.lock();
+  const StageInfo info = [&]() REQUIRES(mutex_) {
+    const MutexUnlock free(mutex_);
+    return options_.self.info();
+  }();
   if (pending_ != stream || !pending_is_clean_) return;  // another one, maybe at the same address
   Result<std::optional<Hello>> hello = try_ready(info);
   if (!hello) return end_stream(*stream, hello.error());

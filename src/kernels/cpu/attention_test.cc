@@ -194,7 +194,8 @@ TEST(Attention, ReferenceFollowsTheDefinition) {
 TEST(Attention, EveryIsaAgreesWithTheReference) {
   for (const HeadLayout heads :
        {HeadLayout{1, 1, 16}, HeadLayout{9, 3, 64}, HeadLayout{4, 1, 256}, HeadLayout{5, 1, 80}, HeadLayout{2, 2, 96},
-        HeadLayout{18, 1, 32}, HeadLayout{4, 2, 128}}) {
+        HeadLayout{18, 1, 32}, HeadLayout{4, 2, 128}, HeadLayout{3, 3, 2}, HeadLayout{4, 2, 4}, HeadLayout{6, 2, 8},
+        HeadLayout{5, 5, 24}, HeadLayout{20, 1, 72}, HeadLayout{2, 1, 100}, HeadLayout{3, 1, 254}}) {
     Texts texts = random_texts(heads, {330, 67});
     // Rounded queries: what is left of bf16 then are the weights, each off by at most 2^-9 of itself.
     for (std::vector<float>& q : texts.q) {
@@ -218,6 +219,33 @@ TEST(Attention, EveryIsaAgreesWithTheReference) {
   }
 }
 
+TEST(Attention, AHeadIsAsWideAsItsOwnValuesInWhateverMemory) {
+  // The outputs of a model with one head after those of another: heads that are no whole number of vectors touch.
+  const Texts both = random_texts({2, 2, 24}, {90});
+  for (const int head : {0, 1}) {
+    Texts one = both;
+    one.heads = {1, 1, 24};
+    for (auto [from, to] : {std::pair(&both.q, &one.q), std::pair(&both.k, &one.k), std::pair(&both.v, &one.v)}) {
+      (*to)[0].clear();
+      for (int position = 0; position < 90; ++position) {
+        const auto row = rows_of((*from)[0], 48, position, 1).subspan(static_cast<std::size_t>(head * 24), 24);
+        (*to)[0].insert((*to)[0].end(), row.begin(), row.end());
+      }
+    }
+    for (const std::string& isa : available_isas()) {
+      for (const KvType kv : kKvTypes) {
+        const auto wide = outputs(both, {.isa = isa, .poisoned = true, .kv = kv});
+        const auto narrow = outputs(one, {.isa = isa, .kv = kv});
+        for (int position = 0; position < 90; ++position) {
+          const auto row = rows_of(wide[0], 48, position, 1).subspan(static_cast<std::size_t>(head * 24), 24);
+          EXPECT_TRUE(testing::same_bits(row, rows_of(narrow[0], 24, position, 1)))
+              << isa << " " << kv_type_name(kv) << " position " << position;
+        }
+      }
+    }
+  }
+}
+
 TEST(Attention, AMissingKeyExceedsTheTolerance) {
   Texts texts = random_texts({4, 2, 64}, {100});
   const auto expected = outputs(texts, {.isa = "reference"});
@@ -230,7 +258,8 @@ TEST(Attention, AMissingKeyExceedsTheTolerance) {
 TEST(Attention, Avx2AndAvx512GiveTheSameBits) {
   const std::vector<std::string> isas = testing::fast_isas();
   if (std::find(isas.begin(), isas.end(), "avx512") == isas.end()) GTEST_SKIP() << "this CPU lacks AVX-512";
-  for (const HeadLayout heads : {HeadLayout{9, 3, 64}, HeadLayout{4, 1, 256}, HeadLayout{3, 1, 48}}) {
+  for (const HeadLayout heads :
+       {HeadLayout{9, 3, 64}, HeadLayout{4, 1, 256}, HeadLayout{3, 1, 48}, HeadLayout{3, 1, 100}}) {
     const Texts texts = random_texts(heads, {350});
     for (const auto& [kv, keeps_f32] : {std::pair(KvType::kBF16, true), std::pair(KvType::kBF16, false),
                                         std::pair(KvType::kInt8, true), std::pair(KvType::kInt8, false)}) {
@@ -273,9 +302,17 @@ INSTANTIATE_TEST_SUITE_P(AllIsas, AttentionBits,
                                   std::string(kv_type_name(std::get<2>(info.param)));
                          });
 
-TEST(Attention, BitsDoNotDependOnTheThreadsThatShareALongText) {
-  const Texts texts = random_texts({4, 2, 16}, {600});
+std::vector<std::pair<std::string, int>> isas_and_dims(std::initializer_list<int> head_dims) {
+  std::vector<std::pair<std::string, int>> all;
   for (const std::string& isa : testing::fast_isas()) {
+    for (const int head_dim : head_dims) all.emplace_back(isa, head_dim);
+  }
+  return all;
+}
+
+TEST(Attention, BitsDoNotDependOnTheThreadsThatShareALongText) {
+  for (const auto& [isa, head_dim] : isas_and_dims({16, 24})) {
+    const Texts texts = random_texts({4, 2, head_dim}, {600});
     for (const auto& [window, kv] : windows_and_types(std::array{0, 500})) {
       const Cut alone = {.isa = isa, .window = window, .n_threads = 1, .keeps_f32 = false, .kv = kv};
       const auto expected = outputs(texts, alone);
@@ -285,7 +322,7 @@ TEST(Attention, BitsDoNotDependOnTheThreadsThatShareALongText) {
         shared.chunk = chunk;
         const auto out = outputs(texts, shared);
         EXPECT_TRUE(testing::same_bits(out[0], expected[0]))
-            << isa << ", " << n_threads << " threads, window " << window;
+            << isa << ", " << n_threads << " threads, window " << window << ", dim " << head_dim;
       }
     }
   }
@@ -305,7 +342,7 @@ TEST(Attention, AnUnwrittenNanBehindTheRowChangesNothing) {
 
 TEST(Attention, Int8LosesAtMostHalfAStepOfAValue) {
   // One key: the output is its value.
-  for (const HeadLayout heads : {HeadLayout{2, 1, 16}, HeadLayout{4, 2, 80}}) {
+  for (const HeadLayout heads : {HeadLayout{2, 1, 16}, HeadLayout{4, 2, 80}, HeadLayout{2, 1, 100}}) {
     const Texts texts = random_texts(heads, {1});
     for (const std::string& isa : available_isas()) {
       const auto out = outputs(texts, {.isa = isa, .kv = KvType::kInt8});

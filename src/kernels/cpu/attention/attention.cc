@@ -24,33 +24,39 @@ float* partial_of(const AttendItem& item, int span, int query) {
   return item.partials + static_cast<std::ptrdiff_t>(index) * partial_size(item.head_dim);
 }
 
-/// Adds the result of a later span, `part`, to `out`.
-void join(float* out, Softmax& state, const float* part, Softmax part_state, int head_dim) {
+/// The 16 values from `p` on of which the first n belong to a head, then zeros.
+f32x16 load_head(const float* p, int n) { return n >= kLanes ? load(p) : load_partial(p, n); }
+
+/// Adds the result of a later span, `part`, to `sums`.
+void join(float* sums, Softmax& state, const float* part, Softmax part_state, int width) {
   const float new_max = part_state.max > state.max ? part_state.max : state.max;
   const f32x16 keep = exp2(set1(state.max - new_max)), weight = exp2(set1(part_state.max - new_max));
-  for (int i = 0; i < head_dim; i += kLanes) store(out + i, fma(load(part + i), weight, load(out + i) * keep));
+  for (int i = 0; i < width; i += kLanes) store(sums + i, fma(load(part + i), weight, load(sums + i) * keep));
   state.sum = state.sum * first_lane(keep) + part_state.sum * first_lane(weight);
   state.max = new_max;
 }
 
-void finish(float* out, Softmax state, int head_dim) {
-  for (int i = 0; i < head_dim; i += kLanes) store(out + i, load(out + i) / set1(state.sum));
+/// `out`, which may be `sums`, is head_dim floats and no more.
+void finish(const float* sums, Softmax state, int head_dim, float* out) {
+  int i = 0;
+  for (; i + kLanes <= head_dim; i += kLanes) store(out + i, load(sums + i) / set1(state.sum));
+  if (i < head_dim) store_partial(out + i, load(sums + i) / set1(state.sum), head_dim - i);
 }
 
 /// The queries of an item on their way over its spans.
 template <typename Math>
 class Queries {
  public:
-  Queries(const AttendItem& item, float* scratch)
-      : item_(item),
-        parts_(scratch + static_cast<std::ptrdiff_t>(kMaxItemQueries) * item.head_dim),
-        wide_(reinterpret_cast<std::uint16_t*>(scratch +
-                                               2 * static_cast<std::ptrdiff_t>(kMaxItemQueries) * item.head_dim)) {
+  Queries(const AttendItem& item, float* scratch) : item_(item), width_(padded_head_dim(item.head_dim)) {
+    const std::ptrdiff_t queries = static_cast<std::ptrdiff_t>(kMaxItemQueries) * width_;
     auto* q = reinterpret_cast<typename Math::Multiplier*>(scratch);
+    parts_ = scratch + queries;
+    sums_ = width_ == item.head_dim ? nullptr : parts_ + queries;
+    wide_ = reinterpret_cast<std::uint16_t*>(parts_ + (sums_ == nullptr ? 1 : 2) * queries);
     for (int row = 0; row < item.n_rows; ++row) {
-      for (int head = 0; head < item.n_heads; ++head, q += item.head_dim) {
+      for (int head = 0; head < item.n_heads; ++head, q += width_) {
         const float* from = item.q + static_cast<std::ptrdiff_t>(row) * item.q_stride + head * item.head_dim;
-        for (int i = 0; i < item.head_dim; i += kLanes) Math::put(q + i, load(from + i), item.rounds);
+        for (int i = 0; i < width_; i += kLanes) Math::put(q + i, load_head(from + i, item.head_dim - i), item.rounds);
         q_[row * item.n_heads + head] = q;
       }
     }
@@ -72,12 +78,18 @@ class Queries {
   void finish_rows() {
     for (int row = 0; row < item_.n_rows; ++row) {
       for (int head = 0; head < item_.n_heads; ++head) {
-        finish(out_of(item_, row, head), states_[row * item_.n_heads + head], item_.head_dim);
+        finish(sums_of(row, head), states_[row * item_.n_heads + head], item_.head_dim, out_of(item_, row, head));
       }
     }
   }
 
  private:
+  /// Where a query's spans come together.
+  float* sums_of(int row, int head) const {
+    if (sums_ == nullptr) return out_of(item_, row, head);
+    return sums_ + static_cast<std::ptrdiff_t>(row * item_.n_heads + head) * width_;
+  }
+
   using Stored = typename Math::Stored;
   using Multipliers = Group<typename Math::Multiplier>;
 
@@ -96,11 +108,11 @@ class Queries {
         const int query = row * item_.n_heads + head;
         if (!sees(row, span)) continue;
         to_[query] = item_.partials != nullptr ? partial_of(item_, span, query)
-                     : is_first                ? out_of(item_, row, head)
-                                               : parts_ + static_cast<std::ptrdiff_t>(query) * item_.head_dim;
+                     : is_first                ? sums_of(row, head)
+                                               : parts_ + static_cast<std::ptrdiff_t>(query) * width_;
         to_state_[query] = is_first ? &states_[query] : &part_states_[query];
         *to_state_[query] = {-kInfinity, 0.0f};
-        for (int i = 0; i < item_.head_dim; i += kLanes) store(to_[query] + i, set1(0.0f));
+        for (int i = 0; i < width_; i += kLanes) store(to_[query] + i, set1(0.0f));
       }
     }
   }
@@ -110,7 +122,7 @@ class Queries {
     const Stored* data = data_of(block);
     const float* scales = nullptr;
     if constexpr (has_scales<Stored>) {
-      scales = reinterpret_cast<const float*>(data + scales_offset(item_.head_dim));
+      scales = reinterpret_cast<const float*>(data + scales_offset(width_));
       if (item_.n_rows * item_.n_heads > kMaxQueries)
         return fold_rows<typename Math::Wide>(widened(data), scales, block);
     }
@@ -119,7 +131,7 @@ class Queries {
 
   /// The keys and values of a block as bf16: many queries share the work.
   const std::uint16_t* widened(const Stored* data) {
-    for (int i = 0; i < 2 * kBlockPositions * item_.head_dim; i += kPairValues) {
+    for (int i = 0; i < 2 * kBlockPositions * width_; i += kPairValues) {
       if (next_ != nullptr) __builtin_prefetch(next_ + i, 0, 2);
       Math::widen(data + i, wide_ + i);
     }
@@ -172,18 +184,19 @@ class Queries {
       const int row = query / item_.n_heads;
       if (!sees(row, span)) continue;
       if (item_.partials != nullptr) {
-        __builtin_memcpy(to_[query] + item_.head_dim, &part_states_[query], sizeof(Softmax));
+        __builtin_memcpy(to_[query] + width_, &part_states_[query], sizeof(Softmax));
       } else if (span > row_first_span(item_, row)) {
-        join(out_of(item_, row, query % item_.n_heads), states_[query], to_[query], part_states_[query],
-             item_.head_dim);
+        join(sums_of(row, query % item_.n_heads), states_[query], to_[query], part_states_[query], width_);
       }
     }
   }
 
   const AttendItem& item_;
   const Stored* next_ = nullptr;  // the block to ask for while the current one is read
-  float* parts_;                  // [query][head_dim]
-  std::uint16_t* wide_;           // a block's keys and values as bf16
+  const int width_;
+  float* parts_;         // [query][width]
+  float* sums_;          // the same; null where the output is a whole number of vectors and serves instead
+  std::uint16_t* wide_;  // a block's keys and values as bf16
   const typename Math::Multiplier* q_[kMaxItemQueries];
   float* to_[kMaxItemQueries];  // the span being folded
   Softmax* to_state_[kMaxItemQueries];
@@ -206,22 +219,21 @@ void attend(const AttendItem& item, float* scratch) {
 }
 
 void combine(const AttendItem& item) {
+  const int width = padded_head_dim(item.head_dim);
+  const auto state_of = [&](const float* part) {
+    Softmax state;
+    __builtin_memcpy(&state, part + width, sizeof state);
+    return state;
+  };
   for (int query = 0; query < item.n_rows * item.n_heads; ++query) {
-    const int row = query / item.n_heads;
-    float* out = out_of(item, row, query % item.n_heads);
-    Softmax state = {};
-    for (int span = row_first_span(item, row); span <= row_last_span(item, row); ++span) {
+    const int row = query / item.n_heads, first = row_first_span(item, row);
+    float* sums = partial_of(item, first, query);
+    Softmax state = state_of(sums);
+    for (int span = first + 1; span <= row_last_span(item, row); ++span) {
       const float* part = partial_of(item, span, query);
-      Softmax part_state;
-      __builtin_memcpy(&part_state, part + item.head_dim, sizeof part_state);
-      if (span > row_first_span(item, row)) {
-        join(out, state, part, part_state, item.head_dim);
-      } else {
-        for (int i = 0; i < item.head_dim; i += kLanes) store(out + i, load(part + i));
-        state = part_state;
-      }
+      join(sums, state, part, state_of(part), width);
     }
-    finish(out, state, item.head_dim);
+    finish(sums, state, item.head_dim, out_of(item, row, query % item.n_heads));
   }
 }
 
@@ -235,8 +247,9 @@ void put(std::int8_t* to, f32x16 values, float inverse) {
 float int8_step(const float* x, int n) {
   f32x16 largest = set1(0.0f), faults = set1(0.0f);
   for (int i = 0; i < n; i += kLanes) {
-    largest = max(largest, abs(load(x + i)));
-    faults = faults + load(x + i) * set1(0.0f);
+    const f32x16 values = load_head(x + i, n - i);
+    largest = max(largest, abs(values));
+    faults = faults + values * set1(0.0f);
   }
   const float step = reduce_max(largest) / 127.0f + reduce_add(faults);
   return step < kSmallestNormal ? 0.0f : step;
@@ -244,23 +257,24 @@ float int8_step(const float* x, int n) {
 
 template <typename Stored>
 void append(std::byte* head_block, int slot, const float* key, const float* value, int head_dim) {
+  const int width = padded_head_dim(head_dim);
   auto* keys = reinterpret_cast<Stored*>(head_block) + 2 * slot;
-  Stored* values = reinterpret_cast<Stored*>(head_block) + head_dim * kBlockPositions;
+  Stored* values = reinterpret_cast<Stored*>(head_block) + width * kBlockPositions;
   float key_inverse = 1.0f, value_inverse = 1.0f;
   if constexpr (has_scales<Stored>) {
-    float* steps = reinterpret_cast<float*>(head_block + scales_offset(head_dim)) + slot;
+    float* steps = reinterpret_cast<float*>(head_block + scales_offset(width)) + slot;
     steps[0] = int8_step(key, head_dim);
     steps[kBlockPositions] = int8_step(value, head_dim);
     key_inverse = steps[0] > 0.0f ? 1.0f / steps[0] : 0.0f;
     value_inverse = steps[kBlockPositions] > 0.0f ? 1.0f / steps[kBlockPositions] : 0.0f;
   }
-  for (int dim = 0; dim < head_dim; dim += kLanes) {
+  for (int dim = 0; dim < width; dim += kLanes) {
     Stored k[kLanes], v[kLanes];
-    put(k, load(key + dim), key_inverse);
-    put(v, load(value + dim), value_inverse);
+    put(k, load_head(key + dim, head_dim - dim), key_inverse);
+    put(v, load_head(value + dim, head_dim - dim), value_inverse);
     const int tile = dim / kTileDims * kTileDims;
-    const int width = clamp(head_dim - tile, 0, kTileDims);
-    Stored* pair = values + tile * kBlockPositions + (slot / 2) * 2 * width + 2 * (dim - tile) + slot % 2;
+    const int n_dims = clamp(width - tile, 0, kTileDims);
+    Stored* pair = values + tile * kBlockPositions + (slot / 2) * 2 * n_dims + 2 * (dim - tile) + slot % 2;
     for (int i = 0; i < kLanes; i += 2) __builtin_memcpy(keys + (dim + i) / 2 * kPairRow, k + i, 2 * sizeof k[0]);
     for (int i = 0; i < kLanes; ++i) pair[2 * i] = v[i];
   }

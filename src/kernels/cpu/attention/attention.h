@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/padded_head.h"
+
 /// Attention kernels of one instruction set. A KV block holds 64 positions: per kv head 64 keys, then 64 values, and
 /// for int8 then 64 scales of keys and 64 of values in f32; the order inside the first two parts is the instruction
 /// set's own (attention.cc, reference.cc). This header meets compilers with wider instruction sets, hence plain
@@ -16,9 +18,9 @@ inline constexpr int kBlockPositions = 64;
 inline constexpr int kSpanBlocks = 4;
 inline constexpr int kSpanPositions = kSpanBlocks * kBlockPositions;
 
-/// Where the scales of an int8 block's head begin, in bytes from its keys.
-inline constexpr std::size_t scales_offset(int head_dim) {
-  return 2 * static_cast<std::size_t>(kBlockPositions) * static_cast<std::size_t>(head_dim);
+/// Where the scales of an int8 block's head begin, in bytes from its keys; keys and values are `width` int8 wide.
+inline constexpr std::size_t scales_offset(int width) {
+  return 2 * static_cast<std::size_t>(kBlockPositions) * static_cast<std::size_t>(width);
 }
 
 /// The smallest normal float. Steps and weights of int8 values that are smaller are 0, on every instruction set.
@@ -38,7 +40,7 @@ struct AttendItem {
   int out_stride = 0;
   int n_rows = 0;
   int n_heads = 0;         ///< query heads of this item
-  int head_dim = 0;        ///< a multiple of 16
+  int head_dim = 0;        ///< even; keys and values in the cache are padded_head_dim() wide
   int first_position = 0;  ///< of the first row
   int window = 0;          ///< 0: all earlier positions
   float scale = 1.0f;
@@ -60,11 +62,13 @@ inline constexpr int first_key(int window, int position) {
 }
 
 /// Floats of one query's result over one span: its values, then the largest score and the sum of weights.
-inline constexpr int partial_size(int head_dim) { return head_dim + 16; }
+inline constexpr int partial_size(int head_dim) { return padded_head_dim(head_dim) + 16; }
 
-/// Floats that attend() needs for itself.
+/// Floats that attend() needs for itself: for each query its multipliers, the span being folded and, where whole
+/// vectors would not fit its output, what was folded before; and a block widened to bf16.
 inline constexpr std::size_t attend_scratch_size(int head_dim) {
-  return (2 * static_cast<std::size_t>(kMaxItemQueries) + kBlockPositions) * static_cast<std::size_t>(head_dim);
+  const int width = padded_head_dim(head_dim), n_per_query = width == head_dim ? 2 : 3;
+  return static_cast<std::size_t>((n_per_query * kMaxItemQueries + kBlockPositions) * width);
 }
 
 /// What depends on how keys and values are stored.
@@ -79,7 +83,7 @@ struct KvKernels {
 struct AttentionKernels {
   KvKernels bf16, int8;
   /// Makes the output of an item whose spans are all in `partials`: the bits that attend() gives without them.
-  /// Null: items must come whole.
+  /// The partials are used up. Null: items must come whole.
   void (*combine)(const AttendItem& item);
 };
 

@@ -5,12 +5,13 @@
 
 /// Folding one KV block into some queries, the inner loops of attention.cc. One head's part of a block, in the order
 /// the loops read it:
-///   keys    [head_dim / 2][64 positions][2 dims]: scores come out 16 positions per vector, without horizontal sums
-///   values  [head_dim / 64][32 position pairs][64 dims][2 positions]; the last tile of dims may be narrower
+///   keys    [width / 2][64 positions][2 dims]: scores come out 16 positions per vector, without horizontal sums
+///   values  [width / 64][32 position pairs][64 dims][2 positions]; the last tile of dims may be narrower
 ///   scales  int8 only: f32 [64 keys], [64 values]
-/// So a vector holds 16 pairs, and each pair meets two multipliers: two dims of a query, or the weights of two
-/// positions. An int8 is exact in bf16 as in f32: it is widened on its way to the products, or once for all queries of
-/// a block when they are many, and its scale waits outside of them, where scores become weights.
+/// The width is head_dim in whole vectors, the rest zeros. So a vector holds 16 pairs, and each pair meets two
+/// multipliers: two dims of a query, or the weights of two positions. An int8 is exact in bf16 as in f32: it is widened
+/// on its way to the products, or once for all queries of a block when they are many, and its scale waits outside of
+/// them, where scores become weights.
 ///
 /// Every query is folded by its own chain of operations: one sum per score over the pairs of dims in order, one sum per
 /// output value over the pairs of positions in order; of a pair first the odd value's product is added, then the even
@@ -244,16 +245,16 @@ void fold_dims(Group<typename Math::Multiplier>& group, const BlockPart<typename
 }
 
 template <typename Math, int kQueries>
-void fold_values(Group<typename Math::Multiplier>& group, const BlockPart<typename Math::Stored>& block, int head_dim) {
-  for (int tile = 0; tile < head_dim; tile += kTileDims) {
-    const int width = clamp(head_dim - tile, 0, kTileDims);
-    const int at = (head_dim + tile) * kBlockPositions;
+void fold_values(Group<typename Math::Multiplier>& group, const BlockPart<typename Math::Stored>& block, int width) {
+  for (int tile = 0; tile < width; tile += kTileDims) {
+    const int n_dims = clamp(width - tile, 0, kTileDims);
+    const int at = (width + tile) * kBlockPositions;
     int dim = 0;
-    for (; dim + kMaxVectors * kLanes <= width; dim += kMaxVectors * kLanes) {
-      fold_dims<Math, kQueries, kMaxVectors>(group, block, at + 2 * dim, 2 * width, tile + dim);
+    for (; dim + kMaxVectors * kLanes <= n_dims; dim += kMaxVectors * kLanes) {
+      fold_dims<Math, kQueries, kMaxVectors>(group, block, at + 2 * dim, 2 * n_dims, tile + dim);
     }
-    for (; dim < width; dim += kLanes) {
-      fold_dims<Math, kQueries, 1>(group, block, at + 2 * dim, 2 * width, tile + dim);
+    for (; dim < n_dims; dim += kLanes) {
+      fold_dims<Math, kQueries, 1>(group, block, at + 2 * dim, 2 * n_dims, tile + dim);
     }
   }
 }
@@ -265,7 +266,7 @@ void fold(Group<typename Math::Multiplier>& group, const AttendItem& item,
   if (group.n == kQueries) {
     score<Math, kQueries>(group, block, item.head_dim);
     weigh<Math, kQueries>(group, item, block);
-    fold_values<Math, kQueries>(group, block, item.head_dim);
+    fold_values<Math, kQueries>(group, block, padded_head_dim(item.head_dim));
   } else if constexpr (kQueries > 1) {
     fold<Math, kQueries - 1>(group, item, block);
   }
