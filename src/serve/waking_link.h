@@ -9,9 +9,9 @@
 
 namespace commissure {
 
-/// The chain as stage A's engine sees it when its stages load on first use. Until the chain has been ready once, health()
-/// is ok, unless it has been loading for longer than `limit`; from then on health() is the chain's own, whether anybody
-/// asked for a step or not. Threading: as StageLink.
+/// The chain as stage A's engine sees it when its stages load on first use. Until the chain has been ready once,
+/// health() is ok, unless it has been loading for longer than `limit`; from then on health() is the chain's own,
+/// whether anybody asked for a step or not. Threading: as StageLink.
 class WakingLink final : public StageLink {
  public:
   /// `begin_loading` makes every stage start to load and returns at once; `chain` outlives this object.

@@ -46,7 +46,7 @@ class Checkpoint {
   const std::vector<TensorInfo>& tensors() const { return tensors_; }
   /// nullptr when the checkpoint has no such tensor.
   const TensorInfo* find(std::string_view name) const;
-  /// The dtype of a tensor that the checkpoint has in a form which is not supported; "" for any other name.
+  /// The dtype of a tensor that the checkpoint has in a dtype we do not support; "" for any other name.
   std::string unsupported_dtype(std::string_view name) const;
   /// As find. Errors: kNotFound, the checkpoint has no such tensor, or has it in a type that is not supported.
   Result<const TensorInfo*> require(std::string_view name) const;

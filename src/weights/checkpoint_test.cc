@@ -181,7 +181,7 @@ TEST(Checkpoint, AFileBehindALinkIsKnownByTheLinksName) {
   const TempFolder folder;
   const auto splits = toy_gguf().splits(2);
   for (int i = 0; i < 2; ++i) {
-    const std::string blob = folder.write(fmt::format("{:02}cafe", i), splits[static_cast<std::size_t>(i)]);
+    const std::string blob = folder.write(fmt::format("{:02}cafe", i), splits[i]);
     std::filesystem::create_symlink(blob, folder.path(series_name("toy", i + 1, 2, ".gguf")));
   }
   expect_toy(*open_ok(folder.path(series_name("toy", 2, 2, ".gguf"))));

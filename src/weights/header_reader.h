@@ -66,8 +66,8 @@ class HeaderReader {
   std::uint64_t position_ = 0;
 };
 
-/// Refuses what stands in for a model's file where the file itself was not fetched. Errors: kDataLoss, a Git LFS
-/// pointer or a web page, with what to do; kUnavailable, the read failed.
+/// Checks that a source is not a placeholder for a model's file that was never fetched. Errors: kDataLoss, it is a Git
+/// LFS pointer or a web page, with what to do; kUnavailable, the read failed.
 Status refuse_placeholder(ByteSource& source);
 
 /// Text from a file made fit for a one-line message: in quotes, cut at 64 bytes, control bytes replaced.
