@@ -15,7 +15,7 @@ namespace commissure {
 
 namespace {
 
-constexpr int kMostThreads = 4096;
+constexpr int kMostThreads = 1024;
 
 /// Read as an int from the start: a longer number that is cut to one would name another port.
 Result<int> parse_int(const std::string& name, const std::string& text) {
