@@ -13,6 +13,7 @@ namespace commissure {
 namespace {
 
 constexpr std::size_t kMaxRequestId = 128;
+constexpr int kMostVersions = 3;  // "/v1" in front of a path that are too many
 
 /// Adds fields to whatever the route answers: the request id and CORS.
 class DecoratedResponder final : public Responder {
@@ -111,7 +112,7 @@ std::string ApiService::route_path(const std::string& path) {
   if (is_known(shorter)) return shorter;
   const std::string longer = "/v1" + shorter;
   if (is_known(longer)) return longer;
-  while (shorter.starts_with("/v1/")) {
+  for (int i = 0; i < kMostVersions && shorter.starts_with("/v1/"); ++i) {
     shorter.erase(0, 3);
     if (is_known(shorter)) return shorter;
   }

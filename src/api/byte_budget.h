@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <cstddef>
-#include <utility>
 
 namespace commissure {
 
@@ -20,8 +19,8 @@ class ByteBudget {
    public:
     /// `budget` outlives the share.
     explicit Share(ByteBudget& budget) : budget_(&budget) {}
-    Share(Share&& other) noexcept : budget_(other.budget_), counted_(std::exchange(other.counted_, 0)) {}
-    Share& operator=(Share&&) = delete;
+    Share(const Share&) = delete;
+    Share& operator=(const Share&) = delete;
     ~Share() { budget_->used_ -= counted_; }
 
     /// Holds `n_bytes` from here on. False, and nothing changes, when that grows the share beyond what is left.
@@ -39,7 +38,6 @@ class ByteBudget {
       counted_ = wanted;
       return true;
     }
-    void clear() { (void)resize(0); }
 
    private:
     ByteBudget* budget_;

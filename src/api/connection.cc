@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::size_t kPipelineBytes = 64 << 10;  // read ahead of the running request
 constexpr std::chrono::seconds kLingerTime{2};
+constexpr std::chrono::seconds kProbeInterval{10};
 constexpr std::size_t kTrimBytes = 256 << 10;
 
 HttpResponse error_answer(int status, std::string_view problem) {
@@ -112,7 +113,6 @@ Connection::Connection(std::shared_ptr<ConnectionContext> context, net::ip::tcp:
       socket_(std::move(socket)),
       timer_(socket_.get_executor()),
       number_(number),
-      body_share_(context_->budget),
       answer_share_(context_->budget) {}
 
 void Connection::start() {
@@ -177,7 +177,14 @@ void Connection::peer_closed(const error_code& error) {
   if (error != net::error::eof || phase_ != Phase::kBusy || !is_probed) return close();
   half_closed_ = true;
   watch_for_reset();
-  if (exchange_ != 0 && !streaming_) enqueue("HTTP/1.1 100 Continue\r\n\r\n");
+  probe();
+}
+
+/// Again and again, as a relay in between passes the first one on before it learns that its client is gone.
+void Connection::probe() {
+  if (exchange_ == 0 || streaming_) return;
+  next_probe_ = Clock::now() + kProbeInterval;
+  enqueue("HTTP/1.1 100 Continue\r\n\r\n");
 }
 
 void Connection::watch_for_reset() {
@@ -193,6 +200,7 @@ void Connection::advance() {
       if (in_.empty()) break;
       phase_ = Phase::kReading;
       parser_.emplace(context_->options.max_header_bytes, context_->options.max_body_bytes);
+      body_share_ = std::make_shared<ByteBudget::Share>(context_->budget);
       read_deadline_ = Clock::now() + context_->options.read_timeout;
     }
     const HttpParser::Step step = parser_->feed(in_);
@@ -201,7 +209,7 @@ void Connection::advance() {
       reject(step.status, step.problem);
       break;
     }
-    if (!body_share_.resize(parser_->body_bytes())) {
+    if (!body_share_->resize(parser_->body_bytes())) {
       reject(503, kTooMuchAtOnce);
       break;
     }
@@ -231,7 +239,7 @@ void Connection::dispatch() {
   const std::size_t n_bytes = request.body.size();
   auto& workers = n_bytes < context_->options.long_body_bytes ? context_->workers : context_->long_workers;
   net::post(workers, [self = shared_from_this(), request = std::move(request), responder = std::move(responder),
-                      share = std::move(body_share_), n_bytes]() mutable {
+                      share = body_share_, n_bytes]() mutable {
     if (self->closed_) return;  // its client left while it waited
     handle(*self->context_, std::move(request), responder);
     responder.reset();
@@ -256,7 +264,7 @@ void Connection::handle(ConnectionContext& context, HttpRequest request, const s
 /// Answers what never became a request; the connection ends, since nobody knows where the next one starts.
 void Connection::reject(int status, std::string_view problem) {
   parser_.reset();
-  body_share_.clear();
+  body_share_.reset();
   in_.clear();
   phase_ = Phase::kBusy;
   exchange_ = ++last_exchange_;
@@ -333,6 +341,7 @@ void Connection::end_stream(bool close_after) {
 void Connection::finish_exchange() {
   if (phase_ == Phase::kClosed) return;
   exchange_ = 0;
+  body_share_.reset();  // until here: what was made of a large body waits in the engine as long
   streaming_ = false;
   silence_ = {};
   on_gone_ = nullptr;
@@ -403,6 +412,7 @@ void Connection::close() {
   phase_ = Phase::kClosed;
   closed_ = true;
   exchange_ = 0;
+  body_share_.reset();
   error_code ignored;
   timer_.cancel(ignored);
   socket_.close(ignored);
@@ -434,6 +444,7 @@ void Connection::check_deadlines() {
     if (phase_ == Phase::kIdle || phase_ == Phase::kLingering) return close();
     if (phase_ == Phase::kReading) reject(408, "the request did not arrive in time");
   }
+  if (half_closed_ && now >= next_probe_) guarded([this] { probe(); });
   if (on_silence_ && exchange_ != 0 && now - last_write_ >= silence_) {
     last_write_ = now;
     const auto callback = on_silence_;

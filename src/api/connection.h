@@ -61,6 +61,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   void received(std::size_t n_bytes);
   void peer_closed(const boost::system::error_code& error);
   void watch_for_reset();
+  void probe();
   void advance();
   void dispatch();
   static void handle(ConnectionContext& context, HttpRequest request, const std::shared_ptr<Exchange>& responder);
@@ -100,7 +101,8 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   std::string in_;
   bool reading_ = false;
   bool half_closed_ = false;  // the client sends no more, but may still read
-  ByteBudget::Share body_share_;
+  Clock::time_point next_probe_;
+  std::shared_ptr<ByteBudget::Share> body_share_;  // shared with the worker that reads the body
   std::optional<HttpParser> parser_;
   Clock::time_point read_deadline_;
 
