@@ -42,12 +42,12 @@ class ChunkFrame {
 std::unique_ptr<AnswerFormat> make_chat_format(AnswerShape shape, int n_choices);
 
 /// For /v1/completions, whose choices are numbered prompt after prompt.
-///   echoes   per prompt, the text that comes before the answer; empty: no echo
 ///   prompts  per prompt, its tokens, for log-probabilities under echo
+///   texts    per prompt, the text that comes before the answer; empty: no echo
 ///   n_top    alternatives that these show
 struct CompletionEcho {
-  std::vector<std::string> texts = {};
   std::vector<std::vector<TokenId>> prompts = {};
+  std::vector<std::string> texts = {};
   int n_top = 0;
 };
 /// `n`: choices per prompt.

@@ -19,6 +19,7 @@ struct ApiService::Call {
   std::string id;  ///< x-request-id, the client's or ours
   TraceContext trace;
   std::string cloud_project;
+  std::shared_ptr<LogLimiter> refusals;
   const std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
 
   /// The body as an object; answers 400 itself when it is none.

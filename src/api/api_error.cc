@@ -1,8 +1,12 @@
 #include "api/api_error.h"
 
+#include <algorithm>
+
 namespace commissure {
 
 namespace {
+
+constexpr std::size_t kMaxShown = 1000;  // bytes of a message
 
 std::string_view type_of(int status) {
   switch (status) {
@@ -21,9 +25,13 @@ std::string_view type_of(int status) {
 }  // namespace
 
 Json ApiError::body() const {
+  // It may quote the body it refuses, which may be megabytes.
+  std::size_t n_shown = std::min(message.size(), kMaxShown);
+  while (n_shown > 0 && n_shown < message.size() && (message[n_shown] & 0xC0) == 0x80) --n_shown;
+  const std::string shown = message.substr(0, n_shown) + (n_shown < message.size() ? "..." : "");
   const auto text_or_null = [](const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); };
   return {
-      {"error", {{"message", message}, {"type", type}, {"param", text_or_null(param)}, {"code", text_or_null(code)}}}};
+      {"error", {{"message", shown}, {"type", type}, {"param", text_or_null(param)}, {"code", text_or_null(code)}}}};
 }
 
 HttpResponse ApiError::response() const {

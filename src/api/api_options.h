@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "api/metric_names.h"
+#include "api/vocabulary.h"
 #include "core/json.h"
 #include "net/span_exporter.h"
 
@@ -17,8 +18,8 @@ namespace commissure {
 struct ApiOptions {
   std::vector<std::string> model_aliases = {};  ///< accepted beside the served name; listed by /v1/models
   std::vector<std::string> api_keys = {};       ///< empty: open to everyone
-  /// Origins that browsers may call from; {"*"} reflects any, empty allows none.
-  std::vector<std::string> cors_origins = {"*"};
+  /// Origins that browsers may call from, beside the server's own and those of this machine; {"*"}: any.
+  std::vector<std::string> cors_origins = {};
   std::chrono::milliseconds ping_interval{15'000};  ///< SSE comment after so much silence; 0: never
   std::chrono::milliseconds request_timeout{0};     ///< for requests that name none; 0: no limit
   MetricNames metric_names = MetricNames::kOwn;     ///< of /metrics
@@ -26,6 +27,8 @@ struct ApiOptions {
   std::shared_ptr<SpanExporter> spans = {};
   std::string cloud_project = {};  ///< Google Cloud's, for the trace names in the log
   bool log_prompts = false;        ///< bodies of generations go into their log lines
+  /// Kept for all requests. Shared: copies of these options ask the same vocabulary.
+  std::shared_ptr<VocabularyFacts> vocabulary = std::make_shared<VocabularyFacts>();
   std::string version = "0.1.0";
   std::string system_fingerprint = {};  ///< "" is null
   /// Added to the body of /health, e.g. {"stages": [...]}. Called on the server's threads; must not block. May be

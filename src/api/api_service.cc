@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "api/api_call.h"
+#include "api/cors.h"
 #include "api/openai.h"
 #include "core/ascii.h"
 #include "core/log.h"
@@ -12,6 +13,7 @@ namespace commissure {
 namespace {
 
 constexpr std::size_t kMaxRequestId = 128;
+constexpr int kMostVersions = 3;  // "/v1" in front of a path that are too many
 
 /// Adds fields to whatever the route answers: the request id and CORS.
 class DecoratedResponder final : public Responder {
@@ -56,23 +58,6 @@ TraceContext trace_of(const HttpRequest& request, const ApiOptions& options) {
   return trace.trace_id.empty() && options.spans != nullptr ? new_trace() : trace;
 }
 
-HttpHeaders cors_headers(const HttpRequest& request, const std::vector<std::string>& origins) {
-  const std::string* origin = request.header("origin");
-  if (origin == nullptr || origins.empty()) return {};
-  const bool any = std::find(origins.begin(), origins.end(), "*") != origins.end();
-  if (!any && std::find(origins.begin(), origins.end(), *origin) == origins.end()) return {{"vary", "origin"}};
-  HttpHeaders headers = {{"access-control-allow-origin", *origin},
-                         {"access-control-expose-headers", "x-request-id, retry-after"},
-                         {"vary", "origin"}};
-  if (request.method == "OPTIONS") {
-    const std::string* wanted = request.header("access-control-request-headers");
-    headers.emplace_back("access-control-allow-methods", "GET, HEAD, POST, OPTIONS");
-    headers.emplace_back("access-control-allow-headers", wanted != nullptr ? *wanted : "authorization, content-type");
-    headers.emplace_back("access-control-max-age", "86400");
-  }
-  return headers;
-}
-
 /// Takes the same time wherever the first difference is.
 bool equal_secrets(std::string_view a, std::string_view b) {
   unsigned difference = a.size() == b.size() ? 0 : 1;
@@ -83,6 +68,16 @@ bool equal_secrets(std::string_view a, std::string_view b) {
 }
 
 bool is_public(std::string_view path) { return path == "/health" || path == "/v1/health" || path == "/live"; }
+
+/// Slashes one by one and none at the end, as "BASE/" + "/path" makes them two.
+std::string single_slashes(const std::string& path) {
+  std::string result;
+  for (const char c : path) {
+    if (c != '/' || !result.ends_with('/')) result += c;
+  }
+  if (result.size() > 1 && result.ends_with('/')) result.pop_back();
+  return result;
+}
 
 }  // namespace
 
@@ -106,6 +101,22 @@ const std::vector<ApiService::Route>& ApiService::routes() {
       {"GET", "/", &ApiService::index},
   };
   return kRoutes;
+}
+
+/// The path of the table that is meant: clients are told a base with /v1 or without, and put /v1 before it or not.
+std::string ApiService::route_path(const std::string& path) {
+  const auto is_known = [](const std::string& candidate) {
+    return std::ranges::any_of(routes(), [&](const Route& route) { return route.matches(candidate); });
+  };
+  std::string shorter = single_slashes(path);
+  if (is_known(shorter)) return shorter;
+  const std::string longer = "/v1" + shorter;
+  if (is_known(longer)) return longer;
+  for (int i = 0; i < kMostVersions && shorter.starts_with("/v1/"); ++i) {
+    shorter.erase(0, 3);
+    if (is_known(shorter)) return shorter;
+  }
+  return is_known("/v1" + shorter) ? "/v1" + shorter : path;
 }
 
 std::optional<Json> ApiService::Call::body() {
@@ -141,20 +152,24 @@ void ApiService::Call::fail(const ApiError& error) {
   LogFields fields = request_log_fields(info(), error.status, seconds, cloud_project);
   fields.emplace_back("code", error.code);
   fields.emplace_back("param", error.param);
-  log_info("request", fields);
+  log_request(error.status, std::move(fields), *refusals);
   responder->send(error.response());
 }
 
+/// Any of the credentials it carries may be the key: behind Google's IAM, Authorization holds an identity token.
 bool ApiService::is_authorized(const HttpRequest& request) const {
   if (options_.api_keys.empty()) return true;
-  std::string_view given;
-  if (const std::string* key = request.header("x-api-key")) given = *key;
-  if (const std::string* bearer = request.header("authorization")) {
-    constexpr std::string_view kScheme = "bearer ";
-    if (lower(bearer->substr(0, kScheme.size())) == kScheme) given = std::string_view(*bearer).substr(kScheme.size());
-  }
+  constexpr std::string_view kScheme = "bearer ";
   bool found = false;
-  for (const std::string& key : options_.api_keys) found |= equal_secrets(given, key);  // all of them: no early exit
+  for (const auto& [name, value] : request.headers) {
+    std::string_view given = value;
+    if (name == "authorization" && lower(value.substr(0, kScheme.size())) == kScheme) {
+      given.remove_prefix(kScheme.size());
+    } else if (name != "x-api-key") {
+      continue;
+    }
+    for (const std::string& key : options_.api_keys) found |= equal_secrets(given, key);  // all of them: no early exit
+  }
   return found;
 }
 
@@ -167,19 +182,46 @@ void ApiService::handle(HttpRequest request, std::shared_ptr<Responder> responde
             .responder = std::make_shared<DecoratedResponder>(std::move(responder), std::move(extra)),
             .id = id,
             .trace = trace,
-            .cloud_project = options_.cloud_project};
+            .cloud_project = options_.cloud_project,
+            .refusals = refusals_};
   dispatch(call);
+}
+
+/// Whether the call goes on. Without a key the Origin is all that tells a person's own program from any page in that
+/// person's browser.
+bool ApiService::is_admitted(Call& call) const {
+  const HttpRequest& request = call.request;
+  if (request.method == "OPTIONS" || is_public(request.path)) return true;
+  if (!is_authorized(request)) {
+    call.fail({.status = 401,
+               .message = "the API key is missing or wrong: send it as 'Authorization: Bearer KEY'",
+               .type = "authentication_error",
+               .code = "invalid_api_key"});
+    return false;
+  }
+  const bool reads = request.method == "GET" || request.method == "HEAD";
+  if (!reads && options_.api_keys.empty() && !is_allowed_origin(request, options_.cors_origins)) {
+    call.fail({.status = 403,
+               .message = fmt::format("Pages of {} may not call this server; --cors-origins names those that may.",
+                                      *request.header("origin")),
+               .type = "permission_error",
+               .code = "origin_not_allowed"});
+    return false;
+  }
+  const std::string* encoding = request.header("content-encoding");
+  if (encoding != nullptr && !encoding->empty() && lower(*encoding) != "identity") {
+    call.fail({.status = 415,
+               .message = fmt::format("a body in Content-Encoding '{}' is not understood; send it as it is", *encoding),
+               .code = "unsupported_encoding"});
+    return false;
+  }
+  return true;
 }
 
 void ApiService::dispatch(Call& call) const {
   const std::string& method = call.request.method;
-  const std::string& path = call.request.path;
-  if (method != "OPTIONS" && !is_public(path) && !is_authorized(call.request)) {
-    return call.fail({.status = 401,
-                      .message = "the API key is missing or wrong: send it as 'Authorization: Bearer KEY'",
-                      .type = "authentication_error",
-                      .code = "invalid_api_key"});
-  }
+  const std::string& path = call.request.path = route_path(call.request.path);
+  if (!is_admitted(call)) return;
   std::string allowed;
   for (const Route& route : routes()) {
     if (!route.matches(path)) continue;

@@ -7,6 +7,7 @@
 
 #include "api/api_options.h"
 #include "api/http.h"
+#include "api/request_log.h"
 #include "engine/engine.h"
 
 namespace commissure {
@@ -34,7 +35,10 @@ class ApiService {
   struct Route;
   static const std::vector<Route>& routes();
 
+  static std::string route_path(const std::string& path);
+
   bool is_authorized(const HttpRequest& request) const;
+  bool is_admitted(Call& call) const;
   void dispatch(Call& call) const;
 
   void chat(Call& call) const;
@@ -58,6 +62,7 @@ class ApiService {
 
   Engine& engine_;
   const ApiOptions options_;
+  const std::shared_ptr<LogLimiter> refusals_ = std::make_shared<LogLimiter>();  // shared: requests may outlive this
 };
 
 }  // namespace commissure

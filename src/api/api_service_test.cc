@@ -301,8 +301,115 @@ TEST_F(ApiServiceTest, GuardsEverythingButHealth) {
   EXPECT_EQ(status_of(ask("OPTIONS", "/v1/models")), 204);
 }
 
-TEST_F(ApiServiceTest, AnswersBrowsers) {
+TEST_F(ApiServiceTest, TakesEitherCredential) {
+  start({.api_keys = {"key"}});
+  for (const std::string_view headers :
+       {"Authorization: Bearer an.identity.token\r\nX-Api-Key: key\r\n",
+        "X-Api-Key: other\r\nAuthorization: Bearer key\r\n", "Authorization: Basic abc\r\nX-Api-Key: key\r\n",
+        "Authorization: Bearer other\r\nAuthorization: Bearer key\r\n"}) {
+    EXPECT_EQ(status_of(ask("GET", "/v1/models", "", headers)), 200) << headers;
+  }
+  EXPECT_EQ(status_of(ask("GET", "/v1/models", "", "Authorization: Bearer x\r\nX-Api-Key: y\r\n")), 401);
+}
+
+TEST_F(ApiServiceTest, TellsStrangersLittleOfItsHealth) {
+  const auto status = [] {
+    return parse_json(R"({"stages":[{"stage":"a","state":"ready","pid":4711,"fingerprint":"f00d"}]})").value();
+  };
+  start({.api_keys = {"key"}, .status = status});
+  for (const bool is_well : {true, false}) {
+    if (!is_well) engine_.set_health(Error(Code::kUnavailable, "stage b at 10.0.0.7 is gone"));
+    const std::string stranger = ask("GET", "/health");
+    EXPECT_EQ(status_of(stranger), is_well ? 200 : 503);
+    EXPECT_NE(stranger.find(R"("stages":[{"stage":"a","state":"ready"}])"), std::string::npos) << stranger;
+    for (const char* secret : {"4711", "f00d", "fake/model", "10.0.0.7"}) {
+      EXPECT_EQ(stranger.find(secret), std::string::npos) << secret;
+    }
+    const std::string known = ask("GET", "/health", "", "Authorization: Bearer key\r\n");
+    EXPECT_EQ(status_of(known), is_well ? 200 : 503);
+    EXPECT_NE(known.find("4711"), std::string::npos) << known;
+  }
+}
+
+TEST_F(ApiServiceTest, FindsTheRouteThatIsMeant) {
   start();
+  for (const std::string_view path : {"/v1/models/", "//v1//models", "/models", "/v1/v1/models", "/v1//models//",
+                                      "/v1/models/fake/model/", "/models/fake/model", "/v1/v1/models/fake%2Fmodel",
+                                      "/v1/metrics", "/v1/live", "//health", "/v1/health/", "//"}) {
+    EXPECT_EQ(status_of(ask("GET", path)), 200) << path;
+  }
+  for (const std::string_view path : {"/chat/completions", "/v1/v1/chat/completions", "/v1/chat/completions/",
+                                      "//v1/chat/completions", "/v1/v1/v1/chat//completions"}) {
+    EXPECT_EQ(status_of(ask("POST", path, kChat)), 200) << path;
+  }
+  EXPECT_EQ(status_of(ask("POST", "/v1/tokenize", R"({"prompt":"x"})")), 200);
+  for (const std::string_view path : {"/v1", "/v2/models", "/v1/v1", "/v1models", "/v1/v1/v1/nothing"}) {
+    EXPECT_EQ(status_of(ask("GET", path)), 404) << path;
+  }
+  server_.reset();
+  start({.api_keys = {"key"}});
+  for (const std::string_view path : {"//metrics", "/v1/props/", "/health/..", "/v1/metrics"}) {
+    EXPECT_EQ(status_of(ask("GET", path)), 401) << path << " is no way around the key";
+  }
+}
+
+TEST_F(ApiServiceTest, RefusesEncodedBodies) {
+  start();
+  for (const std::string_view encoding : {"gzip", "br", "deflate, gzip"}) {
+    const std::string answer =
+        ask("POST", "/v1/chat/completions", kChat, fmt::format("Content-Encoding: {}\r\n", encoding));
+    EXPECT_EQ(status_of(answer), 415) << encoding;
+    EXPECT_NE(answer.find(encoding), std::string::npos) << answer;
+  }
+  EXPECT_EQ(status_of(ask("POST", "/v1/chat/completions", kChat, "Content-Encoding: Identity\r\n")), 200);
+}
+
+TEST_F(ApiServiceTest, RepeatsLittleOfWhatItRefuses) {
+  start();
+  const std::string quoted(300'000, 'r');
+  for (const std::string& body :
+       {R"({"messages":[{"role":")" + quoted + R"(","content":"x"}]})",
+        R"({"model":")" + quoted + R"(","messages":[]})", "{\"" + quoted + "\":1,\"" + quoted + "\":1}",
+        R"({"temperature":1)" + std::string(200'000, '0') + "}"}) {
+    const std::string answer = ask("POST", "/v1/chat/completions", body);
+    EXPECT_GE(status_of(answer), 400);
+    EXPECT_LT(answer.size(), 2000u);
+  }
+  EXPECT_LT(ask("GET", "/" + std::string(10'000, 'p')).size(), 2000u);
+}
+
+TEST_F(ApiServiceTest, KeepsPagesOfOtherSitesOut) {
+  start();
+  const auto origin = [](std::string_view value) { return fmt::format("Origin: {}\r\n", value); };
+  const std::string_view body = R"({"prompt":"x"})";
+  for (const std::string_view page :
+       {"https://evil.example", "null", "http://127.evil.example", "http://localhost.evil.example",
+        "http://127.0.0.1@evil.example", "https://test.evil.example"}) {
+    const std::string read = ask("GET", "/v1/models", "", origin(page));
+    EXPECT_EQ(read.find("access-control-allow-origin"), std::string::npos) << page;
+    const std::string written = ask("POST", "/v1/completions", body, origin(page));
+    EXPECT_EQ(status_of(written), 403) << page;
+    EXPECT_NE(written.find("--cors-origins"), std::string::npos) << written;
+    EXPECT_EQ(status_of(ask("POST", "/reset_prefix_cache", "", origin(page))), 403) << page;
+    EXPECT_EQ(ask("OPTIONS", "/v1/completions", "", origin(page)).find("access-control-allow"), std::string::npos)
+        << page;
+  }
+  for (const std::string_view page : {"http://localhost:3000", "http://127.0.0.1", "https://[::1]:8443", "http://test",
+                                      "https://test", "http://test:80"}) {
+    const std::string answer = ask("POST", "/v1/completions", body, origin(page));
+    EXPECT_EQ(status_of(answer), 200) << page;
+    EXPECT_NE(answer.find(fmt::format("access-control-allow-origin: {}", page)), std::string::npos) << page;
+  }
+  server_.reset();
+  start({.api_keys = {"key"}});  // which a page of another site does not have
+  const std::string answer =
+      ask("POST", "/v1/completions", body, origin("https://evil.example") + "X-Api-Key: key\r\n");
+  EXPECT_EQ(status_of(answer), 200);
+  EXPECT_EQ(answer.find("access-control-allow-origin"), std::string::npos);
+}
+
+TEST_F(ApiServiceTest, AnswersBrowsers) {
+  start({.cors_origins = {"*"}});
   const std::string preflight = ask("OPTIONS", "/v1/chat/completions", "",
                                     "Origin: https://a.example\r\nAccess-Control-Request-Headers: x-stainless-os\r\n");
   EXPECT_EQ(status_of(preflight), 204);
@@ -399,6 +506,50 @@ TEST_F(ApiServiceTest, GeneratesNatively) {
   const auto lines = stream("/generate", R"({"prompt":"x","stream":true})");
   EXPECT_EQ(parse_json(lines[0]).value_or(Json())["token"]["text"], "Hello");
   EXPECT_EQ(parse_json(lines.back()).value_or(Json())["generated_text"], "Hello world");
+}
+
+TEST_F(ApiServiceTest, CutsTheLengthToWhatIsLeftForEachPrompt) {
+  start();
+  const auto asked = [&](std::string_view body) {
+    EXPECT_EQ(status_of(ask("POST", "/v1/completions", body)), 200) << body.substr(0, 80);
+    return engine_.last_request().max_tokens;
+  };
+  EXPECT_EQ(asked(R"({"prompt":[1,2,3,4],"max_tokens":1000000})"), 4092);
+  EXPECT_EQ(asked(R"({"prompt":[1,2,3,4],"max_tokens":-1})"), -1);
+  EXPECT_EQ(asked(R"({"prompt":[1,2,3,4]})"), 16);
+  EXPECT_EQ(asked("{\"prompt\":\"" + std::string(4090, 'x') + "\"}"), 5) << "less than the default is left";
+}
+
+TEST_F(ApiServiceTest, TokenisesAndDetokenisesWithinBounds) {
+  start();
+  std::string ids = "1";
+  for (int i = 1; i < 4096; ++i) ids += ",1";
+  EXPECT_EQ(status_of(ask("POST", "/detokenize", "{\"tokens\":[" + ids + "]}")), 200);
+  EXPECT_EQ(status_of(ask("POST", "/detokenize", "{\"tokens\":[" + ids + ",1]}")), 400);
+  EXPECT_EQ(status_of(ask("POST", "/tokenize", "{\"content\":\"" + std::string(1 << 20, 'x') + "\"}")), 200);
+  EXPECT_EQ(status_of(ask("POST", "/tokenize", "{\"content\":\"" + std::string((1 << 20) + 1, 'x') + "\"}")), 400);
+  EXPECT_EQ(ask_json("POST", "/tokenize", R"({"content":"\"x","return_token_strs":true})")["token_strs"],
+            (Json{"<0x22>", "<0x78>"}));
+  EXPECT_EQ(ask_json("POST", "/tokenize", R"({"content":""})")["tokens"], Json::array());
+}
+
+TEST(LogLimiter, LetsAFewThroughAndCountsTheRest) {
+  LogLimiter limiter;
+  LogLimiter::Clock::time_point now{1000s};
+  int n_admitted = 0;
+  for (int i = 0; i < 1000; ++i) n_admitted += limiter.admit(now).has_value() ? 1 : 0;
+  EXPECT_EQ(n_admitted, LogLimiter::kBurst);
+  now += 1s;
+  EXPECT_EQ(limiter.admit(now), std::optional<std::uint64_t>(1000 - LogLimiter::kBurst)) << "and says so";
+  EXPECT_EQ(limiter.admit(now), std::optional<std::uint64_t>(0));
+}
+
+TEST(LogLimiter, LinesAreShort) {
+  const RequestInfo info{.id = "i", .method = std::string(5000, 'M'), .path = "/" + std::string(15'000, 'a')};
+  std::size_t n_bytes = 0;
+  for (const auto& [name, value] : request_log_fields(info, 404, 0, ""))
+    n_bytes += name.size() + dump_json(value).size();
+  EXPECT_LT(n_bytes, 500u);
 }
 
 TEST_F(ApiServiceTest, ShowsMetricsAndItsIndex) {

@@ -8,6 +8,7 @@ namespace commissure {
 namespace {
 
 constexpr std::size_t kMaxMessages = 10'000;
+constexpr std::size_t kMaxVariables = 256;
 
 /// A message's content for the template: text parts become one string. Empty when a part is of another kind.
 std::optional<Json> content_text(Fields& fields, const std::string& where, const Json& content) {
@@ -113,15 +114,20 @@ Json template_variables(Fields& fields, const Tokenizer& tokenizer) {
     variables["enable_thinking"] = *effort != "none";
   }
   if (const Json* more = fields.object("chat_template_kwargs")) {
+    if (more->size() > kMaxVariables) {  // each is looked up among those before it
+      fields.fail("chat_template_kwargs", fmt::format("'chat_template_kwargs' has {} entries, but may have at most {}",
+                                                      more->size(), kMaxVariables));
+      return variables;
+    }
     for (const auto& [name, value] : more->items()) variables[name] = value;
   }
   return variables;
 }
 
 int read_max_tokens(Fields& fields) {
-  const auto newer = fields.integer("max_completion_tokens", 1, INT32_MAX);
-  const auto older = fields.integer("max_tokens", 1, INT32_MAX);
-  return static_cast<int>(newer.value_or(older.value_or(-1)));
+  const auto newer = read_length(fields, "max_completion_tokens", 1);
+  const auto older = read_length(fields, "max_tokens", 1);
+  return newer.value_or(older.value_or(-1));
 }
 
 }  // namespace
@@ -140,6 +146,7 @@ std::string render_chat(Fields& fields, const ServedModel& model) {
   auto messages = template_messages(fields);
   if (!messages) return {};
   Json variables = template_variables(fields, *model.tokenizer);
+  if (!fields.ok()) return {};
   variables["messages"] = std::move(*messages);
   auto text = model.chat_template->render(variables);
   if (!text) {
@@ -152,7 +159,7 @@ std::string render_chat(Fields& fields, const ServedModel& model) {
 ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& model, const ApiOptions& options) {
   Fields fields(body);
   check_model(fields, model_names(model, options));
-  ChatRequest result{.fields = read_generation_fields(fields, model)};
+  ChatRequest result{.fields = read_generation_fields(fields, model, options)};
   GenerationRequest& request = result.fields.request;
 
   request.max_tokens = read_max_tokens(fields);
@@ -168,12 +175,14 @@ ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& m
 
   if (!fields.ok()) return tl::unexpected(*fields.error());
   const std::string prompt = render_chat(fields, model);
+  if (auto error = check_text(model, options, prompt, "messages")) fields.fail(*error);
   if (!fields.ok()) return tl::unexpected(*fields.error());
   const bool add_special = fields.boolean("add_special_tokens").value_or(false);
   request.prompt = model.tokenizer->encode(prompt, {.add_special = add_special, .parse_special = true});
   if (request.prompt.empty()) fields.fail("messages", "the messages give an empty prompt");
   if (auto error = check_context(model, request.prompt.size(), request.max_tokens, "messages")) fields.fail(*error);
   if (!fields.ok()) return tl::unexpected(*fields.error());
+  request.max_tokens = fit_tokens(model, request.prompt.size(), request.max_tokens);
   return result;
 }
 

@@ -10,14 +10,17 @@ namespace commissure {
 namespace {
 
 constexpr std::size_t kMaxPrompts = 1024;
+constexpr std::size_t kMaxEchoBytes = 16 << 20;
 constexpr int kDefaultMaxTokens = 16;  // of the OpenAI API
 
 /// Reads prompts one by one into a request.
 class PromptReader {
  public:
-  PromptReader(Fields& fields, std::string_view name, const ServedModel& model, bool echo)
+  PromptReader(Fields& fields, std::string_view name, const ServedModel& model, const ApiOptions& options, bool echo)
       : fields_(fields),
         name_(name),
+        model_(model),
+        options_(options),
         tokenizer_(*model.tokenizer),
         echo_(echo),
         add_special_(fields.boolean("add_special_tokens").value_or(true)) {}
@@ -39,9 +42,13 @@ class PromptReader {
     std::vector<TokenId> tokens;
     std::string text;
     if (prompt.is_string()) {
+      if (auto error = check_text(model_, options_, prompt.get_ref<const std::string&>(), name_)) {
+        return fields_.fail(std::move(*error));
+      }
       text = prompt.get<std::string>();
       tokens = tokenizer_.encode(text, {.add_special = add_special_, .parse_special = true});
     } else if (prompt.is_array()) {
+      if (auto error = check_context(model_, prompt.size(), 0, name_)) return fields_.fail(std::move(*error));
       auto ids = read_token_ids(fields_, name_, prompt, tokenizer_);
       if (!ids) return;
       tokens = std::move(*ids);
@@ -58,16 +65,18 @@ class PromptReader {
 
   Fields& fields_;
   const std::string_view name_;
+  const ServedModel& model_;
+  const ApiOptions& options_;
   const Tokenizer& tokenizer_;
   const bool echo_;
   const bool add_special_;
 };
 
-void read_prompts(Fields& fields, std::string_view name, const ServedModel& model, bool echo,
+void read_prompts(Fields& fields, std::string_view name, const ServedModel& model, const ApiOptions& options, bool echo,
                   CompletionRequest& result) {
   const Json* prompt = fields.find(name);
   if (prompt == nullptr) return fields.fail(name, fmt::format("'{}' is missing", name));
-  PromptReader(fields, name, model, echo).read(*prompt, result);
+  PromptReader(fields, name, model, options, echo).read(*prompt, result);
   for (const auto& tokens : result.prompts) {
     if (auto error = check_context(model, tokens.size(), result.fields.request.max_tokens, name)) fields.fail(*error);
   }
@@ -94,26 +103,23 @@ void check_total(Fields& fields, const CompletionRequest& result) {
                                 result.fields.best_of, result.prompts.size(), total, kMaxPrompts));
 }
 
-/// TGI's body as ours: the members of `parameters` move to the top, under our names.
-Json flat_generate_body(const Json& body, Fields& fields) {
-  Json flat = body;
-  if (const Json* inputs = fields.find("inputs"); inputs != nullptr && fields.find("prompt") == nullptr)
-    flat["prompt"] = *inputs;
-  if (const Json* parameters = fields.object("parameters")) {
-    for (const auto& [name, value] : parameters->items()) {
-      if (find_member(body, name) == nullptr) flat[name] = value;
-    }
-  }
-  const auto alias = [&](const char* name, const char* ours) {
-    if (find_member(flat, ours) == nullptr && find_member(flat, name) != nullptr) flat[ours] = Json(flat[name]);
-  };
-  alias("max_new_tokens", "max_tokens");
-  alias("n_predict", "max_tokens");
-  alias("stop_sequences", "stop");
-  // TGI draws only when asked to.
-  const Json* sample = find_member(flat, "do_sample");
-  if (sample != nullptr && *sample == false) flat["temperature"] = 0;
-  return flat;
+/// Echoed prompts stand in the answer once for each choice.
+void check_echo(Fields& fields, const CompletionRequest& result) {
+  std::size_t n_bytes = 0;
+  for (const std::string& text : result.echo_texts) n_bytes += text.size();
+  n_bytes *= static_cast<std::size_t>(result.fields.n);
+  if (n_bytes <= kMaxEchoBytes) return;
+  fields.fail("echo",
+              fmt::format("'echo' repeats {} bytes of prompts, but may repeat at most {}", n_bytes, kMaxEchoBytes));
+}
+
+/// TGI's body read as ours: the members of `parameters` count where the top has none, under its names too.
+void take_generate_names(Fields& fields) {
+  if (const Json* parameters = fields.object("parameters")) fields.fall_back_to(*parameters);
+  fields.also_called("prompt", "inputs");
+  fields.also_called("max_tokens", "max_new_tokens");
+  fields.also_called("max_tokens", "n_predict");
+  fields.also_called("stop", "stop_sequences");
 }
 
 }  // namespace
@@ -122,10 +128,10 @@ ApiResult<CompletionRequest> parse_completion_request(const Json& body, const Se
                                                       const ApiOptions& options) {
   Fields fields(body);
   check_model(fields, model_names(model, options));
-  CompletionRequest result{.fields = read_generation_fields(fields, model)};
+  CompletionRequest result{.fields = read_generation_fields(fields, model, options)};
   GenerationRequest& request = result.fields.request;
 
-  request.max_tokens = static_cast<int>(fields.integer("max_tokens", 0, INT32_MAX).value_or(kDefaultMaxTokens));
+  request.max_tokens = read_length(fields, "max_tokens", 0).value_or(kDefaultMaxTokens);
   check_min_tokens(fields, request);
   read_completion_choices(fields, result.fields);
   const bool echo = fields.boolean("echo").value_or(false);
@@ -138,28 +144,29 @@ ApiResult<CompletionRequest> parse_completion_request(const Json& body, const Se
     if (echo) request.prompt_logprobs = std::max(request.prompt_logprobs, request.sampling.n_logprobs);
   }
   if (result.fields.best_of > result.fields.n) request.sampling.n_logprobs = std::max(request.sampling.n_logprobs, 0);
-  if (fields.ok()) read_prompts(fields, "prompt", model, echo, result);
+  if (fields.ok()) read_prompts(fields, "prompt", model, options, echo, result);
   if (fields.ok()) check_total(fields, result);
+  if (fields.ok()) check_echo(fields, result);
   if (!fields.ok()) return tl::unexpected(*fields.error());
   return result;
 }
 
 ApiResult<CompletionRequest> parse_generate_request(const Json& body, const ServedModel& model,
                                                     const ApiOptions& options) {
-  Fields outer(body);
-  const Json flat = flat_generate_body(body, outer);
-  if (!outer.ok()) return tl::unexpected(*outer.error());
-  Fields fields(flat);
+  Fields fields(body);
+  take_generate_names(fields);
   check_model(fields, model_names(model, options));
-  CompletionRequest result{.fields = read_generation_fields(fields, model)};
-  result.fields.request.max_tokens = static_cast<int>(fields.integer("max_tokens", 1, INT32_MAX).value_or(-1));
+  CompletionRequest result{.fields = read_generation_fields(fields, model, options)};
+  // TGI draws only when asked to.
+  if (!fields.boolean("do_sample").value_or(true)) result.fields.request.sampling.temperature = 0;
+  result.fields.request.max_tokens = read_length(fields, "max_tokens", 1).value_or(-1);
   check_min_tokens(fields, result.fields.request);
   refuse_choices(fields, "n");
   refuse_choices(fields, "best_of");
   if (fields.find("prompt_logprobs") != nullptr)
     refuse_field(fields, "prompt_logprobs", " here; /v1/completions has it");
   const bool echo = fields.boolean("return_full_text").value_or(false);
-  if (fields.ok()) read_prompts(fields, "prompt", model, echo, result);
+  if (fields.ok()) read_prompts(fields, "prompt", model, options, echo, result);
   if (fields.ok() && result.prompts.size() != 1)
     fields.fail("prompt", "'prompt' must be one prompt here; lists go to /v1/completions");
   if (!fields.ok()) return tl::unexpected(*fields.error());

@@ -6,8 +6,11 @@
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/write.hpp>
+#include <new>
+#include <utility>
 
 #include "core/json.h"
+#include "core/log.h"
 
 namespace commissure {
 
@@ -18,7 +21,26 @@ namespace {
 
 constexpr std::size_t kPipelineBytes = 64 << 10;  // read ahead of the running request
 constexpr std::chrono::seconds kLingerTime{2};
+constexpr std::chrono::seconds kProbeInterval{10};
 constexpr std::size_t kTrimBytes = 256 << 10;
+
+HttpResponse error_answer(int status, std::string_view problem) {
+  const Json body = {{"error",
+                      {{"message", problem},
+                       {"type", status == 503   ? "unavailable_error"
+                                : status == 500 ? "server_error"
+                                                : "invalid_request_error"},
+                       {"param", nullptr},
+                       {"code", status}}}};
+  HttpResponse response{.status = status, .body = dump_json(body)};
+  if (status == 503) response.headers.emplace_back("retry-after", "2");
+  return response;
+}
+
+constexpr std::string_view kOutOfMemory =
+    "the server has no memory left for this request; try again later or ask for less";
+constexpr std::string_view kTooMuchAtOnce =
+    "the server holds as many bytes of large requests and answers as it may; try again later";
 
 }  // namespace
 
@@ -39,7 +61,7 @@ class Connection::Exchange final : public Responder {
 
   void post(std::function<void()> task) override {
     if (connection_->closed_) return;
-    net::post(connection_->socket_.get_executor(), std::move(task));
+    net::post(connection_->socket_.get_executor(), [c = connection_, task = std::move(task)] { c->guarded(task); });
   }
   void send(HttpResponse response) override {
     run([response = std::move(response)](Connection& c) mutable { c.respond(std::move(response)); });
@@ -78,7 +100,7 @@ class Connection::Exchange final : public Responder {
     if (connection_->closed_) return;
     net::dispatch(connection_->socket_.get_executor(),
                   [c = connection_, n = number_, action = std::move(action)]() mutable {
-                    if (c->exchange_ == n) action(*c);
+                    if (c->exchange_ == n) c->guarded([&] { action(*c); });
                   });
   }
 
@@ -87,7 +109,11 @@ class Connection::Exchange final : public Responder {
 };
 
 Connection::Connection(std::shared_ptr<ConnectionContext> context, net::ip::tcp::socket socket, std::uint64_t number)
-    : context_(std::move(context)), socket_(std::move(socket)), timer_(socket_.get_executor()), number_(number) {}
+    : context_(std::move(context)),
+      socket_(std::move(socket)),
+      timer_(socket_.get_executor()),
+      number_(number),
+      answer_share_(context_->budget) {}
 
 void Connection::start() {
   net::dispatch(socket_.get_executor(), [self = shared_from_this()] {
@@ -96,7 +122,9 @@ void Connection::start() {
     if (const int bytes = self->context_->options.send_buffer_bytes; bytes > 0) {
       self->socket_.set_option(net::socket_base::send_buffer_size(bytes), ignored);
     }
-    self->read_deadline_ = Clock::now() + self->context_->options.idle_timeout;
+    // Who never says a word holds no place for as long as a client between two requests.
+    self->read_deadline_ =
+        Clock::now() + std::min(self->context_->options.idle_timeout, self->context_->options.read_timeout);
     self->arm_timer();
     self->advance();
   });
@@ -131,8 +159,8 @@ void Connection::read_more() {
   socket_.async_read_some(net::buffer(chunk_), [self = shared_from_this()](error_code error, std::size_t n_bytes) {
     self->reading_ = false;
     if (self->phase_ == Phase::kClosed) return;
-    if (error) return self->peer_closed();
-    self->received(n_bytes);
+    if (error) return self->peer_closed(error);
+    self->guarded([&] { self->received(n_bytes); });
   });
 }
 
@@ -141,10 +169,28 @@ void Connection::received(std::size_t n_bytes) {
   advance();
 }
 
-void Connection::peer_closed() {
-  const bool answer_under_way = phase_ == Phase::kBusy && exchange_ == 0;
-  if (!answer_under_way) return close();
-  keep_alive_ = false;  // it only closed its sending half after the request: let it read the rest
+/// The end of what the client sends is no proof that it went away: it may have closed that half alone and wait for the
+/// answer. Bytes tell: who is gone answers them with a reset. Before the head of an answer an invitation to go on may
+/// be sent at any time, and every client of HTTP/1.1 skips it (RFC 9110, section 15.2); later the answer itself tells.
+void Connection::peer_closed(const error_code& error) {
+  const bool is_probed = exchange_ == 0 || streaming_ || chunks_;
+  if (error != net::error::eof || phase_ != Phase::kBusy || !is_probed) return close();
+  half_closed_ = true;
+  watch_for_reset();
+  probe();
+}
+
+/// Again and again, as a relay in between passes the first one on before it learns that its client is gone.
+void Connection::probe() {
+  if (exchange_ == 0 || streaming_) return;
+  next_probe_ = Clock::now() + kProbeInterval;
+  enqueue("HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+void Connection::watch_for_reset() {
+  socket_.async_wait(net::ip::tcp::socket::wait_error, [self = shared_from_this()](error_code) {
+    if (self->phase_ != Phase::kClosed) self->close();
+  });
 }
 
 void Connection::advance() {
@@ -154,12 +200,17 @@ void Connection::advance() {
       if (in_.empty()) break;
       phase_ = Phase::kReading;
       parser_.emplace(context_->options.max_header_bytes, context_->options.max_body_bytes);
+      body_share_ = std::make_shared<ByteBudget::Share>(context_->budget);
       read_deadline_ = Clock::now() + context_->options.read_timeout;
     }
     const HttpParser::Step step = parser_->feed(in_);
     in_.erase(0, step.used);
     if (step.status != 0) {
       reject(step.status, step.problem);
+      break;
+    }
+    if (!body_share_->resize(parser_->body_bytes())) {
+      reject(503, kTooMuchAtOnce);
       break;
     }
     if (parser_->take_expectation()) enqueue("HTTP/1.1 100 Continue\r\n\r\n");
@@ -184,34 +235,42 @@ void Connection::dispatch() {
   head_only_ = request.method == "HEAD";
   exchange_ = ++last_exchange_;
   auto responder = std::make_shared<Exchange>(shared_from_this(), exchange_);
-  if (request.body.size() < context_->options.long_body_bytes) {
-    return context_->handler(std::move(request), std::move(responder));
+  if (request.body.empty()) return handle(*context_, std::move(request), responder);
+  const std::size_t n_bytes = request.body.size();
+  auto& workers = n_bytes < context_->options.long_body_bytes ? context_->workers : context_->long_workers;
+  net::post(workers, [self = shared_from_this(), request = std::move(request), responder = std::move(responder),
+                      share = body_share_, n_bytes]() mutable {
+    if (self->closed_) return;  // its client left while it waited
+    handle(*self->context_, std::move(request), responder);
+    responder.reset();
+    // A parsed body is many times its text, in pieces that the allocator would keep.
+    if (n_bytes >= kTrimBytes) malloc_trim(0);
+  });
+}
+
+/// Whatever a request costs or breaks, the others go on.
+void Connection::handle(ConnectionContext& context, HttpRequest request, const std::shared_ptr<Exchange>& responder) {
+  try {
+    context.handler(std::move(request), responder);
+  } catch (const std::bad_alloc&) {
+    log_warning("out of memory", {{"for", "a request"}});
+    responder->send(error_answer(503, kOutOfMemory));
+  } catch (const std::exception& error) {
+    log_error("a request failed", {{"problem", error.what()}});
+    responder->send(error_answer(500, "the server failed on this request"));
   }
-  net::post(context_->workers,
-            [context = context_, request = std::move(request), responder = std::move(responder)]() mutable {
-              const std::size_t n_bytes = request.body.size();
-              context->handler(std::move(request), std::move(responder));
-              // A parsed body is many times its text, in pieces that the allocator would keep.
-              if (n_bytes >= kTrimBytes) malloc_trim(0);
-            });
 }
 
 /// Answers what never became a request; the connection ends, since nobody knows where the next one starts.
 void Connection::reject(int status, std::string_view problem) {
   parser_.reset();
+  body_share_.reset();
   in_.clear();
   phase_ = Phase::kBusy;
   exchange_ = ++last_exchange_;
   keep_alive_ = false;
   head_only_ = false;
-  const Json body = {{"error",
-                      {{"message", problem},
-                       {"type", status == 503 ? "unavailable_error" : "invalid_request_error"},
-                       {"param", nullptr},
-                       {"code", status}}}};
-  HttpResponse response{.status = status, .body = dump_json(body)};
-  if (status == 503) response.headers.emplace_back("retry-after", "2");
-  respond(std::move(response));
+  respond(error_answer(status, problem));
 }
 
 // Answering --------------------------------------------------------------------------------------
@@ -231,11 +290,32 @@ std::string Connection::head_text(const HttpResponse& head, std::string_view fra
 
 void Connection::respond(HttpResponse response) {
   if (streaming_) return close();  // a route's mistake: two answers
+  if (!head_only_ && !answer_share_.resize(queued() + response.body.size())) {
+    response = error_answer(503, kTooMuchAtOnce);
+  }
   std::string text =
       head_text(response, response.status == 204 ? "" : fmt::format("content-length: {}\r\n", response.body.size()));
-  if (!head_only_ && response.status != 204) text += response.body;
-  enqueue(text);
+  if (!head_only_ && response.status != 204) text += std::exchange(response.body, {});
+  enqueue(std::move(text));
   finish_exchange();
+}
+
+/// Runs a piece of a connection's work; without memory for it the connection ends, and no other.
+template <typename Action>
+void Connection::guarded(Action&& action) {
+  try {
+    action();
+  } catch (const std::bad_alloc&) {
+    out_of_memory();
+  }
+}
+
+void Connection::out_of_memory() {
+  log_warning("out of memory", {{"for", "an answer"}});
+  if (phase_ != Phase::kBusy || exchange_ == 0 || streaming_) return close();
+  const auto gone = std::exchange(on_gone_, nullptr);
+  respond(error_answer(503, kOutOfMemory));
+  if (gone) gone();
 }
 
 void Connection::begin_stream(const HttpResponse& head) {
@@ -247,7 +327,7 @@ void Connection::begin_stream(const HttpResponse& head) {
 
 void Connection::write_piece(std::string_view bytes) {
   if (!streaming_ || head_only_ || bytes.empty()) return;
-  if (!chunks_) return enqueue(bytes);
+  if (!chunks_) return enqueue(std::string(bytes));
   enqueue(fmt::format("{:x}\r\n{}\r\n", bytes.size(), bytes));
 }
 
@@ -261,6 +341,7 @@ void Connection::end_stream(bool close_after) {
 void Connection::finish_exchange() {
   if (phase_ == Phase::kClosed) return;
   exchange_ = 0;
+  body_share_.reset();  // until here: what was made of a large body waits in the engine as long
   streaming_ = false;
   silence_ = {};
   on_gone_ = nullptr;
@@ -270,12 +351,17 @@ void Connection::finish_exchange() {
 
 // Writing ----------------------------------------------------------------------------------------
 
-void Connection::enqueue(std::string_view bytes) {
+void Connection::enqueue(std::string bytes) {
   if (phase_ == Phase::kClosed) return;
   // Without the new piece: one event, a trace at a long answer's end, may be larger than the limit by itself.
-  const std::size_t queued = pending_.size() + inflight_.size() - written_;
-  if (streaming_ && queued > context_->options.max_queued_bytes) return close();
-  pending_ += bytes;
+  if (streaming_ && (queued() > context_->options.max_queued_bytes || !answer_share_.resize(queued() + bytes.size()))) {
+    return close();
+  }
+  if (pending_.empty()) {
+    pending_ = std::move(bytes);
+  } else {
+    pending_ += bytes;
+  }
   last_write_ = Clock::now();
   if (!writing_) flush();
 }
@@ -295,13 +381,17 @@ void Connection::flush() {
                              if (self->phase_ == Phase::kClosed) return;
                              if (error) return self->close();
                              self->written_ += n_bytes;
-                             self->flush();
+                             (void)self->answer_share_.resize(self->queued());  // it only shrinks
+                             self->guarded([&] { self->flush(); });
                            });
 }
 
 /// Everything is written: the next request may start. Not earlier, so that pipelining cannot pile up answers.
 void Connection::drained() {
   if (phase_ != Phase::kBusy || exchange_ != 0) return;
+  if (inflight_.capacity() > kTrimBytes) inflight_ = std::string();
+  written_ = 0;
+  inflight_.clear();
   if (!keep_alive_ || draining_) return linger();
   phase_ = Phase::kIdle;
   read_deadline_ = Clock::now() + context_->options.idle_timeout;
@@ -322,6 +412,7 @@ void Connection::close() {
   phase_ = Phase::kClosed;
   closed_ = true;
   exchange_ = 0;
+  body_share_.reset();
   error_code ignored;
   timer_.cancel(ignored);
   socket_.close(ignored);
@@ -353,10 +444,11 @@ void Connection::check_deadlines() {
     if (phase_ == Phase::kIdle || phase_ == Phase::kLingering) return close();
     if (phase_ == Phase::kReading) reject(408, "the request did not arrive in time");
   }
+  if (half_closed_ && now >= next_probe_) guarded([this] { probe(); });
   if (on_silence_ && exchange_ != 0 && now - last_write_ >= silence_) {
     last_write_ = now;
     const auto callback = on_silence_;
-    callback();
+    guarded(callback);
   }
   if (phase_ != Phase::kClosed) arm_timer();
 }

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 
+#include "api/byte_budget.h"
 #include "api/http.h"
 #include "api/http_parser.h"
 #include "api/http_server.h"
@@ -23,10 +24,16 @@ struct ConnectionContext {
   HttpHandler handler;
   boost::asio::io_context io;
   boost::asio::thread_pool workers;
+  boost::asio::thread_pool long_workers;
+  ByteBudget budget;
   std::function<void(std::uint64_t)> closed;  ///< by connection number, on the connection's strand
 
   ConnectionContext(HttpServerOptions o, HttpHandler h)
-      : options(std::move(o)), handler(std::move(h)), workers(static_cast<std::size_t>(options.n_workers)) {}
+      : options(std::move(o)),
+        handler(std::move(h)),
+        workers(static_cast<std::size_t>(options.n_workers)),
+        long_workers(static_cast<std::size_t>(options.n_workers)),
+        budget(options.max_total_bytes) {}
 };
 
 /// One client: reads requests, answers them in turn, watches for the client's going away while it answers.
@@ -52,9 +59,12 @@ class Connection final : public std::enable_shared_from_this<Connection> {
 
   void read_more();
   void received(std::size_t n_bytes);
-  void peer_closed();
+  void peer_closed(const boost::system::error_code& error);
+  void watch_for_reset();
+  void probe();
   void advance();
   void dispatch();
+  static void handle(ConnectionContext& context, HttpRequest request, const std::shared_ptr<Exchange>& responder);
   void reject(int status, std::string_view problem);
 
   void respond(HttpResponse response);
@@ -64,7 +74,12 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   void finish_exchange();
   std::string head_text(const HttpResponse& head, std::string_view framing) const;
 
-  void enqueue(std::string_view bytes);
+  template <typename Action>
+  void guarded(Action&& action);
+  void out_of_memory();
+
+  std::size_t queued() const { return pending_.size() + inflight_.size() - written_; }
+  void enqueue(std::string bytes);
   void flush();
   void drained();
   void linger();
@@ -85,6 +100,9 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   std::array<char, 16 << 10> chunk_;
   std::string in_;
   bool reading_ = false;
+  bool half_closed_ = false;  // the client sends no more, but may still read
+  Clock::time_point next_probe_;
+  std::shared_ptr<ByteBudget::Share> body_share_;  // shared with the worker that reads the body
   std::optional<HttpParser> parser_;
   Clock::time_point read_deadline_;
 
@@ -92,6 +110,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   std::string inflight_;  // being written, from written_ on
   std::size_t written_ = 0;
   bool writing_ = false;
+  ByteBudget::Share answer_share_;
   Clock::time_point write_deadline_;
   Clock::time_point last_write_;
 

@@ -29,6 +29,29 @@ std::optional<std::int64_t> whole_number(const Json& value) {
   return static_cast<std::int64_t>(number);
 }
 
+const Json* Fields::find_in(const Json& object, std::string_view name) const {
+  if (!object.is_object()) return nullptr;
+  for (const auto& [key, value] : object.get_ref<const Json::object_t&>()) {
+    ++n_compared_;
+    if (key == name) return value.is_null() ? nullptr : &value;
+  }
+  return nullptr;
+}
+
+const Json* Fields::find_under(std::string_view name) const {
+  const Json* value = find_in(object_, name);
+  return value != nullptr || more_ == nullptr ? value : find_in(*more_, name);
+}
+
+const Json* Fields::find(std::string_view name) const {
+  if (const Json* value = find_under(name)) return value;
+  for (const auto& [own, other] : others_) {
+    if (own != name) continue;
+    if (const Json* value = find_under(other)) return value;
+  }
+  return nullptr;
+}
+
 void Fields::fail(std::string_view name, std::string message) { fail(bad_field(full_name(name), std::move(message))); }
 
 void Fields::fail(ApiError error) {
@@ -84,7 +107,8 @@ std::optional<std::string> Fields::text(std::string_view name) {
   return std::nullopt;
 }
 
-std::optional<std::vector<std::string>> Fields::texts(std::string_view name, std::size_t max_count) {
+std::optional<std::vector<std::string>> Fields::texts(std::string_view name, std::size_t max_count,
+                                                      std::size_t max_bytes) {
   const Json* value = find(name);
   if (value == nullptr) return std::nullopt;
   const Json one = value->is_string() ? Json::array({*value}) : Json();
@@ -99,7 +123,10 @@ std::optional<std::vector<std::string>> Fields::texts(std::string_view name, std
     return refuse(fmt::format("has {} entries, but may have at most {}", list.size(), max_count));
   for (const Json& entry : list) {
     if (!entry.is_string()) return refuse(fmt::format("must hold strings only, not {}", kind_of(entry)));
-    if (entry.get_ref<const std::string&>().empty()) return refuse("must not hold an empty string");
+    const std::size_t n_bytes = entry.get_ref<const std::string&>().size();
+    if (n_bytes == 0) return refuse("must not hold an empty string");
+    if (n_bytes > max_bytes)
+      return refuse(fmt::format("holds a string of {} bytes, but each may have at most {}", n_bytes, max_bytes));
     result.push_back(entry.get<std::string>());
   }
   return result;

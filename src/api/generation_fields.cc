@@ -10,6 +10,8 @@ namespace commissure {
 namespace {
 
 constexpr std::size_t kMaxStops = 16;
+constexpr std::size_t kMaxStopBytes = 1024;
+constexpr std::size_t kMaxStopTokens = 1024;
 constexpr double kMaxTimeoutSeconds = 86400;
 /// Each cached beginning keeps its salt.
 constexpr std::size_t kMaxSaltBytes = 256;
@@ -84,13 +86,16 @@ void read_stream_options(Fields& fields, GenerationFields& result) {
 
 }  // namespace
 
-GenerationFields read_generation_fields(Fields& fields, const ServedModel& model) {
+GenerationFields read_generation_fields(Fields& fields, const ServedModel& model, const ApiOptions& options) {
   GenerationFields result;
   GenerationRequest& request = result.request;
-  request.sampling = read_sampling(fields, model);
-  request.stop = fields.texts("stop", kMaxStops).value_or(std::vector<std::string>());
+  request.sampling = read_sampling(fields, model, *options.vocabulary);
+  request.stop = fields.texts("stop", kMaxStops, kMaxStopBytes).value_or(std::vector<std::string>());
   if (const Json* ids = fields.array("stop_token_ids")) {
-    if (auto tokens = read_token_ids(fields, "stop_token_ids", *ids, *model.tokenizer))
+    if (ids->size() > kMaxStopTokens) {
+      fields.fail("stop_token_ids",
+                  fmt::format("'stop_token_ids' has {} ids, but may have at most {}", ids->size(), kMaxStopTokens));
+    } else if (auto tokens = read_token_ids(fields, "stop_token_ids", *ids, *model.tokenizer))
       request.stop_tokens = std::move(*tokens);
   }
   request.ignore_eos = fields.boolean("ignore_eos").value_or(false);
@@ -124,6 +129,17 @@ void read_choices(Fields& fields, GenerationFields& result) {
 
 void read_prompt_logprobs(Fields& fields, GenerationRequest& request) {
   request.prompt_logprobs = static_cast<int>(fields.integer("prompt_logprobs", 0, kMaxTopLogprobs).value_or(-1));
+}
+
+std::optional<int> read_length(Fields& fields, std::string_view name, int low) {
+  const auto length = fields.integer(name, -1, INT32_MAX);
+  if (!length) return std::nullopt;
+  if (*length != -1 && *length < low) {
+    fields.fail(name, fmt::format("'{}' is {}, but must be at least {}, or -1 for no limit but the context",
+                                  fields.full_name(name), *length, low));
+    return std::nullopt;
+  }
+  return static_cast<int>(*length);
 }
 
 void check_min_tokens(Fields& fields, const GenerationRequest& request) {
@@ -174,9 +190,27 @@ void check_model(Fields& fields, const std::vector<std::string>& names) {
 std::optional<ApiError> check_context(const ServedModel& model, std::size_t n_prompt, int max_tokens,
                                       std::string_view param) {
   const auto context = static_cast<std::size_t>(model.context_length);
-  const std::size_t needed = n_prompt + static_cast<std::size_t>(max_tokens < 0 ? 1 : max_tokens);
-  if (needed <= context) return std::nullopt;
+  if (n_prompt + (max_tokens == 0 ? 0 : 1) <= context) return std::nullopt;
   return context_overflow(model.context_length, static_cast<int>(n_prompt), max_tokens, param);
+}
+
+std::optional<ApiError> check_text(const ServedModel& model, const ApiOptions& options, std::string_view text,
+                                   std::string_view param) {
+  constexpr std::size_t kCheap = 16;  // bytes a token: a text of fewer is tokenised soon enough
+  const auto context = static_cast<std::size_t>(model.context_length);
+  if (text.size() <= context * kCheap) return std::nullopt;
+  const std::size_t longest = options.vocabulary->longest_token_bytes(*model.tokenizer);
+  if (text.size() <= context * longest) return std::nullopt;
+  ApiError error{.param = std::string(param), .code = "context_length_exceeded"};
+  error.message = fmt::format(
+      "This model's maximum context length is {} tokens. However, your prompt has {} bytes, which are at least {} "
+      "tokens. Shorten the prompt.",
+      context, text.size(), (text.size() + longest - 1) / longest);
+  return error;
+}
+
+int fit_tokens(const ServedModel& model, std::size_t n_prompt, int max_tokens) {
+  return max_tokens < 0 ? -1 : std::min(max_tokens, std::max(0, model.context_length - static_cast<int>(n_prompt)));
 }
 
 }  // namespace commissure

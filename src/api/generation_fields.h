@@ -3,6 +3,7 @@
 #include <chrono>
 #include <optional>
 
+#include "api/api_options.h"
 #include "api/fields.h"
 #include "engine/engine.h"
 
@@ -28,7 +29,7 @@ struct GenerationFields {
 };
 
 /// Reads them; findings stay in `fields`. A seed is drawn when the body has none.
-GenerationFields read_generation_fields(Fields& fields, const ServedModel& model);
+GenerationFields read_generation_fields(Fields& fields, const ServedModel& model, const ApiOptions& options);
 
 /// Reads `n`.
 void read_choices(Fields& fields, GenerationFields& result);
@@ -52,8 +53,20 @@ void refuse_unsupported(Fields& fields);
 /// Refuses a `model` that is neither absent nor one of `names`: 404 model_not_found.
 void check_model(Fields& fields, const std::vector<std::string>& names);
 
-/// Whether prompt and completion fit. `max_tokens` as in GenerationRequest.
+/// A length of the answer: -1 for no limit but the context, else at least `low`.
+std::optional<int> read_length(Fields& fields, std::string_view name, int low);
+
+/// Refuses a prompt that leaves no room for a token of the answer, where one is asked for. `max_tokens` as in
+/// GenerationRequest.
 std::optional<ApiError> check_context(const ServedModel& model, std::size_t n_prompt, int max_tokens,
                                       std::string_view param);
+
+/// Refuses, by its bytes alone, a text that no tokeniser makes fit the context: to tokenise it only to find out would
+/// take seconds.
+std::optional<ApiError> check_text(const ServedModel& model, const ApiOptions& options, std::string_view text,
+                                   std::string_view param);
+
+/// What a prompt of so many tokens leaves of the context, where that is less than `max_tokens`.
+int fit_tokens(const ServedModel& model, std::size_t n_prompt, int max_tokens);
 
 }  // namespace commissure

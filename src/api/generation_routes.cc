@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "api/answer_format.h"
 #include "api/api_call.h"
@@ -29,6 +30,8 @@ GenerationJob make_job(const RequestInfo& info, const std::string& body, Generat
   constexpr std::size_t kMaxLoggedBody = 16 << 10;
   GenerationJob job;
   job.info = info;
+  fields.request.id = info.id;
+  if (!fields.request.timeout && options.request_timeout.count() > 0) fields.request.timeout = options.request_timeout;
   job.cloud_project = options.cloud_project;
   if (options.log_prompts) job.logged_body = body.substr(0, kMaxLoggedBody);
   job.choices_per_prompt = std::max(fields.n, fields.best_of);
@@ -53,19 +56,6 @@ AnswerShape make_shape(const ServedModel& model, const ApiOptions& options, cons
           .tokenizer = model.tokenizer};
 }
 
-void set_timeout(GenerationRequest& request, const ApiOptions& options) {
-  if (!request.timeout && options.request_timeout.count() > 0) request.timeout = options.request_timeout;
-}
-
-/// A request for each choice of one prompt: the same but for the seed.
-void add_choices(const GenerationRequest& request, GenerationJob& job) {
-  for (int i = 0; i < job.choices_per_prompt; ++i) {
-    GenerationRequest& choice = job.requests.emplace_back(request);
-    choice.sampling.seed += static_cast<std::uint64_t>(i);
-    if (job.choices_per_prompt > 1) choice.id += fmt::format("-{}", i);
-  }
-}
-
 }  // namespace
 
 void ApiService::chat(Call& call) const {
@@ -75,15 +65,13 @@ void ApiService::chat(Call& call) const {
   if (!parsed) return call.fail(parsed.error());
 
   GenerationJob job = make_job(call.info(), call.request.body, parsed->fields, options_);
-  GenerationRequest& request = parsed->fields.request;
-  request.id = call.id;
-  set_timeout(request, options_);
-  job.format =
-      make_chat_format(make_shape(engine_.model(), options_, parsed->fields, parsed->logprobs, request.prompt_logprobs),
-                       parsed->fields.n);
-  add_choices(request, job);
-  // The prompt's scores stand once, beside the choices.
-  for (std::size_t i = 1; i < job.requests.size(); ++i) job.requests[i].prompt_logprobs = -1;
+  job.refusals = refusals_;
+  job.request = std::move(parsed->fields.request);
+  job.prompts.push_back(std::exchange(job.request.prompt, {}));
+  job.scores_once = true;  // they stand beside the choices
+  job.format = make_chat_format(
+      make_shape(engine_.model(), options_, parsed->fields, parsed->logprobs, job.request.prompt_logprobs),
+      parsed->fields.n);
   start_generation(engine_, call.responder, std::move(job));
 }
 
@@ -105,28 +93,22 @@ void ApiService::generate(Call& call) const {
 
 void ApiService::run_prompts(Call& call, CompletionRequest parsed, bool native) const {
   GenerationJob job = make_job(call.info(), call.request.body, parsed.fields, options_);
-  GenerationRequest& shared = parsed.fields.request;
-  set_timeout(shared, options_);
-  const std::size_t n_prompts = parsed.prompts.size();
-  for (std::size_t i = 0; i < n_prompts; ++i) {
-    GenerationRequest request = shared;
-    request.id = n_prompts == 1 ? call.id : fmt::format("{}-{}", call.id, i);
-    request.prompt = parsed.prompts[i];
-    add_choices(request, job);
-  }
+  job.refusals = refusals_;
+  job.request = std::move(parsed.fields.request);
+  job.prompts = std::move(parsed.prompts);
+  const auto n_prompts = static_cast<int>(job.prompts.size());
   const int n = parsed.fields.n, best_of = parsed.fields.best_of;
   if (native) {
     job.format = make_generate_format(engine_.model().name, parsed.echo_texts.empty() ? "" : parsed.echo_texts.front(),
-                                      shared.sampling.seed);
+                                      job.request.sampling.seed);
   } else {
     job.format = make_completion_format(
-        make_shape(engine_.model(), options_, parsed.fields, parsed.logprobs, parsed.prompt_logprobs),
-        static_cast<int>(n_prompts), n,
-        {.texts = std::move(parsed.echo_texts),
-         .prompts = std::move(parsed.prompts),
-         .n_top = shared.sampling.n_logprobs});
+        make_shape(engine_.model(), options_, parsed.fields, parsed.logprobs, parsed.prompt_logprobs), n_prompts, n,
+        {.prompts = parsed.echo_texts.empty() ? std::vector<std::vector<TokenId>>() : job.prompts,
+         .texts = std::move(parsed.echo_texts),
+         .n_top = job.request.sampling.n_logprobs});
     if (best_of > n) {
-      job.format = make_best_of_format(std::move(job.format), static_cast<int>(n_prompts), n, best_of);
+      job.format = make_best_of_format(std::move(job.format), n_prompts, n, best_of);
     }
   }
   start_generation(engine_, call.responder, std::move(job));

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "api/generation_fields.h"
+#include "api/request_log.h"
 #include "api/warming.h"
 #include "core/log.h"
 
@@ -21,8 +23,9 @@ class GenerationRun : public std::enable_shared_from_this<GenerationRun> {
       : engine_(engine),
         responder_(std::move(responder)),
         job_(std::move(job)),
-        handles_(job_.requests.size()),
-        usage_(job_.requests.size()) {}
+        n_choices_(job_.prompts.size() * static_cast<std::size_t>(job_.choices_per_prompt)),
+        handles_(n_choices_),
+        usage_(n_choices_) {}
 
   void start() {
     responder_->on_gone([self = shared_from_this()] { self->gone(); });
@@ -31,12 +34,25 @@ class GenerationRun : public std::enable_shared_from_this<GenerationRun> {
   }
 
  private:
+  /// Made when its turn comes: a thousand choices must not each hold the prompt and the lists while they wait.
+  GenerationRequest request_of(std::size_t choice) const {
+    const auto per_prompt = static_cast<std::size_t>(job_.choices_per_prompt);
+    const std::size_t prompt = choice / per_prompt, i = choice % per_prompt;
+    GenerationRequest request = job_.request;
+    request.prompt = job_.prompts[prompt];
+    request.max_tokens = fit_tokens(engine_.model(), request.prompt.size(), request.max_tokens);
+    request.sampling.seed += i;
+    request.choice = static_cast<int>(choice);
+    if (job_.prompts.size() > 1) request.id += fmt::format("-{}", prompt);
+    if (per_prompt > 1) request.id += fmt::format("-{}", i);
+    if (job_.scores_once && i > 0) request.prompt_logprobs = -1;
+    return request;
+  }
+
   void submit_more() {
-    while (!done_ && next_ < job_.requests.size() && n_running_ < kMaxPromptsAtOnce) {
+    while (!done_ && next_ < n_choices_ && n_running_ < kMaxPromptsAtOnce) {
       const std::size_t choice = next_;
-      GenerationRequest request = job_.requests[choice];
-      request.choice = static_cast<int>(choice);
-      auto handle = engine_.submit(std::move(request), [self = shared_from_this(), choice](GenerationEvent event) {
+      auto handle = engine_.submit(request_of(choice), [self = shared_from_this(), choice](GenerationEvent event) {
         self->responder_->post(
             [self, choice, event = std::move(event)]() mutable { self->received(choice, std::move(event)); });
       });
@@ -83,7 +99,7 @@ class GenerationRun : public std::enable_shared_from_this<GenerationRun> {
   void choice_finished() {
     --n_running_;
     submit_more();
-    if (done_ || n_running_ > 0 || next_ < job_.requests.size()) return;
+    if (done_ || n_running_ > 0 || next_ < n_choices_) return;
     done_ = true;
     log_end(200, "");
     if (job_.stream) {
@@ -173,7 +189,7 @@ class GenerationRun : public std::enable_shared_from_this<GenerationRun> {
     if (first_event_) fields.emplace_back("ttft_ms", ms(*first_event_));
     if (!problem.empty()) fields.emplace_back("problem", std::string(problem));
     if (!job_.logged_body.empty()) fields.emplace_back("body", job_.logged_body);
-    log(status >= 500 ? Severity::kWarning : Severity::kInfo, "request", fields);
+    log_request(status, std::move(fields), *job_.refusals);
     export_spans(status);
   }
 
@@ -209,6 +225,7 @@ class GenerationRun : public std::enable_shared_from_this<GenerationRun> {
   Engine& engine_;
   const std::shared_ptr<Responder> responder_;
   const GenerationJob job_;
+  const std::size_t n_choices_;
   std::vector<std::optional<RequestHandle>> handles_;  // by choice, while it runs
   std::vector<Usage> usage_;
   Usage total_;

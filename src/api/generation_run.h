@@ -34,13 +34,16 @@ class AnswerFormat {
 struct GenerationJob {
   RequestInfo info = {};  ///< for the log line and the trace
   std::string cloud_project = {};
-  std::string logged_body = {};                  ///< goes into the log line; empty: nothing of it does
-  std::shared_ptr<SpanExporter> spans = {};      ///< null: the request leaves no spans
-  bool hide_trace = false;                       ///< steps are traced for the spans, the answer does not show them
-  std::vector<GenerationRequest> requests = {};  ///< one per choice, prompt after prompt; not empty
-  int choices_per_prompt = 1;                    ///< usage counts a prompt once
+  std::string logged_body = {};                    ///< goes into the log line; empty: nothing of it does
+  std::shared_ptr<SpanExporter> spans = {};        ///< null: the request leaves no spans
+  bool hide_trace = false;                         ///< steps are traced for the spans, the answer does not show them
+  GenerationRequest request = {};                  ///< what all choices share; no prompt
+  std::vector<std::vector<TokenId>> prompts = {};  ///< not empty
+  int choices_per_prompt = 1;                      ///< they differ in the seed; usage counts a prompt once
+  bool scores_once = false;                        ///< a prompt's first choice alone scores it
   std::unique_ptr<AnswerFormat> format = {};
   bool stream = false;
+  std::shared_ptr<LogLimiter> refusals = {};          ///< of the lines of failed requests
   std::function<std::optional<Json>()> warming = {};  ///< as in ApiOptions
   std::chrono::milliseconds warming_interval{0};
   bool warming_events = false;        ///< the client wants `warming` as events too

@@ -1,9 +1,12 @@
 #include "api/http_parser.h"
 
+#include <fmt/format.h>
+
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
+#include <utility>
 
 namespace commissure {
 
@@ -12,6 +15,7 @@ namespace http = boost::beast::http;
 struct HttpParser::Impl {
   http::request_parser<http::string_body> parser;
   bool expectation_seen = false;
+  bool head_checked = false;
 };
 
 namespace {
@@ -39,6 +43,29 @@ bool split_target(std::string_view target, HttpRequest& request) {
   return true;
 }
 
+/// What the library lets through and two servers in a row could read differently: one of them would then take a part of
+/// the body for a request of its own (RFC 9112, sections 3.2 and 6.1).
+template <typename Head>
+HttpParser::Step check_head(const Head& head) {
+  const auto refuse = [](int status, std::string problem) {
+    return HttpParser::Step{.used = 0, .status = status, .problem = "malformed HTTP request: " + std::move(problem)};
+  };
+  const bool is_old = head.version() < 11;
+  const auto n_encodings = head.count(http::field::transfer_encoding);
+  if (n_encodings > 0 && is_old) return refuse(400, "HTTP/1.0 knows no Transfer-Encoding");
+  if (n_encodings > 1 || (n_encodings == 1 && lower(head[http::field::transfer_encoding]) != "chunked")) {
+    return refuse(501, "the only Transfer-Encoding understood here is 'chunked', once");
+  }
+  const auto n_hosts = head.count(http::field::host);
+  if (n_hosts > 1 || (n_hosts == 0 && !is_old)) {
+    return refuse(400, fmt::format("it has {} Host fields, but must have one", n_hosts));
+  }
+  if (head[http::field::host].find_first_of(" \t,/\\@?#\"<>") != std::string_view::npos) {
+    return refuse(400, "its Host field is no host");
+  }
+  return {};
+}
+
 }  // namespace
 
 HttpParser::HttpParser(std::size_t max_header_bytes, std::size_t max_body_bytes) : impl_(std::make_unique<Impl>()) {
@@ -53,6 +80,9 @@ HttpParser::Step HttpParser::feed(std::string_view bytes) {
   Step step;
   boost::beast::error_code error;
   step.used = impl_->parser.put(boost::asio::buffer(bytes.data(), bytes.size()), error);
+  if (impl_->parser.is_header_done() && !std::exchange(impl_->head_checked, true)) {
+    if (Step refusal = check_head(impl_->parser.get()); refusal.status != 0) return refusal;
+  }
   if (!error || error == http::error::need_more) return step;
   step.problem = "malformed HTTP request: " + error.message();
   step.status = 400;
@@ -67,6 +97,8 @@ HttpParser::Step HttpParser::feed(std::string_view bytes) {
 }
 
 bool HttpParser::done() const { return impl_->parser.is_done(); }
+
+std::size_t HttpParser::body_bytes() const { return impl_->parser.get().body().size(); }
 
 bool HttpParser::take_expectation() {
   if (impl_->expectation_seen || !impl_->parser.is_header_done()) return false;

@@ -24,6 +24,8 @@ class HttpParser {
   Step feed(std::string_view bytes);
 
   bool done() const;
+  /// Of the body, so far.
+  std::size_t body_bytes() const;
   /// True once: the head is in and the client waits for "100 Continue" before it sends the body.
   bool take_expectation();
   bool keep_alive() const;

@@ -4,11 +4,13 @@
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ip/v6_only.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
 #include <future>
 #include <map>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -63,14 +65,16 @@ Status HttpServer::State::listen() {
     return Error(Code::kInvalidArgument, "port ", options.port, " is not between 0 and 65535");
   }
   error_code error;
-  const std::string text = options.address == "localhost" ? "127.0.0.1" : options.address;
+  std::string text = options.address == "localhost" ? "127.0.0.1" : options.address;
+  if (text.size() > 2 && text.front() == '[' && text.back() == ']') text = text.substr(1, text.size() - 2);
   const auto address = net::ip::make_address(text, error);
   if (error) {
     return Error(Code::kInvalidArgument, "\"", options.address,
-                 "\" is no numeric address to listen on, like 127.0.0.1 or 0.0.0.0");
+                 "\" is no numeric address to listen on, like 127.0.0.1, 0.0.0.0 or ::1");
   }
   const tcp::endpoint endpoint(address, static_cast<unsigned short>(options.port));
   acceptor_.open(endpoint.protocol(), error);
+  if (!error && address.is_v6() && address.is_unspecified()) acceptor_.set_option(net::ip::v6_only(false), error);
   if (!error) acceptor_.set_option(net::socket_base::reuse_address(true), error);
   if (!error) acceptor_.bind(endpoint, error);
   if (!error) acceptor_.listen(net::socket_base::max_listen_connections, error);
@@ -89,7 +93,15 @@ Status HttpServer::State::listen() {
 void HttpServer::State::run() {
   net::post(strand_, [this] { accept(); });
   for (int i = 0; i < std::max(1, context_->options.n_threads); ++i) {
-    threads_.emplace_back([context = context_] { context->io.run(); });
+    threads_.emplace_back([context = context_] {
+      while (!context->io.stopped()) {
+        try {
+          context->io.run();
+        } catch (const std::bad_alloc&) {  // what was under way is dropped; its timer ends it
+          log_warning("out of memory", {{"for", "a connection"}});
+        }
+      }
+    });
   }
 }
 
@@ -142,6 +154,7 @@ void HttpServer::State::stop(std::chrono::milliseconds grace) {
     all_closed.wait();  // each cut connection reports itself; nothing in that path waits for a client
   }
   context_->workers.join();
+  context_->long_workers.join();
   work_.reset();
   context_->io.stop();
   threads_.clear();

@@ -12,15 +12,17 @@ namespace commissure {
 
 /// Limits that keep one client from hurting the others; the defaults suit a public endpoint.
 struct HttpServerOptions {
-  std::string address = "127.0.0.1";  ///< a numeric address, or "localhost"
+  std::string address = "127.0.0.1";  ///< a numeric address, IPv6 with or without brackets, or "localhost"
   int port = 8080;                    ///< 0: any free one, see HttpServer::port
   int n_threads = 2;                  ///< connections
-  int n_workers = 1;  ///< requests with long bodies are parsed here, so that streams never wait for them
+  int n_workers = 2;  ///< bodies are read here, so that streams and health checks never wait for one; as many again are
+                      ///< for long ones, so that those do not hold up the short
 
   std::size_t max_header_bytes = 16 << 10;  ///< more is 431
   std::size_t max_body_bytes = 8 << 20;     ///< more is 413
   std::size_t max_queued_bytes = 1 << 20;   ///< stream bytes a slow reader may leave unsent before it is cut off
-  std::size_t long_body_bytes = 32 << 10;   ///< bodies from this size go to a worker
+  std::size_t max_total_bytes = 64 << 20;   ///< bodies and unsent answers together; more are 503 (see ByteBudget)
+  std::size_t long_body_bytes = 256 << 10;  ///< bodies from this size go to the workers of long ones
   int send_buffer_bytes = 0;                ///< of the socket; 0: the system's choice
   int max_connections = 1024;               ///< more get 503 and are closed; each holds a file
 

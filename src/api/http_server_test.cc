@@ -5,6 +5,8 @@
 #include <atomic>
 #include <future>
 #include <mutex>
+#include <new>
+#include <stdexcept>
 #include <thread>
 
 #include "support/raw_client.h"
@@ -22,6 +24,14 @@ class Echo {
  public:
   void operator()(HttpRequest request, std::shared_ptr<Responder> responder) {
     if (request.path == "/drop") return;
+    if (request.path == "/block") {
+      ++n_blocked;
+      n_let_go.wait(0);
+    }
+    if (request.path == "/no-memory") throw std::bad_alloc();
+    if (request.path == "/no-memory-later") return responder->post([responder] { throw std::bad_alloc(); });
+    if (request.path == "/fault") throw std::runtime_error("a library's");
+    if (request.path == "/big") return responder->send({.body = std::string(2 << 20, 'x')});
     if (request.path == "/hold") {
       responder->on_gone([this] { ++gone; });
       const std::lock_guard lock(mutex);
@@ -53,7 +63,14 @@ class Echo {
   }
 
   std::atomic<int> gone{0};
+  void let_go() {
+    n_let_go = 1;
+    n_let_go.notify_all();
+  }
+
   std::atomic<int> n_held{0};
+  std::atomic<int> n_blocked{0};
+  std::atomic<int> n_let_go{0};
   std::mutex mutex;
   std::vector<std::shared_ptr<Responder>> held;
 };
@@ -175,9 +192,14 @@ TEST_F(HttpServerTest, RefusesGarbage) {
   for (const std::string_view bytes :
        {"hello\r\n\r\n", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "GET / HTTP/9.9\r\n\r\n",
         "GET /%zz HTTP/1.1\r\nHost: t\r\n\r\n", "GET /%00 HTTP/1.1\r\nHost: t\r\n\r\n",
-        "POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-        "POST / HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n", "GET / HTTP/1.1\r\nbad header\r\n\r\n",
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"}) {
+        "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: -1\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: t\r\nbad header\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.0\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", "GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n"}) {
     RawClient client(port());
     client.send(bytes);
     const std::string answer = client.read_response();
@@ -187,6 +209,60 @@ TEST_F(HttpServerTest, RefusesGarbage) {
   RawClient after(port());
   after.send(http_request("GET", "/fine"));
   EXPECT_EQ(body_of(after.read_response()), "GET /fine  ");
+}
+
+TEST_F(HttpServerTest, TakesNoBodyForTheNextRequest) {
+  start();
+  for (const std::string_view encoding :
+       {"chunked, gzip", "xchunked", "identity", "gzip", "gzip, chunked", "chunked, identity", "chunked;x",
+        "\"chunked\"", ",", "chunked,", "chunked\r\nTransfer-Encoding: chunked",
+        "chunked\r\nTransfer-Encoding: gzip"}) {
+    for (const std::string_view length : {"", "Content-Length: 3\r\n"}) {
+      RawClient client(port());
+      client.send(fmt::format("POST /a HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: {}\r\n{}\r\n{}", encoding, length,
+                              http_request("GET", "/smuggled")));
+      const std::string all = client.read_until("/smuggled", 1, 2s);  // to the end of the connection
+      EXPECT_EQ(all.find("/smuggled"), std::string::npos) << encoding;
+      EXPECT_EQ(all.substr(0, 9), "HTTP/1.1 ") << encoding;
+      EXPECT_TRUE(all.substr(9, 3) == "501" ||
+                  (all.substr(9, 3) == "400" && (!length.empty() || encoding.find('\n') != std::string_view::npos)))
+          << encoding << all;
+      EXPECT_EQ(all.find("HTTP/1.1 ", 1), std::string::npos) << "one answer: " << all;
+    }
+  }
+  RawClient spelled(port());
+  spelled.send("POST /c HTTP/1.1\r\nhost: t:80\r\ntransfer-encoding:  Chunked \r\n\r\n0\r\n\r\n");
+  EXPECT_EQ(body_of(spelled.read_response()), "POST /c  ");
+}
+
+TEST_F(HttpServerTest, AnswersAClientThatClosedItsSendingHalf) {
+  start();
+  RawClient waiting(port());
+  waiting.send(http_request("GET", "/hold"));
+  waiting.finish_sending();
+  ASSERT_TRUE(eventually([&] { return echo_.n_held == 1; }));
+  std::this_thread::sleep_for(20ms);  // the end of what it sends arrives
+  EXPECT_EQ(echo_.gone, 0);
+  echo_.release();
+  EXPECT_NE(waiting.read_until("released").find("HTTP/1.1 200 OK"), std::string::npos);
+  EXPECT_TRUE(waiting.closed_within(1s));
+
+  RawClient pipelining(port());
+  pipelining.send(http_request("POST", "/1", "one") + http_request("POST", "/2", "two"));
+  pipelining.finish_sending();
+  EXPECT_NE(pipelining.read_until("POST /2  two").find("POST /1  one"), std::string::npos);
+  EXPECT_TRUE(pipelining.closed_within(1s));
+}
+
+TEST_F(HttpServerTest, SeesAHalfClosedClientGo) {
+  start();
+  RawClient client(port());
+  client.send(http_request("GET", "/hold"));
+  client.finish_sending();
+  ASSERT_TRUE(eventually([&] { return echo_.n_held == 1; }));
+  std::this_thread::sleep_for(20ms);
+  client.close();
+  EXPECT_TRUE(eventually([&] { return echo_.gone == 1; }));
 }
 
 TEST_F(HttpServerTest, SeesAWaitingClientGo) {
@@ -224,9 +300,15 @@ TEST_F(HttpServerTest, TimesOutIdleAndUnfinishedRequests) {
   RawClient idle(port());
   EXPECT_TRUE(idle.closed_within(1s));
   RawClient unfinished(port());
-  unfinished.send("POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc");
+  unfinished.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\nabc");
   EXPECT_EQ(unfinished.read_response().substr(0, 12), "HTTP/1.1 408");
   EXPECT_TRUE(unfinished.closed_within(1s));
+}
+
+TEST_F(HttpServerTest, GivesASilentConnectionTheTimeOfARequest) {
+  start({.idle_timeout = 60s, .read_timeout = 60ms});
+  RawClient silent(port());
+  EXPECT_TRUE(silent.closed_within(1s));
 }
 
 TEST_F(HttpServerTest, CallsBackInSilence) {
@@ -267,12 +349,108 @@ TEST_F(HttpServerTest, RefusesConnectionsOverTheLimit) {
   EXPECT_NE(answer.find("retry-after"), std::string::npos);
 }
 
-TEST_F(HttpServerTest, ParsesLongBodiesOnAWorker) {
-  start({.long_body_bytes = 10});
+TEST_F(HttpServerTest, OneBodyHoldsUpNoOther) {
+  start({.n_workers = 2, .long_body_bytes = 10});
+  RawClient blocking(port());
+  blocking.send(http_request("POST", "/block", "0123456789"));
+  ASSERT_TRUE(eventually([&] { return echo_.n_blocked == 1; }));
   RawClient client(port());
   client.send(http_request("POST", "/w", "0123456789") + http_request("POST", "/v", "1"));
   EXPECT_EQ(body_of(client.read_response()), "POST /w  0123456789");
   EXPECT_EQ(body_of(client.read_response()), "POST /v  1");
+  RawClient second(port());
+  second.send(http_request("POST", "/block", "0123456789"));
+  ASSERT_TRUE(eventually([&] { return echo_.n_blocked == 2; })) << "all who read long bodies are busy";
+  client.send(http_request("POST", "/v", "2") + http_request("GET", "/health"));
+  EXPECT_EQ(body_of(client.read_response()), "POST /v  2");
+  EXPECT_EQ(body_of(client.read_response()), "GET /health  ");
+  echo_.let_go();
+  EXPECT_EQ(body_of(blocking.read_response()), "POST /block  0123456789");
+}
+
+TEST_F(HttpServerTest, ForgetsTheBodyOfAClientThatLeft) {
+  start({.n_workers = 1});
+  RawClient blocking(port());
+  blocking.send(http_request("POST", "/block", "b"));
+  ASSERT_TRUE(eventually([&] { return echo_.n_blocked == 1; }));
+  RawClient leaves(port());
+  leaves.send(http_request("POST", "/block", "never seen"));
+  std::this_thread::sleep_for(20ms);  // it waits for the worker
+  leaves.reset();
+  std::this_thread::sleep_for(20ms);
+  echo_.let_go();
+  EXPECT_EQ(body_of(blocking.read_response()), "POST /block  b");
+  blocking.send(http_request("POST", "/after", "b"));
+  EXPECT_EQ(body_of(blocking.read_response()), "POST /after  b");
+  EXPECT_EQ(echo_.n_blocked, 1);
+}
+
+TEST_F(HttpServerTest, BoundsAllBodiesTogether) {
+  start({.n_workers = 1, .max_total_bytes = 300'000, .long_body_bytes = 100'000});
+  const std::string large(200'000, 'x');
+  RawClient holds(port());
+  holds.send(http_request("POST", "/block", large));
+  ASSERT_TRUE(eventually([&] { return echo_.n_blocked == 1; }));
+  RawClient client(port());
+  client.send(http_request("POST", "/more", large));
+  const std::string answer = client.read_response();
+  EXPECT_EQ(answer.substr(0, 12), "HTTP/1.1 503") << answer;
+  EXPECT_NE(answer.find("retry-after"), std::string::npos);
+  RawClient ordinary(port());
+  ordinary.send(http_request("POST", "/small", std::string(40'000, 'x')));
+  EXPECT_EQ(ordinary.read_response().substr(0, 12), "HTTP/1.1 200") << "ordinary requests go on";
+  echo_.let_go();
+  EXPECT_EQ(holds.read_response().substr(0, 12), "HTTP/1.1 200");
+  const auto is_taken = [&](std::string_view path) {  // a rejection ends its connection
+    RawClient another(port());
+    another.send(http_request("POST", path, large));
+    return another.read_response().starts_with("HTTP/1.1 200");
+  };
+  EXPECT_TRUE(eventually([&] { return is_taken("/more"); })) << "what was held is free again";
+  std::this_thread::sleep_for(20ms);  // the worker is done with that one too
+  holds.send(http_request("POST", "/hold", large));
+  ASSERT_TRUE(eventually([&] { return echo_.n_held == 1; }));
+  EXPECT_FALSE(is_taken("/more")) << "until the answer is whole";
+  echo_.release();
+  EXPECT_EQ(body_of(holds.read_response()), "released");
+}
+
+TEST_F(HttpServerTest, BoundsAllUnsentAnswersTogether) {
+  start({.max_total_bytes = 3 << 20, .send_buffer_bytes = 32 << 10});
+  RawClient reads_nothing(port(), 4 << 10);
+  reads_nothing.send(http_request("GET", "/big"));
+  RawClient client(port());
+  ASSERT_TRUE(eventually([&] {
+    client.send(http_request("GET", "/big"));
+    return client.read_response().starts_with("HTTP/1.1 503");
+  }));
+  reads_nothing.close();
+  EXPECT_TRUE(eventually([&] {
+    client.send(http_request("GET", "/big"));
+    return client.read_response().starts_with("HTTP/1.1 200");
+  }));
+}
+
+TEST_F(HttpServerTest, AFaultFailsOneRequest) {
+  start();
+  RawClient client(port());
+  for (const auto& [path, status] : std::vector<std::pair<std::string_view, std::string>>{
+           {"/no-memory", "503"}, {"/no-memory-later", "503"}, {"/fault", "500"}}) {
+    for (const std::string_view body : {"", "on a worker"}) {
+      client.send(http_request("POST", path, body));
+      EXPECT_EQ(client.read_response().substr(0, 12), "HTTP/1.1 " + status) << path;
+    }
+  }
+  client.send(http_request("GET", "/next"));
+  EXPECT_EQ(body_of(client.read_response()), "GET /next  ");
+}
+
+TEST_F(HttpServerTest, ListensOnIPv6) {
+  for (const char* address : {"::1", "[::1]", "::"}) {
+    auto server = HttpServer::start({.address = address, .port = 0}, [](HttpRequest, std::shared_ptr<Responder>) {});
+    if (!server && server.error().code() == Code::kUnavailable) GTEST_SKIP() << server.error().message();
+    EXPECT_TRUE(server) << address;
+  }
 }
 
 TEST_F(HttpServerTest, StopLetsARunningAnswerFinish) {

@@ -59,7 +59,7 @@ TEST_F(RequestTest, RefusesRangesAndTypesNamingTheField) {
            {R"("temperature":2.1)", "temperature"},
            {R"("temperature":-1)", "temperature"},
            {R"("temperature":"hot")", "temperature"},
-           {R"("top_p":0)", "top_p"},
+           {R"("top_p":-0.1)", "top_p"},
            {R"("top_p":1.5)", "top_p"},
            {R"("min_p":-0.1)", "min_p"},
            {R"("top_k":-2)", "top_k"},
@@ -145,13 +145,141 @@ TEST_F(RequestTest, PrefersTheNewerLength) {
 }
 
 TEST_F(RequestTest, NamesBothNumbersOfAnOverflow) {
-  const auto result = chat(chat_body(R"("max_tokens":5000)"));
+  const auto result = completion("{\"prompt\":\"" + std::string(5000, 'x') + "\",\"max_tokens\":7}");
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, "context_length_exceeded");
   EXPECT_NE(result.error().message.find("maximum context length is 4096 tokens"), std::string::npos);
-  EXPECT_NE(result.error().message.find("5024 tokens"), std::string::npos) << result.error().message;
+  EXPECT_NE(result.error().message.find("5001 in the prompt"), std::string::npos) << result.error().message;
   EXPECT_FALSE(completion("{\"prompt\":\"" + std::string(4096, 'x') + "\",\"max_tokens\":1}"));
   EXPECT_TRUE(completion("{\"prompt\":\"" + std::string(4095, 'x') + "\",\"max_tokens\":0}"));
+}
+
+TEST_F(RequestTest, CutsTheLengthToWhatTheContextLeaves) {
+  const int n_prompt = static_cast<int>(chat(chat_body())->fields.request.prompt.size());
+  EXPECT_EQ(chat(chat_body(R"("max_tokens":5000)"))->fields.request.max_tokens, 4096 - n_prompt);
+  EXPECT_EQ(chat(chat_body(R"("max_tokens":2147483647)"))->fields.request.max_tokens, 4096 - n_prompt);
+  EXPECT_EQ(chat(chat_body(R"("max_tokens":-1)"))->fields.request.max_tokens, -1);
+  EXPECT_EQ(chat(chat_body(R"("max_completion_tokens":-1,"max_tokens":3)"))->fields.request.max_tokens, -1);
+  EXPECT_EQ(completion(R"({"prompt":"x","max_tokens":-1})")->fields.request.max_tokens, -1);
+  EXPECT_EQ(completion(R"({"prompt":"x","max_tokens":-2})").error().param, "max_tokens");
+}
+
+TEST_F(RequestTest, AProbabilityOfNothingKeepsTheLikeliest) {
+  const auto result = chat(chat_body(R"("top_p":0,"typical_p":0.0)"));
+  ASSERT_TRUE(result);
+  EXPECT_GT(result->fields.request.sampling.top_p, 0.0f);
+  EXPECT_LT(result->fields.request.sampling.top_p, 1e-30f);
+  EXPECT_TRUE(validate(result->fields.request.sampling));
+  engine_.mutable_model().defaults.top_p = 0.0f;
+  EXPECT_TRUE(validate(chat(chat_body())->fields.request.sampling));
+}
+
+/// One token per byte, and a count of what was asked of it.
+class CountingTokenizer final : public testing::ByteTokenizer {
+ public:
+  std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options) const override {
+    n_encoded += text.size();
+    return ByteTokenizer::encode(text, options);
+  }
+  mutable std::size_t n_encoded = 0;
+};
+
+TEST_F(RequestTest, RefusesATextByItsLengthBeforeItIsTokenised) {
+  const auto tokenizer = std::make_shared<CountingTokenizer>();
+  engine_.mutable_model().tokenizer = tokenizer;
+  const std::string longest(4096 * 16 + 1, 'x');
+  for (const std::string& prompt : {"\"" + longest + "\"", "[\"a\",\"" + longest + "\"]"}) {
+    const auto result = completion("{\"prompt\":" + prompt + "}");
+    ASSERT_FALSE(result);
+    EXPECT_EQ(result.error().code, "context_length_exceeded");
+    EXPECT_NE(result.error().message.find("4096 tokens"), std::string::npos);
+    EXPECT_NE(result.error().message.find("65537 bytes"), std::string::npos) << result.error().message;
+  }
+  EXPECT_EQ(chat(json(R"({"messages":[{"role":"user","content":")" + longest + "\"}]}")).error().code,
+            "context_length_exceeded");
+  EXPECT_EQ(tokenizer->n_encoded, 1u) << "the short one of the list";
+  EXPECT_EQ(options_.vocabulary->n_walks(), 1);
+}
+
+TEST_F(RequestTest, TakesNoMoreIdsThanTheContextHas) {
+  std::string ids = "1";
+  for (int i = 1; i < 4097; ++i) ids += ",1";
+  EXPECT_EQ(completion("{\"prompt\":[" + ids + "]}").error().code, "context_length_exceeded");
+  EXPECT_EQ(chat(chat_body("\"stop_token_ids\":[" + ids + "]")).error().param, "stop_token_ids");
+}
+
+TEST_F(RequestTest, BoundsEveryTextAndList) {
+  const auto text = [](std::size_t n) { return "\"" + std::string(n, 'x') + "\""; };
+  EXPECT_TRUE(chat(chat_body("\"stop\":" + text(1024))));
+  expect_refused("\"stop\":" + text(1025), "stop");
+  expect_refused("\"stop\":[\"a\"," + text(77'000) + "]", "stop");
+  expect_refused("\"bad_words\":" + text(1025), "bad_words");
+  expect_refused("\"dry_multiplier\":1,\"dry_sequence_breakers\":" + text(257), "dry_sequence_breakers");
+  std::string words = text(200), variables = "\"v\":0";
+  for (int i = 0; i < 400; ++i) words += "," + text(200);
+  expect_refused("\"bad_words\":[" + words + "]", "bad_words");
+  for (int i = 1; i < 256; ++i) variables += ",\"v" + std::to_string(i) + "\":0";
+  EXPECT_TRUE(chat(chat_body("\"chat_template_kwargs\":{" + variables + "}")));
+  expect_refused("\"chat_template_kwargs\":{" + variables + ",\"w\":0}", "chat_template_kwargs");
+}
+
+TEST_F(RequestTest, BoundsTheListsOfASequenceTogether) {
+  std::string ids = "1", words = "\"" + std::string(60, 'a') + "\"";
+  for (int i = 1; i < 16384; ++i) ids += ",1";
+  for (int i = 1; i < 500; ++i) words += ",\"" + std::string(60, static_cast<char>('a' + i % 26)) + "\"";
+  EXPECT_TRUE(chat(chat_body("\"allowed_token_ids\":[" + ids + "]")));
+  expect_refused("\"allowed_token_ids\":[" + ids + "],\"bad_words\":[" + words + "]", "bad_words");
+}
+
+TEST_F(RequestTest, WalksTheVocabularyOncePerListOfBreakers) {
+  for (int i = 0; i < 3; ++i) {
+    const auto result = chat(chat_body(R"("dry_multiplier":0.8)"));
+    ASSERT_TRUE(result);
+    EXPECT_EQ(result->fields.request.sampling.dry.breakers,
+              (std::vector<TokenId>{TokenId('\n'), TokenId('"'), TokenId('*'), TokenId(':')}));
+    EXPECT_TRUE(chat(chat_body(R"("dry_multiplier":0.8,"dry_sequence_breakers":["x"])")));
+  }
+  EXPECT_EQ(options_.vocabulary->n_walks(), 2);
+}
+
+/// Names compared while a body of `n` unknown members, half of them in `parameters`, is read.
+std::uint64_t work_of(int n) {
+  Json body = {{"inputs", "x"}, {"parameters", Json::object()}};
+  auto& top = static_cast<Json::object_t::Container&>(body.get_ref<Json::object_t&>());
+  auto& inner = static_cast<Json::object_t::Container&>(body["parameters"].get_ref<Json::object_t&>());
+  for (int i = 0; i < n / 2; ++i) {
+    top.emplace_back("a" + std::to_string(i), i);
+    inner.emplace_back("b" + std::to_string(i), i);
+  }
+  const Json* parameters = find_member(body, "parameters");
+  if (parameters == nullptr) return 0;
+  Fields fields(body);
+  fields.fall_back_to(*parameters);
+  fields.also_called("max_tokens", "max_new_tokens");
+  const FakeEngine engine;
+  read_generation_fields(fields, engine.model(), ApiOptions());
+  fields.integer("max_tokens", 0, 10);
+  return fields.n_compared();
+}
+
+TEST(Fields, ReadingGrowsWithTheMembersAndNotWithTheirSquare) {
+  const std::uint64_t work = work_of(2000);
+  EXPECT_GE(work, 2000u);
+  EXPECT_LE(work, 2000u * 200u) << "names that are asked for times members";
+  EXPECT_LE(work_of(4000), 2 * work + 1000);
+}
+
+TEST_F(RequestTest, ReadsParametersBesideThousandsOfOthers) {
+  std::string members;
+  for (int i = 0; i < 60'000; ++i) members += "\"k" + std::to_string(i) + "\":0,";
+  const auto result = parse_generate_request(
+      json("{" + members + "\"stop\":null,\"temperature\":0.5,\"inputs\":\"x\",\"parameters\":{" + members +
+           "\"stop\":\"s\",\"temperature\":1,\"max_new_tokens\":7}}"),
+      engine_.model(), options_);
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_EQ(result->fields.request.max_tokens, 7);
+  EXPECT_EQ(result->fields.request.stop, std::vector<std::string>{"s"});
+  EXPECT_EQ(result->fields.request.sampling.temperature, 0.5f) << "the top wins";
 }
 
 TEST_F(RequestTest, RefusesAnotherModel) {

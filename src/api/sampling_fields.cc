@@ -10,7 +10,10 @@ namespace commissure {
 namespace {
 
 constexpr std::size_t kMaxBadWords = kMaxBadSequences / 2;  // each may become two token sequences
+constexpr std::size_t kMaxBadWordBytes = 1024;              // each
+constexpr std::size_t kMaxBadWordsBytes = 64 << 10;         // all together
 constexpr std::size_t kMaxBreakers = 32;
+constexpr std::size_t kMaxBreakerBytes = 256;
 
 std::uint64_t random_seed() {
   thread_local std::mt19937_64 generator{(std::uint64_t{std::random_device{}()} << 32) ^ std::random_device{}()};
@@ -65,7 +68,9 @@ void apply_defaults(const GenerationDefaults& defaults, SamplingParams& sampling
 void read_numbers(Fields& fields, SamplingParams& sampling) {
   NumberReader read(fields);
   read.real("temperature", {0, 2}, sampling.temperature);
-  read.real("top_p", {0, 1, true}, sampling.top_p);
+  // 0 keeps the likeliest token alone, as any positive number that small does.
+  read.real("top_p", {0, 1}, sampling.top_p);
+  sampling.top_p = std::max(sampling.top_p, std::numeric_limits<float>::min());
   read.real("min_p", {0, 1}, sampling.min_p);
   read.whole("top_k", -1, sampling.top_k);
   sampling.top_k = std::max(sampling.top_k, 0);  // -1 is a common spelling of "off"
@@ -73,8 +78,9 @@ void read_numbers(Fields& fields, SamplingParams& sampling) {
   read.real("repetition_penalty", {0, 100, true}, sampling.repetition_penalty);
   read.real("presence_penalty", {-2, 2}, sampling.presence_penalty);
   read.real("frequency_penalty", {-2, 2}, sampling.frequency_penalty);
-  read.real("typical", {0, 1, true}, sampling.typical_p);
-  read.real("typical_p", {0, 1, true}, sampling.typical_p);
+  read.real("typical", {0, 1}, sampling.typical_p);
+  read.real("typical_p", {0, 1}, sampling.typical_p);
+  sampling.typical_p = std::max(sampling.typical_p, std::numeric_limits<float>::min());
   read.real("top_n_sigma", {-1, 1000}, sampling.top_n_sigma);
   sampling.top_n_sigma = std::max(sampling.top_n_sigma, 0.0f);
   read.real("xtc_probability", {0, 1}, sampling.xtc_probability);
@@ -143,7 +149,14 @@ void read_allowed(Fields& fields, const Tokenizer& tokenizer, SamplingParams& sa
 
 /// As vLLM reads them: a word as it begins a text, and as it follows a space when that is as many other tokens.
 void read_bad_words(Fields& fields, const Tokenizer& tokenizer, SamplingParams& sampling) {
-  for (const std::string& word : fields.texts("bad_words", kMaxBadWords).value_or(std::vector<std::string>())) {
+  const auto words = fields.texts("bad_words", kMaxBadWords, kMaxBadWordBytes).value_or(std::vector<std::string>());
+  std::size_t n_bytes = 0;
+  for (const std::string& word : words) n_bytes += word.size();
+  if (n_bytes > kMaxBadWordsBytes) {
+    return fields.fail("bad_words", fmt::format("'bad_words' have {} bytes together, but may have at most {}", n_bytes,
+                                                kMaxBadWordsBytes));
+  }
+  for (const std::string& word : words) {
     const std::size_t begin = std::min(word.find_first_not_of(' '), word.size());
     const auto tokens_of = [&](const std::string& text) {
       return tokenizer.encode(text, {.add_special = false, .parse_special = false});
@@ -163,24 +176,34 @@ void read_bad_words(Fields& fields, const Tokenizer& tokenizer, SamplingParams& 
 }
 
 /// The tokens whose text holds a breaker. Looks through the vocabulary, so only when DRY is on.
-void read_breakers(Fields& fields, const Tokenizer& tokenizer, SamplingParams& sampling) {
-  const auto texts =
-      fields.texts("dry_sequence_breakers", kMaxBreakers).value_or(std::vector<std::string>{"\n", ":", "\"", "*"});
+void read_breakers(Fields& fields, const Tokenizer& tokenizer, VocabularyFacts& vocabulary, SamplingParams& sampling) {
+  const auto texts = fields.texts("dry_sequence_breakers", kMaxBreakers, kMaxBreakerBytes)
+                         .value_or(std::vector<std::string>{"\n", ":", "\"", "*"});
   if (sampling.dry.multiplier == 0.0f || !fields.ok()) return;
-  for (int id = 0; id < tokenizer.n_tokens(); ++id) {
-    const std::string bytes = tokenizer.token_bytes(TokenId(id), true);
-    const auto holds = [&](const std::string& text) { return bytes.find(text) != std::string::npos; };
-    if (std::ranges::any_of(texts, holds)) sampling.dry.breakers.emplace_back(id);
-  }
+  sampling.dry.breakers = vocabulary.tokens_with(tokenizer, texts, kMaxTokenList);
   if (sampling.dry.breakers.size() > kMaxTokenList || (sampling.dry.breakers.empty() && !texts.empty())) {
     fields.fail("dry_sequence_breakers", fmt::format("'dry_sequence_breakers' are part of {} tokens, must be 1 to {}",
                                                      sampling.dry.breakers.size(), kMaxTokenList));
   }
 }
 
+/// Each list has its bound; all at their bounds together are more than a step has room for.
+void check_bytes(Fields& fields, const SamplingParams& sampling) {
+  const std::size_t n_allowed = sampling.allowed.size(), n_breakers = sampling.dry.breakers.size();
+  std::size_t n_bad = sampling.banned.size();
+  for (const auto& sequence : sampling.bad_sequences) n_bad += sequence.size();
+  const std::size_t n_bytes = 4 * (n_allowed + n_breakers + n_bad) + 8 * sampling.logit_bias.size();
+  if (n_bytes <= kMaxSamplingBytes) return;
+  const std::string_view name = n_bad >= std::max(n_allowed, n_breakers) ? "bad_words"
+                                : n_allowed >= n_breakers                ? "allowed_token_ids"
+                                                                         : "dry_sequence_breakers";
+  fields.fail(name, fmt::format("'{}' and the other token lists take {} bytes together, but may take at most {}", name,
+                                n_bytes, kMaxSamplingBytes));
+}
+
 }  // namespace
 
-SamplingParams read_sampling(Fields& fields, const ServedModel& model) {
+SamplingParams read_sampling(Fields& fields, const ServedModel& model, VocabularyFacts& vocabulary) {
   SamplingParams sampling;
   apply_defaults(model.defaults, sampling);
   read_numbers(fields, sampling);
@@ -189,7 +212,8 @@ SamplingParams read_sampling(Fields& fields, const ServedModel& model) {
   read_biases(fields, *model.tokenizer, sampling);
   read_allowed(fields, *model.tokenizer, sampling);
   read_bad_words(fields, *model.tokenizer, sampling);
-  read_breakers(fields, *model.tokenizer, sampling);
+  read_breakers(fields, *model.tokenizer, vocabulary, sampling);
+  check_bytes(fields, sampling);
   return sampling;
 }
 

@@ -2,6 +2,7 @@
 
 #include "api/api_call.h"
 #include "api/chat_request.h"
+#include "core/json_fields.h"
 
 namespace commissure {
 
@@ -16,6 +17,16 @@ Json model_json(const ServedModel& model, const std::string& id) {
           {"parent", id == model.name ? Json(nullptr) : Json(model.name)},
           {"max_model_len", model.context_length},
           {"permission", Json::array()}};
+}
+
+/// Of what /health adds, each stage's name and state.
+Json public_status(const Json& status) {
+  Json stages = Json::array();
+  if (const Json* all = find_member(status, "stages"); all != nullptr && all->is_array()) {
+    for (const Json& stage : *all)
+      stages.push_back({{"stage", text_of(stage, "stage")}, {"state", text_of(stage, "state")}});
+  }
+  return {{"stages", std::move(stages)}};
 }
 
 }  // namespace
@@ -45,11 +56,16 @@ void ApiService::one_model(Call& call) const {
 /// For probes that restart a dead container: a stage that loads, or waits for another one, is alive.
 void ApiService::live(Call& call) const { call.answer({{"status", "alive"}}); }
 
+/// Who has no key where one is needed learns whether the server serves, and which stage it waits for; not what it runs
+/// on.
 void ApiService::health(Call& call) const {
   const Status health = engine_.health();
-  Json answer = {{"status", health ? "ok" : "unavailable"}, {"model", engine_.model().name}};
-  if (!health) answer.update(to_api_error(Error(Code::kUnavailable, health.error().message())).body());
-  if (options_.status) answer.update(options_.status());
+  const bool is_trusted = is_authorized(call.request);
+  Json answer = {{"status", health ? "ok" : "unavailable"}};
+  if (is_trusted) answer["model"] = engine_.model().name;
+  const std::string why = health ? "" : is_trusted ? health.error().message() : "the model is not ready";
+  if (!health) answer.update(to_api_error(Error(Code::kUnavailable, why)).body());
+  if (options_.status) answer.update(is_trusted ? options_.status() : public_status(options_.status()));
   HttpResponse response{.status = health ? 200 : 503, .body = dump_json(answer)};
   if (!health) response.headers.emplace_back("retry-after", "2");
   call.responder->send(std::move(response));

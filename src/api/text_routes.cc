@@ -6,6 +6,8 @@ namespace commissure {
 
 namespace {
 
+constexpr std::size_t kMaxTokenizeBytes = 1 << 20;
+
 /// What /tokenize shall encode: `prompt` (vLLM), `content` (llama.cpp) or `messages`. They differ in whether special
 /// tokens are added by default.
 struct TokenizeInput {
@@ -44,19 +46,25 @@ void ApiService::tokenize(Call& call) const {
   const bool with_texts = fields.boolean("return_token_strs").value_or(false);
   if (!fields.ok()) return call.fail(*fields.error());
 
-  Json ids = Json::array();
-  Json texts = Json::array();
-  for (const TokenId token : tokenizer.encode(input->text, {input->add_special, parse_special})) {
-    if (with_pieces) {
-      ids.push_back({{"id", token.value}, {"piece", tokenizer.token_bytes(token, true)}});
-    } else {
-      ids.push_back(token.value);
-    }
-    texts.push_back(std::string(tokenizer.token_text(token)));
+  if (const std::size_t n_bytes = input->text.size(); n_bytes > kMaxTokenizeBytes) {
+    return call.fail(bad_field("prompt", fmt::format("the text has {} bytes, but at most {} are tokenised at once",
+                                                     n_bytes, kMaxTokenizeBytes)));
   }
-  Json answer = {{"count", ids.size()}, {"max_model_len", engine_.model().context_length}, {"tokens", std::move(ids)}};
-  if (with_texts) answer["token_strs"] = std::move(texts);
-  call.answer(answer);
+  const std::vector<TokenId> tokens = tokenizer.encode(input->text, {input->add_special, parse_special});
+  // As text from the start: as values, the pieces of a megabyte would take hundreds.
+  std::string ids, texts;
+  for (const TokenId token : tokens) {
+    if (!ids.empty()) ids += ',';
+    ids += with_pieces ? dump_json({{"id", token.value}, {"piece", tokenizer.token_bytes(token, true)}})
+                       : std::to_string(token.value);
+    if (!with_texts) continue;
+    if (!texts.empty()) texts += ',';
+    texts += dump_json(std::string(tokenizer.token_text(token)));
+  }
+  std::string answer = fmt::format(R"({{"count":{},"max_model_len":{},"tokens":[{}])", tokens.size(),
+                                   engine_.model().context_length, ids);
+  if (with_texts) answer += R"(,"token_strs":[)" + texts + "]";
+  call.responder->send({.body = std::move(answer) + "}"});
 }
 
 void ApiService::detokenize(Call& call) const {
@@ -68,6 +76,9 @@ void ApiService::detokenize(Call& call) const {
   const Json* list = fields.array("tokens");
   if (list == nullptr) fields.fail("tokens", "'tokens' is missing: give an array of token ids");
   std::optional<std::vector<TokenId>> tokens;
+  if (fields.ok()) {
+    if (auto error = check_context(engine_.model(), list->size(), 0, "tokens")) fields.fail(std::move(*error));
+  }
   if (fields.ok()) tokens = read_token_ids(fields, "tokens", *list, tokenizer);
   if (!fields.ok()) return call.fail(*fields.error());
 

@@ -18,7 +18,7 @@ namespace {
 struct StageFlags {
   std::optional<std::string> stage, cuts, model, model_name, device, next, host, listen, isa, precision, kv_dtype,
       lease;
-  std::optional<std::string> metrics_names;
+  std::optional<std::string> metrics_names, served_names, cors_origins;
   std::optional<int> port, threads, max_model_len, max_sequences, max_step_rows, queue_limit, max_stream_age,
       step_deadline;
   std::optional<double> max_slowdown;
@@ -42,6 +42,8 @@ Result<StageSettings> settle(const StageFlags& flags) {
   take(flags.stage, settings.stage);
   take(flags.model, settings.model);
   take(flags.model_name, settings.model_name);
+  if (flags.served_names) settings.served_names = split_list(*flags.served_names);
+  if (flags.cors_origins) settings.cors_origins = split_list(*flags.cors_origins);
   take(flags.device, settings.device);
   take(flags.next, settings.next);
   take(flags.host, settings.host);
@@ -116,6 +118,12 @@ CommandRun add_stage(CLI::App& app) {
   app.add_option("--cuts", flags->cuts, "layer boundaries of the whole chain, e.g. 10,20 (CUTS, or K1, K2, ...)");
   app.add_option("--model", flags->model, "file, folder, URL or known name (MODEL_DIR)");
   app.add_option("--model-name", flags->model_name, "name served by the API (MODEL_NAME)");
+  app.add_option("--served-model-name", flags->served_names,
+                 "names that requests may use, apart by commas; the first is shown, over --model-name "
+                 "(COMMISSURE_SERVED_MODEL_NAME)");
+  app.add_option("--cors-origins", flags->cors_origins,
+                 "origins whose pages may call, apart by commas, or *; default: those of this machine and of the "
+                 "endpoint itself (COMMISSURE_CORS_ORIGINS)");
   app.add_option("--device", flags->device, "cpu (DEVICE)");
   app.add_option("--next", flags->next, "endpoint of the next stage (NEXT_ENDPOINT, B_ENDPOINT, ...)");
   app.add_option("--host", flags->host, "address to listen on");

@@ -14,6 +14,7 @@
 #include "commands/choice.h"
 #include "commands/command.h"
 #include "commands/outside.h"
+#include "core/ascii.h"
 #include "hub/model_pack.h"
 #include "local/local_chain.h"
 #include "plan/split_plan.h"
@@ -45,6 +46,8 @@ struct UpOptions {
   int queue_limit = -1;
   int step_deadline = 0;
   std::string metrics_names;
+  std::string served_names;
+  std::string cors_origins;
   bool read_weights = false;
   bool pack = true;
   CloudWorkOptions cloud;
@@ -61,7 +64,8 @@ Result<LocalChainOptions> plan_chain(const UpOptions& options) {
       options.cuts.empty() ? TRY(choose_cuts(*checkpoint, spec, options.n_stages)) : TRY(parse_cuts(options.cuts));
   TRY(plan_stages(spec.n_layers(), chain.cuts));
   chain.model = model.location;
-  chain.model_name = model.name;
+  const std::vector<std::string> names = split_list(options.served_names);
+  chain.model_name = names.empty() ? model.name : names.front();
   chain.port = options.port;
   const auto flag = [&](const char* name, const std::string& value) {
     chain.stage_flags.emplace_back(name);
@@ -81,6 +85,8 @@ Result<LocalChainOptions> plan_chain(const UpOptions& options) {
   if (options.queue_limit >= 0) flag("--queue-limit", std::to_string(options.queue_limit));
   if (options.step_deadline > 0) flag("--step-deadline", std::to_string(options.step_deadline));
   if (!options.metrics_names.empty()) flag("--metrics-names", options.metrics_names);
+  if (!names.empty()) flag("--served-model-name", options.served_names);
+  if (!options.cors_origins.empty()) flag("--cors-origins", options.cors_origins);
   if (options.no_prefix_cache) chain.stage_flags.emplace_back("--no-prefix-caching");
   if (options.read_weights) chain.stage_flags.emplace_back("--read-weights");
   return chain;
@@ -242,6 +248,10 @@ CommandRun add_up(CLI::App& app) {
   app.add_option("--metrics-names", options->metrics_names,
                  "names in /metrics: own (commissure_...), vllm (vllm:... where vLLM has it) or both")
       ->check(CLI::IsMember({"own", "vllm", "both"}));
+  app.add_option("--served-model-name", options->served_names,
+                 "names that requests may use, apart by commas; the first is shown");
+  app.add_option("--cors-origins", options->cors_origins,
+                 "origins whose pages may call, apart by commas, or *; default: those of this machine");
   app.add_flag("--no-prefix-caching", options->no_prefix_cache, "compute every prompt from its first token");
   app.add_flag("!--no-pack", options->pack, "do not pack a small model of the cache for this CPU's kernels");
   app.add_flag("--read-weights", options->read_weights, "read weights into memory instead of mapping the file");

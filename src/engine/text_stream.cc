@@ -31,9 +31,7 @@ TextStream::Output TextStream::finish() {
 void TextStream::take_piece(std::string_view piece, Output& output) {
   n_detokenized_ += piece.size();
   if (!piece.empty()) {
-    for (HeldToken& held : held_) {
-      if (!held.end) held.end = n_detokenized_;
-    }
+    for (auto held = held_.rbegin(); held != held_.rend() && !held->end; ++held) held->end = n_detokenized_;
   }
   StopMatcher::Output safe = matcher_.push(piece);
   n_sent_ += safe.text.size();

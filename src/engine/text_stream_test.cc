@@ -70,5 +70,18 @@ TEST(TextStream, AnUnfinishedCodePointIsReplacedAtTheEnd) {
   EXPECT_EQ(collect("a\xf0\x9f", {}).text.substr(0, 4), "a\xef\xbf\xbd");
 }
 
+TEST(TextStream, TokensThatAStopHeldKeepTheirPlaces) {
+  const FakeTokenizer tokenizer;
+  TextStream stream(tokenizer, {"aaaaaaaab"}, false);
+  std::string text, bytes;
+  for (const char c : std::string_view("xaaaaaaaac")) {
+    const auto output = stream.push(TokenId(static_cast<unsigned char>(c)), std::nullopt);
+    text += output.text;
+    for (const GeneratedToken& token : output.tokens) bytes += token.bytes;
+    EXPECT_EQ(bytes, text);
+  }
+  EXPECT_EQ(text, "xaaaaaaaac");
+}
+
 }  // namespace
 }  // namespace commissure

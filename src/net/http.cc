@@ -9,6 +9,7 @@
 
 #include "core/ascii.h"
 #include "core/guarded.h"
+#include "net/host.h"
 
 namespace commissure {
 
@@ -61,11 +62,10 @@ std::size_t on_body(char* data, std::size_t size, std::size_t n, void* user) {
   return 0;
 }
 
-bool is_loopback(std::string_view url) {
+bool is_of_this_machine(std::string_view url) {
   const auto scheme = url.find("://");
   if (scheme == std::string_view::npos) return false;
-  const std::string_view host = url.substr(scheme + 3, url.find_first_of("/?#", scheme + 3) - scheme - 3);
-  return host.starts_with("127.") || host.starts_with("[::1]") || host == "localhost" || host.starts_with("localhost:");
+  return is_loopback(host_of(url.substr(scheme + 3, url.find_first_of("/?#", scheme + 3) - scheme - 3)));
 }
 
 Error failure(CURLcode code, const HttpFetch& request, const char* detail) {
@@ -150,7 +150,7 @@ void set_request(CURL* curl, const HttpFetch& request) {
   curl_easy_setopt(curl, CURLOPT_MAXREDIRS, 8L);
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   // This machine's own services are never behind a proxy, whatever no_proxy forgets.
-  if (!request.use_proxy || is_loopback(request.url)) curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+  if (!request.use_proxy || is_of_this_machine(request.url)) curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
 }
 
 Result<HttpReply> exchange(CURL* curl, const HttpFetch& request, const HttpReceiver& receiver) {

@@ -14,6 +14,7 @@
 #include "core/version.h"
 #include "engine/engine.h"
 #include "hub/model_store.h"
+#include "net/host.h"
 #include "net/span_exporter.h"
 #include "plan/split_plan.h"
 #include "serve/chain_view.h"
@@ -94,9 +95,11 @@ class StageRunner {
 Status StageRunner::build() {
   model_ = TRY(resolve_model(settings_.model, settings_.is_first()));
   if (!settings_.model_name.empty()) model_.name = settings_.model_name;
+  if (!settings_.served_names.empty()) model_.name = settings_.served_names.front();
   checkpoint_ = TRY(Checkpoint::open(model_.location, settings_.read_weights ? ReadMode::kRead : ReadMode::kMap,
                                      settings_.is_first() ? Vocabulary::kKeep : Vocabulary::kSkip));
   DecoderSpec spec = TRY(read_decoder_spec(*checkpoint_));
+  TRY(check_step_bytes(settings_, spec.d_model));
   spec.precision = TRY(parse_precision(settings_.precision));
   spec.kv_type = TRY(parse_kv_type(settings_.kv_dtype));
   const std::vector<StagePlan> plans = TRY(plan_stages(spec.n_layers(), settings_.cuts));
@@ -181,7 +184,7 @@ Status StageRunner::serve_steps() {
   options.callers = security.callers;
   service_ = std::make_unique<StageService>(std::move(options));
   const std::string listen =
-      settings_.listen.empty() ? fmt::format("{}:{}", settings_.host, settings_.port) : settings_.listen;
+      settings_.listen.empty() ? host_and_port(settings_.host, settings_.port) : settings_.listen;
   server_ = TRY(StageServer::start(*service_, {TRY(parse_endpoint(listen, true))}, security, calls_));
   log_info("listening", {{"endpoint", listen}});
   return {};
@@ -217,6 +220,9 @@ Status StageRunner::serve_api() {
   view_ = std::make_unique<ChainView>(local_stage(), next_client_.get());
 
   ApiOptions api;
+  const auto& names = settings_.served_names;
+  if (!names.empty()) api.model_aliases.assign(names.begin() + 1, names.end());
+  api.cors_origins = settings_.cors_origins;
   api.api_keys = settings_.api_keys;
   api.metric_names = parse_metric_names(settings_.metrics_names).value_or(MetricNames::kOwn);
   api.spans = spans_;
@@ -235,7 +241,7 @@ Status StageRunner::serve_api() {
   http.port = settings_.port;
   http.max_connections = connections_within(open_file_limit_);
   http_ = TRY(HttpServer::start(http, api_->handler()));
-  log_info("serving", {{"url", fmt::format("http://{}:{}", settings_.host, http_->port())}, {"model", model_.name}});
+  log_info("serving", {{"url", "http://" + host_and_port(settings_.host, http_->port())}, {"model", model_.name}});
   return {};
 }
 

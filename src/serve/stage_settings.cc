@@ -4,18 +4,27 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "core/ascii.h"
 #include "core/index.h"
 #include "kernels/kv_type.h"
+#include "net/host.h"
 #include "net/http.h"
 #include "step/stage_plan.h"
+#include "wire/frame.h"
 
 namespace commissure {
 
 namespace {
 
-Result<std::int64_t> parse_number(const std::string& name, const std::string& text) {
-  std::int64_t value = 0;
+constexpr int kMostThreads = 1024;
+
+/// Read as an int from the start: a longer number that is cut to one would name another port.
+Result<int> parse_int(const std::string& name, const std::string& text) {
+  int value = 0;
   const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (problem == std::errc::result_out_of_range) {
+    return Error(Code::kInvalidArgument, name, "=\"", text, "\" is out of range");
+  }
   if (problem != std::errc() || end != text.data() + text.size() || value < 0) {
     return Error(Code::kInvalidArgument, name, "=\"", text, "\" is not a whole number");
   }
@@ -34,7 +43,7 @@ Result<std::vector<int>> cuts_from(const Environment& environment) {
       return Error(Code::kInvalidArgument, name, " is set but K", cuts.size() + 1,
                    " is not; name the boundaries K1, K2, ... in order");
     }
-    cuts.push_back(static_cast<int>(TRY(parse_number(name, *text))));
+    cuts.push_back(TRY(parse_int(name, *text)));
   }
   return cuts;
 }
@@ -61,7 +70,7 @@ Status apply_environment(const Environment& environment, StageSettings& settings
     if (const auto text = environment(name)) field = *text;
   };
   const auto take_int = [&](const char* name, int& field) -> Status {
-    if (const auto text = environment(name)) field = static_cast<int>(TRY(parse_number(name, *text)));
+    if (const auto text = environment(name)) field = TRY(parse_int(name, *text));
     return {};
   };
   take("STAGE", settings.stage);
@@ -69,6 +78,8 @@ Status apply_environment(const Environment& environment, StageSettings& settings
   settings.cuts = TRY(cuts_from(environment));
   take("MODEL_DIR", settings.model);
   take("MODEL_NAME", settings.model_name);
+  if (const auto text = environment("COMMISSURE_SERVED_MODEL_NAME")) settings.served_names = split_list(*text);
+  if (const auto text = environment("COMMISSURE_CORS_ORIGINS")) settings.cors_origins = split_list(*text);
   take("DEVICE", settings.device);
   take("COMMISSURE_ISA", settings.isa);
   take("COMMISSURE_PRECISION", settings.precision);
@@ -121,6 +132,9 @@ Status validate(const StageSettings& settings) {
   }
   if (settings.port < 0 || settings.port > 65535)
     return invalid("--port (PORT) is ", settings.port, "; it must be 0 to 65535");
+  if (settings.threads < 0 || settings.threads > kMostThreads) {
+    return invalid("--threads (COMMISSURE_THREADS) is ", settings.threads, "; it must be 0 to ", kMostThreads);
+  }
   if (settings.max_step_rows < 1 || settings.max_step_rows > 4096) {
     return invalid("--max-num-batched-tokens is ", settings.max_step_rows, "; it must be 1 to 4096");
   }
@@ -132,6 +146,13 @@ Status validate(const StageSettings& settings) {
   }
   if (settings.step_deadline < 1 || settings.step_deadline > 86'400) {
     return invalid("--step-deadline (COMMISSURE_STEP_DEADLINE) is ", settings.step_deadline, "; it must be 1 to 86400");
+  }
+  for (const std::string& origin : settings.cors_origins) {
+    const bool is_origin = origin == "*" || (origin.find("://") != std::string::npos && !origin.ends_with('/'));
+    if (!is_origin) {
+      return invalid("--cors-origins (COMMISSURE_CORS_ORIGINS) has \"", origin,
+                     "\"; write an origin like https://app.example, or *");
+    }
   }
   if (settings.queue_limit < 0 || settings.queue_limit > 1'000'000) {
     return invalid("--queue-limit is ", settings.queue_limit, "; it must be 0 to 1000000");
@@ -151,6 +172,19 @@ Status validate(const StageSettings& settings) {
   return validate(settings.security);
 }
 
+Status check_step_bytes(const StageSettings& settings, int d_model) {
+  if (settings.n_stages() == 1) return {};
+  constexpr std::size_t kOtherBytes = 1024;  // beside header and rows
+  constexpr std::size_t kMost = kMaxFrameBytes - kMaxStepHeaderBytes - kOtherBytes;
+  const std::size_t row_bytes = static_cast<std::size_t>(d_model) * 2;
+  const std::size_t n_bytes = row_bytes * static_cast<std::size_t>(settings.max_step_rows);
+  if (n_bytes <= kMost) return {};
+  return Error(Code::kInvalidArgument, "--max-num-batched-tokens is ", settings.max_step_rows,
+               ", but rows of this model have ", d_model, " values: a step of ", n_bytes,
+               " bytes does not fit a frame between two stages, which holds ", kMost, "; at most ", kMost / row_bytes,
+               " rows do");
+}
+
 std::vector<std::pair<std::string, std::string>> describe(const StageSettings& settings) {
   std::string cuts;
   for (const int cut : settings.cuts) cuts += (cuts.empty() ? "" : ",") + std::to_string(cut);
@@ -165,7 +199,7 @@ std::vector<std::pair<std::string, std::string>> describe(const StageSettings& s
       {"kv type", settings.kv_dtype},
       {"threads", settings.threads == 0 ? "all" : std::to_string(settings.threads)},
       {"next", text(settings.next, "none")},
-      {"listen", settings.listen.empty() ? settings.host + ":" + std::to_string(settings.port) : settings.listen},
+      {"listen", settings.listen.empty() ? host_and_port(settings.host, settings.port) : settings.listen},
       {"lazy", settings.lazy ? "yes" : "no"},
       {"prefix cache", settings.prefix_cache ? "yes" : "no"},
       {"weights", settings.read_weights ? "read" : "mapped"},
@@ -173,6 +207,10 @@ std::vector<std::pair<std::string, std::string>> describe(const StageSettings& s
       {"traces to", settings.trace_collector.empty() ? "nowhere" : public_url(settings.trace_collector)},
       {"prompts in logs", settings.log_prompts ? "yes" : "no"},
       {"api keys", std::to_string(settings.api_keys.size())},
+      {"served names",
+       settings.served_names.empty() ? "the model's" : fmt::format("{}", fmt::join(settings.served_names, ", "))},
+      {"browsers' origins",
+       settings.cors_origins.empty() ? "this machine's" : fmt::format("{}", fmt::join(settings.cors_origins, ", "))},
   };
   const auto security = describe(settings.security);
   values.insert(values.end(), security.begin(), security.end());

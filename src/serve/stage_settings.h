@@ -17,15 +17,17 @@ namespace commissure {
 /// Environment: STAGE (a..z), K1 ... K25 or CUTS (layer boundaries), MODEL_DIR, MODEL_NAME, DEVICE, NEXT_ENDPOINT or
 /// <next letter>_ENDPOINT (B_ENDPOINT on stage a), PORT, COMMISSURE_THREADS, COMMISSURE_ISA, COMMISSURE_PRECISION,
 /// COMMISSURE_KV_DTYPE, COMMISSURE_API_KEY, COMMISSURE_API_KEY_FILE, COMMISSURE_LEASE, COMMISSURE_LAZY,
-/// COMMISSURE_MAX_STREAM_AGE, COMMISSURE_STEP_DEADLINE, COMMISSURE_METRICS_NAMES, COMMISSURE_LOG_PROMPTS,
-/// COMMISSURE_PREFIX_CACHE, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT, GOOGLE_CLOUD_PROJECT;
-/// and the
-/// variables of SecuritySettings.
+/// COMMISSURE_SERVED_MODEL_NAME, COMMISSURE_CORS_ORIGINS, COMMISSURE_MAX_STREAM_AGE, COMMISSURE_STEP_DEADLINE,
+/// COMMISSURE_METRICS_NAMES, COMMISSURE_LOG_PROMPTS, COMMISSURE_PREFIX_CACHE, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or
+/// OTEL_EXPORTER_OTLP_ENDPOINT, GOOGLE_CLOUD_PROJECT; and the variables of SecuritySettings.
 struct StageSettings {
   std::string stage = "a";
   std::vector<int> cuts;
   std::string model;       ///< file, folder, URL or known name
   std::string model_name;  ///< the name that clients ask for; empty: made from the model
+  /// Names that requests may use: the first is the one served, over model_name; the others are aliases.
+  std::vector<std::string> served_names;
+  std::vector<std::string> cors_origins;  ///< whose pages may call, beside those of this machine; "*": any
   std::string device = "cpu";
   std::string next;  ///< endpoint of the next stage; empty on the last
   std::string host = "0.0.0.0";
@@ -68,6 +70,10 @@ Status apply_environment(const Environment& environment, StageSettings& settings
 /// Checks all values; to be called once flags and environment are in. Errors: kInvalidArgument naming flag and
 /// variable.
 Status validate(const StageSettings& settings);
+
+/// Whether the rows of the largest step, as bf16, fit a frame to the next stage. Errors: kInvalidArgument naming both
+/// numbers and what would fit.
+Status check_step_bytes(const StageSettings& settings, int d_model);
 
 /// One line per value for the log at start; secrets appear as their count.
 std::vector<std::pair<std::string, std::string>> describe(const StageSettings& settings);

@@ -57,6 +57,49 @@ TEST(StageSettings, NamesTheVariableThatIsNoNumber) {
   EXPECT_NE(status.error().message().find("PORT=\"eighty\""), std::string::npos);
 }
 
+TEST(StageSettings, RefusesNumbersThatDoNotFit) {
+  for (const auto& [name, text] :
+       std::vector<std::pair<std::string, std::string>>{{"PORT", "4294975376"},
+                                                        {"COMMISSURE_THREADS", "4294967297"},
+                                                        {"COMMISSURE_MAX_STREAM_AGE", "2147483648"},
+                                                        {"K1", "4294967306"},
+                                                        {"PORT", "99999999999999999999999"}}) {
+    StageSettings settings;
+    const Status status = apply_environment(environment_of({{name, text}}), settings);
+    ASSERT_FALSE(status.has_value()) << name << "=" << text;
+    EXPECT_NE(status.error().message().find(name + "=\"" + text), std::string::npos) << status.error().message();
+  }
+}
+
+TEST(StageSettings, ReadsNamesAndOrigins) {
+  StageSettings settings;
+  ASSERT_TRUE(
+      apply_environment(environment_of({{"MODEL_DIR", "/m"},
+                                        {"COMMISSURE_SERVED_MODEL_NAME", "one,two"},
+                                        {"COMMISSURE_CORS_ORIGINS", "https://a.example, http://b.example:3000"}}),
+                        settings));
+  EXPECT_EQ(settings.served_names, (std::vector<std::string>{"one", "two"}));
+  EXPECT_EQ(settings.cors_origins, (std::vector<std::string>{"https://a.example", "http://b.example:3000"}));
+  EXPECT_TRUE(validate(settings));
+  for (const char* origin : {"a.example", "https://a.example/"}) {
+    settings.cors_origins = {origin};
+    EXPECT_FALSE(validate(settings)) << origin;
+  }
+}
+
+TEST(StageSettings, RefusesStepsThatNoFrameHolds) {
+  StageSettings settings;
+  settings.cuts = {10};
+  settings.max_step_rows = 4096;
+  EXPECT_TRUE(check_step_bytes(settings, 5120));
+  const Status status = check_step_bytes(settings, 16384);
+  ASSERT_FALSE(status);
+  EXPECT_NE(status.error().message().find("--max-num-batched-tokens is 4096"), std::string::npos);
+  EXPECT_NE(status.error().message().find("16384 values"), std::string::npos) << status.error().message();
+  settings.cuts = {};
+  EXPECT_TRUE(check_step_bytes(settings, 16384)) << "nothing is sent";
+}
+
 TEST(StageSettings, ChecksTheWhole) {
   StageSettings settings;
   settings.model = "/m";

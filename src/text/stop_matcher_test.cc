@@ -60,6 +60,31 @@ TEST(StopMatcher, SwallowsEverythingAfterAMatch) {
   EXPECT_EQ(matcher.finish(), "");
 }
 
+TEST(StopMatcher, NamesTheLongerOfTwoAtOnePlaceInOnePiece) {
+  const auto output = stream(StopMatcher({"bc", "abcd", "abc"}), "xabcd", {});
+  EXPECT_EQ(output.text, "x");
+  EXPECT_EQ(*output.matched, "abcd");
+}
+
+/// Comparisons while text of one byte meets stops that nearly are that text.
+std::uint64_t work_of(std::size_t n_stop, std::size_t n_text) {
+  std::vector<std::string> stops;
+  for (std::size_t i = 0; i < 16; ++i) {
+    stops.push_back(std::string(n_stop * i / 16, 'a') + "q" + std::string(n_stop - n_stop * i / 16, 'a'));
+  }
+  StopMatcher matcher(stops);
+  for (std::size_t i = 0; i < n_text; i += 10) matcher.push(std::string(10, 'a'));
+  return matcher.n_compared();
+}
+
+TEST(StopMatcher, WorkGrowsWithTheTextAndNotWithTheStops) {
+  const std::uint64_t work = work_of(1000, 10'000);
+  EXPECT_GE(work, 16u * 10'000u);
+  EXPECT_LE(work, 2u * 16u * 10'000u);
+  EXPECT_LE(work_of(1000, 20'000), 2 * work + 16'000) << "twice the text";
+  EXPECT_LE(work_of(80'000, 10'000), 2 * work) << "80 times the stops";
+}
+
 TEST(StopMatcher, AgreesWithASearchOfTheWholeText) {
   std::mt19937 random(7);
   for (int round = 0; round < 2000; ++round) {

@@ -2,15 +2,13 @@
 
 #include <charconv>
 
+#include "net/host.h"
+
 namespace commissure {
 namespace {
 
 // sockaddr_un::sun_path holds 108 bytes with its terminator; gRPC fails obscurely above that.
 constexpr std::size_t kMaxSocketPath = 107;
-
-bool is_loopback(std::string_view host) {
-  return host == "localhost" || host == "[::1]" || host == "::1" || host.starts_with("127.");
-}
 
 bool is_port(std::string_view text) {
   int port = 0;

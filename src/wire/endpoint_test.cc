@@ -20,7 +20,8 @@ TEST(Endpoint, ReadsEveryForm) {
 }
 
 TEST(Endpoint, RefusesPlaintextToAnotherMachineUnlessAllowed) {
-  for (const char* text : {"10.0.0.2:9000", "http://b.internal:9000"}) {
+  for (const char* text : {"10.0.0.2:9000", "http://b.internal:9000", "127.evil.example:9000", "[::2]:9000",
+                           "127.0.0.1.evil.example:9000"}) {
     const auto refused = parse_endpoint(text);
     ASSERT_FALSE(refused.has_value());
     EXPECT_NE(refused.error().message().find("plaintext"), std::string::npos);

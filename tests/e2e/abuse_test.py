@@ -85,7 +85,8 @@ def refused_requests(chain):
     deep = b'{"prompt": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     bodies = [{"n": 10**9}, {"n": 10**30}, {"best_of": 10**9}, {"max_tokens": 10**12}, {"max_tokens": 2**63}, {"logprobs": 10**6}, {"stop": ["x"] * 100_000}, {"stop": [""] * 3},
               {"logit_bias": {str(i): 1 for i in range(20_000)}}, {"logit_bias": {"9" * 400: 1}}, {"top_k": -7}, {"seed": 2**80}, {"temperature": 1e308}, {"timeout": 1e30},
-              {"stop_token_ids": [2**40]}, {"prompt": [[5] * 10] * 200_000}, {"prompt": [list(range(300))] * 3, "n": 128, "max_tokens": 10**6}]
+              {"stop_token_ids": [2**40]}, {"prompt": [[5] * 10] * 200_000}, {"prompt": [list(range(1025))] * 3}, {"stop": "x" * 1025}, {"bad_words": ["x" * 900] * 100},
+              {"prompt": "x" * (2 << 20)}, {"top_p": 10 ** 300}]
     for body in bodies:
         status, _, text = chain.request("POST", "/v1/completions", {"prompt": "a", "max_tokens": 1, **body})
         assert status in (400, 413) and json.loads(text)["error"]["message"], (status, str(body)[:80], text[:300])
@@ -98,14 +99,18 @@ def refused_requests(chain):
 def broken_http(chain):
     cases = [(b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n", (414, 431)), (b"GET / HTTP/1.1\r\n" + b"X-A: " + b"b" * 70_000 + b"\r\n\r\n", (431,)),
              (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 20_000 + b"\r\n", (431,)), (b"\x16\x03\x01\x02\x00\x01" + bytes(500), (400,)), (b"NONSENSE\r\n\r\n", (400,)),
-             (b"POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n", (400,)), (b"POST / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", (413,)),
-             (b"POST /tokenize HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFF\r\n", (400, 413)),
-             (b"POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", (400,))]
+             (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n", (400,)), (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n", (413,)),
+             (b"GET /health HTTP/1.1\r\n\r\n", (400,)), (b"GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", (400,)),
+             (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, gzip\r\n\r\nGET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", (501,)),
+             (b"POST /tokenize HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFF\r\n", (400, 413)),
+             (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", (400,))]
     for raw, expected in cases:
         with connect(chain) as client:
             with contextlib.suppress(ConnectionError):
                 client.sendall(raw)
-            head = answer_of(client).split(b"\r\n")[0]
+            answer = answer_of(client)
+            assert answer.count(b"HTTP/1.1 ") <= 1, ("a body was taken for a request", raw[:60])
+            head = answer.split(b"\r\n")[0]
             assert not head or int(head.split()[1]) in expected, (raw[:40], head)
 
 
@@ -141,6 +146,40 @@ def unread_flood(chain, process):
         client.sendall(post({"prompt": [" " * 60_000] * 100, "max_tokens": 0, "echo": True, "stream": True}))
         wait_until(lambda: process.sockets() <= n_sockets, 60, "the reader who takes nothing is cut")
         assert b"[DONE]" not in answer_of(client)
+
+
+def large_bodies(chain):
+    """Requests that are all work to read hold up neither each other's clients nor ordinary ones, however few threads read them."""
+    members = b",".join(b'"k%d":0' % i for i in range(60_000))
+    attacks = [(b'{"messages":[{"role":"user","content":"a"}],"max_tokens":1,"chat_template_kwargs":{%b}}' % members, "/v1/chat/completions", 400),
+               (b'{"inputs":"a","parameters":{"max_new_tokens":1,%b}}' % members, "/generate", 200),
+               (b'{"prompt":"a","max_tokens":1,%b}' % members, "/v1/completions", 200),
+               (b'{"tokens":[' + b"407," * 1_000_000 + b"1]}", "/detokenize", 400), (json.dumps({"content": "x" * (4 << 20)}).encode(), "/tokenize", 400)]
+    with contextlib.ExitStack() as stack:
+        for body, path, _ in attacks * 2:  # who ask and do not read
+            client = stack.enter_context(connect(chain, receive_buffer=4096))
+            client.sendall(post(body, path))
+        for _ in range(3):
+            started = time.monotonic()
+            assert chain.request("POST", "/v1/completions", {"prompt": "b", "max_tokens": 1, "user": "u" * 40_000})[0] == 200
+            assert QUICK or time.monotonic() - started < 10, time.monotonic() - started
+    for body, path, expected in attacks:
+        status, _, text = chain.request("POST", path, body)
+        assert status == expected and len(text) < 4096, (path, status, text[:200])
+
+
+def flooded_log(chain):
+    """What anybody may send as fast as the network goes fills no disk."""
+    log = pathlib.Path(chain.state()["stages"][0]["log"])
+    before = log.stat().st_size
+    for _ in range(20):
+        with connect(chain) as client:
+            n = 50
+            client.sendall((b"GET /" + b"a" * 15_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n") * n)
+            client.shutdown(socket.SHUT_WR)
+            assert answer_of(client).count(b"HTTP/1.1 404") == n
+    grown = log.stat().st_size - before
+    assert grown < 200_000, f"{grown} bytes of log for 1000 requests"
 
 
 def pipelined(chain):
@@ -181,7 +220,7 @@ def main():
         def rested():
             return chain.metric("commissure_num_requests_running") == 0 and chain.metric("commissure_kv_blocks_used") == 0
 
-        for attack in (refused_requests, broken_http, pipelined, lambda c: leave_at_random(c, 300 // scale)):
+        for attack in (refused_requests, broken_http, large_bodies, flooded_log, pipelined, lambda c: leave_at_random(c, 300 // scale)):
             stream = beside.submit(text_of, chain)
             attack(chain)
             assert stream.result(timeout=170) == expected, "a stream beside it is untouched"

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Broken models, flags and requests: one clear line or the right HTTP status, never a crash or a hang."""
 import json
+import os
 import pathlib
 import subprocess
 import tempfile
@@ -10,12 +11,12 @@ from harness import PROGRAM, SMOL, Chain, need
 need(SMOL)
 
 
-def run(*arguments):
-    return subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=60)
+def run(*arguments, environment=None):
+    return subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=60, env={**os.environ, **(environment or {})})
 
 
-def refused(expected, *arguments, code=1):
-    done = run(*arguments)
+def refused(expected, *arguments, code=1, environment=None):
+    done = run(*arguments, environment=environment)
     assert done.returncode == code, (arguments, done.returncode, done.stderr)
     assert expected.lower() in done.stderr.lower(), (arguments, done.stderr)
     if code == 1 and arguments[0] != "stage":  # a stage logs its settings first
@@ -53,6 +54,9 @@ refused("cut", "inspect", str(SMOL), "--cuts", "40")
 refused("cut", "inspect", str(SMOL), "--cuts", "ten")
 refused("--local", "up")
 refused("avx9", "stage", "--stage", "a", "--model", str(SMOL), "--isa", "avx9", "--port", "0")
+refused("4294975376", "stage", "--stage", "a", "--model", str(SMOL), environment={"PORT": "4294975376"})
+refused("plaintext to another machine", "stage", "--stage", "a", "--cuts", "5", "--model", str(SMOL), "--next", "127.evil.example:9000", "--port", "0")
+refused("origin", "stage", "--model", str(SMOL), "--cors-origins", "a.example", "--port", "0")
 refused("needs its successor", "stage", "--stage", "a", "--cuts", "5", "--model", str(SMOL))
 refused("cuda", "stage", "--stage", "a", "--device", "cuda", "--model", str(SMOL))
 refused("required", "pull", code=2)
@@ -72,8 +76,8 @@ with Chain(SMOL, stages=2, flags=["--max-model-len", "512"]) as chain:
         (400, "{", "/v1/completions"), (400, '{"prompt": "a", "prompt": "b"}', "/v1/completions"), (400, "[]", "/v1/completions"),
         (400, {"max_tokens": 3}, "/v1/completions"), (400, {"prompt": 7}, "/v1/completions"), (400, {"prompt": ["a", 1]}, "/v1/completions"),
         (400, {"prompt": [99999999]}, "/v1/completions"), (400, {"prompt": [-1]}, "/v1/completions"), (400, {"prompt": "a", "temperature": "hot"}, "/v1/completions"),
-        (400, {"prompt": "a", "temperature": 3}, "/v1/completions"), (400, {"prompt": "a", "top_p": 0}, "/v1/completions"), (400, {"prompt": "a", "n": 10**9}, "/v1/completions"),
-        (400, {"prompt": "a", "stop": ""}, "/v1/completions"), (400, {"prompt": "a", "max_tokens": -1}, "/v1/completions"),
+        (400, {"prompt": "a", "temperature": 3}, "/v1/completions"), (400, {"prompt": "a", "top_p": -1}, "/v1/completions"), (400, {"prompt": "a", "n": 10**9}, "/v1/completions"),
+        (400, {"prompt": "a", "stop": ""}, "/v1/completions"), (400, {"prompt": "a", "max_tokens": -2}, "/v1/completions"),
         (400, {"messages": []}, "/v1/chat/completions"), (400, {"messages": "hi"}, "/v1/chat/completions"), (400, {"messages": [{"role": "user"}]}, "/v1/chat/completions"),
         (400, {"messages": [{"role": "user", "content": "a"}], "top_logprobs": 2}, "/v1/chat/completions"),
         (400, {"messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "required"}, "/v1/chat/completions"),
@@ -88,12 +92,18 @@ with Chain(SMOL, stages=2, flags=["--max-model-len", "512"]) as chain:
     assert chain.request("POST", "/v1/completions", "x" * (9 << 20))[0] == 413
     named = json.loads(post({"prompt": "a", "temperature": 3})[1])["error"]
     assert named["param"] == "temperature" and "3" in named["message"], named
+    for asked in (-1, 10**9):
+        cut = json.loads(post({"prompt": "a " * 400, "max_tokens": asked, "ignore_eos": True})[1])
+        assert cut["usage"]["total_tokens"] == 512 and cut["choices"][0]["finish_reason"] == "length", cut["usage"]
     assert post({"prompt": "a", "max_tokens": 2, "stop": None, "seed": None, "whatever": 1})[0] == 200
 
 with Chain(SMOL, stages=1, environment={"COMMISSURE_API_KEY": "sk-test-key"}) as chain:
     for path in ("/v1/models", "/metrics", "/props", "/tokenize"):
         assert chain.request("GET", path)[0] == 401, path
-    assert chain.request("GET", "/health")[0] == 200
+    status, _, text = chain.request("GET", "/health")
+    assert status == 200 and json.loads(text)["stages"] == [{"stage": "a", "state": "ready"}], text
+    assert json.loads(chain.request("GET", "/health", headers={"x-api-key": "sk-test-key"})[2])["stages"][0]["pid"]
+    assert chain.request("GET", "/v1/models", headers={"Authorization": "Bearer an.identity.token", "x-api-key": "sk-test-key"})[0] == 200
     assert chain.request("GET", "/v1/models", headers={"Authorization": "Bearer sk-test-key"})[0] == 200
     assert chain.request("GET", "/v1/models", headers={"x-api-key": "sk-test-key"})[0] == 200
     assert chain.request("GET", "/v1/models", headers={"x-api-key": "sk-test-kez"})[0] == 401

@@ -57,7 +57,7 @@ def errors(chain):  # C3, C4, C7, C25, C33, C40, C48
         (404, "POST", CHAT, {**GREEDY, "model": "gpt-99"}, "model"), (413, "POST", CHAT, "x" * (9 << 20), None), (400, "POST", CHAT, {**GREEDY, "messages": []}, "messages"),
         (400, "POST", CHAT, {**GREEDY, "messages": [{"role": "wizard", "content": "a"}]}, "messages"),
     ]
-    bad = {"temperature": [-1, 2.1, "hot"], "top_p": [0, 1.5], "presence_penalty": [-2.5], "frequency_penalty": [3], "n": [0, 10**9], "max_tokens": [0, -5],
+    bad = {"temperature": [-1, 2.1, "hot"], "top_p": [-0.1, 1.5], "presence_penalty": [-2.5], "frequency_penalty": [3], "n": [0, 10**9], "max_tokens": [0, -5],
            "stop": ["", ["a", ""]], "logit_bias": [{"x": 1}, {"5": 200}], "stream": ["yes"], "timeout": [-1], "min_tokens": [99],
            "response_format": [{"type": "json_object"}], "tools": [[{"type": "function", "function": {"name": "f"}}]]}
     cases += [(400, "POST", CHAT, {**GREEDY, name: value}, name) for name, values in bad.items() for value in values]
@@ -94,8 +94,21 @@ def transport(chain):  # C6, C8, C9, C56, C64
     assert model["root"] and model["max_model_len"] == 1024 and chain.request("GET", "/v1/models/" + model["id"])[0] == 200
     props = json.loads(chain.request("GET", "/props")[2])
     assert props["n_ctx"] == 1024 and len(props["stages"]) == 3 and props["modalities"]["text"], props
-    status, headers, _ = chain.request("OPTIONS", CHAT, headers={"Origin": "http://a.b", "Access-Control-Request-Method": "POST"})
-    assert status == 204 and headers["access-control-allow-origin"] == "http://a.b", headers
+    for origin, allowed in (("http://a.b", True), ("http://localhost:3000", True), ("http://evil.example", False)):
+        status, headers, _ = chain.request("OPTIONS", CHAT, headers={"Origin": origin, "Access-Control-Request-Method": "POST"})
+        assert status == 204 and headers.get("access-control-allow-origin") == (origin if allowed else None), headers
+        assert (chain.request("POST", TEXT, {"prompt": "a", "max_tokens": 1}, {"Origin": origin})[0] == 200) == allowed
+    for path in ("//v1/completions", "/v1/completions/", "/completions", "/v1/v1/completions"):
+        assert chain.request("POST", path, {"prompt": "a", "max_tokens": 1, "model": "second"})[0] == 200, path
+    assert chain.request("POST", TEXT, "x", {"Content-Encoding": "gzip"})[0] == 415
+    with socket.create_connection(("127.0.0.1", chain.port), timeout=60) as client:
+        body = json.dumps({"prompt": "a", "max_tokens": 30, "ignore_eos": True}).encode()
+        client.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        client.shutdown(socket.SHUT_WR)
+        got = b""
+        while piece := client.recv(65536):
+            got += piece
+        assert b'"completion_tokens":30' in got, "who only closed the sending half gets the answer"
 
 
 def streams(chain):  # C11 to C17, C21, C23, C83, C84
@@ -124,7 +137,7 @@ def streams(chain):  # C11 to C17, C21, C23, C83, C84
 
 def parameters(chain):  # C24, C27 to C30, C34, C65
     greedy = content(ask(chain))
-    for more in ({"top_k": 1}, {"min_p": 1}, {"top_p": 1e-6}):
+    for more in ({"top_k": 1}, {"min_p": 1}, {"top_p": 1e-6}, {"top_p": 0}):
         assert content(ask(chain, temperature=1, seed=5, **more)) == greedy, more
     drawn = content(ask(chain, temperature=1, seed=11))
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
@@ -252,7 +265,7 @@ def priorities(chain):  # C67; the chain runs one request at a time
 def main():
     need(SMOL)
     checks = [whole_answers, errors, transport, streams, parameters, scoring_and_text, metrics, deadlines]
-    with Chain(SMOL, stages=3, flags=["--max-model-len", "1024", "--metrics-names", "both"]) as chain:
+    with Chain(SMOL, stages=3, flags=["--max-model-len", "1024", "--metrics-names", "both", "--served-model-name", "first,second", "--cors-origins", "http://a.b"]) as chain:
         for check in checks:
             started = time.monotonic()
             check(chain)

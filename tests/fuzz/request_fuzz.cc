@@ -18,7 +18,8 @@ using namespace commissure;
 void check_accepted(const GenerationRequest& request, const std::vector<TokenId>& prompt, const ServedModel& model) {
   CHECK(!prompt.empty());
   CHECK(validate(request.sampling).has_value());
-  CHECK(static_cast<int>(prompt.size()) + std::max(0, request.max_tokens) <= model.context_length);
+  const int n_answer = fit_tokens(model, prompt.size(), request.max_tokens);
+  CHECK(static_cast<int>(prompt.size()) + std::max(0, n_answer) <= model.context_length);
   for (const TokenId token : prompt) CHECK(model.tokenizer->contains(token));
 }
 

@@ -16,7 +16,7 @@
 namespace commissure::testing {
 
 /// One token per byte, then <bos> (256) and <eos> (257).
-class ByteTokenizer final : public Tokenizer {
+class ByteTokenizer : public Tokenizer {
  public:
   std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options) const override;
   int n_tokens() const override { return 258; }

@@ -57,6 +57,8 @@ bool RawClient::fill(std::chrono::milliseconds timeout) {
   return true;
 }
 
+void RawClient::finish_sending() const { shutdown(socket_, SHUT_WR); }
+
 std::string RawClient::read_until(std::string_view mark, int count, std::chrono::milliseconds timeout) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   std::size_t from = 0;

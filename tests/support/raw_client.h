@@ -17,6 +17,8 @@ class RawClient {
 
   bool connected() const { return socket_ >= 0; }
   void send(std::string_view bytes) const;
+  /// Says that no more will be sent; the answer may still come.
+  void finish_sending() const;
 
   /// What arrives until `mark` was seen `count` times, the server closes, or `timeout` is over.
   std::string read_until(std::string_view mark, int count = 1,

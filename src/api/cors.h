@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "api/http.h"
+
+namespace commissure {
+
+/// Whether a page of the request's Origin may call: one of the server itself, one from this machine, or one that
+/// `origins` names ({"*"}: any). Without an Origin it is no page of another site, and may.
+bool is_allowed_origin(const HttpRequest& request, const std::vector<std::string>& origins);
+
+/// What a browser needs to hand the answer to the page that asked; nothing for one that may not have it.
+HttpHeaders cors_headers(const HttpRequest& request, const std::vector<std::string>& origins);
+
+}  // namespace commissure
