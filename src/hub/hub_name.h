@@ -7,7 +7,7 @@
 
 namespace commissure {
 
-/// "OWNER/REPO", or "OWNER/REPO:Q4_K_M" for one of a repository's GGUF files.
+/// "OWNER/REPO", or "OWNER/REPO:Q4_K_M" or "OWNER/REPO:NAME.gguf" for one of a repository's GGUF files.
 struct HubName {
   std::string repo;
   std::string quantisation;  ///< in capitals; "" without
@@ -19,7 +19,8 @@ HubName parse_hub_name(const std::string& name);
 /// model.
 std::string quantisation_of(const std::string& path);
 
-/// The paths of one quantisation, in order: a file, or all parts of a split one. Errors: kInvalidArgument, `wanted` is
+/// The paths of one quantisation or of the file of that name, in order: a file, or all parts of a split one. Errors:
+/// kInvalidArgument, `wanted` is
 /// "" or not there (the message lists those that are), or several files have it.
 Result<std::vector<std::string>> choose_quantisation(const std::string& repo, const std::vector<std::string>& paths,
                                                      const std::string& wanted);

@@ -16,6 +16,7 @@ struct ChainSample {
   Json health;          ///< null when it did not answer
   MetricsText metrics;  ///< empty then
   std::string problem;  ///< why the chain is not well; empty when it is
+  std::string gap;      ///< why a part of the picture is missing, e.g. a key for /metrics; empty when none is
 };
 
 /// Asks once; never fails: what is wrong is in the sample.
