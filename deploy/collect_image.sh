@@ -21,6 +21,10 @@ for module in libnss_dns.so.2 libnss_files.so.2 libresolv.so.2; do
   path=$(ldconfig -p | sed -n "s/.*$module .*=> \(\/.*\)/\1/p" | head -n 1)
   [ -z "$path" ] || copy_library "$path"
 done
+# What `chat` has to know of terminals.
+for terminal in d/dumb l/linux s/screen s/screen-256color t/tmux t/tmux-256color v/vt100 x/xterm x/xterm-256color; do
+  [ ! -e "/lib/terminfo/$terminal" ] || copy_library "/lib/terminfo/$terminal"
+done
 cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
 printf 'hosts: files dns\n' >"$root/etc/nsswitch.conf"
 printf 'root:x:0:0:root:/:/sbin/nologin\ncommissure:x:65532:65532::/home:/sbin/nologin\n' >"$root/etc/passwd"

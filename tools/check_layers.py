@@ -22,6 +22,7 @@ HOMES = {
     "boost/": {"api"},
     "CLI/": {"commands"},
     "yaml-cpp/": {"deployment"},
+    "histedit.h": {"terminal"},
     "pcre2": {"text"},
     "immintrin.h": {"kernels"},
     "cuda": {"kernels"},

@@ -48,6 +48,37 @@ Result<bool> all_ready(const Json& stages, std::set<std::string>& shown, std::op
   return ready;
 }
 
+/// The stages that are not there, each with the reason; "" when all are.
+std::string unreached(const Json& stages) {
+  std::string text;
+  for (const Json& stage : stages) {
+    if (text_of(stage, "state") == "unreachable")
+      text += (text.empty() ? "stage " : "; stage ") + text_of(stage, "stage") + ": " + text_of(stage, "problem");
+  }
+  return text;
+}
+
+/// What is waited for, told once it has been the same for a second.
+class WaitLines {
+ public:
+  void show(const std::string& text) {
+    const auto now = std::chrono::steady_clock::now();
+    if (text != text_) {
+      text_ = text;
+      since_ = now;
+      told_ = false;
+    }
+    if (told_ || text.empty() || now - since_ < std::chrono::seconds(1)) return;
+    std::fprintf(stderr, "waiting: %s\n", text.c_str());
+    told_ = true;
+  }
+
+ private:
+  std::string text_;
+  std::chrono::steady_clock::time_point since_;
+  bool told_ = false;
+};
+
 }  // namespace
 
 Result<Json> fetch_stages(const ApiAddress& endpoint) {
@@ -63,6 +94,7 @@ Status warm_chain(const ApiAddress& endpoint, const WatchedProcesses& processes,
   bool asked = false;
   std::set<std::string> shown;
   std::optional<ProgressLine> loading;
+  WaitLines waits;
   Error last(Code::kDeadlineExceeded, "the endpoint ", endpoint.url, " did not answer within ", limit.count(), " s");
   while (std::chrono::steady_clock::now() < deadline) {
     TRY(check_stopped());
@@ -78,6 +110,7 @@ Status warm_chain(const ApiAddress& endpoint, const WatchedProcesses& processes,
       if (complete && TRY(all_ready(*stages, shown, loading, last))) return {};
       if (complete) show_loading(*stages, loading);
       if (!stages) last = stages.error();
+      waits.show(complete && !loading ? unreached(*stages) : "");
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }

@@ -20,12 +20,16 @@ std::vector<std::pair<std::string, std::string>> headers_of(const ApiAddress& en
 
 }  // namespace
 
-Result<HttpReply> fetch_page(const ApiAddress& endpoint, const std::string& path) {
+HttpFetch page_request(const ApiAddress& endpoint, const std::string& path) {
   HttpFetch request;
   request.url = endpoint.url + path;
   request.headers = headers_of(endpoint);
   request.connect_timeout = std::chrono::seconds(3);
-  return http_fetch(request);
+  return request;
+}
+
+Result<HttpReply> fetch_page(const ApiAddress& endpoint, const std::string& path) {
+  return http_fetch(page_request(endpoint, path));
 }
 
 HttpFetch streamed_post(const ApiAddress& endpoint, const std::string& path, const Json& body) {
@@ -54,10 +58,7 @@ Error server_error(int status, const std::string& body) {
 }
 
 Result<Json> exchange_json(const ApiAddress& endpoint, const std::string& path, const Json& body) {
-  HttpFetch request;
-  request.url = endpoint.url + path;
-  request.headers = headers_of(endpoint);
-  request.connect_timeout = std::chrono::seconds(3);
+  HttpFetch request = page_request(endpoint, path);
   if (!body.is_null()) {
     request.method = "POST";
     request.body = dump_json(body);
@@ -73,7 +74,8 @@ Result<Json> exchange_json(const ApiAddress& endpoint, const std::string& path, 
 }
 
 Result<AnswerSummary> stream_answer(const ApiAddress& endpoint, Json body,
-                                    const std::function<bool(const std::string&)>& on_text) {
+                                    const std::function<bool(const std::string&)>& on_text,
+                                    const std::function<bool()>& is_cancelled) {
   using Clock = std::chrono::steady_clock;
   const bool chat = body.contains("messages");
   body["stream"] = true;
@@ -112,6 +114,7 @@ Result<AnswerSummary> stream_answer(const ApiAddress& endpoint, Json body,
       return true;
     }
     problem = events.push(piece);
+    stopped = stopped || (is_cancelled && is_cancelled());
     return problem.has_value() && !stopped;
   });
   if (!problem) return Error(problem.error());

@@ -22,6 +22,9 @@ struct ApiAddress {
 /// GET or POST (when `body` is not null) of a JSON document. Errors: as http_fetch; an HTTP error's message otherwise.
 Result<Json> exchange_json(const ApiAddress& endpoint, const std::string& path, const Json& body = nullptr);
 
+/// A GET of any page, to be sent by http_fetch.
+HttpFetch page_request(const ApiAddress& endpoint, const std::string& path);
+
 /// GET of any page; any HTTP status is a success. Errors: as http_fetch.
 Result<HttpReply> fetch_page(const ApiAddress& endpoint, const std::string& path);
 
@@ -41,10 +44,12 @@ struct AnswerSummary {
   double seconds = 0;
 };
 
-/// Streams a chat completion (`request` without "stream"); `on_text` gets each piece and returns false to stop.
+/// Streams a chat completion (`request` without "stream"); `on_text` gets each piece and returns false to stop;
+/// `is_cancelled`, where given, is asked whenever something comes, a ping too.
 /// A model without a chat template answers through /v1/completions: then `request` must have "prompt" instead of
 /// "messages". Errors: the server's message; as http_fetch.
 Result<AnswerSummary> stream_answer(const ApiAddress& endpoint, Json request,
-                                    const std::function<bool(const std::string&)>& on_text);
+                                    const std::function<bool(const std::string&)>& on_text,
+                                    const std::function<bool()>& is_cancelled = {});
 
 }  // namespace commissure

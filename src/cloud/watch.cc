@@ -71,9 +71,7 @@ Result<int> report_services(const CloudSpec& spec, const CloudState& state, bool
   } else {
     fmt::print("{} in {}, {}\n", spec.name, spec.project, spec.region);
     for (const Json& service : report["services"]) print_service(service);
-    if (report.contains("stages")) {
-      for (const Json& stage : report["stages"]) fmt::print("{}\n", stage_line(stage));
-    }
+    if (report.contains("stages")) fmt::print("{}", stage_table(report["stages"]));
   }
   if (n_absent == spec.stages.size()) return 3;
   return n_ready == spec.stages.size() ? 0 : 1;

@@ -1,10 +1,14 @@
+#include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <iostream>
 #include <iterator>
 #include <memory>
+#include <optional>
 
+#include "client/wait_notice.h"
 #include "commands/choice.h"
 #include "commands/command.h"
 #include "commands/conversation.h"
@@ -19,14 +23,31 @@ struct AskOptions {
   bool as_json = false;
 };
 
-/// The argument, then what is piped in; both when both are given.
+/// Whether something was piped in: a terminal, /dev/null or a socket that somebody left open is nothing.
+bool has_piped_input() {
+  struct stat input{};
+  if (fstat(STDIN_FILENO, &input) != 0) return false;
+  return S_ISREG(input.st_mode) || S_ISFIFO(input.st_mode);
+}
+
+/// All of standard input; says that it waits for it, since nobody may ever write or close it.
+std::string read_input() {
+  pollfd input{STDIN_FILENO, POLLIN, 0};
+  if (poll(&input, 1, 1000) == 0) std::fputs("waiting: reading standard input; </dev/null gives none\n", stderr);
+  std::string text(std::istreambuf_iterator<char>(std::cin), {});
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  return text;
+}
+
+/// The argument and what is piped in; with both the question goes first.
 Result<std::string> prompt_of(const AskOptions& options) {
   std::string prompt = options.prompt == "-" ? "" : options.prompt;
-  if (prompt.empty() || (isatty(STDIN_FILENO) == 0 && options.prompt == "-")) {
+  if (prompt.empty()) {
     if (isatty(STDIN_FILENO) != 0)
       return Error(Code::kInvalidArgument, "nothing to ask; give the question as an argument or on standard input");
-    prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
-    while (!prompt.empty() && prompt.back() == '\n') prompt.pop_back();
+    prompt = read_input();
+  } else if (has_piped_input()) {
+    if (const std::string input = read_input(); !input.empty()) prompt += "\n\n" + input;
   }
   if (prompt.empty()) return Error(Code::kInvalidArgument, "the question is empty");
   return prompt;
@@ -36,6 +57,7 @@ Result<int> ask(const AskOptions& options) {
   const std::string prompt = TRY(prompt_of(options));
   const ApiAddress endpoint = TRY(find_api(options.answer.api));
   Json request = base_request(options.answer);
+  std::optional<WaitNotice> notice(std::in_place, endpoint, WaitNotice::Tell::kAlways);
   if (TRY(can_chat(endpoint))) {
     request["messages"] = Json::array();
     if (!options.answer.system.empty())
@@ -46,12 +68,14 @@ Result<int> ask(const AskOptions& options) {
     if (!request.contains("max_tokens")) request["max_tokens"] = 128;
   }
   const AnswerSummary summary = TRY(stream_answer(endpoint, std::move(request), [&](const std::string& text) {
+    notice->progress();
     if (!options.as_json) {
       std::fputs(text.c_str(), stdout);
       std::fflush(stdout);
     }
     return true;
   }));
+  notice.reset();
   if (options.as_json) {
     const Json result = {{"text", summary.text},
                          {"finish_reason", summary.finish_reason},
@@ -62,6 +86,8 @@ Result<int> ask(const AskOptions& options) {
     return 0;
   }
   std::printf("\n");
+  std::fflush(stdout);
+  if (const std::string note = cut_note(summary); !note.empty()) std::fprintf(stderr, "%s\n", note.c_str());
   if (isatty(STDERR_FILENO) != 0) std::fprintf(stderr, "%s\n", speed_line(summary).c_str());
   return 0;
 }
@@ -70,7 +96,7 @@ Result<int> ask(const AskOptions& options) {
 
 CommandRun add_ask(CLI::App& app) {
   auto options = std::make_shared<AskOptions>();
-  app.add_option("prompt", options->prompt, "the question; - or nothing reads standard input");
+  app.add_option("prompt", options->prompt, "the question, before what is piped in; - or nothing: only that");
   add_answer_flags(app, options->answer);
   app.add_flag("--json", options->as_json, "print text, usage and times as JSON");
   return [options] { return ask(*options); };

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 
+#include "client/wait_notice.h"
 #include "commands/choice.h"
 #include "commands/command.h"
+#include "commands/conversation.h"
 #include "measure/layer_bench.h"
 #include "measure/load_plot.h"
 #include "terminal/progress.h"
@@ -36,16 +39,6 @@ struct BenchOptions {
   std::string out;
 };
 
-/// The first model the server names; "" where it has no such list.
-std::string first_model(const ApiAddress& endpoint) {
-  const auto answer = exchange_json(endpoint, "/v1/models");
-  if (!answer) return "";
-  const Json* data = find_member(*answer, "data");
-  if (data == nullptr || !data->is_array() || data->empty()) return "";
-  const Json* id = find_member(data->front(), "id");
-  return id != nullptr && id->is_string() ? id->get<std::string>() : "";
-}
-
 std::string caption_of(const BenchOptions& options) {
   const LoadOptions& load = options.load;
   return fmt::format("{}: {} tokens in, {} out", load.model.empty() ? load.endpoint.url : load.model,
@@ -68,7 +61,12 @@ Status write_text(const std::string& path, const std::string& text, const char* 
   return {};
 }
 
-Status write_plot(const std::string& path, const std::string& svg) { return write_text(path, svg, "--plot"); }
+Status write_plot(const std::string& path, const std::string& svg) {
+  TRY(write_text(path, svg, "--plot"));
+  std::error_code ignored;
+  std::fprintf(stderr, "plot: %s\n", std::filesystem::absolute(path, ignored).c_str());
+  return {};
+}
 
 /// Requests that nobody counts: they load cold stages and open the connections. The first one must succeed.
 Status warm_up(const BenchOptions& options, const LoadPrompts& prompts) {
@@ -136,7 +134,9 @@ Result<int> bench(BenchOptions options) {
   if (options.layers) return bench_here(std::move(options));
   const GoodputLimits limits = TRY(parse_goodput(options.goodput));
   options.load.endpoint = TRY(find_api(options.api));
-  if (options.load.model.empty()) options.load.model = first_model(options.load.endpoint);
+  WaitNotice notice(options.load.endpoint, WaitNotice::Tell::kTrouble);
+  options.load.on_chunk = [&notice] { notice.progress(); };
+  if (options.load.model.empty()) options.load.model = served_model(options.load.endpoint);
   if (options.concurrency == 0) options.concurrency = options.sweep ? 64 : 8;
   options.load.concurrency = options.concurrency;
   options.load.n_requests = options.n_requests > 0 ? options.n_requests : 100;

@@ -1,56 +1,80 @@
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <csignal>
 #include <cstdio>
-#include <iostream>
 #include <memory>
+#include <optional>
+#include <string>
 
+#include "client/wait_notice.h"
 #include "commands/choice.h"
 #include "commands/command.h"
 #include "commands/conversation.h"
+#include "terminal/line_editor.h"
+#include "terminal/word_wrap.h"
 
 namespace commissure {
 
 namespace {
 
-// Set by Ctrl-C; the stream in progress ends at its next piece.
+// Set by Ctrl-C while an answer comes; at the prompt it is a key.
 std::atomic<bool> interrupted{false};
 
 void on_interrupt(int) { interrupted = true; }
 
 constexpr const char* kHelp =
     "/clear  forget the conversation     /system TEXT  set the system message\n"
-    "/bye    leave (also Ctrl-D)         Ctrl-C        stop the answer\n";
+    "/bye    leave (also Ctrl-D)         Ctrl-C        stop the answer, or drop the line\n"
+    "A paste of several lines is one question. A line that begins with a space is never a command.\n";
+
+/// Columns of the terminal; 0 where there is none, and lines are not broken.
+int terminal_width() {
+  winsize size{};
+  if (isatty(STDOUT_FILENO) == 0 || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) return 0;
+  return size.ws_col;
+}
 
 class Chat {
  public:
-  Chat(ApiAddress endpoint, AnswerOptions options) : endpoint_(std::move(endpoint)), options_(std::move(options)) {
+  Chat(ApiAddress endpoint, AnswerOptions options)
+      : endpoint_(std::move(endpoint)), options_(std::move(options)), editor_("> ") {
     clear();
   }
 
   Result<int> run() {
-    std::fprintf(stderr, "Chatting with %s. /help lists commands, Ctrl-D leaves.\n", endpoint_.url.c_str());
-    std::string line;
-    while (prompt(line)) {
-      if (line.empty()) continue;
-      if (line == "/bye" || line == "/exit" || line == "/quit") break;
-      if (line[0] == '/') {
-        command(line);
+    const std::string model = served_model(endpoint_);
+    std::fprintf(stderr, "%s at %s. /help lists commands, Ctrl-D leaves.\n", model.empty() ? "Chatting" : model.c_str(),
+                 endpoint_.url.c_str());
+    bool warned = false;
+    for (;;) {
+      if (is_interactive_) std::fputc('\n', stdout);
+      std::fflush(stdout);
+      const LineEditor::Line line = editor_.read();
+      if (line.end == LineEditor::End::kClosed) return leave();
+      if (line.end == LineEditor::End::kInterrupted) {
+        if (warned) return leave();
+        warned = true;
+        std::fputs("Ctrl-C once more, Ctrl-D or /bye leaves.\n", stderr);
+        continue;
+      }
+      warned = false;
+      const std::string& text = line.text;
+      if (text.find_first_not_of(" \t\n") == std::string::npos) continue;
+      if (text == "/bye" || text == "/exit" || text == "/quit") return 0;
+      if (text[0] == '/') {
+        command(text);
       } else {
-        answer(line);
+        answer(text);
       }
     }
-    return 0;
   }
 
  private:
-  bool prompt(std::string& line) {
-    if (isatty(STDIN_FILENO) != 0) {
-      std::fputs("\n> ", stdout);
-      std::fflush(stdout);
-    }
-    return static_cast<bool>(std::getline(std::cin, line));
+  int leave() const {
+    if (is_interactive_) std::fputc('\n', stdout);
+    return 0;
   }
 
   void clear() {
@@ -59,13 +83,20 @@ class Chat {
   }
 
   void command(const std::string& line) {
-    if (line == "/clear") {
+    const std::string word = line.substr(0, line.find_first_of(" \n"));
+    if (word == "/clear") {
       clear();
-    } else if (line.starts_with("/system ")) {
-      options_.system = line.substr(8);
+      std::fputs("The conversation is forgotten.\n", stderr);
+    } else if (word == "/system" && line.size() > word.size() + 1) {
+      options_.system = line.substr(word.size() + 1);
       clear();
-    } else {
+    } else if (word == "/help" || word == "/?") {
       std::fputs(kHelp, stderr);
+    } else if (word == "/system") {
+      std::fputs("/system TEXT sets the system message\n", stderr);
+    } else {
+      std::fprintf(stderr, "There is no command %s; /help lists them. With a space in front it is a question.\n",
+                   word.c_str());
     }
   }
 
@@ -73,35 +104,63 @@ class Chat {
     messages_.push_back({{"role", "user"}, {"content", question}});
     Json request = base_request(options_);
     request["messages"] = messages_;
+    request["sse_ping_interval"] = 0.5;  // so that Ctrl-C is seen while nothing comes
     interrupted = false;
-    const auto summary = stream_answer(endpoint_, std::move(request), [](const std::string& text) {
+    const auto is_stopped = [] { return interrupted.load(); };
+    WordWrap wrap(terminal_width());
+    std::optional<WaitNotice> notice(std::in_place, endpoint_, WaitNotice::Tell::kAlways);
+    const auto show = [](const std::string& text) {
       std::fputs(text.c_str(), stdout);
       std::fflush(stdout);
-      return !interrupted.load();
-    });
-    std::fputc('\n', stdout);
+    };
+    const auto summary = stream_answer(
+        endpoint_, std::move(request),
+        [&](const std::string& text) {
+          notice->progress();
+          show(is_interactive_ ? wrap.push(text) : text);
+          return !is_stopped();
+        },
+        is_stopped);
+    notice.reset();
+    show(wrap.finish() + "\n");
     if (!summary) {
       std::fprintf(stderr, "%s\n", summary.error().message().c_str());
       messages_.erase(messages_.size() - 1);
       return;
     }
-    messages_.push_back({{"role", "assistant"}, {"content", summary->text}});
-    if (isatty(STDERR_FILENO) != 0) std::fprintf(stderr, "\033[2m%s\033[0m\n", speed_line(*summary).c_str());
+    if (summary->text.empty()) {  // stopped before the first word: as if it had not been asked
+      messages_.erase(messages_.size() - 1);
+    } else {
+      messages_.push_back({{"role", "assistant"}, {"content", summary->text}});
+    }
+    if (const std::string note = cut_note(*summary); !note.empty()) std::fprintf(stderr, "%s\n", note.c_str());
+    if (summary->finish_reason == "cancelled") {
+      std::fputs("(stopped)\n", stderr);
+    } else if (isatty(STDERR_FILENO) != 0) {
+      std::fprintf(stderr, "\033[2m%s\033[0m\n", speed_line(*summary).c_str());
+    }
   }
 
   const ApiAddress endpoint_;
   AnswerOptions options_;
+  LineEditor editor_;
   Json messages_;
+  const bool is_interactive_ = isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0;
 };
 
 Result<int> chat(const AnswerOptions& options) {
   ApiAddress endpoint = TRY(find_api(options.api));
-  if (!TRY(can_chat(endpoint))) {
+  bool can = false;
+  {
+    const WaitNotice notice(endpoint, WaitNotice::Tell::kTrouble);
+    can = TRY(can_chat(endpoint));
+  }
+  if (!can) {
     return Error(Code::kFailedPrecondition,
                  "this model has no chat template; it completes text: commissure ask \"Once upon a time\"");
   }
   struct sigaction action{};
-  action.sa_handler = on_interrupt;  // no SA_RESTART: a waiting getline returns
+  action.sa_handler = on_interrupt;
   sigaction(SIGINT, &action, nullptr);
   return Chat(std::move(endpoint), options).run();
 }

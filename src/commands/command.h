@@ -13,6 +13,7 @@ namespace commissure {
 using CommandRun = std::function<Result<int>()>;
 
 CommandRun add_up(CLI::App& app);
+CommandRun add_supervise(CLI::App& app);
 CommandRun add_ask(CLI::App& app);
 CommandRun add_chat(CLI::App& app);
 CommandRun add_status(CLI::App& app);

@@ -33,6 +33,20 @@ Json base_request(const AnswerOptions& options) {
   return request;
 }
 
+std::string served_model(const ApiAddress& endpoint) {
+  const auto answer = exchange_json(endpoint, "/v1/models");
+  if (!answer) return "";
+  const Json* data = find_member(*answer, "data");
+  if (data == nullptr || !data->is_array() || data->empty()) return "";
+  const Json* id = find_member(data->front(), "id");
+  return id != nullptr && id->is_string() ? id->get<std::string>() : "";
+}
+
+std::string cut_note(const AnswerSummary& summary) {
+  if (summary.finish_reason != "length") return "";
+  return "The answer was cut at its length limit; --max-tokens sets it, up to what the context holds.";
+}
+
 std::string speed_line(const AnswerSummary& summary) {
   int n_tokens = 0;
   if (const Json* count = find_member(summary.usage, "completion_tokens");

@@ -10,7 +10,7 @@
 #include "commands/command.h"
 #include "commands/outside.h"
 #include "local/local_chain.h"
-#include "local/local_state.h"
+#include "terminal/stop_signal.h"
 
 namespace commissure {
 
@@ -18,6 +18,7 @@ namespace {
 
 struct DownOptions {
   CloudWorkOptions work;
+  LocalChoice local;
   bool all = false;
   bool yes = false;
 };
@@ -41,12 +42,14 @@ Result<int> remove_deployment(const DownOptions& options) {
 }
 
 Result<int> down(const DownOptions& options) {
-  const auto state = TRY(read_local_state());
+  catch_stop_signals();
+  const auto state = TRY(choose_local(options.local, options.work.choice));
   if (state) {
-    stop_local_chain(*state);
-    std::printf("Stopped %zu stage%s.\n", state->stages.size(), state->stages.size() == 1 ? "" : "s");
-    if (has_deployment_file(options.work.choice))
-      std::printf("The deployment in %s is untouched; run this again for it.\n", options.work.choice.file.c_str());
+    auto lock = TRY(RunLock::take(state->chain.name));
+    stop_local_chain(lock, *state);
+    std::printf("Stopped %zu stage%s of the chain %s (%s at %s).\n", state->stages.size(),
+                state->stages.size() == 1 ? "" : "s", state->chain.name.c_str(), state->chain.model_name.c_str(),
+                state->url().c_str());
     return 0;
   }
   if (has_deployment_file(options.work.choice)) return remove_deployment(options);
@@ -58,6 +61,7 @@ Result<int> down(const DownOptions& options) {
 
 CommandRun add_down(CLI::App& app) {
   auto options = std::make_shared<DownOptions>();
+  add_local_flags(app, options->local);
   add_cloud_flags(app, options->work.choice);
   app.add_flag("--all", options->all, "on Google Cloud: also bucket, repository, secrets and accounts");
   app.add_flag("--yes,-y", options->yes, "do not ask before --all");

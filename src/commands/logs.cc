@@ -21,6 +21,7 @@ struct LogsOptions {
   std::string stage;
   int n_lines = 40;
   CloudChoice choice;
+  LocalChoice local;
 };
 
 /// Prints what a log gained since `position`; whole lines, each with the stage's letter when several are shown.
@@ -47,7 +48,7 @@ std::streamoff start_of_last_lines(const std::string& path, int n_lines) {
 }
 
 Result<int> show_logs(const LogsOptions& options) {
-  const auto state = TRY(read_local_state());
+  const auto state = TRY(choose_local(options.local, options.choice));
   if (!state && has_deployment_file(options.choice))
     return show_cloud_logs({options.choice, options.stage, options.n_lines, options.follow}, cloud_outside());
   if (!state) return Error(Code::kNotFound, "nothing is running here; start it with: commissure up --local");
@@ -62,7 +63,7 @@ Result<int> show_logs(const LogsOptions& options) {
   do {
     for (const StageProcess& stage : stages) print_new(stage, stages.size() > 1, positions[stage.name]);
     if (options.follow) std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  } while (options.follow && TRY(read_local_state()).has_value());
+  } while (options.follow && TRY(read_local_state(state->chain.name)).has_value());
   return 0;
 }
 
@@ -74,6 +75,7 @@ CommandRun add_logs(CLI::App& app) {
   app.add_option("--stage", options->stage, "only this stage (a, b, ...)");
   app.add_option("-n,--lines", options->n_lines, "how many last lines (of each stage on this machine)")
       ->check(CLI::NonNegativeNumber);
+  add_local_flags(app, options->local);
   add_cloud_flags(app, options->choice);
   return [options] { return show_logs(*options); };
 }

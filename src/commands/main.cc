@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "commands/command.h"
+#include "commands/suggestion.h"
 #include "core/version.h"
 
 namespace {
@@ -28,10 +29,17 @@ constexpr Entry kCommands[] = {
      "  commissure up\n"
      "  commissure up --local                          three stages of the default model, attached\n"
      "  commissure up --local --stages 2 --detach      two stages, in the background\n"
-     "  commissure up --local --cuts 10,20 --model ./model.gguf --port 9000"},
+     "  commissure up --local --cuts 10,20 --model ./model.gguf --port 9000\n"
+     "  commissure up --local -d --name two --port 8081 --model hf:OWNER/REPO:Q4_K_M    a second one beside it\n\n"
+     "On this machine a supervisor starts stages that die again, until they keep dying; `status` says why. State, "
+     "logs\n"
+     "and sockets lie in a folder of yours alone: COMMISSURE_RUN_DIR, else $XDG_RUNTIME_DIR/commissure, else\n"
+     "/tmp/commissure-UID."},
+    {"supervise", "Start a local chain's stages, and those that die again", commissure::add_supervise, ""},
     {"ask", "Ask one question and stream the answer", commissure::add_ask,
      "Examples:\n"
      "  commissure ask \"What is the capital of France?\"\n"
+     "  commissure ask \"What does this do?\" <main.c\n"
      "  git diff | commissure ask --system \"Write a commit message.\" --max-tokens 80\n"
      "  commissure ask --temperature 0 --json \"Say yes.\" | jq .usage"},
     {"chat", "Chat in the terminal", commissure::add_chat,
@@ -63,6 +71,7 @@ constexpr Entry kCommands[] = {
      "Examples:\n  commissure warm\n  commissure warm --url http://127.0.0.1:8080"},
     {"down", "Stop the chain on this machine; without one, take the deployment off Google Cloud", commissure::add_down,
      "Examples:\n"
+     "  commissure down --name two   one of several chains on this machine\n"
      "  commissure down              a local chain if there is one, else the services of commissure.yaml\n"
      "  commissure down --all        the bucket with the weights, images, secrets and accounts too"},
     {"stage", "Run one stage process (for containers)", commissure::add_stage,
@@ -95,7 +104,8 @@ constexpr Entry kCommands[] = {
      "  commissure pull hf:OWNER/REPO --revision main --include '*.safetensors'\n"
      "  commissure pull https://models.example/model.gguf --sha256 ..."},
     {"models", "List the models in the cache and those known by name", commissure::add_models,
-     "Examples:\n  commissure models\n  commissure models --json"},
+     "PACK is what `pack` and `up` wrote beside the weights for this CPU.\n\n"
+     "Examples:\n  commissure models\n  commissure models rm smollm2-135m\n  commissure models rm --pack OWNER/REPO"},
     {"bench", "Send many requests and measure latency and throughput", commissure::add_bench,
      "What is measured, under the names and definitions of vLLM's `vllm bench serve`:\n"
      "  TTFT  time to first token: request sent to first chunk with text\n"
@@ -127,8 +137,10 @@ constexpr Entry kCommands[] = {
 int main(int argc, char** argv) {
   CLI::App app{"Commissure serves one language model from several machines, cut by layer range.", "commissure"};
   app.set_version_flag("--version", commissure::kVersion);
-  app.require_subcommand(1);
-  app.footer("Every command has --help with examples.");
+  app.require_subcommand(0, 1);
+  app.footer(
+      "Every command has --help with examples. COMMISSURE_RUN_DIR names the folder of what runs on this machine,\n"
+      "COMMISSURE_CACHE that of the models, COMMISSURE_URL an endpoint, COMMISSURE_API_KEY its key.");
 
   std::vector<std::pair<CLI::App*, commissure::CommandRun>> commands;
   for (const Entry& entry : kCommands) {
@@ -139,7 +151,14 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {  // help and version end here too, with status 0
-    return app.exit(error) == 0 ? 0 : 2;
+    if (app.exit(error) == 0) return 0;
+    const std::string meant = suggestion(app, {argv + 1, argv + argc});
+    if (!meant.empty()) std::fprintf(stderr, "Did you mean %s?\n", meant.c_str());
+    return 2;
+  }
+  if (app.get_subcommands().empty()) {
+    std::fputs(app.help().c_str(), stdout);
+    return 0;
   }
   for (const auto& [command, run] : commands) {
     if (!command->parsed()) continue;

@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "commands/command.h"
+#include "hub/catalogue.h"
 #include "hub/download.h"
 #include "hub/hub.h"
 #include "hub/model_store.h"
@@ -36,6 +37,10 @@ Result<LocalModel> pull(const PullOptions& options) {
     return pull_from_hub(request);
   }
   if (options.what.starts_with("http://") || options.what.starts_with("https://")) return pull_url(options);
+  if (find_known_model(options.what) == nullptr && options.what.find('/') != std::string::npos) {
+    return Error(Code::kInvalidArgument, "no model is known as ", options.what,
+                 "; a repository of the hub is hf:", options.what, " (commissure pull hf:", options.what, ")");
+  }
   return pull_known_model(options.what, options.accept_license);
 }
 

@@ -9,6 +9,8 @@
 #include "commands/choice.h"
 #include "commands/command.h"
 #include "commands/outside.h"
+#include "core/json_fields.h"
+#include "local/local_chain.h"
 
 namespace commissure {
 
@@ -19,21 +21,36 @@ struct StatusOptions {
   bool as_json = false;
   bool live = false;
   CloudChoice choice;
+  LocalChoice local;
 };
 
-/// What the machine itself knows of a local stage, put over what stage A reports.
-Json with_process(const StageProcess& local, const Json& reported) {
-  Json stage = {{"stage", local.name}, {"state", "unknown"}, {"problem", ""}};
+/// What the machine itself knows of a local stage, put over what stage A reports: of those behind a dead one A knows
+/// nothing, and takes all that it does not hear of for one stage.
+Json with_process(const LocalState& local, std::size_t index, const Json& reported) {
+  const StageProcess& own = local.stages[index];
+  Json stage = {{"stage", own.name}, {"state", "unknown"}, {"problem", ""}};
   for (const Json& entry : reported) {
-    if (const Json* name = find_member(entry, "stage"); name != nullptr && *name == local.name) stage = entry;
+    if (const Json* name = find_member(entry, "stage"); name != nullptr && *name == own.name) stage = entry;
   }
-  stage["pid"] = local.pid;
-  stage["alive"] = is_alive(local);
-  if (!stage["alive"].get<bool>()) {
-    stage["state"] = "dead";
-    stage["problem"] = "process " + std::to_string(local.pid) + " ended";
+  const auto [first, last] = local.chain.layers(index);
+  stage["layers"] = {first, last};
+  stage["pid"] = own.process.pid;
+  stage["alive"] = is_alive(own.process);
+  stage["deaths"] = own.deaths;
+  stage["last_death"] = own.last_death;
+  stage["given_up"] = own.given_up;
+  stage["last_log"] = last_log_line(own.log);
+  if (stage["alive"].get<bool>()) {
+    if (stage["state"] == "unknown") stage["problem"] = "alive; the stage before it has not reached it";
+    return stage;
   }
-  stage["last_log"] = last_log_line(local.log);
+  const bool comes_again = local.chain.restarts && !own.given_up && is_alive(local.supervisor);
+  const std::string death =
+      own.last_death.empty() ? "ended; last logged: " + text_of(stage, "last_log") : own.last_death;
+  stage["state"] = own.given_up ? "given up" : "dead";
+  stage["problem"] = own.given_up  ? fmt::format("it died {} times and is not started again: {}", own.deaths, death)
+                     : comes_again ? death + "; it is started again"
+                                   : death;
   return stage;
 }
 
@@ -46,24 +63,33 @@ bool is_well(const Json& stages) {
 }
 
 void print(const Json& report) {
-  fmt::print("{}  {}  {}\n", report["model"].get<std::string>(), report["url"].get<std::string>(),
-             report["healthy"].get<bool>() ? "healthy" : "NOT HEALTHY");
+  const bool healthy = report["healthy"].get<bool>();
+  fmt::print("{}  {}  {}\n{}", report["model"].get<std::string>(), report["url"].get<std::string>(),
+             healthy ? "healthy" : "NOT HEALTHY", stage_table(report["stages"]));
   for (const Json& stage : report["stages"]) {
-    fmt::print("{}\n", stage_line(stage));
-    const Json* state = find_member(stage, "state");
-    const Json* log = find_member(stage, "last_log");
-    if (state != nullptr && *state == "dead" && log != nullptr)
-      fmt::print("         last log line: {}\n", log->get<std::string>());
+    if (number_of(stage, "deaths") > 0 && text_of(stage, "state") != "dead" && text_of(stage, "state") != "given up")
+      fmt::print("stage {} was started again {} times; last: {}\n", text_of(stage, "stage"), number_of(stage, "deaths"),
+                 text_of(stage, "last_death"));
   }
-  if (!report["healthy"].get<bool>()) {
-    if (const Json* problem = find_member(report, "problem")) fmt::print("{}\n", problem->get<std::string>());
-    fmt::print("To restart dead stages: commissure up --local --detach\n");
-  }
+  if (const std::string problem = text_of(report, "problem"); !healthy && !problem.empty()) fmt::print("{}\n", problem);
+  if (const std::string advice = text_of(report, "advice"); !advice.empty()) fmt::print("{}\n", advice);
+}
+
+/// What a person has to do, because nobody else does.
+std::string advice_for(const LocalState& local) {
+  const std::string name = local.chain.name == "local" ? "" : " --name " + local.chain.name;
+  if (needs_revival(local) && is_alive(local.supervisor))
+    return "To start dead stages again: commissure up --local --detach" + name;
+  if (!is_alive(local.supervisor))
+    return "The chain's supervisor ended, so dead stages stay dead; a new one: commissure up --local --detach" + name;
+  return "";
 }
 
 Result<int> show_status(const StatusOptions& options) {
-  const auto local = options.url.empty() ? TRY(read_local_state()) : std::nullopt;
-  const bool named = !options.url.empty() || std::getenv("COMMISSURE_URL") != nullptr;
+  const bool named = !options.url.empty() || (std::getenv("COMMISSURE_URL") != nullptr && !options.local.is_local &&
+                                              options.local.name.empty() && !options.local.is_cloud);
+  const ApiAddress given = named ? TRY(find_api({options.url})) : ApiAddress{};
+  const auto local = named ? find_local_chain_at(given.url) : TRY(choose_local(options.local, options.choice));
   if (!named && !local && has_deployment_file(options.choice))
     return show_cloud_status(options.choice, options.live, options.as_json, cloud_outside());
   if (!named && !local) {
@@ -74,11 +100,11 @@ Result<int> show_status(const StatusOptions& options) {
     }
     return 3;
   }
-  const ApiAddress endpoint = TRY(find_api({options.url}));
+  const ApiAddress endpoint = local ? local_api(*local) : given;
   const auto health = exchange_json(endpoint, "/health");
   Json reported = Json::array();
   Json report = {
-      {"running", true}, {"url", endpoint.url}, {"model", local ? local->model_name : ""}, {"healthy", false}};
+      {"running", true}, {"url", endpoint.url}, {"model", local ? local->chain.model_name : ""}, {"healthy", false}};
   if (health) {
     if (const Json* stages = find_member(*health, "stages")) reported = *stages;
     if (const Json* model = find_member(*health, "model")) report["model"] = *model;
@@ -90,7 +116,11 @@ Result<int> show_status(const StatusOptions& options) {
   report["stages"] = reported;
   if (local) {
     report["stages"] = Json::array();
-    for (const StageProcess& stage : local->stages) report["stages"].push_back(with_process(stage, reported));
+    for (std::size_t i = 0; i < local->stages.size(); ++i)
+      report["stages"].push_back(with_process(*local, i, reported));
+    report["name"] = local->chain.name;
+    report["supervisor"] = {{"pid", local->supervisor.pid}, {"alive", is_alive(local->supervisor)}};
+    if (const std::string advice = advice_for(*local); !advice.empty()) report["advice"] = advice;
   }
   report["healthy"] = report["healthy"].get<bool>() && is_well(report["stages"]);
   if (options.as_json) {
@@ -105,7 +135,8 @@ Result<int> show_status(const StatusOptions& options) {
 
 CommandRun add_status(CLI::App& app) {
   auto options = std::make_shared<StatusOptions>();
-  app.add_option("--url", options->url, "endpoint; default: the local chain, or COMMISSURE_URL");
+  app.add_option("--url", options->url, "endpoint; default: COMMISSURE_URL, or the local chain");
+  add_local_flags(app, options->local);
   app.add_flag("--json", options->as_json, "print JSON");
   app.add_flag("--live", options->live, "on Google Cloud: ask the stages themselves, which starts them");
   add_cloud_flags(app, options->choice);

@@ -3,18 +3,19 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <deque>
+#include <cstdlib>
 #include <memory>
 #include <thread>
 #include <utility>
 
 #include "client/chain_watch.h"
-#include "client/stage_table.h"
 #include "cloud/work.h"
 #include "commands/choice.h"
 #include "commands/command.h"
 #include "commands/outside.h"
+#include "commands/up_text.h"
 #include "core/ascii.h"
+#include "hub/hub.h"
 #include "hub/model_pack.h"
 #include "local/local_chain.h"
 #include "plan/split_plan.h"
@@ -30,8 +31,11 @@ struct UpOptions {
   int n_stages = 3;
   std::string cuts;
   std::string model = "smollm2-135m";
+  std::string name = "local";
+  std::string host = "127.0.0.1";
   int port = 8080;
   bool detach = false;
+  bool restarts = true;
   bool lazy = false;
   int threads = 0;
   std::string isa;
@@ -54,19 +58,67 @@ struct UpOptions {
   bool no_prefix_cache = false;
 };
 
-Result<LocalChainOptions> plan_chain(const UpOptions& options) {
-  LocalChainOptions chain;
-  const LocalModel model = TRY(resolve_model(options.model, true));
+/// What a chain will be, and how much fits into it.
+struct PlannedChain {
+  LocalChainOptions options;
+  ContextPlan context;
+  std::uint64_t kv_bytes = 0;  ///< of all stages together
+};
+
+Result<LocalModel> find_model(const std::string& name) {
+  if (!name.starts_with("hf:")) return resolve_model(name, true);
+  if (auto there = resolve_model(name.substr(3), false)) return there;  // pulled before
+  return pull_from_hub(hub_request(name.substr(3), "main"));
+}
+
+/// Says where less was taken than asked for, and what this machine cannot hold.
+Status plan_memory(const UpOptions& options, const Checkpoint& checkpoint, const DecoderSpec& spec,
+                   PlannedChain& chain) {
+  DecoderSpec typed = spec;
+  if (!options.kv_dtype.empty()) typed.kv_type = TRY(parse_kv_type(options.kv_dtype));
+  ContextWish wish{options.max_model_len, options.kv_tokens, options.kv_memory};
+  if (options.max_sequences > 0) wish.max_sequences = options.max_sequences;
+  if (options.max_step_rows > 0) wish.max_step_rows = options.max_step_rows;
+  chain.context = TRY(plan_context(typed, chain.options.cuts, wish));
+  if (options.max_model_len > chain.context.context) {
+    std::fprintf(stderr, "--max-model-len %d is more than the model's context; %d was taken\n", options.max_model_len,
+                 chain.context.context);
+  }
+  std::uint64_t total = 0;
+  for (const StageEstimate& stage :
+       TRY(estimate_stages(checkpoint, typed, chain.options.cuts, chain.context.kv, wish.max_step_rows))) {
+    chain.kv_bytes += stage.kv_bytes;
+    total += stage.total_bytes();
+  }
+  const auto machine =
+      static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  if (total <= machine) return {};
+  std::fprintf(stderr,
+               "weights and KV cache may need %s, this machine has %s: long or many streams will end the chain; lower "
+               "--max-model-len, --kv-tokens or --kv-memory\n",
+               human_bytes(total).c_str(), human_bytes(machine).c_str());
+  return {};
+}
+
+Result<PlannedChain> plan_chain(const UpOptions& options) {
+  PlannedChain planned;
+  LocalChainOptions& chain = planned.options;
+  const LocalModel model = TRY(find_model(options.model));
   if (options.pack && options.isa.empty() && !options.read_weights) pack_small_model(model);
   const auto checkpoint = TRY(Checkpoint::open(model.location, ReadMode::kMap, Vocabulary::kSkip));
   const DecoderSpec spec = TRY(read_decoder_spec(*checkpoint));
   chain.cuts =
       options.cuts.empty() ? TRY(choose_cuts(*checkpoint, spec, options.n_stages)) : TRY(parse_cuts(options.cuts));
   TRY(plan_stages(spec.n_layers(), chain.cuts));
+  chain.name = options.name;
   chain.model = model.location;
   const std::vector<std::string> names = split_list(options.served_names);
   chain.model_name = names.empty() ? model.name : names.front();
+  chain.n_layers = spec.n_layers();
+  chain.host = options.host;
   chain.port = options.port;
+  chain.restarts = options.restarts;
+  TRY(plan_memory(options, *checkpoint, spec, planned));
   const auto flag = [&](const char* name, const std::string& value) {
     chain.stage_flags.emplace_back(name);
     chain.stage_flags.push_back(value);
@@ -89,86 +141,108 @@ Result<LocalChainOptions> plan_chain(const UpOptions& options) {
   if (!options.cors_origins.empty()) flag("--cors-origins", options.cors_origins);
   if (options.no_prefix_cache) chain.stage_flags.emplace_back("--no-prefix-caching");
   if (options.read_weights) chain.stage_flags.emplace_back("--read-weights");
-  return chain;
-}
-
-Status check_same(const LocalState& running, const LocalChainOptions& wanted) {
-  if (running.model == wanted.model && running.cuts == wanted.cuts && running.port == wanted.port) return {};
-  const auto text = [](const std::string& model, const std::vector<int>& cuts, int port) {
-    std::string result = model + " in " + std::to_string(cuts.size() + 1) + " stages";
-    for (std::size_t i = 0; i < cuts.size(); ++i) result += (i == 0 ? " cut at " : ",") + std::to_string(cuts[i]);
-    return result + " on port " + std::to_string(port);
-  };
-  return Error(Code::kAlreadyExists, "another chain is running: ", text(running.model, running.cuts, running.port),
-               "; asked for: ", text(wanted.model, wanted.cuts, wanted.port), "; stop it first with: commissure down");
+  return planned;
 }
 
 bool any_alive(const LocalState& state) {
-  for (const StageProcess& stage : state.stages) {
-    if (is_alive(stage)) return true;
-  }
-  return false;
+  return std::ranges::any_of(state.stages, [](const StageProcess& stage) { return is_alive(stage.process); });
 }
 
-void print_endpoint(const LocalState& state) {
-  std::fprintf(stderr,
-               "\nServing %s at %s/v1\nTry it:\n"
-               "  curl %s/v1/chat/completions -H 'Content-Type: application/json' \\\n"
-               "    -d '{\"messages\":[{\"role\":\"user\",\"content\":\"Hello!\"}]}'\n"
-               "Stop it:  commissure down\n\n",
-               state.model_name.c_str(), state.url().c_str(), state.url().c_str());
+/// Ends the chain if it is still the one that `state` tells of. Errors: as RunLock::take and read_local_state.
+Status stop_own(const LocalState& state) {
+  auto lock = TRY(RunLock::take(state.chain.name));
+  const auto now = TRY(read_local_state(state.chain.name));
+  if (now && now->supervisor == state.supervisor) stop_local_chain(lock, *now);
+  return {};
 }
 
-/// A stage that dies is started again and the running requests go on; one that keeps dying ends the chain.
-class Reviver {
- public:
-  explicit Reviver(const LocalChainOptions& options) : options_(options) {}
-
-  /// Errors: kUnavailable, the stage ended too often lately.
-  Status revive(LocalState& state, const StageProcess& dead) {
-    const auto now = std::chrono::steady_clock::now();
-    while (!deaths_.empty() && now - deaths_.front() > kMemory) deaths_.pop_front();
-    deaths_.push_back(now);
-    const std::string line = last_log_line(dead.log);
-    if (deaths_.size() > kMaxDeaths) {
-      return Error(Code::kUnavailable, "stage ", dead.name, " ended, the ", deaths_.size(),
-                   "th death within a minute: ", line);
-    }
-    std::fprintf(stderr, "stage %s ended (%s); starting it again\n", dead.name.c_str(), line.c_str());
-    return revive_local_chain(state, options_);
+/// Prints the deaths that the supervisor noted since `before`.
+void tell_deaths(const LocalState& before, const LocalState& now) {
+  for (std::size_t i = 0; i < now.stages.size() && i < before.stages.size(); ++i) {
+    const StageProcess& stage = now.stages[i];
+    if (stage.deaths <= before.stages[i].deaths) continue;
+    std::fprintf(stderr, "stage %s %s; %s\n", stage.name.c_str(), stage.last_death.c_str(),
+                 stage.given_up ? "it keeps dying" : "starting it again");
   }
-
- private:
-  static constexpr std::size_t kMaxDeaths = 5;
-  static constexpr std::chrono::minutes kMemory{1};
-
-  const LocalChainOptions& options_;
-  std::deque<std::chrono::steady_clock::time_point> deaths_;  // lately, oldest first
-};
+}
 
 /// Stays until a signal, `commissure down`, or a stage that cannot be kept alive.
-Result<int> stay(LocalState state, const LocalChainOptions& options) {
-  catch_stop_signals();
+Result<int> stay(LocalState state) {
   std::fprintf(stderr, "Ctrl-C stops all stages.\n");
-  Reviver reviver(options);
   while (stop_signal() == 0) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    const auto dead = std::ranges::find_if_not(state.stages, is_alive);
-    if (dead == state.stages.end() || stop_signal() != 0) continue;
-    const auto recorded = read_local_state();
-    if (recorded && !recorded->has_value()) return 0;  // `commissure down` ended it
-    if (recorded && (*recorded)->stages != state.stages) {
-      state = **recorded;  // another `up` was quicker
-      continue;
+    const auto now = read_local_state(state.chain.name);
+    if (now && !now->has_value()) return 0;  // `commissure down` ended it
+    if (!now) continue;
+    tell_deaths(state, **now);
+    state = **now;
+    const auto lost = std::ranges::find(state.stages, true, &StageProcess::given_up);
+    if (lost != state.stages.end()) {
+      TRY(stop_own(state));
+      return Error(Code::kUnavailable, "stage ", lost->name, " keeps dying: ", lost->last_death);
     }
-    const Status revived = reviver.revive(state, StageProcess(*dead));
-    if (revived) continue;
-    stop_local_chain(state);
-    return revived.error();
+    if (is_alive(state.supervisor) || stop_signal() != 0) continue;
+    const auto lock = TRY(RunLock::take(state.chain.name));
+    if (const auto there = TRY(read_local_state(state.chain.name)); there && needs_revival(*there))
+      state = TRY(revive_local_chain(lock, *there));
   }
-  stop_local_chain(state);
+  forget_stop_signal();  // or the lock would not be waited for
+  TRY(stop_own(state));
   std::fprintf(stderr, "Stopped.\n");
   return 0;
+}
+
+/// The chain that runs already, every stage of it, or a new one. `is_new`: it is.
+Result<LocalState> start_or_join(const LocalChainOptions& wanted, bool& is_new) {
+  auto lock = TRY(RunLock::take(wanted.name));
+  auto running = TRY(read_local_state(wanted.name));
+  is_new = !running || !any_alive(*running);
+  if (!is_new) {
+    TRY(check_same(running->chain, wanted));
+    return needs_revival(*running) ? revive_local_chain(lock, *running) : Result<LocalState>(*running);
+  }
+  if (running) {
+    end_supervisor(*running);
+  }
+  auto started = start_local_chain(lock, wanted);
+  if (!started) lock.remove_file();
+  return started;
+}
+
+/// Until the supervisor has started again what just died. Errors: as the chain's own check; kCancelled.
+Status await_processes(const LocalState& state) {
+  const WatchedProcesses processes = processes_of(state);
+  for (;;) {
+    TRY(check_stopped());
+    TRY(processes.check_alive());
+    const auto now = TRY(read_local_state(state.chain.name));
+    if (now && std::ranges::all_of(now->stages, [](const StageProcess& one) { return is_alive(one.process); }))
+      return {};
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+}
+
+Result<int> up_local(const UpOptions& options) {
+  catch_stop_signals();
+  TRY(check_chain_name(options.name));
+  const PlannedChain planned = TRY(plan_chain(options));
+  bool is_new = false;
+  LocalState state = TRY(start_or_join(planned.options, is_new));
+  const ApiAddress endpoint = local_api(state);
+  const auto wake = [&]() -> Status {
+    if (!is_new) TRY(await_processes(state));
+    if (options.lazy) return {};
+    return warm_chain(endpoint, processes_of(state, is_new), std::chrono::seconds(600));
+  };
+  if (const Status ready = wake(); !ready) {
+    if (is_new) {
+      forget_stop_signal();
+      TRY(stop_own(state));
+    }
+    return Error(ready.error());
+  }
+  std::fputs(endpoint_text(endpoint, state, planned.context, planned.kv_bytes).c_str(), stderr);
+  return options.detach ? Result<int>(0) : stay(std::move(state));
 }
 
 Result<int> up(const UpOptions& options) {
@@ -178,28 +252,7 @@ Result<int> up(const UpOptions& options) {
     return Error(Code::kInvalidArgument, "say where: commissure up --local starts a chain on this machine, and ",
                  options.cloud.choice.file, ", which is not here, describes one on Google Cloud (docs/deploy.md)");
   }
-  const LocalChainOptions wanted = TRY(plan_chain(options));
-  auto running = TRY(read_local_state());
-  LocalState state;
-  const bool existed = running && any_alive(*running);
-  if (existed) {
-    TRY(check_same(*running, wanted));
-    state = *running;
-    TRY(revive_local_chain(state, wanted));
-  } else {
-    if (running) stop_local_chain(*running);
-    state = TRY(start_local_chain(wanted));
-  }
-  const ApiAddress endpoint = TRY(find_api({state.url()}));
-  if (!options.lazy) {
-    const Status warm = warm_chain(endpoint, processes_of(state), std::chrono::seconds(600));
-    if (!warm) {
-      if (!existed) stop_local_chain(state);
-      return Error(warm.error());
-    }
-  }
-  print_endpoint(state);
-  return options.detach ? Result<int>(0) : stay(std::move(state), wanted);
+  return up_local(options);
 }
 
 }  // namespace
@@ -209,9 +262,13 @@ CommandRun add_up(CLI::App& app) {
   app.add_flag("--local", options->local, "all stages on this machine, joined over sockets");
   app.add_option("--stages", options->n_stages, "how many stages")->check(CLI::Range(1, kMaxStages));
   app.add_option("--cuts", options->cuts, "layer boundaries, e.g. 10,20; default: equal bytes");
-  app.add_option("--model", options->model, "known name, file, folder or URL");
+  app.add_option("--model", options->model,
+                 "known name, file, folder, URL, or hf:OWNER/REPO[:QUANTISATION], which is pulled");
+  app.add_option("--name", options->name, "name of the chain on this machine; several run side by side");
+  app.add_option("--host", options->host, "address of the endpoint; 0.0.0.0: all of this machine");
   app.add_option("--port", options->port, "port of the endpoint")->check(CLI::Range(1, 65535));
   app.add_flag("--detach,-d", options->detach, "return when the chain is ready");
+  app.add_flag("!--no-restart", options->restarts, "leave stages that die dead until the next `up`");
   app.add_flag("--lazy", options->lazy, "do not load weights before the first use or `commissure warm`");
   app.add_option("--threads", options->threads, "threads per stage; default: one for each core")
       ->check(CLI::NonNegativeNumber);

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "client/chain_watch.h"
+#include "client/wait_notice.h"
 #include "commands/choice.h"
 #include "commands/command.h"
 #include "core/guarded.h"
@@ -74,7 +75,7 @@ void choose_tolerance(Verification& run) {
 /// What the person names, else what the deployment's file or the chain itself says that it serves.
 std::string reference_name(const Verification& run) {
   if (!run.options.reference.empty()) return run.options.reference;
-  if (run.local) return run.local->model;
+  if (run.local) return run.local->chain.model;
   const std::string& deployed = run.chain->endpoint().model;
   if (deployed.starts_with("hf:")) return deployed.substr(3);  // as the cache calls it
   return deployed.empty() ? run.stages.front().model : deployed;
@@ -107,7 +108,7 @@ Result<Verification> prepare(const VerifyOptions& options) {
   run.options = options;
   run.cases = options.prompts.empty() ? built_in_cases() : TRY(read_cases(options.prompts));
   const ApiAddress endpoint = TRY(find_api(options.api));
-  if (const auto state = TRY(read_local_state()); state && state->url() == endpoint.url) run.local = state;
+  run.local = find_local_chain_at(endpoint.url);
   run.chain = std::make_unique<VerifiedChain>(endpoint);
   TRY(warm_chain(endpoint, processes_of(run.local), kWakeLimit));
   run.stages = TRY(run.chain->stages());
@@ -210,8 +211,10 @@ Result<int> verify(const VerifyOptions& options) {
   ProgressLine progress("answers", n_runs * run.cases.size(), ProgressUnit::kCount);
   std::atomic<std::uint64_t> n_done = 0;
   Guarded<ProgressLine*> shown(&progress);
+  WaitNotice notice(run.chain->endpoint(), WaitNotice::Tell::kTrouble);
   const auto on_done = [&] {
     const std::uint64_t n = ++n_done;
+    notice.progress();
     shown.with([&](ProgressLine* line) { line->update(n); });
   };
   const auto no_token = [](int) {};

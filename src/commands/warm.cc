@@ -21,9 +21,8 @@ CommandRun add_warm(CLI::App& app) {
   app.add_option("--timeout", options->timeout, "seconds to wait")->check(CLI::PositiveNumber);
   return [options]() -> Result<int> {
     const ApiAddress endpoint = TRY(find_api(options->api));
-    auto local = TRY(read_local_state());
-    if (local && local->url() != endpoint.url) local.reset();
-    TRY(warm_chain(endpoint, processes_of(local), std::chrono::seconds(options->timeout)));
+    const WatchedProcesses processes = processes_of(find_local_chain_at(endpoint.url));
+    TRY(warm_chain(endpoint, processes, std::chrono::seconds(options->timeout)));
     return 0;
   };
 }

@@ -11,6 +11,7 @@ namespace commissure {
 struct CloudChoice {
   std::string file = "commissure.yaml";
   std::string deployment;  ///< its name in a file that holds several
+  bool is_named = false;   ///< the person said one of the two
 };
 
 /// Whether the file that a command would read is there.

@@ -40,6 +40,14 @@ std::string quantisation_of(const std::string& path) {
 
 Result<std::vector<std::string>> choose_quantisation(const std::string& repo, const std::vector<std::string>& paths,
                                                      const std::string& wanted) {
+  if (wanted.ends_with(".GGUF")) {  // a file, by its name
+    const auto named = std::ranges::find_if(paths, [&](const std::string& path) {
+      const std::string name = upper(path);
+      return name == wanted || name.ends_with("/" + wanted);
+    });
+    if (named == paths.end()) return Error(Code::kInvalidArgument, repo, " holds no file ", wanted);
+    return std::vector<std::string>{*named};
+  }
   std::vector<std::string> chosen;
   std::set<std::string> there, stems;
   for (const std::string& path : paths) {

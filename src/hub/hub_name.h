@@ -7,7 +7,7 @@
 
 namespace commissure {
 
-/// "OWNER/REPO", or "OWNER/REPO:Q4_K_M" for one of a repository's GGUF files.
+/// "OWNER/REPO", or "OWNER/REPO:Q4_K_M" or "OWNER/REPO:NAME.gguf" for one of a repository's GGUF files.
 struct HubName {
   std::string repo;
   std::string quantisation;  ///< in capitals; "" when the name has none
@@ -19,7 +19,7 @@ HubName parse_hub_name(const std::string& name);
 /// a path that names none, and for files that are no model.
 std::string quantisation_of(const std::string& path);
 
-/// The paths, among `paths`, of the file with the quantisation `wanted`, or of all its parts in order.
+/// The paths, among `paths`, of the file whose quantisation or name is `wanted`, or of all its parts in order.
 /// Errors: kInvalidArgument, `wanted` is "" or the repository does not have it (the message lists what it has), or
 /// several files have it.
 Result<std::vector<std::string>> choose_quantisation(const std::string& repo, const std::vector<std::string>& paths,

@@ -32,6 +32,14 @@ TEST(HubName, OneQuantisationIsOneFileOrAllItsParts) {
   EXPECT_FALSE(choose_quantisation("a/b", {"x-Q8_0.gguf", "y-Q8_0.gguf"}, "Q8_0")) << "which of them?";
 }
 
+TEST(HubName, NamesAFileToo) {
+  const std::vector<std::string> paths = {"README.md", "a/tiny.gguf", "big-Q8_0.gguf"};
+  const auto chosen = choose_quantisation("o/r", paths, parse_hub_name("o/r:Tiny.gguf").quantisation);
+  ASSERT_TRUE(chosen) << chosen.error().message();
+  EXPECT_EQ(*chosen, std::vector<std::string>{"a/tiny.gguf"});
+  EXPECT_FALSE(choose_quantisation("o/r", paths, "NONE.GGUF"));
+}
+
 }  // namespace
 
 }  // namespace commissure

@@ -104,6 +104,7 @@ CacheLock::~CacheLock() {
 }
 
 Result<LocalModel> pull_known_model(const std::string& name, bool accept_license) {
+  TRY(check_cache_dir());
   const KnownModel* known = find_known_model(name);
   if (known == nullptr) return Error(Code::kNotFound, "no model is known as ", name, "; ", what_there_is());
   const LocalModel model = as_local(*known);
@@ -120,6 +121,7 @@ Result<LocalModel> pull_known_model(const std::string& name, bool accept_license
 }
 
 Result<LocalModel> resolve_model(const std::string& text, bool may_pull) {
+  TRY(check_cache_dir());
   if (text.starts_with("http://") || text.starts_with("https://")) {
     const auto end = text.find_first_of("?#");
     return LocalModel{fs::path(text.substr(0, end)).stem().string(), text, {}};
@@ -166,12 +168,12 @@ std::vector<CachedModel> cached_models() {
   std::vector<CachedModel> found;
   std::error_code ignored;
   const auto add = [&](const fs::path& folder, const std::string& name) {
-    CachedModel model{name, folder, 0};
+    CachedModel model{name, folder};
     bool whole = false;
     for (const auto& entry : fs::directory_iterator(folder, ignored)) {
       if (!entry.is_regular_file(ignored)) continue;
-      model.n_bytes += entry.file_size(ignored);
       const auto extension = entry.path().extension();
+      (extension == ".pack" ? model.pack_bytes : model.n_bytes) += entry.file_size(ignored);
       whole |= extension == ".gguf" || extension == ".safetensors";
     }
     if (whole) found.push_back(std::move(model));
@@ -185,6 +187,28 @@ std::vector<CachedModel> cached_models() {
     }
   }
   return found;
+}
+
+Result<std::uint64_t> remove_model(const std::string& name, bool pack_only) {
+  const CacheLock lock;
+  for (const CachedModel& model : cached_models()) {
+    if (model.name != name) continue;
+    std::vector<fs::path> doomed;
+    std::error_code problem;
+    for (const auto& entry : fs::directory_iterator(model.path, problem)) {
+      // A folder may hold another model's folder: only files are this one's.
+      if (entry.is_regular_file(problem) && (!pack_only || entry.path().extension() == ".pack"))
+        doomed.push_back(entry.path());
+    }
+    for (const fs::path& file : doomed) {
+      fs::remove(file, problem);
+      if (problem) return Error(Code::kPermissionDenied, "cannot remove ", file.string(), ": ", problem.message());
+    }
+    for (fs::path folder = model.path; folder != models_dir(); folder = folder.parent_path())
+      fs::remove(folder, problem);  // only when empty
+    return pack_only ? model.pack_bytes : model.n_bytes + model.pack_bytes;
+  }
+  return Error(Code::kNotFound, "the cache has no model ", name, "; ", what_there_is());
 }
 
 }  // namespace commissure

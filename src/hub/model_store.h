@@ -21,7 +21,8 @@ struct LocalModel {
 struct CachedModel {
   std::string name;
   std::filesystem::path path;
-  std::uint64_t n_bytes = 0;
+  std::uint64_t n_bytes = 0;     ///< of the model's own files
+  std::uint64_t pack_bytes = 0;  ///< of what `pack` and `up` made of it; made again when it is gone
 };
 
 /// Folder of the cache that holds models.
@@ -38,6 +39,10 @@ Result<LocalModel> pull_known_model(const std::string& name, bool accept_license
 
 /// The models of the cache.
 std::vector<CachedModel> cached_models();
+
+/// Removes a model from the cache, or only its pack files. Returns the bytes that are free now. Errors: kNotFound, the
+/// cache has no such model; as the system says.
+Result<std::uint64_t> remove_model(const std::string& name, bool pack_only);
 
 /// Holds the cache's lock file while it lives, so that two pulls do not meet.
 class CacheLock {

@@ -1,12 +1,16 @@
 #include "local/local_chain.h"
 
-#include <netinet/in.h>
+#include <netdb.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <thread>
 
+#include "terminal/own_folder.h"
 #include "terminal/paths.h"
 #include "terminal/subprocess.h"
 
@@ -16,112 +20,120 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string joined(const std::vector<int>& cuts) {
-  std::string text;
-  for (const int cut : cuts) text += (text.empty() ? "" : ",") + std::to_string(cut);
-  return text;
-}
+constexpr std::chrono::seconds kStartLimit{30};
+constexpr std::chrono::seconds kStopLimit{12};
 
-/// Only what is public goes into arguments; the API key reaches the stages through the inherited environment.
-SubprocessOptions stage_command(const LocalChainOptions& options, int index) {
-  const int n_stages = static_cast<int>(options.cuts.size()) + 1;
-  const std::string name(1, static_cast<char>('a' + index));
+std::string supervisor_log(const std::string& name) { return (local_dir(name) / "supervisor.log").string(); }
+
+/// Starts the supervisor and waits until it has started what is not there.
+Result<LocalState> supervise(LocalState state) {
+  const std::string& name = state.chain.name;
+  state.started = false;
+  TRY(write_local_state(state));  // before any process: a full disk shows here
   SubprocessOptions command;
-  command.arguments = {own_executable().string(), "stage", "--stage", name, "--model", options.model, "--model-name",
-                       options.model_name,        "--lazy"};
-  auto& arguments = command.arguments;
-  const auto add = [&](std::initializer_list<std::string> more) { arguments.insert(arguments.end(), more); };
-  if (!options.cuts.empty()) add({"--cuts", joined(options.cuts)});
-  if (n_stages > 1) add({"--lease", (local_dir() / "lease").string()});
-  if (index + 1 < n_stages) add({"--next", "unix:" + stage_socket(index + 1)});
-  if (index == 0) {
-    add({"--host", "127.0.0.1", "--port", std::to_string(options.port)});
-  } else {
-    add({"--listen", "unix:" + stage_socket(index)});
-  }
-  arguments.insert(arguments.end(), options.stage_flags.begin(), options.stage_flags.end());
-  // The contract's variables of our own environment must not leak into the stages.
-  for (const char* variable : {"STAGE", "CUTS", "PORT", "NEXT_ENDPOINT", "MODEL_DIR"})
-    command.environment.emplace_back(variable, "");
-  command.output = local_dir() / (name + ".log");
+  command.arguments = {own_executable().string(), "supervise", "--name", name};
+  command.output = supervisor_log(name);
   command.new_session = true;
-  return command;
+  const pid_t pid = TRY(start_process(command));
+  const ProcessId supervisor{pid, process_start_time(pid).value_or(0)};
+  const auto deadline = std::chrono::steady_clock::now() + kStartLimit;
+  while (std::chrono::steady_clock::now() < deadline) {
+    const auto written = read_local_state(name);
+    if (written && *written && (*written)->started) return **written;
+    if (poll_exit(pid) || !is_alive(supervisor)) {
+      const std::string line = last_log_line(command.output);
+      return Error(Code::kInternal,
+                   "the stages could not be started: ", line.empty() ? "their supervisor ended without a word" : line);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  end_process(pid, supervisor.start_time, kStopLimit);
+  return Error(Code::kDeadlineExceeded, "the stages were not started within ", kStartLimit.count(), " s");
 }
 
-Result<StageProcess> start_stage(const LocalChainOptions& options, int index) {
-  const SubprocessOptions command = stage_command(options, index);
-  fs::remove(stage_socket(index));
-  const pid_t pid = TRY(start_process(command));
-  StageProcess stage{std::string(1, static_cast<char>('a' + index)), pid, 0, command.output.string()};
-  const auto start_time = process_start_time(pid);
-  if (!start_time) {
-    return Error(Code::kInternal, "stage ", stage.name, " ended at once: ", last_log_line(stage.log));
+/// Starts with an empty folder. Errors: kPermissionDenied; kInvalidArgument, too long a path for sockets.
+Status make_chain_folder(const std::string& name) {
+  const fs::path folder = local_dir(name);
+  if (stage_socket(name, 25).size() > 100) {  // sun_path holds 107 bytes
+    return Error(Code::kInvalidArgument, folder.string(),
+                 " is too long for a socket's path; set COMMISSURE_RUN_DIR to a shorter one");
   }
-  stage.start_time = *start_time;
-  return stage;
+  std::error_code problem;
+  fs::remove_all(folder, problem);
+  return make_own_folder(folder);
 }
 
 }  // namespace
 
-std::string stage_socket(int index) {
-  return (local_dir() / (std::string(1, static_cast<char>('a' + index)) + ".sock")).string();
-}
-
-Status check_port_free(int port) {
-  const int probe = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (probe < 0) return {};  // the server itself will say
+Status check_port_free(const std::string& host, int port) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE;
+  addrinfo* found = nullptr;
+  const std::string bare = host.starts_with('[') ? host.substr(1, host.size() - 2) : host;
+  if (getaddrinfo(bare.c_str(), std::to_string(port).c_str(), &hints, &found) != 0)
+    return Error(Code::kInvalidArgument, "--host: no address \"", host, "\" here");
+  const int probe = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const int yes = 1;
-  setsockopt(probe, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(static_cast<std::uint16_t>(port));
-  const bool free = bind(probe, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-  close(probe);
+  if (probe >= 0) setsockopt(probe, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  const bool free =
+      probe < 0 || bind(probe, found->ai_addr, found->ai_addrlen) == 0;  // else the server itself will say
+  const int why = errno;
+  if (probe >= 0) close(probe);
+  freeaddrinfo(found);
   if (free) return {};
+  if (why != EADDRINUSE)
+    return Error(Code::kInvalidArgument, "cannot listen on ", host, ":", port, ": ", std::strerror(why));
   return Error(Code::kAlreadyExists, "port ", port, " is in use by another program; choose another one with --port");
 }
 
-Result<LocalState> start_local_chain(const LocalChainOptions& options) {
-  TRY(check_port_free(options.port));
-  std::error_code problem;
-  fs::remove_all(local_dir(), problem);
-  fs::create_directories(local_dir(), problem);
-  if (problem) return Error(Code::kPermissionDenied, "cannot create ", local_dir().string(), ": ", problem.message());
-  fs::permissions(local_dir(), fs::perms::owner_all, problem);
-  if (stage_socket(25).size() > 100) {  // sun_path holds 107 bytes
-    return Error(Code::kInvalidArgument, local_dir().string(),
-                 " is too long for a socket's path; set COMMISSURE_RUN_DIR to a shorter one");
+Result<LocalState> start_local_chain(const RunLock&, const LocalChainOptions& options) {
+  TRY(check_port_free(options.host, options.port));
+  TRY(make_chain_folder(options.name));
+  LocalState state{options, {}, false, {}};
+  for (int index = 0; index <= static_cast<int>(options.cuts.size()); ++index) {
+    state.stages.push_back({.name = stage_letter(index), .log = stage_log(options, index)});
   }
-
-  LocalState state{options.model, options.model_name, options.cuts, options.port, {}};
-  for (int index = static_cast<int>(options.cuts.size()); index >= 0; --index) {
-    auto stage = start_stage(options, index);
-    if (!stage) {
-      stop_local_chain(state);
-      return Error(stage.error());
-    }
-    state.stages.insert(state.stages.begin(), *stage);
-    TRY(write_local_state(state));  // after each: an interrupted start can be cleaned up
-  }
-  return state;
-}
-
-Status revive_local_chain(LocalState& state, const LocalChainOptions& options) {
-  for (int index = static_cast<int>(state.stages.size()) - 1; index >= 0; --index) {
-    StageProcess& stage = state.stages[static_cast<std::size_t>(index)];
-    if (is_alive(stage)) continue;
-    stage = TRY(start_stage(options, index));
-    TRY(write_local_state(state));
-  }
-  return {};
-}
-
-void stop_local_chain(const LocalState& state) {
-  for (const StageProcess& stage : state.stages) end_process(stage.pid, stage.start_time, std::chrono::seconds(12));
+  auto started = supervise(state);
+  if (started) return started;
+  if (const auto written = read_local_state(options.name); written && *written) state = **written;
+  for (const StageProcess& stage : state.stages) end_process(stage.process.pid, stage.process.start_time, kStopLimit);
   std::error_code ignored;
-  fs::remove_all(local_dir(), ignored);
-  fs::remove(run_dir(), ignored);  // only when empty
+  fs::remove_all(local_dir(options.name), ignored);
+  return started;
+}
+
+bool needs_revival(const LocalState& state) {
+  if (!is_alive(state.supervisor)) return true;
+  for (const StageProcess& stage : state.stages) {
+    if (stage.given_up || (!state.chain.restarts && !is_alive(stage.process))) return true;
+  }
+  return false;
+}
+
+void end_supervisor(const LocalState& state) {
+  end_process(state.supervisor.pid, state.supervisor.start_time, kStopLimit);
+}
+
+Result<LocalState> revive_local_chain(const RunLock&, LocalState state) {
+  end_supervisor(state);
+  if (const auto written = TRY(read_local_state(state.chain.name))) state = *written;
+  for (StageProcess& stage : state.stages) {
+    stage.deaths = 0;
+    stage.given_up = false;
+  }
+  return supervise(std::move(state));
+}
+
+void stop_local_chain(RunLock& lock, const LocalState& state) {
+  end_supervisor(state);
+  // What it started last is in its last state.
+  const auto written = read_local_state(state.chain.name);
+  const LocalState& last = written && *written ? **written : state;
+  for (const StageProcess& stage : last.stages) end_process(stage.process.pid, stage.process.start_time, kStopLimit);
+  std::error_code ignored;
+  fs::remove_all(local_dir(state.chain.name), ignored);
+  lock.remove_file();
 }
 
 }  // namespace commissure

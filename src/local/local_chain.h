@@ -1,38 +1,32 @@
 #pragma once
 
-#include <functional>
-#include <string>
-#include <vector>
-
 #include "core/result.h"
 #include "local/local_state.h"
+#include "local/run_lock.h"
+#include "local/stage_process.h"
 
 namespace commissure {
 
-/// What `up --local` was asked for.
-struct LocalChainOptions {
-  std::string model;  ///< resolved: file, folder or URL
-  std::string model_name;
-  std::vector<int> cuts;
-  int port = 8080;
-  std::vector<std::string> stage_flags;  ///< handed on to every `commissure stage`
-};
+/// Starts the chain's supervisor, which starts the stages, each cold; returns once all processes are there. Sockets,
+/// logs and the core lease lie in local_dir(). On an error everything it started is ended again. Errors:
+/// kAlreadyExists, the port is in use; kResourceExhausted; kInternal, the supervisor ended (with its last log line).
+Result<LocalState> start_local_chain(const RunLock& lock, const LocalChainOptions& options);
 
-/// Starts the chain's processes, last stage first, each cold; writes the state file. Sockets, logs and the core lease
-/// lie in local_dir(). On an error everything it started is ended again. Errors: kAlreadyExists, the port is in use;
-/// kResourceExhausted; kInternal, a stage died at once (with its last log line).
-Result<LocalState> start_local_chain(const LocalChainOptions& options);
+/// Gives a running chain a supervisor that starts again what is dead, also what the one before gave up. Errors: as
+/// above; what runs goes on running.
+Result<LocalState> revive_local_chain(const RunLock& lock, LocalState state);
 
-/// Starts again those stages of a running chain that died. Errors: as above.
-Status revive_local_chain(LocalState& state, const LocalChainOptions& options);
+/// Whether only a new supervisor would start what is dead.
+bool needs_revival(const LocalState& state);
 
-/// Ends all stages, first stage first so that streams finish, and removes local_dir().
-void stop_local_chain(const LocalState& state);
+/// Ends the supervisor alone.
+void end_supervisor(const LocalState& state);
 
-/// The path of the socket that stage `index` (1 and up) of the local chain listens on.
-std::string stage_socket(int index);
+/// Ends the supervisor, so that nothing is started again, and then all stages, first stage first so that streams
+/// finish; removes local_dir().
+void stop_local_chain(RunLock& lock, const LocalState& state);
 
-/// Whether 127.0.0.1:port can be bound. Errors: kAlreadyExists naming the port.
-Status check_port_free(int port);
+/// Whether host:port can be bound. Errors: kAlreadyExists naming the port.
+Status check_port_free(const std::string& host, int port);
 
 }  // namespace commissure

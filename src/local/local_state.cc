@@ -1,10 +1,11 @@
 #include "local/local_state.h"
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 
-#include "core/json.h"
 #include "terminal/file_checks.h"
+#include "terminal/own_folder.h"
 #include "terminal/paths.h"
 #include "terminal/subprocess.h"
 
@@ -12,66 +13,166 @@ namespace commissure {
 
 namespace {
 
-std::filesystem::path state_file() { return local_dir() / "state.json"; }
+namespace fs = std::filesystem;
 
-Json to_json(const LocalState& state) {
-  Json stages = Json::array();
-  for (const StageProcess& stage : state.stages) {
-    stages.push_back({{"name", stage.name}, {"pid", stage.pid}, {"start_time", stage.start_time}, {"log", stage.log}});
-  }
-  return {{"model", state.model},
-          {"model_name", state.model_name},
-          {"cuts", state.cuts},
-          {"port", state.port},
-          {"stages", stages}};
+fs::path state_file(const std::string& name) { return local_dir(name) / "state.json"; }
+
+Json process_json(const ProcessId& process) { return {{"pid", process.pid}, {"start_time", process.start_time}}; }
+
+ProcessId process_from(const Json& json) {
+  return {json.at("pid").get<int>(), json.at("start_time").get<unsigned long long>()};
 }
 
 LocalState from_json(const Json& json) {
   LocalState state;
-  state.model = json.at("model").get<std::string>();
-  state.model_name = json.at("model_name").get<std::string>();
-  state.cuts = json.at("cuts").get<std::vector<int>>();
-  state.port = json.at("port").get<int>();
+  LocalChainOptions& chain = state.chain;
+  chain.name = json.at("name").get<std::string>();
+  chain.model = json.at("model").get<std::string>();
+  chain.model_name = json.at("model_name").get<std::string>();
+  chain.cuts = json.at("cuts").get<std::vector<int>>();
+  chain.n_layers = json.at("n_layers").get<int>();
+  chain.host = json.at("host").get<std::string>();
+  chain.port = json.at("port").get<int>();
+  chain.stage_flags = json.at("stage_flags").get<std::vector<std::string>>();
+  chain.restarts = json.at("restarts").get<bool>();
+  state.supervisor = process_from(json.at("supervisor"));
+  state.started = json.at("started").get<bool>();
   for (const Json& item : json.at("stages")) {
-    state.stages.push_back({item.at("name").get<std::string>(), item.at("pid").get<int>(),
-                            item.at("start_time").get<unsigned long long>(), item.at("log").get<std::string>()});
+    state.stages.push_back({item.at("name").get<std::string>(), process_from(item), item.at("log").get<std::string>(),
+                            item.at("deaths").get<int>(), item.at("last_death").get<std::string>(),
+                            item.at("given_up").get<bool>()});
   }
   return state;
 }
 
 }  // namespace
 
-std::filesystem::path local_dir() { return run_dir() / "local"; }
+std::pair<int, int> LocalChainOptions::layers(std::size_t index) const {
+  return {index == 0 ? 0 : cuts[index - 1], index < cuts.size() ? cuts[index] : n_layers};
+}
 
-Result<std::optional<LocalState>> read_local_state() {
-  std::ifstream file(state_file());
+std::string LocalChainOptions::url() const {
+  std::string address = host;
+  if (host == "0.0.0.0" || host.empty()) address = "127.0.0.1";
+  if (host == "::") address = "::1";
+  if (address.find(':') != std::string::npos && address.front() != '[') address = "[" + address + "]";
+  return "http://" + address + ":" + std::to_string(port);
+}
+
+bool is_alive(const ProcessId& process) {
+  return process.pid > 0 && process_start_time(process.pid) == std::optional(process.start_time);
+}
+
+fs::path local_dir(const std::string& name) { return run_dir() / name; }
+
+Status check_chain_name(const std::string& name) {
+  const auto is_fit = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+  };
+  if (!name.empty() && name.size() <= 24 && std::ranges::all_of(name, is_fit)) return {};
+  return Error(Code::kInvalidArgument, "\"", name,
+               "\" cannot name a chain; take up to 24 letters, digits, hyphens and underscores");
+}
+
+Json local_state_json(const LocalState& state) {
+  Json stages = Json::array();
+  for (const StageProcess& stage : state.stages) {
+    Json item = {{"name", stage.name}};
+    item.update(process_json(stage.process));
+    item.update(
+        {{"log", stage.log}, {"deaths", stage.deaths}, {"last_death", stage.last_death}, {"given_up", stage.given_up}});
+    stages.push_back(std::move(item));
+  }
+  const LocalChainOptions& chain = state.chain;
+  return {{"name", chain.name},
+          {"model", chain.model},
+          {"model_name", chain.model_name},
+          {"cuts", chain.cuts},
+          {"n_layers", chain.n_layers},
+          {"host", chain.host},
+          {"port", chain.port},
+          {"stage_flags", chain.stage_flags},
+          {"restarts", chain.restarts},
+          {"supervisor", process_json(state.supervisor)},
+          {"started", state.started},
+          {"stages", stages}};
+}
+
+Result<LocalState> parse_local_state(const std::string& text) {
+  const Json json = TRY(parse_json(text));
+  try {
+    LocalState state = from_json(json);
+    if (state.stages.size() != state.chain.cuts.size() + 1) return Error(Code::kDataLoss, "stages and cuts differ");
+    if (state.chain.port < 1 || state.chain.port > 65535)
+      return Error(Code::kDataLoss, "port ", state.chain.port, " is none");
+    return state;
+  } catch (const Json::exception& error) {
+    return Error(Code::kDataLoss, error.what());
+  }
+}
+
+Result<std::optional<LocalState>> read_local_state(const std::string& name) {
+  TRY(check_own_folder(run_dir()));
+  std::ifstream file(state_file(name));
   if (!file) return std::optional<LocalState>();
   std::stringstream text;
   text << file.rdbuf();
-  const auto broken = [&](std::string_view why) {
-    return Error(Code::kDataLoss, state_file().string(), " is broken (", why, "); end the stages by hand and remove ",
-                 local_dir().string());
-  };
-  const auto json = parse_json(text.str());
-  if (!json) return broken(json.error().message());
-  try {
-    return std::optional(from_json(*json));
-  } catch (const Json::exception& error) {
-    return broken(error.what());
+  auto state = parse_local_state(text.str());
+  if (state) {
+    state->chain.name = name;  // what its folder is called
+    return std::optional(std::move(*state));
   }
+  return Error(Code::kDataLoss, state_file(name).string(), " is broken (", state.error().message(),
+               "); end the stages by hand and remove ", local_dir(name).string());
 }
 
 Status write_local_state(const LocalState& state) {
-  const std::filesystem::path fresh = state_file().string() + ".new";
+  const fs::path file = state_file(state.chain.name);
+  const fs::path fresh = file.string() + ".new";
   {
-    std::ofstream file(fresh, std::ios::trunc);
-    file << pretty_json(to_json(state)) << '\n';
-    if (!file.flush()) return Error(Code::kResourceExhausted, "cannot write ", fresh.string());
+    std::ofstream out(fresh, std::ios::trunc);
+    out << pretty_json(local_state_json(state)) << '\n';
+    if (!out.flush())
+      return Error(Code::kResourceExhausted, "cannot write ", fresh.string(), "; is the disk full, or read-only?");
   }
-  return rename_file(fresh, state_file());
+  return rename_file(fresh, file);
 }
 
-bool is_alive(const StageProcess& stage) { return process_start_time(stage.pid) == std::optional(stage.start_time); }
+Result<std::vector<LocalState>> read_local_states() {
+  TRY(check_own_folder(run_dir()));
+  std::vector<std::string> names;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(run_dir(), ignored)) {
+    if (check_chain_name(entry.path().filename().string())) names.push_back(entry.path().filename().string());
+  }
+  std::ranges::sort(names);
+  std::vector<LocalState> states;
+  for (const std::string& name : names) {
+    if (auto state = TRY(read_local_state(name))) states.push_back(std::move(*state));
+  }
+  return states;
+}
+
+Result<std::optional<LocalState>> find_local_chain(const std::string& name) {
+  if (!name.empty()) {
+    TRY(check_chain_name(name));
+    return read_local_state(name);
+  }
+  std::vector<LocalState> states = TRY(read_local_states());
+  if (states.empty()) return std::optional<LocalState>();
+  if (states.size() == 1) return std::optional(std::move(states.front()));
+  std::string all;
+  for (const LocalState& state : states)
+    all += (all.empty() ? "" : ", ") + state.chain.name + " (" + state.chain.model_name + " at " + state.url() + ")";
+  return Error(Code::kFailedPrecondition, "several chains are here: ", all, "; say which with --name");
+}
+
+std::optional<LocalState> find_local_chain_at(const std::string& url) {
+  const auto states = read_local_states();
+  if (!states) return std::nullopt;
+  const auto found = std::ranges::find_if(*states, [&](const LocalState& state) { return state.url() == url; });
+  return found == states->end() ? std::nullopt : std::optional(*found);
+}
 
 std::string last_log_line(const std::string& path) {
   std::ifstream file(path, std::ios::ate);
@@ -84,15 +185,6 @@ std::string last_log_line(const std::string& path) {
     if (!line.empty()) last = line;
   }
   return last.substr(0, 300);
-}
-
-Status check_alive(const LocalState& state) {
-  for (const StageProcess& stage : state.stages) {
-    if (is_alive(stage)) continue;
-    return Error(Code::kUnavailable, "stage ", stage.name, " ended: ", last_log_line(stage.log),
-                 " (whole log: commissure logs --stage ", stage.name, ")");
-  }
-  return {};
 }
 
 }  // namespace commissure

@@ -16,6 +16,7 @@ struct ChainSample {
   Json health;          ///< null when the chain did not answer
   MetricsText metrics;  ///< empty when the chain did not answer
   std::string problem;  ///< why the chain is not well; empty when it is
+  std::string gap;      ///< why a part of the picture is missing, e.g. a key for /metrics; empty when none is
 };
 
 /// Asks the chain once. Never fails: what went wrong is the sample's `problem`.

@@ -31,7 +31,8 @@ ChartPanel distribution(const LatencySeries& series) {
   for (const auto& [name, share] : kMarks) {
     const double ms = percentile(series.ms, share);
     curve.marks.push_back({ms, share});
-    panel.notes.push_back(fmt::format("{} {:.4g} ms", name, ms));  // lower right: a distribution never gets there
+    panel.notes.push_back(
+        fmt::format("{} {:.{}f} ms", name, ms, ms < 100 ? 1 : 0));  // lower right: a distribution never gets there
   }
   return panel;
 }

@@ -25,7 +25,7 @@ bool is_good(const RequestRecord& record, const GoodputLimits& limits) {
 
 std::vector<LatencySeries> make_series(const LoadResult& result) {
   std::vector<LatencySeries> series = {{"ttft", "Time to first token", {}},
-                                       {"tpot", "Time per output token (without the first)", {}},
+                                       {"tpot", "Time per output token (after the first)", {}},
                                        {"itl", "Inter-token latency", {}},
                                        {"e2el", "End-to-end latency", {}}};
   for (const RequestRecord& record : result.records) {
@@ -123,9 +123,9 @@ std::string report_text(const LoadReport& report) {
   line("Output token throughput (tok/s)", rate(report.per_second(static_cast<double>(report.output_tokens))));
   line("Total token throughput (tok/s)",
        rate(report.per_second(static_cast<double>(report.input_tokens + report.output_tokens))));
-  text += fmt::format("\n{:<42}{:>10}{:>10}{:>10}{:>10}\n", "Latency (ms)", "mean", "p50", "p90", "p99");
+  text += fmt::format("\n{:<40}{:>10}{:>10}{:>10}{:>10}\n", "Latency (ms)", "mean", "p50", "p90", "p99");
   for (const LatencySeries& series : report.series) {
-    text += fmt::format("{:<42}{:>10.2f}", series.title, series.mean());
+    text += fmt::format("{:<40}{:>10.2f}", series.title, series.mean());
     for (const double share : kShares) text += fmt::format("{:>10.2f}", percentile(series.ms, share));
     text += '\n';
   }
@@ -163,13 +163,16 @@ Json report_json(const LoadReport& report) {
 }
 
 std::string sweep_text(const std::vector<SweepPoint>& points) {
-  std::string text = fmt::format("{:>7}{:>10}{:>10}{:>12}{:>12}{:>11}{:>11}{:>12}{:>12}\n", "streams", "requests",
-                                 "tok/s", "TTFT p50", "TTFT p99", "ITL p50", "ITL p99", "E2E p50", "E2E p99");
+  std::string text = fmt::format("{:>7}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}\n", "streams", "requests", "tok/s",
+                                 "TTFT p50", "TTFT p99", "ITL p50", "ITL p99", "E2E p50", "E2E p99");
   for (const auto& [streams, report] : points) {
-    const auto ms = [&series = report.series](std::size_t i, double share) { return percentile(series[i].ms, share); };
-    text += fmt::format("{:>7}{:>10}{:>10.1f}{:>12.1f}{:>12.1f}{:>11.1f}{:>11.1f}{:>12.1f}{:>12.1f}\n", streams,
-                        report.completed, report.per_second(static_cast<double>(report.output_tokens)), ms(0, 0.5),
-                        ms(0, 0.99), ms(2, 0.5), ms(2, 0.99), ms(3, 0.5), ms(3, 0.99));
+    const auto ms = [&series = report.series](std::size_t i, double share) {
+      const double value = percentile(series[i].ms, share);
+      return fmt::format("{:.{}f}", value, value < 10000 ? 1 : 0);
+    };
+    text += fmt::format("{:>7}{:>9}{:>9.1f}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}\n", streams, report.completed,
+                        report.per_second(static_cast<double>(report.output_tokens)), ms(0, 0.5), ms(0, 0.99),
+                        ms(2, 0.5), ms(2, 0.99), ms(3, 0.5), ms(3, 0.99));
   }
   text += "Latencies in milliseconds\n";
   for (const SweepPoint& point : points) text += problems_text(point.report);

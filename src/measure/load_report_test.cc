@@ -70,6 +70,28 @@ TEST(LoadPrompts, ShareTheirBeginning) {
   EXPECT_GE(std::count(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(same), ' '), 20);
 }
 
+TEST(LoadReport, TablesFitEightyColumns) {
+  LoadResult result;
+  result.seconds = 12345;
+  for (int i = 0; i < 3; ++i) result.records.push_back(record(12345.678, 123456.789, 3));
+  const LoadReport report = make_report(result, {});
+  for (const std::string& table : {report_text(report), sweep_text({{64, report}})}) {
+    for (std::size_t begin = 0; begin < table.size();) {
+      const std::size_t end = table.find('\n', begin);
+      EXPECT_LE(end - begin, 80u) << table;
+      begin = end + 1;
+    }
+  }
+}
+
+TEST(LoadPlot, WritesWholeNumbersAtItsAxes) {
+  LoadResult result;
+  result.records.push_back(record(1e3, 2e4, 3));
+  const std::string svg = plot_svg(make_report(result, {}), "x");
+  EXPECT_NE(svg.find(">20,000,000<"), std::string::npos) << "milliseconds";
+  EXPECT_EQ(svg.find("e+"), std::string::npos);
+}
+
 TEST(LoadPlot, DrawsAnyReport) {
   LoadResult result;
   EXPECT_NE(plot_svg(make_report(result, {}), "<none>").find("&lt;none&gt;"), std::string::npos);

@@ -84,7 +84,8 @@ class Recorder {
   bool had_choice_ = false;
 };
 
-void send_request(HttpClient& http, const HttpFetch& request, RequestRecord& record) {
+void send_request(HttpClient& http, const HttpFetch& request, const std::function<void()>& on_chunk,
+                  RequestRecord& record) {
   Recorder recorder(record, Clock::now());
   EventReader events([&](const Json& event) { return recorder.on_event(event); });
   std::string error_body;
@@ -94,6 +95,7 @@ void send_request(HttpClient& http, const HttpFetch& request, RequestRecord& rec
       error_body.append(piece.substr(0, 4096));
       return error_body.size() < 65536;
     }
+    if (on_chunk) on_chunk();
     problem = events.push(piece);
     return problem.has_value();
   });
@@ -130,7 +132,7 @@ class Run {
       }
       record.sent = seconds_since(start_);
       record.late = arrivals_.empty() ? 0 : record.sent - due;
-      send_request(http_, request, record);
+      send_request(http_, request, options_.on_chunk, record);
       const MutexLock lock(mutex_);
       ++n_done_;
       changed_.notify_one();

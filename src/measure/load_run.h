@@ -21,7 +21,8 @@ struct LoadOptions {
   std::uint64_t seed = 0;  ///< seed of arrivals, prompts and sampling
   int max_tokens = 64;     ///< of each answer
   double temperature = 0;
-  bool stop_at_eos = false;  ///< else every answer has max_tokens tokens
+  bool stop_at_eos = false;             ///< else every answer has max_tokens tokens
+  std::function<void()> on_chunk = {};  ///< something came; called by any connection
 };
 
 /// How one request went. Times in seconds, from the moment it was sent.

@@ -63,6 +63,10 @@ double MetricsText::sum(std::string_view name, const Labels& labels) const {
   return total;
 }
 
+bool MetricsText::has(std::string_view name) const {
+  return std::ranges::any_of(samples_, [&](const Sample& sample) { return sample.name == name; });
+}
+
 std::map<double, double> MetricsText::buckets(const std::string& name, const Labels& labels) const {
   std::map<double, double> found;
   for (const Sample& sample : samples_) {

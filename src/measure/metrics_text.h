@@ -21,6 +21,8 @@ class MetricsText {
   /// The sum of the samples of `name` whose labels include `labels`; 0 when there is no such sample.
   double sum(std::string_view name, const Labels& labels = {}) const;
 
+  bool has(std::string_view name) const;
+
   /// A histogram's buckets: upper bound (infinity last) to cumulative count, samples with equal bounds added up.
   std::map<double, double> buckets(const std::string& name, const Labels& labels = {}) const;
 

@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <string>
 
+#include "terminal/own_folder.h"
+
 namespace commissure {
 
 namespace {
@@ -14,13 +16,22 @@ std::filesystem::path from_environment(const char* name) {
   return value != nullptr && *value != '\0' ? std::filesystem::path(value) : std::filesystem::path();
 }
 
+std::filesystem::path cache_in_tmp() {
+  return std::filesystem::path("/tmp") / ("commissure-cache-" + std::to_string(getuid()));
+}
+
 }  // namespace
+
+Status check_cache_dir() {
+  if (cache_dir() != cache_in_tmp()) return {};
+  return make_own_folder(cache_in_tmp());
+}
 
 std::filesystem::path cache_dir() {
   if (const auto dir = from_environment("COMMISSURE_CACHE"); !dir.empty()) return dir;
   if (const auto dir = from_environment("XDG_CACHE_HOME"); !dir.empty()) return dir / "commissure";
   if (const auto dir = from_environment("HOME"); !dir.empty()) return dir / ".cache" / "commissure";
-  return std::filesystem::path("/tmp") / ("commissure-cache-" + std::to_string(getuid()));
+  return cache_in_tmp();
 }
 
 std::filesystem::path run_dir() {

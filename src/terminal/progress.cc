@@ -24,7 +24,18 @@ std::string human_seconds(double seconds) {
   if (seconds < 0.95) return fmt::format("{:.2f} s", seconds);
   if (seconds < 60) return fmt::format("{:.1f} s", seconds);
   const auto whole = static_cast<long>(seconds);
+  if (whole >= 3600) return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
   return fmt::format("{} min {:02} s", whole / 60, whole % 60);
+}
+
+std::string time_left(std::uint64_t done, std::uint64_t total, double elapsed) {
+  constexpr double kFirstGuess = 2;            // seconds
+  constexpr double kLongestGuess = 24 * 3600;  // beyond, the rate is a hiccup and no rate
+  if (done >= total || done == 0 || elapsed < kFirstGuess ||
+      static_cast<double>(done) < 0.005 * static_cast<double>(total))
+    return "";
+  const double left = static_cast<double>(total - done) * elapsed / static_cast<double>(done);
+  return left < kLongestGuess ? human_seconds(left) : "";
 }
 
 ProgressLine::ProgressLine(std::string what, std::uint64_t total, ProgressUnit unit)
@@ -46,9 +57,7 @@ std::string ProgressLine::line(std::uint64_t done, double elapsed) const {
   }
   text += unit_ == ProgressUnit::kBytes ? fmt::format(", {}/s", human_bytes(static_cast<std::uint64_t>(rate)))
                                         : fmt::format(", {:.1f}/s", rate);
-  if (total_ > done && rate > 0) {
-    text += fmt::format(", {} left", human_seconds(static_cast<double>(total_ - done) / rate));
-  }
+  if (const std::string left = time_left(done, total_, elapsed); !left.empty()) text += ", " + left + " left";
   return text;
 }
 

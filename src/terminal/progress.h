@@ -8,8 +8,11 @@ namespace commissure {
 
 /// "98.4 MB", "1.2 GB"; decimal units, as disks and networks use them.
 std::string human_bytes(std::uint64_t n_bytes);
-/// "0.8 s", "1 min 05 s".
+/// "0.8 s", "1 min 05 s", "2 h 07 min".
 std::string human_seconds(double seconds);
+/// How long the rest takes at the rate so far; "" as long as that rate means nothing: in the first two seconds, before
+/// half a percent is done, and where it would be more than a day.
+std::string time_left(std::uint64_t done, std::uint64_t total, double elapsed);
 
 enum class ProgressUnit { kBytes, kCount };
 

@@ -19,6 +19,8 @@ void catch_stop_signals() {
 
 int stop_signal() { return last_signal; }
 
+void forget_stop_signal() { last_signal = 0; }
+
 Status check_stopped() {
   if (stop_signal() == 0) return {};
   return Error(Code::kCancelled, "interrupted; the same command goes on from here");

@@ -55,7 +55,11 @@ double x_of(const ChartPanel& panel, double value) { return kLeft + kAxisWidth *
 double y_of(const ChartPanel& panel, double value) { return kTop + kAxisHeight * (1 - panel.y.place(value)); }
 
 std::string tick_text(const ChartScale& scale, double tick) {
-  return scale.kind == ChartScale::Kind::kShare ? fmt::format("{:.0f} %", tick * 100) : fmt::format("{:g}", tick);
+  if (scale.kind == ChartScale::Kind::kShare) return fmt::format("{:.0f} %", tick * 100);
+  if (tick != std::floor(tick)) return fmt::format("{:g}", tick);
+  std::string text = fmt::format("{:.0f}", tick);  // whole numbers stay whole: 20,000,000, never 2e+07
+  for (std::size_t i = text.size(); i > 3; i -= 3) text.insert(i - 3, ",");
+  return text;
 }
 
 std::string grid(const ChartPanel& panel) {

@@ -201,11 +201,11 @@ Result<std::vector<VerifyAnswer>> VerifiedChain::ask_all(const std::vector<Verif
 }
 
 Status break_stream(const LocalState& state, int index) {
-  const Endpoint endpoint = TRY(parse_endpoint("unix:" + stage_socket(index)));
+  const Endpoint endpoint = TRY(parse_endpoint("unix:" + stage_socket(state.chain.name, index)));
   const auto stages = TRY(StageClient(endpoint).describe(kBreakLimit));
   StageInfo before = stages.front();  // the same chain as the stage's own, one place earlier
   before.plan.index = index - 1;
-  before.plan.layers = {index == 1 ? 0 : state.cuts[index - 2], stages.front().plan.layers.first};
+  before.plan.layers = {index == 1 ? 0 : state.chain.cuts[index - 2], stages.front().plan.layers.first};
   GrpcLinkOptions options;
   options.endpoint = endpoint;
   options.self = [before] { return before; };

@@ -24,7 +24,7 @@ def running(chain):
     return chain.metric("commissure_num_requests_running") or 0
 
 
-with Chain(SMOL, stages=3, flags=["--queue-limit", "4", "--max-num-seqs", "2"]) as chain:
+with Chain(SMOL, stages=3, flags=["--queue-limit", "4", "--max-num-seqs", "2", "--no-restart"]) as chain:
     # A client that goes away in the middle of a stream: its rows leave.
     connection = http.client.HTTPConnection("127.0.0.1", chain.port, timeout=30)
     connection.request("POST", "/v1/completions", json.dumps({**LONG, "max_tokens": 4000, "stream": True}), {"Content-Type": "application/json"})
@@ -90,7 +90,7 @@ with Chain(SMOL, stages=3, flags=["--queue-limit", "4", "--max-num-seqs", "2"]) 
     wait_until(lambda: not process_alive(pid), 15, "stage a ended after SIGTERM")
 
 # SIGTERM to stage A with a stream that cannot finish in time: a clear error before the platform's SIGKILL, 503 for who comes now.
-with Chain(SMOL, stages=2, flags=["--max-model-len", "8000"]) as chain:
+with Chain(SMOL, stages=2, flags=["--max-model-len", "8000", "--no-restart"]) as chain:
     events = []
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         stream = pool.submit(lambda: events.extend(chain.stream("/v1/completions", {**LONG, "max_tokens": 7900})))

@@ -85,6 +85,15 @@ class Chain:
     def state(self):
         return json.loads((pathlib.Path(self.folder.name) / "run/local/state.json").read_text())
 
+    def processes(self):
+        """The command lines of all processes that run in this chain's folder."""
+        found = []
+        for path in pathlib.Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if f"COMMISSURE_RUN_DIR={self.folder.name}/run".encode() in (path / "environ").read_bytes().split(b"\0"):
+                    found.append((path / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        return found
+
     def __enter__(self):
         try:
             self.up()

@@ -129,6 +129,27 @@ with tempfile.TemporaryDirectory() as folder:
     assert pull("hf:acme/toy", HF_TOKEN="hf_secret").returncode == 0
     Hub.token = None
 
+    # Without hf: it is no name; the message has the right one. A file of the repository may be named.
+    hint = pull("acme/toy")
+    assert hint.returncode == 1 and "commissure pull hf:acme/toy" in hint.stderr, hint.stderr
+    nameless = pull("hf:acme/toy:NONE.gguf")
+    assert nameless.returncode == 1 and "holds no file" in nameless.stderr, nameless.stderr
+
+    # `models` tells weights and packed weights apart; `rm` takes either away.
+    def models(*arguments):
+        return subprocess.run([PROGRAM, "models", *arguments], capture_output=True, text=True, env={**base, "COMMISSURE_CACHE": str(cache)})
+
+    (target.parent / "model.r16-2.pack").write_bytes(bytes(3000))
+    listed = {model["name"]: model for model in json.loads(models("--json").stdout)}
+    assert listed["acme/toy"]["pack_bytes"] == 3000 and listed["acme/toy"]["bytes"] == len(WEIGHTS) + len(CONFIG), listed
+    row = next(line for line in models().stdout.splitlines() if line.startswith("acme/toy"))
+    assert "1.0 MB" in row and "3.0 KB" in row, row
+    assert all(len(line) <= 80 for line in models().stdout.splitlines()[:-1]), models().stdout
+    assert models("rm", "--pack", "acme/toy").returncode == 0 and target.exists()
+    assert not list(target.parent.glob("*.pack"))
+    assert models("rm", "acme/none").returncode == 1
+    assert models("rm", "acme/toy").returncode == 0 and not (cache / "models/acme").exists()
+
     # A URL, with and without the right checksum; nobody there.
     url = f"{hub}/acme/toy/resolve/{COMMIT}/model.safetensors"
     assert pull(url, "--sha256", "0" * 64).returncode == 1
@@ -137,6 +158,13 @@ with tempfile.TemporaryDirectory() as folder:
     server.server_close()
     nobody = pull("hf:acme/other")
     assert nobody.returncode == 1 and "nothing answers there" in nobody.stderr, nobody.stderr
+    # Typos get what was meant; the bare program its overview.
+    def call(*arguments):
+        return subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, env=base, timeout=60)
+
+    assert "commissure ask?" in call("askk").stderr and call("askk").returncode == 2
+    assert "--model?" in call("up", "--local", "--modle", "x").stderr
+    assert call().returncode == 0 and "COMMISSURE_RUN_DIR" in call().stdout and "supervise" not in call().stdout
     unknown = pull("no-such-model")
     assert unknown.returncode == 1 and "smollm2-135m" in unknown.stderr, unknown.stderr
 print("pull: ok")

@@ -1,0 +1,65 @@
+#include "measure/chain_top.h"
+
+#include <gtest/gtest.h>
+
+#include "api/metric_names.h"
+
+namespace commissure {
+namespace {
+
+/// The families that the engine shows, with so many steps and tokens.
+std::string page_of(int steps, int tokens) {
+  std::string text;
+  const auto family = [&](const std::string& name, const std::string& type, const std::string& samples) {
+    text += "# HELP commissure_" + name + " x\n# TYPE commissure_" + name + " " + type + "\n" + samples;
+  };
+  const std::string n = std::to_string(steps);
+  family("num_requests_running", "gauge", "commissure_num_requests_running{engine=\"0\"} 3\n");
+  family("generation_tokens_total", "counter", "commissure_generation_tokens_total " + std::to_string(tokens) + "\n");
+  family("iteration_tokens", "histogram",
+         "commissure_iteration_tokens_bucket{le=\"+Inf\"} " + n + "\ncommissure_iteration_tokens_count " + n +
+             "\ncommissure_iteration_tokens_sum 1\n");
+  family("time_to_first_token_seconds", "histogram",
+         "commissure_time_to_first_token_seconds_bucket{le=\"0.1\"} " + n +
+             "\ncommissure_time_to_first_token_seconds_bucket{le=\"+Inf\"} " + n + "\n");
+  return text;
+}
+
+ChainSample sample_of(int second, int steps, int tokens, MetricNames names) {
+  ChainSample sample;
+  sample.at = std::chrono::steady_clock::time_point(std::chrono::seconds(second));
+  sample.health = {{"model", "m"}, {"stages", {{{"stage", "a"}, {"state", "ready"}, {"layers", {0, 30}}}}}};
+  sample.metrics = MetricsText(rename_metrics(page_of(steps, tokens), names));
+  return sample;
+}
+
+TEST(ChainTop, ShowsTheSameNumbersUnderEveryNameOfTheMetrics) {
+  for (const MetricNames names : {MetricNames::kOwn, MetricNames::kVllm, MetricNames::kBoth}) {
+    const std::string text = top_text("http://x", {sample_of(0, 10, 100, names), sample_of(2, 30, 400, names)});
+    EXPECT_NE(text.find("3 running"), std::string::npos) << text;
+    EXPECT_NE(text.find("150.0 out/s"), std::string::npos) << text;
+    EXPECT_NE(text.find("10.0 steps/s"), std::string::npos) << text;
+    EXPECT_NE(text.find("TTFT       p50 50.0 ms"), std::string::npos) << text;
+  }
+}
+
+TEST(ChainTop, IsHealthyWithoutMetrics) {
+  ChainSample sample = sample_of(0, 1, 1, MetricNames::kOwn);
+  sample.metrics = {};
+  sample.gap = "no metrics: set COMMISSURE_API_KEY";
+  const std::string text = top_text("http://x", {sample});
+  EXPECT_NE(text.find("  healthy"), std::string::npos) << text;
+  EXPECT_NE(text.find("set COMMISSURE_API_KEY"), std::string::npos) << text;
+}
+
+TEST(ChainTop, FitsEightyColumns) {
+  const std::string text = top_text("http://x", {sample_of(0, 1, 1, MetricNames::kOwn)});
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = text.find('\n', begin);
+    EXPECT_LE(end - begin, 80u) << text;
+    begin = end + 1;
+  }
+}
+
+}  // namespace
+}  // namespace commissure

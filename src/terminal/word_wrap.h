@@ -1,0 +1,34 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace commissure {
+
+/// Breaks a text that comes in pieces into lines of a terminal, between words. Control characters but newline and tab
+/// are left out: what a model says must not steer the terminal.
+class WordWrap {
+ public:
+  /// `width` columns; 0: lines are not broken.
+  explicit WordWrap(int width) : width_(width) {}
+
+  /// What can be shown now: a word is held back until it is whole, or longer than a line.
+  std::string push(std::string_view piece);
+  /// The rest.
+  std::string finish();
+
+ private:
+  void flush_word(std::string& out);
+
+  const int width_;
+  int column_ = 0;  ///< where the next character goes
+  std::string word_;
+  int word_width_ = 0;
+  int n_spaces_ = 0;     ///< before the word; dropped when the line is broken there
+  std::string partial_;  ///< the beginning of a character
+};
+
+/// Columns that a terminal shows a code point in.
+int column_width(char32_t code_point);
+
+}  // namespace commissure
