@@ -169,6 +169,7 @@ Status ThreadedEngine::health() const {
     return Error(Code::kUnavailable, state, outage->cause.message());
   }
   if (Status chain = chain_.health(); !chain) return Error(Code::kUnavailable, chain.error().message());
+  shared_.was_ready = true;
   return {};
 }
 

@@ -33,8 +33,8 @@ struct EngineShared {
     bool gave_up = false;  ///< longer than the recovery limit: no request waits for it any more
   };
   Guarded<std::optional<Outage>> outage;
-  std::atomic<bool> moving = false;     ///< the chain moves to fresh streams as planned, which is no outage yet
-  std::atomic<bool> was_ready = false;  ///< the chain was ready once: if it is not now, it is expected back
+  std::atomic<bool> moving = false;             ///< the chain moves to fresh streams as planned, which is no outage yet
+  mutable std::atomic<bool> was_ready = false;  ///< the chain was seen ready, so if it is not now, it is expected back
   Guarded<EngineStats> stats;
   /// The gates of requests that are alive, for cancel().
   Guarded<std::unordered_map<RequestHandle, std::shared_ptr<EventGate>>> gates;

@@ -167,6 +167,18 @@ TEST(EngineRecovery, ABreakWhileNothingRanMakesNewRequestsWait) {
   EXPECT_TRUE(collector.wait().same(before));
 }
 
+TEST(EngineRecovery, AChainThatHealthCalledWellIsExpectedBack) {
+  Bench bench;
+  Engine& engine = bench.start();
+  ASSERT_TRUE(engine.health().has_value());
+  bench.chain.set_down(true);  // before the engine itself has looked at it
+  Collector collector;
+  ASSERT_TRUE(engine.submit(make_request(4, 4), collector.sink()).has_value());
+  EXPECT_FALSE(collector.is_done(std::chrono::milliseconds(50)));
+  bench.chain.set_down(false);
+  EXPECT_EQ(collector.wait().error, std::nullopt);
+}
+
 TEST(EngineRecovery, TheLimitOfAnIdleChainCountsFromItsBreak) {
   EngineOptions options = small_options();
   options.recovery_limit = std::chrono::milliseconds(1);
