@@ -39,6 +39,8 @@ class ByteBudget {
       return true;
     }
 
+    std::size_t counted() const { return counted_; }
+
    private:
     ByteBudget* budget_;
     std::size_t counted_ = 0;

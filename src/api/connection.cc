@@ -23,6 +23,7 @@ constexpr std::size_t kPipelineBytes = 64 << 10;  // read ahead of the running r
 constexpr std::chrono::seconds kLingerTime{2};
 constexpr std::chrono::seconds kProbeInterval{10};
 constexpr std::size_t kTrimBytes = 256 << 10;
+constexpr std::chrono::seconds kTrimDelay{1};  // for what the engine still holds of a request
 
 HttpResponse error_answer(int status, std::string_view problem) {
   const Json body = {{"error",
@@ -43,6 +44,18 @@ constexpr std::string_view kTooMuchAtOnce =
     "the server holds as many bytes of large requests and answers as it may; try again later";
 
 }  // namespace
+
+void ConnectionContext::trim_later() {
+  if (budget.used() > 0 || trim_is_due.exchange(true)) return;
+  const auto timer = std::make_shared<net::steady_timer>(io, kTrimDelay);
+  timer->async_wait([this, timer](error_code error) {  // lives in `io`, which is ours
+    if (error) return;
+    net::post(long_workers, [this] {
+      trim_is_due = false;
+      malloc_trim(0);
+    });
+  });
+}
 
 /// The responder of one request; a stale one (its exchange is over) does nothing.
 class Connection::Exchange final : public Responder {
@@ -240,11 +253,14 @@ void Connection::dispatch() {
   auto& workers = n_bytes < context_->options.long_body_bytes ? context_->workers : context_->long_workers;
   net::post(workers, [self = shared_from_this(), request = std::move(request), responder = std::move(responder),
                       share = body_share_, n_bytes]() mutable {
-    if (self->closed_) return;  // its client left while it waited
-    handle(*self->context_, std::move(request), responder);
+    if (!self->closed_) handle(*self->context_, std::move(request), responder);  // else its client left meanwhile
     responder.reset();
+    if (n_bytes < kTrimBytes) return;
+    request = {};
+    share.reset();
+    self->context_->trim_later();
     // A parsed body is many times its text, in pieces that the allocator would keep.
-    if (n_bytes >= kTrimBytes) malloc_trim(0);
+    malloc_trim(0);
   });
 }
 
@@ -264,7 +280,7 @@ void Connection::handle(ConnectionContext& context, HttpRequest request, const s
 /// Answers what never became a request; the connection ends, since nobody knows where the next one starts.
 void Connection::reject(int status, std::string_view problem) {
   parser_.reset();
-  body_share_.reset();
+  release_body();
   in_.clear();
   phase_ = Phase::kBusy;
   exchange_ = ++last_exchange_;
@@ -338,10 +354,17 @@ void Connection::end_stream(bool close_after) {
   finish_exchange();
 }
 
+void Connection::release_body() {
+  if (body_share_ == nullptr) return;
+  const bool is_large = body_share_->counted() > 0;
+  body_share_.reset();
+  if (is_large) context_->trim_later();
+}
+
 void Connection::finish_exchange() {
   if (phase_ == Phase::kClosed) return;
   exchange_ = 0;
-  body_share_.reset();  // until here: what was made of a large body waits in the engine as long
+  release_body();  // not earlier: what was made of a large body waits in the engine as long
   streaming_ = false;
   silence_ = {};
   on_gone_ = nullptr;
@@ -389,7 +412,10 @@ void Connection::flush() {
 /// Everything is written: the next request may start. Not earlier, so that pipelining cannot pile up answers.
 void Connection::drained() {
   if (phase_ != Phase::kBusy || exchange_ != 0) return;
-  if (inflight_.capacity() > kTrimBytes) inflight_ = std::string();
+  if (inflight_.capacity() > kTrimBytes) {
+    inflight_ = std::string();
+    context_->trim_later();
+  }
   written_ = 0;
   inflight_.clear();
   if (!keep_alive_ || draining_) return linger();
@@ -412,7 +438,7 @@ void Connection::close() {
   phase_ = Phase::kClosed;
   closed_ = true;
   exchange_ = 0;
-  body_share_.reset();
+  release_body();
   error_code ignored;
   timer_.cancel(ignored);
   socket_.close(ignored);

@@ -26,6 +26,7 @@ struct ConnectionContext {
   boost::asio::thread_pool workers;
   boost::asio::thread_pool long_workers;
   ByteBudget budget;
+  std::atomic<bool> trim_is_due{false};
   std::function<void(std::uint64_t)> closed;  ///< by connection number, on the connection's strand
 
   ConnectionContext(HttpServerOptions o, HttpHandler h)
@@ -34,6 +35,10 @@ struct ConnectionContext {
         workers(static_cast<std::size_t>(options.n_workers)),
         long_workers(static_cast<std::size_t>(options.n_workers)),
         budget(options.max_total_bytes) {}
+
+  /// Called when large bytes may have gone: once none are left, what the allocator kept of them goes back to the system
+  /// soon. Threading: any thread.
+  void trim_later();
 };
 
 /// One client: reads requests, answers them in turn, watches for the client's going away while it answers.
@@ -71,6 +76,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   void begin_stream(const HttpResponse& head);
   void write_piece(std::string_view bytes);
   void end_stream(bool close);
+  void release_body();
   void finish_exchange();
   std::string head_text(const HttpResponse& head, std::string_view framing) const;
 

@@ -189,6 +189,9 @@ std::vector<std::pair<std::string, std::string>> describe(const StageSettings& s
   std::string cuts;
   for (const int cut : settings.cuts) cuts += (cuts.empty() ? "" : ",") + std::to_string(cut);
   const auto text = [](const std::string& value, const char* otherwise) { return value.empty() ? otherwise : value; };
+  const auto listed = [](const std::vector<std::string>& values, const char* otherwise) {
+    return values.empty() ? std::string(otherwise) : fmt::format("{}", fmt::join(values, ", "));
+  };
   std::vector<std::pair<std::string, std::string>> values = {
       {"stage", settings.stage},
       {"cuts", text(cuts, "none")},
@@ -207,10 +210,8 @@ std::vector<std::pair<std::string, std::string>> describe(const StageSettings& s
       {"traces to", settings.trace_collector.empty() ? "nowhere" : public_url(settings.trace_collector)},
       {"prompts in logs", settings.log_prompts ? "yes" : "no"},
       {"api keys", std::to_string(settings.api_keys.size())},
-      {"served names",
-       settings.served_names.empty() ? "the model's" : fmt::format("{}", fmt::join(settings.served_names, ", "))},
-      {"browsers' origins",
-       settings.cors_origins.empty() ? "this machine's" : fmt::format("{}", fmt::join(settings.cors_origins, ", "))},
+      {"served names", listed(settings.served_names, "the model's")},
+      {"browsers' origins", listed(settings.cors_origins, "this machine's")},
   };
   const auto security = describe(settings.security);
   values.insert(values.end(), security.begin(), security.end());
