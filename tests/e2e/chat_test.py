@@ -145,7 +145,10 @@ try:
 
     # Ctrl-C drops a line, stops an answer and one that has not begun; none of these counts for the next.
     me.type("never sent\x03")
-    me.wait_for("leaves.")
+    me.wait_for("^C")
+    assert "leaves" not in me.wait_for("> "), "only a line was dropped"
+    me.type("\x03")
+    me.wait_for("once more")
     me.wait_for("> ")
     for question in ("for ever", "silence"):
         me.type(question + "\r")
