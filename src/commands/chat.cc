@@ -54,8 +54,9 @@ class Chat {
       const LineEditor::Line line = editor_.read();
       if (line.end == LineEditor::End::kClosed) return leave();
       if (line.end == LineEditor::End::kInterrupted) {
-        if (warned) return leave();
-        warned = true;
+        if (warned && line.text.empty()) return leave();
+        warned = line.text.empty();
+        if (!warned) continue;  // only a line was dropped
         std::fputs("Ctrl-C once more, Ctrl-D or /bye leaves.\n", stderr);
         continue;
       }
@@ -95,8 +96,7 @@ class Chat {
     } else if (word == "/system") {
       std::fputs("/system TEXT sets the system message\n", stderr);
     } else {
-      std::fprintf(stderr, "There is no command %s; /help lists them. With a space in front it is a question.\n",
-                   word.c_str());
+      std::fprintf(stderr, "There is no command %s; /help lists them.\n", word.c_str());
     }
   }
 

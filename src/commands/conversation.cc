@@ -44,7 +44,7 @@ std::string served_model(const ApiAddress& endpoint) {
 
 std::string cut_note(const AnswerSummary& summary) {
   if (summary.finish_reason != "length") return "";
-  return "The answer was cut at its length limit; --max-tokens sets it, up to what the context holds.";
+  return "The answer was cut at its length limit (--max-tokens, or the context).";
 }
 
 std::string speed_line(const AnswerSummary& summary) {

@@ -152,7 +152,7 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {  // help and version end here too, with status 0
     if (app.exit(error) == 0) return 0;
-    const std::string meant = suggestion(app, {argv + 1, argv + argc});
+    const std::string meant = commissure::suggestion(app, {argv + 1, argv + argc});
     if (!meant.empty()) std::fprintf(stderr, "Did you mean %s?\n", meant.c_str());
     return 2;
   }

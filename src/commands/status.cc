@@ -67,9 +67,10 @@ void print(const Json& report) {
   fmt::print("{}  {}  {}\n{}", report["model"].get<std::string>(), report["url"].get<std::string>(),
              healthy ? "healthy" : "NOT HEALTHY", stage_table(report["stages"]));
   for (const Json& stage : report["stages"]) {
-    if (number_of(stage, "deaths") > 0 && text_of(stage, "state") != "dead" && text_of(stage, "state") != "given up")
-      fmt::print("stage {} was started again {} times; last: {}\n", text_of(stage, "stage"), number_of(stage, "deaths"),
-                 text_of(stage, "last_death"));
+    const double deaths = number_of(stage, "deaths");
+    if (deaths == 0 || text_of(stage, "state") == "dead" || text_of(stage, "state") == "given up") continue;
+    fmt::print("stage {} was started again {}: {}\n", text_of(stage, "stage"),
+               deaths == 1 ? "once" : fmt::format("{} times, the last", deaths), text_of(stage, "last_death"));
   }
   if (const std::string problem = text_of(report, "problem"); !healthy && !problem.empty()) fmt::print("{}\n", problem);
   if (const std::string advice = text_of(report, "advice"); !advice.empty()) fmt::print("{}\n", advice);

@@ -39,6 +39,9 @@ std::vector<LatencySeries> make_series(const LoadResult& result) {
   return series;
 }
 
+/// Milliseconds in at most nine columns.
+std::string short_ms(double value, int digits) { return fmt::format("{:.{}f}", value, value < 10000 ? digits : 0); }
+
 std::string problems_text(const LoadReport& report) {
   std::string text;
   for (const auto& [problem, n] : report.problems) text += fmt::format("\nFailed {} times: {}", n, problem);
@@ -125,8 +128,8 @@ std::string report_text(const LoadReport& report) {
        rate(report.per_second(static_cast<double>(report.input_tokens + report.output_tokens))));
   text += fmt::format("\n{:<40}{:>10}{:>10}{:>10}{:>10}\n", "Latency (ms)", "mean", "p50", "p90", "p99");
   for (const LatencySeries& series : report.series) {
-    text += fmt::format("{:<40}{:>10.2f}", series.title, series.mean());
-    for (const double share : kShares) text += fmt::format("{:>10.2f}", percentile(series.ms, share));
+    text += fmt::format("{:<40}{:>10}", series.title, short_ms(series.mean(), 2));
+    for (const double share : kShares) text += fmt::format("{:>10}", short_ms(percentile(series.ms, share), 2));
     text += '\n';
   }
   text += problems_text(report);
@@ -167,8 +170,7 @@ std::string sweep_text(const std::vector<SweepPoint>& points) {
                                  "TTFT p50", "TTFT p99", "ITL p50", "ITL p99", "E2E p50", "E2E p99");
   for (const auto& [streams, report] : points) {
     const auto ms = [&series = report.series](std::size_t i, double share) {
-      const double value = percentile(series[i].ms, share);
-      return fmt::format("{:.{}f}", value, value < 10000 ? 1 : 0);
+      return short_ms(percentile(series[i].ms, share), 1);
     };
     text += fmt::format("{:>7}{:>9}{:>9.1f}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}\n", streams, report.completed,
                         report.per_second(static_cast<double>(report.output_tokens)), ms(0, 0.5), ms(0, 0.99),

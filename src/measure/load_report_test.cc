@@ -73,7 +73,7 @@ TEST(LoadPrompts, ShareTheirBeginning) {
 TEST(LoadReport, TablesFitEightyColumns) {
   LoadResult result;
   result.seconds = 12345;
-  for (int i = 0; i < 3; ++i) result.records.push_back(record(12345.678, 123456.789, 3));
+  for (int i = 0; i < 3; ++i) result.records.push_back(record(1234.5678, 12345.6789, 3));
   const LoadReport report = make_report(result, {});
   for (const std::string& table : {report_text(report), sweep_text({{64, report}})}) {
     for (std::size_t begin = 0; begin < table.size();) {

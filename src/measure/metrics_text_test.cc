@@ -46,7 +46,7 @@ TEST(TopText, ShowsRatesAndStages) {
   EXPECT_NE(text.find("30.0 out/s"), std::string::npos) << text;
   EXPECT_NE(text.find("50.0%"), std::string::npos);
   EXPECT_NE(text.find("0-4"), std::string::npos);
-  EXPECT_NE(text.find("50%     10.00"), std::string::npos) << text;
+  EXPECT_NE(text.find("50%    10.00"), std::string::npos) << text;
   now.health = nullptr;
   now.problem = "nothing answers there";
   EXPECT_NE(top_text("http://x", {now}).find("NOT HEALTHY\nnothing answers there"), std::string::npos);

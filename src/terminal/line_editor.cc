@@ -115,6 +115,8 @@ struct LineEditor::Impl {
   }
 
   static unsigned char on_interrupt(EditLine* editor, int) {
+    const LineInfo* line = el_line(editor);
+    of(editor).dropped.assign(line->buffer, line->lastchar);
     of(editor).interrupted = true;
     std::fputs("^C", stdout);
     return CC_EOF;
@@ -166,6 +168,7 @@ struct LineEditor::Impl {
   Input input;
   std::vector<std::pair<std::string, std::string>> pastes;  ///< how each is shown, and all of it
   bool interrupted = false;
+  std::string dropped;  ///< what Ctrl-C dropped
 };
 
 LineEditor::LineEditor(std::string prompt) {
@@ -181,6 +184,7 @@ LineEditor::Line LineEditor::read() {
     return line;
   }
   impl_->interrupted = false;
+  el_resize(impl_->editor);  // the window may have changed since
   Impl::bracket(true);
   int n = 0;
   const char* typed = el_gets(impl_->editor, &n);
@@ -189,6 +193,7 @@ LineEditor::Line LineEditor::read() {
     std::fputc('\n', stdout);
     el_reset(impl_->editor);
     line.end = End::kInterrupted;
+    line.text = impl_->dropped;
     return line;
   }
   if (typed == nullptr || n <= 0) return line;

@@ -23,7 +23,7 @@ class LineEditor {
     End end = End::kClosed;
     std::string text;
   };
-  /// kInterrupted: Ctrl-C; what was typed is dropped. kClosed: Ctrl-D on an empty line, or the end of the input.
+  /// kInterrupted: Ctrl-C; `text` is what was typed, to be dropped. kClosed: Ctrl-D on an empty line, or the end of the input.
   Line read();
 
  private:

@@ -78,7 +78,9 @@ std::string WordWrap::push(std::string_view piece) {
     } else if (code_point >= 0x20 && (code_point < 0x7f || code_point >= 0xa0)) {
       word_ += character;
       word_width_ += column_width(code_point);
-      if (width_ > 0 && word_width_ >= width_) flush_word(out);  // the terminal breaks it
+      if (width_ == 0 || word_width_ < width_) continue;
+      flush_word(out);  // the terminal breaks it
+      column_ %= width_;
     }
   }
   return out;

@@ -58,7 +58,7 @@ with Chain(SMOL) as chain:
         wait_until(lambda: chain.status().get("healthy"), 20, "the chain is well again")
         status = chain.status()["stages"][index]
         assert status["deaths"] == 1 and "killed by signal 9" in status["last_death"], status
-        assert "was started again 1 times" in chain.run("status").stdout
+        assert "was started again once: killed by signal 9" in chain.run("status").stdout
         same = chain.run("ask", "--temperature", "0", "--max-tokens", "24", "What is the capital of France?")
         assert same.stdout == answer.stdout, "a new stage gives the same answer"
 
