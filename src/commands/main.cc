@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "commands/command.h"
+#include "core/bus_error.h"
 #include "core/version.h"
 
 namespace {
@@ -125,6 +126,7 @@ constexpr Entry kCommands[] = {
 }  // namespace
 
 int main(int argc, char** argv) {
+  commissure::explain_bus_errors();
   CLI::App app{"Commissure serves one language model from several machines, cut by layer range.", "commissure"};
   app.set_version_flag("--version", commissure::kVersion);
   app.require_subcommand(1);
