@@ -8,6 +8,7 @@ import pathlib
 import resource
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -21,12 +22,15 @@ FLOOD_SECONDS = 1 if QUICK else 4
 
 
 class TwoStages(contextlib.AbstractContextManager):
-    """Stages A and B by hand; `limits` are B's."""
+    """Stages A and B by hand; `limits` are B's. With `tls`, B shows a certificate for localhost."""
 
-    def __init__(self, model=SMOL, limits=None):
+    def __init__(self, model=SMOL, limits=None, tls=False):
         self.ports = {"a": free_port(), "b": free_port()}
         self.folder = tempfile.TemporaryDirectory(prefix="commissure-e2e-")
-        self.model, self.limits, self.processes = model, limits, {}
+        self.model, self.limits, self.tls, self.processes = model, limits, tls, {}
+        if tls:
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "b.key", "-out", "b.pem", "-subj", "/CN=localhost",
+                            "-addext", "subjectAltName=DNS:localhost", "-days", "2"], cwd=self.folder.name, check=True, capture_output=True)
         for name in "ba":
             self.start(name)
         wait_until(lambda: self.ask()[0] == 200, 60, "the chain answers")
@@ -35,7 +39,10 @@ class TwoStages(contextlib.AbstractContextManager):
         environment = dict(os.environ, STAGE=name, CUTS="15", MODEL_DIR=str(self.model), PORT=str(self.ports[name]))
         environment.pop("COMMISSURE_HOST", None)
         if name == "a":
-            environment["B_ENDPOINT"] = f"127.0.0.1:{self.ports['b']}"
+            environment["B_ENDPOINT"] = f"https://localhost:{self.ports['b']}" if self.tls else f"127.0.0.1:{self.ports['b']}"
+        if self.tls:
+            names = {"a": {"SSL_CERT_FILE": "b.pem"}, "b": {"COMMISSURE_TLS_CERT": "b.pem", "COMMISSURE_TLS_KEY": "b.key"}}[name]
+            environment.update({key: f"{self.folder.name}/{file}" for key, file in names.items()}, COMMISSURE_HOST="127.0.0.1")
         with open(self.log(name), "a") as log:
             self.processes[name] = subprocess.Popen([PROGRAM, "stage"], env=environment, stderr=log,
                                                     preexec_fn=self.limits if name == "b" else None)
@@ -76,12 +83,23 @@ def headers():
     return b"".join(b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in fields)
 
 
-def flood(port, until, reset):
+def connect(port, tls):
+    """A connection that speaks HTTP/2."""
+    peer = socket.create_connection(("127.0.0.1", port), timeout=1)
+    if not tls:
+        return peer
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    return context.wrap_socket(peer)
+
+
+def flood(port, until, reset, tls):
     """Opens calls as fast as the peer reads, and drops each at once if `reset`. Comes back whenever it is cut."""
     n_calls = n_cuts = 0
     opening = headers()
     while time.monotonic() < until:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as peer:
+        with contextlib.suppress(OSError), connect(port, tls) as peer:
             peer.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0))
             for first in range(1, 1 << 30, 400):
                 if time.monotonic() > until:
@@ -93,8 +111,8 @@ def flood(port, until, reset):
     return n_calls, n_cuts
 
 
-def floods():
-    with TwoStages() as chain:
+def floods(tls):
+    with TwoStages(tls=tls) as chain:
         before = chain.private_mib("b")
         for reset in (True, False):
             until = time.monotonic() + FLOOD_SECONDS
@@ -107,11 +125,11 @@ def floods():
 
             watcher = threading.Thread(target=watch)
             watcher.start()
-            n_calls, n_cuts = flood(chain.ports["b"], until, reset)
+            n_calls, n_cuts = flood(chain.ports["b"], until, reset, tls)
             status, text, seconds = chain.ask()
             done.set()
             watcher.join()
-            print(f"{n_calls} calls{', each reset' * reset} in {FLOOD_SECONDS} s: cut {n_cuts} times, private memory {before} -> at most {most} MiB, "
+            print(f"{n_calls} calls{', each reset' * reset}{', over TLS' * tls} in {FLOOD_SECONDS} s: cut {n_cuts} times, private memory {before} -> at most {most} MiB, "
                   f"then an answer in {seconds:.2f} s")
             assert n_cuts > 0, "a connection that floods is cut"
             assert status == 200 and seconds < 10, (status, text, seconds)
@@ -151,6 +169,8 @@ def cut_model():
             assert chain.processes[ended].returncode == 1 and f"{model} can no longer be read" in last, last
 
 
-floods()
+floods(tls=False)
+if shutil.which("openssl"):
+    floods(tls=True)
 no_files()
 cut_model()
