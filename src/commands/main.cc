@@ -5,6 +5,7 @@
 
 #include "commands/command.h"
 #include "commands/suggestion.h"
+#include "core/bus_error.h"
 #include "core/version.h"
 
 namespace {
@@ -135,6 +136,7 @@ constexpr Entry kCommands[] = {
 }  // namespace
 
 int main(int argc, char** argv) {
+  commissure::explain_bus_errors();
   CLI::App app{"Commissure serves one language model from several machines, cut by layer range.", "commissure"};
   app.set_version_flag("--version", commissure::kVersion);
   app.require_subcommand(0, 1);

@@ -126,7 +126,9 @@ CommandRun add_stage(CLI::App& app) {
                  "endpoint itself (COMMISSURE_CORS_ORIGINS)");
   app.add_option("--device", flags->device, "cpu (DEVICE)");
   app.add_option("--next", flags->next, "endpoint of the next stage (NEXT_ENDPOINT, B_ENDPOINT, ...)");
-  app.add_option("--host", flags->host, "address to listen on");
+  app.add_option("--host", flags->host,
+                 "address to listen on (COMMISSURE_HOST); default: 127.0.0.1, and 0.0.0.0 on Cloud Run, with "
+                 "--tls-cert or with --allow-plaintext");
   app.add_option("--port", flags->port, "port of the API on stage a, of gRPC elsewhere (PORT)");
   app.add_option("--listen", flags->listen, "gRPC endpoint instead of host and port, e.g. unix:/path");
   app.add_option("--threads", flags->threads,
@@ -164,7 +166,7 @@ CommandRun add_stage(CLI::App& app) {
                  "quarter of it on where steps were fast of late; default: 60 (COMMISSURE_STEP_DEADLINE)");
   app.add_flag("--lazy", flags->lazy, "load the weights at the first use or on `warm` (COMMISSURE_LAZY)");
   app.add_flag("--read-weights", flags->read_weights, "read weights into memory instead of mapping the file");
-  app.add_flag("--allow-plaintext", flags->allow_plaintext, "gRPC without TLS to other machines");
+  app.add_flag("--allow-plaintext", flags->allow_plaintext, "gRPC without TLS to and from other machines");
   app.add_flag("--log-prompts", flags->log_prompts,
                "the log line of a request has its body, prompt included (COMMISSURE_LOG_PROMPTS)");
   app.add_flag("--json-logs", flags->json_logs, "one JSON object a line");

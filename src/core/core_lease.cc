@@ -14,6 +14,7 @@
 #include <cstring>
 #include <fstream>
 #include <functional>
+#include <tuple>
 
 #include "core/check.h"
 
@@ -105,11 +106,16 @@ Result<std::unique_ptr<CoreLease>> CoreLease::open(const std::string& path) {
   if (!S_ISREG(info.st_mode) || (!is_new && info.st_size != sizeof(Shared))) {
     return Error(Code::kFailedPrecondition, "core lease ", path, ": not a lease file; name another path");
   }
-  if (is_new && ftruncate(file.fd(), sizeof(Shared)) != 0) return system_error(path, "cannot size");
+  // Not ftruncate: on a full disk the first write through the mapping would end the process.
+  if (is_new && (errno = posix_fallocate(file.fd(), 0, sizeof(Shared))) != 0) {
+    const Error problem = system_error(path, "cannot size");
+    std::ignore = ftruncate(file.fd(), 0);
+    return problem;
+  }
   void* memory = mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED, file.fd(), 0);
   if (memory == MAP_FAILED) return system_error(path, "cannot map");
   auto* shared = static_cast<Shared*>(memory);
-  std::unique_ptr<CoreLease> lease(new CoreLease(shared));
+  std::unique_ptr<CoreLease> lease(new CoreLease(shared, path));
   if (!is_new && shared->magic != kMagic && shared->magic != 0) {
     return Error(Code::kFailedPrecondition, "core lease ", path, ": not a lease file; name another path");
   }
@@ -122,6 +128,8 @@ Result<std::unique_ptr<CoreLease>> CoreLease::open(const std::string& path) {
   }
   return lease;
 }
+
+CoreLease::CoreLease(Shared* shared, const std::string& path) : shared_(shared), named_(shared, sizeof(Shared), path) {}
 
 CoreLease::~CoreLease() { munmap(shared_, sizeof(Shared)); }
 

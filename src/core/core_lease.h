@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "core/bus_error.h"
 #include "core/result.h"
 
 namespace commissure {
@@ -51,10 +52,11 @@ class CoreLease {
 
  private:
   struct Shared;
-  explicit CoreLease(Shared* shared) : shared_(shared) {}
+  CoreLease(Shared* shared, const std::string& path);
   void release();
 
   Shared* shared_;  // the mapped file
+  const NamedMapping named_;
 };
 
 }  // namespace commissure

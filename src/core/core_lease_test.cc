@@ -1,6 +1,8 @@
 #include "core/core_lease.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,7 +17,7 @@ namespace {
 
 class LeaseFile {
  public:
-  LeaseFile() : path_(testing::TempDir() + "lease-" + std::to_string(getpid()) + "-" + std::to_string(counter_++)) {}
+  LeaseFile() : path_(::testing::TempDir() + "lease-" + std::to_string(getpid()) + "-" + std::to_string(counter_++)) {}
   ~LeaseFile() { std::remove(path_.c_str()); }
   const std::string& path() const { return path_; }
 
@@ -93,6 +95,21 @@ TEST(CoreLease, StopsWaitingWhenAsked) {
   stop.request_stop();
   waiting.join();
   EXPECT_EQ(code, Code::kCancelled);
+}
+
+TEST(CoreLease, SaysThatTheDiskIsFull) {
+  const LeaseFile file;
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = signal(SIGXFSZ, SIG_IGN);  // what is left is the error of a disk that takes no more
+  const rlimit small{8, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  const auto lease = CoreLease::open(file.path());
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  signal(SIGXFSZ, handler);
+  ASSERT_FALSE(lease.has_value());
+  EXPECT_NE(lease.error().message().find(file.path()), std::string::npos) << lease.error().message();
+  EXPECT_TRUE(CoreLease::open(file.path()).has_value()) << "later, when there is room";
 }
 
 TEST(CoreLease, RefusesAFileThatIsNoLease) {

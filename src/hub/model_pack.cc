@@ -40,7 +40,9 @@ void pack_small_model(const LocalModel& model) {
   const auto backend = make_cpu_backend({});
   if (!backend || (*backend)->packed_layout().empty()) return;
   const auto checkpoint = Checkpoint::open(model.location, ReadMode::kMap, Vocabulary::kSkip);
-  if (!checkpoint || fs::exists(pack_path(**checkpoint, (*backend)->packed_layout()), error)) return;
+  if (!checkpoint) return;
+  const std::string layout = (*backend)->packed_layout();
+  if (PackFile::open(pack_path(**checkpoint, layout), layout, (*checkpoint)->fingerprint())) return;
   const auto start = std::chrono::steady_clock::now();
   const Result<PackedModel> packed = pack_model(model);
   if (!packed && packed.error().code() == Code::kFailedPrecondition) return;  // no matrix that would gain

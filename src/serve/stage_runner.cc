@@ -184,9 +184,16 @@ Status StageRunner::serve_steps() {
   options.callers = security.callers;
   service_ = std::make_unique<StageService>(std::move(options));
   const std::string listen =
-      settings_.listen.empty() ? host_and_port(settings_.host, settings_.port) : settings_.listen;
-  server_ = TRY(StageServer::start(*service_, {TRY(parse_endpoint(listen, true))}, security, calls_));
-  log_info("listening", {{"endpoint", listen}});
+      settings_.listen.empty() ? host_and_port(settings_.address(), settings_.port) : settings_.listen;
+  const Endpoint endpoint = TRY(parse_endpoint(listen, true));
+  server_ = TRY(StageServer::start(*service_, {endpoint}, security, calls_));
+  LogFields fields = {{"endpoint", listen}};
+  if (server_->port() != settings_.port && server_->port() > 0) fields.emplace_back("port", server_->port());
+  log_info("listening", fields);
+  if (!endpoint.stays_local && !security.tls && !security.callers && !settings_.security.on_platform) {
+    log_warning("whoever reaches this port may use this stage: it has no TLS and asks for no identity",
+                {{"endpoint", listen}});
+  }
   return {};
 }
 
@@ -237,11 +244,11 @@ Status StageRunner::serve_api() {
   api.wake = [this] { wake(); };
   api_ = std::make_unique<ApiService>(*engine_, std::move(api));
   HttpServerOptions http;
-  http.address = settings_.host;
+  http.address = settings_.address();
   http.port = settings_.port;
   http.max_connections = connections_within(open_file_limit_);
   http_ = TRY(HttpServer::start(http, api_->handler()));
-  log_info("serving", {{"url", "http://" + host_and_port(settings_.host, http_->port())}, {"model", model_.name}});
+  log_info("serving", {{"url", "http://" + host_and_port(settings_.address(), http_->port())}, {"model", model_.name}});
   return {};
 }
 

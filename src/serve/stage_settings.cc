@@ -55,8 +55,8 @@ Result<std::vector<std::string>> keys_from(const Environment& environment) {
     std::ifstream file(*path);
     if (!file) return Error(Code::kNotFound, "COMMISSURE_API_KEY_FILE: cannot read ", *path);
     for (std::string line; std::getline(file, line);) {
-      if (!line.empty() && line.back() == '\r') line.pop_back();
-      if (!line.empty()) keys.push_back(line);
+      const std::size_t first = line.find_first_not_of(" \t\r"), last = line.find_last_not_of(" \t\r");
+      if (first != std::string::npos && line[first] != '#') keys.push_back(line.substr(first, last + 1 - first));
     }
     if (keys.empty()) return Error(Code::kInvalidArgument, "COMMISSURE_API_KEY_FILE: ", *path, " holds no key");
   }
@@ -74,6 +74,7 @@ Status apply_environment(const Environment& environment, StageSettings& settings
     return {};
   };
   take("STAGE", settings.stage);
+  take("COMMISSURE_HOST", settings.host);
   for (char& letter : settings.stage) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
   settings.cuts = TRY(cuts_from(environment));
   take("MODEL_DIR", settings.model);
@@ -106,6 +107,12 @@ Status apply_environment(const Environment& environment, StageSettings& settings
   settings.api_keys = TRY(keys_from(environment));
   apply_environment(environment, settings.security);
   return {};
+}
+
+std::string StageSettings::address() const {
+  if (!host.empty()) return host;
+  const bool may_be_reached = security.on_platform || !security.tls_certificate.empty() || allow_plaintext;
+  return may_be_reached ? "0.0.0.0" : "127.0.0.1";
 }
 
 Status validate(const StageSettings& settings) {
@@ -202,7 +209,7 @@ std::vector<std::pair<std::string, std::string>> describe(const StageSettings& s
       {"kv type", settings.kv_dtype},
       {"threads", settings.threads == 0 ? "all" : std::to_string(settings.threads)},
       {"next", text(settings.next, "none")},
-      {"listen", settings.listen.empty() ? host_and_port(settings.host, settings.port) : settings.listen},
+      {"listen", settings.listen.empty() ? host_and_port(settings.address(), settings.port) : settings.listen},
       {"lazy", settings.lazy ? "yes" : "no"},
       {"prefix cache", settings.prefix_cache ? "yes" : "no"},
       {"weights", settings.read_weights ? "read" : "mapped"},

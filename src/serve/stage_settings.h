@@ -14,12 +14,13 @@ namespace commissure {
 
 /// What one stage process is told when it starts. Flags win over the environment.
 ///
-/// Environment: STAGE (a..z), K1 ... K25 or CUTS (layer boundaries), MODEL_DIR, MODEL_NAME, DEVICE, NEXT_ENDPOINT or
-/// <next letter>_ENDPOINT (B_ENDPOINT on stage a), PORT, COMMISSURE_THREADS, COMMISSURE_ISA, COMMISSURE_PRECISION,
-/// COMMISSURE_KV_DTYPE, COMMISSURE_API_KEY, COMMISSURE_API_KEY_FILE, COMMISSURE_LEASE, COMMISSURE_LAZY,
-/// COMMISSURE_SERVED_MODEL_NAME, COMMISSURE_CORS_ORIGINS, COMMISSURE_MAX_STREAM_AGE, COMMISSURE_STEP_DEADLINE,
-/// COMMISSURE_METRICS_NAMES, COMMISSURE_LOG_PROMPTS, COMMISSURE_PREFIX_CACHE, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or
-/// OTEL_EXPORTER_OTLP_ENDPOINT, GOOGLE_CLOUD_PROJECT; and the variables of SecuritySettings.
+/// Environment: STAGE (a..z), COMMISSURE_HOST, K1 ... K25 or CUTS (layer boundaries), MODEL_DIR, MODEL_NAME, DEVICE,
+/// NEXT_ENDPOINT or <next letter>_ENDPOINT (B_ENDPOINT on stage a), PORT, COMMISSURE_THREADS, COMMISSURE_ISA,
+/// COMMISSURE_PRECISION, COMMISSURE_KV_DTYPE, COMMISSURE_API_KEY, COMMISSURE_API_KEY_FILE, COMMISSURE_LEASE,
+/// COMMISSURE_LAZY, COMMISSURE_SERVED_MODEL_NAME, COMMISSURE_CORS_ORIGINS, COMMISSURE_MAX_STREAM_AGE,
+/// COMMISSURE_STEP_DEADLINE, COMMISSURE_METRICS_NAMES, COMMISSURE_LOG_PROMPTS, COMMISSURE_PREFIX_CACHE,
+/// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT, GOOGLE_CLOUD_PROJECT; and the variables of
+/// SecuritySettings.
 struct StageSettings {
   std::string stage = "a";
   std::vector<int> cuts;
@@ -30,7 +31,7 @@ struct StageSettings {
   std::vector<std::string> cors_origins;  ///< whose pages may call, beside those of this machine; "*": any
   std::string device = "cpu";
   std::string next;  ///< endpoint of the next stage; empty on the last
-  std::string host = "0.0.0.0";
+  std::string host;  ///< as address() says
   int port = 8080;
   std::string listen;  ///< gRPC endpoint instead of host:port, e.g. unix:/path
   int threads = 0;
@@ -58,6 +59,9 @@ struct StageSettings {
   std::vector<std::string> api_keys;
   SecuritySettings security;
 
+  /// Where it listens: as `host` says; else on all interfaces where the platform stands before it, there is TLS or
+  /// plaintext is allowed, and else on this machine alone.
+  std::string address() const;
   int index() const { return stage[0] - 'a'; }
   int n_stages() const { return count_of(cuts) + 1; }
   bool is_first() const { return index() == 0; }

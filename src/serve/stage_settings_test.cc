@@ -4,6 +4,8 @@
 
 #include <map>
 
+#include "support/temp_folder.h"
+
 namespace commissure {
 namespace {
 
@@ -135,6 +137,32 @@ TEST(StageSettings, NamesTheLimitThatIsOutOfRange) {
   EXPECT_TRUE(says(problem([](StageSettings& s) { s.kv_dtype = "fp8"; }), "--kv-dtype"));
   EXPECT_TRUE(says(problem([](StageSettings& s) { s.kv_tokens = s.kv_memory = 1 << 20; }), "--kv-memory"));
   EXPECT_EQ(problem([](StageSettings& s) { s.queue_limit = 0; }), "");
+}
+
+TEST(StageSettings, ListensOnThisMachineAloneUnlessSomethingSaysOtherwise) {
+  const auto address = [](const std::map<std::string, std::string>& values, bool allow_plaintext = false) {
+    StageSettings settings;
+    EXPECT_TRUE(apply_environment(environment_of(values), settings).has_value());
+    settings.allow_plaintext = allow_plaintext;
+    return settings.address();
+  };
+  EXPECT_EQ(address({}), "127.0.0.1");
+  EXPECT_EQ(address({{"PORT", "9000"}, {"STAGE", "b"}}), "127.0.0.1");
+  EXPECT_EQ(address({{"K_SERVICE", "b"}}), "0.0.0.0");
+  EXPECT_EQ(address({{"COMMISSURE_TLS_CERT", "b.pem"}}), "0.0.0.0");
+  EXPECT_EQ(address({}, true), "0.0.0.0");
+  EXPECT_EQ(address({{"COMMISSURE_HOST", "10.0.0.5"}}), "10.0.0.5");
+  EXPECT_EQ(address({{"COMMISSURE_HOST", "127.0.0.1"}, {"K_SERVICE", "b"}}), "127.0.0.1");
+}
+
+TEST(StageSettings, ReadsOneKeyALineWithoutCommentsAndBlanks) {
+  const testing::TempFolder folder;
+  const std::string path = folder.write("keys", "# for the web\nsk-one\r\n\n  sk-two \t\n  # sk-old\nsk#three\n");
+  StageSettings settings;
+  ASSERT_TRUE(apply_environment(environment_of({{"COMMISSURE_API_KEY_FILE", path}}), settings).has_value());
+  EXPECT_EQ(settings.api_keys, (std::vector<std::string>{"sk-one", "sk-two", "sk#three"}));
+  const std::string none = folder.write("none", "# nothing\n \n");
+  EXPECT_FALSE(apply_environment(environment_of({{"COMMISSURE_API_KEY_FILE", none}}), settings).has_value());
 }
 
 TEST(StageSettings, ShowsNoSecret) {

@@ -15,6 +15,8 @@ constexpr std::uint64_t kMaxKeyBytes = 65535;
 constexpr std::uint64_t kMaxTextBytes = 64u << 20;
 constexpr std::uint64_t kMaxArrayLength = 16u << 20;
 constexpr std::uint64_t kMaxMetadataBytes = 512u << 20;
+// Of all arrays of numbers once they are widened, which makes eight bytes of one; real models' take two megabytes.
+constexpr std::uint64_t kMaxNumberBytes = 64u << 20;
 
 enum ValueType : std::uint32_t { kU8, kI8, kU16, kI16, kU32, kI32, kF32, kBool, kText, kArray, kU64, kI64, kF64, kEnd };
 
@@ -118,6 +120,11 @@ class MetadataReader {
 
   Status read_numbers(std::uint32_t type, std::uint64_t n, const std::byte* from) {
     const std::uint64_t step = kValueBytes[type];
+    number_bytes_ += n * (type == kBool ? 1 : is_float(type) ? sizeof(float) : sizeof(std::int64_t));
+    if (number_bytes_ > kMaxNumberBytes) {
+      return corrupt(
+          fmt::format("the arrays of numbers so far take {} bytes, at most {}", number_bytes_, kMaxNumberBytes));
+    }
     if (type == kBool) {
       std::vector<bool> values(n);
       for (std::uint64_t i = 0; i < n; ++i) values[i] = from[i] != std::byte{0};
@@ -140,6 +147,7 @@ class MetadataReader {
   HeaderReader& reader_;
   const Vocabulary vocabulary_;
   GgufHeader& header_;
+  std::uint64_t number_bytes_ = 0;
   std::string key_;
 };
 

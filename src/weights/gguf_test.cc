@@ -167,6 +167,12 @@ TEST(Gguf, RefusesAbsurdCounts) {
   };
   EXPECT_HAS(refusal(huge_array(8, 1u << 20), Code::kDataLoss), "missing");
   EXPECT_HAS(refusal(huge_array(8, std::uint64_t{1} << 62), Code::kDataLoss), "elements");
+  GgufWriter many_bytes;  // one byte each in the file, eight in memory
+  for (const char* key : {"a", "b", "c"}) {
+    many_bytes.raw(key, 9,
+                   little_endian(std::uint32_t{0}) + little_endian(std::uint64_t{3} << 20) + std::string(3 << 20, 'x'));
+  }
+  EXPECT_HAS(refusal(many_bytes.bytes(), Code::kDataLoss), "arrays of numbers so far take 75497472 bytes");
   EXPECT_HAS(refusal(huge_array(9, 1), Code::kDataLoss), "unsupported type 9");
   EXPECT_HAS(refusal(GgufWriter().raw("s", 8, little_endian(std::uint64_t{1} << 60)).bytes(), Code::kDataLoss),
              "allowed");

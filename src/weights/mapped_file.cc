@@ -79,7 +79,7 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& pa
                  " bytes: ", std::generic_category().message(errno));
   }
   return std::shared_ptr<const MappedFile>(
-      new MappedFile({static_cast<const std::byte*>(address), to_size(file.size())}));
+      new MappedFile({static_cast<const std::byte*>(address), to_size(file.size())}, path));
 }
 
 MappedFile::~MappedFile() { ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size()); }

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 
+#include "core/bus_error.h"
 #include "core/result.h"
 #include "weights/byte_source.h"
 
@@ -13,8 +14,8 @@ namespace commissure {
 /// A whole file mapped read-only and unmapped with the object. Mapping reads nothing; a page is read when it is
 /// touched or prefetched, and belongs to the page cache, shared by all processes that map the file.
 ///
-/// The size is checked once, at open. A file that shrinks while it is mapped makes the next touch of the lost pages
-/// raise SIGBUS, which nobody can turn into an error in time: replace model files by renaming, never in place.
+/// The size is checked once, at open. A file that shrinks while it is mapped ends the process at the next touch of the
+/// lost pages (core/bus_error.h): replace model files by renaming, never in place.
 class MappedFile {
  public:
   /// Errors: as OpenFile::open; kUnavailable, the kernel refused the mapping.
@@ -27,9 +28,11 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return bytes_; }
 
  private:
-  explicit MappedFile(std::span<const std::byte> bytes) : bytes_(bytes) {}
+  MappedFile(std::span<const std::byte> bytes, const std::string& path)
+      : bytes_(bytes), named_(bytes.data(), bytes.size(), path) {}
 
   std::span<const std::byte> bytes_;
+  const NamedMapping named_;
 };
 
 /// A local file whose ranges are views of its mapping.

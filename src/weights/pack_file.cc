@@ -1,11 +1,14 @@
 #include "weights/pack_file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <limits>
@@ -20,7 +23,7 @@ namespace commissure {
 namespace {
 
 constexpr std::array<char, 8> kMagic = {'C', 'M', 'S', 'R', 'P', 'A', 'C', 'K'};
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr std::uint64_t kAlignment = 64;
 
 struct Header {
@@ -70,6 +73,7 @@ std::string pack_path(const Checkpoint& checkpoint, std::string_view layout) {
 Result<std::shared_ptr<const PackFile>> PackFile::open(const std::string& path, std::string_view layout,
                                                        const std::string& fingerprint) {
   std::shared_ptr<PackFile> pack(new PackFile());
+  pack->path_ = path;
   pack->file_ = TRY(MappedFile::open(path));
   TRY(pack->read_table(path, layout, fingerprint));
   return pack;
@@ -98,16 +102,17 @@ Status PackFile::read_table(const std::string& path, std::string_view layout, co
   const Json* tensors = find_member(json, "tensors");
   if (tensors == nullptr || !tensors->is_object()) return Error(Code::kDataLoss, path, ": its table lists no tensors");
   for (const auto& [name, place] : tensors->items()) {
-    if (!place.is_array() || place.size() != 3 || !place[0].is_number_unsigned() || !place[1].is_number_unsigned() ||
-        !place[2].is_number_unsigned()) {
-      return Error(Code::kDataLoss, path, ": tensor ", name, ": expected [offset, bytes, samples]");
+    if (!place.is_array() || place.size() != 4 ||
+        !std::ranges::all_of(place, [](const Json& value) { return value.is_number_unsigned(); })) {
+      return Error(Code::kDataLoss, path, ": tensor ", name, ": expected [offset, bytes, samples, sum]");
     }
     const auto offset = place[0].get<std::uint64_t>(), n_bytes = place[1].get<std::uint64_t>();
     if (offset % kAlignment != 0 || offset > header.table_offset || n_bytes > header.table_offset - offset) {
       return Error(Code::kDataLoss, path, ": tensor ", name, ": bytes ", offset, " + ", n_bytes,
                    " are not in the file");
     }
-    entries_[name] = {offset, n_bytes, static_cast<std::uint32_t>(place[2].get<std::uint64_t>())};
+    entries_[name] = {offset, n_bytes, static_cast<std::uint32_t>(place[2].get<std::uint64_t>()),
+                      static_cast<std::uint32_t>(place[3].get<std::uint64_t>())};
   }
   return {};
 }
@@ -120,19 +125,25 @@ Result<ByteRange> PackFile::find(const std::string& name, std::span<const std::b
   if (entry.n_bytes != n_bytes || entry.samples != sample(source)) {
     return Error(Code::kFailedPrecondition, "tensor ", name, " was packed from other bytes");
   }
-  return ByteRange{file_->bytes().subspan(entry.offset, entry.n_bytes), file_};
+  const std::span<const std::byte> packed = file_->bytes().subspan(entry.offset, entry.n_bytes);
+  if (crc32c(packed) != entry.sum) {
+    return Error(Code::kDataLoss, path_, ": tensor ", name, " is damaged: its bytes are not those that were written");
+  }
+  return ByteRange{packed, file_};
 }
 
 PackWriter::PackWriter(std::string path, std::string layout, std::string fingerprint)
     : path_(std::move(path)),
-      temporary_(path_ + "." + std::to_string(::getpid())),
+      temporary_(path_ + ".XXXXXX"),
       layout_(std::move(layout)),
       fingerprint_(std::move(fingerprint)) {}
 
 Result<std::unique_ptr<PackWriter>> PackWriter::create(std::string path, std::string layout, std::string fingerprint) {
   std::unique_ptr<PackWriter> writer(new PackWriter(std::move(path), std::move(layout), std::move(fingerprint)));
-  writer->fd_ = ::open(writer->temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  // A name of its own, also beside a process of another container with the same id.
+  writer->fd_ = ::mkostemp(writer->temporary_.data(), O_CLOEXEC);
   if (writer->fd_ < 0) return io_error(writer->temporary_, "create the file");
+  if (::fchmod(writer->fd_, 0644) != 0) return io_error(writer->temporary_, "make the file readable");
   return writer;
 }
 
@@ -155,7 +166,7 @@ Status PackWriter::write(std::uint64_t offset, std::span<const std::byte> bytes)
 
 Status PackWriter::add(const std::string& name, std::span<const std::byte> source, std::span<const std::byte> packed) {
   TRY(write(end_, packed));
-  tensors_[name] = {end_, packed.size(), sample(source)};
+  tensors_[name] = {end_, packed.size(), sample(source), crc32c(packed)};
   end_ += (packed.size() + kAlignment - 1) / kAlignment * kAlignment;
   return {};
 }

@@ -95,6 +95,23 @@ TEST(PackFile, SeesEveryCutAndEveryDamagedByteOfTheTable) {
   }
 }
 
+TEST(PackFile, SeesEveryDamagedBitOfAMatrix) {
+  const TempFolder folder;
+  const ToyPack toy;
+  ASSERT_TRUE(toy.write(folder.path("m.pack")).has_value());
+  const std::string whole = read_file(folder.path("m.pack"));
+  for (std::size_t at = 64; at < 64 + toy.packed.size(); at += 3) {
+    std::string damaged = whole;
+    damaged[at] = static_cast<char>(damaged[at] ^ (1 << at % 8));
+    const auto pack = PackFile::open(folder.write("damaged.pack", damaged), "r16-1", "f00d").value();
+    const auto a = pack->find("a.weight", toy.source, 777);
+    ASSERT_FALSE(a.has_value()) << at;
+    EXPECT_EQ(a.error().code(), Code::kDataLoss);
+    EXPECT_NE(a.error().message().find("damaged.pack: tensor a.weight"), std::string::npos) << a.error().message();
+    EXPECT_TRUE(pack->find("b.weight", toy.other, 1000).has_value()) << "the others are as they were";
+  }
+}
+
 TEST(PackFile, AnUnfinishedWriterLeavesNothing) {
   const TempFolder folder;
   {

@@ -23,6 +23,13 @@ constexpr int kKeepAliveTimeoutMs = 10'000;
 constexpr int kHttp2FrameBytes = 1 << 20;
 constexpr int kLookaheadBytes = 8 << 20;
 
+// What a peer can have before it has said who it is: calls at once on one connection (stage A has a handful), time
+// until it speaks HTTP/2, and bytes read at a time, each 100 of which may open a call (some 40 KB) before anybody
+// looks.
+constexpr int kMostStreams = 64;
+constexpr int kHttp2WaitMs = 15'000;
+constexpr int kMostReadBytes = 256 << 10;
+
 /// Adds the token to each call, on a thread of gRPC's own: the metadata server may let it wait.
 class IdentityPlugin final : public grpc::MetadataCredentialsPlugin {
  public:
@@ -71,22 +78,17 @@ std::shared_ptr<grpc::Channel> open_channel(const Endpoint& endpoint, const Clie
   return grpc::CreateCustomChannel(endpoint.target, client_credentials(endpoint, security), args);
 }
 
-std::shared_ptr<grpc::ServerCredentials> server_credentials(const Endpoint& endpoint, const ServerSecurity& security) {
-  if (!security.tls || endpoint.target.starts_with("unix:")) return grpc::InsecureServerCredentials();
-  grpc::SslServerCredentialsOptions ssl;
-  ssl.pem_key_cert_pairs.push_back({security.tls->key, security.tls->certificates});
-  return grpc::SslServerCredentials(ssl);
-}
-
 void tune_server(grpc::ServerBuilder& builder) {
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.SetMaxSendMessageSize(kMaxMessageBytes);
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // a port in use is an error, not a shared port
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepAliveMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepAliveTimeoutMs);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kKeepAliveMs / 4);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kHttp2FrameBytes);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kLookaheadBytes);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMostStreams);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHttp2WaitMs);
+  builder.AddChannelArgument(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, kMostReadBytes);
 }
 
 }  // namespace commissure

@@ -129,10 +129,12 @@ Status IdentityCheck::check(std::string_view authorization) {
   const auto expires = token->expires();
   const auto now = rules_.now();
   if (!expires || now > *expires + kClockSkew) return refused("the token has expired");
-  const Json* const issued = find_member(token->claims, "iat");
   const auto latest = (now + kClockSkew).time_since_epoch() / seconds(1);
-  if (issued != nullptr && (!issued->is_number_integer() || issued->get<std::int64_t>() > latest)) {
-    return refused("the token is from the future; are the clocks right?");
+  for (const char* const claim : {"iat", "nbf"}) {
+    const Json* const begins = find_member(token->claims, claim);
+    if (begins != nullptr && (!begins->is_number_integer() || begins->get<std::int64_t>() > latest)) {
+      return refused("the token is from the future; are the clocks right?");
+    }
   }
   const Json* const verified = find_member(token->claims, "email_verified");
   const bool is_verified = verified != nullptr && verified->is_boolean() && verified->get<bool>();

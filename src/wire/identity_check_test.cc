@@ -68,6 +68,9 @@ TEST(IdentityCheck, RefusesEverythingElse) {
   EXPECT_EQ(verdict({{"exp", nullptr}}), Code::kUnauthenticated);
   EXPECT_EQ(verdict({{"exp", "never"}}), Code::kUnauthenticated);
   EXPECT_EQ(verdict({{"iat", kNow + 600}}), Code::kUnauthenticated);
+  EXPECT_EQ(verdict({{"nbf", kNow + 600}}), Code::kUnauthenticated);
+  EXPECT_EQ(verdict({{"nbf", "later"}}), Code::kUnauthenticated);
+  EXPECT_EQ(verdict({{"nbf", kNow - 600}}), Code::kOk);
   EXPECT_EQ(verdict({{"email", "stage-b@p.iam.gserviceaccount.com"}}), Code::kPermissionDenied);
   EXPECT_EQ(verdict({{"email", nullptr}}), Code::kPermissionDenied);
   EXPECT_EQ(verdict({{"email_verified", false}}), Code::kPermissionDenied);

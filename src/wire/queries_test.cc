@@ -67,12 +67,12 @@ class LoadingStage {
 
 /// A served stage without a stream.
 struct Served {
-  Served(LoadingStage& stage, const Endpoint& listen, StageClient* next) {
+  Served(LoadingStage& stage, const Endpoint& listen, StageClient* next, const ServerLimits& limits = {}) {
     StageServiceOptions options;
     options.self = stage.local();
     options.next_client = next;
     service = std::make_unique<StageService>(options);
-    server = StageServer::start(*service, {listen}).value();
+    server = StageServer::start(*service, {listen}, {}, nullptr, limits).value();
   }
   ~Served() { server->stop(0ms); }
   std::unique_ptr<StageService> service;
@@ -227,6 +227,41 @@ class HealthCall {
   std::unique_ptr<grpc::GenericClientAsyncReaderWriter> call_;
 };
 
+/// A call whose peer says nothing.
+class SilentCall {
+ public:
+  SilentCall(const Endpoint& endpoint, const std::string& method) : stub_(open_channel(endpoint, {})) {
+    call_ = stub_.PrepareCall(&context_, method, &queue_);
+    call_->StartCall(this);
+    wait();
+  }
+  ~SilentCall() {
+    context_.TryCancel();
+    queue_.Shutdown();
+    void* tag = nullptr;
+    bool ok = false;
+    while (queue_.Next(&tag, &ok)) {
+    }
+  }
+  grpc::StatusCode end() {
+    grpc::Status status;
+    call_->Finish(&status, this);
+    wait();
+    return status.error_code();
+  }
+
+ private:
+  void wait() {
+    void* tag = nullptr;
+    bool ok = false;
+    queue_.Next(&tag, &ok);
+  }
+  grpc::GenericStub stub_;
+  grpc::ClientContext context_;
+  grpc::CompletionQueue queue_;
+  std::unique_ptr<grpc::GenericClientAsyncReaderWriter> call_;
+};
+
 std::string health_request(const std::string& service) {
   grpc::health::v1::HealthCheckRequest request;
   request.set_service(service);
@@ -255,21 +290,49 @@ TEST(Health, FollowsTheStageAndRefusesWhatItDoesNotKnow) {
   EXPECT_EQ(refusal("Reset", health_request("")), grpc::StatusCode::UNIMPLEMENTED);
 }
 
-TEST(Health, ManyCallersTakeNoThreadsWithoutEnd) {
+TEST(Health, WatchersTakeNoThreadsWithoutEndAndNoPlaceOfAnotherKind) {
   const SocketDir dir;
   const Endpoint b = dir.endpoint("b");
   FakeProcess stage(fake_info(1, 2), b);
   std::vector<std::unique_ptr<HealthCall>> watches;
   int n_served = 0;
-  for (int i = 0; i < 270; ++i) {
+  for (int i = 0; i < 20; ++i) {
     watches.push_back(std::make_unique<HealthCall>(b, "Watch", health_request("")));
     if (watches.back()->next() == Health::SERVING) ++n_served;
   }
-  EXPECT_EQ(n_served, 256);
+  EXPECT_EQ(n_served, 16);
   EXPECT_EQ(watches.back()->end(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(HealthCall(b, "Check", health_request("")).next(), Health::SERVING);
+  EXPECT_TRUE(StageClient(b).describe(20s).has_value());
   watches.clear();
   EXPECT_TRUE(
-      testing::eventually([&] { return HealthCall(b, "Check", health_request("")).next() == Health::SERVING; }));
+      testing::eventually([&] { return HealthCall(b, "Watch", health_request("")).next() == Health::SERVING; }));
+}
+
+TEST(Health, CallsThatSayNothingMakeRoomForOneThatDoes) {
+  const SocketDir dir;
+  const Endpoint b = dir.endpoint("b");
+  FakeProcess stage(fake_info(1, 2), b);
+  for (const char* method : {"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch",
+                             "/commissure.v1.Stage/Describe", "/commissure.v1.Stage/Open"}) {
+    std::vector<std::unique_ptr<SilentCall>> silent;
+    for (int i = 0; i < 80; ++i) silent.push_back(std::make_unique<SilentCall>(b, method));
+    EXPECT_EQ(silent.front()->end(), grpc::StatusCode::RESOURCE_EXHAUSTED) << method;
+    EXPECT_EQ(HealthCall(b, "Check", health_request("")).next(), Health::SERVING) << method;
+    EXPECT_TRUE(StageClient(b).describe(20s).has_value()) << method;
+  }
+}
+
+TEST(Health, ACallWithoutARequestEnds) {
+  const SocketDir dir;
+  const Endpoint b = dir.endpoint("b");
+  Gate gate(1);
+  LoadingStage stage(1, 2, gate);
+  const Served served(stage, b, nullptr, {.request_wait = 1ms});
+  for (const char* method : {"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch",
+                             "/commissure.v1.Stage/Describe", "/commissure.v1.Stage/Wake"}) {
+    EXPECT_EQ(SilentCall(b, method).end(), grpc::StatusCode::DEADLINE_EXCEEDED) << method;
+  }
 }
 
 }  // namespace

@@ -17,6 +17,7 @@ void ServerCall::on_arrived(bool ok) {
     const MutexLock lock(mutex_);
     n_pending_ = 1;  // ended_, which comes for every call that came
   }
+  if (ok) peer_ = context_.peer();
   host_.on_arrived(*this, ok);
 }
 
@@ -38,6 +39,14 @@ void ServerCall::finish(const grpc::Status& status) {
   if (end_) return;
   end_ = status;
   advance();
+}
+
+bool ServerCall::finish_if_silent(const grpc::Status& status) {
+  const MutexLock lock(mutex_);
+  if (events_ == nullptr || spoke_ || end_) return false;
+  end_ = status;
+  advance();
+  return true;
 }
 
 void ServerCall::resume() {
@@ -76,6 +85,10 @@ ServerCall::Events* ServerCall::events() {
 void ServerCall::on_read(bool ok) {
   Events& events = *this->events();  // it was begun
   if (ok) {
+    {
+      const MutexLock lock(mutex_);
+      spoke_ = true;
+    }
     grpc::ByteBuffer message;
     message.Swap(&incoming_);  // resume() may come, and the next read with it, before on_message returns
     const Result<Next> next = events.on_message(*this, message);
@@ -101,7 +114,10 @@ void ServerCall::on_written(bool ok) {
 
 void ServerCall::on_ended(bool) {
   Events* const events = this->events();
-  if (events != nullptr && context_.IsCancelled()) events->on_cancelled(*this);
+  if (context_.IsCancelled()) {
+    host_.on_dropped(*this);
+    if (events != nullptr) events->on_cancelled(*this);
+  }
   leave();
 }
 

@@ -42,6 +42,8 @@ class ServerCall {
     virtual ~Host() = default;
     /// A call has come, and begin() or finish() is due. Not ok: the server shuts down and no call will come.
     virtual void on_arrived(ServerCall& call, bool ok) = 0;
+    /// The peer dropped the call before it had its end.
+    virtual void on_dropped(ServerCall& call) = 0;
     /// gRPC has let go of it: the call may be destroyed.
     virtual void on_over(ServerCall& call) = 0;
   };
@@ -55,12 +57,16 @@ class ServerCall {
   void send(grpc::ByteBuffer message);
   /// Ends the call after what was queued before. Of several calls the first one's status counts.
   void finish(const grpc::Status& status);
+  /// Ends the call if it was begun and its peer has said nothing yet. False: it has, or the call ends anyway.
+  bool finish_if_silent(const grpc::Status& status);
   void resume();
   /// Waits until all that was sent has been handed to the network, or never will be.
   void wait_written(const std::stop_token& stop);
 
   const std::string& method() const { return context_.method(); }
   const grpc::GenericServerContext& context() const { return context_; }
+  /// The connection it came on, as gRPC names it.
+  const std::string& peer() const { return peer_; }
   std::chrono::steady_clock::time_point opened() const { return opened_; }
 
  private:
@@ -78,6 +84,7 @@ class ServerCall {
 
   Host& host_;
   std::chrono::steady_clock::time_point opened_;
+  std::string peer_;
   grpc::GenericServerContext context_;
   grpc::GenericServerAsyncReaderWriter call_;
   grpc::ByteBuffer incoming_;
@@ -91,6 +98,7 @@ class ServerCall {
   StoppableCondition quiet_;
   Events* events_ GUARDED_BY(mutex_) = nullptr;               // from begin() on
   std::deque<grpc::ByteBuffer> outgoing_ GUARDED_BY(mutex_);  // the front is being written
+  bool spoke_ GUARDED_BY(mutex_) = false;                     // the peer sent a message
   bool writing_ GUARDED_BY(mutex_) = false;
   bool finishing_ GUARDED_BY(mutex_) = false;  // Finish was called: no operation may start
   std::optional<grpc::Status> end_ GUARDED_BY(mutex_);

@@ -5,25 +5,21 @@ import os
 import pathlib
 import re
 import signal
-import socket
 import subprocess
+import sys
 import threading
 import time
 
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from fake_apis import need_api, now, take
 from fake_front import Front, grpc_health
 from fake_google import PROJECT_NUMBER, ApiError, Reply, route
 from fake_metadata import MetadataServer
+from ports import free_port
 
 NOT_STARTED = ("The user-provided container failed to start and listen on the port defined provided by the PORT=8080 environment variable within "
                "the allocated timeout. This can happen when the container port is misconfigured or if the timeout is too short. "
                "Logs for this revision might contain more information.")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Instance:

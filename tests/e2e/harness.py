@@ -8,7 +8,6 @@ import json
 import os
 import pathlib
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,9 @@ import time
 import venv
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests/support"))
+from ports import free_port  # noqa: E402, F401
+
 PROGRAM = pathlib.Path(os.environ.get("COMMISSURE_PROGRAM", ROOT / "build/release/bin/commissure"))
 MODELS = pathlib.Path(os.environ.get("COMMISSURE_TEST_MODELS", ROOT / "build/test-models"))
 # Set where every instruction is checked and slow (sanitizers): the same paths on fewer and shorter inputs.
@@ -41,12 +43,6 @@ def python_with(name, *requirements):
         subprocess.run([folder / "bin/python", "-m", "pip", "install", "-q", *requirements], check=True)
         (folder / "ready").touch()
     return folder / "bin/python"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_until(condition, seconds, what):

@@ -416,7 +416,7 @@ void FaultProxy::Tunnel::apply(bool down, const Frame& frame, const std::string&
 FaultProxy::FaultProxy(const Endpoint& listen, const Endpoint& target) : service_(std::make_unique<Service>(target)) {
   grpc::ServerBuilder builder;
   tune_server(builder);
-  builder.AddListeningPort(listen.target, server_credentials(listen, {}));
+  builder.AddListeningPort(listen.target, grpc::InsecureServerCredentials());
   builder.RegisterService(service_.get());
   server_ = builder.BuildAndStart();
   CHECK(server_ != nullptr);
