@@ -10,7 +10,7 @@
 #include "engine/generation.h"
 #include "step/stage_info.h"
 #include "step/stage_link.h"
-#include "text/chat_template.h"
+#include "jinja/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace commissure {

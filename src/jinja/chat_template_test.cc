@@ -1,4 +1,4 @@
-#include "text/chat_template.h"
+#include "jinja/chat_template.h"
 
 #include <gtest/gtest.h>
 
