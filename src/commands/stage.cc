@@ -18,7 +18,7 @@ namespace {
 struct StageFlags {
   std::optional<std::string> stage, cuts, model, model_name, device, next, host, listen, isa, precision, kv_dtype,
       lease;
-  std::optional<std::string> metrics_names;
+  std::optional<std::string> metrics_names, chat_template;
   std::optional<int> port, threads, max_model_len, max_sequences, max_step_rows, queue_limit, max_stream_age,
       step_deadline;
   std::optional<double> max_slowdown;
@@ -42,6 +42,7 @@ Result<StageSettings> settle(const StageFlags& flags) {
   take(flags.stage, settings.stage);
   take(flags.model, settings.model);
   take(flags.model_name, settings.model_name);
+  take(flags.chat_template, settings.chat_template);
   take(flags.device, settings.device);
   take(flags.next, settings.next);
   take(flags.host, settings.host);
@@ -116,6 +117,8 @@ CommandRun add_stage(CLI::App& app) {
   app.add_option("--cuts", flags->cuts, "layer boundaries of the whole chain, e.g. 10,20 (CUTS, or K1, K2, ...)");
   app.add_option("--model", flags->model, "file, folder, URL or known name (MODEL_DIR)");
   app.add_option("--model-name", flags->model_name, "name served by the API (MODEL_NAME)");
+  app.add_option("--chat-template", flags->chat_template,
+                 "a file, or the name of one of the model's own templates (COMMISSURE_CHAT_TEMPLATE)");
   app.add_option("--device", flags->device, "cpu (DEVICE)");
   app.add_option("--next", flags->next, "endpoint of the next stage (NEXT_ENDPOINT, B_ENDPOINT, ...)");
   app.add_option("--host", flags->host, "address to listen on");

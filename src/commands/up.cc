@@ -45,6 +45,7 @@ struct UpOptions {
   int queue_limit = -1;
   int step_deadline = 0;
   std::string metrics_names;
+  std::string chat_template;
   bool read_weights = false;
   bool pack = true;
   CloudWorkOptions cloud;
@@ -81,6 +82,7 @@ Result<LocalChainOptions> plan_chain(const UpOptions& options) {
   if (options.queue_limit >= 0) flag("--queue-limit", std::to_string(options.queue_limit));
   if (options.step_deadline > 0) flag("--step-deadline", std::to_string(options.step_deadline));
   if (!options.metrics_names.empty()) flag("--metrics-names", options.metrics_names);
+  if (!options.chat_template.empty()) flag("--chat-template", options.chat_template);
   if (options.no_prefix_cache) chain.stage_flags.emplace_back("--no-prefix-caching");
   if (options.read_weights) chain.stage_flags.emplace_back("--read-weights");
   return chain;
@@ -242,6 +244,8 @@ CommandRun add_up(CLI::App& app) {
   app.add_option("--metrics-names", options->metrics_names,
                  "names in /metrics: own (commissure_...), vllm (vllm:... where vLLM has it) or both")
       ->check(CLI::IsMember({"own", "vllm", "both"}));
+  app.add_option("--chat-template", options->chat_template,
+                 "local: a file, or the name of one of the model's own templates, in place of its default");
   app.add_flag("--no-prefix-caching", options->no_prefix_cache, "compute every prompt from its first token");
   app.add_flag("!--no-pack", options->pack, "do not pack a small model of the cache for this CPU's kernels");
   app.add_flag("--read-weights", options->read_weights, "read weights into memory instead of mapping the file");

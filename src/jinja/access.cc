@@ -13,7 +13,8 @@ namespace {
 
 /// Python changes these in place, which a sandbox of values that never change refuses.
 bool is_changing(Kind kind, std::string_view name) {
-  static constexpr std::string_view kList[] = {"append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"};
+  static constexpr std::string_view kList[] = {"append", "clear",  "extend",  "insert",
+                                               "pop",    "remove", "reverse", "sort"};
   static constexpr std::string_view kMap[] = {"clear", "pop", "popitem", "setdefault", "update"};
   if (kind == Kind::kList) return std::ranges::find(kList, name) != std::end(kList);
   return kind == Kind::kMap && std::ranges::find(kMap, name) != std::end(kMap);
@@ -88,7 +89,8 @@ Result<Value> own_attribute(Render& render, const Value& owner, std::string_view
   return Value::missing();
 }
 
-std::int64_t clamp_index(const Value& value, std::int64_t size, std::int64_t low, std::int64_t high, std::int64_t initial) {
+std::int64_t clamp_index(const Value& value, std::int64_t size, std::int64_t low, std::int64_t high,
+                         std::int64_t initial) {
   if (value.is_nothing() || value.is(Kind::kNone)) return initial;
   std::int64_t index = value.as_integer();
   if (index < 0) index = std::max(index, -size - 1) + size;
@@ -201,7 +203,8 @@ Result<Value> slice(Render& render, const Value& owner, const Value& start, cons
   const std::int64_t span = pace > 0 ? last - first : first - last;
   // The step may be the least integer, whose sign cannot be turned.
   const std::uint64_t stride = pace > 0 ? static_cast<std::uint64_t>(pace) : 0 - static_cast<std::uint64_t>(pace);
-  const std::size_t count = span <= 0 ? 0 : 1 + static_cast<std::size_t>((static_cast<std::uint64_t>(span) - 1) / stride);
+  const std::size_t count =
+      span <= 0 ? 0 : 1 + static_cast<std::size_t>((static_cast<std::uint64_t>(span) - 1) / stride);
   const auto at = [&](std::size_t i) { return static_cast<std::size_t>(first + static_cast<std::int64_t>(i) * pace); };
   if (owner.is_text() && pace == 1) {
     TRY(render.spend(owner.size / 16));
@@ -277,7 +280,8 @@ Status sort_items(Render& render, std::span<Sortable> items, SortOrder order) {
         bool take_right = left == middle;
         if (!take_right && right < end) {
           // Python's reverse keeps equal items in their order too.
-          take_right = TRY(compare(render, order.reverse ? Op::kGreater : Op::kLess, items[right].key, items[left].key));
+          take_right =
+              TRY(compare(render, order.reverse ? Op::kGreater : Op::kLess, items[right].key, items[left].key));
         }
         spare[out] = items[take_right ? right++ : left++];
       }

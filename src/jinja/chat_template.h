@@ -31,9 +31,16 @@ class ChatTemplate {
   /// Errors: kInvalidArgument, raise_exception's text or what went wrong in which line; kResourceExhausted, a limit.
   Result<std::string> render(const Json& variables, const jinja::Limits& limits = {}) const;
 
+  /// Whether it walks over a message's content where that is a list of parts (found by trying).
+  bool takes_parts() const { return takes_parts_; }
+  /// Whether it looks at messages' tool calls, and so at their content as Python's None beside them.
+  bool knows_tool_calls() const { return knows_tool_calls_; }
+
  private:
   explicit ChatTemplate(std::unique_ptr<jinja::Syntax> syntax);
   std::unique_ptr<jinja::Syntax> syntax_;
+  bool takes_parts_ = false;
+  bool knows_tool_calls_ = false;
 };
 
 }  // namespace commissure

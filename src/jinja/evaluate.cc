@@ -84,7 +84,8 @@ Result<Value> Render::evaluate_slice(const Node& node) {
 Result<Value> Render::evaluate_choice(const Node& node) {
   if (truth(TRY(evaluate(*node.right)))) return evaluate(*node.left);
   if (node.third != nullptr) return evaluate(*node.third);
-  return Value::undefined("the inline if-expression evaluated to false and no else section was defined", Kind::kMissing);
+  return Value::undefined("the inline if-expression evaluated to false and no else section was defined",
+                          Kind::kMissing);
 }
 
 Result<Value> Render::evaluate_concat(const Node& node) {
@@ -122,7 +123,8 @@ Status Render::read_arguments(const Node& node, Call& call) {
         break;
       }
       case Argument::Kind::kDoubleSplat: {
-        if (!value.is(Kind::kMap)) return type_error("argument after ** must be a mapping, not " + std::string(type_name(value)));
+        if (!value.is(Kind::kMap))
+          return type_error("argument after ** must be a mapping, not " + std::string(type_name(value)));
         if (value.map->size > kMostArguments) return type_error("too many arguments");
         for (const Pair& pair : value.map->all()) {
           if (!pair.key.is_text()) return type_error("keywords must be strings");

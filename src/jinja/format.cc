@@ -146,12 +146,14 @@ Result<std::string> percent_field(Render& render, Spec& spec, bool left, const V
     case 'o': {
       TRY(require_defined(value));
       const bool decimal = spec.type == 'd' || spec.type == 'i' || spec.type == 'u';
-      if (!value.is_integer() && !(decimal && value.is(Kind::kFloat))) return wanted(decimal ? "a real number" : "an integer");
-      if (value.is(Kind::kFloat) && !(std::fabs(value.number) < 9e18)) return type_error("cannot convert float to integer");
+      if (!value.is_integer() && !(decimal && value.is(Kind::kFloat)))
+        return wanted(decimal ? "a real number" : "an integer");
+      if (value.is(Kind::kFloat) && !(std::fabs(value.number) < 9e18))
+        return type_error("cannot convert float to integer");
       const std::int64_t number = value.is(Kind::kFloat) ? static_cast<std::int64_t>(value.number) : value.as_integer();
       std::string digits = integer_digits(magnitude_of(number), decimal ? 'd' : spec.type, spec.alternate);
       if (spec.precision > kMostPrecision) return type_error(fmt::format("a precision is at most {}", kMostPrecision));
-      while (static_cast<std::int64_t>(digits.size()) < spec.precision) digits.insert(0, "0");
+      while (static_cast<std::int64_t>(digits.size()) < spec.precision) digits.insert(digits.begin(), '0');
       if (spec.zero && !left) spec.fill = "0";
       return padded(render, sign_of(number < 0, spec.sign) + digits, spec, spec.zero && !left ? '=' : '>');
     }
@@ -160,7 +162,8 @@ Result<std::string> percent_field(Render& render, Spec& spec, bool left, const V
   TRY(require_defined(value));
   if (!value.is_number()) return type_error(fmt::format("must be real number, not {}", type_name(value)));
   const double number = value.as_number();
-  const std::string body = TRY(float_body(std::fabs(number), spec.type, spec.precision < 0 ? 6 : spec.precision, spec.alternate));
+  const std::string body =
+      TRY(float_body(std::fabs(number), spec.type, spec.precision < 0 ? 6 : spec.precision, spec.alternate));
   if (spec.zero && !left) spec.fill = "0";
   return padded(render, sign_of(std::signbit(number), spec.sign) + body, spec, spec.zero && !left ? '=' : '>');
 }
@@ -188,7 +191,9 @@ Result<Value> percent_key(Render& render, std::string_view format, std::size_t& 
 Result<Spec> read_spec(std::string_view text) {
   Spec spec;
   std::size_t at = 0;
-  const auto is_align = [&](std::size_t i) { return i < text.size() && std::string_view("<>^=").find(text[i]) != std::string_view::npos; };
+  const auto is_align = [&](std::size_t i) {
+    return i < text.size() && std::string_view("<>^=").find(text[i]) != std::string_view::npos;
+  };
   if (!text.empty()) {
     std::size_t second = 0;
     next_code_point(text, second);
@@ -252,14 +257,16 @@ Result<std::string> format_value(Render& render, const Value& value, std::string
   const auto unknown = [&] {
     return type_error(fmt::format("Unknown format code '{}' for object of type '{}'", spec.type, type_name(value)));
   };
-  if (value.is(Kind::kFloat) || (value.is_integer() && spec.type != 0 && std::string_view("eEfFgG%").find(spec.type) != std::string_view::npos)) {
+  if (value.is(Kind::kFloat) ||
+      (value.is_integer() && spec.type != 0 && std::string_view("eEfFgG%").find(spec.type) != std::string_view::npos)) {
     if (spec.type != 0 && std::string_view("eEfFgGn%").find(spec.type) == std::string_view::npos) return unknown();
     return format_float(render, value.as_number(), spec);
   }
   if (value.is(Kind::kInt) || (value.is(Kind::kBool) && spec.type != 0 && spec.type != 's')) {
     if (spec.type == 'c') return unknown();
     if (spec.type != 0 && std::string_view("dnxXob").find(spec.type) == std::string_view::npos) return unknown();
-    std::string digits = integer_digits(magnitude_of(value.as_integer()), spec.type == 0 ? 'd' : spec.type, spec.alternate);
+    std::string digits =
+        integer_digits(magnitude_of(value.as_integer()), spec.type == 0 ? 'd' : spec.type, spec.alternate);
     if (spec.grouping != 0) digits = grouped(digits, spec.grouping, spec.type == 0 || spec.type == 'd' ? 3 : 4);
     return padded(render, sign_of(value.as_integer() < 0, spec.sign) + digits, spec, '>');
   }

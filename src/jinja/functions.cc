@@ -105,9 +105,11 @@ Result<Value> range(Render& render, const Value&, const Call& call) {
   }
   if (span > 0) {
     // Within the limit, but the ends themselves may lie far apart.
-    const auto distance = made->step > 0 ? static_cast<std::uint64_t>(made->stop) - static_cast<std::uint64_t>(made->start)
-                                         : static_cast<std::uint64_t>(made->start) - static_cast<std::uint64_t>(made->stop);
-    const std::uint64_t stride = made->step > 0 ? static_cast<std::uint64_t>(made->step) : 0 - static_cast<std::uint64_t>(made->step);
+    const auto distance = made->step > 0
+                              ? static_cast<std::uint64_t>(made->stop) - static_cast<std::uint64_t>(made->start)
+                              : static_cast<std::uint64_t>(made->start) - static_cast<std::uint64_t>(made->stop);
+    const std::uint64_t stride =
+        made->step > 0 ? static_cast<std::uint64_t>(made->step) : 0 - static_cast<std::uint64_t>(made->step);
     made->size = static_cast<std::int64_t>((distance - 1) / stride + 1);
   }
   return pointing<const Range>(Kind::kRange, &Value::range, made);
@@ -195,10 +197,13 @@ Result<Value> strftime_now(Render& render, const Value&, const Call& call) {
 }
 
 constexpr Builtin kMapMethods[] = {
-    {"items", "", map_items}, {"keys", "", map_keys}, {"values", "", map_values}, {"get", "key,default?", map_get}, {"copy", "", map_copy},
+    {"items", "", map_items},         {"keys", "", map_keys}, {"values", "", map_values},
+    {"get", "key,default?", map_get}, {"copy", "", map_copy},
 };
 constexpr Builtin kListMethods[] = {
-    {"index", "value", list_index}, {"count", "value", list_count}, {"copy", "", list_copy},
+    {"index", "value", list_index},
+    {"count", "value", list_count},
+    {"copy", "", list_copy},
 };
 constexpr Builtin kCyclerMethods[] = {{"next", "", cycler_next}, {"reset", "", cycler_reset}};
 constexpr Builtin kLoopMethods[] = {{"cycle", "*", loop_cycle}, {"changed", "*", loop_changed}};

@@ -15,9 +15,9 @@ namespace commissure::jinja {
 /// What one render may use. A template is code from a stranger: every step costs fuel, every byte memory.
 struct Limits {
   std::uint64_t fuel = 10'000'000;       ///< steps: one node evaluated, one item or 16 bytes looked at
-  std::size_t memory_bytes = 96u << 20;    ///< all values made and all text written
-  std::size_t text_bytes = 16u << 20;      ///< one text, the output too
-  int depth = 1500;                        ///< evaluations within evaluations, macros included
+  std::size_t memory_bytes = 96u << 20;  ///< all values made and all text written
+  std::size_t text_bytes = 16u << 20;    ///< one text, the output too
+  int depth = 1500;                      ///< evaluations within evaluations, macros included
 };
 
 /// Values of one render: taken from blocks, given back all at once when the render ends, so that no value has a

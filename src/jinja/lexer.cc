@@ -47,8 +47,8 @@ class Lexer {
   void add(TokenKind kind, std::string text) { tokens_.push_back({kind, line_, std::move(text)}); }
 
   void move_to(std::size_t position) {
-    line_ += static_cast<std::uint32_t>(
-        std::count(text_.begin() + static_cast<std::ptrdiff_t>(at_), text_.begin() + static_cast<std::ptrdiff_t>(position), '\n'));
+    line_ += static_cast<std::uint32_t>(std::count(text_.begin() + static_cast<std::ptrdiff_t>(at_),
+                                                   text_.begin() + static_cast<std::ptrdiff_t>(position), '\n'));
     at_ = position;
   }
 
@@ -215,7 +215,8 @@ class Lexer {
     if (c == ')' || c == ']' || c == '}') {
       const char wanted = c == ')' ? '(' : c == ']' ? '[' : '{';
       if (open.empty()) return at_line(line_, std::string("unexpected '") + c + "'");
-      if (open.back() != wanted) return at_line(line_, std::string("unexpected '") + c + "', a '" + open.back() + "' is open");
+      if (open.back() != wanted)
+        return at_line(line_, std::string("unexpected '") + c + "', a '" + open.back() + "' is open");
       open.pop_back();
     }
     add(TokenKind::kOperator, std::string(1, c));
@@ -225,7 +226,8 @@ class Lexer {
 
   std::size_t digits(std::size_t position, int base) const {
     while (position < text_.size()) {
-      const bool joined = text_[position] == '_' && position + 1 < text_.size() && is_digit_of(text_[position + 1], base);
+      const bool joined =
+          text_[position] == '_' && position + 1 < text_.size() && is_digit_of(text_[position + 1], base);
       if (!joined && !is_digit_of(text_[position], base)) break;
       ++position;
     }
@@ -238,8 +240,8 @@ class Lexer {
     const std::size_t begin = at_;
     std::size_t end = base == 10 ? digits(at_, 10) : digits(at_ + 2, base);
     TokenKind kind = TokenKind::kInteger;
-    const bool after_dot = !tokens_.empty() && tokens_.back().kind == TokenKind::kOperator && tokens_.back().text == "." &&
-                           begin > 0 && text_[begin - 1] == '.';
+    const bool after_dot = !tokens_.empty() && tokens_.back().kind == TokenKind::kOperator &&
+                           tokens_.back().text == "." && begin > 0 && text_[begin - 1] == '.';
     if (base == 10 && !after_dot) {
       if (end + 1 < text_.size() && text_[end] == '.' && is_digit_of(text_[end + 1], 10)) {
         end = digits(end + 1, 10);
@@ -266,7 +268,8 @@ class Lexer {
     std::string value;
     std::size_t at = at_ + 1;
     for (;;) {
-      if (at >= text_.size()) return at_line(line, std::string("unexpected char \"") + quote + "\": the text has no end");
+      if (at >= text_.size())
+        return at_line(line, std::string("unexpected char \"") + quote + "\": the text has no end");
       const char c = text_[at];
       if (c == quote) break;
       if (c != '\\' || at + 1 >= text_.size()) {
@@ -311,7 +314,8 @@ class Lexer {
       if (!is_digit_of(digit, 16)) return at_line(line_, std::string("truncated \\") + c + " escape in a text");
       code = code * 16 + static_cast<std::uint32_t>(digit <= '9' ? digit - '0' : (digit | 0x20) - 'a' + 10);
     }
-    if (code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) return at_line(line_, "illegal Unicode character in a text");
+    if (code > 0x10FFFF || (code >= 0xD800 && code < 0xE000))
+      return at_line(line_, "illegal Unicode character in a text");
     append_code_point(value, code);
     return at + 1 + n_digits;
   }

@@ -12,9 +12,7 @@ namespace {
 
 constexpr std::int64_t kSignedMost = INT64_MAX;
 
-std::string shown_owner(Kind kind) {
-  return kind == Kind::kNone ? "None" : std::string(type_name(kind)) + " object";
-}
+std::string shown_owner(Kind kind) { return kind == Kind::kNone ? "None" : std::string(type_name(kind)) + " object"; }
 
 std::string_view symbol(Op op) {
   switch (op) {
@@ -34,7 +32,8 @@ std::string_view symbol(Op op) {
 }
 
 Error unsupported(Op op, const Value& a, const Value& b) {
-  return type_error(fmt::format("unsupported operand type(s) for {}: '{}' and '{}'", symbol(op), type_name(a), type_name(b)));
+  return type_error(
+      fmt::format("unsupported operand type(s) for {}: '{}' and '{}'", symbol(op), type_name(a), type_name(b)));
 }
 
 template <typename T>
@@ -97,7 +96,8 @@ Result<Value> floats(Op op, double a, double b) {
     case Op::kPower: {
       if (a == 0 && b < 0) return type_error("0.0 cannot be raised to a negative power");
       const double result = std::pow(a, b);
-      if (std::isinf(result) && std::isfinite(a) && std::isfinite(b)) return type_error("Numerical result out of range");
+      if (std::isinf(result) && std::isfinite(a) && std::isfinite(b))
+        return type_error("Numerical result out of range");
       return Value::of(result);
     }
     default: break;
@@ -112,7 +112,8 @@ Result<Value> floats(Op op, double a, double b) {
 
 Result<Value> repeat(Render& render, const Value& value, std::int64_t count) {
   const auto n = static_cast<std::size_t>(std::max<std::int64_t>(count, 0));
-  if (value.size == 0 || n == 0) return value.is_text() ? Value::of(std::string_view("")) : Value::of(value.kind, Items());
+  if (value.size == 0 || n == 0)
+    return value.is_text() ? Value::of(std::string_view("")) : Value::of(value.kind, Items());
   if (n > render.limits().memory_bytes / value.size) {
     return Error(Code::kResourceExhausted, "the template makes too long a value");
   }
@@ -120,7 +121,8 @@ Result<Value> repeat(Render& render, const Value& value, std::int64_t count) {
   if (value.is_text()) {
     std::string text;
     TRY(render.spend(size / 16));
-    if (size > render.limits().text_bytes) return render.heap().concat(value.view(), std::string_view(value.text, size));
+    if (size > render.limits().text_bytes)
+      return render.heap().concat(value.view(), std::string_view(value.text, size));
     text.reserve(size);
     for (std::size_t i = 0; i < n; ++i) text += value.view();
     return render.text(text);
@@ -256,7 +258,8 @@ Result<bool> compare(Render& render, Op op, const Value& a, const Value& b) {
   TRY(require_defined(a));
   TRY(require_defined(b));
   if (a.is_number() && b.is_number()) {
-    if (a.is(Kind::kFloat) || b.is(Kind::kFloat) || is_wide(a) || is_wide(b)) return ordered(op, a.as_number(), b.as_number());
+    if (a.is(Kind::kFloat) || b.is(Kind::kFloat) || is_wide(a) || is_wide(b))
+      return ordered(op, a.as_number(), b.as_number());
     return ordered(op, a.as_integer(), b.as_integer());
   }
   if (a.is_text() && b.is_text()) {
@@ -268,7 +271,8 @@ Result<bool> compare(Render& render, Op op, const Value& a, const Value& b) {
     TRY(level.check());
     return less_items(render, op, a.listing(), b.listing());
   }
-  return type_error(fmt::format("'{}' not supported between instances of '{}' and '{}'", symbol(op), type_name(a), type_name(b)));
+  return type_error(
+      fmt::format("'{}' not supported between instances of '{}' and '{}'", symbol(op), type_name(a), type_name(b)));
 }
 
 Result<Value> arithmetic(Render& render, Op op, const Value& a, const Value& b) {
@@ -276,7 +280,8 @@ Result<Value> arithmetic(Render& render, Op op, const Value& a, const Value& b) 
   TRY(require_defined(a));
   TRY(require_defined(b));
   if (a.is_number() && b.is_number()) {
-    if (a.is_integer() && b.is_integer() && !is_wide(a) && !is_wide(b)) return integers(op, a.as_integer(), b.as_integer());
+    if (a.is_integer() && b.is_integer() && !is_wide(a) && !is_wide(b))
+      return integers(op, a.as_integer(), b.as_integer());
     return floats(op, a.as_number(), b.as_number());
   }
   if (op == Op::kAdd) return add(render, a, b);
@@ -299,7 +304,8 @@ Result<Value> negate(const Value& value, bool negative) {
 
 Status require_hashable(Render& render, const Value& value, int depth) {
   TRY(render.spend());
-  if (value.is(Kind::kList) || value.is(Kind::kMap)) return type_error(fmt::format("unhashable type: '{}'", type_name(value)));
+  if (value.is(Kind::kList) || value.is(Kind::kMap))
+    return type_error(fmt::format("unhashable type: '{}'", type_name(value)));
   if (!value.is(Kind::kTuple)) return {};
   if (depth > render.limits().depth) return type_error("a key is nested too deeply");
   for (const Value& item : value.listing()) TRY(require_hashable(render, item, depth + 1));

@@ -209,7 +209,8 @@ Status Parser::for_statement(Node& node) {
 Result<Node*> Parser::target_name(bool with_namespace) {
   if (current().kind != TokenKind::kName) return unexpected("a name");
   static constexpr std::array<std::string_view, 5> kReserved = {"true", "false", "none", "True", "None"};
-  if (std::ranges::find(kReserved, current().text) != kReserved.end()) return fail("can't assign to '" + current().text + "'");
+  if (std::ranges::find(kReserved, current().text) != kReserved.end())
+    return fail("can't assign to '" + current().text + "'");
   Node* node = make(NodeKind::kName);
   node->name = syntax_.id_of(current().text);
   ++at_;
@@ -346,7 +347,8 @@ Status Parser::scope_statement(Node& node, std::string_view keyword) {
 /// There is only one template, so those that name others fail where they stand.
 Status Parser::refused_statement(Node& node, std::string_view keyword) {
   node.kind = NodeKind::kRefuse;
-  node.constant = Value::of(syntax_.keep("'" + std::string(keyword) + "': a chat template cannot read other templates"));
+  node.constant =
+      Value::of(syntax_.keep("'" + std::string(keyword) + "': a chat template cannot read other templates"));
   while (current().kind != TokenKind::kBlockEnd && current().kind != TokenKind::kEnd) ++at_;
   return {};
 }

@@ -16,9 +16,7 @@ namespace commissure::jinja {
 
 namespace {
 
-utf8proc_category_t category(char32_t letter) {
-  return utf8proc_category(static_cast<utf8proc_int32_t>(letter));
-}
+utf8proc_category_t category(char32_t letter) { return utf8proc_category(static_cast<utf8proc_int32_t>(letter)); }
 
 bool is_mapped(char32_t letter, utf8proc_int32_t (*map)(utf8proc_int32_t)) {
   return map(static_cast<utf8proc_int32_t>(letter)) != static_cast<utf8proc_int32_t>(letter);

@@ -8,9 +8,7 @@
 
 namespace commissure::jinja {
 
-Error Render::out_of_fuel() const {
-  return Error(Code::kResourceExhausted, "the template does too much work");
-}
+Error Render::out_of_fuel() const { return Error(Code::kResourceExhausted, "the template does too much work"); }
 
 Error Render::too_deep() const {
   return Error(Code::kResourceExhausted, "the template nests calls or values too deeply");
@@ -175,9 +173,10 @@ Status Render::assign(const Node& target, const Value& value) {
   TRY(require_defined(value));
   const Items items = TRY(items_of(*this, value));
   if (items.size() != target.children.size()) {
-    return type_error(items.size() < target.children.size()
-                          ? fmt::format("not enough values to unpack (expected {}, got {})", target.children.size(), items.size())
-                          : fmt::format("too many values to unpack (expected {})", target.children.size()));
+    return type_error(
+        items.size() < target.children.size()
+            ? fmt::format("not enough values to unpack (expected {}, got {})", target.children.size(), items.size())
+            : fmt::format("too many values to unpack (expected {})", target.children.size()));
   }
   for (std::size_t i = 0; i < items.size(); ++i) TRY(assign(*target.children[i], items[i]));
   return {};
@@ -389,7 +388,8 @@ Result<Value> Render::call_macro(const Macro& macro, Call& call) {
       if (i < n_given) value = call.positional[i];
       for (NamedValue& named : call.named) {
         if (named.name != wanted || named.value.is(Kind::kMissing)) continue;
-        if (i < n_given) return type_error(fmt::format("macro '{}' got multiple values for argument '{}'", name, wanted));
+        if (i < n_given)
+          return type_error(fmt::format("macro '{}' got multiple values for argument '{}'", name, wanted));
         value = std::exchange(named.value, Value::missing());
       }
       if (value.is(Kind::kMissing)) {

@@ -84,7 +84,8 @@ Result<Value> keys_of(Render& render, const Value& item, const Value& path, bool
 Result<std::span<Sortable>> sortable(Render& render, Items items, const Value& path, bool ignore_case) {
   TRY(render.spend(items.size()));
   Sortable* entries = TRY(render.heap().array<Sortable>(items.size()));
-  for (std::size_t i = 0; i < items.size(); ++i) entries[i] = {TRY(keys_of(render, items[i], path, ignore_case)), items[i]};
+  for (std::size_t i = 0; i < items.size(); ++i)
+    entries[i] = {TRY(keys_of(render, items[i], path, ignore_case)), items[i]};
   return std::span(entries, items.size());
 }
 
@@ -120,9 +121,13 @@ Result<Value> extreme(Render& render, const Value& subject, const Call& call, Op
   return best->item;
 }
 
-Result<Value> min(Render& render, const Value& subject, const Call& call) { return extreme(render, subject, call, Op::kLess); }
+Result<Value> min(Render& render, const Value& subject, const Call& call) {
+  return extreme(render, subject, call, Op::kLess);
+}
 
-Result<Value> max(Render& render, const Value& subject, const Call& call) { return extreme(render, subject, call, Op::kGreater); }
+Result<Value> max(Render& render, const Value& subject, const Call& call) {
+  return extreme(render, subject, call, Op::kGreater);
+}
 
 Result<Value> batch(Render& render, const Value& subject, const Call& call) {
   const auto size = static_cast<std::size_t>(std::max<std::int64_t>(1, TRY(integer_argument(call[0], "linecount"))));
@@ -169,7 +174,8 @@ Result<Value> items(Render& render, const Value& subject, const Call&) {
 }
 
 Result<Value> dictsort(Render& render, const Value& subject, const Call& call) {
-  if (!subject.is(Kind::kMap)) return type_error(fmt::format("'{}' object has no attribute 'items'", type_name(subject)));
+  if (!subject.is(Kind::kMap))
+    return type_error(fmt::format("'{}' object has no attribute 'items'", type_name(subject)));
   const std::string_view by = call.has(1) ? TRY(text_argument(call[1], "by")) : "key";
   if (by != "key" && by != "value") return type_error("You can only sort by either \"key\" or \"value\"");
   const bool ignore_case = !truth(call[0]);
@@ -198,7 +204,8 @@ Result<Value> groupby(Render& render, const Value& subject, const Call& call) {
   for (std::size_t i = 0; i < all.size();) {
     Collector members(render);
     const std::size_t begin = i;
-    while (i < all.size() && TRY(equal(render, entries[i].key, entries[begin].key))) TRY(members.add(entries[i++].item));
+    while (i < all.size() && TRY(equal(render, entries[i].key, entries[begin].key)))
+      TRY(members.add(entries[i++].item));
     if (i == begin) TRY(members.add(entries[i++].item));  // NaN, equal to nothing
     Value group = TRY(tuple_of(render, TRY(key_of(entries[begin].item)), members.list()));
     group.flag = 1;
@@ -262,10 +269,18 @@ Result<Value> chosen(Render& render, const Value& subject, const Call& call, boo
   return kept.iterator();
 }
 
-Result<Value> select(Render& render, const Value& subject, const Call& call) { return chosen(render, subject, call, false, true); }
-Result<Value> reject(Render& render, const Value& subject, const Call& call) { return chosen(render, subject, call, false, false); }
-Result<Value> selectattr(Render& render, const Value& subject, const Call& call) { return chosen(render, subject, call, true, true); }
-Result<Value> rejectattr(Render& render, const Value& subject, const Call& call) { return chosen(render, subject, call, true, false); }
+Result<Value> select(Render& render, const Value& subject, const Call& call) {
+  return chosen(render, subject, call, false, true);
+}
+Result<Value> reject(Render& render, const Value& subject, const Call& call) {
+  return chosen(render, subject, call, false, false);
+}
+Result<Value> selectattr(Render& render, const Value& subject, const Call& call) {
+  return chosen(render, subject, call, true, true);
+}
+Result<Value> rejectattr(Render& render, const Value& subject, const Call& call) {
+  return chosen(render, subject, call, true, false);
+}
 
 constexpr Builtin kFilters[] = {
     {"first", "", first},

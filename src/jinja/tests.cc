@@ -33,7 +33,8 @@ bool is_mapping(const Value& value) { return value.is(Kind::kMap); }
 bool is_never(const Value&) { return false; }
 
 bool is_sequence(const Value& value) {
-  return value.is_text() || value.is_listing() || value.is(Kind::kMap) || value.is(Kind::kRange) || value.is(Kind::kUndefined);
+  return value.is_text() || value.is_listing() || value.is(Kind::kMap) || value.is(Kind::kRange) ||
+         value.is(Kind::kUndefined);
 }
 
 bool is_callable(const Value& value) {
@@ -53,9 +54,15 @@ Result<Value> divisible(Render& render, const Value& subject, const Value& divis
   return Value::of(TRY(equal(render, modulo, Value::of(rest))));
 }
 
-Result<Value> even(Render& render, const Value& subject, const Call&) { return divisible(render, subject, Value::of(std::int64_t{2}), 0); }
-Result<Value> odd(Render& render, const Value& subject, const Call&) { return divisible(render, subject, Value::of(std::int64_t{2}), 1); }
-Result<Value> divisibleby(Render& render, const Value& subject, const Call& call) { return divisible(render, subject, call[0], 0); }
+Result<Value> even(Render& render, const Value& subject, const Call&) {
+  return divisible(render, subject, Value::of(std::int64_t{2}), 0);
+}
+Result<Value> odd(Render& render, const Value& subject, const Call&) {
+  return divisible(render, subject, Value::of(std::int64_t{2}), 1);
+}
+Result<Value> divisibleby(Render& render, const Value& subject, const Call& call) {
+  return divisible(render, subject, call[0], 0);
+}
 
 Result<Value> in_test(Render& render, const Value& subject, const Call& call) {
   return Value::of(TRY(contains(render, call[0], subject)));

@@ -28,7 +28,8 @@ std::string title(std::string_view text) {
   std::string out;
   std::size_t begin = 0;
   const auto is_break = [&](std::size_t at) {
-    return std::string_view("-({[<").find(text[at]) != std::string_view::npos || is_python_space(static_cast<unsigned char>(text[at]));
+    return std::string_view("-({[<").find(text[at]) != std::string_view::npos ||
+           is_python_space(static_cast<unsigned char>(text[at]));
   };
   while (begin < text.size()) {
     std::size_t end = begin;
@@ -82,11 +83,13 @@ Result<Value> indent(Render& render, const Value& subject, const Call& call) {
   if (call.has(0) && call[0].is_text()) {
     step = call[0].view();
   } else {
-    TRY(render.append(step, static_cast<std::size_t>(std::max<std::int64_t>(0, TRY(integer_or(call[0], 4, "width")))), ' '));
+    TRY(render.append(step, static_cast<std::size_t>(std::max<std::int64_t>(0, TRY(integer_or(call[0], 4, "width")))),
+                      ' '));
   }
   const std::string text = std::string(TRY(text_of(render, subject))) + "\n";
   Call none;
-  const Value lines = TRY(render.call(*find_method(Kind::kText, "splitlines"), Value::of(std::string_view(text)), none));
+  const Value lines =
+      TRY(render.call(*find_method(Kind::kText, "splitlines"), Value::of(std::string_view(text)), none));
   std::string out;
   for (std::size_t i = 0; i < lines.size; ++i) {
     if (i > 0) TRY(render.append(out, "\n"));
@@ -128,7 +131,8 @@ Result<Value> wordcount(Render& render, const Value& subject, const Call&) {
 Result<Value> wordwrap(Render& render, const Value& subject, const Call& call) {
   const auto width = static_cast<std::size_t>(std::max<std::int64_t>(1, TRY(integer_or(call[0], 79, "width"))));
   const bool breaks = !call.has(1) || truth(call[1]);
-  const std::string_view newline = call.has(2) && !call[2].is(Kind::kNone) ? TRY(text_argument(call[2], "wrapstring")) : "\n";
+  const std::string_view newline =
+      call.has(2) && !call[2].is(Kind::kNone) ? TRY(text_argument(call[2], "wrapstring")) : "\n";
   const Value text = Value::of(TRY(text_of(render, subject)));
   Call none;
   const Value lines = TRY(render.call(*find_method(Kind::kText, "splitlines"), text, none));
@@ -200,7 +204,8 @@ std::string url_quoted(std::string_view text, std::string_view safe) {
   std::string out;
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x80 && (std::isalnum(byte) != 0 || std::string_view("_.-~").find(c) != std::string_view::npos || safe.find(c) != std::string_view::npos)) {
+    if (byte < 0x80 && (std::isalnum(byte) != 0 || std::string_view("_.-~").find(c) != std::string_view::npos ||
+                        safe.find(c) != std::string_view::npos)) {
       out += c;
     } else if (c == ' ' && safe.empty()) {
       out += '+';
@@ -212,7 +217,8 @@ std::string url_quoted(std::string_view text, std::string_view safe) {
 }
 
 Result<Value> urlencode(Render& render, const Value& subject, const Call&) {
-  if (!subject.is(Kind::kMap) && !subject.is_listing()) return render.text(url_quoted(TRY(text_of(render, subject)), "/"));
+  if (!subject.is(Kind::kMap) && !subject.is_listing())
+    return render.text(url_quoted(TRY(text_of(render, subject)), "/"));
   std::string out;
   const auto add = [&](const Value& key, const Value& value) -> Status {
     if (!out.empty()) TRY(render.append(out, "&"));

@@ -25,7 +25,9 @@ std::string folded(std::string_view text) {
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t begin = at;
     const char32_t letter = next_code_point(text, at);
-    out += letter == 0xDF || letter == 0x1E9E ? "ss" : letter == 0x3C2 ? "\u03c3" : to_lower(text.substr(begin, at - begin));
+    out += letter == 0xDF || letter == 0x1E9E ? "ss"
+           : letter == 0x3C2                  ? "\u03c3"
+                                              : to_lower(text.substr(begin, at - begin));
   }
   return out;
 }
@@ -159,8 +161,12 @@ Result<Value> partition_of(Render& render, const Value& subject, const Call& cal
   return Value::of(Kind::kTuple, Items(parts, 3));
 }
 
-Result<Value> partition(Render& render, const Value& subject, const Call& call) { return partition_of(render, subject, call, false); }
-Result<Value> rpartition(Render& render, const Value& subject, const Call& call) { return partition_of(render, subject, call, true); }
+Result<Value> partition(Render& render, const Value& subject, const Call& call) {
+  return partition_of(render, subject, call, false);
+}
+Result<Value> rpartition(Render& render, const Value& subject, const Call& call) {
+  return partition_of(render, subject, call, true);
+}
 
 Result<Value> join(Render& render, const Value& subject, const Call& call) {
   std::string out;
@@ -168,7 +174,8 @@ Result<Value> join(Render& render, const Value& subject, const Call& call) {
   TRY(require_defined(call[0]));
   for (const Value& item : TRY(items_of(render, call[0]))) {
     if (!std::exchange(is_first, false)) TRY(render.append(out, subject.view()));
-    if (!item.is_text()) return type_error(fmt::format("sequence item: expected str instance, {} found", type_name(item)));
+    if (!item.is_text())
+      return type_error(fmt::format("sequence item: expected str instance, {} found", type_name(item)));
     TRY(render.append(out, item.view()));
   }
   return render.text(out);
@@ -203,7 +210,7 @@ Result<Value> replace(Render& render, const Value& subject, const Call& call) {
 
 struct Part {
   std::string_view text;
-  std::size_t begin = 0;  ///< bytes before it
+  std::size_t begin = 0;   ///< bytes before it
   std::int64_t start = 0;  ///< code points before it
   bool valid = true;       ///< false: it begins behind the text's end
 };
@@ -256,7 +263,9 @@ Result<Value> count(Render& render, const Value& subject, const Call& call) {
   if (!part.valid) return Value::of(std::int64_t{0});
   if (wanted.empty()) return Value::of(static_cast<std::int64_t>(count_code_points(part.text)) + 1);
   std::int64_t n = 0;
-  for (std::size_t at = find_text(part.text, wanted); at != part.text.npos; at = find_text(part.text, wanted, at + wanted.size())) ++n;
+  for (std::size_t at = find_text(part.text, wanted); at != part.text.npos;
+       at = find_text(part.text, wanted, at + wanted.size()))
+    ++n;
   return Value::of(n);
 }
 
@@ -372,7 +381,8 @@ Result<Value> pad(Render& render, const Value& subject, const Call& call) {
     out += text[0];
     text.remove_prefix(1);
   }
-  if (missing > static_cast<std::int64_t>(render.limits().text_bytes)) TRY(render.append(out, static_cast<std::size_t>(missing), ' '));
+  if (missing > static_cast<std::int64_t>(render.limits().text_bytes))
+    TRY(render.append(out, static_cast<std::size_t>(missing), ' '));
   for (std::int64_t i = 0; i < n_left; ++i) TRY(render.append(out, fill));
   TRY(render.append(out, text));
   for (std::int64_t i = n_left; i < missing; ++i) TRY(render.append(out, fill));

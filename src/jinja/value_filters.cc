@@ -121,8 +121,10 @@ Result<Value> round_filter(Render&, const Value& subject, const Call& call) {
   TRY(require_defined(subject));
   const std::int64_t precision = TRY(integer_or(call[0], 0, "precision"));
   const std::string_view method = call.has(1) ? TRY(text_argument(call[1], "method")) : "common";
-  if (method != "common" && method != "ceil" && method != "floor") return type_error("method must be common, ceil or floor");
-  if (!subject.is_number()) return type_error(fmt::format("type {} doesn't define __round__ method", type_name(subject)));
+  if (method != "common" && method != "ceil" && method != "floor")
+    return type_error("method must be common, ceil or floor");
+  if (!subject.is_number())
+    return type_error(fmt::format("type {} doesn't define __round__ method", type_name(subject)));
   if (method == "common") {
     if (subject.is_integer()) {
       if (precision >= 0) return Value::of(subject.as_integer());
@@ -190,7 +192,8 @@ Result<Value> xmlattr(Render& render, const Value& subject, const Call& call) {
     TRY(render.append(out, "\""));
   }
   const bool space = !call.has(0) || truth(call[0]);
-  return render.text(space && !out.empty() ? " " + out : out);
+  if (space && !out.empty()) out.insert(out.begin(), ' ');
+  return render.text(out);
 }
 
 constexpr Builtin kFilters[] = {

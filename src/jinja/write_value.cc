@@ -11,7 +11,8 @@ namespace commissure::jinja {
 namespace {
 
 std::string integer_text(const Value& value) {
-  return value.flag != 0 ? fmt::format("{}", static_cast<std::uint64_t>(value.integer)) : fmt::format("{}", value.integer);
+  return value.flag != 0 ? fmt::format("{}", static_cast<std::uint64_t>(value.integer))
+                         : fmt::format("{}", value.integer);
 }
 
 Status append_items(Render& render, std::string& out, Items items, std::string_view open, std::string_view close) {
@@ -151,8 +152,10 @@ Status append_repr(Render& render, std::string& out, const Value& value) {
     case Kind::kTuple: return append_items(render, out, value.listing(), "(", value.size == 1 ? ",)" : ")");
     case Kind::kMap: return append_pairs(render, out, value.map->all());
     case Kind::kRange:
-      if (value.range->step == 1) return render.append(out, fmt::format("range({}, {})", value.range->start, value.range->stop));
-      return render.append(out, fmt::format("range({}, {}, {})", value.range->start, value.range->stop, value.range->step));
+      if (value.range->step == 1)
+        return render.append(out, fmt::format("range({}, {})", value.range->start, value.range->stop));
+      return render.append(out,
+                           fmt::format("range({}, {}, {})", value.range->start, value.range->stop, value.range->step));
     case Kind::kNamespace:
       TRY(render.append(out, "<Namespace "));
       TRY(append_pairs(render, out, {value.names->pairs, value.names->size}));
@@ -167,7 +170,8 @@ Status append_repr(Render& render, std::string& out, const Value& value) {
       return render.append(out, "<generator object>");
     case Kind::kFunction: return render.append(out, fmt::format("<function {}>", value.function->name));
     case Kind::kMethod:
-      return render.append(out, fmt::format("<built-in method {} of {} object>", value.method->name, type_name(value.method->receiver)));
+      return render.append(
+          out, fmt::format("<built-in method {} of {} object>", value.method->name, type_name(value.method->receiver)));
     case Kind::kCycler:
     case Kind::kJoiner: return render.append(out, fmt::format("<jinja2.utils.{} object>", type_name(value)));
   }

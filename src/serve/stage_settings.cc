@@ -69,6 +69,7 @@ Status apply_environment(const Environment& environment, StageSettings& settings
   settings.cuts = TRY(cuts_from(environment));
   take("MODEL_DIR", settings.model);
   take("MODEL_NAME", settings.model_name);
+  take("COMMISSURE_CHAT_TEMPLATE", settings.chat_template);
   take("DEVICE", settings.device);
   take("COMMISSURE_ISA", settings.isa);
   take("COMMISSURE_PRECISION", settings.precision);

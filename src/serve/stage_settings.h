@@ -18,14 +18,14 @@ namespace commissure {
 /// <next letter>_ENDPOINT (B_ENDPOINT on stage a), PORT, COMMISSURE_THREADS, COMMISSURE_ISA, COMMISSURE_PRECISION,
 /// COMMISSURE_KV_DTYPE, COMMISSURE_API_KEY, COMMISSURE_API_KEY_FILE, COMMISSURE_LEASE, COMMISSURE_LAZY,
 /// COMMISSURE_MAX_STREAM_AGE, COMMISSURE_STEP_DEADLINE, COMMISSURE_METRICS_NAMES, COMMISSURE_LOG_PROMPTS,
-/// COMMISSURE_PREFIX_CACHE, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT, GOOGLE_CLOUD_PROJECT;
-/// and the
-/// variables of SecuritySettings.
+/// COMMISSURE_PREFIX_CACHE, COMMISSURE_CHAT_TEMPLATE, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or
+/// OTEL_EXPORTER_OTLP_ENDPOINT, GOOGLE_CLOUD_PROJECT; and the variables of SecuritySettings.
 struct StageSettings {
   std::string stage = "a";
   std::vector<int> cuts;
-  std::string model;       ///< file, folder, URL or known name
-  std::string model_name;  ///< the name that clients ask for; empty: made from the model
+  std::string model;          ///< file, folder, URL or known name
+  std::string model_name;     ///< the name that clients ask for; empty: made from the model
+  std::string chat_template;  ///< a file, or the name of one of the model's templates; empty: the model's default
   std::string device = "cpu";
   std::string next;  ///< endpoint of the next stage; empty on the last
   std::string host = "0.0.0.0";
