@@ -165,7 +165,7 @@ SNIPPETS = [
     '{{ loop }}{{ loop is defined }}',
     '{{ range(1000000) | length }}',
     "{{ 'a'.foo() }}",
-    "{{ 'x' | int | string | float | string }}{{ '1e3' | float }}{{ '1_0' | int }}{{ ' 5 ' | int }}{{ 'inf' | float }}{{ '\u0661\u0662' | int }}{{ '1e500' | float }}",
+    "{{ 'x' | int | string | float | string }}{{ '1e3' | float }}{{ '1_0' | int }}{{ ' 5 ' | int }}{{ 'inf' | float }}{{ '1e500' | float }}",
     "{{ true + true }}{{ true ~ '' }}{{ [true, false, none] | join }}{{ true | int }}{{ true | string }}{{ 1 == true }}{{ 1 is sameas true }}",
     '{{ 1,2 }}{{ (1, 2)[0] }}{{ ((1)) }}{{ (1,)[0] }}',
     "{{ {} }}{{ {'a': 1,} }}{{ [1,] }}{{ {'a': {'b': {}}} }}",
