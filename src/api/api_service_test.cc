@@ -495,6 +495,9 @@ TEST_F(ApiServiceTest, TokenizesAndBack) {
             ask_json("POST", "/v1/chat/completions", kChat)["usage"]["prompt_tokens"]);
   EXPECT_EQ(ask_json("POST", "/detokenize", R"({"tokens":[104,105]})")["content"], "hi");
   EXPECT_EQ(ask_json("POST", "/detokenize", R"({"tokens":[9999]})")["error"]["param"], "tokens");
+  const Json pieces = ask_json("POST", "/tokenize", R"({"content":"\u00e9a","with_pieces":true})")["tokens"];
+  EXPECT_EQ(pieces[0]["piece"], Json::array({195}));  // half a character, in bytes
+  EXPECT_EQ(pieces[2]["piece"], "a");
   EXPECT_EQ(ask_json("POST", "/apply-template", kChat)["prompt"], "<bos>[user]hi[assistant]");
 }
 

@@ -10,8 +10,9 @@ namespace {
 constexpr std::size_t kMaxMessages = 10'000;
 constexpr std::size_t kMaxVariables = 256;
 
-/// A message's content for the template: text parts become one string. Empty when a part is of another kind.
-std::optional<Json> content_text(Fields& fields, const std::string& where, const Json& content) {
+/// A message's content for the template: text parts become one string, or stay parts where the template walks over them
+/// (`keeps_parts`). Empty when a part is of another kind.
+std::optional<Json> content_text(Fields& fields, const std::string& where, const Json& content, bool keeps_parts) {
   if (content.is_string()) return content;
   const auto refuse = [&](std::string message) {
     fields.fail(bad_field("messages", std::move(message)));
@@ -21,6 +22,7 @@ std::optional<Json> content_text(Fields& fields, const std::string& where, const
     return refuse(fmt::format("'{}.content' must be a string or an array of parts, not {}", where, kind_of(content)));
   }
   std::string text;
+  Json parts = Json::array();
   for (const Json& part : content) {
     const Json* type = find_member(part, "type");
     const std::string kind = type != nullptr && type->is_string() ? type->get<std::string>() : "";
@@ -31,9 +33,13 @@ std::optional<Json> content_text(Fields& fields, const std::string& where, const
     }
     if (value == nullptr || !value->is_string())
       return refuse(fmt::format("'{}.content' holds a part without text", where));
-    text += value->get_ref<const std::string&>();
+    if (keeps_parts) {
+      parts.push_back({{"type", "text"}, {"text", *value}});
+    } else {
+      text += value->get_ref<const std::string&>();
+    }
   }
-  return Json(text);
+  return keeps_parts ? parts : Json(text);
 }
 
 /// Templates index into arguments, so the JSON text of the API becomes a value again where it is one.
@@ -48,7 +54,8 @@ Json template_tool_calls(const Json& calls) {
   return result;
 }
 
-std::optional<Json> template_message(Fields& fields, const Json& message, std::size_t index) {
+std::optional<Json> template_message(Fields& fields, const Json& message, std::size_t index,
+                                     const ChatTemplate& chat_template) {
   static constexpr std::array<std::string_view, 6> kRoles = {"system",    "developer", "user",
                                                              "assistant", "tool",      "function"};
   const std::string where = fmt::format("messages[{}]", index);
@@ -67,13 +74,15 @@ std::optional<Json> template_message(Fields& fields, const Json& message, std::s
   Json result = {{"role", role == "developer" ? "system" : role}};
   const Json* calls = find_member(message, "tool_calls");
   if (const Json* content = find_member(message, "content")) {
-    auto text = content_text(fields, where, *content);
+    auto text = content_text(fields, where, *content, chat_template.takes_parts());
     if (!text) return std::nullopt;
     result["content"] = std::move(*text);
   } else if (role != "assistant") {
     return refuse(fmt::format("'{}.content' is missing", where));
   } else {
-    result["content"] = calls == nullptr ? Json("") : Json(nullptr);
+    // Templates that know no tools join the content with texts.
+    const bool has_calls = calls != nullptr && calls->is_array() && !calls->empty();
+    result["content"] = has_calls && chat_template.knows_tool_calls() ? Json(nullptr) : Json("");
   }
   if (calls != nullptr && calls->is_array() && !calls->empty()) result["tool_calls"] = template_tool_calls(*calls);
   for (const std::string_view name : {"name", "tool_call_id", "reasoning_content", "reasoning"}) {
@@ -82,7 +91,7 @@ std::optional<Json> template_message(Fields& fields, const Json& message, std::s
   return result;
 }
 
-std::optional<Json> template_messages(Fields& fields) {
+std::optional<Json> template_messages(Fields& fields, const ChatTemplate& chat_template) {
   const Json* messages = fields.array("messages");
   if (messages == nullptr || messages->empty() || messages->size() > kMaxMessages) {
     fields.fail("messages", messages == nullptr ? "'messages' is missing: give at least one message"
@@ -93,7 +102,7 @@ std::optional<Json> template_messages(Fields& fields) {
   }
   Json result = Json::array();
   for (std::size_t i = 0; i < messages->size(); ++i) {
-    auto message = template_message(fields, (*messages)[i], i);
+    auto message = template_message(fields, (*messages)[i], i, chat_template);
     if (!message) return std::nullopt;
     result.push_back(std::move(*message));
   }
@@ -101,13 +110,17 @@ std::optional<Json> template_messages(Fields& fields) {
 }
 
 /// Everything a template may look at beside the messages.
-Json template_variables(Fields& fields, const Tokenizer& tokenizer) {
+Json template_variables(Fields& fields, const ServedModel& model) {
+  const Tokenizer& tokenizer = *model.tokenizer;
   const auto spelled = [&](std::optional<TokenId> token) {
     return token ? std::string(tokenizer.token_text(*token)) : std::string();
   };
-  Json variables = {{"bos_token", spelled(tokenizer.bos())},
-                    {"eos_token", spelled(tokenizer.eos())},
-                    {"add_generation_prompt", fields.boolean("add_generation_prompt").value_or(true)}};
+  Json variables = model.special_tokens;
+  variables["bos_token"] = spelled(tokenizer.bos());
+  variables["eos_token"] = spelled(tokenizer.eos());
+  variables["tools"] = nullptr;  // None, as transformers passes what is not given
+  variables["documents"] = nullptr;
+  variables["add_generation_prompt"] = fields.boolean("add_generation_prompt").value_or(true);
   if (const Json* documents = fields.array("documents")) variables["documents"] = *documents;
   if (const auto effort = fields.text("reasoning_effort")) {
     variables["reasoning_effort"] = *effort;
@@ -140,12 +153,17 @@ std::vector<std::string> model_names(const ServedModel& model, const ApiOptions&
 
 std::string render_chat(Fields& fields, const ServedModel& model) {
   if (model.chat_template == nullptr) {
+    if (!model.chat_template_problem.empty()) {
+      fields.fail("messages", "the model's " + model.chat_template_problem +
+                                  "; send a 'prompt' to /v1/completions, or start with --chat-template");
+      return {};
+    }
     fields.fail("messages", "this model has no chat template: send a 'prompt' to /v1/completions instead");
     return {};
   }
-  auto messages = template_messages(fields);
+  auto messages = template_messages(fields, *model.chat_template);
   if (!messages) return {};
-  Json variables = template_variables(fields, *model.tokenizer);
+  Json variables = template_variables(fields, model);
   if (!fields.ok()) return {};
   variables["messages"] = std::move(*messages);
   auto text = model.chat_template->render(variables);

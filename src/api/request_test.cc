@@ -304,6 +304,46 @@ TEST_F(RequestTest, SendsModelsWithoutATemplateToCompletions) {
   EXPECT_NE(result.error().message.find("/v1/completions"), std::string::npos);
 }
 
+TEST_F(RequestTest, SaysWhyTheTemplateOfAModelIsOfNoUse) {
+  engine_.mutable_model().chat_template = nullptr;
+  engine_.mutable_model().chat_template_problem = "chat template: line 3: unexpected '.'";
+  const auto result = chat(chat_body());
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().status, 400);
+  EXPECT_NE(result.error().message.find("line 3: unexpected '.'"), std::string::npos) << result.error().message;
+}
+
+TEST_F(RequestTest, PassesNoneForWhatIsNotGiven) {
+  const auto prompt_of = [&](const char* source, std::string_view messages) {
+    engine_.mutable_model().chat_template = ChatTemplate::compile(source).value();
+    const auto result = chat(json(fmt::format(R"({{"messages":[{}]}})", messages)));
+    return result ? text_of(result->fields.request.prompt) : result.error().message;
+  };
+  constexpr std::string_view kUser = R"({"role":"user","content":"u"})";
+  EXPECT_EQ(prompt_of("{{ tools is none }}{{ documents is none }}", kUser), "TrueTrue");
+
+  const std::string with_calls = std::string(kUser) +
+                                 R"(,{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function",)"
+                                 R"("function":{"name":"f","arguments":"{}"}}]})";
+  EXPECT_EQ(prompt_of("{% for m in messages %}{{ '<' + m.content + '>' }}{% endfor %}", with_calls), "<u><>");
+  EXPECT_EQ(prompt_of("{{ messages[1].content is none }}{{ messages[1].tool_calls | length }}", with_calls), "True1");
+  const std::string without = std::string(kUser) + R"(,{"role":"assistant","content":null,"tool_calls":[]})";
+  EXPECT_EQ(prompt_of("{{ messages[1].content is string }}{{ messages[1].tool_calls is defined }}", without),
+            "TrueFalse");
+}
+
+TEST_F(RequestTest, LeavesPartsToTemplatesThatWalkOverThem) {
+  engine_.mutable_model().chat_template =
+      ChatTemplate::compile(
+          "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}"
+          "{% for p in m.content %}{{ p.text | trim }}{% endfor %}{% endif %}{% endfor %}")
+          .value();
+  const auto result = chat(json(R"({"messages":[{"role":"user","content":[{"type":"text","text":"a: "},
+      {"type":"text","text":" b "}]}]})"));
+  ASSERT_TRUE(result);
+  EXPECT_EQ(text_of(result->fields.request.prompt), "a:b");
+}
+
 TEST_F(RequestTest, ReadsEveryShapeOfPrompt) {
   EXPECT_EQ(completion(R"({"prompt":"ab"})")->prompts.front().size(), 3u);  // with <bos>
   EXPECT_EQ(completion(R"({"prompt":"ab","add_special_tokens":false})")->prompts.front().size(), 2u);

@@ -1,6 +1,7 @@
 #include "api/api_call.h"
 #include "api/chat_request.h"
 #include "api/sampling_fields.h"
+#include "text/utf8.h"
 
 namespace commissure {
 
@@ -32,6 +33,14 @@ std::optional<TokenizeInput> tokenize_input(Fields& fields, const ServedModel& m
   return input;
 }
 
+/// A token's text, or its bytes as numbers where it is only a part of a character.
+Json piece_of(const std::string& bytes) {
+  if (valid_utf8_prefix(bytes) == bytes.size()) return bytes;
+  Json numbers = Json::array();
+  for (const char byte : bytes) numbers.push_back(static_cast<unsigned char>(byte));
+  return numbers;
+}
+
 }  // namespace
 
 void ApiService::tokenize(Call& call) const {
@@ -55,7 +64,7 @@ void ApiService::tokenize(Call& call) const {
   std::string ids, texts;
   for (const TokenId token : tokens) {
     if (!ids.empty()) ids += ',';
-    ids += with_pieces ? dump_json({{"id", token.value}, {"piece", tokenizer.token_bytes(token, true)}})
+    ids += with_pieces ? dump_json({{"id", token.value}, {"piece", piece_of(tokenizer.token_bytes(token, true))}})
                        : std::to_string(token.value);
     if (!with_texts) continue;
     if (!texts.empty()) texts += ',';
@@ -84,11 +93,8 @@ void ApiService::detokenize(Call& call) const {
 
   // Control tokens are shown, so that what /tokenize made of a text comes back as that text.
   std::string text;
-  for (const TokenId token : *tokens) {
-    std::string bytes = tokenizer.token_bytes(token, true);
-    if (text.empty() && tokenizer.strips_leading_space() && bytes.starts_with(' ')) bytes.erase(0, 1);
-    text += bytes;
-  }
+  for (const TokenId token : *tokens) text += tokenizer.token_bytes(token, true);
+  if (tokenizer.strips_leading_space() && text.starts_with(' ')) text.erase(0, 1);
   call.answer({{"prompt", text}, {"content", text}});
 }
 

@@ -18,7 +18,7 @@ namespace {
 struct StageFlags {
   std::optional<std::string> stage, cuts, model, model_name, device, next, host, listen, isa, precision, kv_dtype,
       lease;
-  std::optional<std::string> metrics_names, served_names, cors_origins;
+  std::optional<std::string> metrics_names, served_names, cors_origins, chat_template;
   std::optional<int> port, threads, max_model_len, max_sequences, max_step_rows, queue_limit, max_stream_age,
       step_deadline;
   std::optional<double> max_slowdown;
@@ -44,6 +44,7 @@ Result<StageSettings> settle(const StageFlags& flags) {
   take(flags.model_name, settings.model_name);
   if (flags.served_names) settings.served_names = split_list(*flags.served_names);
   if (flags.cors_origins) settings.cors_origins = split_list(*flags.cors_origins);
+  take(flags.chat_template, settings.chat_template);
   take(flags.device, settings.device);
   take(flags.next, settings.next);
   take(flags.host, settings.host);
@@ -124,6 +125,8 @@ CommandRun add_stage(CLI::App& app) {
   app.add_option("--cors-origins", flags->cors_origins,
                  "origins whose pages may call, apart by commas, or *; default: those of this machine and of the "
                  "endpoint itself (COMMISSURE_CORS_ORIGINS)");
+  app.add_option("--chat-template", flags->chat_template,
+                 "a file, or the name of one of the model's own templates (COMMISSURE_CHAT_TEMPLATE)");
   app.add_option("--device", flags->device, "cpu (DEVICE)");
   app.add_option("--next", flags->next, "endpoint of the next stage (NEXT_ENDPOINT, B_ENDPOINT, ...)");
   app.add_option("--host", flags->host,

@@ -52,6 +52,7 @@ struct UpOptions {
   std::string metrics_names;
   std::string served_names;
   std::string cors_origins;
+  std::string chat_template;
   bool read_weights = false;
   bool pack = true;
   CloudWorkOptions cloud;
@@ -139,6 +140,7 @@ Result<PlannedChain> plan_chain(const UpOptions& options) {
   if (!options.metrics_names.empty()) flag("--metrics-names", options.metrics_names);
   if (!names.empty()) flag("--served-model-name", options.served_names);
   if (!options.cors_origins.empty()) flag("--cors-origins", options.cors_origins);
+  if (!options.chat_template.empty()) flag("--chat-template", options.chat_template);
   if (options.no_prefix_cache) chain.stage_flags.emplace_back("--no-prefix-caching");
   if (options.read_weights) chain.stage_flags.emplace_back("--read-weights");
   return planned;
@@ -309,6 +311,8 @@ CommandRun add_up(CLI::App& app) {
                  "names that requests may use, apart by commas; the first is shown");
   app.add_option("--cors-origins", options->cors_origins,
                  "origins whose pages may call, apart by commas, or *; default: those of this machine");
+  app.add_option("--chat-template", options->chat_template,
+                 "local: a file, or the name of one of the model's own templates, in place of its default");
   app.add_flag("--no-prefix-caching", options->no_prefix_cache, "compute every prompt from its first token");
   app.add_flag("!--no-pack", options->pack, "do not pack a small model of the cache for this CPU's kernels");
   app.add_flag("--read-weights", options->read_weights, "read weights into memory instead of mapping the file");

@@ -93,6 +93,10 @@ class StrictHandler {
 }  // namespace
 
 Result<Json> parse_json(std::string_view text, int max_depth) {
+  // The library takes a NUL for the end and would leave what stands behind it unread.
+  if (const std::size_t nul = text.find('\0'); nul != text.npos) {
+    return Error(Code::kInvalidArgument, "invalid JSON at byte ", nul + 1, ": a NUL");
+  }
   Json root;
   StrictHandler handler(root, max_depth);
   bool ok = false;

@@ -20,6 +20,11 @@ TEST(Json, RefusesDeepNesting) {
   EXPECT_FALSE(parse_json(std::string(100000, '[')).has_value());
 }
 
+TEST(Json, RefusesTextBehindANul) {
+  EXPECT_FALSE(parse_json(std::string_view("{}\0}garbage", 11)).has_value());
+  EXPECT_FALSE(parse_json(std::string_view("{}\0", 3)).has_value());
+}
+
 TEST(Json, RefusesTrailingTextAndBadUtf8) {
   EXPECT_FALSE(parse_json("{} x").has_value());
   EXPECT_FALSE(parse_json("\"\xff\"").has_value());

@@ -8,9 +8,9 @@
 
 #include "core/json.h"
 #include "engine/generation.h"
+#include "jinja/chat_template.h"
 #include "step/stage_info.h"
 #include "step/stage_link.h"
-#include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace commissure {
@@ -23,6 +23,9 @@ struct ServedModel {
   GenerationDefaults defaults;
   std::shared_ptr<const Tokenizer> tokenizer;         // shared: HTTP threads tokenise beside the engine
   std::shared_ptr<const ChatTemplate> chat_template;  // may be null: completions only
+  std::string chat_template_problem;     ///< why the model's own template is of no use; empty: it has none, or it works
+  Json special_tokens = Json::object();  ///< texts that templates know by name, unk_token, pad_token, ...
+  int n_rows = 0;  ///< of the vocabulary in the model, ids beyond the tokenizer included; 0: as the tokenizer has
 };
 
 struct EngineOptions {

@@ -18,9 +18,9 @@ namespace {
 namespace fs = std::filesystem;
 
 /// What serving needs of a repository when the user names nothing.
-constexpr const char* kServingFiles[] = {
-    "config.json",   "generation_config.json",      "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
-    "*.safetensors", "model.safetensors.index.json"};
+constexpr const char* kServingFiles[] = {"config.json",           "generation_config.json",      "tokenizer.json",
+                                         "tokenizer_config.json", "special_tokens_map.json",     "chat_template.jinja",
+                                         "*.safetensors",         "model.safetensors.index.json"};
 
 struct HubFile {
   std::string path;

@@ -8,9 +8,12 @@
 namespace commissure {
 
 /// The text side of a model: tokenizer, chat template and sampling defaults from the checkpoint's own files.
-/// `local` gives the model's name, and the sampling defaults of a model whose file has none. A model without a chat
-/// template serves completions only.
-/// Errors: kInvalidArgument or kUnimplemented, the tokenizer or template is broken or of an unknown kind.
-Result<ServedModel> read_served_model(const Checkpoint& checkpoint, const LocalModel& local, int context_length);
+/// `local` names it and brings the defaults of a model whose file has none. A model without a chat template serves
+/// completions only, and so does one whose template does not compile: its chat_template_problem says why.
+/// `chat_template`: a file, or the name of one of the model's templates, in place of the default.
+/// Errors: kInvalidArgument or kUnimplemented, the tokenizer is broken or of an unknown kind, or so is the template
+/// that was asked for; kNotFound, there is none of that name.
+Result<ServedModel> read_served_model(const Checkpoint& checkpoint, const LocalModel& local, int context_length,
+                                      const std::string& chat_template = {});
 
 }  // namespace commissure

@@ -81,6 +81,7 @@ Status apply_environment(const Environment& environment, StageSettings& settings
   take("MODEL_NAME", settings.model_name);
   if (const auto text = environment("COMMISSURE_SERVED_MODEL_NAME")) settings.served_names = split_list(*text);
   if (const auto text = environment("COMMISSURE_CORS_ORIGINS")) settings.cors_origins = split_list(*text);
+  take("COMMISSURE_CHAT_TEMPLATE", settings.chat_template);
   take("DEVICE", settings.device);
   take("COMMISSURE_ISA", settings.isa);
   take("COMMISSURE_PRECISION", settings.precision);

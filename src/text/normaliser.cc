@@ -24,11 +24,18 @@ std::string strip(std::string_view text, const Normaliser::Strip& sides) {
   return std::string(text.substr(begin, end - begin));
 }
 
+// No tokenizer's rules make a text much longer (a letter's compatibility form has at most 18); rules that would let it
+// grow without end lose what is beyond.
+constexpr std::size_t kMostGrowth = 20;
+constexpr std::size_t kMostAdded = 4096;
+
 std::string replace_matches(std::string_view text, const Normaliser::ReplaceRegex& rule) {
   if (valid_utf8_prefix(text) != text.size()) return std::string(text);  // the engine wants valid text
   std::string result;
+  const std::size_t most = kMostGrowth * text.size() + kMostAdded;
   rule.from.split(text, [&](std::size_t begin, std::size_t end, bool is_match) {
-    result += is_match ? std::string_view(rule.to) : text.substr(begin, end - begin);
+    const std::string_view part = is_match ? std::string_view(rule.to) : text.substr(begin, end - begin);
+    if (result.size() + part.size() <= most) result += part;
   });
   return result;
 }
@@ -73,7 +80,11 @@ std::string apply(const Normaliser::Step& step, std::string text) {
 }  // namespace
 
 std::string Normaliser::run(std::string text) const {
-  for (const Step& step : steps_) text = apply(step, std::move(text));
+  const std::size_t most = kMostGrowth * text.size() + kMostAdded;
+  for (const Step& step : steps_) {
+    text = apply(step, std::move(text));
+    if (text.size() > most) text.resize(valid_utf8_prefix(std::string_view(text).substr(0, most)));
+  }
   return text;
 }
 

@@ -81,11 +81,14 @@ void Pipeline::encode_normalised(std::string text, bool is_start, Run& run) cons
 }
 
 bool Pipeline::is_control(TokenId token) const {
+  if (!contains(token)) return false;
   const TokenType type = parts_.vocabulary->type(token);
   return type == TokenType::kControl || type == TokenType::kUnknown;
 }
 
 std::string Pipeline::token_bytes(TokenId token, bool show_control) const {
+  // A model may have more rows than its tokenizer has tokens: those stand for no text.
+  if (!contains(token)) return {};
   const std::string_view text = parts_.vocabulary->text(token);
   if (is_control(token)) return show_control ? std::string(text) : std::string();
   if (parts_.vocabulary->type(token) == TokenType::kUserDefined) return std::string(text);

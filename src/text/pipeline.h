@@ -47,7 +47,9 @@ class Pipeline : public Tokenizer {
   std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options) const override;
   int n_tokens() const override { return parts_.vocabulary->n_tokens(); }
   std::string token_bytes(TokenId token, bool show_control) const override;
-  std::string_view token_text(TokenId token) const override { return parts_.vocabulary->text(token); }
+  std::string_view token_text(TokenId token) const override {
+    return contains(token) ? parts_.vocabulary->text(token) : std::string_view();
+  }
   bool is_control(TokenId token) const override;
   std::optional<TokenId> bos() const override { return parts_.bos; }
   std::optional<TokenId> eos() const override { return parts_.eos; }

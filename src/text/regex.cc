@@ -15,7 +15,10 @@ constexpr std::uint32_t kHeapLimitKib = 64 * 1024;
 constexpr std::string_view kSpaces =
     "\\x09-\\x0d\\x20\\x85\\xa0\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
 
-/// Writes `\s` and `\S` out as White_Space.
+// Letters, marks, decimal and letter numbers, connectors and joiners: PCRE2's own `\w` leaves marks out.
+constexpr std::string_view kWords = "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{200c}\\x{200d}";
+
+/// Writes `\s` and `\S` out as White_Space, `\w` and `\W` as Unicode's word characters (UTS 18).
 std::string with_white_space(std::string_view pattern) {
   std::string result;
   bool in_class = false;
@@ -27,6 +30,10 @@ std::string with_white_space(std::string_view pattern) {
         result += in_class ? std::string(kSpaces) : "[" + std::string(kSpaces) + "]";
       } else if (next == 'S' && !in_class) {
         result += "[^" + std::string(kSpaces) + "]";
+      } else if (next == 'w') {
+        result += in_class ? std::string(kWords) : "[" + std::string(kWords) + "]";
+      } else if (next == 'W' && !in_class) {
+        result += "[^" + std::string(kWords) + "]";
       } else {
         result += {c, next};
       }

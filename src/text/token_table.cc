@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 #include <limits>
+#include <random>
 
 #include <fmt/format.h>
 
@@ -27,18 +28,20 @@ std::uint64_t mix(std::uint64_t a, std::uint64_t b) {
 
 }  // namespace
 
-std::uint64_t hash_bytes(std::string_view text) {
+std::uint64_t hash_bytes(std::string_view text, std::uint64_t seed) {
   // Multiply-and-fold over 8-byte words, as in wyhash.
   constexpr std::uint64_t kA = 0xa0761d6478bd642fu, kB = 0xe7037ed1a0b428dbu;
-  std::uint64_t state = kA ^ text.size();
+  const std::uint64_t factor = kB ^ (seed & ~std::uint64_t{1});  // odd, so that no word is lost
+  std::uint64_t state = mix(kA ^ seed, kB ^ text.size());
   while (text.size() > 8) {
-    state = mix(state ^ load_up_to_8(text.data(), 8), kB);
+    state = mix(state ^ load_up_to_8(text.data(), 8), factor);
     text.remove_prefix(8);
   }
-  return mix(state ^ load_up_to_8(text.data(), text.size()), kB);
+  return mix(state ^ load_up_to_8(text.data(), text.size()), factor);
 }
 
-TokenTable::TokenTable(std::size_t n_tokens, std::size_t n_bytes) {
+TokenTable::TokenTable(std::size_t n_tokens, std::size_t n_bytes)
+    : seed_((std::uint64_t{std::random_device{}()} << 32) ^ std::random_device{}()) {
   n_tokens = std::min(n_tokens, kMaxTokens);
   arena_.reserve(std::min<std::size_t>(n_bytes, std::numeric_limits<std::uint32_t>::max()));
   offsets_.reserve(n_tokens + 1);
@@ -62,7 +65,7 @@ Status TokenTable::add(std::string_view text, TokenType type) {
       arena_.size() + text.size() > std::numeric_limits<std::uint32_t>::max()) {
     return Error(Code::kInvalidArgument, "the vocabulary is too large at token ", id);
   }
-  const std::uint64_t hash = hash_bytes(text);
+  const std::uint64_t hash = hash_bytes(text, seed_);
   const std::size_t slot = slot_of(text, hash);
   if (slots_[slot].token >= 0) {
     return Error(Code::kInvalidArgument, "tokens ", slots_[slot].token, " and ", id,
@@ -78,7 +81,7 @@ Status TokenTable::add(std::string_view text, TokenType type) {
 
 std::optional<TokenId> TokenTable::find(std::string_view text) const {
   if (text.size() > max_token_bytes_) return std::nullopt;
-  const std::int32_t token = slots_[slot_of(text, hash_bytes(text))].token;
+  const std::int32_t token = slots_[slot_of(text, hash_bytes(text, seed_))].token;
   return token < 0 ? std::nullopt : std::optional(TokenId(token));
 }
 

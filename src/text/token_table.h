@@ -61,9 +61,10 @@ class TokenTable {
   };
   std::vector<Slot> slots_;  // a power of two, at most half full
   std::size_t max_token_bytes_ = 0;
+  std::uint64_t seed_;  // drawn at random, so that no file can choose spellings that fall on one slot
 };
 
-/// A fast non-cryptographic hash of short strings.
-std::uint64_t hash_bytes(std::string_view text);
+/// A fast non-cryptographic hash of short strings, another one for each seed.
+std::uint64_t hash_bytes(std::string_view text, std::uint64_t seed);
 
 }  // namespace commissure

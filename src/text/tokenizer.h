@@ -38,7 +38,7 @@ class Tokenizer {
   bool contains(TokenId token) const { return token.value >= 0 && token.value < n_tokens(); }
 
   /// The bytes one token stands for; may be part of a code point. Control tokens give their text when
-  /// `show_control`, else nothing. `token` must be contained.
+  /// `show_control`, else nothing. An id beyond the vocabulary (a padded row of the model) gives nothing.
   virtual std::string token_bytes(TokenId token, bool show_control) const = 0;
   /// The vocabulary's own spelling ("▁the", "<0x0A>", "<bos>").
   virtual std::string_view token_text(TokenId token) const = 0;

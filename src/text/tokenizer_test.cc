@@ -7,6 +7,8 @@
 #include "support/golden_files.h"
 #include "text/byte_level.h"
 #include "text/detokenizer.h"
+#include "text/normaliser.h"
+#include "text/token_table.h"
 #include "text/utf8.h"
 
 namespace commissure {
@@ -223,6 +225,39 @@ TEST(Detokenizer, KeepsTheFirstSpaceWhenTextGoesOn) {
   const auto token = tokenizer->encode("a", {.add_special = false}).front();
   EXPECT_EQ(Detokenizer(*tokenizer).push(token), " a");
   EXPECT_EQ(Detokenizer(*tokenizer, false).push(token), "a");
+}
+
+TEST(Tokenizer, HasNoTextForRowsBeyondItsVocabulary) {
+  const auto tokenizer = make(spm_metadata({"a"}));
+  const TokenId beyond(tokenizer->n_tokens() + 7);
+  EXPECT_EQ(tokenizer->token_bytes(beyond, true), "");
+  EXPECT_EQ(tokenizer->token_text(beyond), "");
+  EXPECT_FALSE(tokenizer->is_control(beyond));
+}
+
+TEST(Normaliser, KeepsRulesThatMultiplyTextWithinBounds) {
+  Normaliser normaliser;
+  for (int i = 0; i < 12; ++i) normaliser.add(Normaliser::ReplaceRegex{Regex::compile("a").value(), "aaaaaaaaaa"});
+  EXPECT_LE(normaliser.run(std::string(58, 'a')).size(), 10'000u);
+}
+
+TEST(Normaliser, LowersTheDottedI) {
+  Normaliser normaliser;
+  normaliser.add(Normaliser::Lowercase{});
+  EXPECT_EQ(normaliser.run("\u0130A"), "i\u0307a");
+}
+
+TEST(Regex, TakesMarksForPartsOfWords) {
+  std::size_t begin = 0, end = 0;
+  const std::string text = "cafe\u0301!";
+  ASSERT_TRUE(Regex::compile("\\w+").value().find(text, 0, begin, end));
+  EXPECT_EQ(end, text.size() - 1);
+}
+
+TEST(TokenTable, HashesAnotherWayEachTime) {
+  // Two seeds give two orders, so that no file can be made for slots that collide.
+  EXPECT_NE(hash_bytes("a longer text", 1), hash_bytes("a longer text", 2));
+  EXPECT_EQ(hash_bytes("abc", 5), hash_bytes("abc", 5));
 }
 
 TEST(Utf8, ReplacesMaximalSubparts) {

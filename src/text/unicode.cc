@@ -59,6 +59,10 @@ bool is_mark(char32_t value) {
 }
 
 void append_lowercase(std::string& text, char32_t value) {
+  if (value == 0x130) {  // the one letter whose lower case is two
+    text += "i\u0307";
+    return;
+  }
   append_code_point(text, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(value))));
 }
 

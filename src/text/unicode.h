@@ -16,7 +16,7 @@ bool is_word_character(char32_t value);
 /// A combining mark.
 bool is_mark(char32_t value);
 
-/// Appends the lower case of `value` (simple mapping).
+/// Appends the lower case of `value`, as Unicode's full mapping has it.
 void append_lowercase(std::string& text, char32_t value);
 
 enum class NormalForm { kNfc, kNfd, kNfkc, kNfkd };

@@ -5,8 +5,8 @@
 #include <string_view>
 
 #include "core/check.h"
+#include "jinja/chat_template.h"
 #include "text/byte_level.h"
-#include "text/chat_template.h"
 #include "text/stop_matcher.h"
 #include "text/tokenizer.h"
 #include "text/utf8.h"

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Makes tests/golden/template/cases.json: conversations rendered by Jinja2 as Hugging Face's apply_chat_template does.
+"""Makes tests/golden/template/cases.json and snippets.json: conversations, and the short templates of
+template_snippets.py, rendered by Jinja2 as Hugging Face's apply_chat_template does.
 
 usage: make_template_goldens.py [FOLDER]      FOLDER holds the *.jinja files (default tests/golden/template)
 
 Each case: template, variables, and either text or error (the message that the template raised).
 """
+import datetime
 import itertools
 import json
 import pathlib
@@ -14,6 +16,8 @@ import jinja2
 import jinja2.ext
 import jinja2.nodes
 import jinja2.sandbox
+
+import template_snippets
 
 
 class Generation(jinja2.ext.Extension):
@@ -38,6 +42,7 @@ def environment() -> jinja2.Environment:
 
     env.filters["tojson"] = tojson
     env.globals["raise_exception"] = raise_exception
+    env.globals["strftime_now"] = lambda format: datetime.datetime.now().strftime(format)
     return env
 
 
@@ -93,12 +98,29 @@ def cases(folder: pathlib.Path):
                 yield case
 
 
+def snippets():
+    """Each: source, and either text or failed, Python's own words, which ours need not repeat."""
+    env = environment()
+    for source in template_snippets.SNIPPETS:
+        case = {"source": source}
+        try:
+            case["text"] = env.from_string(source).render(**template_snippets.VARIABLES)
+        except Exception as error:  # whatever Python makes of it
+            case["failed"] = f"{type(error).__name__}: {error}"
+        assert " at 0x" not in case.get("text", ""), source
+        yield case
+
+
 def main() -> None:
     folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "tests/golden/template")
     rows = [json.dumps(case, ensure_ascii=False) for case in cases(folder)]
     header = json.dumps({"generator": "make_template_goldens.py", "source": f"jinja2 {jinja2.__version__}"})
     (folder / "cases.json").write_text("[" + header + ",\n" + ",\n".join(rows) + "]\n")
-    print(len(rows), "cases")
+    rows_of_snippets = [json.dumps(case, ensure_ascii=False) for case in snippets()]
+    header = json.dumps({"generator": "make_template_goldens.py", "source": f"jinja2 {jinja2.__version__}",
+                         "variables": template_snippets.VARIABLES})
+    (folder / "snippets.json").write_text("[" + header + ",\n" + ",\n".join(rows_of_snippets) + "]\n")
+    print(len(rows), "cases,", len(rows_of_snippets), "snippets")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-#include "text/chat_template.h"
+#include "jinja/chat_template.h"
 
 #include <gtest/gtest.h>
 
@@ -44,6 +44,37 @@ TEST(ChatTemplate, RendersAsJinja2Does) {
   EXPECT_EQ(n_different, 0) << "of " << cases.size() - 1;
 }
 
+TEST(ChatTemplate, RendersSnippetsAsJinja2Does) {
+  const Json cases = parse_json(testing::read_file(kTemplates + "snippets.json")).value();
+  ASSERT_GE(cases.size(), 300u);
+  for (std::size_t i = 1; i < cases.size(); ++i) {
+    const auto source = cases[i]["source"].get<std::string>();
+    const auto compiled = ChatTemplate::compile(source);
+    const auto text = compiled ? (*compiled)->render(cases[0]["variables"]) : Result<std::string>(compiled.error());
+    if (!cases[i].contains("text")) {
+      EXPECT_FALSE(text.has_value()) << source << "\n--- Python: " << cases[i]["failed"] << "\n--- got\n" << *text;
+    } else if (!text) {
+      ADD_FAILURE() << source << "\n--- wanted\n" << cases[i]["text"] << "\n--- got " << text.error().message();
+    } else {
+      EXPECT_EQ(*text, cases[i]["text"].get<std::string>()) << source;
+    }
+  }
+}
+
+TEST(ChatTemplate, NamesTheLineOfWhatWentWrong) {
+  EXPECT_EQ(render("a\n{{ x.y }}"), "chat template: line 2: 'x' is undefined");
+  EXPECT_EQ(render("{{ raise_exception('no') }}"), "chat template: no");
+  EXPECT_EQ(render("{{ {'a': 1}.b.c }}"), "chat template: line 1: 'dict object' has no attribute 'b'");
+}
+
+TEST(ChatTemplate, KnowsWhetherItTakesParts) {
+  const auto takes = [](const char* source) { return ChatTemplate::compile(source).value()->takes_parts(); };
+  EXPECT_TRUE(takes("{% for m in messages %}{% for p in m.content %}{{ p.text }}{% endfor %}{% endfor %}"));
+  EXPECT_FALSE(takes("{% for m in messages %}{{ m.content }}{% endfor %}"));
+  EXPECT_FALSE(takes("{% for m in messages %}{{ m.content | tojson }}{% endfor %}"));
+  EXPECT_FALSE(takes("{% for m in messages %}{{ m.role + m.content }}{% endfor %}"));
+}
+
 TEST(ChatTemplate, RendersTheTemplateInsideTheModelFile) {
   const auto path = testing::model_path("SmolLM2-135M-Instruct.Q4_1.gguf");
   if (!path) GTEST_SKIP() << "COMMISSURE_TEST_MODELS names no folder with SmolLM2-135M-Instruct.Q4_1.gguf";
@@ -61,7 +92,7 @@ TEST(ChatTemplate, ReportsBrokenTemplatesWithTheirLine) {
   const auto compiled = ChatTemplate::compile("a\n{% if %}");
   ASSERT_FALSE(compiled.has_value());
   EXPECT_EQ(compiled.error().code(), Code::kInvalidArgument);
-  EXPECT_NE(compiled.error().message().find(":2"), std::string::npos) << compiled.error().message();
+  EXPECT_NE(compiled.error().message().find("line 2"), std::string::npos) << compiled.error().message();
   EXPECT_FALSE(ChatTemplate::compile("{{ \xff }}").has_value());
 }
 
@@ -72,12 +103,34 @@ TEST(ChatTemplate, StopsTemplatesThatWorkForEver) {
            "{% set ns = namespace(s='aaaaaaaa') %}{% for i in range(99) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
            "{{ 'a' * 999999999999 }}",
            "{{ range(999999999999) | list }}",
+           "{% set ns = namespace() %}{% set ns.x = ns %}{{ ns }}",
+           "{% set ns = namespace(l=[]) %}{% for i in range(90000) %}{% set ns.l = [ns.l] %}{% endfor %}{{ ns.l }}",
+           "{% set ns = namespace(l=[1]) %}{% for i in range(99) %}{% set ns.l = [ns.l, ns.l] %}{% endfor %}{{ ns.l }}",
+           "{% set ns = namespace(l=[1], m=[1]) %}{% for i in range(99) %}{% set ns.l = [ns.l, ns.l] %}"
+           "{% set ns.m = [ns.m, ns.m] %}{% endfor %}{{ ns.l == ns.m }}",
+           "{{ range(99999) | list | tojson(indent='x' * 1000000) }}",
+           "{% for i in range(99999) %}{{ ('x' * 1000000).upper() | length }}{% endfor %}",
+           "{{ '{:>1000000000}'.format(1) }}",
+           "{{ '%1000000000d' % 1 }}",
+           "{% for x in [[[]]] recursive %}{{ loop([x, x]) }}{% endfor %}",
        }) {
     const auto compiled = ChatTemplate::compile(source);
     ASSERT_TRUE(compiled.has_value()) << source;
     EXPECT_FALSE((*compiled)->render(Json::object()).has_value()) << source;
   }
-  EXPECT_FALSE(ChatTemplate::compile(std::string(100000, '(').insert(0, "{{")).has_value());
+  const auto repeated = [](std::string_view open, std::string_view part, std::string_view close) {
+    std::string source(open);
+    for (int i = 0; i < 20'000; ++i) source += part;
+    return source.append(close);
+  };
+  for (const std::string& source :
+       {repeated("{{ ", "(", "1 }}"), repeated("{{ ", "not ", "1 }}"), repeated("{{ 1", "+1", " }}"),
+        repeated("{{ ", "-", "1 }}"), repeated("{{ x", "|upper", " }}"), repeated("{{ x", ".a", " }}"),
+        repeated("{{ x", "()", " }}"), repeated("{{ ", "[", "1 }}"), repeated("", "{% if 1 %}", ""),
+        repeated("{{ 1", " if 1 else 1", " }}")}) {
+    EXPECT_FALSE(ChatTemplate::compile(source).has_value()) << source.substr(0, 20);
+  }
+  EXPECT_FALSE(ChatTemplate::compile(std::string(1 << 20, 'x')).has_value());
 }
 
 TEST(ChatTemplate, KnowsTheDate) {
