@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "jinja/operators.h"
-#include "jinja/python_text.h"
+#include "jinja/value/python_text.h"
 
 namespace commissure::jinja {
 

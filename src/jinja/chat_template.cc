@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "jinja/render.h"
-#include "jinja/syntax.h"
+#include "jinja/syntax/syntax.h"
 
 namespace commissure {
 

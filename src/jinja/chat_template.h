@@ -6,7 +6,7 @@
 
 #include "core/json.h"
 #include "core/result.h"
-#include "jinja/heap.h"
+#include "jinja/value/heap.h"
 
 namespace commissure {
 

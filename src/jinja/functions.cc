@@ -4,7 +4,7 @@
 #include <ctime>
 
 #include "jinja/operators.h"
-#include "jinja/python_text.h"
+#include "jinja/value/python_text.h"
 
 namespace commissure::jinja {
 

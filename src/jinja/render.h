@@ -6,10 +6,10 @@
 
 #include "core/json.h"
 #include "core/result.h"
-#include "jinja/builtin.h"
-#include "jinja/heap.h"
-#include "jinja/syntax.h"
-#include "jinja/value.h"
+#include "jinja/syntax/syntax.h"
+#include "jinja/value/builtin.h"
+#include "jinja/value/heap.h"
+#include "jinja/value/value.h"
 
 namespace commissure::jinja {
 

@@ -1,7 +1,7 @@
 // What stands behind `is`.
 
 #include "jinja/operators.h"
-#include "jinja/python_text.h"
+#include "jinja/value/python_text.h"
 
 namespace commissure::jinja {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "jinja/operators.h"
-#include "jinja/python_text.h"
+#include "jinja/value/python_text.h"
 
 namespace commissure::jinja {
 

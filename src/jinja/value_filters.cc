@@ -7,7 +7,7 @@
 #include <cstdio>
 
 #include "jinja/operators.h"
-#include "jinja/python_text.h"
+#include "jinja/value/python_text.h"
 
 namespace commissure::jinja {
 

@@ -1,4 +1,4 @@
-#include "jinja/parser.h"
+#include "jinja/syntax/parser.h"
 
 #include <algorithm>
 #include <array>

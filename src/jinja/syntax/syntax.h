@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "core/result.h"
-#include "jinja/value.h"
+#include "jinja/value/value.h"
 
 namespace commissure::jinja {
 

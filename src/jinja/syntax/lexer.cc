@@ -1,10 +1,10 @@
-#include "jinja/lexer.h"
+#include "jinja/syntax/lexer.h"
 
 #include <algorithm>
 #include <array>
 
 #include "core/ascii.h"
-#include "jinja/python_text.h"
+#include "jinja/value/python_text.h"
 #include "text/utf8.h"
 
 namespace commissure::jinja {

@@ -1,5 +1,5 @@
 // Generated from Python's own str.upper and str.title: letters whose upper or title case is several letters.
-#include "jinja/unicode_case.h"
+#include "jinja/value/unicode_case.h"
 
 #include <algorithm>
 #include <array>

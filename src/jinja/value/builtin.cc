@@ -1,4 +1,4 @@
-#include "jinja/builtin.h"
+#include "jinja/value/builtin.h"
 
 namespace commissure::jinja {
 

@@ -1,4 +1,4 @@
-#include "jinja/python_text.h"
+#include "jinja/value/python_text.h"
 
 #include <utf8proc.h>
 
@@ -9,7 +9,7 @@
 
 #include <fmt/format.h>
 
-#include "jinja/unicode_case.h"
+#include "jinja/value/unicode_case.h"
 #include "text/utf8.h"
 
 namespace commissure::jinja {

@@ -2,8 +2,8 @@
 #include <charconv>
 #include <utility>
 
-#include "jinja/builtin.h"
-#include "jinja/parser.h"
+#include "jinja/syntax/parser.h"
+#include "jinja/value/builtin.h"
 
 namespace commissure::jinja {
 

@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "jinja/lexer.h"
-#include "jinja/syntax.h"
+#include "jinja/syntax/lexer.h"
+#include "jinja/syntax/syntax.h"
 
 namespace commissure::jinja {
 

@@ -1,4 +1,4 @@
-#include "jinja/heap.h"
+#include "jinja/value/heap.h"
 
 #include <algorithm>
 #include <cstring>
