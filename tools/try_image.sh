@@ -5,7 +5,7 @@
 #        tools/try_image.sh --is-built     whether localhost/commissure is of this source tree
 #   --baked: copies the model into the image first, as `weights: baked` does; the stages then find it there.
 #   IMAGE: one that is built already. Else deploy/Dockerfile is built on a bare Debian 12 from debootstrap, which takes
-#   minutes; BUILD_FLAGS goes to `buildah bud`, e.g. "--volume $HOME/.cargo:/root/.cargo" where cargo needs a set-up.
+#   minutes; BUILD_FLAGS goes to `buildah bud`.
 set -euo pipefail
 most_mb=150 # without a model
 cd "$(dirname "$0")/.."
