@@ -128,7 +128,7 @@ def measured_layers(model):
         assert not other["plan"]["stages"][0]["is_measured"]
         bare.write_text(json.dumps({**times, "machine": ""}))
         for arguments, words in (((bare,), "for which machine? Measure again with --machine NAME"), ((record, "--kv-dtype", "int8"), "measured for KV in bf16, the plan is for int8"),
-                                 ((record, "--layer-times", record), "other times of cpu-4"), ((model,), "invalid JSON at byte 1")):
+                                 ((record, "--layer-times", record), "other times of cpu-4"), ((model,), "invalid JSON at byte")):
             answer = plan(model, "--machines", "cpu-4", "--layer-times", *arguments)
             assert answer.returncode == 1 and words in answer.stderr and answer.stderr.count("\n") == 1, (arguments, answer)
 
