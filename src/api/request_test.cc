@@ -123,8 +123,11 @@ TEST_F(RequestTest, PrefersRequestThenModelThenConstants) {
   ASSERT_TRUE(plain);
   EXPECT_EQ(plain->fields.request.sampling.temperature, 1.0f);
   EXPECT_EQ(plain->fields.request.max_tokens, -1);
-  engine_.mutable_model().defaults = {
-      .temperature = 0.7f, .top_p = 0.95f, .min_p = {}, .repetition_penalty = {}, .top_k = 64, .end_tokens = {}};
+  GenerationDefaults advised;
+  advised.temperature = 0.7f;
+  advised.top_p = 0.95f;
+  advised.top_k = 64;
+  engine_.mutable_model().defaults = advised;
   const auto model = chat(chat_body());
   EXPECT_EQ(model->fields.request.sampling.temperature, 0.7f);
   EXPECT_EQ(model->fields.request.sampling.top_k, 64);

@@ -27,7 +27,7 @@ TEST(StageTable, HasAHeaderAndFitsEightyColumns) {
   std::string line;
   std::getline(lines, line);
   EXPECT_EQ(line.find("STAGE"), 0u) << table;
-  for (int n = 0; std::getline(lines, line); ++n) EXPECT_LE(line.size(), 80u) << line;
+  while (std::getline(lines, line)) EXPECT_LE(line.size(), 80u) << line;
   EXPECT_NE(table.find("loading 100%"), std::string::npos) << table;
   EXPECT_NE(table.find("0-9"), std::string::npos) << "the last layer is inside";
 }
