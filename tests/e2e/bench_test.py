@@ -35,7 +35,7 @@ def main():
         table = chain.run("bench", "--sweep", "--concurrency", "2", "--requests", "1", "--max-tokens", "4").stdout
         assert [line.split()[0] for line in table.splitlines()] == ["streams", "1", "2", "Latencies"], table
 
-        failed = chain.run("bench", "--requests", "2", "--warmup", "0", "--max-tokens", "100000", check=False)
+        failed = chain.run("bench", "--requests", "2", "--warmup", "0", "--prompt-tokens", "20000", "--max-tokens", "4", check=False)
         assert failed.returncode == 1 and "maximum context length" in failed.stdout, failed
         wrong = chain.run("bench", "--goodput", "ttft", check=False)
         assert wrong.returncode == 1 and "--goodput" in wrong.stderr, wrong
