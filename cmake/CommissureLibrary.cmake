@@ -43,7 +43,11 @@ function(commissure_library folder)
     target_compile_options(${folder}_test PRIVATE -O1)
     commissure_unity(${folder}_test 4 ${arg_TESTS})
     target_compile_definitions(${folder}_test PRIVATE COMMISSURE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+    set(timeout 120)
+    if(COMMISSURE_SANITIZE)
+      set(timeout 480)  # instrumented, the generic kernels take many times as long
+    endif()
     gtest_discover_tests(${folder}_test
-      TEST_PREFIX "${folder}." DISCOVERY_TIMEOUT 60 PROPERTIES LABELS unit TIMEOUT 120)
+      TEST_PREFIX "${folder}." DISCOVERY_TIMEOUT 60 PROPERTIES LABELS unit TIMEOUT ${timeout})
   endif()
 endfunction()
