@@ -19,6 +19,15 @@ function(commissure_unity target size)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
 endfunction()
 
+# Rooms that wait for people, files and other programs, and tests: time to compile counts more than time to run.
+set(COMMISSURE_COLD_ROOMS terminal deployment client local hub plan cloud doctor measure verify commands)
+# Tests that calculate what they compare with, value by value.
+set(COMMISSURE_COMPUTING_TESTS kernels weights text sample model stage step)
+set(COMMISSURE_COLD_OPTIONS -O1)
+if(COMMISSURE_SANITIZE)
+  set(COMMISSURE_COLD_OPTIONS -O0)
+endif()
+
 # commissure_library(sched SOURCES scheduler.cc HEADERS scheduler.h TESTS scheduler_test.cc DEPENDS core step
 #                    PUBLIC_LIBRARIES fmt::fmt PRIVATE_LIBRARIES gRPC::grpc++)
 # One static library and one gtest executable per folder; DEPENDS repeats the folder's line in src/LAYERS.
@@ -32,6 +41,9 @@ function(commissure_library folder)
   target_sources(${target} PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/src FILES ${arg_HEADERS})
   target_compile_features(${target} PUBLIC cxx_std_20)
   commissure_unity(${target} 8 ${arg_SOURCES})
+  if(folder IN_LIST COMMISSURE_COLD_ROOMS)
+    target_compile_options(${target} PRIVATE ${COMMISSURE_COLD_OPTIONS})
+  endif()
   target_link_libraries(${target}
     PUBLIC ${arg_DEPENDS} ${arg_PUBLIC_LIBRARIES}
     PRIVATE ${arg_PRIVATE_LIBRARIES} commissure::warnings)
@@ -39,9 +51,13 @@ function(commissure_library folder)
     add_executable(${folder}_test ${arg_TESTS})
     target_include_directories(${folder}_test PRIVATE ${PROJECT_SOURCE_DIR}/tests)
     target_link_libraries(${folder}_test PRIVATE ${target} ${arg_TEST_LIBRARIES} commissure::warnings GTest::gtest_main)
-    # Half the time of a build from nothing goes to tests: they need no optimiser, and their headers are read once.
-    target_compile_options(${folder}_test PRIVATE -O1)
-    commissure_unity(${folder}_test 4 ${arg_TESTS})
+    # A third of the time of a build from nothing goes to tests: they need no optimiser, and their headers are read once.
+    if(NOT folder IN_LIST COMMISSURE_COMPUTING_TESTS)
+      target_compile_options(${folder}_test PRIVATE ${COMMISSURE_COLD_OPTIONS})
+    else()
+      target_compile_options(${folder}_test PRIVATE -O1)
+    endif()
+    commissure_unity(${folder}_test 8 ${arg_TESTS})
     target_compile_definitions(${folder}_test PRIVATE COMMISSURE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
     set(timeout 120)
     if(COMMISSURE_SANITIZE)

@@ -1,4 +1,3 @@
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -28,13 +27,6 @@ constexpr const char* kHelp =
     "/clear  forget the conversation     /system TEXT  set the system message\n"
     "/bye    leave (also Ctrl-D)         Ctrl-C        stop the answer, or drop the line\n"
     "A paste of several lines is one question. A line that begins with a space is never a command.\n";
-
-/// Columns of the terminal; 0 where there is none, and lines are not broken.
-int terminal_width() {
-  winsize size{};
-  if (isatty(STDOUT_FILENO) == 0 || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) return 0;
-  return size.ws_col;
-}
 
 class Chat {
  public:

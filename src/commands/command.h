@@ -21,6 +21,7 @@ CommandRun add_logs(CLI::App& app);
 CommandRun add_warm(CLI::App& app);
 CommandRun add_down(CLI::App& app);
 CommandRun add_stage(CLI::App& app);
+CommandRun add_doctor(CLI::App& app);
 CommandRun add_init(CLI::App& app);
 CommandRun add_inspect(CLI::App& app);
 CommandRun add_pack(CLI::App& app);

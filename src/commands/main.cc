@@ -83,6 +83,11 @@ constexpr Entry kCommands[] = {
      "Asks project, region and model, and puts in the cheapest machines that hold the model and reach --tok-s.\n\n"
      "Examples:\n  commissure init\n"
      "  commissure init --yes --project my-project --model ./model.gguf --tok-s 5"},
+    {"doctor", "Look at this machine: can a stage run here, with which kernels, and what would help",
+     commissure::add_doctor,
+     "Looks at CPU, memory, GPU driver and cards, the folders that stages write to, and gcloud; changes nothing.\n"
+     "Exit status 0: a stage can run here; 1: it cannot, the failures say why.\n\n"
+     "Examples:\n  commissure doctor\n  commissure doctor --json | jq -r '.findings[] | select(.advice != \"\") | .advice'"},
     {"inspect", "Show a model's tensors, sizes and a memory estimate per stage", commissure::add_inspect,
      "Examples:\n  commissure inspect smollm2-135m --stages 3\n  commissure inspect ./model.gguf --cuts 10,20 "
      "--tensors"},

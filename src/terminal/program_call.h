@@ -26,8 +26,8 @@ struct ProgramCall {
 
 struct ProgramAnswer {
   int status = 0;  ///< exit status; 128 + n for death by signal n
-  std::string output;
-  std::string errors;
+  std::string output = {};
+  std::string errors = {};
 
   bool good() const { return status == 0; }
 };

@@ -1,5 +1,8 @@
 #include "terminal/word_wrap.h"
 
+#include <sys/ioctl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <iterator>
 #include <utility>
@@ -36,6 +39,12 @@ char32_t decode(std::string_view character) {
 }
 
 }  // namespace
+
+int terminal_width() {
+  winsize size{};
+  if (isatty(STDOUT_FILENO) == 0 || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) return 0;
+  return size.ws_col;
+}
 
 int column_width(char32_t code_point) {
   if (holds(kNone, code_point)) return 0;

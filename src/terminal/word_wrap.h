@@ -28,6 +28,9 @@ class WordWrap {
   std::string partial_;  ///< the beginning of a character
 };
 
+/// Columns of the terminal that standard output goes to; 0: it goes to no terminal.
+int terminal_width();
+
 /// Columns that a terminal shows a code point in.
 int column_width(char32_t code_point);
 

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -138,6 +139,60 @@ class Chain:
         text = self.request("GET", "/metrics")[2]
         values = [float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.split("{")[0].split(" ")[0] == name]
         return sum(values) if values else None
+
+
+class StagesByHand(Chain):
+    """`commissure stage` for each letter of the cuts; `port` is that of the stage A started last."""
+
+    def __init__(self, cuts, **environment):
+        self.folder = tempfile.TemporaryDirectory(prefix="commissure-e2e-")
+        self.cuts, self.n_stages = cuts, cuts.count(",") + 2
+        self.environment = {key: value for key, value in os.environ.items() if key not in ("CUTS", "STAGE")} | environment
+        self.processes = {}
+
+    def start(self, letter, name=None, **environment):
+        name = name or letter
+        address = f"unix:{self.folder.name}/"
+        pathlib.Path(f"{self.folder.name}/lease").touch()
+        last = ord(letter) - ord("a") == self.n_stages - 1
+        flags = ["--stage", letter, "--cuts", self.cuts, "--model", str(SMOL), "--lease", f"{self.folder.name}/lease", "--no-prefix-caching"]
+        if letter == "a":
+            self.port = free_port()
+            flags += ["--port", str(self.port)]
+        else:
+            flags += ["--listen", address + letter]
+        if not last:
+            flags += ["--next", address + chr(ord(letter) + 1)]
+        with open(f"{self.folder.name}/{name}.log", "a") as log:
+            self.processes[name] = subprocess.Popen([PROGRAM, "stage", *flags], stderr=log, env=self.environment | environment, text=True)
+        return self.port if letter == "a" else None
+
+    def log(self, name):
+        return pathlib.Path(f"{self.folder.name}/{name}.log").read_text()
+
+    def is_well(self):
+        with contextlib.suppress(OSError):
+            return self.request("GET", "/health", timeout=20)[0] == 200
+        return False
+
+    def kill(self, name):
+        self.processes[name].kill()
+        self.processes.pop(name).wait(20)
+
+    def close(self):
+        for process in self.processes.values():
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+        for process in self.processes.values():
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(20)
+        self.folder.cleanup()
+
+    def __enter__(self):
+        return self
 
 
 def process_alive(pid):

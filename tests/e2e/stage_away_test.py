@@ -1,110 +1,22 @@
 #!/usr/bin/env python3
-"""What users see of a stage that is away, slow, frozen or wanted by two: a chain that was ready and lost a stage is an outage, told by
-/health and, after its limit, by a 503 that names the stage; a stage that computes for long is waited for, a frozen one is found; of two
-stages A one is served and the other is told why not. The stages are started by hand, so that nobody restarts them."""
+"""What users see of a stage that is slow, frozen or wanted by two: a stage that computes for long is waited for, a frozen one is found;
+of two stages A one is served and the other is told why not. The stages are started by hand, so that nobody restarts them."""
 import concurrent.futures
 import contextlib
 import http.client
 import json
-import os
-import pathlib
 import signal
-import subprocess
-import tempfile
 import threading
 import time
 
-from harness import PROGRAM, QUICK, SMOL, Chain, free_port, need, wait_until
+from harness import SMOL, StagesByHand, need, wait_until
 
 need(SMOL)
-RECOVERY_LIMIT = 60
 STEP = {"prompt": "Once upon a time", "max_tokens": 8, "temperature": 0, "ignore_eos": True}
-
-
-class ByHand(Chain):
-    """`commissure stage` for each letter of the cuts; `port` is that of the stage A started last."""
-
-    def __init__(self, cuts, **environment):
-        self.folder = tempfile.TemporaryDirectory(prefix="commissure-e2e-")
-        self.cuts, self.n_stages = cuts, cuts.count(",") + 2
-        self.environment = {key: value for key, value in os.environ.items() if key not in ("CUTS", "STAGE")} | environment
-        self.processes = {}
-
-    def start(self, letter, name=None, **environment):
-        name = name or letter
-        address = f"unix:{self.folder.name}/"
-        pathlib.Path(f"{self.folder.name}/lease").touch()
-        last = ord(letter) - ord("a") == self.n_stages - 1
-        flags = ["--stage", letter, "--cuts", self.cuts, "--model", str(SMOL), "--lease", f"{self.folder.name}/lease", "--no-prefix-caching"]
-        if letter == "a":
-            self.port = free_port()
-            flags += ["--port", str(self.port)]
-        else:
-            flags += ["--listen", address + letter]
-        if not last:
-            flags += ["--next", address + chr(ord(letter) + 1)]
-        with open(f"{self.folder.name}/{name}.log", "a") as log:
-            self.processes[name] = subprocess.Popen([PROGRAM, "stage", *flags], stderr=log, env=self.environment | environment, text=True)
-        return self.port if letter == "a" else None
-
-    def log(self, name):
-        return pathlib.Path(f"{self.folder.name}/{name}.log").read_text()
-
-    def is_well(self):
-        with contextlib.suppress(OSError):
-            return self.request("GET", "/health", timeout=20)[0] == 200
-        return False
-
-    def kill(self, name):
-        self.processes[name].kill()
-        self.processes.pop(name).wait(20)
-
-    def close(self):
-        for process in self.processes.values():
-            process.send_signal(signal.SIGCONT)
-            process.terminate()
-        for process in self.processes.values():
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(20)
-        self.folder.cleanup()
-
-    def __enter__(self):
-        return self
-
-
-def problem(answer):
-    return json.loads(answer[2])["error"]["message"]
-
-
-# A stage dies while nobody asks for anything, and nobody ever did.
-with ByHand("10,20") as chain:
-    for letter in "cba":
-        chain.start(letter)
-    wait_until(chain.is_well, 60, "the chain is up")
-    time.sleep(1.5)  # stage A looks at an idle chain once a second
-    chain.kill("c")
-    killed = time.monotonic()
-    sick = wait_until(lambda: (answer := chain.request("GET", "/health"))[0] == 503 and "stage c" in answer[2] and answer, 10, "/health tells of it")
-    assert json.loads(sick[2])["status"] == "unavailable", sick
-    print("idle:", problem(sick))
-    if not QUICK:
-        waited = chain.request("POST", "/v1/completions", STEP, timeout=RECOVERY_LIMIT + 30)
-        assert waited[0] == 503 and "stage c" in problem(waited), waited
-        assert RECOVERY_LIMIT - 10 < time.monotonic() - killed < RECOVERY_LIMIT + 10, time.monotonic() - killed
-        asked = time.monotonic()
-        refused = chain.request("POST", "/v1/completions", STEP)
-        assert refused[0] == 503 and "stage c" in problem(refused) and time.monotonic() - asked < 2, refused
-        print(f"idle: a request that waited got 503 {asked - killed:.0f} s after the stage died: {problem(waited)}")
-    chain.start("c")
-    wait_until(chain.is_well, 60, "the chain is whole again")
-    assert chain.post("/v1/completions", STEP)["usage"]["completion_tokens"] == STEP["max_tokens"]
 
 # A stage whose steps take longer than the limit: it computes, so it is waited for. One that is frozen is not.
 DEADLINE = 4
-with ByHand("15", COMMISSURE_STEP_DEADLINE=str(DEADLINE)) as chain:
+with StagesByHand("15", COMMISSURE_STEP_DEADLINE=str(DEADLINE)) as chain:
     chain.start("b", COMMISSURE_ISA="reference")
     chain.start("a")
     wait_until(chain.is_well, 60, "the chain is up")
@@ -132,7 +44,7 @@ with ByHand("15", COMMISSURE_STEP_DEADLINE=str(DEADLINE)) as chain:
         assert slow.result(timeout=300)[0] == text
 
 # Two stages A: the one at work goes on, then the newer one has the stages, and neither takes them back.
-with ByHand("15") as chain:
+with StagesByHand("15") as chain:
     chain.start("b")
     old = chain.start("a", "old")
     wait_until(chain.is_well, 60, "the chain is up")

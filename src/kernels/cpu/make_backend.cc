@@ -1,11 +1,4 @@
-#include <sched.h>
-
-#include <algorithm>
-#include <cstdint>
-#include <fstream>
-#include <limits>
-#include <thread>
-
+#include "core/cpu_count.h"
 #include "core/log.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/cpu_backend.h"
@@ -15,22 +8,6 @@
 namespace commissure {
 
 namespace {
-
-/// CPUs this process may run on.
-int n_allowed_cpus() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
-
-/// CPUs' worth of time a container's control group grants (`cpu.max`: "QUOTA PERIOD" or "max PERIOD").
-int n_granted_cpus() {
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
-  std::int64_t quota = 0, period = 0;
-  if (!(file >> quota >> period) || quota <= 0 || period <= 0) return std::numeric_limits<int>::max();
-  return static_cast<int>(std::clamp<std::int64_t>((quota + period - 1) / period, 1, std::numeric_limits<int>::max()));
-}
 
 /// One for each core, no more than the container may use at once.
 int default_threads(int n_cpus) {

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace commissure {
+
+/// What the operating system says of this machine and of the container that this process runs in.
+struct Machine {
+  std::string cpu = {};               ///< the CPU's model name; empty where the system has none
+  std::uint64_t memory_bytes = 0;     ///< all memory of the machine; 0: not known
+  std::uint64_t available_bytes = 0;  ///< memory that programs could have now without swapping; 0: not known
+  std::optional<std::uint64_t> memory_limit = {};  ///< bytes that the container's control group grants
+  std::string huge_pages = {};                     ///< "always", "madvise", "never"; empty: not known
+
+  /// Bytes a stage could have now: what is available, or the container's limit where that is less.
+  std::uint64_t usable_bytes() const;
+};
+
+/// Reads /proc/cpuinfo, /proc/meminfo, /sys/fs/cgroup/memory.max and the setting of transparent huge pages, all below
+/// `root`. A file that is absent or makes no sense leaves its value unknown.
+Machine read_machine(const std::filesystem::path& root = "/");
+
+}  // namespace commissure
