@@ -3,6 +3,7 @@
 # make test                    every test
 # make test-asan               the same under ASan + UBSan
 # make test-tsan             threads under ThreadSanitizer; wire too once tools/build_tsan_grpc.sh has run
+# make fuzz                    every parser of outside input under libFuzzer, a minute each (SECONDS=60, or RUNS=1000000; TARGET=gguf: one alone)
 # make soak                    100 stages killed or frozen under 16 streams, 10,000 small requests
 # make sweep                  `up` on Google Cloud Run: every call fails once in every way, every change is interrupted in every way (half an hour)
 # make try-image               the image built and run with buildah, without and with a baked model (minutes; root, Debian 12)
@@ -21,7 +22,7 @@ TF = terraform -chdir=deploy/terraform
 TF_VALUE = $$(echo $(1) | $(TF) console | tr -d '"')
 
 .PHONY: tf-init cloud-base build-cloud deploy smoke-test
-.PHONY: sweep try-image keys
+.PHONY: sweep try-image keys fuzz
 .PHONY: run build test test-release test-asan test-tsan soak bench down clean packages models
 .DEFAULT_GOAL := build
 
@@ -69,6 +70,12 @@ test-tsan:
 	@if grpc=$$(tools/build_tsan_grpc.sh --where); then \
 	  cmake --build --preset tsan --target wire_test && LD_LIBRARY_PATH=$$grpc ctest --preset tsan-wire; \
 	else echo "wire was left out: tools/build_tsan_grpc.sh builds a gRPC for it, once"; fi
+
+fuzz:
+	@tools/install_packages.sh build test asan
+	@cmake --preset fuzz >/dev/null
+	@cmake --build --preset fuzz $(if $(TARGET),--target $(TARGET)_fuzz make_corpus)
+	@tools/fuzz.py --seconds "$(or $(SECONDS),60)" --runs "$(or $(RUNS),0)" --target "$(TARGET)"
 
 soak: build
 	@tools/link_test_models.sh

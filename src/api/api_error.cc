@@ -1,6 +1,6 @@
 #include "api/api_error.h"
 
-#include <algorithm>
+#include "core/short_text.h"
 
 namespace commissure {
 
@@ -25,10 +25,7 @@ std::string_view type_of(int status) {
 }  // namespace
 
 Json ApiError::body() const {
-  // It may quote the body it refuses, which may be megabytes.
-  std::size_t n_shown = std::min(message.size(), kMaxShown);
-  while (n_shown > 0 && n_shown < message.size() && (message[n_shown] & 0xC0) == 0x80) --n_shown;
-  const std::string shown = message.substr(0, n_shown) + (n_shown < message.size() ? "..." : "");
+  const std::string shown = short_text(message, kMaxShown);  // it may quote the body it refuses: megabytes
   const auto text_or_null = [](const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); };
   return {
       {"error", {{"message", shown}, {"type", type}, {"param", text_or_null(param)}, {"code", text_or_null(code)}}}};

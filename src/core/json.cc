@@ -6,10 +6,14 @@
 #include <vector>
 
 #include "core/index.h"
+#include "core/short_text.h"
 
 namespace commissure {
 
 namespace {
+
+constexpr std::size_t kMostProblemBytes =
+    300;  // the library quotes what it read last, which may be all of a large text
 
 /// Builds the value and refuses what a plain parse would let through. The library's own builder looks every new key of
 /// an ordered object up by a linear search, which takes minutes for a vocabulary; here the set of keys decides.
@@ -57,7 +61,7 @@ class StrictHandler {
     return false;
   }
 
-  const std::string& problem() const { return problem_; }
+  std::string problem() const { return short_text(problem_, kMostProblemBytes); }
   std::size_t position() const { return position_; }
 
  private:
@@ -103,7 +107,7 @@ Result<Json> parse_json(std::string_view text, int max_depth) {
   try {
     ok = Json::sax_parse(text.begin(), text.end(), &handler);
   } catch (const std::exception& error) {  // numbers out of range
-    return Error(Code::kInvalidArgument, "invalid JSON: ", error.what());
+    return Error(Code::kInvalidArgument, "invalid JSON: ", short_text(error.what(), kMostProblemBytes));
   }
   if (!ok) {
     if (handler.position() > 0) {

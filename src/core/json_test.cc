@@ -5,6 +5,21 @@
 namespace commissure {
 namespace {
 
+TEST(Json, AnErrorDoesNotRepeatALargeText) {
+  const std::string large(100'000, 'a');
+  for (const std::string& text : {'"' + large, "{\"" + large + "\":1,\"" + large + "\":2}", large,
+                                  "1" + std::string(5000, '0'), "\"" + std::string(50'000, '\xc3')}) {
+    const auto json = parse_json(text);
+    ASSERT_FALSE(json.has_value());
+    EXPECT_LT(json.error().message().size(), 400u);
+  }
+  // A character is not cut in two.
+  std::string umlauts;
+  for (int i = 0; i < 1000; ++i) umlauts += "\u00e4";
+  const std::string message = parse_json('"' + umlauts).error().message();
+  EXPECT_NE(dump_json(message).find("\u00e4..."), std::string::npos);
+}
+
 TEST(Json, KeepsTheOrderOfKeys) {
   EXPECT_EQ(dump_json(parse_json(R"({"b":1,"a":{"d":2,"c":[]}})").value()), R"({"b":1,"a":{"d":2,"c":[]}})");
 }

@@ -6,6 +6,7 @@
 
 #include "core/json.h"
 #include "hub/download.h"
+#include "hub/hub_answers.h"
 #include "hub/hub_name.h"
 #include "net/http.h"
 #include "terminal/paths.h"
@@ -21,12 +22,6 @@ namespace fs = std::filesystem;
 constexpr const char* kServingFiles[] = {"config.json",           "generation_config.json",      "tokenizer.json",
                                          "tokenizer_config.json", "special_tokens_map.json",     "chat_template.jinja",
                                          "*.safetensors",         "model.safetensors.index.json"};
-
-struct HubFile {
-  std::string path;
-  std::uint64_t n_bytes = 0;
-  std::string sha256;  // large files only; the hub knows no SHA-256 of the others
-};
 
 std::vector<std::pair<std::string, std::string>> headers_of(const HubRequest& request) {
   if (request.token.empty()) return {};
@@ -49,31 +44,9 @@ Result<Json> ask_hub(const HubRequest& request, const std::string& path) {
   return parse_json(reply.body);
 }
 
-bool is_safe_path(std::string_view path) {
-  return !path.empty() && path.front() != '/' && path.find("..") == std::string_view::npos &&
-         path.find('\\') == std::string_view::npos;
-}
-
 Result<std::vector<HubFile>> list_files(const HubRequest& request, const std::string& commit) {
-  const Json tree = TRY(ask_hub(request, "/api/models/" + request.repo + "/tree/" + commit + "?recursive=true"));
-  if (!tree.is_array()) return Error(Code::kDataLoss, request.repo, ": the hub's file list is no list");
-  std::vector<HubFile> files;
-  for (const Json& entry : tree) {
-    const Json* path = find_member(entry, "path");
-    const Json* type = find_member(entry, "type");
-    const Json* size = find_member(entry, "size");
-    if (path == nullptr || !path->is_string() || type == nullptr || *type != "file") continue;
-    HubFile file{path->get<std::string>(), 0, ""};
-    if (!is_safe_path(file.path))
-      return Error(Code::kDataLoss, request.repo, ": refused the file name \"", file.path, "\"");
-    if (size != nullptr && size->is_number_unsigned()) file.n_bytes = size->get<std::uint64_t>();
-    if (const Json* lfs = find_member(entry, "lfs")) {
-      if (const Json* oid = find_member(*lfs, "oid"); oid != nullptr && oid->is_string())
-        file.sha256 = oid->get<std::string>();
-    }
-    files.push_back(std::move(file));
-  }
-  return files;
+  const std::string path = "/api/models/" + request.repo + "/tree/" + commit + "?recursive=true";
+  return read_file_list(request.repo, TRY(ask_hub(request, path)));
 }
 
 bool matches(const std::string& path, const std::string& glob) { return fnmatch(glob.c_str(), path.c_str(), 0) == 0; }
@@ -133,10 +106,7 @@ std::string file_url(const HubRequest& request, const std::string& commit, const
 Result<std::string> find_commit(const HubRequest& request) {
   const Json info =
       TRY(ask_hub(request, "/api/models/" + escaped(request.repo) + "/revision/" + escaped(request.revision)));
-  const Json* commit = find_member(info, "sha");
-  if (commit == nullptr || !commit->is_string())
-    return Error(Code::kDataLoss, request.repo, ": the hub names no commit");
-  return commit->get<std::string>();
+  return read_commit(request.repo, info);
 }
 
 }  // namespace

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cctype>
-#include <regex>
 #include <set>
+#include <string_view>
 
 #include "weights/location.h"
 
@@ -22,6 +22,15 @@ std::string stem_of(const std::string& path) {
   return series ? series->prefix : path.substr(0, path.rfind('.'));
 }
 
+bool is_kind_letter(char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || c == '_'; }
+
+/// Whether a word of such letters is a quantisation: "Q4_K_M", "IQ2_XXS", "BF16".
+bool is_kind(std::string_view word) {
+  if (word == "BF16" || word == "F16" || word == "F32") return true;
+  if (word.starts_with('I')) word.remove_prefix(1);
+  return word.size() >= 2 && word[0] == 'Q' && word[1] >= '0' && word[1] <= '9';
+}
+
 }  // namespace
 
 HubName parse_hub_name(const std::string& name) {
@@ -31,11 +40,19 @@ HubName parse_hub_name(const std::string& name) {
 }
 
 std::string quantisation_of(const std::string& path) {
-  static const std::regex kEnd("[-._]((UD-)?(I?Q[0-9][0-9A-Z_]*|BF16|F16|F32))$");
   if (!path.ends_with(".gguf") || path.find("mmproj") != std::string::npos) return "";
-  std::smatch found;
   const std::string stem = upper(stem_of(path));
-  return std::regex_search(stem, found, kEnd) ? found[1].str() : "";
+  // Its letters go to the end of the stem; of several beginnings the first one counts ("Q4_F16" is one name).
+  std::size_t first = stem.size();
+  while (first > 0 && is_kind_letter(stem[first - 1])) --first;
+  for (std::size_t at = first; at < stem.size(); ++at) {
+    const bool begins = at > 0 && std::string_view("-._").find(stem[at - 1]) != std::string_view::npos;
+    if (!begins || !is_kind(std::string_view(stem).substr(at))) continue;
+    const bool is_dynamic = at >= 4 && stem.compare(at - 3, 3, "UD-") == 0 &&
+                            std::string_view("-._").find(stem[at - 4]) != std::string_view::npos;
+    return stem.substr(is_dynamic ? at - 3 : at);
+  }
+  return "";
 }
 
 Result<std::vector<std::string>> choose_quantisation(const std::string& repo, const std::vector<std::string>& paths,

@@ -15,6 +15,11 @@ TEST(HubName, AFilesNameTellsItsQuantisation) {
   for (const char* other : {"mmproj-F16.gguf", "model.gguf", "x-Q8_0.safetensors", "Q8_0/notes.txt"}) {
     EXPECT_EQ(quantisation_of(other), "") << other;
   }
+  EXPECT_EQ(quantisation_of("x-Q4_F16.gguf"), "Q4_F16");
+  EXPECT_EQ(quantisation_of("x_F16.gguf"), "F16");
+  // However long the hub makes a name.
+  const std::string digits(1'000'000, '0');
+  EXPECT_EQ(quantisation_of("x-Q" + digits + ".gguf"), "Q" + digits);
   EXPECT_EQ(parse_hub_name("a/b:q8_0").quantisation, "Q8_0");
   EXPECT_EQ(parse_hub_name("a/b").repo, "a/b");
 }

@@ -1,9 +1,13 @@
 #include "local/local_state.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <fstream>
+#include <limits>
 #include <sstream>
+#include <utility>
 
+#include "core/index.h"
 #include "terminal/file_checks.h"
 #include "terminal/own_folder.h"
 #include "terminal/paths.h"
@@ -19,29 +23,57 @@ fs::path state_file(const std::string& name) { return local_dir(name) / "state.j
 
 Json process_json(const ProcessId& process) { return {{"pid", process.pid}, {"start_time", process.start_time}}; }
 
-ProcessId process_from(const Json& json) {
-  return {json.at("pid").get<int>(), json.at("start_time").get<unsigned long long>()};
+/// A whole number in its range; the library alone would make some int of any number.
+Result<int> whole(const Json& object, const char* key, int least, int most = std::numeric_limits<int>::max()) {
+  const Json& value = object.at(key);
+  const auto number = value.is_number_unsigned() ? value.get<std::uint64_t>() : ~std::uint64_t{0};
+  if (std::cmp_greater_equal(number, least) && std::cmp_less_equal(number, most)) return static_cast<int>(number);
+  return Error(Code::kDataLoss, key, " is no whole number from ", least, " to ", most);
 }
 
-LocalState from_json(const Json& json) {
+Result<ProcessId> process_from(const Json& json) {
+  ProcessId process;
+  process.pid = TRY(whole(json, "pid", 0));
+  const Json& start = json.at("start_time");
+  if (!start.is_number_unsigned()) return Error(Code::kDataLoss, "start_time is no whole number");
+  process.start_time = start.get<unsigned long long>();
+  return process;
+}
+
+/// Where the chain is cut: layers that rise from 1 to below n_layers. Whoever shows a stage counts on it.
+Result<std::vector<int>> cuts_from(const Json& list, int n_layers) {
+  std::vector<int> cuts;
+  for (const Json& cut : list) {
+    const int least = cuts.empty() ? 1 : cuts.back() + 1;
+    if (!cut.is_number_unsigned() || cut.get<std::uint64_t>() < to_size(least) ||
+        cut.get<std::uint64_t>() >= to_size(n_layers)) {
+      return Error(Code::kDataLoss, "cuts do not rise from 1 to below ", n_layers);
+    }
+    cuts.push_back(cut.get<int>());
+  }
+  return cuts;
+}
+
+Result<LocalState> from_json(const Json& json) {
   LocalState state;
   LocalChainOptions& chain = state.chain;
   chain.name = json.at("name").get<std::string>();
   chain.model = json.at("model").get<std::string>();
   chain.model_name = json.at("model_name").get<std::string>();
-  chain.cuts = json.at("cuts").get<std::vector<int>>();
-  chain.n_layers = json.at("n_layers").get<int>();
+  chain.n_layers = TRY(whole(json, "n_layers", 1));
+  chain.cuts = TRY(cuts_from(json.at("cuts"), chain.n_layers));
   chain.host = json.at("host").get<std::string>();
-  chain.port = json.at("port").get<int>();
+  chain.port = TRY(whole(json, "port", 1, 65535));
   chain.stage_flags = json.at("stage_flags").get<std::vector<std::string>>();
   chain.restarts = json.at("restarts").get<bool>();
-  state.supervisor = process_from(json.at("supervisor"));
+  state.supervisor = TRY(process_from(json.at("supervisor")));
   state.started = json.at("started").get<bool>();
   for (const Json& item : json.at("stages")) {
-    state.stages.push_back({item.at("name").get<std::string>(), process_from(item), item.at("log").get<std::string>(),
-                            item.at("deaths").get<int>(), item.at("last_death").get<std::string>(),
-                            item.at("given_up").get<bool>()});
+    state.stages.push_back({item.at("name").get<std::string>(), TRY(process_from(item)),
+                            item.at("log").get<std::string>(), TRY(whole(item, "deaths", 0)),
+                            item.at("last_death").get<std::string>(), item.at("given_up").get<bool>()});
   }
+  if (state.stages.size() != chain.cuts.size() + 1) return Error(Code::kDataLoss, "stages and cuts differ");
   return state;
 }
 
@@ -101,11 +133,7 @@ Json local_state_json(const LocalState& state) {
 Result<LocalState> parse_local_state(const std::string& text) {
   const Json json = TRY(parse_json(text));
   try {
-    LocalState state = from_json(json);
-    if (state.stages.size() != state.chain.cuts.size() + 1) return Error(Code::kDataLoss, "stages and cuts differ");
-    if (state.chain.port < 1 || state.chain.port > 65535)
-      return Error(Code::kDataLoss, "port ", state.chain.port, " is none");
-    return state;
+    return from_json(json);
   } catch (const Json::exception& error) {
     return Error(Code::kDataLoss, error.what());
   }

@@ -69,6 +69,29 @@ TEST(LocalState, RefusesWhatIsMissingOrOutOfRange) {
   for (const char* text : {"", "{", "null", "[]", "{\"model\":1}"}) EXPECT_FALSE(parse_local_state(text)) << text;
 }
 
+TEST(LocalState, RefusesNumbersThatNoChainHas) {
+  const Json good = local_state_json(example());
+  const auto is_refused = [](const Json& state) {
+    const auto read = parse_local_state(dump_json(state));
+    return !read && read.error().code() == Code::kDataLoss;
+  };
+  for (const Json& cuts :
+       {Json{20, 10}, Json{10, 10}, Json{0, 10}, Json{10, 30}, Json{10, 1e300}, Json{-1, 10}, Json{10, 4294967316}}) {
+    Json broken = good;
+    broken["cuts"] = cuts;
+    EXPECT_TRUE(is_refused(broken)) << cuts;
+  }
+  for (const Json& pid : {Json(1e300), Json(-1), Json(4294967313), Json(1.5), Json(true), Json("17")}) {
+    Json broken = good;
+    broken["supervisor"]["pid"] = pid;
+    EXPECT_TRUE(is_refused(broken)) << pid;
+  }
+  Json broken = good;
+  broken["stages"][1]["start_time"] = -1;
+  EXPECT_TRUE(is_refused(broken));
+  EXPECT_FALSE(is_refused(good));
+}
+
 TEST(ChainName, IsAFolderNameAndNothingElse) {
   for (const char* good : {"local", "a", "My_chain-2"}) EXPECT_TRUE(check_chain_name(good)) << good;
   for (const char* bad : {"", ".", "..", "a/b", "a.lock", "a b", "much-too-long-for-a-socket"})

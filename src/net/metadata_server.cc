@@ -1,12 +1,8 @@
 #include "net/metadata_server.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cstdlib>
 #include <thread>
-
-#include "core/json.h"
-#include "net/jwt.h"
 
 namespace commissure {
 
@@ -74,13 +70,13 @@ Result<std::string> MetadataServer::token(const std::string& path, Read read) {
 Result<MetadataServer::Token> MetadataServer::fetch_token(const std::string& path, Read read) {
   const std::string body = TRY(fetch(path));
   const Time now = options_.now();
-  Token fresh = TRY(read(body, now));
-  if (fresh.expires <= now) {
+  const GivenToken given = TRY(read(body, now));
+  if (given.expires <= now) {
     return Error(Code::kDataLoss, public_url(base_ + path), ": the token has expired already; is this clock right?");
   }
   // A token that is short-lived by itself is used for half of its life.
-  fresh.renew = fresh.expires - std::min<Time::duration>(kRenewBefore, (fresh.expires - now) / 2);
-  return fresh;
+  const Time renew = given.expires - std::min<Time::duration>(kRenewBefore, (given.expires - now) / 2);
+  return Token{given.text, given.expires, renew};
 }
 
 Result<std::string> MetadataServer::fetch(const std::string& path) {
@@ -103,27 +99,6 @@ Result<std::string> MetadataServer::fetch(const std::string& path) {
     }
     std::this_thread::sleep_for(kPauseBetweenAttempts * attempt);
   }
-}
-
-Result<MetadataServer::Token> MetadataServer::read_access_token(const std::string& body, Time now) {
-  const auto json = parse_json(body, 8);  // its error would quote the answer
-  const Json* const text = json ? find_member(*json, "access_token") : nullptr;
-  const Json* const left = json ? find_member(*json, "expires_in") : nullptr;
-  if (text == nullptr || !text->is_string() || left == nullptr || !left->is_number_integer()) {
-    return Error(Code::kDataLoss, "the metadata server's answer has no access_token and expires_in");
-  }
-  const auto lifetime = std::clamp<std::int64_t>(left->get<std::int64_t>(), 0, 86'400);
-  return Token{text->get<std::string>(), now + seconds(lifetime), now};
-}
-
-Result<MetadataServer::Token> MetadataServer::read_identity_token(const std::string& body, Time now) {
-  std::string text = body;
-  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back())) != 0) text.pop_back();
-  const auto jwt = parse_jwt(text);
-  if (!jwt) return Error(Code::kDataLoss, "the metadata server's identity token: ", jwt.error().message());
-  const auto expires = jwt->expires();
-  if (!expires) return Error(Code::kDataLoss, "the metadata server's identity token has no expiry (exp)");
-  return Token{std::move(text), *expires, now};
 }
 
 }  // namespace commissure

@@ -10,6 +10,7 @@
 #include "core/mutex.h"
 #include "core/result.h"
 #include "net/http.h"
+#include "net/metadata_answers.h"
 
 namespace commissure {
 
@@ -52,13 +53,11 @@ class MetadataServer {
     std::chrono::steady_clock::time_point at;
     Error error;
   };
-  using Read = Result<Token> (*)(const std::string& body, Time now);
+  using Read = Result<GivenToken> (*)(const std::string& body, Time now);
 
   Result<std::string> token(const std::string& path, Read read);
   Result<Token> fetch_token(const std::string& path, Read read);
   Result<std::string> fetch(const std::string& path);
-  static Result<Token> read_access_token(const std::string& body, Time now);
-  static Result<Token> read_identity_token(const std::string& body, Time now);
 
   const MetadataServerOptions options_;
   const std::string base_;

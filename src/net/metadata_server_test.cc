@@ -132,7 +132,8 @@ TEST(MetadataServer, ShowsNoSecretOfABrokenAnswer) {
   MetadataServer metadata(options);
   for (const char* answer :
        {"s3cret", "{\"access_token\":\"s3cret\"}", "{\"access_token\":\"s3cret\",\"expires_in\":0}",
-        "{\"s3cret\":", "[]", "{\"access_token\":7,\"expires_in\":9}"}) {
+        "{\"s3cret\":", "[]", "{\"access_token\":7,\"expires_in\":9}",
+        "{\"access_token\":\"s3cret\\r\\nX-Admin: 1\",\"expires_in\":9}", "{\"access_token\":\"\",\"expires_in\":9}"}) {
     body = answer;
     for (const auto& token : {metadata.access_token(), metadata.identity_token("https://b")}) {
       ASSERT_FALSE(token.has_value()) << answer;

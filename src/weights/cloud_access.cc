@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
+#include <utility>
 
 #include "weights/location.h"
 #include "weights/remote_source.h"
+#include "weights/storage_answers.h"
 
 namespace commissure {
 
@@ -24,11 +26,6 @@ std::string variable(const char* name) {
 std::string emulator_url(std::string host) {
   while (host.ends_with('/')) host.pop_back();
   return is_url(host) ? host : fmt::format("http://{}", host);
-}
-
-std::string text_member(const Json& object, std::string_view key) {
-  const Json* const value = find_member(object, key);
-  return value != nullptr && value->is_string() ? value->get<std::string>() : "";
 }
 
 }  // namespace
@@ -143,14 +140,9 @@ Result<std::vector<std::string>> list_cloud_folder(CloudAccess& access, const st
   for (int n_pages = 1; n_pages <= kMaxPages && names.size() <= kMaxNames; ++n_pages) {
     const std::string next = page.empty() ? "" : fmt::format("&pageToken={}", percent_encoded(page));
     const Json answer = TRY(access.fetch_json(first_page + next, folder));
-    const Json* const items = find_member(answer, "items");
-    for (const Json& item : items != nullptr && items->is_array() ? *items : Json::array()) {
-      const std::string object = text_member(item, "name");
-      if (!object.starts_with(name.object)) continue;
-      // The folder's own placeholder, and whatever is no file name, is passed over.
-      if (std::string file = object.substr(name.object.size()); is_plain_file_name(file)) names.push_back(file);
-    }
-    page = text_member(answer, "nextPageToken");
+    ObjectPage found = read_object_page(answer, name.object);
+    names.insert(names.end(), found.files.begin(), found.files.end());
+    page = std::move(found.next);
     if (page.empty() && names.size() <= kMaxNames) return names;
   }
   return Error(Code::kInvalidArgument, folder, ": holds more than ", kMaxNames,

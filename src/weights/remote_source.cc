@@ -3,7 +3,6 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdlib>
 #include <cstring>
 #include <optional>
@@ -13,6 +12,7 @@
 
 #include "core/guarded.h"
 #include "weights/check_range.h"
+#include "weights/storage_answers.h"
 
 namespace commissure {
 
@@ -27,26 +27,9 @@ constexpr std::uint64_t kHugePageBytes = 2u << 20;
 constexpr std::chrono::duration<double> kPartTime{0.5};  // some ten times what an answer takes to begin
 constexpr std::chrono::duration<double> kShortest{1e-6};
 
-/// "bytes 0-99/1234" -> 0 and 1234.
-struct ContentRange {
-  std::uint64_t first;
-  std::uint64_t size;
-};
-
-std::optional<std::uint64_t> leading_number(std::string_view text) {
-  std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() ? std::optional(value) : std::nullopt;
-}
-
 std::optional<ContentRange> content_range(const HttpReply& reply) {
   const auto it = reply.headers.find("content-range");
-  if (it == reply.headers.end() || !it->second.starts_with("bytes ")) return std::nullopt;
-  const std::string_view text = std::string_view(it->second).substr(6);
-  const auto first = leading_number(text);
-  const auto slash = text.find('/');
-  const auto size = slash == text.npos ? std::nullopt : leading_number(text.substr(slash + 1));
-  return first && size ? std::optional(ContentRange{*first, *size}) : std::nullopt;
+  return it == reply.headers.end() ? std::nullopt : parse_content_range(it->second);
 }
 
 /// Room for what arrives; nothing when there is none. Large ones lie in huge pages: touching fresh memory in small

@@ -1,9 +1,10 @@
-// Runs a fuzz entry without libFuzzer: replays a corpus folder, then mutates its files for a while.
-//   driver CORPUS [SECONDS [SEED]]
+// Runs a fuzz entry without libFuzzer: replays the files of corpus folders, then mutates them for a while.
+//   driver SECONDS CORPUS...
 // A failing input stays in crash-input.bin of the working folder; put it into a folder to replay it.
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <csignal>
@@ -88,42 +89,42 @@ void mutate_once(Bytes& input, const std::vector<Bytes>& corpus, Random& random)
   }
 }
 
-std::vector<Bytes> read_corpus(const char* folder) {
-  std::vector<Bytes> corpus;
+/// Adds the files of a folder, which need not be there.
+void read_corpus(const char* folder, std::vector<Bytes>& corpus) {
   std::error_code ignored;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder, ignored)) {
     if (!entry.is_regular_file()) continue;
     std::ifstream file(entry.path(), std::ios::binary);
     corpus.emplace_back(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
   }
-  return corpus;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2) {
-    fmt::print(stderr, "usage: {} CORPUS [SECONDS [SEED]]\n", argv[0]);
+  if (argc < 3) {
+    fmt::print(stderr, "usage: {} SECONDS CORPUS...\n", argv[0]);
     return 2;
   }
-  std::vector<Bytes> corpus = read_corpus(argv[1]);
+  std::vector<Bytes> corpus;
+  for (int i = 2; i < argc; ++i) read_corpus(argv[i], corpus);
   if (corpus.empty()) {
-    fmt::print(stderr, "{}: no corpus files\n", argv[1]);
+    fmt::print(stderr, "{}: no corpus files\n", argv[0]);
     return 1;
   }
-  const double seconds = argc > 2 ? std::atof(argv[2]) : 5;
-  const std::uint64_t seed = argc > 3 ? std::strtoull(argv[3], nullptr, 10) : 1;
+  std::ranges::sort(corpus);  // folders have no order of their own
   for (const int number : {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGALRM}) std::signal(number, save_current);
   for (const Bytes& input : corpus) run(input);
 
-  Random random(seed);
-  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+  constexpr std::uint64_t kSeed = 1;
+  Random random(kSeed);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(std::atof(argv[1]));
   std::size_t n_runs = 0;
   for (; std::chrono::steady_clock::now() < end; ++n_runs) {
     Bytes input = corpus[below(random, corpus.size())];
     for (std::size_t n = 1 + below(random, 6); n > 0; --n) mutate_once(input, corpus, random);
     run(input);
   }
-  fmt::print("{} files replayed, {} mutations run, seed {}\n", corpus.size(), n_runs, seed);
+  fmt::print("{} files replayed, {} mutations run, seed {}\n", corpus.size(), n_runs, kSeed);
   return 0;
 }

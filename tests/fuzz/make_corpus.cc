@@ -1,10 +1,15 @@
-// Writes the seed files of the weight formats' fuzz entries: make_corpus FOLDER -> FOLDER/gguf, FOLDER/safetensors.
+// Writes the seeds of binary formats: make_corpus FOLDER -> FOLDER/gguf, FOLDER/safetensors, FOLDER/files, FOLDER/step.
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <random>
+#include <span>
 #include <string>
 
+#include "core/check.h"
 #include "support/checkpoint_writer.h"
+#include "weights/pack_file.h"
 
 namespace {
 
@@ -27,6 +32,71 @@ GgufWriter toy() {
   return writer;
 }
 
+/// A model whose keys a decoder can be made of, and a byte-level vocabulary.
+GgufWriter model(const std::string& family) {
+  GgufWriter writer;
+  writer.text("general.architecture", family);
+  for (const auto& [key, value] : {std::pair("block_count", 2),
+                                   {"embedding_length", 64},
+                                   {"context_length", 128},
+                                   {"feed_forward_length", 96},
+                                   {"attention.head_count", 4},
+                                   {"attention.head_count_kv", 2},
+                                   {"attention.key_length", 16},
+                                   {"attention.value_length", 16},
+                                   {"attention.sliding_window", 24},
+                                   {"rope.dimension_count", 16},
+                                   {"vocab_size", 3}}) {
+    writer.u32(family + "." + key, static_cast<std::uint32_t>(value));
+  }
+  writer.f32(family + ".attention.layer_norm_rms_epsilon", 1e-5f).f32(family + ".rope.freq_base", 1e4f);
+  writer.f32("general.sampling.temp", 0.7f).f32("general.sampling.top_p", 5.0f);
+  writer.text("tokenizer.ggml.model", "gpt2").text("tokenizer.ggml.pre", "qwen2");
+  writer.texts("tokenizer.ggml.tokens", {"<s>", "H", "i"}).texts("tokenizer.ggml.merges", {"H i"});
+  writer.ints("tokenizer.ggml.token_type", {3, 1, 1}).u32("tokenizer.ggml.bos_token_id", 0);
+  writer.u32("tokenizer.ggml.eos_token_id", 0).text("tokenizer.chat_template", "{{ messages }}");
+  return writer;
+}
+
+/// SentencePiece's kind of vocabulary.
+GgufWriter pieces() {
+  GgufWriter writer;
+  writer.text("general.architecture", "llama").text("tokenizer.ggml.model", "llama");
+  writer.texts("tokenizer.ggml.tokens", {"<unk>", "<s>", "</s>", "<0x0A>", "\u2581", "H", "i", "Hi"});
+  writer.floats("tokenizer.ggml.scores", {0, 0, 0, 0, -1, -2, -3, -4});
+  writer.ints("tokenizer.ggml.token_type", {2, 3, 3, 6, 1, 1, 1, 1});
+  writer.boolean("tokenizer.ggml.add_space_prefix", true).u32("tokenizer.ggml.unknown_token_id", 0);
+  return writer;
+}
+
+/// A pack file behind the letter that names its reader; files_fuzz.cc looks for these tensors.
+void write_pack(const std::filesystem::path& folder) {
+  std::filesystem::create_directories(folder);
+  const std::filesystem::path path = folder / "pack";
+  auto writer = PackWriter::create(path.string(), "layout", "fingerprint");
+  CHECK(writer.has_value());
+  constexpr std::string_view kSource = "the matrix as the checkpoint has it";
+  const std::string packed(100, 'm');
+  for (const auto& [name, n_bytes] : {std::pair("a", 5), {"b.weight", 100}}) {
+    const auto bytes = std::as_bytes(std::span(packed)).first(static_cast<std::size_t>(n_bytes));
+    CHECK((*writer)->add(name, std::as_bytes(std::span(kSource)), bytes).has_value());
+  }
+  CHECK((*writer)->finish().has_value());
+  std::ifstream file(path, std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  write(path, "p" + bytes);
+}
+
+/// Bytes that choose steps.
+void write_steps(const std::filesystem::path& folder) {
+  std::mt19937 random(1);
+  for (int i = 0; i < 24; ++i) {
+    std::string bytes(static_cast<std::size_t>(40 << i % 4), '\0');
+    for (char& byte : bytes) byte = static_cast<char>(random());
+    write(folder / std::to_string(i), bytes);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -38,11 +108,19 @@ int main(int argc, char** argv) {
   write(folder / "gguf" / "aligned", aligned.bytes());
   write(folder / "gguf" / "split", toy().splits(2)[1]);
   write(folder / "gguf" / "empty", GgufWriter().bytes());
+  for (const char* family : {"llama", "gemma3", "mistral"}) write(folder / "gguf" / family, model(family).bytes());
+  write(folder / "gguf" / "pieces", pieces().bytes());
+  // An array of bytes that claims more than a machine holds, and one of arrays.
+  const std::string count = little_endian<std::uint64_t>(std::uint64_t{1} << 40);
+  write(folder / "gguf" / "bytes", GgufWriter().raw("a", 9, little_endian<std::uint32_t>(0) + count).bytes());
+  write(folder / "gguf" / "nested", GgufWriter().raw("a", 9, little_endian<std::uint32_t>(9) + count).bytes());
 
   const std::vector<ToyTensor> tensors = {counting_tensor("a", DType::kBF16, {2, 3}, 1),
                                           counting_tensor("b.weight", DType::kF32, {4}, 2)};
   write(folder / "safetensors" / "plain", safetensors_bytes(tensors));
   write(folder / "safetensors" / "none", safetensors_bytes({}));
   write(folder / "safetensors" / "index", safetensors_index({{"model-00001-of-00001.safetensors", tensors}}));
+  write_pack(folder / "files");
+  write_steps(folder / "step");
   return 0;
 }

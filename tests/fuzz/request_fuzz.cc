@@ -1,13 +1,10 @@
-// Feeds the input to the request parsers as a JSON body, and to the HTTP parser as bytes off the wire.
+// A JSON body to the parsers of all routes that generate.
 
-#include <cstddef>
-#include <cstdint>
-#include <string_view>
+#include <algorithm>
 
 #include "api/chat_request.h"
 #include "api/completion_request.h"
-#include "api/http_parser.h"
-#include "core/check.h"
+#include "fuzz/fuzz.h"
 #include "support/fake_engine.h"
 
 namespace {
@@ -23,34 +20,27 @@ void check_accepted(const GenerationRequest& request, const std::vector<TokenId>
   for (const TokenId token : prompt) CHECK(model.tokenizer->contains(token));
 }
 
+void check_refused(const ApiError& error) {
+  CHECK(error.status >= 400 && error.status < 500 && !error.message.empty());
+  const std::string body = error.response().body;
+  CHECK(body.size() <= 8000 && parse_json(body).has_value());
+}
+
 void check_body(std::string_view text, const ServedModel& model) {
   const auto body = parse_json(text);
-  if (!body) return;
+  if (!fuzz::is_accepted(body)) return;
+  if (!body->is_object()) return;  // ApiService refuses it
   const ApiOptions options;
   if (const auto chat = parse_chat_request(*body, model, options)) {
     check_accepted(chat->fields.request, chat->fields.request.prompt, model);
+  } else {
+    check_refused(chat.error());
   }
   for (const auto parse : {&parse_completion_request, &parse_generate_request}) {
     const auto completion = parse(*body, model, options);
+    if (!completion) check_refused(completion.error());
     if (!completion) continue;
     for (const auto& prompt : completion->prompts) check_accepted(completion->fields.request, prompt, model);
-  }
-}
-
-/// The same answer, however the bytes were cut.
-void check_http(std::string_view text) {
-  constexpr std::size_t kMaxBody = 1000;
-  HttpParser parser(512, kMaxBody);
-  while (!text.empty()) {
-    const auto step = parser.feed(text);
-    CHECK(step.used <= text.size());
-    text.remove_prefix(step.used);
-    parser.take_expectation();
-    if (step.status != 0 || step.used == 0) return;
-    if (!parser.done()) continue;
-    HttpRequest request;
-    if (parser.take(request)) CHECK(!request.path.empty() && request.body.size() <= kMaxBody);
-    return;
   }
 }
 
@@ -58,8 +48,6 @@ void check_http(std::string_view text) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const testing::FakeEngine engine;
-  const std::string_view text(reinterpret_cast<const char*>(data), size);
-  check_body(text, engine.model());
-  check_http(text);
+  check_body(fuzz::as_text(data, size), engine.model());
   return 0;
 }
