@@ -536,18 +536,7 @@ TEST_F(ApiServiceTest, TokenisesAndDetokenisesWithinBounds) {
   EXPECT_EQ(ask_json("POST", "/tokenize", R"({"content":""})")["tokens"], Json::array());
 }
 
-TEST(LogLimiter, LetsAFewThroughAndCountsTheRest) {
-  LogLimiter limiter;
-  LogLimiter::Clock::time_point now{1000s};
-  int n_admitted = 0;
-  for (int i = 0; i < 1000; ++i) n_admitted += limiter.admit(now).has_value() ? 1 : 0;
-  EXPECT_EQ(n_admitted, LogLimiter::kBurst);
-  now += 1s;
-  EXPECT_EQ(limiter.admit(now), std::optional<std::uint64_t>(1000 - LogLimiter::kBurst)) << "and says so";
-  EXPECT_EQ(limiter.admit(now), std::optional<std::uint64_t>(0));
-}
-
-TEST(LogLimiter, LinesAreShort) {
+TEST(RequestLog, LinesAreShort) {
   const RequestInfo info{.id = "i", .method = std::string(5000, 'M'), .path = "/" + std::string(15'000, 'a')};
   std::size_t n_bytes = 0;
   for (const auto& [name, value] : request_log_fields(info, 404, 0, ""))

@@ -19,8 +19,8 @@ struct StageFlags {
   std::optional<std::string> stage, cuts, model, model_name, device, next, host, listen, isa, precision, kv_dtype,
       lease;
   std::optional<std::string> metrics_names, served_names, cors_origins, chat_template;
-  std::optional<int> port, threads, max_model_len, max_sequences, max_step_rows, queue_limit, max_stream_age,
-      step_deadline;
+  std::optional<int> port, threads, max_model_len, max_sequences, max_step_rows, max_partial_prefills, queue_limit,
+      max_stream_age, step_deadline;
   std::optional<double> max_slowdown;
   std::optional<std::int64_t> kv_tokens;
   std::optional<std::uint64_t> kv_memory;
@@ -59,6 +59,7 @@ Result<StageSettings> settle(const StageFlags& flags) {
   take(flags.max_model_len, settings.max_model_len);
   take(flags.max_sequences, settings.max_sequences);
   take(flags.max_step_rows, settings.max_step_rows);
+  take(flags.max_partial_prefills, settings.max_partial_prefills);
   take(flags.max_slowdown, settings.max_slowdown);
   take(flags.queue_limit, settings.queue_limit);
   take(flags.max_stream_age, settings.max_stream_age);
@@ -153,6 +154,9 @@ CommandRun add_stage(CLI::App& app) {
   app.add_option("--max-num-seqs", flags->max_sequences, "sequences running at once, 1 to 1024; default: 64");
   app.add_option("--max-num-batched-tokens", flags->max_step_rows,
                  "rows of one step, prompts and decodes together, 1 to 4096; the same on all stages; default: 512");
+  app.add_option("--max-num-partial-prefills", flags->max_partial_prefills,
+                 "prompts that may be partly computed at a time, 1 to 1024: above 1, a long one leaves a quarter of a "
+                 "step's prompt rows to shorter ones behind it; 1: first come, first served; default: 4");
   app.add_option("--max-slowdown", flags->max_slowdown,
                  "times as long as alone that running streams may wait for a token while a prompt comes in; 0: no "
                  "bound but the rows of a step; default: 2.5");

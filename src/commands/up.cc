@@ -46,6 +46,7 @@ struct UpOptions {
   std::uint64_t kv_memory = 0;
   int max_sequences = 0;
   int max_step_rows = 0;
+  int max_partial_prefills = 0;
   double max_slowdown = -1;
   int queue_limit = -1;
   int step_deadline = 0;
@@ -134,6 +135,8 @@ Result<PlannedChain> plan_chain(const UpOptions& options) {
   if (options.kv_memory > 0) flag("--kv-memory", std::to_string(options.kv_memory));
   if (options.max_step_rows > 0) flag("--max-num-batched-tokens", std::to_string(options.max_step_rows));
   if (options.max_sequences > 0) flag("--max-num-seqs", std::to_string(options.max_sequences));
+  if (options.max_partial_prefills > 0)
+    flag("--max-num-partial-prefills", std::to_string(options.max_partial_prefills));
   if (options.max_slowdown >= 0) flag("--max-slowdown", fmt::format("{}", options.max_slowdown));
   if (options.queue_limit >= 0) flag("--queue-limit", std::to_string(options.queue_limit));
   if (options.step_deadline > 0) flag("--step-deadline", std::to_string(options.step_deadline));
@@ -295,6 +298,10 @@ CommandRun add_up(CLI::App& app) {
   app.add_option("--max-num-batched-tokens", options->max_step_rows,
                  "rows of one step, prompts and decodes together; default: 512")
       ->check(CLI::Range(1, 4096));
+  app.add_option("--max-num-partial-prefills", options->max_partial_prefills,
+                 "prompts that may be partly computed at a time: above 1, a long one leaves a quarter of a step's "
+                 "prompt rows to shorter ones behind it; 1: first come, first served; default: 4")
+      ->check(CLI::Range(1, 1024));
   app.add_option("--max-slowdown", options->max_slowdown,
                  "times as long as alone that running streams may wait for a token while a prompt comes in; 0: no "
                  "bound but the rows of a step; default: 2.5")

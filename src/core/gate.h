@@ -25,12 +25,17 @@ class Gate {
     return true;
   }
 
-  /// Calls for the last time.
+  /// Calls for the last time. Where the callback throws, it was not the last.
   bool call_last(Arguments... arguments) {
     const MutexLock lock(mutex_);
     if (closed_) return false;
     closed_ = true;
-    callback_(std::move(arguments)...);
+    try {
+      callback_(std::move(arguments)...);
+    } catch (...) {
+      closed_ = false;
+      throw;
+    }
     return true;
   }
 

@@ -41,6 +41,9 @@ struct EngineOptions {
   /// value keeps running streams at an even pace, a higher one brings the prompt's first token sooner. 1 or less: only
   /// max_mixed_prefill_rows limits prompt rows.
   double max_slowdown = 2.5;
+  /// Prompts that may be partly computed at a time (SchedulerOptions). Above 1, a long prompt leaves a part of each
+  /// step's prompt rows to shorter ones behind it; 1: first come, first served.
+  int max_partial_prefills = 4;
   /// How long requests wait for a broken chain to come back, counted from the break, before they get an error event.
   std::chrono::milliseconds recovery_limit{60'000};
   bool prefix_cache = true;          ///< prompts with a common beginning share its KV blocks

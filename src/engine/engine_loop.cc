@@ -1,6 +1,7 @@
 #include "engine/engine_loop.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "core/index.h"
@@ -28,12 +29,22 @@ SchedulerOptions scheduler_options(const ServedModel& model, const EngineOptions
   made.shares_cores = options.shares_cores;
   made.max_mixed_prefill_rows = options.max_mixed_prefill_rows;
   made.max_slowdown = options.max_slowdown;
+  made.max_partial_prefills = options.max_partial_prefills;
   made.n_kv_blocks = options.n_kv_blocks;
   made.n_window_blocks = options.n_window_blocks;
   made.window = options.window;
   made.prefix_cache = options.prefix_cache;
   made.n_vocabulary = std::max(model.tokenizer->n_tokens(), model.n_rows);
   return made;
+}
+
+constexpr const char* kNoMemory = "there is no memory for this request now, try again later";
+
+GenerationEvent last_event(const Error& error) {
+  GenerationEvent event;
+  event.finish = FinishReason::kError;
+  event.error.emplace(error);
+  return event;
 }
 
 /// Errors after which all steps in flight have failed and the stages' sequences are lost.
@@ -56,23 +67,32 @@ EngineLoop::EngineLoop(const ServedModel& model, const EngineOptions& options, S
 
 void EngineLoop::run(const std::stop_token& stop) {
   while (!stop.stop_requested()) {
-    std::optional<EngineMessage> message = shared_.inbox.pop_for(patience(), stop);
-    for (; message; message = shared_.inbox.try_pop()) handle(std::move(*message));
-    if (stop.stop_requested()) break;  // what the chain says from here on is no outage
-    const Time now = steady_clock::now();
-    expire(now);
-    if (outage_) try_recovery();
-    if (shared_.forget_prefixes.exchange(false)) scheduler_.forget_prefixes();
-    fill_steps();
-    deliver();
-    check_drains(now);
-    publish_state();
+    try {
+      if (lost_step_) give_up_step();
+      turn(stop);
+    } catch (const std::bad_alloc&) {
+      lost_step_ |= std::exchange(in_step_, false);
+    }
   }
   shared_.inbox.close();
   while (std::optional<EngineMessage> message = shared_.inbox.try_pop()) handle(std::move(*message));
   fail_all(Error(Code::kUnavailable, "the server is shutting down"));
   deliver();
   check_drains(Time::max());
+  publish_state();
+}
+
+void EngineLoop::turn(const std::stop_token& stop) {
+  std::optional<EngineMessage> message = shared_.inbox.pop_for(patience(), stop);
+  for (; message; message = shared_.inbox.try_pop()) handle(std::move(*message));
+  if (stop.stop_requested()) return;  // what the chain says from here on is no outage
+  const Time now = steady_clock::now();
+  expire(now);
+  if (outage_) try_recovery();
+  if (shared_.forget_prefixes.exchange(false)) scheduler_.forget_prefixes();
+  fill_steps();
+  deliver();
+  check_drains(now);
   publish_state();
 }
 
@@ -103,7 +123,22 @@ void EngineLoop::handle(EngineMessage message) {
   }
 }
 
+/// One for which there is no memory gets its last event all the same.
 void EngineLoop::start_request(std::unique_ptr<Request> owned) {
+  const RequestHandle handle = owned->handle;
+  const std::shared_ptr<EventGate> gate = owned->gate;
+  try {
+    begin_request(std::move(owned));
+  } catch (const std::bad_alloc&) {
+    const Error error(Code::kUnavailable, kNoMemory);
+    if (requests_.contains(handle)) return fail(handle, error);
+    shared_.gates.with([&](auto& gates) { gates.erase(handle); });
+    --shared_.n_alive;
+    outbox_.push_back({handle, gate, last_event(error)});
+  }
+}
+
+void EngineLoop::begin_request(std::unique_ptr<Request> owned) {
   Request& request = *requests_.emplace(owned->handle, std::move(owned)).first->second;
   metrics_.on_prompt(request.usage.prompt_tokens);
   if (request.is_empty()) {
@@ -133,20 +168,30 @@ void EngineLoop::fill_steps() {
   waking_ = !outage_ && scheduler_.n_running() + scheduler_.n_waiting() > 0 && !chain_.wake();
   if (waking_) return;
   while (!outage_ && std::ssize(owed_) < std::max(scheduler_.decode_slots(), options_.steps_in_flight)) {
+    in_step_ = true;
     std::optional<StepBatch> batch = scheduler_.next_step();
-    if (!batch) return;
+    if (!batch) break;
     const Time now = steady_clock::now();
     for (const SequenceRows& slice : batch->slices) {
       RequestTimes& times = requests_.at(slice.sequence.value)->times;
       if (!times.scheduled) times.scheduled = now;
     }
-    owed_.push_back({now, batch->n_rows(), batch->rebuild});
     tracer_.on_submit(*batch);
-    if (Status taken = chain_.submit({std::move(*batch), {}}); !taken) {
+    owed_.push_back({now, batch->n_rows(), batch->rebuild});
+    if (Status taken = submit(std::move(*batch)); !taken) {
       owed_.pop_back();
       tracer_.drop_newest();
       begin_outage(taken.error());
     }
+  }
+  in_step_ = false;
+}
+
+Status EngineLoop::submit(StepBatch batch) {
+  try {
+    return chain_.submit({std::move(batch), {}});
+  } catch (const std::bad_alloc&) {
+    return Error(Code::kUnavailable, kNoMemory);
   }
 }
 
@@ -155,6 +200,12 @@ void EngineLoop::on_answer(Result<StageOutput> answer) {
   const OwedStep step = owed_.front();
   owed_.pop_front();
   if (!step.wanted) return tracer_.drop_oldest();
+  in_step_ = true;
+  take_answer(step, std::move(answer));
+  in_step_ = false;
+}
+
+void EngineLoop::take_answer(const OwedStep& step, Result<StageOutput> answer) {
   const Time now = steady_clock::now();
 
   if (answer) {
@@ -172,13 +223,22 @@ void EngineLoop::on_answer(Result<StageOutput> answer) {
   }();
   if (!progress) {
     log_error("a step failed", {{"error", progress.error().to_string()}});
-    for (const SequenceId sequence : scheduler_.fail_step()) fail(sequence.value, progress.error());
+    // To a client the stages' lack of memory is no full queue.
+    const bool is_out = progress.error().code() == Code::kResourceExhausted;
+    const Error error = is_out ? Error(Code::kUnavailable, progress.error().message()) : progress.error();
+    for (const SequenceId sequence : scheduler_.fail_step()) fail(sequence.value, error);
     return;
   }
   ++stats_.steps;
   stats_.last_timings = !answer->timings.empty() ? answer->timings : std::get<SampledTokens>(answer->value).timings;
   metrics_.on_step(step.n_rows, step.rebuild, stats_.last_timings, now);
-  for (Progress& made : *progress) on_progress(made);
+  for (Progress& made : *progress) {
+    try {
+      on_progress(made);
+    } catch (const std::bad_alloc&) {
+      fail(made.sequence.value, Error(Code::kUnavailable, kNoMemory));
+    }
+  }
 }
 
 void EngineLoop::on_progress(Progress& progress) {
@@ -254,15 +314,23 @@ void EngineLoop::send(Request& request, GenerationEvent event) {
     event.prompt_scores = std::move(request.prompt_scores);
     request.sent_scores = true;
   }
-  outbox_.push_back({request.gate, std::move(event)});
+  outbox_.push_back({request.handle, request.gate, std::move(event)});
 }
 
-/// A sink wakes other threads, which may take this one's core: the stages get their next step first.
+/// A sink wakes other threads, which may take this one's core: the stages get their next step first. One that finds no
+/// memory for an event gets an error instead, its last one.
 void EngineLoop::deliver() {
-  for (auto& [gate, event] : outbox_) {
-    event.finish ? gate->call_last(std::move(event)) : gate->call(std::move(event));
+  std::vector<Message> messages = std::exchange(outbox_, {});
+  for (Message& message : messages) {
+    const bool is_last = message.event.finish.has_value();
+    try {
+      is_last ? message.gate->call_last(std::move(message.event)) : message.gate->call(std::move(message.event));
+    } catch (const std::bad_alloc&) {
+      const Error error(Code::kUnavailable, kNoMemory);
+      if (!is_last) fail(message.handle, error);
+      if (is_last && !message.is_second_try) outbox_.push_back({message.handle, message.gate, last_event(error), true});
+    }
   }
-  outbox_.clear();
 }
 
 void EngineLoop::publish_state() {

@@ -47,7 +47,10 @@ struct EngineShared {
 /// again, from the rows that the stage before them handed on; where that is not possible, all stages compute them again
 /// from the token log. Rows are bit-stable and draws come from (seed, position), so the streams go on with the same
 /// tokens. New requests wait in the queue meanwhile; the recovery limit counts from the beginning of the outage, for
-/// all. Threading: run() and all else on one thread.
+/// all.
+///
+/// Memory that runs out costs a request: the one that was being taken in or told of, or those of the step that was
+/// being planned or answered. The others go on as after a break. Threading: run() and all else on one thread.
 class EngineLoop {
  public:
   EngineLoop(const ServedModel& model, const EngineOptions& options, StageLink& chain, EngineShared& shared,
@@ -65,6 +68,14 @@ class EngineLoop {
     bool gave_up = false;
   };
 
+  /// An event on its way to a request's sink.
+  struct Message {
+    RequestHandle handle;
+    std::shared_ptr<EventGate> gate;
+    GenerationEvent event;
+    bool is_second_try = false;  ///< instead of a last event that did not get there
+  };
+
   /// A step that the chain still owes an answer.
   struct OwedStep {
     Time since;
@@ -73,14 +84,20 @@ class EngineLoop {
     bool wanted = true;  ///< false: the scheduler has given it up
   };
 
+  void turn(const std::stop_token& stop);
   void handle(EngineMessage message);
   void start_request(std::unique_ptr<Request> request);
+  void begin_request(std::unique_ptr<Request> request);
   void on_answer(Result<StageOutput> answer);
+  void take_answer(const OwedStep& step, Result<StageOutput> answer);
   void on_tokens(const SampledTokens& tokens);
   void on_progress(Progress& progress);
   void on_token(Request& request, ScoredToken token, GenerationEvent& event);
   void fill_steps();
   std::chrono::milliseconds patience() const;
+
+  Status submit(StepBatch batch);
+  void give_up_step();
 
   void begin_outage(const Error& cause);
   bool may_move() const;
@@ -113,7 +130,9 @@ class EngineLoop {
   std::vector<DrainMessage> drains_;
   EngineStats stats_;
   StepTracer tracer_;
-  std::vector<std::pair<std::shared_ptr<EventGate>, GenerationEvent>> outbox_;  ///< in order
+  bool in_step_ = false;         ///< a step is being planned, or its answer taken
+  bool lost_step_ = false;       ///< memory ran out meanwhile: give_up_step() is due
+  std::vector<Message> outbox_;  ///< in order
 };
 
 }  // namespace commissure

@@ -51,6 +51,16 @@ void EngineLoop::begin_outage(const Error& cause) {
   for (const RequestHandle handle : hopeless) fail(handle, cause);
 }
 
+/// Memory ran out while a step was planned or answered: its sequences are not what the stages believe. They fail, and
+/// the others go on behind their answered rows.
+void EngineLoop::give_up_step() {
+  const Error error(Code::kUnavailable, "stage A had no memory for a step of this request, try again later");
+  if (!outage_ || outage_->moving) begin_outage(error);
+  const std::vector<SequenceId> sequences = scheduler_.latest();
+  lost_step_ = false;
+  for (const SequenceId sequence : sequences) fail(sequence.value, error);
+}
+
 /// A move may cost every running sequence a replay. Where streams live shorter than that takes, moves would follow each
 /// other and nothing would get on: each sequence of the last replay has a new token first, or is gone.
 bool EngineLoop::may_move() const {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/ids.h"
+#include "core/index.h"
 #include "sched/prefix_index.h"
 
 namespace commissure {
@@ -34,6 +35,12 @@ class BlockManager {
 
   /// The kept block that ends this beginning; none when it is not kept.
   std::optional<PrefixIndex::Entry> find(const PrefixKey& key) const { return prefixes_.find(key); }
+  /// Whether an entry that was found is still kept.
+  bool has(const PrefixIndex::Entry& entry) const { return prefixes_.has(entry); }
+  /// Beginnings that were kept and are no more: as long as this is the same, what was found is still there.
+  std::uint64_t n_forgotten() const { return prefixes_.n_erased(); }
+  /// Look-ups of beginnings so far.
+  std::uint64_t n_lookups() const { return prefixes_.n_lookups(); }
   /// Keeps a block that is in use, for sequences with the same beginning; nobody may write to it from now on. Returns
   /// the id of the beginning; none when the beginning before it is not kept, so that nobody could find this block.
   std::optional<PrefixId> keep(PrefixKey key, BlockId block);
@@ -42,10 +49,10 @@ class BlockManager {
   /// Gives up all kept beginnings; blocks without a holder are plainly free.
   void forget_prefixes();
 
-  std::int32_t n_blocks() const { return static_cast<std::int32_t>(references_.size()); }
+  std::int32_t n_blocks() const { return count_of(references_); }
   /// Free blocks, including kept blocks without a holder.
-  std::int32_t n_free() const { return static_cast<std::int32_t>(free_.size() + idle_.size()); }
-  std::int32_t n_kept() const { return static_cast<std::int32_t>(prefixes_.size()); }
+  std::int32_t n_free() const { return count_of(free_) + count_of(idle_); }
+  std::int32_t n_kept() const { return count_of(prefixes_); }
   bool is_kept(BlockId block) const { return prefixes_.contains(block); }
   std::int32_t n_references(BlockId block) const;
   /// Share of the blocks in use, 0..1.

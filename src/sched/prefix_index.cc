@@ -14,9 +14,15 @@ PrefixKey::PrefixKey(PrefixId before, const std::string& name, std::span<const T
 }
 
 std::optional<PrefixIndex::Entry> PrefixIndex::find(const PrefixKey& key) const {
+  ++n_lookups_;
   const auto it = entries_.find(key);
   if (it == entries_.end()) return std::nullopt;
   return it->second;
+}
+
+bool PrefixIndex::has(const Entry& entry) const {
+  const auto it = by_block_.find(entry.block);
+  return it != by_block_.end() && it->second->second.id == entry.id;
 }
 
 PrefixId PrefixIndex::insert(PrefixKey key, BlockId block) {
@@ -36,9 +42,11 @@ void PrefixIndex::erase(BlockId block) {
   ids_.erase(it->second->second.id);
   entries_.erase(it->second);
   by_block_.erase(it);
+  ++n_erased_;
 }
 
 void PrefixIndex::clear() {
+  n_erased_ += entries_.size();
   entries_.clear();
   by_block_.clear();
   ids_.clear();

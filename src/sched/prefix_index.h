@@ -40,6 +40,8 @@ class PrefixIndex {
   };
 
   std::optional<Entry> find(const PrefixKey& key) const;
+  /// Whether an entry that was found is still there.
+  bool has(const Entry& entry) const;
   /// Enters a block that is in no entry yet, unless another block is entered for its beginning. Returns the id of the
   /// beginning.
   PrefixId insert(PrefixKey key, BlockId block);
@@ -49,6 +51,8 @@ class PrefixIndex {
   void erase(BlockId block);
   void clear();
   std::size_t size() const { return entries_.size(); }
+  std::uint64_t n_erased() const { return n_erased_; }
+  std::uint64_t n_lookups() const { return n_lookups_; }
 
  private:
   using Entries = std::map<PrefixKey, Entry>;
@@ -56,6 +60,8 @@ class PrefixIndex {
   std::unordered_map<BlockId, Entries::iterator> by_block_;
   std::unordered_set<PrefixId> ids_;  // of entries_
   PrefixId last_id_;
+  std::uint64_t n_erased_ = 0;
+  mutable std::uint64_t n_lookups_ = 0;  // for tests: each compares tokens
 };
 
 }  // namespace commissure

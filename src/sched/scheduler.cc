@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "core/index.h"
 
 namespace commissure {
 
@@ -13,10 +14,22 @@ SchedulerOptions normalised(SchedulerOptions options) {
   options.max_sequences = std::max(1, options.max_sequences);
   options.max_step_rows = std::max(1, options.max_step_rows);
   options.decode_slots = std::max(1, options.decode_slots);
+  options.max_partial_prefills = std::max(1, options.max_partial_prefills);
   if (options.max_mixed_prefill_rows <= 0) {
     options.max_mixed_prefill_rows = std::max(kBlockPositions, options.max_step_rows / 4);
   }
   return options;
+}
+
+/// The most that a slice of this sequence can ever bring into a header, as after the chain broke.
+SliceSize largest_slice(const Sequence& sequence, int max_step_rows) {
+  const SamplingParams& params = sequence.spec.params;
+  const int n_rows = std::min(max_step_rows, sequence.max_rows());
+  return {.n_rows = n_rows,
+          .n_targets = sequence.spec.score_prompt ? n_rows : 0,
+          .n_blocks = 2 * (blocks_for(sequence.max_rows()) + 2),
+          .n_history = needs_history(params) ? sequence.max_rows() + 1 : 0,
+          .params = &params};
 }
 
 }  // namespace
@@ -26,7 +39,9 @@ Scheduler::Scheduler(const SchedulerOptions& options)
       blocks_(options.n_kv_blocks),
       windows_(options.window, options.n_window_blocks),
       pace_(options.max_slowdown),
-      slots_({options_.decode_slots, options_.max_decode_slots, options_.shares_cores}) {}
+      slots_({options_.decode_slots, options_.max_decode_slots, options_.shares_cores}) {
+  latest_.reserve(2 * to_size(options_.max_sequences));
+}
 
 Status Scheduler::add(SequenceSpec spec) {
   const SequenceId id = spec.id;
@@ -42,8 +57,15 @@ Status Scheduler::add(SequenceSpec spec) {
     return Error(Code::kOutOfRange, "sequence ", id.value, " may need ", needed,
                  " KV blocks for its window, the stages have ", windows_.blocks().n_blocks(), ": ask for fewer tokens");
   }
-  waiting_.insert(rank_of(*sequence));
+  if (const std::size_t needed = StepRoom::bytes_alone(largest_slice(*sequence, options_.max_step_rows));
+      needed > StepRoom(options_.max_header_bytes).n_bytes()) {
+    return Error(Code::kOutOfRange, "sequence ", id.value, " may need ", needed,
+                 " bytes in the header of a step for its token lists and its tokens, which has room for ",
+                 StepRoom(options_.max_header_bytes).n_bytes(), ": use shorter lists or fewer tokens");
+  }
+  const Rank rank = rank_of(*sequence);
   sequences_.emplace(id, std::move(sequence));
+  waiting_.insert(rank);
   return {};
 }
 
@@ -66,6 +88,7 @@ bool Scheduler::is_running(SequenceId id) const {
 
 std::optional<StepBatch> Scheduler::next_step() {
   std::optional<StepBatch> batch;
+  latest_.clear();
   if (!rebuilt_last_) batch = next_rebuild_step();
   if (!batch) batch = next_plain_step();
   if (!batch && rebuilt_last_) {
@@ -78,7 +101,7 @@ std::optional<StepBatch> Scheduler::next_step() {
 
 std::optional<StepBatch> Scheduler::next_plain_step() {
   StepBatch batch;
-  batch.step = next_step_;
+  begin_step(batch);
   bool preempted = false;
   int n_decode_rows = 0;
   const int n_before = n_decoding();
@@ -94,6 +117,11 @@ std::optional<StepBatch> Scheduler::next_plain_step() {
   next_step_ = next_step_.next();
   note_in_flight(batch, n_before, n_decode_rows);
   return batch;
+}
+
+void Scheduler::begin_step(StepBatch& batch) {
+  batch.step = next_step_;
+  room_ = StepRoom(options_.max_header_bytes);
 }
 
 int Scheduler::n_decoding() const {
@@ -115,7 +143,7 @@ std::vector<Sequence*> Scheduler::choose_decodes() const {
     if (running_[i]->decodes() && running_[i]->n_ready_rows() == 1) ready.push_back(i);
   }
   const int per_slot = (n_decoding() + decode_slots() - 1) / decode_slots();
-  const auto n = static_cast<std::size_t>(std::min(per_slot, options_.max_step_rows));
+  const std::size_t n = to_size(std::min(per_slot, options_.max_step_rows));
   if (ready.size() > n) {
     std::ranges::stable_sort(ready, {}, [&](std::size_t i) { return running_[i]->last_step; });
     ready.resize(n);
@@ -139,60 +167,15 @@ void Scheduler::schedule_decodes(StepBatch& batch) {
     }
   }
   for (Sequence* sequence : chosen) {
-    if (!waiting_.contains(rank_of(*sequence))) add_slice(batch, *sequence, 1);
+    if (waiting_.contains(rank_of(*sequence))) continue;
+    if (!room_.fits(slice_size(*sequence, 1))) break;  // the stages lack its parameters and tokens: the next step
+    add_slice(batch, *sequence, 1);
   }
-}
-
-int Scheduler::prefill_budget(int n_decode_rows) const {
-  const int room = options_.max_step_rows - n_decode_rows;
-  const int n_others = n_decoding();
-  if (n_others == 0) return room;
-  const int n_prompts = n_running() - n_others + std::min(n_waiting(), options_.max_sequences - n_running());
-  const int paced = pace_.rows(n_others, n_prompts);
-  const int per_slot = paced == 0 ? 0 : std::max(PrefillPace::kMinRows, paced / decode_slots());
-  return std::min({room, options_.max_mixed_prefill_rows, per_slot});
-}
-
-/// `may_admit`: not while somebody was preempted just now, who would only take the block back that another needed.
-void Scheduler::schedule_prefills(StepBatch& batch, bool may_admit) {
-  int budget = prefill_budget(batch.n_rows());
-  for (std::size_t i = 0; budget > 0; ++i) {
-    const bool is_new = i >= running_.size();
-    Sequence* const next = !is_new ? running_[i] : may_admit ? admit_next() : nullptr;
-    if (next == nullptr) break;
-    Sequence& sequence = *next;
-    const int n_rows =
-        std::min({budget, sequence.n_ready_rows(), windows_.limit(sequence.window) - sequence.rows.n_sent});
-    // One that begins behind cached rows may have only its last one left, as a decode would.
-    if (n_rows == 0 || (sequence.decodes() && !is_new)) continue;
-    CHECK(windows_.grow(sequence.window, sequence.rows.next(n_rows).end));
-    add_slice(batch, sequence, n_rows);
-    budget -= n_rows;
-  }
-}
-
-/// Moves the first waiting sequence to running when a place and blocks for all its known rows, and one to grow, are
-/// free. The blocks are taken at once, but for those of windows: a prompt under way never waits for others. Null:
-/// nothing was admitted.
-Sequence* Scheduler::admit_next() {
-  if (waiting_.empty() || n_running() >= options_.max_sequences) return nullptr;
-  Sequence& sequence = *sequences_.at(waiting_.begin()->second);
-  const int n_rows = sequence.n_ready_rows();
-  const std::int32_t wanted = std::min(blocks_for(n_rows) + 1, blocks_for(sequence.max_rows()));
-  PrefixMatch match = match_prefix(sequence);
-  if (blocks_.n_free() - match.n_free < wanted - std::ssize(match.blocks)) return nullptr;
-  if (!windows_.may_claim(window_claim(sequence))) return nullptr;
-  take_prefix(sequence, std::move(match));
-  CHECK(grow_table(sequence, n_rows));
-  waiting_.erase(waiting_.begin());
-  const auto priority = [](const Sequence* running) { return running->spec.priority; };
-  running_.insert(std::ranges::upper_bound(running_, sequence.spec.priority, {}, priority), &sequence);
-  return &sequence;
 }
 
 /// Makes the block table cover rows [0, n_rows). On false the table holds what could be had.
 bool Scheduler::grow_table(Sequence& sequence, int n_rows) {
-  const auto wanted = static_cast<std::size_t>(blocks_for(n_rows));
+  const std::size_t wanted = to_size(blocks_for(n_rows));
   while (sequence.blocks.size() < wanted) {
     const std::optional<BlockId> block = blocks_.allocate();
     if (!block) return false;
@@ -230,10 +213,12 @@ void Scheduler::send_back(Sequence& sequence) {
 }
 
 void Scheduler::add_slice(StepBatch& batch, Sequence& sequence, int n_rows) {
+  latest_.push_back(sequence.spec.id);
+  room_.take(slice_size(sequence, n_rows));
   SequenceRows& slice = batch.slices.emplace_back();
   const RowSpan rows = sequence.rows.next(n_rows);
   const auto [first, end] = rows;
-  const int n_tokens = static_cast<int>(sequence.tokens.size());
+  const int n_tokens = count_of(sequence.tokens);
   slice.sequence = sequence.spec.id;
   slice.first_position = first;
   slice.tokens.assign(sequence.tokens.begin() + first, sequence.tokens.begin() + end);
@@ -250,11 +235,10 @@ void Scheduler::add_slice(StepBatch& batch, Sequence& sequence, int n_rows) {
   slice.sample = !sequence.only_scores() && end == n_tokens;
   if (sequence.spec.score_prompt && end > sequence.n_scored && first < sequence.n_prompt() - 1) {
     // Targets come one per row; a last row that nothing follows yet gets a stand-in, whose score commit drops.
-    for (int p = first; p < end; ++p)
-      slice.targets.push_back(sequence.tokens[static_cast<std::size_t>(std::min(p + 1, n_tokens - 1))]);
+    for (int p = first; p < end; ++p) slice.targets.push_back(sequence.tokens[std::min(p + 1, n_tokens - 1)]);
   }
   sequence.rows.send(rows);
-  sequence.n_blocks_sent = static_cast<int>(sequence.blocks.size());
+  sequence.n_blocks_sent = count_of(sequence.blocks);
   sequence.params_sent = true;
   sequence.last_step = batch.step.value;
 }
@@ -272,8 +256,8 @@ void Scheduler::note_in_flight(const StepBatch& batch, int n_decoding, int n_dec
   step.is_rebuild = batch.is_rebuild();
   step.slices.reserve(batch.slices.size());
   for (const SequenceRows& slice : batch.slices) {
-    step.slices.push_back({slice.sequence, sequences_.at(slice.sequence)->life, slice.rows(), slice.sample,
-                           static_cast<int>(slice.targets.size())});
+    step.slices.push_back(
+        {slice.sequence, sequences_.at(slice.sequence)->life, slice.rows(), slice.sample, count_of(slice.targets)});
   }
 }
 

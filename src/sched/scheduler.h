@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/ids.h"
+#include "core/index.h"
 #include "core/result.h"
 #include "sched/block_manager.h"
 #include "sched/prefill_pace.h"
@@ -19,6 +20,7 @@
 #include "sched/slot_policy.h"
 #include "step/sampled_tokens.h"
 #include "step/step_batch.h"
+#include "step/step_room.h"
 
 namespace commissure {
 
@@ -35,6 +37,12 @@ struct SchedulerOptions {
   /// How many times as long a step with decode rows may take with prompt rows as without (PrefillPace); needs the times
   /// given to commit. 1 or less: only max_mixed_prefill_rows limits prompt rows.
   double max_slowdown = 0;
+  /// Prompts that may be partly computed at a time. Beyond 1, a prompt that takes all of a step's prompt rows leaves a
+  /// quarter of them to prompts with fewer rows left than it has, wherever these stand in the queue. 1: first come,
+  /// first served.
+  int max_partial_prefills = 4;
+  /// What the slices of a step may add to its header (StepRoom); who finds no room there waits a step.
+  std::size_t max_header_bytes = kMaxStepHeaderBytes;
   std::int32_t n_kv_blocks = 0;
   std::int32_t n_window_blocks = 0;  ///< blocks of the layers with a sliding window
   int window = 0;                    ///< positions that the widest window spans; 0: the model has no such layers
@@ -61,6 +69,9 @@ struct Progress {
 /// and its rows in flight span, and a prompt whose next chunk finds no such block waits for the answers of its chunks
 /// in flight.
 ///
+/// A step also takes only as much into its header as a stage accepts: token lists and token logs that go with a slice
+/// count, and a sequence whose slice finds no room waits for a step with room, as do those behind it.
+///
 /// Recovery: stages that lost their keys and values get the rows they had again, in rebuild steps (StepBatch), which
 /// take turns with plain ones for the sequences that are through.
 ///
@@ -73,7 +84,8 @@ class Scheduler {
  public:
   explicit Scheduler(const SchedulerOptions& options);
 
-  /// Queues a sequence. Errors: kOutOfRange, its rows can never fit into the blocks.
+  /// Queues a sequence. Errors: kOutOfRange, its rows can never fit into the blocks, or its token lists and tokens not
+  /// into the header of any step.
   Status add(SequenceSpec spec);
 
   /// Forgets a sequence in any state (finished, cancelled, failed); its blocks are free at once: steps run in order on
@@ -113,14 +125,17 @@ class Scheduler {
 
   bool has_work() const { return !sequences_.empty(); }
   bool is_running(SequenceId sequence) const;
-  int n_running() const { return static_cast<int>(running_.size()); }
-  int n_waiting() const { return static_cast<int>(waiting_.size()); }
-  int n_in_flight() const { return static_cast<int>(in_flight_.size()); }
+  int n_running() const { return count_of(running_); }
+  int n_waiting() const { return count_of(waiting_); }
+  int n_in_flight() const { return count_of(in_flight_); }
   int decode_slots() const { return slots_.slots(); }
   std::uint64_t n_preemptions() const { return n_preemptions_; }
   /// Tokens of admitted sequences that were looked up in the prefix cache, and how many of them were found.
   std::uint64_t n_prefix_queries() const { return n_prefix_queries_; }
   std::uint64_t n_prefix_hits() const { return n_prefix_hits_; }
+  /// The sequences of the step that was last planned or answered, also where memory ran out on the way. After that they
+  /// are not what the stages believe: the caller removes them, and calls suspend().
+  const std::vector<SequenceId>& latest() const { return latest_; }
   const BlockManager& blocks() const { return blocks_; }
   const WindowPool& windows() const { return windows_; }
 
@@ -156,7 +171,9 @@ class Scheduler {
   };
 
   bool may_reuse(const Sequence& sequence) const;
-  PrefixMatch match_prefix(const Sequence& sequence) const;
+  int find_prefix(Sequence& sequence);
+  PrefixMatch match_prefix(Sequence& sequence);
+  bool is_being_computed(Sequence& sequence);
   void take_prefix(Sequence& sequence, PrefixMatch match);
   int window_claim(const Sequence& sequence) const;
   void keep_blocks(Sequence& sequence);
@@ -173,12 +190,21 @@ class Scheduler {
   int n_decode_steps() const;
   std::vector<Sequence*> choose_decodes() const;
   void schedule_decodes(StepBatch& batch);
-  void schedule_prefills(StepBatch& batch, bool may_admit);
-  Sequence* admit_next();
+
   int prefill_budget(int n_decode_rows) const;
+  void schedule_prefills(StepBatch& batch, bool may_admit);
+  int n_prefill_rows(const Sequence& sequence, int budget) const;
+  bool schedule_rows(StepBatch& batch, Sequence& sequence, int n_rows);
+  int schedule_newcomers(StepBatch& batch, const Sequence& oldest, int share, bool may_admit);
+  std::vector<std::pair<int, Sequence*>> newcomers(const Sequence& oldest, bool may_admit);
+  Sequence* admit_next();
+  bool admit(Sequence& sequence);
+  SliceSize slice_size(const Sequence& sequence, int n_rows) const;
+
   bool grow_table(Sequence& sequence, int n_rows);
   void preempt_last();
   void send_back(Sequence& sequence);
+  void begin_step(StepBatch& batch);
   void add_slice(StepBatch& batch, Sequence& sequence, int n_rows);
   void note_in_flight(const StepBatch& batch, int n_decoding, int n_decode_rows);
   Status check_result(const ScheduledStep& step, const SampledTokens& tokens) const;
@@ -190,6 +216,8 @@ class Scheduler {
   WindowPool windows_;
   PrefillPace pace_;
   SlotPolicy slots_;
+  StepRoom room_;  // of the step that is being planned
+  std::vector<SequenceId> latest_;
   std::map<SequenceId, std::unique_ptr<Sequence>> sequences_;
   std::set<Rank> waiting_;
   std::vector<Sequence*> running_;  // by priority, then in order of admission: the last is the first to be preempted

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "core/index.h"
 #include "sched/scheduler.h"
 
 // The part of the scheduler that deals with steps in flight: their answers, their failure, their loss.
@@ -19,10 +20,11 @@ Result<std::vector<Progress>> Scheduler::commit(const SampledTokens& tokens, std
   TRY(check_result(in_flight_.front(), tokens));
   const ScheduledStep step = std::move(in_flight_.front());
   in_flight_.pop_front();
+  latest_.clear();
+  for (const ScheduledRows& rows : step.slices) latest_.push_back(rows.sequence);
   if (took.count() > 0 && step.n_decoding > 0 && step.is_timed) {
     pace_.on_step(step.n_decoding, step.n_prompt_rows_in_flight, took);
-    if (step.n_prompt_rows == 0)
-      slots_.on_step(step.n_decoding, static_cast<int>(step.slices.size()), took, tokens.timings);
+    if (step.n_prompt_rows == 0) slots_.on_step(step.n_decoding, count_of(step.slices), took, tokens.timings);
   }
 
   if (step.is_rebuild) {

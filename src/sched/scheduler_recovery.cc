@@ -3,6 +3,7 @@
 #include <span>
 
 #include "core/check.h"
+#include "core/index.h"
 #include "sched/scheduler.h"
 
 // The part of the scheduler that goes on after the chain broke.
@@ -13,8 +14,8 @@ namespace {
 
 /// The blocks that these rows lie in.
 std::span<const BlockId> blocks_of(const Sequence& sequence, RowSpan rows) {
-  const auto begin = static_cast<std::size_t>(rows.first_entry());
-  return std::span(sequence.blocks).subspan(begin, static_cast<std::size_t>(rows.end_entry()) - begin);
+  return std::span(sequence.blocks)
+      .subspan(to_size(rows.first_entry()), to_size(rows.end_entry() - rows.first_entry()));
 }
 
 }  // namespace
@@ -60,7 +61,7 @@ void Scheduler::resume_sequence(Sequence& sequence) {
 /// those left wait for blocks that others give back.
 std::optional<StepBatch> Scheduler::next_rebuild_step() {
   StepBatch batch;
-  batch.step = next_step_;
+  begin_step(batch);
   batch.rebuild = lost_;
   int budget = options_.max_step_rows;
   std::set<BlockId> written;
@@ -74,6 +75,9 @@ std::optional<StepBatch> Scheduler::next_rebuild_step() {
     // side.
     const std::span<const BlockId> blocks = blocks_of(*sequence, sequence->rebuilt.next(n_rows));
     if (std::ranges::any_of(blocks, [&](BlockId block) { return written.contains(block); })) continue;
+    const SliceSize size{.n_rows = n_rows, .n_blocks = 2 * blocks_for(sequence->rebuilt.next(n_rows).end)};
+    if (!room_.fits(size)) break;
+    room_.take(size);
     written.insert(blocks.begin(), blocks.end());
     add_rebuild_slice(batch, *sequence, n_rows);
     budget -= n_rows;
@@ -108,6 +112,7 @@ int Scheduler::rebuild_limit(const Sequence& sequence) const {
 }
 
 void Scheduler::add_rebuild_slice(StepBatch& batch, Sequence& sequence, int n_rows) {
+  latest_.push_back(sequence.spec.id);
   SequenceRows& slice = batch.slices.emplace_back();
   const RowSpan rows = sequence.rebuilt.next(n_rows);
   const auto [first, end] = rows;
@@ -121,7 +126,7 @@ void Scheduler::add_rebuild_slice(StepBatch& batch, Sequence& sequence, int n_ro
     slice.window_start = windows_.first_seen(first);
     for (int entry = slice.window_start; entry < blocks_for(end); ++entry) {
       const WindowTable& table = entry < window.first ? sequence.lost_windows : window;
-      slice.new_window_blocks.push_back(table.blocks[static_cast<std::size_t>(entry)]);
+      slice.new_window_blocks.push_back(table.blocks[entry]);
     }
   }
   sequence.rebuilt.send(rows);

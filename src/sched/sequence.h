@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/ids.h"
+#include "core/index.h"
 #include "sched/prefix_index.h"
 #include "sched/window_pool.h"
 #include "step/sampling_params.h"
@@ -39,6 +40,10 @@ struct Sequence {
   int n_blocks_sent = 0;                        ///< block table entries the stages know
   int n_kept = 0;                               ///< first entries that are full and known to the prefix cache
   std::optional<PrefixId> prefix = PrefixId();  ///< the beginning that these entries hold; none: it was forgotten
+  /// While it waits: the kept blocks of its beginning as they were last looked up, and when that was
+  /// (BlockManager::n_forgotten).
+  std::vector<PrefixIndex::Entry> found;
+  std::uint64_t found_at = 0;
   bool params_sent = false;
   /// Which life this is: a life ends when the sequence has to be computed again, and results of an earlier life are
   /// dropped.
@@ -51,14 +56,12 @@ struct Sequence {
 
   explicit Sequence(SequenceSpec from) : spec(std::move(from)), tokens(spec.prompt) {}
 
-  int n_prompt() const { return static_cast<int>(spec.prompt.size()); }
+  int n_prompt() const { return count_of(spec.prompt); }
   bool only_scores() const { return spec.max_tokens == 0; }
 
   /// Rows that can be scheduled now: 0 while a sample is pending, 1 for decode, more for prefill. Scoring needs no row
   /// for the last prompt token, since nothing follows it.
-  int n_ready_rows() const {
-    return is_rebuilt() ? static_cast<int>(tokens.size()) - rows.n_sent - (only_scores() ? 1 : 0) : 0;
-  }
+  int n_ready_rows() const { return is_rebuilt() ? count_of(tokens) - rows.n_sent - (only_scores() ? 1 : 0) : 0; }
 
   /// Whether only decode rows are left, scheduled or pending.
   bool decodes() const { return rows.n_sent >= n_prompt() && n_ready_rows() <= 1 && is_rebuilt(); }

@@ -201,6 +201,7 @@ EngineOptions StageRunner::engine_options() const {
   EngineOptions options;
   options.max_sequences = settings_.max_sequences;
   options.max_step_rows = settings_.max_step_rows;
+  options.max_partial_prefills = settings_.max_partial_prefills;
   options.max_slowdown = settings_.max_slowdown;
   options.queue_limit = settings_.queue_limit;
   options.prefix_cache = settings_.prefix_cache;

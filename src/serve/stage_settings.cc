@@ -146,6 +146,9 @@ Status validate(const StageSettings& settings) {
   if (settings.max_step_rows < 1 || settings.max_step_rows > 4096) {
     return invalid("--max-num-batched-tokens is ", settings.max_step_rows, "; it must be 1 to 4096");
   }
+  if (settings.max_partial_prefills < 1 || settings.max_partial_prefills > 1024) {
+    return invalid("--max-num-partial-prefills is ", settings.max_partial_prefills, "; it must be 1 to 1024");
+  }
   if (!(settings.max_slowdown >= 0) || settings.max_slowdown > 1000) {
     return invalid("--max-slowdown is ", settings.max_slowdown, "; it must be 0 to 1000");
   }

@@ -50,7 +50,8 @@ struct StageSettings {
   std::uint64_t kv_memory = 0;   ///< bytes of KV cache a stage may have; 0: room for four full contexts
   int max_sequences = 64;
   int max_step_rows = 512;
-  double max_slowdown = 2.5;  ///< of running streams while prompts come in (EngineOptions)
+  int max_partial_prefills = 4;  ///< prompts that share a step's rows (EngineOptions)
+  double max_slowdown = 2.5;     ///< of running streams while prompts come in (EngineOptions)
   int queue_limit = 256;
   std::string metrics_names = "own";  ///< own, vllm or both
   std::string trace_collector;        ///< where spans are POSTed to, OTLP/HTTP; empty: nowhere

@@ -132,6 +132,7 @@ TEST(StageSettings, NamesTheLimitThatIsOutOfRange) {
   EXPECT_TRUE(says(problem([](StageSettings& s) { s.step_deadline = 0; }), "COMMISSURE_STEP_DEADLINE"));
   EXPECT_TRUE(says(problem([](StageSettings& s) { s.max_sequences = 0; }), "--max-num-seqs"));
   EXPECT_TRUE(says(problem([](StageSettings& s) { s.max_step_rows = 5000; }), "--max-num-batched-tokens"));
+  EXPECT_TRUE(says(problem([](StageSettings& s) { s.max_partial_prefills = 0; }), "--max-num-partial-prefills"));
   EXPECT_TRUE(says(problem([](StageSettings& s) { s.max_model_len = -5; }), "--max-model-len"));
   EXPECT_TRUE(says(problem([](StageSettings& s) { s.kv_tokens = -64; }), "--kv-tokens"));
   EXPECT_TRUE(says(problem([](StageSettings& s) { s.kv_dtype = "fp8"; }), "--kv-dtype"));

@@ -5,6 +5,7 @@
 
 #include "core/check.h"
 #include "core/crc32c.h"
+#include "core/index.h"
 #include "stage/stage_memory.h"
 
 namespace commissure {
@@ -28,7 +29,7 @@ using BlockTable = std::vector<std::int32_t> SequenceState::*;
 
 StepShape make_shape(const StepBatch& batch, const std::vector<SequenceState>& states, BlockTable table) {
   StepShape shape;
-  shape.tokens.reserve(static_cast<std::size_t>(batch.n_rows()));
+  shape.tokens.reserve(to_size(batch.n_rows()));
   for (std::size_t i = 0; i < batch.slices.size(); ++i) {
     const SequenceRows& slice = batch.slices[i];
     SequenceSpan span;
@@ -56,7 +57,7 @@ Executor::Executor(Backend& backend, const StagePlan& plan, std::unique_ptr<Deco
       kv_(std::move(kv)),
       handed_on_(std::move(handed_on)),
       sequences_(kv_.shape(), decoder_->spec().n_vocab, plan.is_last()),
-      samplers_(static_cast<std::size_t>(backend.info().n_threads)) {}
+      samplers_(to_size(backend.info().n_threads)) {}
 
 Result<std::unique_ptr<Executor>> Executor::create(Backend& backend, const DecoderSpec& spec, const StagePlan& plan,
                                                    PartWeights weights, int max_rows, const KvShape& shape) {
@@ -67,12 +68,11 @@ Result<std::unique_ptr<Executor>> Executor::create(Backend& backend, const Decod
   if (!plan.is_last()) handed_on = TRY(RowLog::create(shape.n_blocks, spec.d_model));
   std::unique_ptr<Executor> executor(
       new Executor(backend, plan, std::move(decoder), std::move(kv), std::move(handed_on)));
-  const std::size_t row_bytes = static_cast<std::size_t>(spec.d_model) * sizeof(bf16);
-  executor->boundary_ = TRY(backend.allocate(static_cast<std::size_t>(max_rows) * row_bytes));
+  const std::size_t row_bytes = to_size(spec.d_model) * sizeof(bf16);
+  executor->boundary_ = TRY(backend.allocate(to_size(max_rows) * row_bytes));
   if (plan.is_last()) {
     executor->n_head_rows_ = head_rows(spec, max_rows);
-    executor->logits_ = TRY(backend.allocate(static_cast<std::size_t>(executor->n_head_rows_) *
-                                             static_cast<std::size_t>(spec.n_vocab) * sizeof(float)));
+    executor->logits_ = TRY(backend.allocate(to_size(executor->n_head_rows_) * to_size(spec.n_vocab) * sizeof(float)));
   }
   return executor;
 }
@@ -135,7 +135,7 @@ Status Executor::check_boundary(const StageInput& input, int n_rows) const {
     return Error(Code::kDataLoss, "step ", step, ": boundary of step ", boundary.step.value, " is [", boundary.n_rows,
                  ", ", boundary.d_model, "], the batch asks for [", n_rows, ", ", d_model, "]");
   }
-  const std::size_t n_values = static_cast<std::size_t>(n_rows) * static_cast<std::size_t>(d_model);
+  const std::size_t n_values = n_elements(n_rows, d_model);
   if (boundary.values.size() != n_values) {
     return Error(Code::kDataLoss, "step ", step, ": boundary holds ", boundary.values.size(), " values, its shape ",
                  n_values);
@@ -146,7 +146,7 @@ Status Executor::check_boundary(const StageInput& input, int n_rows) const {
 Status Executor::run_layers(const StageInput& input, const std::vector<SequenceState>& states, int n_rows,
                             std::vector<std::uint32_t>& checksums) {
   const auto n_summed = std::ranges::count_if(input.batch.slices, &SequenceRows::sum_layers);
-  checksums.resize(static_cast<std::size_t>(n_summed) * static_cast<std::size_t>(plan_.layers.n_layers()));
+  checksums.resize(n_elements(n_summed, plan_.layers.n_layers()));
   const auto index = backend_.make_step_index(make_shape(input.batch, states, &SequenceState::blocks));
   std::unique_ptr<StepIndex> windows;  // the same rows with the other table
   if (kv_.shape().window > 0)
@@ -159,7 +159,7 @@ Status Executor::run_layers(const StageInput& input, const std::vector<SequenceS
     decoder_->unpack_residual(n_rows, boundary_.ptr());
   }
   for (int layer = plan_.layers.first; layer < plan_.layers.last; ++layer) {
-    const bool has_window = decoder_->spec().layers[static_cast<std::size_t>(layer)].window > 0;
+    const bool has_window = decoder_->spec().layers[layer].window > 0;
     decoder_->run_layer(layer, has_window ? *windows : *index, kv_.layer(layer), n_rows);
     if (n_summed > 0) TRY(sum_layer(input.batch, layer - plan_.layers.first, checksums));
     n_done_.fetch_add(1, std::memory_order_relaxed);
@@ -172,15 +172,15 @@ Status Executor::run_layers(const StageInput& input, const std::vector<SequenceS
 /// `layer` counts from this stage's first. The residual is rounded to bf16 already: packing loses nothing.
 Status Executor::sum_layer(const StepBatch& batch, int layer, std::vector<std::uint32_t>& checksums) {
   const int n_rows = batch.n_rows();
-  const std::size_t row_bytes = static_cast<std::size_t>(decoder_->spec().d_model) * sizeof(bf16);
+  const std::size_t row_bytes = to_size(decoder_->spec().d_model) * sizeof(bf16);
   decoder_->pack_residual(n_rows, boundary_.ptr());
-  const auto bytes = TRY(backend_.fetch(boundary_.ptr(), static_cast<std::size_t>(n_rows) * row_bytes));
+  const auto bytes = TRY(backend_.fetch(boundary_.ptr(), to_size(n_rows) * row_bytes));
   std::size_t first_row = 0;
   std::size_t n_before = 0;
   for (const SequenceRows& slice : batch.slices) {
-    const auto n = static_cast<std::size_t>(slice.n_rows());
+    const auto n = to_size(slice.n_rows());
     if (slice.sum_layers) {
-      const auto at = n_before++ * static_cast<std::size_t>(plan_.layers.n_layers()) + static_cast<std::size_t>(layer);
+      const auto at = n_before++ * to_size(plan_.layers.n_layers()) + to_size(layer);
       checksums[at] = crc32c(bytes.subspan(first_row * row_bytes, n * row_bytes));
     }
     first_row += n;
@@ -191,7 +191,7 @@ Status Executor::sum_layer(const StepBatch& batch, int layer, std::vector<std::u
 Result<Boundary> Executor::make_output_boundary(StepId step, int n_rows) {
   const int d_model = decoder_->spec().d_model;
   if (n_rows == 0) return no_rows(step, d_model);
-  std::vector<bf16> values(static_cast<std::size_t>(n_rows) * static_cast<std::size_t>(d_model));
+  std::vector<bf16> values(n_elements(n_rows, d_model));
   decoder_->pack_residual(n_rows, boundary_.ptr());
   const auto bytes = TRY(backend_.fetch(boundary_.ptr(), values.size() * sizeof(bf16)));
   std::memcpy(values.data(), bytes.data(), bytes.size());
@@ -213,8 +213,8 @@ Result<SampledTokens> Executor::sample_tokens(const StepBatch& batch, std::vecto
   }
   // A slice of rows at a time, so that logits take bounded memory whatever the step asks for.
   const std::span<const HeadRow> all(wanted);
-  for (std::size_t first = 0; first < all.size(); first += static_cast<std::size_t>(n_head_rows_)) {
-    const std::size_t n = std::min(all.size() - first, static_cast<std::size_t>(n_head_rows_));
+  for (std::size_t first = 0; first < all.size(); first += to_size(n_head_rows_)) {
+    const std::size_t n = std::min(all.size() - first, to_size(n_head_rows_));
     TRY(sample_rows(batch, states, all.subspan(first, n), tokens.results));
     n_done_.fetch_add(1, std::memory_order_relaxed);
   }
@@ -223,7 +223,7 @@ Result<SampledTokens> Executor::sample_tokens(const StepBatch& batch, std::vecto
 
 Status Executor::sample_rows(const StepBatch& batch, std::vector<SequenceState>& states, std::span<const HeadRow> rows,
                              std::vector<SequenceResult>& results) {
-  const auto n_vocab = static_cast<std::size_t>(decoder_->spec().n_vocab);
+  const auto n_vocab = to_size(decoder_->spec().n_vocab);
   std::vector<std::int32_t> row_ids;
   std::vector<LogitsUse> uses;
   for (const HeadRow& row : rows) {
@@ -232,17 +232,17 @@ Status Executor::sample_rows(const StepBatch& batch, std::vector<SequenceState>&
     if (asked.empty()) {
       uses.push_back({.n_largest = n_largest_needed(*states[row.slice].params)});
     } else {
-      uses.push_back({.target = asked[static_cast<std::size_t>(row.row_in_slice)].value});
+      uses.push_back({.target = asked[row.row_in_slice].value});
     }
   }
-  decoder_->logits(row_ids, uses, Rows::dense(logits_.ptr(), static_cast<int>(rows.size()), static_cast<int>(n_vocab)));
+  decoder_->logits(row_ids, uses, Rows::dense(logits_.ptr(), count_of(rows), static_cast<int>(n_vocab)));
   const auto bytes = TRY(backend_.fetch(logits_.ptr(), rows.size() * n_vocab * sizeof(float)));
   const std::span<const float> logits(reinterpret_cast<const float*>(bytes.data()), rows.size() * n_vocab);
   std::vector<Status> statuses(rows.size());
   const auto sample = [&](int row, int part) {
-    const auto i = static_cast<std::size_t>(row);
+    const auto i = to_size(row);
     const std::size_t slice = rows[i].slice;
-    statuses[i] = sample_row(samplers_[static_cast<std::size_t>(part)], batch.slices[slice], states[slice], rows[i],
+    statuses[i] = sample_row(samplers_[part], batch.slices[slice], states[slice], rows[i],
                              logits.subspan(i * n_vocab, n_vocab), results[slice]);
   };
   // Rows of one slice write to one result, in order.
@@ -253,7 +253,7 @@ Status Executor::sample_rows(const StepBatch& batch, std::vector<SequenceState>&
     return state.params && state.params->temperature > 0.0f;
   });
   if (are_apart && rows.size() * n_vocab * (any_draws ? kDrawCost : 1) >= kSharedValues) {
-    backend_.for_each(static_cast<int>(rows.size()), sample);
+    backend_.for_each(count_of(rows), sample);
   } else {
     for (int i = 0; std::cmp_less(i, rows.size()); ++i) sample(i, 0);
   }
@@ -269,7 +269,7 @@ Status Executor::sample_row(Sampler& sampler, const SequenceRows& slice, Sequenc
                             std::span<const float> logits, SequenceResult& result) {
   if (!slice.targets.empty()) {
     const int n_top = state.params ? std::max(0, state.params->n_logprobs) : 0;
-    const TokenId target = slice.targets[static_cast<std::size_t>(row.row_in_slice)];
+    const TokenId target = slice.targets[row.row_in_slice];
     result.scored.push_back(TRY(sampler.score(logits, target, n_top)));
   }
   if (row.is_sampled) TRY(draw_token(sampler, slice, state, logits, result));

@@ -30,7 +30,7 @@ class KvPool {
   const KvShape& shape() const { return shape_; }
   std::size_t n_bytes() const;
   /// `layer` counts from 0 in the whole model and is one of the stage's.
-  const KvLayer& layer(int layer) const { return layers_[static_cast<std::size_t>(layer - first_layer_)]; }
+  const KvLayer& layer(int layer) const { return layers_[layer - first_layer_]; }
 
  private:
   KvPool() = default;

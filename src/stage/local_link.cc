@@ -1,5 +1,6 @@
 #include "stage/local_link.h"
 
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -8,6 +9,16 @@ namespace {
 
 std::uint32_t microseconds(std::chrono::steady_clock::duration duration) {
   return static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::microseconds>(duration).count());
+}
+
+/// Without memory for it a step fails, and no more: the executor commits last.
+Result<StageOutput> compute(Executor& executor, StageInput input) {
+  const std::uint64_t step = input.batch.step.value;
+  try {
+    return executor.step(std::move(input));
+  } catch (const std::bad_alloc&) {
+    return Error(Code::kResourceExhausted, "a stage has no memory for step ", step);
+  }
 }
 
 }  // namespace
@@ -83,7 +94,7 @@ Result<StageOutput> LocalLink::run_step(Item item, const std::stop_token& stop) 
   const Clock::time_point started = Clock::now();
   const std::chrono::microseconds queued(microseconds(started - item.arrived));
   if (options_.on_spans) spans_.begin(item.input.batch, stage_.plan().name(), queued);
-  Result<StageOutput> output = executor.step(std::move(item.input));
+  Result<StageOutput> output = compute(executor, std::move(item.input));
   const Clock::time_point ended = Clock::now();
   hold.give_back();
   spans_.end(!output);

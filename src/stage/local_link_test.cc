@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "support/failing_new.h"
 #include "support/stage_fixture.h"
 
 namespace commissure::testing {
@@ -75,6 +76,30 @@ TEST_F(LocalLinkTest, LosesItsSequencesWithTheStream) {
   ASSERT_TRUE(link.submit(input_of(3, greedy_rows(1, {1, 2}))).has_value());
   EXPECT_TRUE(outputs_.pop()->has_value());
 }
+
+#ifdef COMMISSURE_FAILING_NEW
+TEST_F(LocalLinkTest, AStepWithoutMemoryFailsAlone) {
+  const auto stage = make_stage();
+  LocalLink link(*stage);
+  link.start(sink_);
+  ASSERT_TRUE(link.submit(input_of(0, greedy_rows(1, {1, 2}))).has_value());
+  ASSERT_TRUE(outputs_.pop()->has_value());
+  SequenceRows big = greedy_rows(2, {1, 2});
+  big.params->allowed.assign(kMaxTokenList, TokenId(3));
+  {
+    const FailingNew failing(4 * kMaxTokenList);
+    ASSERT_TRUE(link.submit(input_of(1, big)).has_value());
+    EXPECT_EQ(outputs_.pop()->error().code(), Code::kResourceExhausted);
+    EXPECT_GT(failing.n_failed(), 0);
+  }
+  SequenceRows goes_on = rows_of(1, 2, {3}, 0);
+  goes_on.sample = true;
+  ASSERT_TRUE(link.submit(input_of(2, goes_on)).has_value());
+  EXPECT_TRUE(outputs_.pop()->has_value()) << "its neighbour is as it was";
+  ASSERT_TRUE(link.submit(input_of(3, big)).has_value());
+  EXPECT_TRUE(outputs_.pop()->has_value());
+}
+#endif
 
 TEST_F(LocalLinkTest, TellsOfTracedRowsAndOfNoOthers) {
   BoundedQueue<std::vector<Span>> spans(8);

@@ -5,6 +5,8 @@
 #include <limits>
 #include <utility>
 
+#include "core/index.h"
+
 namespace commissure {
 namespace {
 
@@ -31,7 +33,7 @@ struct Place {
 Status extend(const StepBatch& batch, const SequenceRows& slice, const TableChange& change, const Place& place,
               std::vector<std::int32_t>& table) {
   const auto lost = [&](const auto&... parts) { return slice_error(Code::kDataLoss, batch, slice, parts...); };
-  const auto start = static_cast<std::size_t>(change.start);
+  const auto start = to_size(change.start);
   if (start > table.size()) {
     return lost(place.name, " table continues at ", change.start, ", this stage knows ", table.size(), " entries");
   }
@@ -46,7 +48,7 @@ Status extend(const StepBatch& batch, const SequenceRows& slice, const TableChan
   const std::int64_t covered = std::ssize(table) * kBlockPositions;
   if (covered < end) return lost(place.name, "s cover ", covered, " positions, rows end at ", end);
   // Only first entries are ever absent.
-  if (table[static_cast<std::size_t>(place.first_entry)] == kAbsent) {
+  if (table[place.first_entry] == kAbsent) {
     return lost("rows see ", place.name, " entry ", place.first_entry, ", which was never sent");
   }
   return {};
@@ -58,7 +60,7 @@ Status check_reused(const StepBatch& batch, const SequenceRows& slice, const Pla
                     const std::vector<std::int32_t>& table, std::int32_t end) {
   const RowSpan needed{0, end};
   for (int entry = place.first_entry; entry < needed.end_entry(); ++entry) {
-    const std::int32_t block = table[static_cast<std::size_t>(entry)];
+    const std::int32_t block = table[entry];
     const RowSpan here = needed.in_entry(entry);
     if (place.written.has(block, here)) continue;
     return slice_error(Code::kDataLoss, batch, slice, "counts on ", here.end, " rows in ", place.name, " ", block,
@@ -71,7 +73,7 @@ Status check_reused(const StepBatch& batch, const SequenceRows& slice, const Pla
 void note_written(const SequenceRows& slice, const std::vector<std::int32_t>& table, bool again, HeldRows& written) {
   const RowSpan rows = slice.rows();
   for (int entry = rows.first_entry(); entry < rows.end_entry(); ++entry) {
-    const std::int32_t block = table[static_cast<std::size_t>(entry)];
+    const std::int32_t block = table[entry];
     again ? written.rewrite(block, rows.in_entry(entry)) : written.write(block, rows.in_entry(entry));
   }
 }
@@ -154,7 +156,7 @@ Status SequenceTable::extend_tables(const StepBatch& batch, const SequenceRows& 
   const Place windows = {first_seen_entry(slice), window_written_, "window block"};
   // Those before the window of a sequence that begins behind cached rows were never sent.
   if (is_new && slice.window_start <= windows.first_entry) {
-    state.window_blocks.assign(static_cast<std::size_t>(slice.window_start), kAbsent);
+    state.window_blocks.assign(to_size(slice.window_start), kAbsent);
   }
   TRY(extend(batch, slice, {slice.window_start, slice.new_window_blocks}, windows, state.window_blocks));
   return is_new ? check_reused(batch, slice, windows, state.window_blocks, slice.first_position) : Status();
@@ -171,7 +173,7 @@ void SequenceTable::take_params(const SamplingParams& params, SequenceState& sta
 Status SequenceTable::keep_history(const StepBatch& batch, const SequenceRows& slice, SequenceState& state) const {
   std::vector<TokenId>& history = *state.history;
   if (slice.params) history = slice.history;
-  const auto first = static_cast<std::size_t>(slice.first_position);
+  const auto first = to_size(slice.first_position);
   if (history.size() < first) {
     return slice_error(Code::kDataLoss, batch, slice, "rows start at position ", first, ", this stage knows ",
                        history.size(), " tokens, which the sampling parameters need");

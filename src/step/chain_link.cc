@@ -1,6 +1,7 @@
 #include "step/chain_link.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "core/check.h"
@@ -18,6 +19,16 @@ std::uint32_t unaccounted_us(std::chrono::steady_clock::time_point since, const 
   return static_cast<std::uint32_t>(std::clamp<std::int64_t>(us, 0, UINT32_MAX));
 }
 
+/// Without memory for it a step is refused, and no more.
+Status submit_to(StageLink& link, StageInput input) {
+  const std::uint64_t step = input.batch.step.value;
+  try {
+    return link.submit(std::move(input));
+  } catch (const std::bad_alloc&) {
+    return Error(Code::kResourceExhausted, "no memory to hand step ", step, " on");
+  }
+}
+
 }  // namespace
 
 void ChainLink::start(Sink sink) {
@@ -32,7 +43,7 @@ Status ChainLink::submit(StageInput input) {
     if (stopping_) return Error(Code::kUnavailable, "the pipeline is stopping");
     steps_.emplace_back();  // before the submit: the answer may come before it returns
   }
-  Status accepted = first_.submit(std::move(input));
+  Status accepted = submit_to(first_, std::move(input));
   if (!accepted) {
     const MutexLock lock(mutex_);
     // One thread submits and `first` answers in order, so the refused step is the last one.
@@ -81,7 +92,7 @@ void ChainLink::on_first(Result<StageOutput> output) {
     step.handed_over = std::chrono::steady_clock::now();
     handed = &step;
   }
-  Status accepted = rest_.submit({std::move(output->batch), std::get<Boundary>(std::move(output->value))});
+  Status accepted = submit_to(rest_, {std::move(output->batch), std::get<Boundary>(std::move(output->value))});
   if (accepted) return;
   const MutexLock lock(mutex_);
   finish(*handed, std::move(accepted).error());

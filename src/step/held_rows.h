@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/index.h"
+
 namespace commissure {
 
 /// Positions in one KV block. The same everywhere: it is part of the wire and of every kernel's reduction order.
@@ -57,19 +59,17 @@ struct HandedRows {
 /// Threading: one thread at a time.
 class HeldRows {
  public:
-  explicit HeldRows(std::int32_t n_blocks) : n_(static_cast<std::size_t>(std::max(0, n_blocks))) {}
+  explicit HeldRows(std::int32_t n_blocks) : n_(to_size(std::max(0, n_blocks))) {}
 
-  bool knows(std::int32_t block) const { return block >= 0 && static_cast<std::size_t>(block) < n_.size(); }
+  bool knows(std::int32_t block) const { return has_index(n_, block); }
   std::size_t n_blocks() const { return n_.size(); }
   /// How many there are. The block is one of the pool, here and below.
-  std::int32_t in_block(std::int32_t block) const { return n_[static_cast<std::size_t>(block)]; }
+  std::int32_t in_block(std::int32_t block) const { return n_[block]; }
   bool has(std::int32_t block, RowSpan in_entry) const { return in_block(block) >= in_entry.end; }
   /// New rows: what lay behind them in the block is nobody's any more.
-  void write(std::int32_t block, RowSpan in_entry) { n_[static_cast<std::size_t>(block)] = in_entry.end; }
+  void write(std::int32_t block, RowSpan in_entry) { n_[block] = in_entry.end; }
   /// Rows from before, in any order: whoever repeats fewer of them takes none away.
-  void rewrite(std::int32_t block, RowSpan in_entry) {
-    n_[static_cast<std::size_t>(block)] = std::max(in_block(block), in_entry.end);
-  }
+  void rewrite(std::int32_t block, RowSpan in_entry) { n_[block] = std::max(in_block(block), in_entry.end); }
   void forget() { std::ranges::fill(n_, 0); }
 
  private:

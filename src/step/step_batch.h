@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/ids.h"
+#include "core/index.h"
 #include "core/result.h"
 #include "core/trace_parent.h"
 #include "step/held_rows.h"
@@ -45,7 +46,7 @@ struct SequenceRows {
   std::int32_t window_start = 0;
   std::vector<BlockId> new_window_blocks = {};
 
-  int n_rows() const { return static_cast<int>(tokens.size()); }
+  int n_rows() const { return count_of(tokens); }
   /// Of a slice whose end is known to fit into a position (SequenceTable).
   RowSpan rows() const { return {first_position, first_position + n_rows()}; }
   bool operator==(const SequenceRows&) const = default;

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "core/crc32c.h"
+#include "core/index.h"
 #include "wire/codec_params.h"
 #include "wire/codec_values.h"
 
@@ -37,7 +38,7 @@ std::string sealed(const v1::Frame& frame, std::span<const bf16> rows = {}) {
   std::uint8_t field[8];
   std::uint8_t* end = CodedOutputStream::WriteTagToArray(kChecksumTag, field);
   end = CodedOutputStream::WriteLittleEndian32ToArray(sum, end);
-  bytes.append(reinterpret_cast<const char*>(field), static_cast<std::size_t>(end - field));
+  bytes.append(reinterpret_cast<const char*>(field), to_size(end - field));
   return bytes;
 }
 
@@ -58,7 +59,7 @@ grpc::Slice share_rows(const Boundary& boundary) {
 
 /// The bytes [offset, offset + n_bytes) of a message as boundary values.
 Result<Boundary> take_rows(const grpc::ByteBuffer& message, std::size_t offset, StepId step, int n_rows, int d_model) {
-  const std::size_t n_values = static_cast<std::size_t>(n_rows) * static_cast<std::size_t>(d_model);
+  const std::size_t n_values = n_elements(n_rows, d_model);
   if (n_values == 0) return Boundary{step, n_rows, d_model, {}, nullptr};
   std::vector<grpc::Slice> slices;
   if (!message.Dump(&slices).ok()) return broken("unreadable message buffer");
@@ -136,8 +137,7 @@ Result<Parts> take_apart(const grpc::ByteBuffer& message) {
   if (!reader.status().ok()) return broken("unreadable message buffer");
   CodedInputStream in(&reader);
   Parts parts;
-  for (std::size_t at = 0; const std::uint32_t tag = in.ReadTag();
-       at = static_cast<std::size_t>(in.CurrentPosition())) {
+  for (std::size_t at = 0; const std::uint32_t tag = in.ReadTag(); at = to_size(in.CurrentPosition())) {
     if (tag == kChecksumTag) {
       std::uint32_t sum = 0;
       if (parts.checksum || !in.ReadLittleEndian32(&sum)) return broken("a frame's checksum is malformed");
@@ -156,11 +156,11 @@ Result<Parts> take_apart(const grpc::ByteBuffer& message) {
     if (!in.ReadVarint32(&length)) return broken("truncated frame");
     parts.has_rows = true;
     parts.rows_bytes = length;
-    parts.rows_offset = static_cast<std::size_t>(in.CurrentPosition());
+    parts.rows_offset = to_size(in.CurrentPosition());
     if (parts.rows_offset + length != total) return broken("the rows are not the rest of their frame");
     return parts;
   }
-  if (static_cast<std::size_t>(in.CurrentPosition()) != total) return broken("bytes after the end of a frame");
+  if (to_size(in.CurrentPosition()) != total) return broken("bytes after the end of a frame");
   return parts;
 }
 
@@ -197,8 +197,7 @@ Result<Frame> decode_step(const Parts& parts, const grpc::ByteBuffer& message) {
   const v1::Step& step = parts.frame.step();
   StepBatch batch = TRY(decode(step));
   if (step.d_model() < 0) return broken("d_model is ", step.d_model());
-  const std::size_t expected =
-      static_cast<std::size_t>(step.n_rows()) * static_cast<std::size_t>(step.d_model()) * sizeof(bf16);
+  const std::size_t expected = n_elements(step.n_rows(), step.d_model()) * sizeof(bf16);
   if (parts.rows_bytes != expected) {
     return broken("step ", step.step(), ": ", parts.rows_bytes, " bytes of rows, ", step.n_rows(), " rows of ",
                   step.d_model(), " values are ", expected);
@@ -227,7 +226,7 @@ grpc::ByteBuffer encode_frame(const StepBatch& batch, const Boundary& boundary) 
   std::uint8_t prefix[10];
   std::uint8_t* end = CodedOutputStream::WriteTagToArray(kRowsTag, prefix);
   end = CodedOutputStream::WriteVarint32ToArray(static_cast<std::uint32_t>(boundary.values.size_bytes()), end);
-  header.append(reinterpret_cast<const char*>(prefix), static_cast<std::size_t>(end - prefix));
+  header.append(reinterpret_cast<const char*>(prefix), to_size(end - prefix));
   const grpc::Slice slices[] = {grpc::Slice(header), share_rows(boundary)};
   return {slices, 2};
 }

@@ -1,6 +1,7 @@
 #include "wire/codec_params.h"
 
 #include "core/index.h"
+#include "step/step_room.h"
 
 namespace commissure {
 namespace {
@@ -51,16 +52,36 @@ void encode_lists(const SamplingParams& params, v1::SamplingParams& out) {
   }
 }
 
+Status take_lists(const v1::SamplingParams& message, const SamplingParams* before, SamplingParams& params) {
+  if (!message.lists_as_before()) {
+    TRY(take_list(message.banned(), "banned token", params.banned));
+    TRY(take_list(message.allowed(), "allowed token", params.allowed));
+    TRY(take_list(message.end_tokens(), "end token", params.end_tokens));
+    TRY(take_bad_sequences(message, params));
+    TRY(take_biases(message, params));
+    return take_list(message.dry().breakers(), "sequence breaker", params.dry.breakers);
+  }
+  const bool has_own = message.banned_size() + message.allowed_size() + message.end_tokens_size() +
+                           message.bad_sequences_size() + message.bias_tokens_size() + message.bias_values_size() +
+                           message.dry().breakers_size() >
+                       0;
+  if (before == nullptr || has_own) return broken("token lists as before, where there are none or others");
+  copy_lists(*before, params);
+  return {};
+}
+
 }  // namespace
 
-void encode(const SamplingParams& params, v1::SamplingParams& out) {
+void encode(const SamplingParams& params, const SamplingParams* before, v1::SamplingParams& out) {
+  const bool as_before = before != nullptr && n_list_entries(params) > 0 && same_lists(*before, params);
   out.set_temperature(params.temperature);
   out.set_top_k(params.top_k);
   out.set_top_p(params.top_p);
   out.set_min_p(params.min_p);
   out.set_seed(params.seed);
   out.set_n_logprobs(params.n_logprobs);
-  encode_lists(params, out);
+  out.set_lists_as_before(as_before);
+  if (!as_before) encode_lists(params, out);
   out.set_n_prompt(params.n_prompt);
   out.set_min_tokens(params.min_tokens);
   if (params.repetition_penalty != 1.0f) out.set_repetition_penalty(params.repetition_penalty);
@@ -76,7 +97,7 @@ void encode(const SamplingParams& params, v1::SamplingParams& out) {
     dry.set_base(params.dry.base);
     dry.set_allowed_length(params.dry.allowed_length);
     dry.set_last_n(params.dry.last_n);
-    put_ids(params.dry.breakers, *dry.mutable_breakers());
+    if (!as_before) put_ids(params.dry.breakers, *dry.mutable_breakers());
   }
   if (params.mirostat.is_on) {
     v1::Mirostat& mirostat = *out.mutable_mirostat();
@@ -87,7 +108,7 @@ void encode(const SamplingParams& params, v1::SamplingParams& out) {
   out.set_processed_logprobs(params.processed_logprobs);
 }
 
-Result<SamplingParams> decode(const v1::SamplingParams& message) {
+Result<SamplingParams> decode(const v1::SamplingParams& message, const SamplingParams* before) {
   SamplingParams params;
   params.temperature = message.temperature();
   params.top_k = message.top_k();
@@ -95,11 +116,6 @@ Result<SamplingParams> decode(const v1::SamplingParams& message) {
   params.min_p = message.min_p();
   params.seed = message.seed();
   params.n_logprobs = message.n_logprobs();
-  TRY(take_list(message.banned(), "banned token", params.banned));
-  TRY(take_list(message.allowed(), "allowed token", params.allowed));
-  TRY(take_list(message.end_tokens(), "end token", params.end_tokens));
-  TRY(take_bad_sequences(message, params));
-  TRY(take_biases(message, params));
   params.n_prompt = message.n_prompt();
   params.min_tokens = message.min_tokens();
   if (message.has_repetition_penalty()) params.repetition_penalty = message.repetition_penalty();
@@ -112,7 +128,6 @@ Result<SamplingParams> decode(const v1::SamplingParams& message) {
   if (message.has_dry()) {
     const v1::Dry& dry = message.dry();
     params.dry = {dry.multiplier(), dry.base(), dry.allowed_length(), dry.last_n(), {}};
-    TRY(take_list(dry.breakers(), "sequence breaker", params.dry.breakers));
   }
   if (message.has_mirostat()) {
     const v1::Mirostat& mirostat = message.mirostat();
@@ -120,6 +135,7 @@ Result<SamplingParams> decode(const v1::SamplingParams& message) {
     if (mirostat.has_mu()) params.mirostat.mu = mirostat.mu();
   }
   params.processed_logprobs = message.processed_logprobs();
+  TRY(take_lists(message, before, params));
   return params;
 }
 

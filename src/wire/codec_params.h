@@ -10,10 +10,11 @@
 
 namespace commissure {
 
-/// Sampling parameters to and from their message.
+/// Sampling parameters to and from their message. `before`: those that came last in the same step, null for the first;
+/// token lists that are the same as there do not travel again.
 /// Errors of decode: kDataLoss, naming the list, when a count or a sign is wrong. Ranges are for validate().
-void encode(const SamplingParams& params, v1::SamplingParams& out);
-Result<SamplingParams> decode(const v1::SamplingParams& message);
+void encode(const SamplingParams& params, const SamplingParams* before, v1::SamplingParams& out);
+Result<SamplingParams> decode(const v1::SamplingParams& message, const SamplingParams* before);
 
 /// The error for a frame that contradicts itself.
 template <typename... What>

@@ -6,6 +6,7 @@
 #include <limits>
 #include <random>
 
+#include "core/index.h"
 #include "wire/codec_values.h"
 
 namespace commissure {
@@ -332,6 +333,107 @@ TEST(Codec, NoticesEveryChangedBit) {
         EXPECT_EQ(frame.error().code(), Code::kDataLoss);
       }
     }
+  }
+}
+
+/// A step of `n` new sequences with these parameters, each with one row.
+StepBatch step_with(const SamplingParams& params, int n) {
+  StepBatch batch;
+  for (int i = 0; i < n; ++i) {
+    SequenceRows rows;
+    rows.sequence = SequenceId(static_cast<std::uint64_t>(i) + 1);
+    rows.tokens = {TokenId(5)};
+    rows.new_blocks = {BlockId(i)};
+    rows.params = params;
+    rows.params->seed = static_cast<std::uint64_t>(i);
+    batch.slices.push_back(rows);
+  }
+  return batch;
+}
+
+SamplingParams long_lists() {
+  SamplingParams params;
+  params.banned.assign(1000, TokenId(std::numeric_limits<std::int32_t>::max()));
+  params.allowed = params.end_tokens = params.dry.breakers = params.banned;
+  params.logit_bias.assign(kMaxBiases, {TokenId(std::numeric_limits<std::int32_t>::max()), -100.0f});
+  params.bad_sequences.assign(50, params.banned);
+  for (auto& sequence : params.bad_sequences) sequence.resize(kMaxBadTokens);
+  params.bad_sequences.resize(kMaxBadSequences, {TokenId(std::numeric_limits<std::int32_t>::max())});
+  params.min_tokens = params.n_prompt = params.top_k = std::numeric_limits<std::int32_t>::max();
+  params.repetition_penalty = params.presence_penalty = params.frequency_penalty = params.typical_p = 1.5f;
+  params.top_n_sigma = params.xtc_probability = params.xtc_threshold = params.dry.multiplier = 0.5f;
+  params.mirostat = {true, 1.0f, 2.0f, 3.0f};
+  return params;
+}
+
+std::size_t header_of(const StepBatch& batch) {
+  return encode_frame(batch, make_boundary(batch.step, 0, 0, {})).Length();
+}
+
+TEST(Codec, ListsOfAllChoicesTravelOnce) {
+  const SamplingParams params = long_lists();
+  const std::size_t one = header_of(step_with(params, 1)), many = header_of(step_with(params, 128));
+  EXPECT_LT(many, one + 127 * 250);
+  const auto frame = decode_frame(encode_frame(step_with(params, 128), make_boundary(StepId(0), 128, 0, {})));
+  ASSERT_TRUE(frame.has_value()) << frame.error().message();
+  EXPECT_EQ(std::get<StageInput>(*frame).batch, step_with(params, 128)) << "and each has them";
+}
+
+TEST(Codec, OtherListsInBetweenTravel) {
+  StepBatch batch = step_with(long_lists(), 5);
+  batch.slices[2].params = SamplingParams{.banned = {}};
+  batch.slices[4].params->allowed.pop_back();
+  const auto frame = decode_frame(encode_frame(batch, make_boundary(StepId(0), 5, 0, {})));
+  ASSERT_TRUE(frame.has_value()) << frame.error().message();
+  EXPECT_EQ(std::get<StageInput>(*frame).batch, batch);
+}
+
+TEST(Codec, RefusesListsAsBeforeWhereNoneWere) {
+  v1::Step step;
+  v1::Slice& slice = *step.add_slices();
+  slice.add_tokens(1);
+  slice.mutable_params()->set_lists_as_before(true);
+  step.set_n_rows(1);
+  EXPECT_FALSE(decode(step).has_value());
+  slice.mutable_params()->set_lists_as_before(false);
+  slice.mutable_params()->add_banned(3);
+  *step.add_slices() = slice;
+  step.set_n_rows(2);
+  EXPECT_TRUE(decode(step).has_value());
+  step.mutable_slices(1)->mutable_params()->set_lists_as_before(true);
+  EXPECT_FALSE(decode(step).has_value()) << "both its own and those before";
+}
+
+TEST(Codec, AHeaderDoesNotUnpackToAnySize) {
+  v1::Step step;
+  v1::Slice first;
+  first.add_tokens(1);
+  for (std::size_t i = 0; i < kMaxTokenList; ++i) first.mutable_params()->add_allowed(3);
+  *step.add_slices() = first;
+  first.mutable_params()->clear_allowed();
+  first.mutable_params()->set_lists_as_before(true);
+  const int n = static_cast<int>(kMaxStepListEntries / kMaxTokenList) + 1;
+  for (int i = 1; i < n; ++i) *step.add_slices() = first;
+  step.set_n_rows(n);
+  const auto batch = decode(step);
+  ASSERT_FALSE(batch.has_value());
+  EXPECT_NE(batch.error().message().find("token lists"), std::string::npos) << batch.error().message();
+}
+
+TEST(Codec, NoSliceTakesMoreOfAHeaderThanTheSchedulerCounts) {
+  Random random{std::mt19937_64(7)};
+  for (int round = 0; round < 100; ++round) {
+    StepBatch batch = random_step(random).batch;
+    if (round == 0) batch = step_with(long_lists(), 1);
+    std::size_t counted = 64;  // the step's own fields
+    for (const SequenceRows& rows : batch.slices) {
+      counted += StepRoom::bytes_alone({.n_rows = rows.n_rows(),
+                                        .n_targets = count_of(rows.targets),
+                                        .n_blocks = count_of(rows.new_blocks) + count_of(rows.new_window_blocks),
+                                        .n_history = count_of(rows.history),
+                                        .params = rows.params ? &*rows.params : nullptr});
+    }
+    EXPECT_LE(header_of(batch), counted + 10 * batch.released.size()) << "round " << round;
   }
 }
 

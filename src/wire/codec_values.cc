@@ -3,6 +3,8 @@
 #include <string_view>
 #include <utility>
 
+#include "core/index.h"
+#include "step/step_room.h"
 #include "wire/codec_params.h"
 
 namespace commissure {
@@ -16,7 +18,7 @@ Status check_text(std::string_view text, std::string_view name) {
   return {};
 }
 
-Result<SequenceRows> decode(const v1::Slice& message) {
+Result<SequenceRows> decode(const v1::Slice& message, const SamplingParams* before) {
   SequenceRows rows;
   rows.sequence = SequenceId(message.sequence());
   rows.first_position = message.first_position();
@@ -29,7 +31,7 @@ Result<SequenceRows> decode(const v1::Slice& message) {
   TRY(take_ids(message.new_window_blocks(), "window block", 0, rows.new_window_blocks));
   // -1 marks a row that has no next token to score.
   TRY(take_ids(message.targets(), "target", -1, rows.targets));
-  if (message.has_params()) rows.params = TRY(commissure::decode(message.params()));
+  if (message.has_params()) rows.params = TRY(commissure::decode(message.params(), before));
   TRY(take_ids(message.history(), "history token", 0, rows.history));
   return rows;
 }
@@ -62,7 +64,7 @@ Result<ScoredToken> decode(const v1::ScoredToken& message) {
   }
   ScoredToken token;
   token.chosen = {TokenId(message.token()), message.logprob()};
-  token.top.reserve(static_cast<std::size_t>(message.top_tokens_size()));
+  token.top.reserve(to_size(message.top_tokens_size()));
   for (int i = 0; i < message.top_tokens_size(); ++i) {
     token.top.push_back({TokenId(message.top_tokens(i)), message.top_logprobs(i)});
   }
@@ -116,6 +118,7 @@ void encode(const StepBatch& batch, const Boundary& boundary, v1::Step& out) {
     out.set_rebuild_first(batch.rebuild.first);
     out.set_rebuild_last(batch.rebuild.last);
   }
+  const SamplingParams* before = nullptr;
   for (const SequenceRows& rows : batch.slices) {
     v1::Slice& slice = *out.add_slices();
     slice.set_sequence(rows.sequence.value);
@@ -127,7 +130,7 @@ void encode(const StepBatch& batch, const Boundary& boundary, v1::Step& out) {
     put_ids(rows.new_window_blocks, *slice.mutable_new_window_blocks());
     slice.set_sample(rows.sample);
     slice.set_sum_layers(rows.sum_layers);
-    if (rows.params) encode(*rows.params, *slice.mutable_params());
+    if (rows.params) encode(*rows.params, std::exchange(before, &*rows.params), *slice.mutable_params());
     put_ids(rows.targets, *slice.mutable_targets());
     put_ids(rows.history, *slice.mutable_history());
   }
@@ -139,9 +142,19 @@ Result<StepBatch> decode(const v1::Step& message) {
   StepBatch batch;
   batch.step = StepId(message.step());
   std::int64_t n_rows = 0;
+  std::size_t n_entries = 0;
+  const SamplingParams* before = nullptr;
+  if (message.slices_size() > kMaxRows)
+    return broken("step ", message.step(), " has ", message.slices_size(), " slices");
+  batch.slices.reserve(to_size(message.slices_size()));  // so that `before` stays
   for (const v1::Slice& slice : message.slices()) {
     n_rows += slice.tokens_size();
-    batch.slices.push_back(TRY(decode(slice)));
+    SequenceRows& rows = batch.slices.emplace_back(TRY(decode(slice, before)));
+    if (!rows.params) continue;
+    before = &*rows.params;
+    n_entries += n_list_entries(*before);
+    if (n_entries > kMaxStepListEntries)
+      return broken("step ", message.step(), " has token lists of over ", kMaxStepListEntries, " entries");
   }
   if (message.rebuild_first() != 0 || message.rebuild_last() != 0) {
     batch.rebuild = {message.rebuild_first(), message.rebuild_last()};

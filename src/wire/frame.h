@@ -10,16 +10,16 @@
 #include "step/sampled_tokens.h"
 #include "step/stage_info.h"
 #include "step/stage_link.h"
+#include "step/step_room.h"
 #include "wire/chain_session.h"
 
 namespace commissure {
 
 /// Raised with every change of stage.proto or of its meaning; both sides of a stream must have the same.
-inline constexpr std::uint32_t kProtocolVersion = 9;
+inline constexpr std::uint32_t kProtocolVersion = 10;
 
-/// Bounds of what is accepted from a peer. The header is everything but the rows.
+/// Bounds of what is accepted from a peer; the header, which is everything but the rows, has its own (StepRoom).
 inline constexpr std::size_t kMaxFrameBytes = std::size_t{64} << 20;
-inline constexpr std::size_t kMaxStepHeaderBytes = std::size_t{16} << 20;
 inline constexpr std::size_t kMaxResultBytes = std::size_t{8} << 20;
 inline constexpr int kMaxRows = 1 << 16;
 inline constexpr std::size_t kMaxResumes = 64;

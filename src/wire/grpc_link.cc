@@ -1,5 +1,6 @@
 #include "wire/grpc_link.h"
 
+#include <new>
 #include <utility>
 
 #include "core/log.h"
@@ -14,19 +15,30 @@ void GrpcLink::Impl::start(Sink sink) {
 
 Error GrpcLink::Impl::not_ready() const { return last_error_.within(peer_); }
 
-Status GrpcLink::Impl::submit(StageInput input) {
-  grpc::ByteBuffer message = encode_frame(input.batch, input.boundary);
-  if (message.Length() > kMaxFrameBytes) {
-    return Error(Code::kInvalidArgument, "step ", input.batch.step.value, " is a frame of ", message.Length(),
-                 " bytes, at most ", kMaxFrameBytes, " fit");
+/// Errors: kInvalidArgument, the next stage would refuse the frame, and with it the stream; kResourceExhausted, no
+/// memory for it. Only the step fails.
+Result<grpc::ByteBuffer> GrpcLink::Impl::encode_step(const StageInput& input) {
+  const std::uint64_t step = input.batch.step.value;
+  try {
+    grpc::ByteBuffer message = encode_frame(input.batch, input.boundary);
+    const std::size_t n_header_bytes = message.Length() - input.boundary.values.size_bytes();
+    if (message.Length() <= kMaxFrameBytes && n_header_bytes <= kMaxStepHeaderBytes) return message;
+    return Error(Code::kInvalidArgument, "step ", step, " is a frame of ", message.Length(), " bytes, ", n_header_bytes,
+                 " of them header; at most ", kMaxFrameBytes, " and ", kMaxStepHeaderBytes, " fit");
+  } catch (const std::bad_alloc&) {
+    return Error(Code::kResourceExhausted, "there is no memory for the frame of step ", step);
   }
+}
+
+Status GrpcLink::Impl::submit(StageInput input) {
+  grpc::ByteBuffer message = TRY(encode_step(input));
   const MutexLock lock(mutex_);
   if (!wanted_) {
     wanted_ = true;
     changed_.notify_all();
   }
   room_.wait(mutex_, [this]() REQUIRES(mutex_) {
-    return stopping_ || !is_open() || in_flight_.size() < static_cast<std::size_t>(options_.max_in_flight);
+    return stopping_ || !is_open() || std::cmp_less(in_flight_.size(), options_.max_in_flight);
   });
   if (stopping_) return Error(Code::kUnavailable, "the link is stopped");
   if (!is_open()) return as_stream_error(not_ready());

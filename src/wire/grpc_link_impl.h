@@ -72,6 +72,7 @@ class GrpcLink::Impl final : public LinkStream::Events {
     Clock::time_point since;
   };
 
+  static Result<grpc::ByteBuffer> encode_step(const StageInput& input);
   Status on_frame(Frame frame) override;
   void on_closed(const Error& why) override;
   Status on_hello(const Hello& hello);

@@ -1,5 +1,6 @@
 #include "wire/link_stream.h"
 
+#include <new>
 #include <utility>
 
 #include "wire/codec.h"
@@ -38,11 +39,18 @@ void LinkStream::on_started(bool ok) {
   if (!outgoing_.empty()) write_next();
 }
 
+Status LinkStream::take_frame() {
+  try {
+    return events_.on_frame(TRY(decode_frame(incoming_)));
+  } catch (const std::bad_alloc&) {
+    return Error(Code::kResourceExhausted, "no memory for a frame of ", incoming_.Length(), " bytes");
+  }
+}
+
 void LinkStream::on_read(bool ok) {
   if (ok) {
-    Result<Frame> frame = decode_frame(incoming_);
+    const Status handled = take_frame();
     incoming_.Clear();
-    const Status handled = frame ? events_.on_frame(std::move(*frame)) : Status(frame.error());
     if (handled) return call_->Read(&incoming_, &read_);
     cancel(handled.error());
   }

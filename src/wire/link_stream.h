@@ -41,6 +41,7 @@ class LinkStream {
  private:
   void on_started(bool ok);
   void on_read(bool ok);
+  Status take_frame();
   void on_written(bool ok);
   void on_finished(bool ok);
   void write_next() REQUIRES(mutex_);

@@ -1,5 +1,6 @@
 #include "wire/server_call.h"
 
+#include <new>
 #include <utility>
 
 #include "wire/codec.h"
@@ -82,6 +83,15 @@ ServerCall::Events* ServerCall::events() {
   return events_;
 }
 
+/// A message that there is no memory for ends its call, and no other.
+Result<ServerCall::Next> ServerCall::take(Events& events, const grpc::ByteBuffer& message) {
+  try {
+    return events.on_message(*this, message);
+  } catch (const std::bad_alloc&) {
+    return Error(Code::kResourceExhausted, "no memory for a message of ", message.Length(), " bytes");
+  }
+}
+
 void ServerCall::on_read(bool ok) {
   Events& events = *this->events();  // it was begun
   if (ok) {
@@ -91,7 +101,7 @@ void ServerCall::on_read(bool ok) {
     }
     grpc::ByteBuffer message;
     message.Swap(&incoming_);  // resume() may come, and the next read with it, before on_message returns
-    const Result<Next> next = events.on_message(*this, message);
+    const Result<Next> next = take(events, message);
     if (!next) finish(to_grpc(next.error()));
     if (next && *next == Next::kRead) resume();
   } else {

@@ -73,6 +73,7 @@ class ServerCall {
   void on_arrived(bool ok);
   void on_ended(bool ok);
   void on_read(bool ok);
+  Result<Next> take(Events& events, const grpc::ByteBuffer& message);
   void on_written(bool ok);
   void on_finished(bool ok);
   // Operations are started with the lock held; gRPC never completes one inside the call.

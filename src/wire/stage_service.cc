@@ -1,101 +1,18 @@
 #include "wire/stage_service.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <deque>
-#include <optional>
-#include <thread>
+#include <new>
 #include <utility>
-#include <vector>
 
 #include "core/log.h"
-#include "core/mutex.h"
 #include "wire/codec.h"
-#include "wire/handshake.h"
-#include "wire/server_call.h"
 #include "wire/stage_queries.h"
+#include "wire/stage_service_impl.h"
+
+// The side of the steps: calls come, steps go to the link, answers go back. stage_service_keeper.cc decides whose
+// steps.
 
 namespace commissure {
-namespace {
-
-using Clock = std::chrono::steady_clock;
-
-constexpr std::chrono::milliseconds kHandshakeGlance(10);  // while a stream waits for the chain
-constexpr std::chrono::milliseconds kSilenceGlance(250);   // for streams that say no hello
-constexpr std::chrono::seconds kRefusalPause(10);          // refusals that are closer together are told once
-
-}  // namespace
-
-class StageService::Impl final : public ServerCall::Events {
- public:
-  explicit Impl(StageServiceOptions options);
-  ~Impl() override { stop(std::chrono::milliseconds(0)); }
-
-  void take(ServerCall& call);
-  void serve(StageLink& link);
-  void stop(std::chrono::milliseconds grace);
-  int n_streams() const;
-
- private:
-  /// One step taken from the stage before, in the order of arrival.
-  struct Step {
-    StepId id;
-    Clock::time_point since;
-    std::optional<grpc::ByteBuffer> answer = {};
-  };
-
-  Status check_caller(const ServerCall& call) const;
-  bool is_serving() const;
-
-  Result<ServerCall::Next> on_message(ServerCall& stream, const grpc::ByteBuffer& message) override;
-  void on_peer_gone(ServerCall& stream) override;
-  void on_done(ServerCall& stream) override;
-  Result<ServerCall::Next> on_hello(ServerCall& stream, const Hello& hello);
-  Result<ServerCall::Next> on_step(ServerCall& stream, StageInput input);
-  Status check_succession(const ServerCall& stream, const ChainSession& session) REQUIRES(mutex_);
-  Status check_step(const StageInput& input) const REQUIRES(mutex_);
-  void on_output(Result<StageOutput> output);
-
-  void answer(Step& step, grpc::ByteBuffer message) REQUIRES(mutex_);
-  void end_stream(ServerCall& stream, const Error& why) REQUIRES(mutex_);
-
-  void keep(const std::stop_token& stop);
-  void advance_handshake() REQUIRES(mutex_);
-  /// Starts loading here and, at the same time, behind.
-  void wake();
-  /// Nothing while the chain is not ready yet; an error when it will not be.
-  Result<std::optional<Hello>> try_ready(const StageInfo& info) REQUIRES(mutex_);
-  void drop_silent_streams() REQUIRES(mutex_);
-  void tell_busy() REQUIRES(mutex_);
-
-  const StageServiceOptions options_;
-  mutable Mutex mutex_;
-  StoppableCondition changed_;
-  std::vector<ServerCall*> streams_ GUARDED_BY(mutex_);  // all that gRPC still knows
-  ServerCall* active_ GUARDED_BY(mutex_) = nullptr;      // shook hands, its steps are taken
-  ServerCall* pending_ GUARDED_BY(mutex_) = nullptr;     // said hello, waits for the chain
-  bool pending_is_clean_ GUARDED_BY(mutex_) = false;     // earlier sequences are forgotten
-  ChainSession session_ GUARDED_BY(mutex_);              // of the pending or active stream
-  KeptRows rows_ GUARDED_BY(mutex_);
-  bool keeps_rows_ GUARDED_BY(mutex_) = false;  // for the pending or active stream
-  bool paused_ GUARDED_BY(mutex_) = false;
-  std::optional<StepId> last_step_ GUARDED_BY(mutex_);
-  StageInfo info_ GUARDED_BY(mutex_);  // of the active stream's handshake
-  std::deque<Step> in_flight_ GUARDED_BY(mutex_);
-  Clock::time_point last_work_ GUARDED_BY(mutex_);  // a step came or was answered, or a stream was taken
-  Clock::time_point told_busy_ GUARDED_BY(mutex_);  // to the pending or active stream
-  std::uint64_t n_signs_ GUARDED_BY(mutex_) = 0;    // of the stages behind, as last seen
-  std::uint64_t heir_ GUARDED_BY(mutex_) = 0;  // the newer stage A that came last, and since when it wants this stream
-  Clock::time_point heir_since_ GUARDED_BY(mutex_);
-  Clock::time_point told_refusal_ GUARDED_BY(mutex_);  // in the log
-  StageLink* link_ GUARDED_BY(mutex_) = nullptr;
-  bool stopping_ GUARDED_BY(mutex_) = false;
-  bool stopped_ GUARDED_BY(mutex_) = false;
-  int n_streams_ GUARDED_BY(mutex_) = 0;
-  std::jthread waker_;  // keeper thread only
-  std::jthread keeper_;
-};
 
 StageService::Impl::Impl(StageServiceOptions options) : options_(std::move(options)) {
   if (options_.next != nullptr) {
@@ -150,9 +67,13 @@ Status StageService::Impl::check_caller(const ServerCall& call) const {
   Status allowed = headers.count("authorization") > 1
                        ? Status(Error(Code::kUnauthenticated, "the call carries several authorizations"))
                        : options_.callers->check({value.data(), value.size()});
-  if (!allowed)
-    log_warning("a call was refused", {{"peer", call.context().peer()}, {"why", allowed.error().message()}});
+  if (!allowed) log_refusal("a call was refused", call, allowed.error());
   return allowed;
+}
+
+/// Anybody who reaches the port can cause such lines.
+void StageService::Impl::log_refusal(std::string_view what, const ServerCall& call, const Error& why) const {
+  log_limited(refusals_, Severity::kWarning, what, {{"peer", call.context().peer()}, {"why", why.message()}});
 }
 
 bool StageService::Impl::is_serving() const {
@@ -187,53 +108,6 @@ Result<ServerCall::Next> StageService::Impl::on_message(ServerCall& stream, cons
   return Error(Code::kDataLoss, "results do not travel downstream");
 }
 
-Result<ServerCall::Next> StageService::Impl::on_hello(ServerCall& stream, const Hello& hello) {
-  TRY(accept_client_hello(options_.self.info(), hello));
-  const MutexLock lock(mutex_);
-  if (stopping_) return Error(Code::kUnavailable, "this stage is shutting down");
-  if (&stream == active_ || &stream == pending_) return Error(Code::kDataLoss, "a second hello");
-  ChainSession session{hello.session, hello.resumes, hello.epoch};
-  TRY(check_succession(stream, session));
-  const bool is_other = session.epoch.head != session_.epoch.head;
-  for (ServerCall* old : {active_, pending_}) {
-    if (old != nullptr)
-      end_stream(*old, Error(Code::kAborted, is_other ? "replaced by a newer stage A" : "replaced by a newer stream"));
-  }
-  pending_ = &stream;
-  pending_is_clean_ = false;
-  session_ = std::move(session);
-  told_busy_ = {};
-  changed_.notify_all();
-  return ServerCall::Next::kRead;
-}
-
-Status StageService::Impl::check_succession(const ServerCall& stream, const ChainSession& session) {
-  if (session.epoch.head == kBreakingHead && !stream.context().peer().starts_with("unix:"))
-    return Error(Code::kPermissionDenied, "only this machine may break a stream on purpose");
-  if (active_ == nullptr && pending_ == nullptr) return {};
-  const Clock::time_point now = Clock::now();
-  const bool is_newer = session.epoch.head > session_.epoch.head;
-  if (is_newer && std::exchange(heir_, session.epoch.head) != session.epoch.head) heir_since_ = now;
-  const bool is_silent = in_flight_.empty() && now - last_work_ > options_.head_silence;
-  const bool gives_way = is_silent || (is_newer && now - heir_since_ > options_.head_patience);
-  const auto refuse = [&](Code code, const auto&... why) REQUIRES(mutex_) -> Status {
-    const Error error(code, "this stage serves ", why...);
-    if (now - told_refusal_ > kRefusalPause)
-      log_warning("refused", {{"peer", stream.context().peer()}, {"why", error.message()}});
-    told_refusal_ = now;
-    return error;
-  };
-  switch (succession(session_, gives_way, session)) {
-    case Succession::kReplace: return {};
-    case Succession::kIsTooSoon:
-      return refuse(Code::kUnavailable, "an older stage A, which is at work and gives way when it is silent");
-    case Succession::kIsOlder:
-      return refuse(Code::kAborted, "a stage A that began to run later; a chain has one: end this one or the other");
-    case Succession::kIsNobodys: return refuse(Code::kAborted, "a stream, and no stage A is behind this one yet");
-  }
-  return {};
-}
-
 Status StageService::Impl::check_step(const StageInput& input) const {
   TRY(validate(input.batch));
   if (info_.max_rows > 0 && input.batch.n_rows() > info_.max_rows) {
@@ -245,6 +119,14 @@ Status StageService::Impl::check_step(const StageInput& input) const {
                  " values, the model's have ", info_.d_model);
   }
   return {};
+}
+
+Status StageService::Impl::hand_on(StageLink& link, StageInput input) {
+  try {
+    return link.submit(std::move(input));
+  } catch (const std::bad_alloc&) {
+    return Error(Code::kResourceExhausted, "no memory to take a step");
+  }
 }
 
 Result<ServerCall::Next> StageService::Impl::on_step(ServerCall& stream, StageInput input) {
@@ -263,11 +145,11 @@ Result<ServerCall::Next> StageService::Impl::on_step(ServerCall& stream, StageIn
   if (link == nullptr) accepted = Error(Code::kUnavailable, "this stage is shutting down");
   if (accepted) {
     const MutexUnlock free(mutex_);
-    accepted = link->submit(std::move(input));
+    accepted = hand_on(*link, std::move(input));
   }
   // A refused step has no answer of its own to come, so it is still the newest one here.
   if (!accepted) answer(step, encode_frame(StepError{id, accepted.error()}));
-  paused_ = &stream == active_ && in_flight_.size() >= static_cast<std::size_t>(options_.max_in_flight);
+  paused_ = &stream == active_ && std::cmp_greater_equal(in_flight_.size(), options_.max_in_flight);
   return paused_ ? ServerCall::Next::kPause : ServerCall::Next::kRead;
 }
 
@@ -283,7 +165,16 @@ void StageService::Impl::on_output(Result<StageOutput> output) {
   auto& tokens = std::get<SampledTokens>(output->value);
   tokens.step = step->id;
   tokens.timings = std::move(output->timings);
-  answer(*step, encode_frame(tokens));
+  answer(*step, encode_answer(tokens));
+}
+
+/// Where there is no memory for an answer the step fails instead.
+grpc::ByteBuffer StageService::Impl::encode_answer(const SampledTokens& tokens) {
+  try {
+    return encode_frame(tokens);
+  } catch (const std::bad_alloc&) {
+    return encode_frame(StepError{tokens.step, Error(Code::kResourceExhausted, "no memory for the answer")});
+  }
 }
 
 void StageService::Impl::answer(Step& step, grpc::ByteBuffer message) {
@@ -294,7 +185,7 @@ void StageService::Impl::answer(Step& step, grpc::ByteBuffer message) {
     in_flight_.pop_front();
     last_work_ = Clock::now();
   }
-  if (paused_ && active_ != nullptr && in_flight_.size() < static_cast<std::size_t>(options_.max_in_flight)) {
+  if (paused_ && active_ != nullptr && std::cmp_less(in_flight_.size(), options_.max_in_flight)) {
     paused_ = false;
     active_->resume();
   }
@@ -306,7 +197,7 @@ void StageService::Impl::end_stream(ServerCall& stream, const Error& why) {
     active_ = nullptr;
     paused_ = false;
     if (stopping_) changed_.notify_all();
-    log_warning("stream ended", {{"session", session_.name}, {"why", why.to_string()}});
+    log_limited(ends_, Severity::kWarning, "stream ended", {{"session", session_.name}, {"why", why.to_string()}});
   }
   if (&stream == pending_) pending_ = nullptr;
   stream.finish(to_grpc(why));
@@ -323,121 +214,6 @@ void StageService::Impl::on_done(ServerCall& stream) {
   if (&stream == pending_) pending_ = nullptr;
   std::erase(streams_, &stream);
   changed_.notify_all();
-}
-
-void StageService::Impl::keep(const std::stop_token& stop) {
-  const auto glance = std::min(kSilenceGlance, options_.busy_interval / 2);
-  const MutexLock lock(mutex_);
-  while (!stop.stop_requested()) {
-    drop_silent_streams();
-    if (pending_ != nullptr) advance_handshake();
-    tell_busy();
-    const ServerCall* const waiting = pending_;
-    const bool attached = link_ != nullptr;
-    changed_.wait_for(mutex_, stop, waiting != nullptr ? kHandshakeGlance : glance,
-                      [&]() REQUIRES(mutex_) { return pending_ != waiting || attached != (link_ != nullptr); });
-  }
-}
-
-void StageService::Impl::drop_silent_streams() {
-  for (ServerCall* stream : streams_) {
-    const bool shook = stream == active_ || stream == pending_;
-    if (!shook && Clock::now() - stream->opened() > options_.hello_wait) {
-      stream->finish(to_grpc(Error(Code::kDeadlineExceeded, "no hello within ", options_.hello_wait.count(), " ms")));
-    }
-  }
-}
-
-/// Work that takes long is told of while it goes on: to the stage before, or to the one that comes anew and waits until
-/// the steps of the stream before are over.
-void StageService::Impl::tell_busy() {
-  ServerCall* const stream = pending_ != nullptr ? pending_ : active_;
-  if (stream == nullptr || in_flight_.empty()) return;
-  const Clock::time_point now = Clock::now();
-  const Step& oldest = in_flight_.front();
-  const bool is_long = pending_ != nullptr || now - oldest.since > options_.busy_interval;
-  if (!is_long || now - told_busy_ < options_.busy_interval) return;
-  const std::uint64_t n_signs = options_.next != nullptr ? options_.next->n_signs() : 0;
-  const bool go_on_behind = std::exchange(n_signs_, n_signs) != n_signs;
-  if (!options_.gets_on() && !go_on_behind) return;
-  told_busy_ = now;
-  stream->send(encode_frame(
-      Busy{fmt::format("at work on step {}{}{}", oldest.id.value, pending_ != nullptr ? " of the stream before" : "",
-                       go_on_behind ? ", here or behind" : "")}));
-}
-
-void StageService::Impl::wake() {
-  if (options_.self.info().state == LoadState::kReady) return;
-  options_.self.wake();
-  // The link to the next stage is started only when this one is loaded, so the next one is woken beside it.
-  if (options_.next_client == nullptr || waker_.joinable()) return;
-  waker_ = std::jthread([next = options_.next_client](const std::stop_token& stop) {
-    const Status woken = next->wake(kWakeTimeout, [](const auto&) {}, stop);
-    if (!woken) log_warning("the next stage was not woken", {{"why", woken.error().to_string()}});
-  });
-}
-
-void StageService::Impl::advance_handshake() {
-  if (!in_flight_.empty()) return;  // of the stream before; dropped when answered
-  ServerCall* const stream = pending_;
-  if (!pending_is_clean_) {
-    pending_is_clean_ = true;
-    keeps_rows_ = rows_.begin(session_);
-    const StageMemory left = rows_.left();
-    const ChainSession session = session_;
-    const MutexUnlock free(mutex_);
-    wake();
-    options_.on_new_stream(left);
-    if (options_.next != nullptr) options_.next->restart(session);
-  }
-  const StageInfo info = [&]() REQUIRES(mutex_) {
-    const MutexUnlock free(mutex_);
-    return options_.self.info();
-  }();
-  if (pending_ != stream || !pending_is_clean_) return;  // another one, maybe at the same address
-  Result<std::optional<Hello>> hello = try_ready(info);
-  if (!hello) return end_stream(*stream, hello.error());
-  if (!hello->has_value()) return;
-  info_ = info;
-  active_ = std::exchange(pending_, nullptr);
-  last_step_.reset();
-  last_work_ = Clock::now();
-  ++n_streams_;
-  active_->send(encode_frame(**hello));
-  log_info("stream taken", {{"session", session_.name}});
-}
-
-Result<std::optional<Hello>> StageService::Impl::try_ready(const StageInfo& info) {
-  if (info.state == LoadState::kFailed) {
-    return Error(Code::kUnavailable, "stage ", info.plan.name(), " failed to load: ", info.problem);
-  }
-  const bool late = Clock::now() - pending_->opened() > options_.ready_wait;
-  if (info.state != LoadState::kReady || link_ == nullptr) {
-    if (!late) return std::optional<Hello>();
-    return Error(Code::kUnavailable, "stage ", info.plan.name(), " is ", load_state_name(info.state), ": ",
-                 info.loaded_bytes, " of ", info.weight_bytes, " bytes");
-  }
-  if (Status healthy = link_->health(); !healthy) {
-    const bool hopeless = healthy.error().code() == Code::kFailedPrecondition;
-    if (hopeless || late) return healthy.error();
-    return std::optional<Hello>();
-  }
-  if (options_.next == nullptr && !info.plan.is_last()) {
-    return Error(Code::kFailedPrecondition, "stage ", info.plan.name(), " is not the last of ", info.plan.n_stages,
-                 " stages and has no next endpoint: set NEXT_ENDPOINT");
-  }
-  Hello hello;
-  hello.session = session_.name;
-  hello.stages = {info};
-  hello.kept = {keeps_rows_};
-  if (options_.next != nullptr) {
-    const StageSpan lost = options_.next->lost();
-    for (const StageInfo& stage : options_.next->infos()) {
-      hello.stages.push_back(stage);
-      hello.kept.push_back(!lost.contains(stage.plan.index));
-    }
-  }
-  return std::optional<Hello>(std::move(hello));
 }
 
 StageService::StageService(StageServiceOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "support/eventually.h"
+#include "support/failing_new.h"
 #include "support/fake_stage.h"
 #include "wire/channel.h"
 #include "wire/codec.h"
@@ -784,6 +785,56 @@ TEST(Stream, RefusesAnotherVersionStepsBeforeHelloAndStepsOutOfOrder) {
   peer.send(encode_frame(step.batch, step.boundary));
   EXPECT_EQ(peer.end(), grpc::StatusCode::DATA_LOSS);
 }
+
+#ifdef COMMISSURE_FAILING_NEW
+constexpr std::size_t kLists = sizeof(TokenId) * kMaxTokenList;
+
+/// A step whose parameters hold one large list.
+StageInput large_step(std::uint64_t id) {
+  SequenceRows rows;
+  rows.sequence = SequenceId(id);
+  rows.tokens = {TokenId(1)};
+  rows.new_blocks = {BlockId(0)};
+  rows.sample = true;
+  rows.params = SamplingParams{.banned = {}};
+  rows.params->allowed.assign(kMaxTokenList, TokenId(3));
+  return {{StepId(id), {rows}, {}}, make_boundary(StepId(id), 1, kFakeWidth, std::vector<bf16>(kFakeWidth))};
+}
+
+TEST(Stream, AStepThatCannotBeEncodedIsRefusedAlone) {
+  const SocketDir dir;
+  FakeProcess b(fake_info(1, 2), dir.endpoint("b"));
+  Caller a(dir.endpoint("b"), fake_info(0, 2));
+  ASSERT_TRUE(a.ready());
+  StageInput large = large_step(0);
+  {
+    const FailingNew failing(kLists / 2, FailingNew::Where::kHere);
+    const Status refused = a.link->submit(std::move(large));
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().code(), Code::kResourceExhausted) << refused.error().message();
+    EXPECT_GT(failing.n_failed(), 0);
+  }
+  ASSERT_TRUE(a.submit(1).has_value());
+  EXPECT_EQ(a.next_code(), Code::kOk);
+  EXPECT_EQ(a.link->n_streams(), 1);
+}
+
+TEST(Stream, AMessageThatCannotBeDecodedEndsItsStreamAndNoProcess) {
+  const SocketDir dir;
+  FakeProcess b(fake_info(1, 2), dir.endpoint("b"));
+  Caller a(dir.endpoint("b"), fake_info(0, 2));
+  ASSERT_TRUE(a.ready());
+  {
+    const FailingNew failing(kLists);
+    ASSERT_TRUE(a.link->submit(large_step(0)).has_value());
+    EXPECT_EQ(a.next_code(), Code::kUnavailable);
+    EXPECT_GT(failing.n_failed(), 0);
+  }
+  ASSERT_TRUE(a.ready());
+  ASSERT_TRUE(a.link->submit(large_step(1)).has_value());
+  EXPECT_EQ(a.next_code(), Code::kOk);
+}
+#endif
 
 }  // namespace
 }  // namespace commissure
