@@ -66,9 +66,9 @@ struct LineEditor::Impl {
     el_set(editor, EL_HIST, history, past);
     el_set(editor, EL_GETCFN, &Impl::read_character);
     el_set(editor, EL_SETTY, "-d", "-isig", nullptr);  // Ctrl-C is a key while a line is edited
-    add_key("commissure-interrupt", "drop the line", &Impl::on_interrupt, "^C");
-    add_key("commissure-suspend", "stop the program", &Impl::on_suspend, "^Z");
-    add_key("commissure-paste", "take a paste", &Impl::on_paste, "\033[200~");
+    add_key("commissure-interrupt", L"commissure-interrupt", &Impl::on_interrupt, "^C");
+    add_key("commissure-suspend", L"commissure-suspend", &Impl::on_suspend, "^Z");
+    add_key("commissure-paste", L"commissure-paste", &Impl::on_paste, "\033[200~");
     el_set(editor, EL_BIND, "^R", "em-inc-search-prev", nullptr);
     el_set(editor, EL_BIND, "\033[1~", "ed-move-to-beg", nullptr);
     el_set(editor, EL_BIND, "\033[4~", "ed-move-to-end", nullptr);
@@ -81,8 +81,10 @@ struct LineEditor::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
 
-  void add_key(const char* name, const char* help, unsigned char (*run)(EditLine*, int), const char* key) {
-    el_set(editor, EL_ADDFN, name, help, run);
+  /// libedit keeps the wide name as it is, so it must live for ever; of a narrow one it makes a copy that it never
+  /// frees.
+  void add_key(const char* name, const wchar_t* wide_name, unsigned char (*run)(EditLine*, int), const char* key) {
+    el_wset(editor, EL_ADDFN, wide_name, L"", run);
     el_set(editor, EL_BIND, key, name, nullptr);
   }
 

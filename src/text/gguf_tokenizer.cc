@@ -88,7 +88,6 @@ Status apply_model(const Metadata& gguf, std::string_view model, PipelineParts& 
   const std::string* pre_key = gguf.text(key("pre"));
   const std::string pre = is_gemma4 ? "gemma4" : pre_key == nullptr ? "default" : *pre_key;
   parts.spelling = is_spm || is_gemma4 ? Spelling::kSpaceMark : Spelling::kByteLevel;
-  parts.adds_bos = is_spm || is_gemma4 || pre == "llama-bpe" || pre == "llama3" || pre == "tekken";
   if (parts.spelling == Spelling::kSpaceMark) {
     const bool has_prefix = gguf.boolean(key("add_space_prefix")).value_or(is_spm);
     parts.strips_leading_space = has_prefix;
@@ -106,6 +105,14 @@ Status apply_model(const Metadata& gguf, std::string_view model, PipelineParts& 
   options.ignore_merges = takes_pieces_whole(pre);
   parts.model = TRY(make_bpe(gguf, parts, options));
   return {};
+}
+
+bool adds_bos(const Metadata& gguf, std::string_view model) {
+  if (model == "gemma4") return true;  // as llama.cpp's loader insists, whatever the key says
+  const std::string* pre = gguf.text(key("pre"));
+  const bool by_default =
+      model == "llama" || (pre != nullptr && (*pre == "llama-bpe" || *pre == "llama3" || *pre == "tekken"));
+  return gguf.boolean(key("add_bos_token")).value_or(by_default);
 }
 
 void add_specials(PipelineParts& parts) {
@@ -138,8 +145,8 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::from_metadata(const Metadata& gguf
   if (is_spm && !gguf.has(key("bos_token_id")) && parts.vocabulary->contains(1)) parts.bos = TokenId(1);
   if (is_spm && !gguf.has(key("eos_token_id")) && parts.vocabulary->contains(2)) parts.eos = TokenId(2);
   TRY(apply_model(gguf, *model, parts));
-  parts.adds_bos = gguf.boolean(key("add_bos_token")).value_or(parts.adds_bos) || *model == "gemma4";
-  parts.adds_eos = gguf.boolean(key("add_eos_token")).value_or(false);
+  if (parts.bos && adds_bos(gguf, *model)) parts.before.push_back(*parts.bos);
+  if (parts.eos && gguf.boolean(key("add_eos_token")).value_or(false)) parts.behind.push_back(*parts.eos);
 
   for (const char* name : {"eos_token_id", "eot_token_id", "eom_token_id"}) {
     if (const auto token = read_id(gguf, *parts.vocabulary, name)) parts.end_tokens.push_back(*token);

@@ -1,6 +1,7 @@
 // Tokenizers from Hugging Face's tokenizer.json and tokenizer_config.json.
 
 #include <algorithm>
+#include <utility>
 
 #include "text/bpe.h"
 #include "text/hf_json.h"
@@ -127,16 +128,36 @@ Result<std::unique_ptr<PieceModel>> read_model(const Json& model, bool is_byte_l
   return bpe;
 }
 
-/// The first id that a template's special token stands for.
-std::optional<TokenId> template_token(const Json& processor, const Json& item, const TokenTable& vocabulary) {
-  const Json* name = find_member(item, "id");
+/// The ids that a template's special token stands for. Errors: kInvalidArgument.
+Result<std::vector<TokenId>> template_tokens(const Json& processor, const Json& item, const TokenTable& vocabulary) {
+  const std::string name = json_text(item, "id");
   const Json* table = find_member(processor, "special_tokens");
-  if (name == nullptr || !name->is_string() || table == nullptr) return std::nullopt;
-  const Json* entry = find_member(*table, name->get<std::string>());
+  const Json* entry = table == nullptr ? nullptr : find_member(*table, name);
   const Json* ids = entry == nullptr ? nullptr : find_member(*entry, "ids");
-  if (ids == nullptr || !ids->is_array() || ids->size() != 1 || !(*ids)[0].is_number_integer()) return std::nullopt;
-  const auto id = (*ids)[0].get<std::int64_t>();
-  return vocabulary.contains(id) ? std::optional(TokenId(static_cast<std::int32_t>(id))) : std::nullopt;
+  std::vector<TokenId> tokens;
+  if (ids != nullptr && ids->is_array()) {
+    for (const Json& id : *ids) {
+      const std::int64_t value = id.is_number_integer() ? id.get<std::int64_t>() : -1;
+      if (!vocabulary.contains(value)) break;
+      tokens.emplace_back(static_cast<std::int32_t>(value));
+    }
+  }
+  if (tokens.empty() || tokens.size() != ids->size()) {
+    return Error(Code::kInvalidArgument, "tokenizer.json: the post_processor's special token \"", name,
+                 "\" has no ids of the vocabulary");
+  }
+  return tokens;
+}
+
+/// Errors: kUnimplemented, tokens are put around the text already: what a second processor makes of them is not the
+/// plain nesting that it looks like.
+Status wrap(PipelineParts& parts, std::vector<TokenId> before, std::vector<TokenId> behind) {
+  if (!parts.before.empty() || !parts.behind.empty()) {
+    return Error(Code::kUnimplemented, "tokenizer.json: two post_processors that put tokens around a text");
+  }
+  parts.before = std::move(before);
+  parts.behind = std::move(behind);
+  return {};
 }
 
 Status read_template(const Json& processor, PipelineParts& parts) {
@@ -144,28 +165,43 @@ Status read_template(const Json& processor, PipelineParts& parts) {
   if (single == nullptr || !single->is_array()) {
     return Error(Code::kInvalidArgument, "tokenizer.json: TemplateProcessing without single");
   }
-  bool is_behind = false;
+  std::vector<TokenId> before, behind;
+  int n_texts = 0;
   for (const Json& item : *single) {
     const Json* special = find_member(item, "SpecialToken");
     if (special == nullptr) {
-      is_behind = true;
+      ++n_texts;
       continue;
     }
-    const std::optional<TokenId> token = template_token(processor, *special, *parts.vocabulary);
-    bool& is_added = is_behind ? parts.adds_eos : parts.adds_bos;
-    if (!token || is_added) {
-      return Error(Code::kUnimplemented, "tokenizer.json: only one token before and one behind a text are supported");
-    }
-    (is_behind ? parts.eos : parts.bos) = token;
-    is_added = true;
+    const std::vector<TokenId> tokens = TRY(template_tokens(processor, *special, *parts.vocabulary));
+    std::vector<TokenId>& side = n_texts > 0 ? behind : before;
+    side.insert(side.end(), tokens.begin(), tokens.end());
   }
-  return {};
+  if (n_texts != 1) {
+    return Error(Code::kUnimplemented, "tokenizer.json: the post_processor's template has the text ", n_texts,
+                 " times; once is supported");
+  }
+  return wrap(parts, std::move(before), std::move(behind));
+}
+
+/// BertProcessing and RobertaProcessing: "cls" before and "sep" behind the text, each as [text, id].
+Status read_cls_and_sep(const Json& processor, PipelineParts& parts) {
+  const auto token = [&](const char* key) -> Result<std::vector<TokenId>> {
+    const Json* pair = find_member(processor, key);
+    const bool is_pair = pair != nullptr && pair->is_array() && pair->size() == 2 && (*pair)[1].is_number_integer();
+    const std::int64_t id = is_pair ? (*pair)[1].get<std::int64_t>() : -1;
+    if (!parts.vocabulary->contains(id))
+      return Error(Code::kInvalidArgument, "tokenizer.json: the post_processor's ", key, " is no token");
+    return std::vector{TokenId(static_cast<std::int32_t>(id))};
+  };
+  return wrap(parts, TRY(token("cls")), TRY(token("sep")));
 }
 
 Status read_post_processor(const Json& processor, PipelineParts& parts) {
   const std::string type = component_type(processor);
   if (processor.is_null() || type == "ByteLevel") return {};
   if (type == "TemplateProcessing") return read_template(processor, parts);
+  if (type == "BertProcessing" || type == "RobertaProcessing") return read_cls_and_sep(processor, parts);
   const Json* processors = find_member(processor, "processors");
   if (type == "Sequence" && processors != nullptr && processors->is_array()) {
     for (const Json& part : *processors) TRY(read_post_processor(part, parts));
@@ -195,11 +231,15 @@ std::optional<TokenId> config_token(const Json& config, std::string_view key, co
   return text.empty() ? std::nullopt : vocabulary.find(text);
 }
 
-void apply_config(const Json& config, PipelineParts& parts) {
-  if (const auto bos = config_token(config, "bos_token", *parts.vocabulary)) parts.bos = bos;
-  if (const auto eos = config_token(config, "eos_token", *parts.vocabulary)) parts.eos = eos;
-  parts.adds_bos = json_bool(config, "add_bos_token", parts.adds_bos) && parts.bos;
-  parts.adds_eos = json_bool(config, "add_eos_token", parts.adds_eos) && parts.eos;
+/// The tokens of a role that tokenizer_config.json names; without a name, the only one that stands on its side of a
+/// text.
+void name_roles(const Json& config, PipelineParts& parts) {
+  const auto role = [&](const char* key, const std::vector<TokenId>& side) {
+    const auto named = config_token(config, key, *parts.vocabulary);
+    return named || side.size() != 1 ? named : std::optional(side.front());
+  };
+  parts.bos = role("bos_token", parts.before);
+  parts.eos = role("eos_token", parts.behind);
 }
 
 }  // namespace
@@ -227,7 +267,7 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::from_json(const Json& tokenizer, c
   if (!unknown.empty()) parts.unknown = parts.vocabulary->find(unknown);
   parts.model = TRY(read_model(*model, is_byte_level, parts));
   TRY(read_post_processor(part("post_processor"), parts));
-  apply_config(config, parts);
+  name_roles(config, parts);
   for (const AddedToken& token : added) {
     if (token.is_normalised) {
       parts.normalised_specials.add(parts.normaliser.run(token.text), token.rules);

@@ -1,6 +1,7 @@
 #include "text/pipeline.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "text/byte_level.h"
@@ -45,24 +46,29 @@ std::vector<TokenId> Pipeline::encode(std::string_view text, const EncodeOptions
   text = text.substr(0, kMaxTextBytes);
   Run run{options, {}, {}};
   run.tokens.reserve(text.size() / 3 + 2);
-  if (options.add_special && parts_.adds_bos && parts_.bos) run.tokens.push_back(*parts_.bos);
+  const auto add = [&](const std::vector<TokenId>& tokens) {
+    if (options.add_special) run.tokens.insert(run.tokens.end(), tokens.begin(), tokens.end());
+  };
+  add(parts_.before);
   for (std::size_t done = 0; done < text.size();) {
-    const auto match = parts_.specials.find(text, done, options.parse_special);
+    const auto match = parts_.specials.find(text, done, options.parse_special, options.plain_at);
     const std::size_t end = match ? match->begin : text.size();
     if (end > done) encode_raw(text.substr(done, end - done), done == 0, run);
     if (!match) break;
     run.tokens.push_back(match->token);
     done = match->end;
   }
-  if (options.add_special && parts_.adds_eos && parts_.eos) run.tokens.push_back(*parts_.eos);
+  add(parts_.behind);
   return std::move(run.tokens);
 }
 
 void Pipeline::encode_raw(std::string_view text, bool is_start, Run& run) const {
   std::string normal = parts_.normaliser.run(std::string(text));
   if (parts_.normalised_specials.empty()) return encode_normalised(std::move(normal), is_start, run);
+  // Places of the raw text mean nothing after normalisation, so with any of them no control token is taken from it.
+  const bool with_control = run.options.parse_special && run.options.plain_at.empty();
   for (std::size_t done = 0; done < normal.size();) {
-    const auto match = parts_.normalised_specials.find(normal, done, run.options.parse_special);
+    const auto match = parts_.normalised_specials.find(normal, done, with_control);
     const std::size_t end = match ? match->begin : normal.size();
     if (end > done) encode_normalised(normal.substr(done, end - done), is_start && done == 0, run);
     if (!match) break;
@@ -78,6 +84,14 @@ void Pipeline::encode_normalised(std::string text, bool is_start, Run& run) cons
     parts_.model->encode(std::string_view(pieces.text).substr(begin, end - begin), run.scratch, run.tokens);
     begin = end;
   }
+}
+
+std::vector<std::size_t> Pipeline::control_places(std::string_view text) const {
+  std::vector<std::size_t> places = parts_.specials.control_places(text);
+  if (parts_.normalised_specials.empty()) return places;
+  std::vector<std::size_t> all;
+  std::ranges::set_union(places, parts_.normalised_specials.control_places(text), std::back_inserter(all));
+  return all;
 }
 
 bool Pipeline::is_control(TokenId token) const {

@@ -34,7 +34,7 @@ struct PipelineParts {
   std::unique_ptr<PieceModel> model;
   Spelling spelling = Spelling::kByteLevel;
   std::optional<TokenId> bos, eos, unknown;
-  bool adds_bos = false, adds_eos = false;
+  std::vector<TokenId> before, behind;  ///< what EncodeOptions::add_special puts around a text
   bool strips_leading_space = false;
   std::vector<TokenId> end_tokens;  ///< any order, may repeat
 };
@@ -46,6 +46,7 @@ class Pipeline : public Tokenizer {
 
   std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options) const override;
   int n_tokens() const override { return parts_.vocabulary->n_tokens(); }
+  std::vector<std::size_t> control_places(std::string_view text) const override;
   std::string token_bytes(TokenId token, bool show_control) const override;
   std::string_view token_text(TokenId token) const override {
     return contains(token) ? parts_.vocabulary->text(token) : std::string_view();
@@ -54,7 +55,6 @@ class Pipeline : public Tokenizer {
   std::optional<TokenId> bos() const override { return parts_.bos; }
   std::optional<TokenId> eos() const override { return parts_.eos; }
   const std::vector<TokenId>& end_tokens() const override { return parts_.end_tokens; }
-  bool adds_bos() const override { return parts_.adds_bos; }
   bool strips_leading_space() const override { return parts_.strips_leading_space; }
 
  private:

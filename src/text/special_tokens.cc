@@ -91,12 +91,32 @@ std::int32_t SpecialTokens::longest_at(std::string_view text, std::size_t begin,
   return best;
 }
 
-std::optional<SpecialTokens::Match> SpecialTokens::find(std::string_view text, std::size_t from,
-                                                        bool with_control) const {
+bool SpecialTokens::begins_control(std::string_view text, std::size_t begin) const {
+  std::int32_t node = roots_[static_cast<unsigned char>(text[begin])];
+  for (std::size_t position = begin + 1; node >= 0; ++position) {
+    const std::int32_t special = nodes_[node].special;
+    if (special >= 0 && specials_[special].is_control) return true;
+    if (position >= text.size()) return nodes_[node].first_child >= 0;
+    node = child(node, static_cast<unsigned char>(text[position]));
+  }
+  return false;
+}
+
+std::vector<std::size_t> SpecialTokens::control_places(std::string_view text) const {
+  std::vector<std::size_t> places;
+  for (std::size_t begin = 0; begin < text.size(); ++begin) {
+    if (begins_control(text, begin)) places.push_back(begin);
+  }
+  return places;
+}
+
+std::optional<SpecialTokens::Match> SpecialTokens::find(std::string_view text, std::size_t from, bool with_control,
+                                                        std::span<const std::size_t> plain_at) const {
   for (std::size_t begin = from; begin < text.size(); ++begin) {
     if (roots_[static_cast<unsigned char>(text[begin])] < 0) continue;
     std::size_t end = begin;
-    const std::int32_t found = longest_at(text, begin, with_control, end);
+    const bool is_plain = std::ranges::binary_search(plain_at, begin);
+    const std::int32_t found = longest_at(text, begin, with_control && !is_plain, end);
     if (found < 0) continue;
     const SpecialToken& special = specials_[found];
     if (special.single_word && is_inside_word(text, begin, end)) continue;

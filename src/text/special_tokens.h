@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -32,13 +33,20 @@ class SpecialTokens {
   };
   /// The first match at or after `from`. Finding all matches of a text costs at most its length times the
   /// longest special token.
-  std::optional<Match> find(std::string_view text, std::size_t from, bool with_control) const;
+  ///   plain_at  bytes of the text, ascending, at which no control token begins, whatever is written there
+  std::optional<Match> find(std::string_view text, std::size_t from, bool with_control,
+                            std::span<const std::size_t> plain_at = {}) const;
+
+  /// The bytes of the text, ascending, at which a control token's spelling begins, or one begins that the end of the
+  /// text cuts off. Places inside another spelling count too: they matter once the other one is plain text.
+  std::vector<std::size_t> control_places(std::string_view text) const;
 
   bool empty() const { return specials_.empty(); }
 
  private:
   std::int32_t child(std::int32_t node, unsigned char byte) const;
   std::int32_t longest_at(std::string_view text, std::size_t begin, bool with_control, std::size_t& end) const;
+  bool begins_control(std::string_view text, std::size_t begin) const;
 
   // A trie in three columns; children of a node form a list through next_.
   struct Node {

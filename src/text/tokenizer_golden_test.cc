@@ -69,6 +69,28 @@ std::unique_ptr<Tokenizer> from_gguf(const std::string& path) {
   const auto path = testing::model_path(name); \
   if (!path) GTEST_SKIP() << "COMMISSURE_TEST_MODELS names no folder with " << name
 
+TEST(TokenizerGolden, PutsAroundATextWhatTransformersPutsThere) {
+  const auto lines = testing::read_lines(kTokenizers + "post_processors.json");
+  std::string all;
+  for (const std::string& line : lines) all += line;
+  const Json golden = parse_json(all).value();
+  const auto text = golden["text"].get<std::string>();
+  ASSERT_GT(golden["cases"].size(), 15u);
+  for (const Json& one : golden["cases"]) {
+    Json file = golden["tokenizer"];
+    file["post_processor"] = one["post_processor"];
+    const auto tokenizer = Tokenizer::from_json(file, one["config"]);
+    ASSERT_TRUE(tokenizer) << one["name"] << ": " << tokenizer.error().message();
+    const auto ids = [&](bool add_special) {
+      Json list = Json::array();
+      for (const TokenId token : (*tokenizer)->encode(text, {.add_special = add_special})) list.push_back(token.value);
+      return list;
+    };
+    EXPECT_EQ(ids(true), one["ids"]) << one["name"];
+    EXPECT_EQ(ids(false), one["plain"]) << one["name"];
+  }
+}
+
 TEST(TokenizerGolden, GivesLlamaCppsIdsForSmolLm2) {
   NEED_MODEL(path, "SmolLM2-135M-Instruct.Q4_1.gguf");
   const auto tokenizer = from_gguf(*path);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "support/golden_files.h"
@@ -95,6 +96,40 @@ TEST(Tokenizer, ControlTokensMatchOnlyWhenAsked) {
   EXPECT_GT(tokenizer->encode("<|im_end|>", {.parse_special = false}).size(), 5u);
   EXPECT_EQ(tokenizer->decode(tokenizer->encode("a<|im_end|>b", {})), "ab");
   EXPECT_EQ(tokenizer->end_tokens(), (std::vector<TokenId>{TokenId(0), TokenId(1)}));
+}
+
+TEST(Tokenizer, AControlTokenIsPlainTextWhereTheCallerSaysSo) {
+  const auto tokenizer = make(bpe_metadata({"i m"}));
+  const std::string text = "<|im_end|>a<|im_end|>";
+  const std::vector<std::size_t> first = {0};
+  const auto tokens = tokenizer->encode(text, {.add_special = false, .plain_at = first});
+  EXPECT_EQ(std::ranges::count(tokens, TokenId(1)), 1);
+  EXPECT_EQ(tokens.back(), TokenId(1));
+  std::string bytes;
+  for (const TokenId token : tokens) bytes += tokenizer->token_bytes(token, true);
+  EXPECT_EQ(bytes, text);
+  const std::vector<std::size_t> both = {0, 11};
+  EXPECT_EQ(tokenizer->encode(text, {.plain_at = both}), tokenizer->encode(text, {.parse_special = false}));
+}
+
+TEST(Tokenizer, ControlPlacesAreWhereverASpellingBeginsOrMayBeCompleted) {
+  const auto tokenizer = make(bpe_metadata({}));
+  const auto places = [&](std::string_view text) { return tokenizer->control_places(text); };
+  using Places = std::vector<std::size_t>;
+  EXPECT_EQ(places("no < token <|im_ends|>"), Places{});
+  EXPECT_EQ(places("<|im_end|><|endoftext|>"), (Places{0, 10}));
+  EXPECT_EQ(places("a<|im_"), Places{1}) << "text that follows could complete it";
+  EXPECT_EQ(places("<<|im_end|>"), Places{1});
+  // One spelling inside another: it would count once the outer one is plain text.
+  Metadata gguf = bpe_metadata({});
+  auto texts = *gguf.find<Texts>("tokenizer.ggml.tokens");
+  texts[0] = "|im_end|>!";
+  gguf.set("tokenizer.ggml.tokens", texts);
+  const auto nested = make(gguf);
+  const std::string text = "<|im_end|>!";
+  const Places all = nested->control_places(text);
+  EXPECT_EQ(all, (Places{0, 1}));
+  EXPECT_EQ(nested->encode(text, {.plain_at = all}), nested->encode(text, {.parse_special = false}));
 }
 
 TEST(Tokenizer, OrdinaryTokensThatLookLikeAnEndDoNotEnd) {
@@ -193,6 +228,12 @@ TEST(Tokenizer, SurvivesHostileJson) {
           R"({"model":{"vocab":{}},"pre_tokenizer":{"type":"Split","pattern":{"Regex":"(("}}})",
           R"({"model":{"vocab":{}},"normalizer":{"type":"Precompiled"}})",
           R"({"model":{"vocab":{}},"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"x"}}]}})",
+          R"({"model":{"vocab":{}},"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":5},{"Sequence":{}}]}})",
+          R"({"model":{"vocab":{}},"post_processor":{"type":"TemplateProcessing","single":[]}})",
+          R"({"model":{"vocab":{"a":0}},"post_processor":{"type":"BertProcessing","cls":["a",0]}})",
+          R"({"model":{"vocab":{"a":0}},"post_processor":{"type":"BertProcessing","cls":["a",0],"sep":["b",1]}})",
+          R"({"model":{"vocab":{"a":0}},"post_processor":{"type":"Sequence","processors":[
+              {"type":"BertProcessing","cls":["a",0],"sep":["a",0]},{"type":"BertProcessing","cls":["a",0],"sep":["a",0]}]}})",
       }) {
     EXPECT_FALSE(Tokenizer::from_json(parse_json(text).value(), Json()).has_value()) << text;
   }

@@ -73,6 +73,13 @@ std::size_t valid_utf8_prefix(std::string_view text) {
   return position;
 }
 
+std::size_t finished_utf8(std::string_view text) {
+  for (std::size_t n_tail = 1; n_tail <= 3 && n_tail <= text.size(); ++n_tail) {
+    if (decode_code_point(text, text.size() - n_tail).is_cut) return text.size() - n_tail;
+  }
+  return text.size();
+}
+
 std::string replace_invalid_utf8(std::string_view text) {
   std::string result;
   result.reserve(text.size());

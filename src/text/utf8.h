@@ -29,6 +29,10 @@ void append_code_point(std::string& text, char32_t value);
 /// Bytes at the front of `text` that are valid UTF-8.
 std::size_t valid_utf8_prefix(std::string_view text);
 
+/// Bytes at the front of `text` before a code point that its end cuts off; all of them where it ends in none. What is
+/// invalid for another reason counts as finished: it never heals.
+std::size_t finished_utf8(std::string_view text);
+
 /// `text` with invalid sequences replaced by U+FFFD.
 std::string replace_invalid_utf8(std::string_view text);
 

@@ -79,8 +79,8 @@ class Chain:
     def status(self):
         return json.loads(self.run("status", "--json", check=False).stdout)
 
-    def state(self):
-        return json.loads((pathlib.Path(self.folder.name) / "run/local/state.json").read_text())
+    def state(self, name="local"):
+        return json.loads((pathlib.Path(self.folder.name) / "run" / name / "state.json").read_text())
 
     def processes(self):
         """The command lines of all processes that run in this chain's folder."""

@@ -11,6 +11,16 @@ std::vector<TokenId> ByteTokenizer::encode(std::string_view text, const EncodeOp
   return tokens;
 }
 
+std::vector<std::size_t> ByteTokenizer::control_places(std::string_view text) const {
+  std::vector<std::size_t> places;
+  for (std::size_t begin = 0; begin < text.size(); ++begin) {
+    for (const std::string_view spelling : {"<bos>", "<eos>"}) {
+      if (spelling.starts_with(text.substr(begin, spelling.size()))) places.push_back(begin);
+    }
+  }
+  return places;
+}
+
 std::string ByteTokenizer::token_bytes(TokenId token, bool show_control) const {
   if (token.value < 256) return std::string(1, static_cast<char>(token.value));
   return show_control ? std::string(token_text(token)) : "";

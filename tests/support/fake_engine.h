@@ -20,13 +20,13 @@ class ByteTokenizer : public Tokenizer {
  public:
   std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options) const override;
   int n_tokens() const override { return 258; }
+  std::vector<std::size_t> control_places(std::string_view text) const override;
   std::string token_bytes(TokenId token, bool show_control) const override;
   std::string_view token_text(TokenId token) const override;
   bool is_control(TokenId token) const override { return token.value >= 256; }
   std::optional<TokenId> bos() const override { return TokenId(256); }
   std::optional<TokenId> eos() const override { return TokenId(257); }
   const std::vector<TokenId>& end_tokens() const override { return end_tokens_; }
-  bool adds_bos() const override { return true; }
   bool strips_leading_space() const override { return false; }
 
  private:

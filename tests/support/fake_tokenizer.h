@@ -20,6 +20,7 @@ class FakeTokenizer final : public Tokenizer {
     for (const char c : text) tokens.emplace_back(static_cast<unsigned char>(c));
     return tokens;
   }
+  std::vector<std::size_t> control_places(std::string_view) const override { return {}; }
   int n_tokens() const override { return kTokens; }
   std::string token_bytes(TokenId token, bool show_control) const override {
     if (is_control(token)) return show_control ? std::string(token_text(token)) : "";
@@ -30,7 +31,6 @@ class FakeTokenizer final : public Tokenizer {
   std::optional<TokenId> bos() const override { return std::nullopt; }
   std::optional<TokenId> eos() const override { return TokenId(kEos); }
   const std::vector<TokenId>& end_tokens() const override { return ends_; }
-  bool adds_bos() const override { return false; }
   bool strips_leading_space() const override { return false; }
 
  private:
