@@ -20,6 +20,8 @@ struct ApiOptions {
   std::vector<std::string> api_keys = {};       ///< empty: open to everyone
   /// Origins that browsers may call from, beside the server's own and those of this machine; {"*"}: any.
   std::vector<std::string> cors_origins = {};
+  bool is_local = false;                            ///< listens on this machine alone: without a key, Host must name it
+  std::vector<std::string> allowed_hosts = {};      ///< further names that Host may have then; {"*"}: any
   std::chrono::milliseconds ping_interval{15'000};  ///< SSE comment after so much silence; 0: never
   std::chrono::milliseconds request_timeout{0};     ///< for requests that name none; 0: no limit
   MetricNames metric_names = MetricNames::kOwn;     ///< of /metrics

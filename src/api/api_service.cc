@@ -6,7 +6,9 @@
 #include "api/cors.h"
 #include "api/openai.h"
 #include "core/ascii.h"
+#include "core/json_limits.h"
 #include "core/log.h"
+#include "net/host.h"
 
 namespace commissure {
 
@@ -120,9 +122,12 @@ std::string ApiService::route_path(const std::string& path) {
 }
 
 std::optional<Json> ApiService::Call::body() {
-  auto parsed = parse_json(request.body);
+  JsonAllowance allowance;
+  auto parsed = parse_json_within(request.body, allowance);
   if (!parsed) {
-    fail(bad_field("", "the request body is no valid JSON: " + parsed.error().message()));
+    const bool is_too_much = parsed.error().code() == Code::kResourceExhausted;
+    fail(bad_field(
+        "", (is_too_much ? "the request body " : "the request body is no valid JSON: ") + parsed.error().message()));
     return std::nullopt;
   }
   if (!parsed->is_object()) {
@@ -187,10 +192,19 @@ void ApiService::handle(HttpRequest request, std::shared_ptr<Responder> responde
   dispatch(call);
 }
 
-/// Whether the call goes on. Without a key the Origin is all that tells a person's own program from any page in that
-/// person's browser.
+/// Whether the call goes on. Without a key Host and Origin are all that tells a person's own program from any page in
+/// that person's browser.
 bool ApiService::is_admitted(Call& call) const {
   const HttpRequest& request = call.request;
+  if (options_.is_local && options_.api_keys.empty() && !is_allowed_host(request, options_.allowed_hosts)) {
+    call.fail({.status = 403,
+               .message = fmt::format("This server answers this machine alone, not as '{}': start it with "
+                                      "--allowed-hosts {}, or with an API key.",
+                                      *request.header("host"), host_of(*request.header("host"))),
+               .type = "permission_error",
+               .code = "host_not_allowed"});
+    return false;
+  }
   if (request.method == "OPTIONS" || is_public(request.path)) return true;
   if (!is_authorized(request)) {
     call.fail({.status = 401,

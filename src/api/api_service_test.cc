@@ -2,11 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <filesystem>
 #include <map>
-
 #include <thread>
 
 #include "api/http_server.h"
+#include "core/index.h"
+#include "support/eventually.h"
 #include "support/fake_engine.h"
 #include "support/raw_client.h"
 
@@ -22,6 +25,30 @@ using testing::RawClient;
 
 constexpr std::string_view kChat = R"({"messages":[{"role":"user","content":"hi"}]})";
 constexpr std::string_view kStream = R"({"messages":[{"role":"user","content":"hi"}],"stream":true})";
+
+/// Stops whoever asks for the text of <bos>, as each render of the fake model's chat template does.
+class HeldTokenizer final : public testing::ByteTokenizer {
+ public:
+  std::string_view token_text(TokenId token) const override {
+    if (token.value == 256) {
+      ++n_held;
+      let_go.wait(false);
+    }
+    return ByteTokenizer::token_text(token);
+  }
+  mutable std::atomic<int> n_held{0};
+  std::atomic<bool> let_go{false};
+};
+
+/// Of this process, at both ends.
+int n_sockets() {
+  int n = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code closed_since;
+    n += std::filesystem::read_symlink(entry, closed_since).native().starts_with("socket:") ? 1 : 0;
+  }
+  return n;
+}
 
 /// The whole room on a real socket, with an engine that follows `script_`.
 class ApiServiceTest : public ::testing::Test {
@@ -406,6 +433,84 @@ TEST_F(ApiServiceTest, KeepsPagesOfOtherSitesOut) {
       ask("POST", "/v1/completions", body, origin("https://evil.example") + "X-Api-Key: key\r\n");
   EXPECT_EQ(status_of(answer), 200);
   EXPECT_EQ(answer.find("access-control-allow-origin"), std::string::npos);
+}
+
+TEST_F(ApiServiceTest, RendersChatsBesideTheConnections) {
+  const auto held = std::make_shared<HeldTokenizer>();
+  engine_.mutable_model().tokenizer = held;
+  start();
+  const int n_before = n_sockets();
+  std::vector<std::unique_ptr<RawClient>> chats;
+  for (int i = 0; i < 8; ++i) {
+    chats.push_back(std::make_unique<RawClient>(server_->port()));
+    const std::string_view path = i % 2 == 0 ? "/v1/chat/completions" : "/apply-template";
+    chats.back()->send(http_request("POST", path, kChat));
+  }
+  const int n_workers = HttpServerOptions().n_workers;
+  ASSERT_TRUE(testing::eventually([&] { return held->n_held == n_workers; }));
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(status_of(ask("GET", "/health")), 200);
+  EXPECT_EQ(held->n_held, n_workers) << "eight templates render, and none on a thread that answers /health";
+
+  for (int i = n_workers; i < 8; ++i) chats[to_size(i)]->reset();
+  ASSERT_TRUE(testing::eventually([&] { return n_sockets() == n_before + 2 * n_workers; })) << "the server knows";
+  held->let_go = true;
+  held->let_go.notify_all();
+  for (int i = 0; i < n_workers; ++i) EXPECT_EQ(status_of(chats[to_size(i)]->read_response()), 200);
+  EXPECT_EQ(status_of(ask("POST", "/apply-template", kChat)), 200);
+  EXPECT_EQ(held->n_held, n_workers + 1) << "of clients that left, nothing is rendered";
+}
+
+TEST_F(ApiServiceTest, IsNotMistakenForAnotherHost) {
+  const auto status = [&](std::string_view host, std::string_view method = "GET", std::string_view path = "/health") {
+    RawClient client(server_->port());
+    client.send(fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\n\r\n", method, path, host));
+    return status_of(client.read_response());
+  };
+  start({.is_local = true, .allowed_hosts = {"LLM.example", "[2001:db8::1]"}});
+  for (const char* host : {"localhost", "localhost:8080", "LOCALHOST.", "127.0.0.1:1", "[::1]:8080", "[::1]",
+                           "app.localhost:3000", "commissure:8080", "llm.EXAMPLE:443", "[2001:db8::1]:80", ""}) {
+    EXPECT_EQ(status(host), 200) << host;
+  }
+  for (const char* host :
+       {"evil.example", "evil.example:8080", "localhost.evil.example", "127.evil.example", "127.0.0.1.evil.example:80",
+        "x.llm.example", "192.168.1.5:8080", "0.0.0.0", "[2001:db8::2]", "evil.example."}) {
+    EXPECT_EQ(status(host), 403) << host;
+    for (const auto& [method, path] : {std::pair("POST", "/v1/completions"), std::pair("OPTIONS", "/generate"),
+                                       std::pair("GET", "/metrics"), std::pair("POST", "/reset_prefix_cache")}) {
+      EXPECT_EQ(status(host, method, path), 403) << host << path;
+    }
+  }
+  RawClient client(server_->port());
+  client.send("GET /health HTTP/1.1\r\nHost: evil.example:8080\r\n\r\n");
+  const std::string refusal = client.read_response();
+  EXPECT_NE(refusal.find("start it with --allowed-hosts evil.example, or with an API key"), std::string::npos)
+      << refusal;
+  EXPECT_EQ(refusal.find("access-control"), std::string::npos);
+
+  for (ApiOptions open : {ApiOptions{.api_keys = {"key"}, .is_local = true}, ApiOptions{.is_local = false},
+                          ApiOptions{.is_local = true, .allowed_hosts = {"*"}}}) {
+    server_.reset();
+    start(std::move(open));
+    EXPECT_EQ(status("evil.example"), 200);
+  }
+}
+
+TEST_F(ApiServiceTest, BoundsTheValuesOfABody) {
+  start();
+  const auto problem = [&](const std::string& body, std::string_view path = "/v1/completions") {
+    return ask_json("POST", path, body).value("/error/message"_json_pointer, std::string());
+  };
+  std::string numbers, members;
+  for (int i = 0; i <= 1 << 20; ++i) numbers += "1,";
+  for (int i = 0; i <= 128 << 10; ++i) members += fmt::format("\"{}\":0,", i);
+  EXPECT_EQ(problem(R"({"prompt":[)" + numbers + "1]}"),
+            "the request body holds more than 1048576 numbers in lists; send it in several requests");
+  EXPECT_EQ(problem("{" + members + R"("prompt":"a"})"),
+            "the request body holds more than 131072 members, texts, lists and objects; send it in several requests");
+  // What a client hides in a text that is read as JSON once more stays a text.
+  const Json call = {{"function", {{"name", "f"}, {"arguments", "[" + numbers + "1]"}}}};
+  const Json chat = {{"messages", {{{"role", "assistant"}, {"content", "a"}, {"tool_calls", {call}}}}}};
+  EXPECT_EQ(problem(dump_json(chat), "/apply-template"), "");
 }
 
 TEST_F(ApiServiceTest, AnswersBrowsers) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "core/json_limits.h"
+
 namespace commissure {
 
 namespace {
@@ -43,19 +45,20 @@ std::optional<Json> content_text(Fields& fields, const std::string& where, const
 }
 
 /// Templates index into arguments, so the JSON text of the API becomes a value again where it is one.
-Json template_tool_calls(const Json& calls) {
+Json template_tool_calls(const Json& calls, JsonAllowance& allowance) {
   Json result = calls;
   for (Json& call : result) {
     if (!call.is_object() || !call.contains("function") || !call["function"].is_object()) continue;
     Json& function = call["function"];
     if (!function.contains("arguments") || !function["arguments"].is_string()) continue;
-    if (auto parsed = parse_json(function["arguments"].get_ref<const std::string&>())) function["arguments"] = *parsed;
+    auto parsed = parse_json_within(function["arguments"].get_ref<const std::string&>(), allowance);
+    if (parsed) function["arguments"] = std::move(*parsed);
   }
   return result;
 }
 
 std::optional<Json> template_message(Fields& fields, const Json& message, std::size_t index,
-                                     const ChatTemplate& chat_template) {
+                                     const ChatTemplate& chat_template, JsonAllowance& allowance) {
   static constexpr std::array<std::string_view, 6> kRoles = {"system",    "developer", "user",
                                                              "assistant", "tool",      "function"};
   const std::string where = fmt::format("messages[{}]", index);
@@ -84,7 +87,8 @@ std::optional<Json> template_message(Fields& fields, const Json& message, std::s
     const bool has_calls = calls != nullptr && calls->is_array() && !calls->empty();
     result["content"] = has_calls && chat_template.knows_tool_calls() ? Json(nullptr) : Json("");
   }
-  if (calls != nullptr && calls->is_array() && !calls->empty()) result["tool_calls"] = template_tool_calls(*calls);
+  if (calls != nullptr && calls->is_array() && !calls->empty())
+    result["tool_calls"] = template_tool_calls(*calls, allowance);
   for (const std::string_view name : {"name", "tool_call_id", "reasoning_content", "reasoning"}) {
     if (const Json* value = find_member(message, name)) result[std::string(name)] = *value;
   }
@@ -101,8 +105,9 @@ std::optional<Json> template_messages(Fields& fields, const ChatTemplate& chat_t
     return std::nullopt;
   }
   Json result = Json::array();
+  JsonAllowance allowance;  // of all arguments together
   for (std::size_t i = 0; i < messages->size(); ++i) {
-    auto message = template_message(fields, (*messages)[i], i, chat_template);
+    auto message = template_message(fields, (*messages)[i], i, chat_template, allowance);
     if (!message) return std::nullopt;
     result.push_back(std::move(*message));
   }

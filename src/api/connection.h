@@ -8,8 +8,10 @@
 #include <boost/asio/thread_pool.hpp>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "api/byte_budget.h"
 #include "api/http.h"
@@ -59,6 +61,12 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   class Exchange;
   using Clock = std::chrono::steady_clock;
 
+  static constexpr std::size_t kTrimBytes = 256 << 10;  // what is worth giving back to the system
+  static constexpr std::string_view kOutOfMemory =
+      "the server has no memory left for this request; try again later or ask for less";
+  static constexpr std::string_view kTooMuchAtOnce =
+      "the server holds as many bytes of large requests and answers as it may; try again later";
+
   /// kLingering: all is said; bytes still arriving are dropped so that the client can read the answer before the close.
   enum class Phase { kIdle, kReading, kBusy, kLingering, kClosed };
 
@@ -69,9 +77,12 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   void probe();
   void advance();
   void dispatch();
-  static void handle(ConnectionContext& context, HttpRequest request, const std::shared_ptr<Exchange>& responder);
+  static void handle(ConnectionContext& context, HttpRequest request, const std::shared_ptr<Responder>& responder);
   void reject(int status, std::string_view problem);
 
+  // In connection_answers.cc, from here to drained().
+  std::shared_ptr<Responder> make_responder();
+  static HttpResponse error_answer(int status, std::string_view problem);
   void respond(HttpResponse response);
   void begin_stream(const HttpResponse& head);
   void write_piece(std::string_view bytes);
@@ -80,14 +91,22 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   void finish_exchange();
   std::string head_text(const HttpResponse& head, std::string_view framing) const;
 
+  /// Runs a piece of a connection's work; without memory for it the connection ends, and no other.
   template <typename Action>
-  void guarded(Action&& action);
+  void guarded(Action&& action) {
+    try {
+      action();
+    } catch (const std::bad_alloc&) {
+      out_of_memory();
+    }
+  }
   void out_of_memory();
 
   std::size_t queued() const { return pending_.size() + inflight_.size() - written_; }
   void enqueue(std::string bytes);
   void flush();
   void drained();
+
   void linger();
   void close();
 

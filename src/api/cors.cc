@@ -37,6 +37,16 @@ bool is_allowed_origin(const HttpRequest& request, const std::vector<std::string
          (authority == authority_of("http://" + *host) || authority == authority_of("https://" + *host));
 }
 
+bool is_allowed_host(const HttpRequest& request, const std::vector<std::string>& names) {
+  const std::string* field = request.header("host");
+  if (field == nullptr || field->empty()) return true;
+  std::string host = lower(std::string(host_of(*field)));
+  if (host.ends_with('.')) host.pop_back();  // the root of all names, written out
+  if (is_loopback(host) || host.ends_with(".localhost")) return true;
+  if (host.find_first_of(".:") == std::string::npos) return true;
+  return std::ranges::any_of(names, [&](const std::string& name) { return name == "*" || lower(name) == host; });
+}
+
 HttpHeaders cors_headers(const HttpRequest& request, const std::vector<std::string>& origins) {
   const std::string* origin = request.header("origin");
   if (origin == nullptr) return {};

@@ -369,6 +369,24 @@ TEST_F(HttpServerTest, OneBodyHoldsUpNoOther) {
   EXPECT_EQ(body_of(blocking.read_response()), "POST /block  0123456789");
 }
 
+TEST_F(HttpServerTest, NoBodyReachesTheThreadsOfTheConnections) {
+  start({.n_threads = 1, .n_workers = 2});
+  std::vector<std::unique_ptr<RawClient>> clients;
+  for (int i = 0; i < 8; ++i) {
+    clients.push_back(std::make_unique<RawClient>(port()));
+    clients.back()->send(http_request("POST", "/block", "b"));
+  }
+  ASSERT_TRUE(eventually([&] { return echo_.n_blocked == 2; })) << "as many as there are workers";
+  RawClient beside(port());
+  for (int i = 0; i < 3; ++i) {
+    beside.send(http_request("GET", "/health"));
+    EXPECT_EQ(body_of(beside.read_response()), "GET /health  ");
+  }
+  EXPECT_EQ(echo_.n_blocked, 2);
+  echo_.let_go();
+  for (const auto& client : clients) EXPECT_EQ(body_of(client->read_response()), "POST /block  b");
+}
+
 TEST_F(HttpServerTest, ForgetsTheBodyOfAClientThatLeft) {
   start({.n_workers = 1});
   RawClient blocking(port());

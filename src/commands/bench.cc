@@ -160,7 +160,7 @@ void add_layer_flags(CLI::App& app, BenchOptions& options) {
   with_layers("--context", layer.context, "--layers: positions that a stream looks back on; default: 2048")
       ->check(CLI::Range(128, 1 << 20));
   with_layers("--threads", layer.n_threads, "--layers: default: one for each core")->check(CLI::NonNegativeNumber);
-  with_layers("--isa", layer.isa, "--layers: reference, generic, avx2, avx512, amx; default: the best");
+  with_layers("--isa", layer.isa, "--layers: reference, generic, avx2, avx512, amx; default: the best but amx");
   with_layers("--precision", layer.precision, "--layers: fast or exact; default: what the model is served with")
       ->check(CLI::IsMember({"fast", "exact"}));
   with_layers("--kv-dtype,--kv-cache-dtype", layer.kv_dtype, "--layers: keys and values as bf16 (auto) or int8")

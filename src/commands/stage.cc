@@ -18,7 +18,7 @@ namespace {
 struct StageFlags {
   std::optional<std::string> stage, cuts, model, model_name, device, next, host, listen, isa, precision, kv_dtype,
       lease;
-  std::optional<std::string> metrics_names, served_names, cors_origins, chat_template;
+  std::optional<std::string> metrics_names, served_names, cors_origins, allowed_hosts, chat_template;
   std::optional<int> port, threads, max_model_len, max_sequences, max_step_rows, max_partial_prefills, queue_limit,
       max_stream_age, step_deadline;
   std::optional<double> max_slowdown;
@@ -44,6 +44,7 @@ Result<StageSettings> settle(const StageFlags& flags) {
   take(flags.model_name, settings.model_name);
   if (flags.served_names) settings.served_names = split_list(*flags.served_names);
   if (flags.cors_origins) settings.cors_origins = split_list(*flags.cors_origins);
+  if (flags.allowed_hosts) settings.allowed_hosts = split_list(*flags.allowed_hosts);
   take(flags.chat_template, settings.chat_template);
   take(flags.device, settings.device);
   take(flags.next, settings.next);
@@ -111,56 +112,74 @@ void add_security_flags(CLI::App& app, const std::shared_ptr<SecuritySettings>& 
                  "file or URL of the key set that checks tokens; needed outside Cloud Run (COMMISSURE_IDENTITY_KEYS)");
 }
 
+/// What is served, under which names and to whom.
+void add_model_flags(CLI::App& app, StageFlags& flags) {
+  app.add_option("--stage", flags.stage, "this stage's letter (STAGE)");
+  app.add_option("--cuts", flags.cuts, "layer boundaries of the whole chain, e.g. 10,20 (CUTS, or K1, K2, ...)");
+  app.add_option("--model", flags.model, "file, folder, URL or known name (MODEL_DIR)");
+  app.add_option("--model-name", flags.model_name, "name served by the API (MODEL_NAME)");
+  app.add_option("--served-model-name", flags.served_names,
+                 "names that requests may use, apart by commas; the first is shown, over --model-name "
+                 "(COMMISSURE_SERVED_MODEL_NAME)");
+  app.add_option("--cors-origins", flags.cors_origins,
+                 "origins whose pages may call, apart by commas, or *; default: those of this machine and of the "
+                 "endpoint itself (COMMISSURE_CORS_ORIGINS)");
+  app.add_option("--allowed-hosts", flags.allowed_hosts,
+                 "names of the endpoint that requests may be for, apart by commas, or *, where it listens on this "
+                 "machine alone and has no key; default: those of this machine (COMMISSURE_ALLOWED_HOSTS)");
+  app.add_option("--chat-template", flags.chat_template,
+                 "a file, or the name of one of the model's own templates (COMMISSURE_CHAT_TEMPLATE)");
+}
+
+/// Where it runs and listens, and with which kernels.
+void add_machine_flags(CLI::App& app, StageFlags& flags) {
+  app.add_option("--device", flags.device, "cpu (DEVICE)");
+  app.add_option("--next", flags.next, "endpoint of the next stage (NEXT_ENDPOINT, B_ENDPOINT, ...)");
+  app.add_option("--host", flags.host,
+                 "address to listen on (COMMISSURE_HOST); default: 127.0.0.1, and 0.0.0.0 on Cloud Run, with "
+                 "--tls-cert or with --allow-plaintext");
+  app.add_option("--port", flags.port, "port of the API on stage a, of gRPC elsewhere (PORT)");
+  app.add_option("--listen", flags.listen, "gRPC endpoint instead of host and port, e.g. unix:/path");
+  app.add_option("--threads", flags.threads,
+                 "threads; default: one for each core, which a probe counts (COMMISSURE_THREADS)");
+  app.add_option("--isa", flags.isa,
+                 "kernels: reference, generic, avx2, avx512, amx; default: the best but amx (COMMISSURE_ISA)");
+  app.add_option("--precision", flags.precision,
+                 "fast, or exact: 16-bit activations; the same on all stages (COMMISSURE_PRECISION)");
+  app.add_option("--kv-dtype,--kv-cache-dtype", flags.kv_dtype,
+                 "keys and values as bf16, or int8: half the memory; the same on all stages; default: auto, which is "
+                 "bf16 (COMMISSURE_KV_DTYPE)");
+  app.add_option("--lease", flags.lease, "core lease file shared by the stages of one machine (COMMISSURE_LEASE)");
+}
+
+void add_capacity_flags(CLI::App& app, StageFlags& flags) {
+  app.add_option("--max-model-len", flags.max_model_len,
+                 "longest sequence; default: the model's context, at most 8192");
+  app.add_option("--kv-tokens", flags.kv_tokens,
+                 "positions all sequences may hold together; the same on all stages; default: four contexts");
+  app.add_option("--kv-memory", flags.kv_memory,
+                 "instead: bytes of KV cache a stage may have, e.g. 2GiB; the same on all stages")
+      ->transform(CLI::AsSizeValue(true));
+  app.add_option("--max-num-seqs", flags.max_sequences, "sequences running at once, 1 to 1024; default: 64");
+  app.add_option("--max-num-batched-tokens", flags.max_step_rows,
+                 "rows of one step, prompts and decodes together, 1 to 4096; the same on all stages; default: 512");
+  app.add_option("--max-num-partial-prefills", flags.max_partial_prefills,
+                 "prompts that may be partly computed at a time, 1 to 1024: above 1, a long one leaves a quarter of a "
+                 "step's prompt rows to shorter ones behind it; 1: first come, first served; default: 4");
+  app.add_option("--max-slowdown", flags.max_slowdown,
+                 "times as long as alone that running streams may wait for a token while a prompt comes in; 0: no "
+                 "bound but the rows of a step; default: 2.5");
+  app.add_option("--queue-limit", flags.queue_limit, "requests waiting at once; more get a 429; default: 256");
+}
+
 }  // namespace
 
 CommandRun add_stage(CLI::App& app) {
   auto flags = std::make_shared<StageFlags>();
   apply_environment(process_environment, *flags->security);
-  app.add_option("--stage", flags->stage, "this stage's letter (STAGE)");
-  app.add_option("--cuts", flags->cuts, "layer boundaries of the whole chain, e.g. 10,20 (CUTS, or K1, K2, ...)");
-  app.add_option("--model", flags->model, "file, folder, URL or known name (MODEL_DIR)");
-  app.add_option("--model-name", flags->model_name, "name served by the API (MODEL_NAME)");
-  app.add_option("--served-model-name", flags->served_names,
-                 "names that requests may use, apart by commas; the first is shown, over --model-name "
-                 "(COMMISSURE_SERVED_MODEL_NAME)");
-  app.add_option("--cors-origins", flags->cors_origins,
-                 "origins whose pages may call, apart by commas, or *; default: those of this machine and of the "
-                 "endpoint itself (COMMISSURE_CORS_ORIGINS)");
-  app.add_option("--chat-template", flags->chat_template,
-                 "a file, or the name of one of the model's own templates (COMMISSURE_CHAT_TEMPLATE)");
-  app.add_option("--device", flags->device, "cpu (DEVICE)");
-  app.add_option("--next", flags->next, "endpoint of the next stage (NEXT_ENDPOINT, B_ENDPOINT, ...)");
-  app.add_option("--host", flags->host,
-                 "address to listen on (COMMISSURE_HOST); default: 127.0.0.1, and 0.0.0.0 on Cloud Run, with "
-                 "--tls-cert or with --allow-plaintext");
-  app.add_option("--port", flags->port, "port of the API on stage a, of gRPC elsewhere (PORT)");
-  app.add_option("--listen", flags->listen, "gRPC endpoint instead of host and port, e.g. unix:/path");
-  app.add_option("--threads", flags->threads,
-                 "threads; default: one for each core, which a probe counts (COMMISSURE_THREADS)");
-  app.add_option("--isa", flags->isa, "kernels: reference, generic, avx2, avx512, amx (COMMISSURE_ISA)");
-  app.add_option("--precision", flags->precision,
-                 "fast, or exact: 16-bit activations; the same on all stages (COMMISSURE_PRECISION)");
-  app.add_option("--kv-dtype,--kv-cache-dtype", flags->kv_dtype,
-                 "keys and values as bf16, or int8: half the memory; the same on all stages; default: auto, which is "
-                 "bf16 (COMMISSURE_KV_DTYPE)");
-  app.add_option("--lease", flags->lease, "core lease file shared by the stages of one machine (COMMISSURE_LEASE)");
-  app.add_option("--max-model-len", flags->max_model_len,
-                 "longest sequence; default: the model's context, at most 8192");
-  app.add_option("--kv-tokens", flags->kv_tokens,
-                 "positions all sequences may hold together; the same on all stages; default: four contexts");
-  app.add_option("--kv-memory", flags->kv_memory,
-                 "instead: bytes of KV cache a stage may have, e.g. 2GiB; the same on all stages")
-      ->transform(CLI::AsSizeValue(true));
-  app.add_option("--max-num-seqs", flags->max_sequences, "sequences running at once, 1 to 1024; default: 64");
-  app.add_option("--max-num-batched-tokens", flags->max_step_rows,
-                 "rows of one step, prompts and decodes together, 1 to 4096; the same on all stages; default: 512");
-  app.add_option("--max-num-partial-prefills", flags->max_partial_prefills,
-                 "prompts that may be partly computed at a time, 1 to 1024: above 1, a long one leaves a quarter of a "
-                 "step's prompt rows to shorter ones behind it; 1: first come, first served; default: 4");
-  app.add_option("--max-slowdown", flags->max_slowdown,
-                 "times as long as alone that running streams may wait for a token while a prompt comes in; 0: no "
-                 "bound but the rows of a step; default: 2.5");
-  app.add_option("--queue-limit", flags->queue_limit, "requests waiting at once; more get a 429; default: 256");
+  add_model_flags(app, *flags);
+  add_machine_flags(app, *flags);
+  add_capacity_flags(app, *flags);
   app.add_option("--metrics-names", flags->metrics_names,
                  "own (commissure_...), vllm (vllm:... where vLLM has it) or both (COMMISSURE_METRICS_NAMES)");
   app.add_flag("--no-prefix-caching", flags->no_prefix_cache,

@@ -53,6 +53,7 @@ struct UpOptions {
   std::string metrics_names;
   std::string served_names;
   std::string cors_origins;
+  std::string allowed_hosts;
   std::string chat_template;
   bool read_weights = false;
   bool pack = true;
@@ -102,6 +103,39 @@ Status plan_memory(const UpOptions& options, const Checkpoint& checkpoint, const
   return {};
 }
 
+/// What the person asked for, as flags of each stage.
+std::vector<std::string> stage_flags(const UpOptions& options, const std::string& default_precision) {
+  std::vector<std::string> flags;
+  const auto flag = [&](const char* name, const std::string& value) {
+    flags.emplace_back(name);
+    flags.push_back(value);
+  };
+  if (options.threads > 0) flag("--threads", std::to_string(options.threads));
+  if (!options.isa.empty()) flag("--isa", options.isa);
+  const std::string& precision = options.precision.empty() ? default_precision : options.precision;
+  if (!precision.empty()) flag("--precision", precision);
+  if (!options.kv_dtype.empty()) flag("--kv-dtype", options.kv_dtype);
+  if (options.max_model_len > 0) flag("--max-model-len", std::to_string(options.max_model_len));
+  if (options.kv_tokens > 0) flag("--kv-tokens", std::to_string(options.kv_tokens));
+  if (options.kv_memory > 0) flag("--kv-memory", std::to_string(options.kv_memory));
+  if (options.max_step_rows > 0) flag("--max-num-batched-tokens", std::to_string(options.max_step_rows));
+  if (options.max_sequences > 0) flag("--max-num-seqs", std::to_string(options.max_sequences));
+  if (options.max_partial_prefills > 0) {
+    flag("--max-num-partial-prefills", std::to_string(options.max_partial_prefills));
+  }
+  if (options.max_slowdown >= 0) flag("--max-slowdown", fmt::format("{}", options.max_slowdown));
+  if (options.queue_limit >= 0) flag("--queue-limit", std::to_string(options.queue_limit));
+  if (options.step_deadline > 0) flag("--step-deadline", std::to_string(options.step_deadline));
+  if (!options.metrics_names.empty()) flag("--metrics-names", options.metrics_names);
+  if (!options.served_names.empty()) flag("--served-model-name", options.served_names);
+  if (!options.cors_origins.empty()) flag("--cors-origins", options.cors_origins);
+  if (!options.allowed_hosts.empty()) flag("--allowed-hosts", options.allowed_hosts);
+  if (!options.chat_template.empty()) flag("--chat-template", options.chat_template);
+  if (options.no_prefix_cache) flags.emplace_back("--no-prefix-caching");
+  if (options.read_weights) flags.emplace_back("--read-weights");
+  return flags;
+}
+
 Result<PlannedChain> plan_chain(const UpOptions& options) {
   PlannedChain planned;
   LocalChainOptions& chain = planned.options;
@@ -121,31 +155,7 @@ Result<PlannedChain> plan_chain(const UpOptions& options) {
   chain.port = options.port;
   chain.restarts = options.restarts;
   TRY(plan_memory(options, *checkpoint, spec, planned));
-  const auto flag = [&](const char* name, const std::string& value) {
-    chain.stage_flags.emplace_back(name);
-    chain.stage_flags.push_back(value);
-  };
-  if (options.threads > 0) flag("--threads", std::to_string(options.threads));
-  if (!options.isa.empty()) flag("--isa", options.isa);
-  const std::string& precision = options.precision.empty() ? model.precision : options.precision;
-  if (!precision.empty()) flag("--precision", precision);
-  if (!options.kv_dtype.empty()) flag("--kv-dtype", options.kv_dtype);
-  if (options.max_model_len > 0) flag("--max-model-len", std::to_string(options.max_model_len));
-  if (options.kv_tokens > 0) flag("--kv-tokens", std::to_string(options.kv_tokens));
-  if (options.kv_memory > 0) flag("--kv-memory", std::to_string(options.kv_memory));
-  if (options.max_step_rows > 0) flag("--max-num-batched-tokens", std::to_string(options.max_step_rows));
-  if (options.max_sequences > 0) flag("--max-num-seqs", std::to_string(options.max_sequences));
-  if (options.max_partial_prefills > 0)
-    flag("--max-num-partial-prefills", std::to_string(options.max_partial_prefills));
-  if (options.max_slowdown >= 0) flag("--max-slowdown", fmt::format("{}", options.max_slowdown));
-  if (options.queue_limit >= 0) flag("--queue-limit", std::to_string(options.queue_limit));
-  if (options.step_deadline > 0) flag("--step-deadline", std::to_string(options.step_deadline));
-  if (!options.metrics_names.empty()) flag("--metrics-names", options.metrics_names);
-  if (!names.empty()) flag("--served-model-name", options.served_names);
-  if (!options.cors_origins.empty()) flag("--cors-origins", options.cors_origins);
-  if (!options.chat_template.empty()) flag("--chat-template", options.chat_template);
-  if (options.no_prefix_cache) chain.stage_flags.emplace_back("--no-prefix-caching");
-  if (options.read_weights) chain.stage_flags.emplace_back("--read-weights");
+  chain.stage_flags = stage_flags(options, model.precision);
   return planned;
 }
 
@@ -260,6 +270,52 @@ Result<int> up(const UpOptions& options) {
   return up_local(options);
 }
 
+void add_capacity_flags(CLI::App& app, UpOptions& options) {
+  app.add_option("--max-model-len", options.max_model_len,
+                 "longest sequence; default: the model's context, at most 8192")
+      ->check(CLI::PositiveNumber);
+  const auto kv_tokens = app.add_option("--kv-tokens", options.kv_tokens,
+                                        "positions all sequences may hold together; default: four contexts")
+                             ->check(CLI::PositiveNumber);
+  app.add_option("--kv-memory", options.kv_memory, "instead: bytes of KV cache a stage may have, e.g. 2GiB")
+      ->transform(CLI::AsSizeValue(true))
+      ->excludes(kv_tokens);
+  app.add_option("--max-num-seqs", options.max_sequences, "sequences running at once; default: 64")
+      ->check(CLI::Range(1, 1024));
+  app.add_option("--max-num-batched-tokens", options.max_step_rows,
+                 "rows of one step, prompts and decodes together; default: 512")
+      ->check(CLI::Range(1, 4096));
+  app.add_option("--max-num-partial-prefills", options.max_partial_prefills,
+                 "prompts that may be partly computed at a time: above 1, a long one leaves a quarter of a step's "
+                 "prompt rows to shorter ones behind it; 1: first come, first served; default: 4")
+      ->check(CLI::Range(1, 1024));
+  app.add_option("--max-slowdown", options.max_slowdown,
+                 "times as long as alone that running streams may wait for a token while a prompt comes in; 0: no "
+                 "bound but the rows of a step; default: 2.5")
+      ->check(CLI::Range(0.0, 1000.0));
+  app.add_option("--queue-limit", options.queue_limit, "requests waiting at once; more get a 429; default: 256")
+      ->check(CLI::Range(0, 1'000'000));
+  app.add_option("--step-deadline", options.step_deadline,
+                 "seconds without an answer or a sign of work after which a stage counts as dead; default: 60")
+      ->check(CLI::Range(1, 86'400));
+}
+
+/// Names in what it serves, and whom it serves.
+void add_name_flags(CLI::App& app, UpOptions& options) {
+  app.add_option("--metrics-names", options.metrics_names,
+                 "names in /metrics: own (commissure_...), vllm (vllm:... where vLLM has it) or both")
+      ->check(CLI::IsMember({"own", "vllm", "both"}));
+  app.add_option("--served-model-name", options.served_names,
+                 "names that requests may use, apart by commas; the first is shown");
+  app.add_option("--cors-origins", options.cors_origins,
+                 "origins whose pages may call, apart by commas, or *; default: those of this machine");
+  app.add_option("--allowed-hosts", options.allowed_hosts,
+                 "local: names of the endpoint that requests may be for, apart by commas, or *, beside those of this "
+                 "machine; without an API key others are refused");
+  app.add_option("--chat-template", options.chat_template,
+                 "local: a file, or the name of one of the model's own templates, in place of its default");
+}
+
 }  // namespace
 
 CommandRun add_up(CLI::App& app) {
@@ -277,49 +333,15 @@ CommandRun add_up(CLI::App& app) {
   app.add_flag("--lazy", options->lazy, "do not load weights before the first use or `commissure warm`");
   app.add_option("--threads", options->threads, "threads per stage; default: one for each core")
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--isa", options->isa, "kernels: reference, generic, avx2, avx512, amx; default: the best");
+  app.add_option("--isa", options->isa, "kernels: reference, generic, avx2, avx512, amx; default: the best but amx");
   app.add_option("--precision", options->precision,
                  "exact: 16-bit activations, a quarter of the error; default: fast, but exact for the default model")
       ->check(CLI::IsMember({"fast", "exact"}));
   app.add_option("--kv-dtype,--kv-cache-dtype", options->kv_dtype,
                  "keys and values as bf16, or int8: half the memory; default: auto, which is bf16")
       ->check(CLI::IsMember({"auto", "bf16", "int8"}));
-  app.add_option("--max-model-len", options->max_model_len,
-                 "longest sequence; default: the model's context, at most 8192")
-      ->check(CLI::PositiveNumber);
-  const auto kv_tokens = app.add_option("--kv-tokens", options->kv_tokens,
-                                        "positions all sequences may hold together; default: four contexts")
-                             ->check(CLI::PositiveNumber);
-  app.add_option("--kv-memory", options->kv_memory, "instead: bytes of KV cache a stage may have, e.g. 2GiB")
-      ->transform(CLI::AsSizeValue(true))
-      ->excludes(kv_tokens);
-  app.add_option("--max-num-seqs", options->max_sequences, "sequences running at once; default: 64")
-      ->check(CLI::Range(1, 1024));
-  app.add_option("--max-num-batched-tokens", options->max_step_rows,
-                 "rows of one step, prompts and decodes together; default: 512")
-      ->check(CLI::Range(1, 4096));
-  app.add_option("--max-num-partial-prefills", options->max_partial_prefills,
-                 "prompts that may be partly computed at a time: above 1, a long one leaves a quarter of a step's "
-                 "prompt rows to shorter ones behind it; 1: first come, first served; default: 4")
-      ->check(CLI::Range(1, 1024));
-  app.add_option("--max-slowdown", options->max_slowdown,
-                 "times as long as alone that running streams may wait for a token while a prompt comes in; 0: no "
-                 "bound but the rows of a step; default: 2.5")
-      ->check(CLI::Range(0.0, 1000.0));
-  app.add_option("--queue-limit", options->queue_limit, "requests waiting at once; more get a 429; default: 256")
-      ->check(CLI::Range(0, 1'000'000));
-  app.add_option("--step-deadline", options->step_deadline,
-                 "seconds without an answer or a sign of work after which a stage counts as dead; default: 60")
-      ->check(CLI::Range(1, 86'400));
-  app.add_option("--metrics-names", options->metrics_names,
-                 "names in /metrics: own (commissure_...), vllm (vllm:... where vLLM has it) or both")
-      ->check(CLI::IsMember({"own", "vllm", "both"}));
-  app.add_option("--served-model-name", options->served_names,
-                 "names that requests may use, apart by commas; the first is shown");
-  app.add_option("--cors-origins", options->cors_origins,
-                 "origins whose pages may call, apart by commas, or *; default: those of this machine");
-  app.add_option("--chat-template", options->chat_template,
-                 "local: a file, or the name of one of the model's own templates, in place of its default");
+  add_capacity_flags(app, *options);
+  add_name_flags(app, *options);
   app.add_flag("--no-prefix-caching", options->no_prefix_cache, "compute every prompt from its first token");
   app.add_flag("!--no-pack", options->pack, "do not pack a small model of the cache for this CPU's kernels");
   app.add_flag("--read-weights", options->read_weights, "read weights into memory instead of mapping the file");

@@ -1,11 +1,12 @@
 #include "core/json.h"
 
+#include <algorithm>
 #include <cstdint>
-#include <set>
 #include <utility>
 #include <vector>
 
 #include "core/index.h"
+#include "core/json_limits.h"
 #include "core/short_text.h"
 
 namespace commissure {
@@ -16,10 +17,13 @@ constexpr std::size_t kMostProblemBytes =
     300;  // the library quotes what it read last, which may be all of a large text
 
 /// Builds the value and refuses what a plain parse would let through. The library's own builder looks every new key of
-/// an ordered object up by a linear search, which takes minutes for a vocabulary; here the set of keys decides.
+/// an ordered object up by a linear search, which takes minutes for a vocabulary; here an object's keys are compared
+/// once it is whole.
 class StrictHandler {
  public:
-  StrictHandler(Json& root, int max_depth) : root_(root), max_depth_(max_depth) {}
+  /// `allowance` may be null: as many values as there are.
+  StrictHandler(Json& root, int max_depth, JsonAllowance* allowance)
+      : root_(root), max_depth_(max_depth), allowance_(allowance) {}
 
   bool null() { return add(Json()); }
   bool boolean(bool value) { return add(Json(value)); }
@@ -29,24 +33,25 @@ class StrictHandler {
   bool string(std::string& value) { return add(Json(std::move(value))); }
   bool binary(Json::binary_t&) { return false; }  // not in JSON text
 
-  bool start_object(std::size_t) {
-    keys_.emplace_back();
-    return open(Json::object());
-  }
+  bool start_object(std::size_t) { return open(Json::object()); }
   bool key(std::string& name) {
-    if (!keys_.back().insert(name).second) {
-      problem_ = "key \"" + name + "\" appears twice";
-      return false;
-    }
+    if (!take_other()) return false;
     // The vector beneath, which takes the pair without looking for its key.
     Json::object_t::Container& members = open_.back()->get_ref<Json::object_t&>();
     slot_ = &members.emplace_back(std::move(name), nullptr).second;
     return true;
   }
   bool end_object() {
-    keys_.pop_back();
+    const Json& object = *open_.back();
     open_.pop_back();
-    return true;
+    std::vector<std::string_view> names;
+    names.reserve(object.size());
+    for (const auto& [name, value] : object.get_ref<const Json::object_t&>()) names.push_back(name);
+    std::ranges::sort(names);
+    const auto twice = std::ranges::adjacent_find(names);
+    if (twice == names.end()) return true;
+    problem_ = "key \"" + std::string(*twice) + "\" appears twice";
+    return false;
   }
   bool start_array(std::size_t) { return open(Json::array()); }
   bool end_array() {
@@ -63,6 +68,7 @@ class StrictHandler {
 
   std::string problem() const { return short_text(problem_, kMostProblemBytes); }
   std::size_t position() const { return position_; }
+  bool is_too_much() const { return is_too_much_; }
 
  private:
   /// Puts a value where the text has it: as the root, as the last key's value, or at the end of the open array.
@@ -71,11 +77,28 @@ class StrictHandler {
     if (open_.back()->is_object()) return &(*slot_ = std::move(value));
     return &open_.back()->emplace_back(std::move(value));
   }
+  bool take(std::size_t JsonAllowance::* kind, std::size_t most, const char* what) {
+    if (allowance_ == nullptr) return true;
+    if (allowance_->*kind > 0) {
+      --(allowance_->*kind);
+      return true;
+    }
+    is_too_much_ = true;
+    problem_ = "holds more than " + std::to_string(most) + " " + what + "; send it in several requests";
+    return false;
+  }
+  bool take_item() { return take(&JsonAllowance::items, JsonAllowance::kMaxItems, "numbers in lists"); }
+  bool take_other() {
+    return take(&JsonAllowance::others, JsonAllowance::kMaxOthers, "members, texts, lists and objects");
+  }
   bool add(Json value) {
+    const bool is_listed = !open_.empty() && open_.back()->is_array();  // else its key was counted
+    if (is_listed && !(value.is_string() ? take_other() : take_item())) return false;
     place(std::move(value));
     return true;
   }
   bool open(Json container) {
+    if (!take_other()) return false;
     if (open_.size() == to_size(max_depth_)) {
       problem_ = "nested deeper than " + std::to_string(max_depth_) + " levels";
       return false;
@@ -87,22 +110,21 @@ class StrictHandler {
 
   Json& root_;
   const int max_depth_;
+  JsonAllowance* const allowance_;
   std::vector<Json*> open_;  // the containers around the current place, outermost first
   Json* slot_ = nullptr;     // where the value of the last key goes
-  std::vector<std::set<std::string>> keys_;
   std::string problem_;
   std::size_t position_ = 0;
+  bool is_too_much_ = false;
 };
 
-}  // namespace
-
-Result<Json> parse_json(std::string_view text, int max_depth) {
+Result<Json> parse(std::string_view text, int max_depth, JsonAllowance* allowance) {
   // The library takes a NUL for the end and would leave what stands behind it unread.
   if (const std::size_t nul = text.find('\0'); nul != text.npos) {
     return Error(Code::kInvalidArgument, "invalid JSON at byte ", nul + 1, ": a NUL");
   }
   Json root;
-  StrictHandler handler(root, max_depth);
+  StrictHandler handler(root, max_depth, allowance);
   bool ok = false;
   try {
     ok = Json::sax_parse(text.begin(), text.end(), &handler);
@@ -110,12 +132,22 @@ Result<Json> parse_json(std::string_view text, int max_depth) {
     return Error(Code::kInvalidArgument, "invalid JSON: ", short_text(error.what(), kMostProblemBytes));
   }
   if (!ok) {
+    if (handler.is_too_much()) return Error(Code::kResourceExhausted, handler.problem());
     if (handler.position() > 0) {
       return Error(Code::kInvalidArgument, "invalid JSON at byte ", handler.position(), ": ", handler.problem());
     }
     return Error(Code::kInvalidArgument, "invalid JSON: ", handler.problem());
   }
   return root;
+}
+
+}  // namespace
+
+Result<Json> parse_json(std::string_view text, int max_depth) { return parse(text, max_depth, nullptr); }
+
+Result<Json> parse_json_within(std::string_view text, JsonAllowance& allowance) {
+  constexpr int kMaxDepth = 128;
+  return parse(text, kMaxDepth, &allowance);
 }
 
 std::string dump_json(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "core/json_limits.h"
+
 namespace commissure {
 namespace {
 
@@ -28,6 +30,35 @@ TEST(Json, RefusesDuplicateKeysWithTheirName) {
   const auto parsed = parse_json(R"({"a":{"x":1,"x":2}})");
   ASSERT_FALSE(parsed.has_value());
   EXPECT_NE(parsed.error().message().find("\"x\" appears twice"), std::string::npos);
+}
+
+TEST(Json, FindsAKeyThatAppearsTwiceWhereverItStands) {
+  for (const char* text : {R"({"a":1,"b":{},"a":2})", R"([{"b":1},{"a":{"z":1},"c":[{"d":1,"d":1}]}])"}) {
+    const auto parsed = parse_json(text);
+    ASSERT_FALSE(parsed) << text;
+    EXPECT_NE(parsed.error().message().find("appears twice"), std::string::npos) << parsed.error().message();
+  }
+  EXPECT_TRUE(parse_json(R"([{"a":1,"b":{"a":1}},{"a":{"a":1}}])")) << "each object has keys of its own";
+}
+
+TEST(Json, CountsWhatAStrangersTextHolds) {
+  JsonAllowance allowance{.items = 5, .others = 6};
+  // Others: the array, the object, two members, the array and the text within.
+  EXPECT_TRUE(parse_json_within(R"([1,2,{"a":1,"b":["x",null]}])", allowance));
+  EXPECT_EQ(allowance.items, 2u);
+  EXPECT_EQ(allowance.others, 0u);
+  EXPECT_TRUE(parse_json_within("7", allowance)) << "no list, and one value";
+
+  const auto refused = [](const char* text, JsonAllowance rest) {
+    const auto parsed = parse_json_within(text, rest);
+    return !parsed && parsed.error().code() == Code::kResourceExhausted;
+  };
+  EXPECT_TRUE(refused("[1,2,3]", {.items = 2, .others = 1}));
+  EXPECT_FALSE(refused("[1,2,3]", {.items = 3, .others = 1}));
+  for (const char* text : {"[[],[]]", "[{},{}]", R"(["a","b"])", R"({"a":1,"b":2})", R"({"a":[]})", R"([["a"]])"}) {
+    EXPECT_TRUE(refused(text, {.items = 9, .others = 2})) << text;
+    EXPECT_FALSE(refused(text, {.items = 9, .others = 3})) << text;
+  }
 }
 
 TEST(Json, RefusesDeepNesting) {

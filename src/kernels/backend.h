@@ -304,10 +304,10 @@ struct CpuOptions {
   /// Each thread on a core of its own, for stages that take turns on a machine's cores. A backend with a thread for
   /// every core pins its threads anyway: two threads on one core would wait for each other at every operation.
   bool pin = false;
-  std::string isa;  ///< empty: the best this CPU has; else "reference", "generic", "avx2", "avx512", "amx"
+  std::string isa;  ///< empty: the best here but "amx"; else "reference", "generic", "avx2", "avx512", "amx"
 };
 
-/// ISAs this CPU can run, best last, "reference" first.
+/// ISAs this CPU can run: "reference" first, then by width.
 std::vector<std::string> available_isas();
 
 /// Whether kernels of ISAs `a` and `b` give the same bits: every ISA agrees with itself, and any two of avx2, avx512

@@ -231,6 +231,8 @@ Status StageRunner::serve_api() {
   const auto& names = settings_.served_names;
   if (!names.empty()) api.model_aliases.assign(names.begin() + 1, names.end());
   api.cors_origins = settings_.cors_origins;
+  api.is_local = is_loopback(settings_.address());
+  api.allowed_hosts = settings_.allowed_hosts;
   api.api_keys = settings_.api_keys;
   api.metric_names = parse_metric_names(settings_.metrics_names).value_or(MetricNames::kOwn);
   api.spans = spans_;
@@ -261,9 +263,18 @@ void StageRunner::drain() {
   engine_.reset();  // stops the links
 }
 
+/// Bounds what the allocator keeps of freed memory in the heap of each thread. By itself it keeps twice the largest
+/// block that was ever freed: after a body of megabytes, megabytes for each thread that reads some.
+void bound_kept_memory() {
+  constexpr int kKeptBytes = 1 << 20;
+  mallopt(M_MMAP_THRESHOLD, kKeptBytes);
+  mallopt(M_TRIM_THRESHOLD, kKeptBytes);
+}
+
 }  // namespace
 
 Status run_stage(const StageSettings& settings) {
+  bound_kept_memory();
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);

@@ -81,6 +81,7 @@ Status apply_environment(const Environment& environment, StageSettings& settings
   take("MODEL_NAME", settings.model_name);
   if (const auto text = environment("COMMISSURE_SERVED_MODEL_NAME")) settings.served_names = split_list(*text);
   if (const auto text = environment("COMMISSURE_CORS_ORIGINS")) settings.cors_origins = split_list(*text);
+  if (const auto text = environment("COMMISSURE_ALLOWED_HOSTS")) settings.allowed_hosts = split_list(*text);
   take("COMMISSURE_CHAT_TEMPLATE", settings.chat_template);
   take("DEVICE", settings.device);
   take("COMMISSURE_ISA", settings.isa);
@@ -116,8 +117,12 @@ std::string StageSettings::address() const {
   return may_be_reached ? "0.0.0.0" : "127.0.0.1";
 }
 
-Status validate(const StageSettings& settings) {
-  const auto invalid = [](auto&&... parts) { return Error(Code::kInvalidArgument, parts...); };
+namespace {
+
+Error invalid(auto&&... parts) { return Error(Code::kInvalidArgument, parts...); }
+
+/// Which stage of what, and where the next one is.
+Status check_place(const StageSettings& settings) {
   if (settings.stage.size() != 1 || settings.stage[0] < 'a' || settings.stage[0] > 'z') {
     return invalid("--stage (STAGE) is \"", settings.stage, "\"; it must be one letter, a to z");
   }
@@ -138,13 +143,22 @@ Status validate(const StageSettings& settings) {
     return invalid("stage ", settings.stage, " needs its successor's address: set --next (NEXT_ENDPOINT or ",
                    static_cast<char>('B' + settings.index()), "_ENDPOINT)");
   }
-  if (settings.port < 0 || settings.port > 65535)
-    return invalid("--port (PORT) is ", settings.port, "; it must be 0 to 65535");
-  if (settings.threads < 0 || settings.threads > kMostThreads) {
-    return invalid("--threads (COMMISSURE_THREADS) is ", settings.threads, "; it must be 0 to ", kMostThreads);
-  }
-  if (settings.max_step_rows < 1 || settings.max_step_rows > 4096) {
-    return invalid("--max-num-batched-tokens is ", settings.max_step_rows, "; it must be 1 to 4096");
+  return {};
+}
+
+Status check_numbers(const StageSettings& settings) {
+  struct Range {
+    const char* flag;
+    int value, least, most;
+  };
+  for (const Range& range : {Range{"--port (PORT)", settings.port, 0, 65535},
+                             Range{"--threads (COMMISSURE_THREADS)", settings.threads, 0, kMostThreads},
+                             Range{"--max-num-batched-tokens", settings.max_step_rows, 1, 4096},
+                             Range{"--max-num-seqs", settings.max_sequences, 1, 1024},
+                             Range{"--step-deadline (COMMISSURE_STEP_DEADLINE)", settings.step_deadline, 1, 86'400},
+                             Range{"--queue-limit", settings.queue_limit, 0, 1'000'000}}) {
+    if (range.value >= range.least && range.value <= range.most) continue;
+    return invalid(range.flag, " is ", range.value, "; it must be ", range.least, " to ", range.most);
   }
   if (settings.max_partial_prefills < 1 || settings.max_partial_prefills > 1024) {
     return invalid("--max-num-partial-prefills is ", settings.max_partial_prefills, "; it must be 1 to 1024");
@@ -152,12 +166,16 @@ Status validate(const StageSettings& settings) {
   if (!(settings.max_slowdown >= 0) || settings.max_slowdown > 1000) {
     return invalid("--max-slowdown is ", settings.max_slowdown, "; it must be 0 to 1000");
   }
-  if (settings.max_sequences < 1 || settings.max_sequences > 1024) {
-    return invalid("--max-num-seqs is ", settings.max_sequences, "; it must be 1 to 1024");
+  if (settings.max_model_len < 0) return invalid("--max-model-len is ", settings.max_model_len, "; it must be above 0");
+  if (settings.kv_tokens < 0) return invalid("--kv-tokens is ", settings.kv_tokens, "; it must be above 0");
+  if (settings.kv_tokens > 0 && settings.kv_memory > 0) {
+    return invalid("--kv-tokens and --kv-memory both set the size of the KV cache; give one of them");
   }
-  if (settings.step_deadline < 1 || settings.step_deadline > 86'400) {
-    return invalid("--step-deadline (COMMISSURE_STEP_DEADLINE) is ", settings.step_deadline, "; it must be 1 to 86400");
-  }
+  return {};
+}
+
+/// Who may call from where.
+Status check_callers(const StageSettings& settings) {
   for (const std::string& origin : settings.cors_origins) {
     const bool is_origin = origin == "*" || (origin.find("://") != std::string::npos && !origin.ends_with('/'));
     if (!is_origin) {
@@ -165,14 +183,21 @@ Status validate(const StageSettings& settings) {
                      "\"; write an origin like https://app.example, or *");
     }
   }
-  if (settings.queue_limit < 0 || settings.queue_limit > 1'000'000) {
-    return invalid("--queue-limit is ", settings.queue_limit, "; it must be 0 to 1000000");
+  for (const std::string& host : settings.allowed_hosts) {
+    if (host.find('/') != std::string::npos || host_of(host) != host) {
+      return invalid("--allowed-hosts (COMMISSURE_ALLOWED_HOSTS) has \"", host,
+                     "\"; write a name like llm.example, without scheme and port, or *");
+    }
   }
-  if (settings.max_model_len < 0) return invalid("--max-model-len is ", settings.max_model_len, "; it must be above 0");
-  if (settings.kv_tokens < 0) return invalid("--kv-tokens is ", settings.kv_tokens, "; it must be above 0");
-  if (settings.kv_tokens > 0 && settings.kv_memory > 0) {
-    return invalid("--kv-tokens and --kv-memory both set the size of the KV cache; give one of them");
-  }
+  return {};
+}
+
+}  // namespace
+
+Status validate(const StageSettings& settings) {
+  TRY(check_place(settings));
+  TRY(check_numbers(settings));
+  TRY(check_callers(settings));
   if (const auto type = parse_kv_type(settings.kv_dtype); !type) {
     return type.error().within("--kv-dtype (COMMISSURE_KV_DTYPE)");
   }
@@ -223,6 +248,7 @@ std::vector<std::pair<std::string, std::string>> describe(const StageSettings& s
       {"api keys", std::to_string(settings.api_keys.size())},
       {"served names", listed(settings.served_names, "the model's")},
       {"browsers' origins", listed(settings.cors_origins, "this machine's")},
+      {"allowed hosts", listed(settings.allowed_hosts, "this machine's")},
   };
   const auto security = describe(settings.security);
   values.insert(values.end(), security.begin(), security.end());

@@ -17,10 +17,10 @@ namespace commissure {
 /// Environment: STAGE (a..z), COMMISSURE_HOST, K1 ... K25 or CUTS (layer boundaries), MODEL_DIR, MODEL_NAME, DEVICE,
 /// NEXT_ENDPOINT or <next letter>_ENDPOINT (B_ENDPOINT on stage a), PORT, COMMISSURE_THREADS, COMMISSURE_ISA,
 /// COMMISSURE_PRECISION, COMMISSURE_KV_DTYPE, COMMISSURE_API_KEY, COMMISSURE_API_KEY_FILE, COMMISSURE_LEASE,
-/// COMMISSURE_LAZY, COMMISSURE_SERVED_MODEL_NAME, COMMISSURE_CORS_ORIGINS, COMMISSURE_MAX_STREAM_AGE,
-/// COMMISSURE_STEP_DEADLINE, COMMISSURE_METRICS_NAMES, COMMISSURE_LOG_PROMPTS, COMMISSURE_PREFIX_CACHE,
-/// COMMISSURE_CHAT_TEMPLATE, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT, GOOGLE_CLOUD_PROJECT;
-/// and the variables of SecuritySettings.
+/// COMMISSURE_LAZY, COMMISSURE_SERVED_MODEL_NAME, COMMISSURE_CORS_ORIGINS, COMMISSURE_ALLOWED_HOSTS,
+/// COMMISSURE_MAX_STREAM_AGE, COMMISSURE_STEP_DEADLINE, COMMISSURE_METRICS_NAMES, COMMISSURE_LOG_PROMPTS,
+/// COMMISSURE_PREFIX_CACHE, COMMISSURE_CHAT_TEMPLATE, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or
+/// OTEL_EXPORTER_OTLP_ENDPOINT, GOOGLE_CLOUD_PROJECT; and the variables of SecuritySettings.
 struct StageSettings {
   std::string stage = "a";
   std::vector<int> cuts;
@@ -28,7 +28,8 @@ struct StageSettings {
   std::string model_name;  ///< the name that clients ask for; empty: made from the model
   /// Names that requests may use: the first is the one served, over model_name; the others are aliases.
   std::vector<std::string> served_names;
-  std::vector<std::string> cors_origins;  ///< whose pages may call, beside those of this machine; "*": any
+  std::vector<std::string> cors_origins;   ///< whose pages may call, beside those of this machine; "*": any
+  std::vector<std::string> allowed_hosts;  ///< names of the endpoint beside this machine's; "*": any
   std::string chat_template;  ///< a file, or the name of one of the model's templates; empty: the model's default
   std::string device = "cpu";
   std::string next;  ///< endpoint of the next stage; empty on the last

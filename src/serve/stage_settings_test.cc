@@ -89,6 +89,37 @@ TEST(StageSettings, ReadsNamesAndOrigins) {
   }
 }
 
+TEST(StageSettings, ReadsAllowedHosts) {
+  StageSettings settings;
+  ASSERT_TRUE(apply_environment(
+      environment_of({{"MODEL_DIR", "/m"}, {"COMMISSURE_ALLOWED_HOSTS", "llm.example, [2001:db8::1],*"}}), settings));
+  EXPECT_EQ(settings.allowed_hosts, (std::vector<std::string>{"llm.example", "[2001:db8::1]", "*"}));
+  EXPECT_TRUE(validate(settings));
+  for (const char* host : {"http://llm.example", "llm.example:8080", "llm.example/", "2001:db8::1"}) {
+    settings.allowed_hosts = {host};
+    const Status status = validate(settings);
+    ASSERT_FALSE(status) << host;
+    EXPECT_NE(status.error().message().find("--allowed-hosts"), std::string::npos);
+  }
+}
+
+TEST(StageSettings, NamesTheRangeOfANumber) {
+  const auto problem = [](void (*change)(StageSettings&)) {
+    StageSettings settings;
+    settings.model = "/m";
+    change(settings);
+    const Status status = validate(settings);
+    return status ? std::string() : status.error().message();
+  };
+  EXPECT_EQ(problem([](StageSettings& s) { s.port = 65536; }), "--port (PORT) is 65536; it must be 0 to 65535");
+  EXPECT_EQ(problem([](StageSettings& s) { s.max_sequences = 0; }), "--max-num-seqs is 0; it must be 1 to 1024");
+  EXPECT_EQ(problem([](StageSettings& s) { s.max_step_rows = 4097; }),
+            "--max-num-batched-tokens is 4097; it must be 1 to 4096");
+  EXPECT_EQ(problem([](StageSettings& s) { s.step_deadline = 86'400; }), "");
+  EXPECT_EQ(problem([](StageSettings& s) { s.queue_limit = 1'000'001; }),
+            "--queue-limit is 1000001; it must be 0 to 1000000");
+}
+
 TEST(StageSettings, RefusesStepsThatNoFrameHolds) {
   StageSettings settings;
   settings.cuts = {10};

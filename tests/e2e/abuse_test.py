@@ -246,8 +246,7 @@ def main():
             wait_until(rested, 170, "they are cut, or done")
         wait_until(lambda: process.sockets() <= n_sockets + 2, 60, "all sockets are closed")
         if not QUICK:  # a sanitizer keeps freed memory back
-            # Each thread that reads bodies has a heap, whose pages fill once: 23 MiB for the first round of large ones, 3 for the fourth.
-            wait_until(lambda: process.private_kib() < memory + (64 << 10), 60, "memory is back")
+            wait_until(lambda: process.private_kib() < memory + (32 << 10), 60, "memory is back")
         print(f"abuse: ok; {n_sockets} sockets before, {process.sockets()} after; {memory >> 10} MiB private before, {process.private_kib() >> 10} after")
 
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/index.h"
 #include "kernels/cpu/rows/rows.h"
 
 namespace commissure::cpu {
@@ -15,7 +16,7 @@ int first_block(const AttendItem& item) { return first_key(item.window, item.fir
 int n_spans(const AttendItem& item) { return item.last_span - item.first_span; }
 
 std::size_t partial_floats(const AttendItem& item) {
-  return static_cast<std::size_t>(item.n_rows * item.n_heads) * static_cast<std::size_t>(partial_size(item.head_dim));
+  return n_elements(item.n_rows, item.n_heads, partial_size(item.head_dim));
 }
 
 /// Blocks times queries: about what the item costs.
@@ -36,7 +37,7 @@ void AttentionPlan::make(const Call& call, int n_parts, bool may_cut) {
   place_partials();
   chain(n_parts);
   scratch_stride_ = attend_scratch_size(call.layer.heads.head_dim) / Line::kFloats;
-  scratch_.resize(std::max(scratch_.size(), scratch_stride_ * static_cast<std::size_t>(n_parts)));
+  scratch_.resize(std::max(scratch_.size(), scratch_stride_ * to_size(n_parts)));
 }
 
 void AttentionPlan::add_tiles(const Call& call, int n_parts) {
@@ -60,23 +61,22 @@ void AttentionPlan::add_tiles(const Call& call, int n_parts) {
       for (int head = 0; head < heads.n_heads;) {
         const int kv_head = head / group;
         const int n_heads = std::min(heads_per_tile, (kv_head + 1) * group - head);
-        tiles_.push_back(
-            {.q = row_of(call.q, span.first_row + row) + head * heads.head_dim,
-             .q_stride = call.q.stride,
-             .out = row_of(call.out, span.first_row + row) + head * heads.head_dim,
-             .out_stride = call.out.stride,
-             .n_rows = n_rows,
-             .n_heads = n_heads,
-             .head_dim = heads.head_dim,
-             .first_position = position,
-             .window = call.options.window,
-             .scale = call.options.scale,
-             .rounds = !call.options.keeps_f32,
-             .cache = address<const std::byte>(call.layer.data) + static_cast<std::size_t>(kv_head) * head_bytes,
-             .block_stride = static_cast<std::size_t>(heads.n_kv_heads) * head_bytes,
-             .blocks = span.blocks.data(),
-             .first_span = first_key(call.options.window, position) / kSpanPositions,
-             .last_span = (position + n_rows - 1) / kSpanPositions + 1});
+        tiles_.push_back({.q = row_of(call.q, span.first_row + row) + head * heads.head_dim,
+                          .q_stride = call.q.stride,
+                          .out = row_of(call.out, span.first_row + row) + head * heads.head_dim,
+                          .out_stride = call.out.stride,
+                          .n_rows = n_rows,
+                          .n_heads = n_heads,
+                          .head_dim = heads.head_dim,
+                          .first_position = position,
+                          .window = call.options.window,
+                          .scale = call.options.scale,
+                          .rounds = !call.options.keeps_f32,
+                          .cache = address<const std::byte>(call.layer.data) + to_size(kv_head) * head_bytes,
+                          .block_stride = to_size(heads.n_kv_heads) * head_bytes,
+                          .blocks = span.blocks.data(),
+                          .first_span = first_key(call.options.window, position) / kSpanPositions,
+                          .last_span = (position + n_rows - 1) / kSpanPositions + 1});
         head += n_heads;
       }
     }
@@ -119,12 +119,12 @@ void AttentionPlan::deal_out(int n_parts, bool may_cut) {
       pieces_.push_back(first_piece);
     }
   }
-  bounds_.resize(static_cast<std::size_t>(n_parts) + 1, items_.size());
+  bounds_.resize(to_size(n_parts) + 1, items_.size());
 }
 
 void AttentionPlan::place_partials() {
   std::size_t n_floats = 0;
-  for (const AttendItem& tile : cut_) n_floats += static_cast<std::size_t>(n_spans(tile)) * partial_floats(tile);
+  for (const AttendItem& tile : cut_) n_floats += to_size(n_spans(tile)) * partial_floats(tile);
   partials_.resize(std::max(partials_.size(), n_floats / Line::kFloats));
   float* next = partials_.empty() ? nullptr : partials_.data()->floats;
   for (std::size_t i = 0; i < cut_.size(); ++i) {
@@ -132,7 +132,7 @@ void AttentionPlan::place_partials() {
     for (std::size_t piece = pieces_[i]; piece < items_.size(); ++piece) {
       AttendItem& item = items_[piece];
       item.partials = next;
-      next += static_cast<std::size_t>(n_spans(item)) * partial_floats(item);
+      next += to_size(n_spans(item)) * partial_floats(item);
       if (item.last_span == cut_[i].last_span) break;
     }
   }
@@ -141,18 +141,17 @@ void AttentionPlan::place_partials() {
 /// Tells every item where its thread reads next.
 void AttentionPlan::chain(int n_parts) {
   for (int part = 0; part < n_parts; ++part) {
-    for (std::size_t i = bounds_[static_cast<std::size_t>(part)]; i + 1 < bounds_[static_cast<std::size_t>(part) + 1];
-         ++i) {
+    for (std::size_t i = bounds_[to_size(part)]; i + 1 < bounds_[to_size(part) + 1]; ++i) {
       const AttendItem& after = items_[i + 1];
       const int block = std::max(after.first_span * kSpanBlocks, first_block(after));
-      items_[i].next = after.cache + static_cast<std::size_t>(after.blocks[block]) * after.block_stride;
+      items_[i].next = after.cache + to_size(after.blocks[block]) * after.block_stride;
     }
   }
 }
 
 std::span<const AttendItem> AttentionPlan::share(int part) const {
-  const std::size_t first = bounds_[static_cast<std::size_t>(part)];
-  return std::span(items_).subspan(first, bounds_[static_cast<std::size_t>(part) + 1] - first);
+  const std::size_t first = bounds_[to_size(part)];
+  return std::span(items_).subspan(first, bounds_[to_size(part) + 1] - first);
 }
 
 }  // namespace commissure::cpu

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "core/index.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/attention/attention.h"
 
@@ -33,7 +34,7 @@ class AttentionPlan {
   /// What to combine when all threads are done.
   std::span<const AttendItem> cut() const { return cut_; }
   /// attend_scratch_size() floats of the thread's own.
-  float* scratch(int part) { return scratch_[scratch_stride_ * static_cast<std::size_t>(part)].floats; }
+  float* scratch(int part) { return scratch_[scratch_stride_ * to_size(part)].floats; }
 
  private:
   void add_tiles(const Call& call, int n_parts);
