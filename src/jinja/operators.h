@@ -75,6 +75,9 @@ Result<Value> format_braces(Render& render, std::string_view format, const Call&
 std::size_t find_text(std::string_view text, std::string_view part, std::size_t from = 0);
 std::size_t find_last_text(std::string_view text, std::string_view part);
 
+/// Pays for work that looks each letter of `text` up in Unicode's tables.
+inline Status spend_letters(Render& render, std::string_view text) { return render.spend(text.size() / 2); }
+
 /// Argument reading.
 Result<std::int64_t> integer_argument(const Value& value, std::string_view what);
 Result<std::int64_t> integer_or(const Value& value, std::int64_t initial, std::string_view what);

@@ -43,6 +43,7 @@ Builtins sequence_filters();
 Builtins value_filters();
 Builtins all_tests();
 Builtins text_methods();
+Builtins letter_methods();
 Builtins map_methods();
 Builtins list_methods();
 Builtins cycler_methods();
