@@ -3,64 +3,50 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <array>
-#include <cstdlib>
-#include <optional>
 #include <string>
-#include <utility>
-#include <vector>
 
+#include "support/environment_guard.h"
 #include "support/temp_folder.h"
 
 namespace commissure {
 namespace {
 
-/// Variables that are as they were after the test; all of them unset at its beginning.
+/// None of the variables is set at the beginning of a test.
 class Paths : public ::testing::Test {
  protected:
-  static constexpr std::array<const char*, 5> kNames = {"COMMISSURE_CACHE", "XDG_CACHE_HOME", "HOME",
-                                                        "COMMISSURE_RUN_DIR", "XDG_RUNTIME_DIR"};
   Paths() {
-    for (const char* name : kNames) {
-      const char* value = std::getenv(name);
-      before_.emplace_back(name, value == nullptr ? std::optional<std::string>() : value);
-      unsetenv(name);
-    }
+    for (const char* name : {"COMMISSURE_CACHE", "XDG_CACHE_HOME", "HOME", "COMMISSURE_RUN_DIR", "XDG_RUNTIME_DIR"})
+      environment_.unset(name);
   }
-  ~Paths() override {
-    for (const auto& [name, value] : before_) value ? setenv(name, value->c_str(), 1) : unsetenv(name);
-  }
-
- private:
-  std::vector<std::pair<const char*, std::optional<std::string>>> before_;
+  testing::EnvironmentGuard environment_;
 };
 
 TEST_F(Paths, OfTheCacheFollowTheFirstVariableThatIsSet) {
   const std::string in_tmp = "/tmp/commissure-cache-" + std::to_string(getuid());
   EXPECT_EQ(cache_dir(), in_tmp);
-  setenv("HOME", "/home/ada", 1);
+  environment_.set("HOME", "/home/ada");
   EXPECT_EQ(cache_dir(), "/home/ada/.cache/commissure");
-  setenv("XDG_CACHE_HOME", "/x", 1);
+  environment_.set("XDG_CACHE_HOME", "/x");
   EXPECT_EQ(cache_dir(), "/x/commissure");
-  setenv("COMMISSURE_CACHE", "/disk/models", 1);
+  environment_.set("COMMISSURE_CACHE", "/disk/models");
   EXPECT_EQ(cache_dir(), "/disk/models");
-  setenv("COMMISSURE_CACHE", "", 1);
+  environment_.set("COMMISSURE_CACHE", "");
   EXPECT_EQ(cache_dir(), "/x/commissure") << "an empty one is as if unset";
 }
 
 TEST_F(Paths, OfWhatRunsAreInAFolderThatCanBeWritten) {
   EXPECT_EQ(run_dir(), "/tmp/commissure-" + std::to_string(getuid()));
-  setenv("XDG_RUNTIME_DIR", "/no/such/folder", 1);
+  environment_.set("XDG_RUNTIME_DIR", "/no/such/folder");
   EXPECT_EQ(run_dir(), "/tmp/commissure-" + std::to_string(getuid())) << "as after `su`";
   const testing::TempFolder folder;
-  setenv("XDG_RUNTIME_DIR", folder.path().c_str(), 1);
+  environment_.set("XDG_RUNTIME_DIR", folder.path());
   EXPECT_EQ(run_dir(), folder.path("commissure"));
-  setenv("COMMISSURE_RUN_DIR", "/r", 1);
+  environment_.set("COMMISSURE_RUN_DIR", "/r");
   EXPECT_EQ(run_dir(), "/r");
 }
 
 TEST_F(Paths, OfACacheOfOnesOwnAreNotChecked) {
-  setenv("COMMISSURE_CACHE", "/no/such/folder", 1);
+  environment_.set("COMMISSURE_CACHE", "/no/such/folder");
   EXPECT_TRUE(check_cache_dir()) << "the person named it";
 }
 

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "support/environment_guard.h"
 #include "support/eventually.h"
 #include "support/temp_folder.h"
 
@@ -41,13 +42,12 @@ TEST_F(Subprocess, AppendsOutputAndErrorsToItsLog) {
 }
 
 TEST_F(Subprocess, AddsToOurEnvironmentAndReplacesIt) {
-  setenv("COMMISSURE_TEST_KEPT", "kept", 1);
-  setenv("COMMISSURE_TEST_OTHER", "before", 1);
+  testing::EnvironmentGuard environment;
+  environment.set("COMMISSURE_TEST_KEPT", "kept");
+  environment.set("COMMISSURE_TEST_OTHER", "before");
   exit_of(start("echo $COMMISSURE_TEST_KEPT $COMMISSURE_TEST_OTHER; env | grep -c ^COMMISSURE_TEST_OTHER=",
                 {{"COMMISSURE_TEST_OTHER", "after"}}));
   EXPECT_EQ(log(), "kept after\n1\n");
-  unsetenv("COMMISSURE_TEST_KEPT");
-  unsetenv("COMMISSURE_TEST_OTHER");
 }
 
 TEST_F(Subprocess, NamesAProgramThatIsNotThere) {
