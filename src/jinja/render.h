@@ -18,7 +18,7 @@ struct Variable {
   Value value;
 };
 
-/// Names that a body has set; those of the bodies around it are found through `parent`.
+/// Names that a body has set; names of the bodies around it are found through `parent`.
 struct Scope {
   Scope* parent = nullptr;
   Variable* variables = nullptr;
