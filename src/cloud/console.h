@@ -18,12 +18,12 @@ class CloudConsole {
   explicit CloudConsole(bool as_json);
 
   CloudReport report();
-  /// What is to be done, for the time that is left; `more` seconds come after the last step.
+  /// Says which steps have something to do and how long they take; `more` seconds of work follow the last one.
   void plan(const std::vector<CloudStep>& steps, double more);
-  /// While a call of the current step runs: gcloud's last words.
+  /// Shows progress while a call of the current step runs; `line` is what gcloud said last, or empty.
   void tick(std::string_view line);
   void note(const std::string& text);
-  /// Anything else: an object for programs, a text for people.
+  /// Prints anything else: `event` for programs, `text` for people.
   void say(const Json& event, const std::string& text);
 
  private:

@@ -12,7 +12,7 @@ double usual_seconds(const CloudStep& step);
 struct StepProgress {
   std::uint64_t bytes_done = 0;  ///< of the calls that have ended
   std::uint64_t bytes_all = 0;   ///< 0: not known
-  double bytes_per_second = 0;   ///< measured on those; 0: nothing to measure yet
+  double bytes_per_second = 0;   ///< measured on the ended calls; 0: none has ended
   double seconds_left = 0;       ///< by that rate, else by how the ended calls kept to what is usual
 };
 

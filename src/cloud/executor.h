@@ -28,15 +28,15 @@ class CloudExecutor {
   /// What the region's GPU quotas allow, and whether that holds all stages; reads nothing else. Errors: as
   /// check_gpu_quota and explain_failure; kUnavailable, the API that tells is not enabled yet.
   Status check_quota();
-  /// APIs, repository, bucket, accounts, secrets, access; reads what is there itself. The next three come after it.
+  /// Makes APIs, repository, bucket, accounts, secrets and access right; reads what is there. Before the next three.
   Status lay_foundation(const CloudSecrets& secrets);
   Status build_image();
   Status bring_weights();
-  /// Services, last stage first, and who may call them.
+  /// Deploys the services, last stage first, and sets who may call them.
   Status deploy();
   /// Takes away the services and, with `all`, everything else.
   Status remove(bool all);
-  /// Both after `read_services`. Errors: as scale_step and rollback_step.
+  /// Call both after `read_services`. Errors: as scale_step and rollback_step.
   Status scale(const ScaleWish& wish);
   Status roll_back();
 

@@ -12,7 +12,7 @@ namespace commissure {
 /// Names of the GPU quotas that a deployment draws on; empty without GPUs.
 std::vector<std::string> gpu_quotas(const CloudSpec& spec);
 
-/// Asks what they allow. An answer that does not come stops nothing: then the deployment itself will tell.
+/// The questions for what these quotas allow. Where no answer comes nothing stops: the deployment itself will tell.
 std::vector<CloudRead> quota_reads(const CloudSpec& spec);
 
 /// Whether the region's quotas allow every stage its GPU at the same time, as far as they are known.

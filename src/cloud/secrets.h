@@ -6,7 +6,7 @@
 
 namespace commissure {
 
-/// How a token of the hub comes to the deployment.
+/// What a person does to hand a token of the hub to a deployment.
 inline constexpr const char* kTokenHint = "export HF_TOKEN=... (https://huggingface.co/settings/tokens)";
 
 /// What the person's environment holds for the secrets; "" when it does not. Never shown.

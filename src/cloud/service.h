@@ -9,7 +9,7 @@
 
 namespace commissure {
 
-/// What a service is, as name and value: wanted and observed are compared line by line.
+/// A service's settings by name; wanted and observed settings are compared line by line.
 using ServiceFacts = std::map<std::string, std::string>;
 
 /// Base URLs that a stage's service must know.
@@ -18,10 +18,10 @@ struct StageAddresses {
   std::string own = {};  ///< of itself, comma-separated where it has several; "" while none is known
 };
 
-/// What the stage's service must be.
+/// The settings that the stage's service must have.
 ServiceFacts wanted_facts(const CloudSpec& spec, const CloudStage& stage, const StageAddresses& addresses);
 
-/// What the service is, read from the Knative body that `gcloud run services list` prints.
+/// The settings that the service has, read from the Knative body that `gcloud run services list` prints.
 ServiceFacts observed_facts(const Json& service);
 
 /// "memory: 8Gi instead of 16Gi", a line each; empty when the service is as wanted.

@@ -14,20 +14,20 @@ namespace commissure {
 /// Knative body tells it.
 struct ServiceField {
   const char* fact;  ///< its name in `ServiceFacts`; "" where the body does not tell it
-  /// Nothing where the stage has no such value.
+  /// The value that it must be; nothing where the stage has no such value.
   std::optional<std::string> (*wanted)(const CloudSpec& spec, const CloudStage& stage) = nullptr;
   const char* flag = "";  ///< with "=" at its end: the wanted value stands behind it
-  /// Instead, where one flag does not say it.
+  /// The flags to give instead of `flag`, where one does not say it.
   std::vector<std::string> (*flags)(const CloudSpec& spec, const CloudStage& stage) = nullptr;
   std::vector<const char*> path = {};                ///< keys of the body; "0" is the first of a list
   const char* absent = "";                           ///< what it means that nothing is there
   std::string (*read)(const Json* value) = nullptr;  ///< the found value, or null, as a fact; otherwise its text
 };
 
-/// In the order of the flags.
+/// All fields, in the order in which their flags are given.
 std::span<const ServiceField> service_fields();
 
-/// What of a stage's service makes another release of the chain.
+/// The part of a stage's settings whose change makes another release of the chain, as text.
 std::string release_shape(const CloudStage& stage);
 
 /// The port that every stage's program listens on.

@@ -10,8 +10,8 @@
 
 namespace commissure {
 
-/// One thing that must be so, what is not yet so, and the calls that make it so. All functions here are pure: the same
-/// state gives the same calls, and a state in which everything is done gives none.
+/// One part of a deployment, how the cloud differs from it, and the calls to mend that. All functions here are pure:
+/// one state gives the same calls, and a state in which everything is done gives none.
 struct CloudStep {
   std::string name;                      ///< "bucket"
   std::string why;                       ///< what it is for, in a few words
@@ -38,14 +38,14 @@ CloudStep deploy_step(const CloudSpec& spec, std::size_t index, const CloudState
 /// schedule asks for. After stage A is deployed.
 CloudStep schedule_step(const CloudSpec& spec, const CloudState& state);
 
-/// The service of stage `index` alone.
+/// The service of stage `index` alone, without who may call it.
 CloudStep service_step(const CloudSpec& spec, std::size_t index, const CloudState& state);
 
 /// Base URLs that callers' tokens may be made out to, with commas: the promised one, and another where callers use
 /// that.
 std::string own_addresses(const CloudSpec& spec, std::size_t index, const CloudState& state);
 
-/// Everything, from the first stage's service to, with `all`, weights, images, secrets and accounts.
+/// Steps that take the services away, first stage first, and with `all` weights, images, secrets and accounts.
 std::vector<CloudStep> removal_steps(const CloudSpec& spec, const CloudState& state, bool all);
 
 }  // namespace commissure

@@ -11,7 +11,7 @@ namespace commissure {
 struct CloudChoice {
   std::string file = "commissure.yaml";
   std::string deployment;  ///< its name in a file that holds several
-  bool is_named = false;   ///< the person said one of the two
+  bool is_named = false;   ///< a flag named the file or the deployment
 };
 
 /// Whether the file that a command would read is there.

@@ -1,6 +1,7 @@
 #include "deployment/cloud_file.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "deployment/file_keys.h"
 #include "deployment/yaml_section.h"
@@ -122,13 +123,19 @@ Status read_stages(const YAML::Node& node, const Environment& variables, CloudFi
   return {};
 }
 
-Status read_cuts(const YAML::Node& node, std::vector<int>& cuts) {
+Status read_cuts(const YAML::Node& node, const Section& section, std::vector<int>& cuts) {
   if (!node.IsDefined() || node.IsNull()) return {};
   if (!node.IsSequence()) return at_file_line(node.Mark(), "cuts must be a list of layers, e.g. [20, 44]");
   for (const YAML::Node& cut : node) {
+    const std::string text = cut.IsScalar() ? TRY(section.with_variables(cut)) : "";
     int layer = 0;
-    if (!YAML::convert<int>::decode(cut, layer) || layer < 1)
+    const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), layer);
+    if (problem != std::errc() || end != text.data() + text.size() || layer < 1)
       return at_file_line(cut.Mark(), "a cut must be a layer's number");
+    if (!cuts.empty() && layer <= cuts.back()) {
+      return at_file_line(cut.Mark(), "cuts must rise, as each stage begins behind the one before it: " + text +
+                                          " comes after " + std::to_string(cuts.back()));
+    }
     cuts.push_back(layer);
   }
   return {};
@@ -156,7 +163,7 @@ Status read_labels(const YAML::Node& node, const Section& section, CloudSpec& sp
 Status read_part(KeyPart part, const YAML::Node& node, const Section& section, const Environment& variables,
                  CloudFile& file) {
   switch (part) {
-    case KeyPart::kCuts: return read_cuts(node, file.spec.cuts);
+    case KeyPart::kCuts: return read_cuts(node, section, file.spec.cuts);
     case KeyPart::kStages: return read_stages(node, variables, file);
     case KeyPart::kNetwork: return read_network(node, variables, file);
     case KeyPart::kLabels: return read_labels(node, section, file.spec);

@@ -116,6 +116,45 @@ TEST(CloudFile, SaysWhatIsWrongAndWhere) {
   }
 }
 
+TEST(CloudFile, CutsAreLayersThatRise) {
+  EXPECT_EQ(parse("model: m\ncuts: [10, \"${NONE:-20}\"]\n")->spec.cuts, (std::vector<int>{10, 20}));
+  EXPECT_EQ(problem_of("model: m\ncuts: [44,\n  20]\n"),
+            "line 3: cuts must rise, as each stage begins behind the one before it: 20 comes after 44");
+  EXPECT_EQ(problem_of("model: m\ncuts: [20, 20]\n"),
+            "line 2: cuts must rise, as each stage begins behind the one before it: 20 comes after 20");
+  for (const char* cut : {"0", "-3", "1.5", "x", "{a: 1}", "0x10", "99999999999"})
+    EXPECT_EQ(problem_of(std::string("model: m\ncuts: [") + cut + "]\n"), "line 2: a cut must be a layer's number");
+}
+
+TEST(CloudFile, ADeploymentIsMergedKeyByKey) {
+  const std::string text =
+      "model: m\nlabels: {team: lab, cost: low}\nstages: {count: 2, cpu: 8}\nname: base\n"
+      "deployments:\n  prod: {labels: {team: ops}}\n  test: {name: other, stages: 1}\n  bare:\n";
+  const auto prod = parse(text, "prod");
+  ASSERT_TRUE(prod.has_value()) << prod.error().message();
+  EXPECT_EQ(prod->spec.name, "prod") << "its own name, never the file's";
+  EXPECT_EQ(prod->spec.labels, (std::map<std::string, std::string>{{"team", "ops"}})) << "a key is replaced whole";
+  EXPECT_EQ(prod->spec.stages[1].cpu, "8");
+  const auto test = parse(text, "test");
+  EXPECT_EQ(test->spec.name, "other");
+  EXPECT_EQ(test->spec.stages.size(), 1u);
+  EXPECT_EQ(test->spec.labels.at("cost"), "low");
+  EXPECT_EQ(parse(text, "bare")->spec.stages.size(), 2u) << "one that changes nothing";
+  EXPECT_EQ(problem_of("model: m\n", "prod"), "the file has no `deployments`, so none is called prod");
+}
+
+TEST(CloudFile, IsBounded) {
+  EXPECT_EQ(problem_of("model: m\n#" + std::string(1 << 20, 'x')), "the file is larger than a megabyte");
+}
+
+TEST(CloudFile, SequencesFollowStreamsWithinLimits) {
+  const auto sequences = [](const std::string& more) { return parse("model: m\ncontext: 1024\n" + more)->sequences(); };
+  EXPECT_EQ(sequences(""), 64);
+  EXPECT_EQ(sequences("streams: 2\nstages: {concurrency: 40}\n"), 40) << "as many as stage A takes requests";
+  EXPECT_EQ(sequences("streams: 100\nstages: {concurrency: 40}\n"), 100);
+  EXPECT_EQ(sequences("streams: 4096\n"), 1024) << "at most what a step's header holds";
+}
+
 TEST(CloudFile, SaysWhyAStageHasNoWeightsOfItsOwn) {
   const std::string why = "line 3: quantisation cannot differ by stage; all stages of a chain compute one model file";
   EXPECT_TRUE(problem_of("model: m\nstages:\n  - {quantisation: Q8_0}\n").starts_with(why));

@@ -19,8 +19,8 @@ Result<double> parse_memory_gib(const std::string& text);
 /// itself sends such things as they are. Errors: kInvalidArgument in one line, with the nearest value that is taken.
 Status check_limits(const CloudSpec& spec, const Catalogue& catalogue);
 
-/// A stage with a GPU and the image of this source tree, whose kernels are the CPU's: its container would refuse to
-/// start, after everything else was made. An `image` of the person's own may know better.
+/// Refuses a GPU for a stage whose image is built from this source tree: its kernels run on CPUs only, so the container
+/// would not start, after everything else was made. An `image` that the file names may have GPU kernels.
 /// Errors: kFailedPrecondition in one line, with what to change.
 Status check_device(const CloudSpec& spec);
 

@@ -30,6 +30,21 @@ std::string problem(const std::string& cpu, const std::string& memory, const std
   return status ? "" : status.error().message();
 }
 
+TEST(CloudLimits, ReadSizesAsGcloudDoes) {
+  EXPECT_EQ(parse_cpus("4").value(), 4);
+  EXPECT_EQ(parse_cpus("1500m").value(), 1.5);
+  EXPECT_EQ(parse_memory_gib("16Gi").value(), 16);
+  EXPECT_EQ(parse_memory_gib("512Mi").value(), 0.5);
+  EXPECT_NEAR(parse_memory_gib("2G").value(), 1.862645, 1e-6);
+  EXPECT_NEAR(parse_memory_gib("2000M").value(), parse_memory_gib("2G").value(), 1e-12);
+  for (const char* wrong : {"", "0", "-1", "4 ", " 4", "4cpu", "inf", "nan", "m"}) {
+    EXPECT_FALSE(parse_cpus(wrong).has_value()) << wrong;
+    EXPECT_FALSE(parse_memory_gib(std::string(wrong) + "Gi ").has_value()) << wrong;
+  }
+  for (const char* wrong : {"16", "16GB", "16gi", "16Ti", "0Gi", "-1Gi", "Gi", "infGi"})
+    EXPECT_FALSE(parse_memory_gib(wrong).has_value()) << wrong;
+}
+
 TEST(CloudLimits, TakeWhatCloudRunTakes) {
   for (const auto& [cpu, memory] :
        {std::pair{"1", "512Mi"}, std::pair{"1", "4Gi"}, std::pair{"2", "8Gi"}, std::pair{"4", "2Gi"},

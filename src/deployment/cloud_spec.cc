@@ -22,8 +22,9 @@ bool is_bucket(const std::string& text) {
   const auto fits = [](unsigned char c) {
     return std::islower(c) != 0 || std::isdigit(c) != 0 || c == '-' || c == '_' || c == '.';
   };
-  return text.size() >= 3 && text.size() <= 63 && std::ranges::all_of(text, fits) && text.front() != '-' &&
-         text.back() != '-';
+  const auto is_end = [](unsigned char c) { return std::islower(c) != 0 || std::isdigit(c) != 0; };
+  return text.size() >= 3 && text.size() <= 63 && std::ranges::all_of(text, fits) &&
+         is_end(static_cast<unsigned char>(text.front())) && is_end(static_cast<unsigned char>(text.back()));
 }
 
 Status check_schedule(const std::string& schedule, const std::string& time_zone) {
@@ -67,8 +68,10 @@ Status validate(const CloudSpec& spec) {
     return invalid("no project: set `project` in commissure.yaml to your Google Cloud project id");
   if (spec.region.empty()) return invalid("no region: set `region` in commissure.yaml, e.g. europe-west4");
   if (!is_bucket(spec.bucket)) {
-    return invalid("the bucket's name \"", spec.bucket,
-                   "\" must be 3 to 63 lower-case letters, digits, hyphens, dots and underscores");
+    return invalid(
+        "the bucket's name \"", spec.bucket,
+        "\" must be 3 to 63 lower-case letters, digits, hyphens, dots and underscores, a letter or digit first and "
+        "last");
   }
   TRY(check_cuts(spec));
   if (spec.internal && spec.network.empty() && spec.stages.size() > 1) {

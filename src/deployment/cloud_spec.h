@@ -63,7 +63,7 @@ struct CloudWeights {
 
 enum class CloudAccess { kPublic, kIam };
 
-/// A deployment with its plan's numbers put in: all that the calls are made of.
+/// A deployment with its plan's numbers put in: everything that gcloud's calls are made from.
 struct CloudSpec {
   std::string name = "commissure";  ///< prefix of every resource
   std::string project;
@@ -105,10 +105,10 @@ struct CloudSpec {
   std::string model_location() const;
 };
 
-/// The cuts make as many stages as are described. Errors: kInvalidArgument.
+/// Checks that the cuts make as many stages as the file describes. Errors: kInvalidArgument.
 Status check_cuts(const CloudSpec& spec);
 
-/// Names that Google would refuse, cuts that do not make the stages, and the like, before anything is asked.
+/// Checks names as Google would, that the cuts make the stages, and the like, before anything is asked of Google.
 /// Errors: kInvalidArgument, naming the field and the limit.
 Status validate(const CloudSpec& spec);
 

@@ -26,7 +26,7 @@ struct DeployedModel {
   Result<DeploymentPrice> price;  ///< kCancelled where it was not asked for
 };
 
-/// Finds it, on this machine or by the header of a model that lies elsewhere; `priced` asks for the price, too.
+/// Finds the model of `file` on this machine, or by the header of one that lies elsewhere; `priced`: with its price.
 using ModelFinder = std::function<Result<DeployedModel>(const CloudFile& file, bool priced)>;
 
 }  // namespace commissure

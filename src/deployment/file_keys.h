@@ -9,10 +9,10 @@
 
 namespace commissure {
 
-/// What has a form of its own; cloud_file.cc reads each.
+/// Keys whose values are numbers, lists or maps of a form of their own; cloud_file.cc reads each.
 enum class KeyPart { kCuts, kStages, kNetwork, kLabels };
 
-/// A choice that is no field of its own.
+/// Puts a chosen word into the fields that it stands for.
 using KeySetter = void (*)(CloudFile& file, const std::string& choice);
 
 /// Where a key's value goes; the type of the field is the form that the value must have.
@@ -35,12 +35,12 @@ struct FileKey {
   const char* otherwise = "";             ///< what an absent key means, where its field does not say that
   const char* variable = "";   ///< of the environment of the stages' program, which is told what is not the default
   const char* flag = "";       ///< or its flag
-  const char* untold = "";     ///< a value that says what the default does
+  const char* untold = "";     ///< another value that means the default
   const char* seen = "";       ///< the flag of `gcloud run deploy`, or the variable, by which other keys are seen
   const char* terraform = "";  ///< the variable's name in deploy/terraform where it is not `name`
 };
 
-/// Those of a deployment, of one stage and of `network`, in the order in which they are read and documented.
+/// The keys of a deployment, of one stage and of `network`, in the order in which they are read and documented.
 std::span<const FileKey> deployment_keys();
 std::span<const FileKey> stage_keys();
 std::span<const FileKey> network_keys();

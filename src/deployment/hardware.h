@@ -21,7 +21,7 @@ struct Machine {
   double cpus = 0;
   double memory_gib = 0;
   double usable_bytes = 0;             ///< for weights, KV and activations
-  double bytes_per_second = 0;         ///< what a stage streams from its memory, efficiency put in
+  double bytes_per_second = 0;         ///< that a stage reads from its memory; the efficiency is in it
   double ops_per_second = 0;           ///< multiply and add count as two
   double usd_per_hour = 0;             ///< while an instance is up
   double start_seconds = 0;            ///< from the request to the program's start

@@ -35,7 +35,7 @@ class Section {
   /// Makes a key known that somebody else reads.
   void allow(const char* key) { known_.emplace_back(key); }
 
-  /// Null when it is absent.
+  /// The node of a key; a null node when the key is absent.
   YAML::Node child(const char* key);
 
   /// Errors: kInvalidArgument, a key that is there twice, or one that nobody asked for; the message names the nearest.

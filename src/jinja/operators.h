@@ -24,12 +24,12 @@ Result<bool> contains(Render& render, const Value& container, const Value& item)
 Result<Value> arithmetic(Render& render, Op op, const Value& a, const Value& b);
 Result<Value> negate(const Value& value, bool negative);
 
-/// Whether it can be a key.
+/// Checks that `value` can be a key of a map. Errors: kInvalidArgument, its type is unhashable.
 Status require_hashable(Render& render, const Value& value, int depth = 0);
 
 /// All items of an iterable value; an undefined has none.
 Result<Items> items_of(Render& render, const Value& value);
-/// len(). Empty for values without one.
+/// len(); 0 of an undefined. Errors: kInvalidArgument, a value of its type has no length.
 Result<std::int64_t> length_of(Render& render, const Value& value);
 bool is_iterable(const Value& value);
 
@@ -75,7 +75,10 @@ Result<Value> format_braces(Render& render, std::string_view format, const Call&
 std::size_t find_text(std::string_view text, std::string_view part, std::size_t from = 0);
 std::size_t find_last_text(std::string_view text, std::string_view part);
 
-/// Argument reading.
+/// Pays for work that looks each letter of `text` up in Unicode's tables.
+inline Status spend_letters(Render& render, std::string_view text) { return render.spend(text.size() / 2); }
+
+/// An argument's value; `what` names it in errors. Errors: kInvalidArgument, it has another type.
 Result<std::int64_t> integer_argument(const Value& value, std::string_view what);
 Result<std::int64_t> integer_or(const Value& value, std::int64_t initial, std::string_view what);
 Result<std::string_view> text_argument(const Value& value, std::string_view what);

@@ -297,21 +297,6 @@ Result<Render::Flow> Render::run_loop(const Node& node, const Value& iterated, s
   return result;
 }
 
-Result<Value> Render::call_loop(const Loop& loop, Call& call) {
-  if (loop.recursive == nullptr) {
-    return type_error("The loop must have the 'recursive' marker to be called recursively.");
-  }
-  if (call.positional.size() != 1 || !call.named.empty()) return type_error("loop() takes one argument");
-  Scope* outer = std::exchange(scope_, loop.scope);
-  std::string text;
-  std::string* outer_text = std::exchange(out_, &text);
-  const auto result = run_loop(*loop.recursive, call.positional[0], loop.depth + 1);
-  out_ = outer_text;
-  scope_ = outer;
-  TRY(Result<Flow>(result));
-  return this->text(text);
-}
-
 Result<Value> Render::captured(const Body& body) {
   std::string text;
   Scope* outer = scope_;
@@ -351,89 +336,6 @@ Result<Render::Flow> Render::run_scope(const Node& node) {
   auto flow = execute(node.bodies[0]);
   scope_ = outer;
   return flow;
-}
-
-// Macros -----------------------------------------------------------------------------------------
-
-Result<Value> Render::make_macro(const Node& node) {
-  Macro* macro = TRY(heap_.make<Macro>());
-  *macro = {&node, scope_};
-  for (Scope* scope = scope_; scope != nullptr && !scope->captured; scope = scope->parent) scope->captured = true;
-  Value value = Value::of(Kind::kMacro);
-  value.macro = macro;
-  return value;
-}
-
-Status Render::run_call_block(const Node& node) {
-  const Value caller = TRY(make_macro(node));
-  const Node& called = *node.right;
-  return output(TRY(evaluate_call(called, &caller)));
-}
-
-Result<Value> Render::call_macro(const Macro& macro, Call& call) {
-  const Node& node = *macro.node;
-  const std::string_view name = node.constant.view();
-  Scope* outer = scope_;
-  Scope* inner = TRY(push_scope(macro.scope));
-  std::string text;
-  std::string* outer_text = out_;
-  const auto result = [&]() -> Status {
-    scope_ = inner;
-    out_ = &text;
-    const std::size_t n_given = std::min(call.positional.size(), node.parameters.size());
-    for (std::size_t i = 0; i < node.parameters.size(); ++i) {
-      const Parameter& parameter = node.parameters[i];
-      const std::string_view wanted = syntax_.names[parameter.name];
-      Value value = Value::missing();
-      if (i < n_given) value = call.positional[i];
-      for (NamedValue& named : call.named) {
-        if (named.name != wanted || named.value.is(Kind::kMissing)) continue;
-        if (i < n_given)
-          return type_error(fmt::format("macro '{}' got multiple values for argument '{}'", name, wanted));
-        value = std::exchange(named.value, Value::missing());
-      }
-      if (value.is(Kind::kMissing)) {
-        value = parameter.initial != nullptr ? TRY(evaluate(*parameter.initial)) : Value::undefined(wanted);
-      }
-      TRY(set(parameter.name, value));
-    }
-    const auto bind_extra = [&](std::string_view word, const Value& value) -> Status {
-      const auto id = syntax_.find(word);
-      return id ? set(*id, value) : Status();
-    };
-    Value caller = Value::undefined("caller");
-    MapBuilder more(*this);
-    bool has_more = false;
-    for (NamedValue& named : call.named) {
-      if (named.value.is(Kind::kMissing)) continue;
-      if (named.name == "caller" && node.catches_caller) {
-        caller = named.value;
-      } else {
-        has_more = true;
-        if (!node.catches_kwargs) {
-          return type_error(fmt::format("macro '{}' takes no keyword argument '{}'", name, named.name));
-        }
-        TRY(more.put(Value::of(named.name), named.value));
-      }
-    }
-    (void)has_more;
-    if (node.catches_kwargs) TRY(bind_extra("kwargs", TRY(more.map())));
-    if (node.catches_caller) TRY(bind_extra("caller", caller));
-    const std::size_t n_extra = call.positional.size() - n_given;
-    if (node.catches_varargs) {
-      Value* items = TRY(heap_.array<Value>(n_extra));
-      std::copy_n(call.positional.data() + n_given, n_extra, items);
-      TRY(bind_extra("varargs", Value::of(Kind::kTuple, Items(items, n_extra))));
-    } else if (n_extra > 0) {
-      return type_error(fmt::format("macro '{}' takes not more than {} argument(s)", name, node.parameters.size()));
-    }
-    TRY(execute(node.bodies[0]));
-    return {};
-  }();
-  out_ = outer_text;
-  scope_ = outer;
-  TRY(Status(result));
-  return this->text(text);
 }
 
 }  // namespace commissure::jinja

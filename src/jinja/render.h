@@ -18,7 +18,7 @@ struct Variable {
   Value value;
 };
 
-/// Names that a body has set; those of the bodies around it are found through `parent`.
+/// Names that a body has set; names of the bodies around it are found through `parent`.
 struct Scope {
   Scope* parent = nullptr;
   Variable* variables = nullptr;
@@ -99,15 +99,19 @@ class Render {
   Status run_set_block(const Node& node);
   Status run_with(const Node& node);
   Result<Flow> run_scope(const Node& node);
-  Status run_call_block(const Node& node);
   Result<Value> captured(const Body& body);
-  Result<Value> make_macro(const Node& node);
-  Result<Value> call_macro(const Macro& macro, Call& call);
-  Result<Value> call_loop(const Loop& loop, Call& call);
   Status assign(const Node& target, const Value& value);
   Status set(NameId name, const Value& value);
   Result<Scope*> push_scope(Scope* parent);
   Result<Value> lookup(const Node& node);
+
+  // macros.cc
+  Result<Value> make_macro(const Node& node);
+  Status run_call_block(const Node& node);
+  Result<Value> call_macro(const Macro& macro, Call& call);
+  Status set_parameters(const Node& macro, Call& call);
+  Status set_rest(const Node& macro, const Call& call);
+  Result<Value> call_loop(const Loop& loop, Call& call);
 
   // evaluate.cc: expressions
   Result<Value> evaluate(const Node& node);

@@ -13,7 +13,7 @@ namespace {
 namespace fs = std::filesystem;
 
 /// A folder that is gone after the test.
-class OwnFolder : public testing::Test {
+class OwnFolder : public ::testing::Test {
  protected:
   OwnFolder() {
     std::string name = (fs::temp_directory_path() / "own_folder_XXXXXX").string();

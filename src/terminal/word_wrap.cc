@@ -51,6 +51,22 @@ int column_width(char32_t code_point) {
   return holds(kWide, code_point) ? 2 : 1;
 }
 
+std::vector<std::string_view> characters_of(std::string_view text) {
+  std::vector<std::string_view> characters;
+  while (!text.empty()) {
+    characters.push_back(text.substr(0, length_of(static_cast<unsigned char>(text.front()))));
+    text.remove_prefix(characters.back().size());
+  }
+  return characters;
+}
+
+std::size_t columns_of(std::string_view text) {
+  std::size_t n_columns = 0;
+  for (const std::string_view character : characters_of(text))
+    n_columns += static_cast<std::size_t>(column_width(decode(character)));
+  return n_columns;
+}
+
 void WordWrap::flush_word(std::string& out) {
   if (width_ > 0 && column_ > 0 && word_width_ > 0 && column_ + n_spaces_ + word_width_ > width_) {
     out += '\n';

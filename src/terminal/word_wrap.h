@@ -1,7 +1,9 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace commissure {
 
@@ -33,5 +35,11 @@ int terminal_width();
 
 /// Columns that a terminal shows a code point in.
 int column_width(char32_t code_point);
+
+/// The characters of a text of UTF-8; bytes that begin none are one each.
+std::vector<std::string_view> characters_of(std::string_view text);
+
+/// Columns that a terminal shows a text of UTF-8 without control characters in.
+std::size_t columns_of(std::string_view text);
 
 }  // namespace commissure

@@ -47,5 +47,18 @@ TEST(WordWrap, WithoutAWidthBreaksNothing) {
   EXPECT_EQ(wrapped(std::string(300, 'a') + " b", 0, 1), std::string(300, 'a') + " b");
 }
 
+TEST(ColumnsOf, CountsWhatIsSeen) {
+  EXPECT_EQ(columns_of(""), 0u);
+  EXPECT_EQ(columns_of("Brücke —"), 8u);
+  EXPECT_EQ(columns_of("日本の"), 6u);
+  EXPECT_EQ(columns_of("e\u0301\U0001f600"), 3u);
+  EXPECT_EQ(columns_of("\xff\xe6"), 2u) << "bytes that are no character take a column each";
+}
+
+TEST(CharactersOf, AreTheTextInPieces) {
+  EXPECT_EQ(characters_of("aö日"), (std::vector<std::string_view>{"a", "ö", "日"}));
+  EXPECT_EQ(characters_of("x\xe6\x97"), (std::vector<std::string_view>{"x", "\xe6\x97"})) << "one that is cut off";
+}
+
 }  // namespace
 }  // namespace commissure

@@ -5,6 +5,9 @@
 #include <bit>
 #include <cmath>
 #include <fstream>
+#include <string_view>
+
+#include "terminal/word_wrap.h"
 
 namespace commissure {
 
@@ -52,6 +55,19 @@ bool is_close_call(const VerifyAnswer& expected, std::size_t i, TokenId other, c
   return it != expected.alternatives[i].end() && std::abs(it->second - expected.logprobs[i]) <= 2 * tolerance.logprob;
 }
 
+/// On one line, without what steers a terminal.
+std::string shown_text(const std::string& text) {
+  std::string shown;
+  for (const char c : text) {
+    if (c == '\n' || c == '\t') {
+      shown += ' ';
+    } else if (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f) {
+      shown += c;
+    }
+  }
+  return shown;
+}
+
 }  // namespace
 
 GenerationRequest VerifyCase::request(int max_tokens) const {
@@ -68,21 +84,22 @@ GenerationRequest VerifyCase::request(int max_tokens) const {
 std::string VerifyCase::label(std::size_t width, bool padded) const {
   const std::string suffix = sampled ? " (sampled)" : "";
   const std::size_t room = width - suffix.size();
-  std::string shown;
-  std::size_t n_columns = 0;
-  for (const char c : text) {
-    const bool starts = (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-    // Wide scripts take two columns: count every character beyond Latin as two.
-    if (starts) n_columns += static_cast<unsigned char>(c) >= 0xE0 ? 2 : 1;
-    if (starts && n_columns > room - 3) {
-      shown += "...";
-      n_columns += 2;
-      break;
+  const std::string whole = shown_text(text);
+  std::string shown = whole;
+  std::size_t n_columns = columns_of(shown);
+  if (n_columns > room) {
+    shown.clear();
+    n_columns = 3;
+    for (const std::string_view character : characters_of(whole)) {
+      const std::size_t more = columns_of(character);
+      if (n_columns + more > room) break;
+      shown += character;
+      n_columns += more;
     }
-    shown += c == '\n' || c == '\t' ? ' ' : c;
+    shown += "...";
   }
-  n_columns += suffix.size();
   shown += suffix;
+  n_columns += suffix.size();
   if (padded && n_columns < width) shown.append(width - n_columns, ' ');
   return shown;
 }

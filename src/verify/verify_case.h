@@ -29,7 +29,7 @@ struct VerifyCase {
 inline constexpr int kVerifyAlternatives = 5;  ///< other tokens whose log-probabilities are compared too
 inline constexpr float kVerifyTemperature = 0.8f;
 
-/// What one case's answer is judged by.
+/// One case's answer, as far as it is compared.
 struct VerifyAnswer {
   std::vector<TokenId> tokens;
   std::vector<float> logprobs;                              ///< of each token

@@ -1,4 +1,3 @@
-#include <array>
 #include <charconv>
 #include <utility>
 
@@ -78,12 +77,9 @@ Parser::Expression Parser::negation() {
 }
 
 Parser::Expression Parser::comparison() {
-  static constexpr std::array<std::pair<std::string_view, Op>, 6> kOps = {{{"==", Op::kEqual},
-                                                                           {"!=", Op::kNotEqual},
-                                                                           {"<", Op::kLess},
-                                                                           {"<=", Op::kLessEqual},
-                                                                           {">", Op::kGreater},
-                                                                           {">=", Op::kGreaterEqual}}};
+  static constexpr std::pair<std::string_view, Op> kOps[] = {{"==", Op::kEqual},  {"!=", Op::kNotEqual},
+                                                             {"<", Op::kLess},    {"<=", Op::kLessEqual},
+                                                             {">", Op::kGreater}, {">=", Op::kGreaterEqual}};
   Node* first = TRY(sum());
   Node* node = nullptr;
   const auto add = [&](Op op) -> Status {
@@ -175,57 +171,15 @@ Parser::Expression Parser::unary(bool with_filter) {
 
 Parser::Expression Parser::primary() {
   const Token& token = current();
-  Node* node = make(NodeKind::kConstant);
   switch (token.kind) {
-    case TokenKind::kName: {
-      const std::string& word = token.text;
-      ++at_;
-      if (word == "true" || word == "True" || word == "false" || word == "False") {
-        node->constant = Value::of(word[0] == 't' || word[0] == 'T');
-      } else if (word == "none" || word == "None") {
-        node->constant = Value::none();
-      } else {
-        node->kind = NodeKind::kName;
-        node->name = syntax_.id_of(word);
-        node->constant = Value::of(std::string_view(syntax_.names[node->name]));
-        if (macro_ != nullptr) {
-          macro_->catches_varargs |= word == "varargs";
-          macro_->catches_kwargs |= word == "kwargs";
-          macro_->catches_caller |= word == "caller";
-        }
-      }
-      return node;
-    }
+    case TokenKind::kName: return name();
     case TokenKind::kText: {
       std::string text = token.text;
       for (++at_; current().kind == TokenKind::kText; ++at_) text += current().text;
-      node->constant = Value::of(syntax_.keep(std::move(text)));
-      return node;
+      return constant(Value::of(syntax_.keep(std::move(text))));
     }
-    case TokenKind::kInteger: {
-      const std::string& text = token.text;
-      const char second = text.size() > 1 ? static_cast<char>(text[1] | 0x20) : ' ';
-      const int base = second == 'x' ? 16 : second == 'o' ? 8 : second == 'b' ? 2 : 10;
-      const char* begin = text.data() + (base == 10 ? 0 : 2);
-      std::int64_t value = 0;
-      const auto [end, error] = std::from_chars(begin, text.data() + text.size(), value, base);
-      if (error != std::errc() || end != text.data() + text.size()) return fail("the integer is too large");
-      node->constant = Value::of(value);
-      ++at_;
-      return node;
-    }
-    case TokenKind::kFloat: {
-      double value = 0;
-      const auto [end, error] = std::from_chars(token.text.data(), token.text.data() + token.text.size(), value);
-      if (error == std::errc::result_out_of_range) {
-        const auto mark = token.text.find_first_of("eE");
-        const bool small = mark != std::string::npos && token.text.find('-', mark) != std::string::npos;
-        value = small ? 0.0 : std::numeric_limits<double>::infinity();
-      }
-      node->constant = Value::of(value);
-      ++at_;
-      return node;
-    }
+    case TokenKind::kInteger: return integer();
+    case TokenKind::kFloat: return decimal();
     case TokenKind::kOperator:
       if (token.text == "(") {
         ++at_;
@@ -238,6 +192,54 @@ Parser::Expression Parser::primary() {
       [[fallthrough]];
     default: return unexpected();
   }
+}
+
+Node* Parser::constant(const Value& value) {
+  Node* node = make(NodeKind::kConstant);
+  node->constant = value;
+  return node;
+}
+
+Node* Parser::name() {
+  const std::string& word = current().text;
+  ++at_;
+  if (word == "true" || word == "True") return constant(Value::of(true));
+  if (word == "false" || word == "False") return constant(Value::of(false));
+  if (word == "none" || word == "None") return constant(Value::none());
+  Node* node = make(NodeKind::kName);
+  node->name = syntax_.id_of(word);
+  node->constant = Value::of(std::string_view(syntax_.names[node->name]));
+  if (macro_ != nullptr) {
+    macro_->catches_varargs |= word == "varargs";
+    macro_->catches_kwargs |= word == "kwargs";
+    macro_->catches_caller |= word == "caller";
+  }
+  return node;
+}
+
+Parser::Expression Parser::integer() {
+  const std::string& text = current().text;
+  const char second = text.size() > 1 ? static_cast<char>(text[1] | 0x20) : ' ';
+  const int base = second == 'x' ? 16 : second == 'o' ? 8 : second == 'b' ? 2 : 10;
+  const char* begin = text.data() + (base == 10 ? 0 : 2);
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(begin, text.data() + text.size(), value, base);
+  if (error != std::errc() || end != text.data() + text.size()) return fail("the integer is too large");
+  ++at_;
+  return constant(Value::of(value));
+}
+
+Parser::Expression Parser::decimal() {
+  const std::string& text = current().text;
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error == std::errc::result_out_of_range) {
+    const auto mark = text.find_first_of("eE");
+    const bool is_small = mark != std::string::npos && text.find('-', mark) != std::string::npos;
+    value = is_small ? 0.0 : std::numeric_limits<double>::infinity();
+  }
+  ++at_;
+  return constant(Value::of(value));
 }
 
 Parser::Expression Parser::list() {
@@ -299,16 +301,21 @@ Parser::Expression Parser::filters_and_tests(Node* node) {
   }
 }
 
-Parser::Expression Parser::filter(Node* subject) {
-  Node* node = make(NodeKind::kFilter);
-  node->left = subject;
-  if (current().kind != TokenKind::kName) return unexpected("a filter's name");
+Result<std::string> Parser::dotted_name(std::string_view what) {
+  if (current().kind != TokenKind::kName) return unexpected(what);
   std::string name = current().text;
   ++at_;
   while (skip_operator(".")) {
     name += "." + current().text;
-    TRY(expect(TokenKind::kName, "a filter's name"));
+    TRY(expect(TokenKind::kName, what));
   }
+  return name;
+}
+
+Parser::Expression Parser::filter(Node* subject) {
+  Node* node = make(NodeKind::kFilter);
+  node->left = subject;
+  std::string name = TRY(dotted_name("a filter's name"));
   node->builtin = find_filter(name);
   node->constant = Value::of(syntax_.keep(std::move(name)));
   if (is_operator("(")) TRY(arguments(*node));
@@ -319,13 +326,7 @@ Parser::Expression Parser::test(Node* subject) {
   Node* node = make(NodeKind::kTest);
   node->left = subject;
   node->flag = skip_name("not");
-  if (current().kind != TokenKind::kName) return unexpected("a test's name");
-  std::string name = current().text;
-  ++at_;
-  while (skip_operator(".")) {
-    name += "." + current().text;
-    TRY(expect(TokenKind::kName, "a test's name"));
-  }
+  std::string name = TRY(dotted_name("a test's name"));
   node->builtin = find_test(name);
   node->constant = Value::of(syntax_.keep(std::move(name)));
   const TokenKind kind = current().kind;

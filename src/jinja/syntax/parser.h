@@ -36,10 +36,15 @@ class Parser {
   Expression power();
   Expression unary(bool with_filter = true);
   Expression primary();
+  Node* constant(const Value& value);
+  Node* name();
+  Expression integer();
+  Expression decimal();
   Expression list();
   Expression dict();
   Expression postfix(Node* node);
   Expression filters_and_tests(Node* node);
+  Result<std::string> dotted_name(std::string_view what);
   Expression filter(Node* node);
   Expression test(Node* node);
   Expression subscript(Node* node);

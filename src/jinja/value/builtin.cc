@@ -9,18 +9,26 @@ const Builtin* find_builtin(Builtins table, std::string_view name) {
   return nullptr;
 }
 
-const Builtin* find_filter(std::string_view name) {
-  for (const Builtins table : {text_filters(), sequence_filters(), value_filters()}) {
+namespace {
+
+const Builtin* find_in(std::initializer_list<Builtins> tables, std::string_view name) {
+  for (const Builtins table : tables) {
     if (const Builtin* found = find_builtin(table, name)) return found;
   }
   return nullptr;
+}
+
+}  // namespace
+
+const Builtin* find_filter(std::string_view name) {
+  return find_in({text_filters(), sequence_filters(), value_filters()}, name);
 }
 
 const Builtin* find_test(std::string_view name) { return find_builtin(all_tests(), name); }
 
 const Builtin* find_method(Kind kind, std::string_view name) {
   switch (kind) {
-    case Kind::kText: return find_builtin(text_methods(), name);
+    case Kind::kText: return find_in({text_methods(), letter_methods()}, name);
     case Kind::kMap: return find_builtin(map_methods(), name);
     case Kind::kList:
     case Kind::kTuple:

@@ -28,8 +28,8 @@ struct Call {
   bool has(std::size_t index) const { return !slots[index].is(Kind::kMissing); }
 };
 
-/// A filter, test, method or function. `parameters` names its slots, "old,new,count?": those with a mark may be left
-/// out; "*": it reads positional and named itself.
+/// A filter, test, method or function. `parameters` names its slots, "old,new,count?": with a question mark it may be
+/// left out; "*": the builtin reads positional and named arguments itself.
 struct Builtin {
   std::string_view name;
   std::string_view parameters;
@@ -43,13 +43,14 @@ Builtins sequence_filters();
 Builtins value_filters();
 Builtins all_tests();
 Builtins text_methods();
+Builtins letter_methods();
 Builtins map_methods();
 Builtins list_methods();
 Builtins cycler_methods();
 Builtins loop_methods();
 Builtins functions();
 
-/// Null when there is none.
+/// The builtin of that name; null when there is none.
 const Builtin* find_builtin(Builtins table, std::string_view name);
 const Builtin* find_filter(std::string_view name);
 const Builtin* find_test(std::string_view name);

@@ -26,8 +26,8 @@ inline constexpr std::size_t scales_offset(int width) {
 /// The smallest normal float. Steps and weights of int8 values that are smaller are 0, on every instruction set.
 inline constexpr float kSmallestNormal = 1.17549435e-38f;
 
-/// Rows, heads and queries (rows times heads) of one item at most. Its queries walk over the KV blocks together, so
-/// that a block is still in the cache for the next one.
+/// Limits of one item: rows, query heads, and queries (rows times heads). An item's queries walk over the KV blocks
+/// together, so that a block is still in the cache for the next query.
 inline constexpr int kMaxItemRows = 16;
 inline constexpr int kMaxItemHeads = 16;
 inline constexpr int kMaxItemQueries = 64;
@@ -36,7 +36,7 @@ inline constexpr int kMaxItemQueries = 64;
 struct AttendItem {
   const float* q = nullptr;  ///< first row, first head of the group; heads are head_dim apart
   int q_stride = 0;          ///< floats between rows
-  float* out = nullptr;      ///< as q; overwritten
+  float* out = nullptr;      ///< laid out as q; overwritten
   int out_stride = 0;
   int n_rows = 0;
   int n_heads = 0;         ///< query heads of this item
@@ -53,7 +53,7 @@ struct AttendItem {
   /// Null: the item makes its rows' output. Else every span's result is put here, [span][row][head][partial_size],
   /// for combine().
   float* partials = nullptr;
-  const std::byte* next = nullptr;  ///< what its thread reads afterwards, or null
+  const std::byte* next = nullptr;  ///< bytes that its thread reads afterwards, to be prefetched; or null
 };
 
 /// First position that a query at `position` sees.
@@ -71,7 +71,7 @@ inline constexpr std::size_t attend_scratch_size(int head_dim) {
   return static_cast<std::size_t>((n_per_query * kMaxItemQueries + kBlockPositions) * width);
 }
 
-/// What depends on how keys and values are stored.
+/// The kernels for one way of storing keys and values (KvType).
 struct KvKernels {
   /// Writes one position of one kv head; `head_block` is that head's part of the block. Other positions stay.
   void (*append)(std::byte* head_block, int slot, const float* key, const float* value, int head_dim);
