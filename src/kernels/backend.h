@@ -100,11 +100,12 @@ class Matrix {
   virtual DType dtype() const = 0;
 };
 
-/// One product: out[r] = weight x[r] for all rows r of x. Jobs given together read the same x and share its preparation
-/// and one pass over the threads.
+/// One product: out[r] = weight x[r] + bias for all rows r of x. Jobs given together read the same x and share its
+/// preparation and one pass over the threads.
 struct MatmulJob {
   const Matrix* weight = nullptr;
-  Rows out;  ///< [n_rows(x), weight->n_rows()]
+  Rows out;             ///< [n_rows(x), weight->n_rows()]
+  DevicePtr bias = {};  ///< f32 [weight->n_rows()], added in f32 to the finished product; null: none
 };
 
 /// How positions turn into rotation angles. Source: RoFormer, arXiv:2104.09864; `frequencies` carries any scaling
@@ -226,7 +227,7 @@ class Backend {
   /// Writes the screen: screen_bytes() bytes, when that is not 0. False: the matrix's values allow no screen.
   virtual bool pack_screen(const MatrixSource&, std::span<std::byte>) { return false; }
 
-  /// A vector (norm weights) as f32 on the device, with `add` added to each value (1 for (1 + w) norms).
+  /// A vector (norm weights, a bias) as f32 on the device, with `add` added to each value (1 for (1 + w) norms).
   virtual Result<DeviceBuffer> load_vector(const MatrixSource& source, float add) = 0;
 
   /// Bytes of one KV block of one layer.

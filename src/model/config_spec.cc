@@ -1,6 +1,9 @@
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "model/decoder_spec.h"
 #include "model/raw_spec.h"
@@ -111,16 +114,17 @@ Result<RawSpec> read_common(const Fields& fields) {
   raw.d_model = TRY(fields.integer("hidden_size"));
   raw.d_ff = TRY(fields.integer("intermediate_size"));
   raw.norm_eps = TRY(fields.number_or("rms_norm_eps", 1e-6));
-  if (TRY(fields.boolean_or("use_bidirectional_attention", false))) {
-    return Error(Code::kUnimplemented,
-                 "config.json: use_bidirectional_attention is true: this is an encoder, and only "
-                 "models that look back alone are supported");
+  for (const auto& [key, causal] : {std::pair{"use_bidirectional_attention", false}, std::pair{"is_causal", true}}) {
+    if (TRY(fields.boolean_or(key, causal)) == causal) continue;
+    return Error(Code::kUnimplemented, "config.json: ", key, " is ", causal ? "false" : "true",
+                 ": this is an encoder, and only models that look back alone are supported");
   }
   if (TRY(fields.number_or("partial_rotary_factor", 1.0)) != 1.0) {
     return Error(Code::kUnimplemented, "config.json: partial_rotary_factor other than 1 is not supported");
   }
-  if (TRY(fields.boolean_or("attention_bias", false)) || TRY(fields.boolean_or("mlp_bias", false))) {
-    return Error(Code::kUnimplemented, "config.json: attention and feed-forward biases are not supported");
+  raw.qkv_bias = raw.output_bias = TRY(fields.boolean_or("attention_bias", false));
+  if (TRY(fields.boolean_or("mlp_bias", false))) {
+    return Error(Code::kUnimplemented, "config.json: mlp_bias: biases of the feed-forward are not supported");
   }
   return raw;
 }
@@ -170,13 +174,23 @@ Result<RawSpec> read_gemma3(const Fields& fields, DType embedding_dtype) {
   return raw;
 }
 
-Result<RawSpec> read_llama(const Fields& fields) {
+/// The width of a head where config.json does not say it.
+Result<std::int64_t> even_share(std::int64_t d_model, std::int64_t n_heads) {
+  if (n_heads <= 0) return 0;  // build_spec names it
+  if (d_model % n_heads == 0) return d_model / n_heads;
+  return Error(Code::kInvalidArgument, "config.json: hidden_size ", d_model, " is no multiple of num_attention_heads ",
+               n_heads, ", and there is no head_dim");
+}
+
+/// `head_dim`: where config.json does not say it; 0: the even share of the width.
+Result<RawSpec> read_llama(const Fields& fields, std::int64_t head_dim = 0) {
   RawSpec raw = TRY(read_common(fields));
   raw.n_vocab = TRY(fields.integer("vocab_size"));
   raw.n_context = TRY(fields.integer_or("max_position_embeddings", 2048));
   raw.n_heads = TRY(fields.integer("num_attention_heads"));
   raw.n_kv_heads = TRY(fields.integer_or("num_key_value_heads", raw.n_heads));
-  raw.head_dim = TRY(fields.integer_or("head_dim", raw.n_heads > 0 ? raw.d_model / raw.n_heads : 0));
+  raw.head_dim = TRY(fields.integer_or("head_dim", head_dim));
+  if (raw.head_dim == 0 && fields.find("head_dim") == nullptr) raw.head_dim = TRY(even_share(raw.d_model, raw.n_heads));
   raw.tied_head = TRY(fields.boolean_or("tie_word_embeddings", false));
   const std::string activation = TRY(fields.text_or("hidden_act", "silu"));
   if (activation != "silu") {
@@ -194,27 +208,99 @@ Result<RawSpec> read_mistral(const Fields& fields, const Json& object) {
   return raw;
 }
 
-}  // namespace
+/// The window of the layers from max_window_layers on, which few Qwen models use.
+Status read_qwen_window(const Fields& fields, RawSpec& raw) {
+  const bool has_window = TRY(fields.boolean_or("use_sliding_window", false));
+  const Json* types = fields.find("layer_types");
+  if (types != nullptr) raw.sliding = TRY(read_layer_types(*types));
+  if (!has_window) {
+    if (std::ranges::find(raw.sliding, true) == raw.sliding.end()) return {};
+    return Error(Code::kInvalidArgument,
+                 "config.json: use_sliding_window is false, but layer_types lists sliding_attention");
+  }
+  raw.window = TRY(fields.integer_or("sliding_window", 4096));
+  const std::int64_t first = TRY(fields.integer_or("max_window_layers", 28));
+  for (std::int64_t layer = 0; types == nullptr && layer < std::min(raw.n_layers, kMaxLayers); ++layer) {
+    raw.sliding.push_back(layer >= first);
+  }
+  return {};
+}
 
-Result<DecoderSpec> spec_from_config(const Json& config, DType embedding_dtype) {
+Result<RawSpec> read_qwen2(const Fields& fields) {
+  RawSpec raw = TRY(read_llama(fields));
+  raw.n_kv_heads = TRY(fields.integer_or("num_key_value_heads", 32));
+  raw.qkv_bias = true;
+  raw.output_bias = false;
+  TRY(read_qwen_window(fields, raw));
+  return raw;
+}
+
+Result<RawSpec> read_qwen3(const Fields& fields) {
+  RawSpec raw = TRY(read_llama(fields, 128));
+  raw.n_kv_heads = TRY(fields.integer_or("num_key_value_heads", 32));
+  raw.qk_norm = true;
+  TRY(read_qwen_window(fields, raw));
+  return raw;
+}
+
+/// One model_type that we know.
+struct Family {
+  std::string_view model_type;
+  std::string_view architecture;  ///< the name we use
+  std::string_view text_type;     ///< model_type of text_config; empty: config.json is flat
+};
+constexpr std::array<Family, 7> kFamilies = {{
+    {"gemma3", "gemma3", "gemma3_text"},
+    {"gemma3_text", "gemma3", ""},
+    {"llama", "llama", ""},
+    {"mistral", "mistral", ""},
+    {"mistral3", "mistral", "mistral"},
+    {"qwen2", "qwen2", ""},
+    {"qwen3", "qwen3", ""},
+}};
+
+Result<const Family*> find_family(const Json& config) {
   const std::string model_type = TRY(Fields(config).text_or("model_type", ""));
   if (model_type.empty()) return Error(Code::kInvalidArgument, "config.json: model_type is missing");
-  RawSpec raw;
-  if (model_type == "llama") {
-    raw = TRY(read_llama(Fields(config)));
-  } else if (model_type == "mistral") {
-    raw = TRY(read_mistral(Fields(config), config));
-  } else if (model_type == "gemma3_text") {
-    raw = TRY(read_gemma3(Fields(config), embedding_dtype));
-  } else if (model_type == "gemma3") {
-    const Json* text = find_member(config, "text_config");
-    if (text == nullptr) return Error(Code::kInvalidArgument, "config.json: text_config is missing");
-    raw = TRY(read_gemma3(Fields(*text), embedding_dtype));
-  } else {
-    return Error(Code::kUnimplemented, "model type \"", model_type,
-                 "\" is not supported; supported: ", supported_architectures());
-  }
-  raw.architecture = model_type == "gemma3_text" ? "gemma3" : model_type;
+  const auto* family = std::ranges::find(kFamilies, std::string_view(model_type), &Family::model_type);
+  if (family != kFamilies.end()) return family;
+  return Error(Code::kUnimplemented, "model type \"", model_type,
+               "\" is not supported; supported: ", supported_architectures());
+}
+
+/// The object that describes the language model.
+Result<const Json*> text_config(const Json& config, const Family& family) {
+  if (family.text_type.empty()) return &config;
+  const Json* text = find_member(config, "text_config");
+  if (text == nullptr) return Error(Code::kInvalidArgument, "config.json: text_config is missing");
+  const std::string type = TRY(Fields(*text).text_or("model_type", std::string(family.text_type)));
+  if (type == family.text_type) return text;
+  return Error(Code::kUnimplemented, "config.json: text_config has model_type \"", type, "\", with ", family.model_type,
+               " only \"", family.text_type, "\" is supported");
+}
+
+Result<RawSpec> read_family(std::string_view architecture, const Json& config, DType embedding_dtype) {
+  const Fields fields(config);
+  if (architecture == "gemma3") return read_gemma3(fields, embedding_dtype);
+  if (architecture == "mistral") return read_mistral(fields, config);
+  if (architecture == "qwen2") return read_qwen2(fields);
+  if (architecture == "qwen3") return read_qwen3(fields);
+  return read_llama(fields);
+}
+
+}  // namespace
+
+Status check_config_family(const Json& config) {
+  const Family* family = TRY(find_family(config));
+  TRY(text_config(config, *family));
+  return {};
+}
+
+Result<DecoderSpec> spec_from_config(const Json& config, DType embedding_dtype) {
+  const Family* family = TRY(find_family(config));
+  const Json* text = TRY(text_config(config, *family));
+  RawSpec raw = TRY(read_family(family->architecture, *text, embedding_dtype));
+  raw.architecture = family->architecture;
   DecoderSpec spec = TRY(build_spec(raw));
   spec.naming = {CheckpointFormat::kSafetensors, "model.", "lm_head.weight"};
   return spec;

@@ -128,16 +128,20 @@ void Decoder::attention(const LayerSpec& spec, const LayerWeights& weights, cons
   const Rows attended = carve.take(heads.n_heads * heads.head_dim);
 
   backend_.rms_norm(x, weights.attention_norm.ptr(), spec_.norm_eps, branch);
-  backend_.matmul(
-      branch, std::array<MatmulJob, 3>{{{weights.query.get(), q}, {weights.key.get(), k}, {weights.value.get(), v}}},
-      planes(InputPlanes::kOne));
+  backend_.matmul(branch,
+                  std::array<MatmulJob, 3>{{{weights.query.get(), q, weights.query_bias.ptr()},
+                                            {weights.key.get(), k, weights.key_bias.ptr()},
+                                            {weights.value.get(), v, weights.value_bias.ptr()}}},
+                  planes(InputPlanes::kOne));
   backend_.norm_rope(q, heads.n_heads, weights.query_norm.ptr(), spec_.norm_eps, rope, table);
   backend_.norm_rope(k, heads.n_kv_heads, weights.key_norm.ptr(), spec_.norm_eps, rope, table);
   backend_.append_kv(k, v, index, kv);
   const AttendOptions options = {spec.attention_scale, spec.window, spec_.precision == Precision::kExact};
   backend_.attend(q, index, kv, options, attended);
-  backend_.matmul(attended, std::array<MatmulJob, 1>{{{weights.attention_output.get(), branch}}},
-                  planes(InputPlanes::kOne));
+  backend_.matmul(
+      attended,
+      std::array<MatmulJob, 1>{{{weights.attention_output.get(), branch, weights.attention_output_bias.ptr()}}},
+      planes(InputPlanes::kOne));
   backend_.add(x, branch, weights.post_attention_norm.ptr(), spec_.norm_eps, /*round=*/false);
 }
 

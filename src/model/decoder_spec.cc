@@ -5,6 +5,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "model/raw_spec.h"
 #include "model/tensor_names.h"
 
 namespace commissure {
@@ -24,6 +25,7 @@ Result<std::vector<float>> read_rope_divisors(const Checkpoint& checkpoint) {
 }
 
 Result<DecoderSpec> read_gguf(const Checkpoint& checkpoint) {
+  TRY(check_gguf_family(checkpoint.metadata()));
   GgufFacts facts;
   if (const TensorInfo* table = checkpoint.find("token_embd.weight"); table != nullptr && table->shape.size() == 2) {
     facts.n_vocab = table->shape[0];
@@ -31,6 +33,8 @@ Result<DecoderSpec> read_gguf(const Checkpoint& checkpoint) {
     return Error(Code::kInvalidArgument, "tensor token_embd.weight is missing or no matrix; is this a language model?");
   }
   facts.has_head = checkpoint.find("output.weight") != nullptr;
+  facts.has_qkv_bias = checkpoint.find("blk.0.attn_q.bias") != nullptr;
+  facts.has_output_bias = checkpoint.find("blk.0.attn_output.bias") != nullptr;
   facts.rope_divisors = TRY(read_rope_divisors(checkpoint));
   return spec_from_gguf(checkpoint.metadata(), facts);
 }
@@ -47,6 +51,7 @@ constexpr std::array<NamingForm, 3> kNamingForms = {{
 }};
 
 Result<DecoderSpec> read_safetensors(const Checkpoint& checkpoint) {
+  TRY(check_config_family(checkpoint.config()));
   for (const NamingForm& form : kNamingForms) {
     const std::string name = std::string(form.prefix) + "embed_tokens.weight";
     if (const std::string dtype = checkpoint.unsupported_dtype(name); !dtype.empty()) {
@@ -65,21 +70,9 @@ Result<DecoderSpec> read_safetensors(const Checkpoint& checkpoint) {
                "model.language_model.; is this a language model?");
 }
 
-/// A bias we would silently leave out would make wrong answers, so it ends the load.
-Status refuse_biases(const Checkpoint& checkpoint, const DecoderSpec& spec) {
-  for (const ExpectedTensor& expected : expected_tensors(spec, {0, spec.n_layers(), true, true})) {
-    std::string name = expected.name;
-    name.replace(name.size() - std::string_view("weight").size(), std::string::npos, "bias");
-    if (checkpoint.find(name) != nullptr) {
-      return Error(Code::kUnimplemented, checkpoint.location(), ": tensor ", name, ": biases are not supported");
-    }
-  }
-  return {};
-}
-
 }  // namespace
 
-std::string supported_architectures() { return "gemma3, llama, mistral"; }
+std::string supported_architectures() { return "gemma3, llama, mistral, mistral3, qwen2, qwen3"; }
 
 std::string_view precision_name(Precision precision) { return precision == Precision::kExact ? "exact" : "fast"; }
 
@@ -101,7 +94,7 @@ Result<DecoderSpec> read_decoder_spec(const Checkpoint& checkpoint) {
       checkpoint.format() == CheckpointFormat::kGguf ? read_gguf(checkpoint) : read_safetensors(checkpoint);
   if (!spec) return spec.error().within(checkpoint.location());
   TRY(part_tensors(checkpoint, *spec, {0, spec->n_layers(), true, true}));
-  TRY(refuse_biases(checkpoint, *spec));
+  TRY(refuse_surplus(checkpoint, *spec));
   return spec;
 }
 

@@ -24,6 +24,8 @@ struct LayerSpec {
   int rope = 0;                  ///< index into DecoderSpec::ropes
   int window = 0;                ///< positions a row sees; 0: all earlier ones; W: its own and the W - 1 before it
   float attention_scale = 1.0f;  ///< multiplies q.k
+  bool qkv_bias = false;         ///< queries, keys and values have a bias
+  bool output_bias = false;      ///< attention's output has a bias
   bool qk_norm = false;          ///< RMS norm of every query and key head before rotation
   bool post_norms = false;       ///< RMS norm of both branches before they join the residual stream
   Activation activation = Activation::kSilu;
@@ -47,7 +49,7 @@ Result<Precision> parse_precision(std::string_view name);
 
 /// The whole model in numbers. read_decoder_spec() has checked every value's range, so buffers may be sized by them.
 struct DecoderSpec {
-  std::string architecture;  ///< "gemma3", "llama", "mistral"
+  std::string architecture;  ///< "gemma3", "llama", "mistral", "qwen2", ...
   int d_model = 0;
   int n_vocab = 0;    ///< rows of the embedding; may exceed the tokenizer's vocabulary
   int n_context = 0;  ///< positions the model was made for
@@ -77,6 +79,8 @@ Result<DecoderSpec> read_decoder_spec(const Checkpoint& checkpoint);
 struct GgufFacts {
   std::int64_t n_vocab = 0;          ///< rows of token_embd.weight
   bool has_head = false;             ///< output.weight exists
+  bool has_qkv_bias = false;         ///< blk.0.attn_q.bias exists
+  bool has_output_bias = false;      ///< blk.0.attn_output.bias exists
   std::vector<float> rope_divisors;  ///< rope_freqs.weight, or empty
 };
 /// The spec of a GGUF header, tensors not checked. Errors: as read_decoder_spec.
@@ -86,7 +90,7 @@ Result<DecoderSpec> spec_from_gguf(const Metadata& metadata, const GgufFacts& fa
 /// does. Errors: as read_decoder_spec.
 Result<DecoderSpec> spec_from_config(const Json& config, DType embedding_dtype);
 
-/// The supported families as text, "gemma3, llama, mistral", for messages.
+/// The supported families as text, "gemma3, llama, ...", for messages.
 std::string supported_architectures();
 
 }  // namespace commissure

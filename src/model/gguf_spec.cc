@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <string>
 #include <string_view>
@@ -70,6 +72,9 @@ Result<RawSpec> read_common(const Keys& keys, const GgufFacts& facts) {
   raw.attention_scale = TRY(keys.number_or("attention.scale", 0.0));
   raw.norm_eps = TRY(keys.number_or("attention.layer_norm_rms_epsilon", -1.0));
   raw.tied_head = !facts.has_head;
+  raw.qkv_bias = facts.has_qkv_bias;
+  raw.output_bias = facts.has_output_bias;
+  raw.rope.divisors = facts.rope_divisors;
 
   const std::int64_t even_share = raw.n_heads > 0 ? raw.d_model / raw.n_heads : 0;
   raw.head_dim = TRY(keys.integer_or("attention.key_length", even_share));
@@ -104,8 +109,17 @@ Result<RawSpec> read_llama(const Keys& keys, const GgufFacts& facts) {
   RawSpec raw = TRY(read_common(keys, facts));
   raw.rope.theta = TRY(keys.number_or("rope.freq_base", 10000.0));
   raw.rope.linear_factor = TRY(read_linear_factor(keys, 1.0));
-  raw.rope.divisors = facts.rope_divisors;
   raw.rope.interleaved = true;  // the converter permutes the rows of q and k
+  return raw;
+}
+
+/// Qwen 2 and 3. Their files may name a window that the model does not use.
+Result<RawSpec> read_qwen(const Keys& keys, const GgufFacts& facts, bool qk_norm) {
+  RawSpec raw = TRY(read_llama(keys, facts));
+  raw.rope.interleaved = false;
+  raw.qkv_bias = raw.qkv_bias || !qk_norm;
+  raw.qk_norm = qk_norm;
+  raw.window = 0;
   return raw;
 }
 
@@ -142,24 +156,36 @@ Result<RawSpec> read_gemma3(const Keys& keys, const GgufFacts& facts) {
   return raw;
 }
 
-}  // namespace
+constexpr std::array<std::string_view, 4> kArchitectures = {"gemma3", "llama", "qwen2", "qwen3"};
 
-Result<DecoderSpec> spec_from_gguf(const Metadata& metadata, const GgufFacts& facts) {
+Result<std::string> find_architecture(const Metadata& metadata) {
   const std::string* architecture = metadata.text("general.architecture");
   if (architecture == nullptr) {
     return Error(Code::kInvalidArgument, "GGUF header: general.architecture is missing; is this a model file?");
   }
-  const Keys keys(metadata, *architecture);
-  RawSpec raw;
-  if (*architecture == "llama") {
-    raw = TRY(read_llama(keys, facts));
-  } else if (*architecture == "gemma3") {
-    raw = TRY(read_gemma3(keys, facts));
-  } else {
-    return Error(Code::kUnimplemented, "model architecture \"", *architecture,
-                 "\" is not supported; supported: ", supported_architectures());
-  }
-  raw.architecture = *architecture;
+  if (std::ranges::find(kArchitectures, std::string_view(*architecture)) != kArchitectures.end()) return *architecture;
+  return Error(Code::kUnimplemented, "model architecture \"", *architecture,
+               "\" is not supported; supported: ", supported_architectures());
+}
+
+Result<RawSpec> read_family(const Keys& keys, std::string_view architecture, const GgufFacts& facts) {
+  if (architecture == "gemma3") return read_gemma3(keys, facts);
+  if (architecture == "qwen2") return read_qwen(keys, facts, /*qk_norm=*/false);
+  if (architecture == "qwen3") return read_qwen(keys, facts, /*qk_norm=*/true);
+  return read_llama(keys, facts);
+}
+
+}  // namespace
+
+Status check_gguf_family(const Metadata& metadata) {
+  TRY(find_architecture(metadata));
+  return {};
+}
+
+Result<DecoderSpec> spec_from_gguf(const Metadata& metadata, const GgufFacts& facts) {
+  const std::string architecture = TRY(find_architecture(metadata));
+  RawSpec raw = TRY(read_family(Keys(metadata, architecture), architecture, facts));
+  raw.architecture = architecture;
   DecoderSpec spec = TRY(build_spec(raw));
   spec.naming = {CheckpointFormat::kGguf, "", "output.weight"};
   return spec;

@@ -11,9 +11,13 @@
 namespace commissure {
 namespace {
 
-DeviceBuffer& norm_place(PartWeights& weights, LayerWeights* layer, TensorRole role) {
+DeviceBuffer& vector_place(PartWeights& weights, LayerWeights* layer, TensorRole role) {
   switch (role) {
     case TensorRole::kAttentionNorm: return layer->attention_norm;
+    case TensorRole::kQueryBias: return layer->query_bias;
+    case TensorRole::kKeyBias: return layer->key_bias;
+    case TensorRole::kValueBias: return layer->value_bias;
+    case TensorRole::kAttentionOutputBias: return layer->attention_output_bias;
     case TensorRole::kQueryNorm: return layer->query_norm;
     case TensorRole::kKeyNorm: return layer->key_norm;
     case TensorRole::kPostAttentionNorm: return layer->post_attention_norm;
@@ -106,7 +110,7 @@ Result<PackedModel> pack_weights(Backend& backend, const Checkpoint& checkpoint,
   const std::vector<ExpectedTensor> expected = expected_tensors(spec, whole);
   const std::vector<TensorInfo> tensors = TRY(part_tensors(checkpoint, spec, whole));
   for (std::size_t i = 0; i < tensors.size(); ++i) {
-    if (!is_norm(expected[i].role)) matrices.emplace(tensors[i].name, tensors[i]);
+    if (is_matrix(expected[i].role)) matrices.emplace(tensors[i].name, tensors[i]);
   }
   const auto writer = TRY(PackWriter::create(path, layout, checkpoint.fingerprint()));
   std::vector<std::byte> packed;
@@ -147,8 +151,9 @@ Result<PartWeights> load_weights(Backend& backend, const Checkpoint& checkpoint,
     const int layer = expected[i].layer;
     LayerWeights* place = layer < 0 ? nullptr : &weights.layers[layer - part.first_layer];
     MatrixSource source = as_source(tensors[i], TRY(reader.next()));
-    if (is_norm(expected[i].role)) {
-      norm_place(weights, place, expected[i].role) = TRY(backend.load_vector(source, spec.norm_offset));
+    if (!is_matrix(expected[i].role)) {
+      const float offset = is_norm(expected[i].role) ? spec.norm_offset : 0.0f;
+      vector_place(weights, place, expected[i].role) = TRY(backend.load_vector(source, offset));
     } else {
       source.packed = packs.find(source);
       if (part.has_head && source.name == head_name(spec)) source.screen = packs.find_screen(source);

@@ -14,13 +14,16 @@
 
 namespace commissure {
 
-/// One layer's weights on the device. Norms that the layer's spec does not have stay empty.
+/// One layer's weights on the device. Norms and biases that the layer's spec does not have stay empty.
 struct LayerWeights {
   DeviceBuffer attention_norm;                          // [d_model]
   std::unique_ptr<Matrix> query;                        // [n_heads * head_dim, d_model]
   std::unique_ptr<Matrix> key, value;                   // [n_kv_heads * head_dim, d_model]
+  DeviceBuffer query_bias;                              // [n_heads * head_dim]
+  DeviceBuffer key_bias, value_bias;                    // [n_kv_heads * head_dim]
   DeviceBuffer query_norm, key_norm;                    // [head_dim]
   std::unique_ptr<Matrix> attention_output;             // [d_model, n_heads * head_dim]
+  DeviceBuffer attention_output_bias;                   // [d_model]
   DeviceBuffer post_attention_norm, feed_forward_norm;  // [d_model]
   std::unique_ptr<Matrix> gate, up;                     // [d_ff, d_model]
   std::unique_ptr<Matrix> down;                         // [d_model, d_ff]

@@ -7,7 +7,6 @@ namespace commissure {
 namespace {
 
 // Far above every published model, and low enough that no product of two of them overflows 64 bits.
-constexpr std::int64_t kMaxLayers = 1024;
 constexpr std::int64_t kMaxWidth = 1 << 17;
 constexpr std::int64_t kMaxHeads = 1024;
 constexpr std::int64_t kMaxHeadDim = 1024;
@@ -114,6 +113,8 @@ Result<DecoderSpec> build_spec(const RawSpec& raw) {
   LayerSpec layer;
   layer.heads = {static_cast<int>(raw.n_heads), static_cast<int>(raw.n_kv_heads), head_dim};
   layer.d_ff = static_cast<int>(raw.d_ff);
+  layer.qkv_bias = raw.qkv_bias;
+  layer.output_bias = raw.output_bias;
   layer.qk_norm = raw.qk_norm;
   layer.post_norms = raw.post_norms;
   layer.activation = raw.activation;

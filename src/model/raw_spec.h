@@ -11,6 +11,9 @@
 
 namespace commissure {
 
+/// Far above every published model.
+inline constexpr std::int64_t kMaxLayers = 1024;
+
 /// One rope as a configuration states it.
 struct RawRope {
   double theta = 10000.0;
@@ -37,6 +40,8 @@ struct RawSpec {
   double norm_offset = 0.0;
   double embedding_scale = 1.0;
   bool tied_head = false;
+  bool qkv_bias = false;
+  bool output_bias = false;
   bool qk_norm = false;
   bool post_norms = false;
   Activation activation = Activation::kSilu;
@@ -48,6 +53,11 @@ struct RawSpec {
 /// RawSpec::sliding of layers that alternate: every `period`-th layer sees all positions, the layers between see the
 /// window.
 std::vector<bool> sliding_pattern(std::int64_t n_layers, std::int64_t period);
+
+/// Whether a configuration or header is of a family that we know, told by its name alone.
+/// Errors: kUnimplemented, naming it and the known ones; kInvalidArgument, it names none.
+Status check_config_family(const Json& config);
+Status check_gguf_family(const Metadata& metadata);
 
 /// Checks every range, then builds the spec (without naming).
 /// Errors: kInvalidArgument, naming the value and its range.

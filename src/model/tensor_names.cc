@@ -1,13 +1,18 @@
 #include "model/tensor_names.h"
 
+#include <algorithm>
 #include <string_view>
+#include <unordered_set>
+#include <utility>
 
 #include <fmt/ranges.h>
+
+#include "weights/header_reader.h"
 
 namespace commissure {
 namespace {
 
-/// The middle part of a layer tensor's name in both formats; ".weight" follows.
+/// The middle part of a layer tensor's name in both formats; ".weight" or ".bias" follows.
 struct RoleName {
   std::string_view gguf;
   std::string_view safetensors;
@@ -18,12 +23,16 @@ struct RoleName {
 RoleName role_name(TensorRole role, bool post_norms) {
   switch (role) {
     case TensorRole::kAttentionNorm: return {"attn_norm", "input_layernorm"};
-    case TensorRole::kQuery: return {"attn_q", "self_attn.q_proj"};
-    case TensorRole::kKey: return {"attn_k", "self_attn.k_proj"};
-    case TensorRole::kValue: return {"attn_v", "self_attn.v_proj"};
+    case TensorRole::kQuery:
+    case TensorRole::kQueryBias: return {"attn_q", "self_attn.q_proj"};
+    case TensorRole::kKey:
+    case TensorRole::kKeyBias: return {"attn_k", "self_attn.k_proj"};
+    case TensorRole::kValue:
+    case TensorRole::kValueBias: return {"attn_v", "self_attn.v_proj"};
     case TensorRole::kQueryNorm: return {"attn_q_norm", "self_attn.q_norm"};
     case TensorRole::kKeyNorm: return {"attn_k_norm", "self_attn.k_norm"};
-    case TensorRole::kAttentionOutput: return {"attn_output", "self_attn.o_proj"};
+    case TensorRole::kAttentionOutput:
+    case TensorRole::kAttentionOutputBias: return {"attn_output", "self_attn.o_proj"};
     case TensorRole::kPostAttentionNorm: return {"post_attention_norm", "post_attention_layernorm"};
     case TensorRole::kFeedForwardNorm:
       return {"ffn_norm", post_norms ? "pre_feedforward_layernorm" : "post_attention_layernorm"};
@@ -40,8 +49,9 @@ RoleName role_name(TensorRole role, bool post_norms) {
 
 std::string layer_tensor_name(const DecoderSpec& spec, TensorRole role, int layer) {
   const RoleName name = role_name(role, spec.layers[layer].post_norms);
-  if (spec.naming.format == CheckpointFormat::kGguf) return fmt::format("blk.{}.{}.weight", layer, name.gguf);
-  return fmt::format("{}layers.{}.{}.weight", spec.naming.prefix, layer, name.safetensors);
+  const std::string_view kind = is_bias(role) ? "bias" : "weight";
+  if (spec.naming.format == CheckpointFormat::kGguf) return fmt::format("blk.{}.{}.{}", layer, name.gguf, kind);
+  return fmt::format("{}layers.{}.{}.{}", spec.naming.prefix, layer, name.safetensors, kind);
 }
 
 std::string embedding_name(const DecoderSpec& spec) {
@@ -65,15 +75,31 @@ void append_layer(const DecoderSpec& spec, int layer, std::vector<ExpectedTensor
   put(TensorRole::kQuery, {q, d});
   put(TensorRole::kKey, {kv, d});
   put(TensorRole::kValue, {kv, d});
+  if (l.qkv_bias) put(TensorRole::kQueryBias, {q});
+  if (l.qkv_bias) put(TensorRole::kKeyBias, {kv});
+  if (l.qkv_bias) put(TensorRole::kValueBias, {kv});
   if (l.qk_norm) put(TensorRole::kQueryNorm, {l.heads.head_dim});
   if (l.qk_norm) put(TensorRole::kKeyNorm, {l.heads.head_dim});
   put(TensorRole::kAttentionOutput, {d, q});
+  if (l.output_bias) put(TensorRole::kAttentionOutputBias, {d});
   if (l.post_norms) put(TensorRole::kPostAttentionNorm, {d});
   put(TensorRole::kFeedForwardNorm, {d});
   put(TensorRole::kGate, {l.d_ff, d});
   put(TensorRole::kUp, {l.d_ff, d});
   put(TensorRole::kDown, {d, l.d_ff});
   if (l.post_norms) put(TensorRole::kPostFeedForwardNorm, {d});
+}
+
+/// Whether a tensor is part of the language model, and so must be used.
+bool is_of_text_model(const DecoderSpec& spec, std::string_view name) {
+  if (spec.naming.format == CheckpointFormat::kGguf) {
+    // Rotation divisors were read with the header; some files hold an image encoder as well.
+    return name != "rope_freqs.weight" && !name.ends_with(".attn_rot_embd.weight") && !name.starts_with("v.") &&
+           !name.starts_with("mm.");
+  }
+  if (name == spec.naming.head) return false;  // of a tied head, saved once more
+  return (name.starts_with(spec.naming.prefix) || name.find("lm_head.") != std::string_view::npos) &&
+         !name.ends_with("rotary_emb.inv_freq");
 }
 
 }  // namespace
@@ -118,6 +144,27 @@ Result<std::vector<TensorInfo>> part_tensors(const Checkpoint& checkpoint, const
     found.push_back(*tensor);
   }
   return found;
+}
+
+Status refuse_surplus(const Checkpoint& checkpoint, const DecoderSpec& spec) {
+  std::unordered_set<std::string> wanted;
+  for (ExpectedTensor& tensor : expected_tensors(spec, {0, spec.n_layers(), true, true})) {
+    wanted.insert(std::move(tensor.name));
+  }
+  std::vector<std::string> surplus;
+  const auto judge = [&](const std::string& name) {
+    if (!wanted.contains(name) && is_of_text_model(spec, name)) surplus.push_back(printable(name));
+  };
+  for (const TensorInfo& tensor : checkpoint.tensors()) judge(tensor.name);
+  for (const auto& [name, dtype] : checkpoint.unsupported_dtypes()) judge(name);
+  if (surplus.empty()) return {};
+  constexpr std::size_t kNamed = 5;
+  const std::size_t n_named = std::min(surplus.size(), kNamed);
+  return Error(
+      Code::kUnimplemented, checkpoint.location(), ": the architecture ", spec.architecture, " with ", spec.n_layers(),
+      " layers has no use for ", surplus.size(), " tensors: ",
+      fmt::format("{}", fmt::join(surplus.begin(), surplus.begin() + static_cast<std::ptrdiff_t>(n_named), ", ")),
+      surplus.size() > kNamed ? ", ..." : "", "; without them answers would be wrong");
 }
 
 }  // namespace commissure

@@ -21,7 +21,11 @@ enum class TensorRole {
   kValue,
   kQueryNorm,
   kKeyNorm,
+  kQueryBias,
+  kKeyBias,
+  kValueBias,
   kAttentionOutput,
+  kAttentionOutputBias,
   kPostAttentionNorm,
   kFeedForwardNorm,
   kGate,
@@ -30,11 +34,18 @@ enum class TensorRole {
   kPostFeedForwardNorm,
 };
 
+inline bool is_bias(TensorRole role) {
+  return role == TensorRole::kQueryBias || role == TensorRole::kKeyBias || role == TensorRole::kValueBias ||
+         role == TensorRole::kAttentionOutputBias;
+}
+
 inline bool is_norm(TensorRole role) {
   return role == TensorRole::kFinalNorm || role == TensorRole::kAttentionNorm || role == TensorRole::kQueryNorm ||
          role == TensorRole::kKeyNorm || role == TensorRole::kPostAttentionNorm ||
          role == TensorRole::kFeedForwardNorm || role == TensorRole::kPostFeedForwardNorm;
 }
+
+inline bool is_matrix(TensorRole role) { return !is_norm(role) && !is_bias(role); }
 
 /// Which part of a model is wanted: layers [first_layer, last_layer) and what stands before and after them.
 struct ModelPart {
@@ -44,7 +55,7 @@ struct ModelPart {
   bool has_head = true;       ///< final norm and head (the last stage)
 };
 
-/// A tensor that a model of this spec must have. `shape` is [outputs, inputs] for matrices and [n] for norms.
+/// A tensor that a model of this spec must have. `shape` is [outputs, inputs] for matrices, [n] for norms and biases.
 struct ExpectedTensor {
   TensorRole role;
   int layer = -1;  ///< -1: outside the layers
@@ -63,5 +74,10 @@ std::vector<ExpectedTensor> expected_tensors(const DecoderSpec& spec, const Mode
 /// Errors: kInvalidArgument, a missing tensor or one of another shape, with name, found and expected.
 Result<std::vector<TensorInfo>> part_tensors(const Checkpoint& checkpoint, const DecoderSpec& spec,
                                              const ModelPart& part);
+
+/// Errors: kUnimplemented, the checkpoint holds tensors of the text model that this spec does not use, and which would
+/// change its answers; the first five are named. What belongs to other parts (an image encoder) or repeats what the
+/// spec says (rotation frequencies, the copy of a tied head) is no surplus.
+Status refuse_surplus(const Checkpoint& checkpoint, const DecoderSpec& spec);
 
 }  // namespace commissure

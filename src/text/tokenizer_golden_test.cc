@@ -6,6 +6,7 @@
 
 #include "core/json.h"
 #include "support/golden_files.h"
+#include "text/normaliser.h"
 #include "text/tokenizer.h"
 
 namespace commissure {
@@ -118,7 +119,73 @@ TEST_P(JsonTokenizerGolden, GivesTheIdsOfHuggingFaceTokenizers) {
 
 INSTANTIATE_TEST_SUITE_P(Families, JsonTokenizerGolden,
                          ::testing::Values("llama3", "qwen2", "qwen35", "tekken", "smollm", "gemma", "mistral",
-                                           "metaspace"));
+                                           "metaspace", "real_qwen3", "real_llama3", "real_nemo"));
+
+/// The keys that a converter makes of a byte-level tokenizer.json.
+Metadata gguf_keys(const Json& file, const std::string& pre, const std::string& bos) {
+  std::vector<std::string> tokens, merges;
+  std::vector<std::int64_t> types;
+  std::int64_t bos_id = -1;
+  const auto put = [&](const std::string& text, std::size_t id, std::int64_t type) {
+    if (tokens.size() <= id) tokens.resize(id + 1);
+    types.resize(tokens.size(), 5);  // unused
+    tokens[id] = text;
+    types[id] = type;
+    if (text == bos) bos_id = static_cast<std::int64_t>(id);
+  };
+  for (const auto& [text, id] : file["model"]["vocab"].items()) put(text, id.get<std::size_t>(), 1);
+  for (const Json& added : file["added_tokens"]) {
+    put(added["content"].get<std::string>(), added["id"].get<std::size_t>(), added["special"].get<bool>() ? 3 : 4);
+  }
+  for (const Json& merge : file["model"]["merges"]) {
+    merges.push_back(merge.is_string() ? merge.get<std::string>()
+                                       : merge[0].get<std::string>() + " " + merge[1].get<std::string>());
+  }
+  Metadata keys;
+  keys.set("tokenizer.ggml.model", std::string("gpt2"));
+  keys.set("tokenizer.ggml.pre", pre);
+  keys.set("tokenizer.ggml.tokens", tokens);
+  keys.set("tokenizer.ggml.token_type", types);
+  keys.set("tokenizer.ggml.merges", merges);
+  keys.set("tokenizer.ggml.add_bos_token", bos_id >= 0);
+  if (bos_id >= 0) keys.set("tokenizer.ggml.bos_token_id", bos_id);
+  return keys;
+}
+
+struct GgufForm {
+  const char* name;
+  const char* pre;
+  const char* bos;
+};
+
+class GgufTokenizerGolden : public ::testing::TestWithParam<GgufForm> {};
+
+/// GGUF knows no normaliser: only texts in normal form C are judged where the JSON file has one.
+TEST_P(GgufTokenizerGolden, GivesTheIdsOfTheJsonFile) {
+  const auto [name, pre, bos] = GetParam();
+  const Json file = parse_json(testing::read_file(kTokenizers + name + ".json")).value();
+  const auto tokenizer = Tokenizer::from_metadata(gguf_keys(file, pre, bos));
+  ASSERT_TRUE(tokenizer.has_value()) << tokenizer.error().message();
+  Normaliser composed;
+  if (!file["normalizer"].is_null()) composed.add(NormalForm::kNfc);
+  const std::vector<std::string> rows = testing::read_lines(kTokenizers + name + ".ids");
+  int n_judged = 0, n_different = 0;
+  for (std::size_t row = 1; row < rows.size(); ++row) {
+    const std::string& text = corpus()[(row - 1) * 3];
+    if (composed.run(text) != text) continue;
+    ++n_judged;
+    const std::string ids = spell((*tokenizer)->encode(text, {.add_special = true, .parse_special = true}));
+    if (ids == rows[row] || ++n_different > 8) continue;
+    ADD_FAILURE() << dump_json(text) << "\n  wanted " << rows[row] << "\n  got    " << ids;
+  }
+  EXPECT_EQ(n_different, 0);
+  EXPECT_GT(n_judged, 1500);
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, GgufTokenizerGolden,
+                         ::testing::Values(GgufForm{"real_qwen3", "qwen2", ""},
+                                           GgufForm{"real_llama3", "llama-bpe", "<|begin_of_text|>"},
+                                           GgufForm{"real_nemo", "tekken", "<s>"}));
 
 }  // namespace
 }  // namespace commissure

@@ -48,6 +48,8 @@ class Checkpoint {
   const TensorInfo* find(std::string_view name) const;
   /// The dtype of a tensor that the checkpoint has in a dtype we do not support; "" for any other name.
   std::string unsupported_dtype(std::string_view name) const;
+  /// Name and dtype of all such tensors.
+  const std::map<std::string, std::string, std::less<>>& unsupported_dtypes() const { return unsupported_; }
   /// As find. Errors: kNotFound, the checkpoint has no such tensor, or has it in a type that is not supported.
   Result<const TensorInfo*> require(std::string_view name) const;
 

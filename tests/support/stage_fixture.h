@@ -61,10 +61,11 @@ inline SequenceRows with_windows(SequenceRows rows) {
 class Chain {
  public:
   Chain(Backend& backend, const std::string& path, const std::vector<int>& cuts, const StageOptions& options,
-        KvType kv_type = KvType::kBF16) {
+        KvType kv_type = KvType::kBF16, Precision precision = Precision::kFast) {
     auto spec = read_decoder_spec(*open_checkpoint(path));
     CHECK(spec.has_value());
     spec->kv_type = kv_type;
+    spec->precision = precision;
     has_windows_ = widest_window(*spec) > 0;
     auto plans = plan_stages(spec->n_layers(), cuts);
     CHECK(plans.has_value());

@@ -1,10 +1,9 @@
 #include "support/toy_model.h"
 
-#include <algorithm>
 #include <cmath>
-#include <functional>
 
 #include "core/json.h"
+#include "support/toy_values.h"
 
 namespace commissure::testing {
 namespace {
@@ -17,18 +16,6 @@ struct Tensor {
   int permuted_heads = 0;  ///< in GGUF; 0: none
   bool is_norm = false;
 };
-
-/// Values in [-1, 1) that depend on seed and name alone.
-std::vector<float> noise(const std::string& name, unsigned seed, std::int64_t n) {
-  std::uint64_t state = seed * 0x9e3779b97f4a7c15ull;
-  for (const char c : name) state = (state ^ static_cast<unsigned char>(c)) * 0x100000001b3ull;
-  std::vector<float> values(static_cast<std::size_t>(n));
-  for (float& value : values) {
-    state = state * 6364136223846793005ull + 1442695040888963407ull;
-    value = static_cast<float>(static_cast<std::int32_t>(state >> 32)) * 0x1p-31f;
-  }
-  return values;
-}
 
 class Weights {
  public:
@@ -86,33 +73,6 @@ class Weights {
   std::vector<Tensor> tensors_;
 };
 
-/// Half-split rows to interleaved ones, per head: row (half, i) moves to (i, half).
-std::vector<float> permuted(const Tensor& tensor) {
-  const auto cols = static_cast<std::size_t>(tensor.shape[1]);
-  const auto head_dim = static_cast<std::size_t>(tensor.shape[0]) / static_cast<std::size_t>(tensor.permuted_heads);
-  std::vector<float> out(tensor.values.size());
-  for (std::size_t row = 0; row < tensor.values.size() / cols; ++row) {
-    const std::size_t head = row / head_dim, in_head = row % head_dim;
-    const std::size_t to = head * head_dim + in_head % (head_dim / 2) * 2 + in_head / (head_dim / 2);
-    std::copy_n(&tensor.values[row * cols], cols, &out[to * cols]);
-  }
-  return out;
-}
-
-std::string q8_0_bytes(const std::vector<float>& values) {
-  std::string bytes;
-  for (std::size_t block = 0; block < values.size(); block += 32) {
-    float largest = 0.0f;
-    for (std::size_t i = 0; i < 32; ++i) largest = std::max(largest, std::abs(values[block + i]));
-    const float d = largest / 127.0f;
-    bytes += little_endian(float_to_half(d));
-    for (std::size_t i = 0; i < 32; ++i) {
-      bytes += static_cast<char>(static_cast<int>(std::lround(d > 0.0f ? values[block + i] / d : 0.0f)));
-    }
-  }
-  return bytes;
-}
-
 }  // namespace
 
 std::string toy_gguf(const ToyModel& model) {
@@ -133,7 +93,8 @@ std::string toy_gguf(const ToyModel& model) {
   writer.f32(prefix + "rope.freq_base", model.is_gemma ? 1000000.0f : 10000.0f);
   const Weights weights(model);
   for (Tensor tensor : weights.tensors()) {
-    if (tensor.permuted_heads > 0) tensor.values = permuted(tensor);
+    if (tensor.permuted_heads > 0)
+      tensor.values = interleaved_rows(tensor.values, tensor.permuted_heads, tensor.shape[1]);
     if (tensor.is_norm && model.is_gemma) {
       for (float& value : tensor.values) value += 1.0f;
     }

@@ -97,6 +97,7 @@ void CpuBackend::matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes pla
         reference::matmul(weight, x, job.out, first, last);
       }
     });
+    add_biases(jobs);
     return;
   }
   tasks_.clear();
@@ -106,6 +107,19 @@ void CpuBackend::matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes pla
   }
   const int n_planes = planes == InputPlanes::kOne ? 1 : 2;
   matmul_->run({row_of(x, 0), x.stride, x.n_rows, x.n_cols, n_planes, planes == InputPlanes::kAll}, tasks_, pool_);
+  add_biases(jobs);
+}
+
+void CpuBackend::add_biases(std::span<const MatmulJob> jobs) {
+  int n_values = 0;
+  for (const MatmulJob& job : jobs) n_values += job.bias ? job.out.n_cols : 0;
+  if (n_values == 0) return;
+  for_rows(jobs.front().out.n_rows, n_values, [&](int row) {
+    for (const MatmulJob& job : jobs) {
+      if (!job.bias) continue;
+      kernels_.pointwise->add(row_of(job.out, row), address<float>(job.bias), {}, job.out.n_cols);
+    }
+  });
 }
 
 void CpuBackend::rope_table(const RopeSpec& rope, const StepIndex& index, Rows out) {

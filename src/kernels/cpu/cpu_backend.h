@@ -101,6 +101,9 @@ class CpuBackend final : public Backend {
   ThreadPool pool_;
   std::optional<Matmul> matmul_;  // absent: the reference's plain loops
 
+  /// Adds the biases of the jobs that have one to their finished products.
+  void add_biases(std::span<const MatmulJob> jobs);
+
   /// Adds to values[output] the share of `row`'s rounding error.
   void refine(const Matrix& weight, int output, int row, float* values);
 

@@ -198,6 +198,33 @@ TEST(CpuBackend, MultipliesByMatricesOfEveryType) {
   }
 }
 
+TEST(CpuBackend, ABiasIsAddedToTheFinishedProductOfItsJobAlone) {
+  constexpr int kInputs = 64, kOutputs = 96;
+  const auto biases = random_values(kOutputs, 5, 3.0f);
+  for (const std::string& isa : available_isas()) {
+    for (const int n_rows : {1, 3, 260}) {  // the last are shared among threads
+      const auto backend = backend_for(isa);
+      const auto weight =
+          backend->load_matrix(source_of(DType::kF32, kOutputs, random_values(kOutputs * kInputs, 1), kInputs)).value();
+      const auto bias = testing::upload(*backend, biases, 1);
+      const auto x = testing::upload(*backend, random_values(to_size(n_rows) * kInputs, 2), n_rows);
+      const auto run = [&](DevicePtr first_bias, DevicePtr second_bias, bool wants_second) {
+        const auto a = testing::upload(*backend, std::vector<float>(to_size(n_rows) * kOutputs), n_rows);
+        const auto b = testing::upload(*backend, std::vector<float>(to_size(n_rows) * kOutputs), n_rows);
+        const MatmulJob jobs[] = {{weight.get(), a.rows, first_bias}, {weight.get(), b.rows, second_bias}};
+        backend->matmul(x.rows, jobs);
+        return testing::download(*backend, wants_second ? b.rows : a.rows);
+      };
+      const auto plain = run({}, {}, false);
+      auto expected = plain;
+      for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += biases[i % kOutputs];
+      EXPECT_TRUE(testing::same_bits(run(bias.rows.data, {}, false), expected)) << isa << ", " << n_rows << " rows";
+      EXPECT_TRUE(testing::same_bits(run(bias.rows.data, {}, true), plain)) << isa << ", " << n_rows << " rows";
+      EXPECT_TRUE(testing::same_bits(run({}, bias.rows.data, true), expected)) << isa << ", " << n_rows << " rows";
+    }
+  }
+}
+
 TEST(CpuBackend, GathersRows) {
   const auto backend = backend_for("");
   const auto x = testing::upload(*backend, std::vector<float>{1, 2, 3, 4, 5, 6}, 3),

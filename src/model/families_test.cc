@@ -1,0 +1,266 @@
+// What the files of each family say of it: published sizes, windows, biases, and what is refused.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "model/decoder_spec.h"
+#include "model/tensor_names.h"
+#include "support/checkpoint_writer.h"
+#include "support/temp_folder.h"
+#include "support/toy_model.h"
+
+namespace commissure::testing {
+namespace {
+
+Result<DecoderSpec> read(const std::string& config) { return spec_from_config(*parse_json(config), DType::kBF16); }
+
+std::int64_t n_parameters(const DecoderSpec& spec) {
+  std::int64_t total = 0;
+  for (const ExpectedTensor& tensor : expected_tensors(spec, {0, spec.n_layers(), true, true})) {
+    std::int64_t n = 1;
+    for (const std::int64_t side : tensor.shape) n *= side;
+    total += n;
+  }
+  return total;
+}
+
+/// Bytes of bf16 keys and values of one position in all layers.
+std::int64_t kv_bytes(const DecoderSpec& spec) {
+  std::int64_t total = 0;
+  for (const LayerSpec& layer : spec.layers) total += 4 * layer.heads.n_kv_heads * layer.heads.head_dim;
+  return total;
+}
+
+struct Size {
+  const char* name;
+  const char* family;
+  int layers, width, heads, kv_heads, head_dim, feed_forward, vocabulary;
+  bool tied;
+  std::int64_t parameters;  ///< published
+};
+
+/// config.json; heads of the even share go unsaid, as files leave them out.
+std::string config_of(const Size& size) {
+  Json config = {{"model_type", size.family},         {"num_hidden_layers", size.layers},
+                 {"hidden_size", size.width},         {"intermediate_size", size.feed_forward},
+                 {"num_attention_heads", size.heads}, {"num_key_value_heads", size.kv_heads},
+                 {"vocab_size", size.vocabulary},     {"tie_word_embeddings", size.tied}};
+  if (size.head_dim * size.heads != size.width) config["head_dim"] = size.head_dim;
+  if (std::string_view(size.family) == "mistral") config["sliding_window"] = nullptr;
+  return dump_json(config);
+}
+
+TEST(Families, HaveTheirPublishedSizes) {
+  for (const Size& size : std::initializer_list<Size>{
+           {"Qwen2.5-0.5B", "qwen2", 24, 896, 14, 2, 64, 4864, 151936, true, 494032768},
+           {"Qwen2.5-1.5B", "qwen2", 28, 1536, 12, 2, 128, 8960, 151936, true, 1543714304},
+           {"Qwen2.5-3B", "qwen2", 36, 2048, 16, 2, 128, 11008, 151936, true, 3085938688},
+           {"Qwen2.5-7B", "qwen2", 28, 3584, 28, 4, 128, 18944, 152064, false, 7615616512},
+           {"Qwen2.5-14B", "qwen2", 48, 5120, 40, 8, 128, 13824, 152064, false, 14770033664},
+           {"Qwen2.5-32B", "qwen2", 64, 5120, 40, 8, 128, 27648, 152064, false, 32763876352},
+           {"Qwen2.5-72B", "qwen2", 80, 8192, 64, 8, 128, 29568, 152064, false, 72706203648},
+           {"Qwen3-0.6B", "qwen3", 28, 1024, 16, 8, 128, 3072, 151936, true, 596049920},
+           {"Qwen3-1.7B", "qwen3", 28, 2048, 16, 8, 128, 6144, 151936, true, 1720574976},
+           {"Qwen3-4B", "qwen3", 36, 2560, 32, 8, 128, 9728, 151936, true, 4022468096},
+           {"Qwen3-8B", "qwen3", 36, 4096, 32, 8, 128, 12288, 151936, false, 8190735360},
+           {"Qwen3-14B", "qwen3", 40, 5120, 40, 8, 128, 17408, 151936, false, 14768307200},
+           {"Qwen3-32B", "qwen3", 64, 5120, 64, 8, 128, 25600, 151936, false, 32762123264},
+           {"Mistral 7B v0.3", "mistral", 32, 4096, 32, 8, 128, 14336, 32768, false, 7248023552},
+           {"Mistral Nemo", "mistral", 40, 5120, 32, 8, 128, 14336, 131072, false, 12247782400},
+           {"Mistral Small 3", "mistral", 40, 5120, 32, 8, 128, 32768, 131072, false, 23572403200},
+           {"Llama 3.2 3B", "llama", 28, 3072, 24, 8, 128, 8192, 128256, true, 3212749824},
+           {"Llama 3.1 8B", "llama", 32, 4096, 32, 8, 128, 14336, 128256, false, 8030261248},
+           {"Llama 3.3 70B", "llama", 80, 8192, 64, 8, 128, 28672, 128256, false, 70553706496},
+           {"Llama 3.1 405B", "llama", 126, 16384, 128, 8, 128, 53248, 128256, false, 405853388800},
+       }) {
+    const auto spec = read(config_of(size));
+    ASSERT_TRUE(spec.has_value()) << size.name << ": " << spec.error().message();
+    EXPECT_EQ(n_parameters(*spec), size.parameters) << size.name;
+    EXPECT_EQ(kv_bytes(*spec), std::int64_t{4} * size.layers * size.kv_heads * size.head_dim) << size.name;
+    EXPECT_EQ(spec->layers[0].heads.head_dim, size.head_dim) << size.name;
+    EXPECT_EQ(widest_window(*spec), 0) << size.name;
+    EXPECT_EQ(spec->layers[0].qkv_bias, std::string_view(size.family) == "qwen2") << size.name;
+    EXPECT_EQ(spec->layers[0].qk_norm, std::string_view(size.family) == "qwen3") << size.name;
+  }
+}
+
+/// A small config of `family` with members added or replaced.
+std::string small(const std::string& family, const std::string& changes) {
+  Json config = *parse_json(R"({"num_hidden_layers":4,"hidden_size":64,"intermediate_size":96,
+    "num_attention_heads":4,"num_key_value_heads":2,"vocab_size":100})");
+  config["model_type"] = family;
+  config.update(*parse_json(changes));
+  return dump_json(config);
+}
+
+TEST(Families, QwensWindowBeginsAtItsLayer) {
+  for (const char* family : {"qwen2", "qwen3"}) {
+    const auto unused =
+        read(small(family, R"({"use_sliding_window":false,"sliding_window":32,"max_window_layers":2})"));
+    EXPECT_EQ(widest_window(*unused), 0);
+    const auto used = read(small(family, R"({"use_sliding_window":true,"sliding_window":32,"max_window_layers":3})"));
+    EXPECT_EQ(used->layers[2].window, 0);
+    EXPECT_EQ(used->layers[3].window, 32);
+    const auto listed = read(small(family, R"({"use_sliding_window":true,"sliding_window":32,"max_window_layers":3,
+      "layer_types":["sliding_attention","full_attention","full_attention","full_attention"]})"));
+    EXPECT_EQ(listed->layers[0].window, 32) << "the list counts more than the number";
+    EXPECT_EQ(listed->layers[3].window, 0);
+  }
+}
+
+TEST(Families, Qwen3sHeadsHave128ValuesUnlessItSaysSo) {
+  EXPECT_EQ(read(small("qwen3", "{}"))->layers[0].heads.head_dim, 128);
+  EXPECT_EQ(read(small("qwen3", R"({"head_dim":32})"))->layers[0].heads.head_dim, 32);
+  EXPECT_EQ(read(small("qwen2", "{}"))->layers[0].heads.head_dim, 16);
+}
+
+TEST(Families, TheTextModelOfAMultimodalMistralIsRead) {
+  Json config = {{"model_type", "mistral3"}, {"text_config", *parse_json(small("mistral", R"({"head_dim":32})"))}};
+  const auto spec = read(dump_json(config));
+  ASSERT_TRUE(spec.has_value()) << spec.error().message();
+  EXPECT_EQ(spec->architecture, "mistral");
+  EXPECT_EQ(spec->layers[0].heads.head_dim, 32);
+  config["text_config"]["model_type"] = "ministral9";
+  EXPECT_NE(read(dump_json(config)).error().message().find("\"ministral9\""), std::string::npos);
+}
+
+TEST(Families, RefuseFilesThatContradictThemselves) {
+  struct Contradiction {
+    const char* family;
+    const char* changes;
+    std::vector<const char*> named;
+  };
+  for (const Contradiction& wrong : std::initializer_list<Contradiction>{
+           {"qwen2",
+            R"({"layer_types":["sliding_attention","full_attention","full_attention","full_attention"]})",
+            {"use_sliding_window", "layer_types"}},
+           {"qwen2",
+            R"({"num_attention_heads":6,"num_key_value_heads":2})",
+            {"hidden_size 64", "num_attention_heads 6"}},
+           {"qwen3", R"({"num_key_value_heads":3})", {"4 attention heads", "3 key/value heads"}},
+           {"qwen3", R"({"layer_types":["full_attention"]})", {"1 layers", "has 4"}}}) {
+    const auto spec = read(small(wrong.family, wrong.changes));
+    ASSERT_FALSE(spec.has_value()) << wrong.changes;
+    EXPECT_EQ(spec.error().code(), Code::kInvalidArgument);
+    for (const char* part : wrong.named) {
+      EXPECT_NE(spec.error().message().find(part), std::string::npos) << spec.error().message();
+    }
+  }
+}
+
+Error open_error(const std::string& config, const std::vector<ToyTensor>& tensors) {
+  const TempFolder folder;
+  folder.write("config.json", config);
+  folder.write("model.safetensors", safetensors_bytes(tensors));
+  const auto checkpoint = Checkpoint::open(folder.path());
+  EXPECT_TRUE(checkpoint.has_value()) << checkpoint.error().message();
+  const std::uint64_t before = (*checkpoint)->bytes_read();
+  const auto spec = read_decoder_spec(**checkpoint);
+  EXPECT_EQ((*checkpoint)->bytes_read(), before) << "no byte of a weight is read";
+  return spec ? Error(Code::kOk, "accepted") : spec.error();
+}
+
+TEST(Families, AnUnknownOneIsRefusedByNameWithTheKnownOnes) {
+  // Its tensors have other names than ours: the name must be judged first.
+  const std::vector<ToyTensor> tensors = {float_tensor("backbone.embedding.weight", {2, 2}, {1, 2, 3, 4})};
+  const Error error = open_error(R"({"model_type":"mamba2"})", tensors);
+  EXPECT_EQ(error.code(), Code::kUnimplemented);
+  for (const char* part : {"\"mamba2\"", "gemma3", "llama", "mistral", "qwen2", "qwen3"}) {
+    EXPECT_NE(error.message().find(part), std::string::npos) << error.message();
+  }
+  const TempFolder folder;
+  GgufWriter writer;
+  writer.text("general.architecture", "rwkv7");
+  writer.tensor(float_tensor("rope_freqs.weight", {2}, {1, 2}));
+  const auto checkpoint = Checkpoint::open(folder.write("model.gguf", writer.bytes()));
+  ASSERT_TRUE(checkpoint.has_value()) << checkpoint.error().message();
+  const auto spec = read_decoder_spec(**checkpoint);
+  ASSERT_FALSE(spec.has_value());
+  EXPECT_NE(spec.error().message().find("\"rwkv7\" is not supported; supported: "), std::string::npos);
+}
+
+TEST(Families, EveryNameInTheListOfSupportedOnesIsRead) {
+  std::string list = supported_architectures() + ", ";
+  for (std::size_t end = list.find(", "); end != std::string::npos; end = list.find(", ")) {
+    const std::string name = list.substr(0, end);
+    list.erase(0, end + 2);
+    Json config = *parse_json(small(name, "{}"));
+    Json text = config;
+    text.erase("model_type");
+    config["text_config"] = text;
+    EXPECT_TRUE(read(dump_json(config)).has_value()) << name;
+  }
+}
+
+/// The tensors of a toy Llama, with more of them.
+Error with_surplus(const std::vector<std::string>& names, bool tied = true) {
+  const ToyModel model{.n_layers = 1, .tied_head = tied};
+  const TempFolder folder;
+  folder.write("model.safetensors", toy_safetensors(model));
+  folder.write("config.json", toy_config(model));
+  auto checkpoint = Checkpoint::open(folder.path());
+  EXPECT_TRUE(checkpoint.has_value());
+  std::vector<ToyTensor> tensors;
+  for (const TensorInfo& tensor : (*checkpoint)->tensors()) {
+    const auto range = (*checkpoint)->load(tensor);
+    const auto* bytes = reinterpret_cast<const char*>(range->bytes.data());
+    tensors.push_back({tensor.name, tensor.dtype, tensor.shape, std::string(bytes, range->bytes.size())});
+  }
+  for (const std::string& name : names) tensors.push_back(float_tensor(name, {2}, {1, 2}));
+  return open_error(toy_config(model), tensors);
+}
+
+TEST(Families, TensorsThatTheSpecHasNoUseForAreRefusedByName) {
+  const Error bias = with_surplus({"model.layers.0.self_attn.q_proj.bias"});
+  EXPECT_EQ(bias.code(), Code::kUnimplemented);
+  EXPECT_NE(bias.message().find("model.layers.0.self_attn.q_proj.bias"), std::string::npos) << bias.message();
+  EXPECT_EQ(with_surplus({"model.layers.1.input_layernorm.weight"}).code(), Code::kUnimplemented) << "one layer more";
+  EXPECT_EQ(with_surplus({"model.norm.bias"}).code(), Code::kUnimplemented);
+  EXPECT_EQ(with_surplus({"lm_head.bias"}).code(), Code::kUnimplemented);
+  std::vector<std::string> many;
+  for (int i = 0; i < 7; ++i) many.push_back("model.layers.0.extra" + std::to_string(i) + ".weight");
+  const std::string message = with_surplus(many).message();
+  EXPECT_NE(message.find("7 tensors: \"model.layers.0.extra0.weight\", "), std::string::npos) << message;
+  EXPECT_NE(message.find("extra4.weight\", ..."), std::string::npos) << message;
+  EXPECT_EQ(message.find("extra5"), std::string::npos) << message;
+}
+
+TEST(Families, TensorsThatChangeNothingMayBeThere) {
+  for (const char* name : {"model.layers.0.self_attn.rotary_emb.inv_freq", "lm_head.weight",
+                           "vision_tower.patch.weight", "multi_modal_projector.norm.weight"}) {
+    EXPECT_EQ(with_surplus({name}).code(), Code::kOk) << with_surplus({name}).message();
+  }
+}
+
+TEST(Families, GgufSaysByItsTensorsWhetherThereAreBiases) {
+  Metadata metadata;
+  metadata.set("general.architecture", std::string("llama"));
+  for (const auto& [key, value] : {std::pair{"block_count", 2},
+                                   {"context_length", 64},
+                                   {"embedding_length", 64},
+                                   {"feed_forward_length", 96},
+                                   {"attention.head_count", 4}}) {
+    for (const char* family : {"llama.", "qwen2.", "qwen3."})
+      metadata.set(std::string(family) + key, std::int64_t{value});
+  }
+  for (const char* family : {"llama.", "qwen2.", "qwen3."}) {
+    metadata.set(std::string(family) + "attention.layer_norm_rms_epsilon", 1e-6);
+    metadata.set(std::string(family) + "attention.sliding_window", std::int64_t{32});
+  }
+  const auto spec = [&](const char* architecture, bool has_bias) {
+    metadata.set("general.architecture", std::string(architecture));
+    return *spec_from_gguf(metadata, {.n_vocab = 9, .has_qkv_bias = has_bias, .rope_divisors = {}});
+  };
+  EXPECT_FALSE(spec("llama", false).layers[0].qkv_bias);
+  EXPECT_TRUE(spec("llama", true).layers[0].qkv_bias);
+  EXPECT_TRUE(spec("qwen2", false).layers[0].qkv_bias) << "then its absence is named";
+  EXPECT_FALSE(spec("qwen3", false).layers[0].qkv_bias);
+  EXPECT_TRUE(spec("llama", false).ropes[0].interleaved);
+  EXPECT_FALSE(spec("qwen2", false).ropes[0].interleaved);
+  EXPECT_EQ(spec("llama", false).layers[1].window, 32);
+  EXPECT_EQ(spec("qwen3", false).layers[1].window, 0) << "the file's window is not the model's";
+}
+
+}  // namespace
+}  // namespace commissure::testing

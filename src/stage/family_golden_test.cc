@@ -1,0 +1,171 @@
+// Every family against transformers in float32 (tests/golden/families), through chains of one, two and three stages.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "support/family_model.h"
+#include "support/stage_fixture.h"
+
+namespace commissure::testing {
+namespace {
+
+const std::vector<FamilyCase>& cases() {
+  static const auto all = family_cases(std::string(COMMISSURE_SOURCE_DIR) + "/tests/golden/families");
+  return all;
+}
+
+/// The files of a case in one format.
+class FamilyFiles {
+ public:
+  enum Form { kSafetensors, kGguf, kGgufQ8 };
+  FamilyFiles(const FamilyCase& family, Form form) {
+    if (form == kSafetensors) {
+      write_family_safetensors(family, folder_);
+      path_ = folder_.path();
+    } else {
+      path_ = folder_.write("toy.gguf", family_gguf(family, form == kGguf ? DType::kF32 : DType::kQ8_0));
+    }
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  TempFolder folder_;
+  std::string path_;
+};
+
+struct Setting {
+  std::string isa = "reference";
+  Precision precision = Precision::kExact;
+  std::vector<int> cuts = {};
+  int chunk = 200;
+};
+
+/// Every token of the case scored after those before it, with the likeliest one.
+std::vector<ScoredToken> scores(const FamilyCase& family, const std::string& path, const Setting& setting) {
+  const auto backend = cpu_backend(setting.isa);
+  const StageOptions options = {.model_name = "toy", .max_rows = 200, .n_kv_blocks = 8};
+  Chain chain(*backend, path, setting.cuts, options, KvType::kBF16, setting.precision);
+  std::vector<ScoredToken> all;
+  const int n = count_of(family.ids) - 1;
+  for (int first = 0; first < n; first += setting.chunk) {
+    const int end = std::min(n, first + setting.chunk);
+    SequenceRows rows = rows_of(1, first, {family.ids.begin() + first, family.ids.begin() + end}, 0);
+    rows.params = SamplingParams{.n_logprobs = 1, .banned = {}};
+    for (int i = first; i < end; ++i) rows.targets.push_back(TokenId(family.ids[i + 1]));
+    const auto result = chain.step({.step = {}, .slices = {rows}, .released = {}});
+    if (!result) {
+      ADD_FAILURE() << result.error().message();
+      return {};
+    }
+    const auto& scored = result->results[0].scored;
+    all.insert(all.end(), scored.begin(), scored.end());
+  }
+  return all;
+}
+
+struct Distance {
+  double mean_delta = 0.0;  ///< |log-probability - transformers'|
+  double agreement = 0.0;   ///< share of positions with the same likeliest token
+};
+
+Distance distance(const FamilyCase& family, const std::vector<ScoredToken>& scored) {
+  Distance result;
+  const auto n = static_cast<double>(family.logprobs.size());
+  if (scored.size() != family.logprobs.size()) return {.mean_delta = INFINITY};
+  for (std::size_t i = 0; i < scored.size(); ++i) {
+    result.mean_delta += std::abs(static_cast<double>(scored[i].chosen.logprob) - family.logprobs[i]) / n;
+    result.agreement += scored[i].top.at(0).token.value == family.top1[i] ? 1.0 / n : 0.0;
+  }
+  return result;
+}
+
+std::vector<FamilyFiles::Form> forms_of(const FamilyCase& family) {
+  if (family.gguf.is_null()) return {FamilyFiles::kSafetensors};
+  return {FamilyFiles::kSafetensors, FamilyFiles::kGguf};
+}
+
+class FamilyGolden : public ::testing::TestWithParam<std::size_t> {
+ protected:
+  const FamilyCase& family() const { return cases()[GetParam()]; }
+};
+
+TEST_P(FamilyGolden, TheReferenceIsWithinAThousandth) {
+  for (const FamilyFiles::Form form : forms_of(family())) {
+    const FamilyFiles files(family(), form);
+    const Distance found = distance(family(), scores(family(), files.path(), {.cuts = {1, 2}}));
+    EXPECT_LE(found.mean_delta, 0.001) << "form " << form;
+    EXPECT_GE(found.agreement, 0.95) << "form " << form;
+    RecordProperty("mean_delta_" + std::to_string(form), std::to_string(found.mean_delta));
+  }
+}
+
+TEST_P(FamilyGolden, ExactKernelsAreWithinTwoHundredths) {
+  for (const std::string& isa : available_isas()) {
+    for (const FamilyFiles::Form form : forms_of(family())) {
+      const FamilyFiles files(family(), form);
+      EXPECT_LE(distance(family(), scores(family(), files.path(), {.isa = isa})).mean_delta, 0.02) << isa;
+    }
+  }
+}
+
+TEST_P(FamilyGolden, AnyCutAndChunkGivesTheSameBits) {
+  const FamilyFiles files(family(), family().gguf.is_null() ? FamilyFiles::kSafetensors : FamilyFiles::kGgufQ8);
+  for (const std::string& isa : available_isas()) {
+    const auto whole = scores(family(), files.path(), {.isa = isa, .precision = Precision::kFast});
+    ASSERT_EQ(whole.size(), family().logprobs.size());
+    for (const std::vector<int>& cuts : {std::vector<int>{1}, {1, 2}}) {
+      const Setting setting = {.isa = isa, .precision = Precision::kFast, .cuts = cuts, .chunk = 37};
+      EXPECT_EQ(scores(family(), files.path(), setting), whole) << isa << ", " << cuts.size() + 1 << " stages";
+    }
+  }
+}
+
+TEST_P(FamilyGolden, AChangeOfAnyKindOfTensorIsSeen) {
+  FamilyCase changed = family();
+  for (const char* part :
+       {"embed_tokens", "lm_head", "q_proj.weight", "k_proj.weight", "v_proj.weight", "o_proj.weight", "q_proj.bias",
+        "k_proj.bias", "v_proj.bias", "o_proj.bias", "q_norm", "k_norm", "gate_proj", "up_proj", "down_proj",
+        "input_layernorm", "post_attention_layernorm", "model.norm"}) {
+    const std::string shapes = dump_json(family().shapes);
+    if (shapes.find(part) == std::string::npos) continue;
+    changed.altered = part;
+    const FamilyFiles files(changed, FamilyFiles::kSafetensors);
+    EXPECT_GT(distance(family(), scores(family(), files.path(), {})).mean_delta, 0.001) << part;
+  }
+}
+
+TEST_P(FamilyGolden, AnotherWindowOrRotationIsSeen) {
+  FamilyCase changed = family();
+  Json& config = changed.config;
+  for (const char* key : {"sliding_window", "rope_theta", "rope_type"}) {
+    config = family().config;
+    if (std::string_view(key) == "sliding_window") {
+      if (!config.contains(key) || config[key].is_null()) continue;
+      config[key] = config[key].get<int>() - 4;
+    } else if (std::string_view(key) == "rope_theta") {
+      config["rope_parameters"][key] = config["rope_parameters"][key].get<double>() * 2;
+    } else {
+      if (config["rope_parameters"][key] == "default") continue;
+      config["rope_parameters"][key] = "default";
+    }
+    const FamilyFiles files(changed, FamilyFiles::kSafetensors);
+    EXPECT_GT(distance(family(), scores(family(), files.path(), {})).mean_delta, 0.001) << key;
+  }
+}
+
+std::vector<std::size_t> indices() {
+  std::vector<std::size_t> all(cases().size());
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, FamilyGolden, ::testing::ValuesIn(indices()), [](const auto& made) {
+  std::string name = cases()[made.param].name;
+  std::ranges::replace(name, '-', '_');
+  return name;
+});
+
+}  // namespace
+}  // namespace commissure::testing

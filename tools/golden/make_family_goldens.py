@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""Makes tests/golden/families/cases.json: log-probabilities of every next token in float32, by Hugging Face transformers
+on small random checkpoints, one or more of every family.
+
+usage: make_family_goldens.py [FOLDER]      (needs torch, transformers, gguf; FOLDER defaults to tests/golden/families)
+
+No weights are stored: each value follows from its tensor's name (noise() here and in tests/support/family_model.cc), so a
+reader that takes a tensor for another one fails. Each case: the config.json that transformers saves, the GGUF header and
+tensor names as llama.cpp's gguf package spells them, token ids, the log-probability of the token that follows each
+position, and the likeliest token there. Tolerances are the reader's business.
+"""
+import json
+import pathlib
+import sys
+
+import gguf
+import numpy as np
+import torch
+import transformers
+
+SEED = 20261129
+N_TOKENS = 150  # passes windows of 24 and two borders of blocks of 64
+VOCAB = 200
+
+COMMON = {"vocab_size": VOCAB, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4,
+          "num_key_value_heads": 2, "max_position_embeddings": 1024, "rms_norm_eps": 1e-6, "bos_token_id": 1, "eos_token_id": 2}
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+          "original_max_position_embeddings": 64, "rope_theta": 500000.0}
+
+# name, model_type, what differs from COMMON, GGUF architecture
+CASES = [
+    ("qwen2-tied", "qwen2", {"tie_word_embeddings": True, "rope_theta": 1e6}, "qwen2"),
+    # A window from layer 1 on; GGUF files have no word for it.
+    ("qwen2-window", "qwen2", {"use_sliding_window": True, "sliding_window": 24, "max_window_layers": 1}, None),
+    ("qwen2-untied", "qwen2", {"num_attention_heads": 6, "hidden_size": 96, "rope_theta": 1e6}, "qwen2"),
+    ("qwen3", "qwen3", {"head_dim": 32, "rope_theta": 1e6}, "qwen3"),
+    ("qwen3-tied", "qwen3", {"head_dim": 16, "tie_word_embeddings": True, "num_key_value_heads": 1}, "qwen3"),
+    ("mistral-window", "mistral", {"sliding_window": 24, "rms_norm_eps": 1e-5}, "llama"),
+    ("mistral-nemo", "mistral", {"sliding_window": None, "head_dim": 32, "rope_theta": 1e6}, "llama"),
+    ("llama3", "llama", {"rope_scaling": LLAMA3, "rope_theta": 500000.0, "tie_word_embeddings": True}, "llama"),
+    ("llama-bias", "llama", {"attention_bias": True}, "llama"),
+]
+
+
+def noise(name: str, n: int) -> np.ndarray:
+    """n values in [-1, 1) that depend on the name alone: a linear congruential generator, its top 32 bits."""
+    state = SEED * 0x9e3779b97f4a7c15 % 2**64
+    for byte in name.encode():
+        state = (state ^ byte) * 0x100000001b3 % 2**64
+    factors = np.full(n, 6364136223846793005, dtype=np.uint64)
+    powers = np.cumprod(factors)  # modulo 2**64, as all that follows
+    sums = np.cumsum(np.concatenate([np.ones(1, np.uint64), powers[:-1]]))
+    states = powers * np.uint64(state) + sums * np.uint64(1442695040888963407)
+    return (states >> np.uint64(32)).astype(np.uint32).view(np.int32).astype(np.float32) * np.float32(2.0**-31)
+
+
+def weights(name: str, shape: torch.Size, norm_centre: float) -> torch.Tensor:
+    values = noise(name, shape.numel())
+    if name.endswith(".bias"):
+        values = np.float32(0.5) * values
+    elif len(shape) == 1:
+        values = np.float32(norm_centre) + np.float32(0.25) * values
+    elif "embed_tokens" in name or "lm_head" in name:
+        values = np.float32(0.0234375) * values  # logits as flat as those of untrained models
+    else:
+        values = values * (np.float32(2.0) / np.sqrt(np.float32(shape[1])))
+    return torch.from_numpy(values.reshape(shape))
+
+
+def make_model(model_type: str, changes: dict):
+    config = transformers.AutoConfig.for_model(model_type, **(COMMON | changes))
+    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
+    state = {name: weights(name, tensor.shape, 1.0) for name, tensor in model.state_dict().items()
+             if not (config.tie_word_embeddings and name == "lm_head.weight")}
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    assert not unexpected and all(name == "lm_head.weight" for name in missing), (missing, unexpected)
+    model.tie_weights()
+    return config, model, {name: list(tensor.shape) for name, tensor in state.items()}
+
+
+def rope_divisors(config, model) -> list[float]:
+    """What converters write as rope_freqs.weight: by how much each frequency is slower than without scaling."""
+    if config.to_dict().get("rope_parameters", {}).get("rope_type") != "llama3":
+        return []
+    n_pairs = model.model.rotary_emb.inv_freq.shape[0]
+    plain = config.rope_parameters["rope_theta"] ** (-torch.arange(n_pairs, dtype=torch.float64) / n_pairs)
+    return (plain / model.model.rotary_emb.inv_freq.double()).float().tolist()
+
+
+def gguf_form(architecture: str, config, model, names: list[str]) -> dict:
+    keys, llm, attention = gguf.Keys, gguf.Keys.LLM, gguf.Keys.Attention
+    arch = {name: key for key, name in gguf.MODEL_ARCH_NAMES.items()}[architecture]
+    table = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
+    values = config.to_dict()
+    header = {
+        llm.BLOCK_COUNT: config.num_hidden_layers, llm.CONTEXT_LENGTH: config.max_position_embeddings,
+        llm.EMBEDDING_LENGTH: config.hidden_size, llm.FEED_FORWARD_LENGTH: config.intermediate_size,
+        attention.HEAD_COUNT: config.num_attention_heads, attention.HEAD_COUNT_KV: config.num_key_value_heads,
+        attention.LAYERNORM_RMS_EPS: config.rms_norm_eps, keys.Rope.FREQ_BASE: float(values["rope_parameters"]["rope_theta"]),
+    }
+    if values.get("head_dim"):
+        header |= {attention.KEY_LENGTH: config.head_dim, attention.VALUE_LENGTH: config.head_dim}
+    if values.get("sliding_window") and config.model_type == "mistral":
+        header[attention.SLIDING_WINDOW] = config.sliding_window
+    return {
+        "architecture": architecture,
+        "header": {key.format(arch=architecture): value for key, value in header.items()},
+        "names": {name: table.get_name(name, try_suffixes=(".weight", ".bias")) for name in names},
+        "permuted": architecture == "llama",  # rows of q and k, by head
+        "rope_freqs": rope_divisors(config, model),
+    }
+
+
+def case(name: str, model_type: str, changes: dict, architecture: str | None) -> dict:
+    config, model, shapes = make_model(model_type, changes)
+    ids = (np.abs(noise(f"ids of {name}", N_TOKENS)) * VOCAB).astype(int).tolist()
+    with torch.no_grad():
+        logits = model(torch.tensor([ids])).logits[0].double()
+    scores = torch.log_softmax(logits, dim=-1)[:-1]
+    result = {"name": name, "config": json.loads(config.to_json_string(use_diff=False)), "shapes": shapes}
+    if architecture:
+        result["gguf"] = gguf_form(architecture, config, model, list(shapes))
+    result["ids"] = ids
+    result["logprobs"] = [round(x, 6) for x in scores.gather(1, torch.tensor(ids[1:])[:, None])[:, 0].tolist()]
+    result["top1"] = scores.argmax(-1).tolist()
+    print(f"{name}: standard deviation of the logits {logits.std():.3f}")
+    return result
+
+
+def main() -> None:
+    folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).resolve().parents[2] / "tests/golden/families")
+    folder.mkdir(parents=True, exist_ok=True)
+    header = {"generator": "tools/golden/make_family_goldens.py", "seed": SEED,
+              "program": f"transformers {transformers.__version__}, torch {torch.__version__}, float32, eager attention; names by gguf"}
+    rows = [json.dumps(case(*row), separators=(",", ":")) for row in CASES]
+    (folder / "cases.json").write_text('{"header":' + json.dumps(header) + ',\n"cases":[\n' + ",\n".join(rows) + "\n]}\n")
+
+
+if __name__ == "__main__":
+    main()
