@@ -16,6 +16,11 @@ struct HttpParser::Impl {
   http::request_parser<http::string_body> parser;
   bool expectation_seen = false;
   bool head_checked = false;
+  HttpHeaders head = {};  // the fields before the body; the library puts those behind it beside them
+
+  std::size_t put(std::string_view bytes, boost::beast::error_code& error) {
+    return parser.put(boost::asio::buffer(bytes.data(), bytes.size()), error);
+  }
 };
 
 namespace {
@@ -69,7 +74,7 @@ HttpParser::Step check_head(const Head& head) {
 }  // namespace
 
 HttpParser::HttpParser(std::size_t max_header_bytes, std::size_t max_body_bytes) : impl_(std::make_unique<Impl>()) {
-  impl_->parser.eager(true);
+  impl_->parser.eager(false);  // stops behind the head
   impl_->parser.header_limit(static_cast<std::uint32_t>(max_header_bytes));
   impl_->parser.body_limit(max_body_bytes);
 }
@@ -79,9 +84,13 @@ HttpParser::~HttpParser() = default;
 HttpParser::Step HttpParser::feed(std::string_view bytes) {
   Step step;
   boost::beast::error_code error;
-  step.used = impl_->parser.put(boost::asio::buffer(bytes.data(), bytes.size()), error);
+  step.used = impl_->put(bytes, error);
   if (impl_->parser.is_header_done() && !std::exchange(impl_->head_checked, true)) {
     if (Step refusal = check_head(impl_->parser.get()); refusal.status != 0) return refusal;
+    for (const auto& field : impl_->parser.get())
+      impl_->head.emplace_back(lower(field.name_string()), std::string(field.value()));
+    impl_->parser.eager(true);
+    if (!error && !done() && step.used < bytes.size()) step.used += impl_->put(bytes.substr(step.used), error);
   }
   if (!error || error == http::error::need_more) return step;
   step.problem = "malformed HTTP request: " + error.message();
@@ -114,8 +123,8 @@ bool HttpParser::knows_chunks() const { return impl_->parser.get().version() >= 
 bool HttpParser::take(HttpRequest& request) {
   auto message = impl_->parser.release();
   request.method = std::string(message.method_string());
-  for (const auto& field : message)
-    request.headers.emplace_back(lower(field.name_string()), std::string(field.value()));
+  // Not the fields behind the body: a proxy that checks or sets a field has not seen them (RFC 9110, section 6.5.1).
+  request.headers = std::move(impl_->head);
   request.body = std::move(message.body());
   return split_target(std::string_view(message.target().data(), message.target().size()), request);
 }

@@ -1,5 +1,6 @@
 #include "net/jwt.h"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace commissure {
@@ -59,10 +60,13 @@ std::string Jwt::text(std::string_view claim) const { return text_member(claims,
 std::optional<std::chrono::system_clock::time_point> Jwt::expires() const {
   const Json* const exp = find_member(claims, "exp");
   constexpr std::int64_t kYear9999 = 253'402'300'799;
+  // The clock counts nanoseconds in 64 bits and ends on a day of 2262: what expires later expires as that day begins.
+  constexpr std::chrono::sys_seconds kLatest =
+      std::chrono::floor<std::chrono::days>(std::chrono::system_clock::time_point::max());
   if (exp == nullptr || !exp->is_number_integer()) return std::nullopt;
   const auto seconds = exp->get<std::int64_t>();
   if (seconds < 0 || seconds > kYear9999) return std::nullopt;
-  return std::chrono::system_clock::time_point(std::chrono::seconds(seconds));
+  return std::min(kLatest, std::chrono::sys_seconds(std::chrono::seconds(seconds)));
 }
 
 Result<Jwt> parse_jwt(std::string_view token) {

@@ -52,6 +52,19 @@ TEST(Jwt, BelievesOnlyAnExpiryThatIsATime) {
   }
 }
 
+TEST(Jwt, ExpiresWithTheClockAtTheLatest) {
+  using std::chrono::system_clock;
+  Jwt jwt;
+  for (const std::int64_t exp : {9'223'372'036, 9'223'372'037, 99'999'999'999, 253'402'300'799}) {
+    jwt.claims = {{"exp", exp}};
+    const auto expires = jwt.expires();
+    ASSERT_TRUE(expires.has_value()) << exp;
+    EXPECT_GT(*expires, system_clock::from_time_t(9'000'000'000)) << exp;
+    EXPECT_LT(*expires, system_clock::time_point::max() - std::chrono::hours(1))
+        << exp << ": room for a skew of clocks";
+  }
+}
+
 TEST(Base64Url, DecodesEveryLengthAndOneSpellingOnly) {
   EXPECT_EQ(decode_base64url("").value(), "");
   EXPECT_EQ(decode_base64url("Zg").value(), "f");

@@ -28,6 +28,9 @@ struct Place {
   int first_entry;  ///< that the slice's rows see
   const HeldRows& written;
   const char* name;
+  /// No block comes back before the sequence ends, so that no table is longer than the pool: rows that look back on
+  /// more positions than there are would be computed for ever.
+  bool has_all;
 };
 
 Status extend(const StepBatch& batch, const SequenceRows& slice, const TableChange& change, const Place& place,
@@ -43,6 +46,9 @@ Status extend(const StepBatch& batch, const SequenceRows& slice, const TableChan
       return lost(place.name, " ", block.value, " of ", place.written.n_blocks(), " is unknown");
     }
     table.push_back(block.value);
+  }
+  if (place.has_all && table.size() > place.written.n_blocks()) {
+    return lost("a table of ", table.size(), " ", place.name, "s, this stage has ", place.written.n_blocks());
   }
   const std::int64_t end = std::int64_t{slice.first_position} + slice.n_rows();
   const std::int64_t covered = std::ssize(table) * kBlockPositions;
@@ -94,7 +100,7 @@ Result<std::vector<SequenceState>> SequenceTable::prepare(const StepBatch& batch
 Status SequenceTable::check_written(const StepBatch& batch) const {
   for (const SequenceRows& slice : batch.slices) {
     std::vector<std::int32_t> table;
-    const Place all = {0, written_, "block"};
+    const Place all = {0, written_, "block", true};
     TRY(extend(batch, slice, {slice.table_start, slice.new_blocks}, all, table));
     TRY(check_reused(batch, slice, all, table, slice.rows().end));
   }
@@ -149,11 +155,11 @@ int SequenceTable::first_seen_entry(const SequenceRows& slice) const {
 
 Status SequenceTable::extend_tables(const StepBatch& batch, const SequenceRows& slice, SequenceState& state) const {
   const bool is_new = state.blocks.empty();
-  const Place all = {0, written_, "block"};
+  const Place all = {0, written_, "block", true};
   TRY(extend(batch, slice, {slice.table_start, slice.new_blocks}, all, state.blocks));
   if (is_new) TRY(check_reused(batch, slice, all, state.blocks, slice.first_position));
   if (window_ == 0 && slice.new_window_blocks.empty()) return {};
-  const Place windows = {first_seen_entry(slice), window_written_, "window block"};
+  const Place windows = {first_seen_entry(slice), window_written_, "window block", false};
   // Those before the window of a sequence that begins behind cached rows were never sent.
   if (is_new && slice.window_start <= windows.first_entry) {
     state.window_blocks.assign(to_size(slice.window_start), kAbsent);

@@ -59,6 +59,16 @@ TEST(SequenceTable, RefusesBlocksThatDoNotExist) {
   }
 }
 
+TEST(SequenceTable, RefusesTablesLongerThanThePool) {
+  const auto of_entries = [](int n) {
+    SequenceRows rows = rows_of(2, 0, {1}, 0);
+    rows.new_blocks.assign(n, BlockId(0));
+    return rows;
+  };
+  EXPECT_EQ(refusal(known_table(), of_entries(kBlocks)), Code::kOk);
+  EXPECT_EQ(refusal(known_table(), of_entries(kBlocks + 1)), Code::kDataLoss);
+}
+
 TEST(SequenceTable, RefusesTokensOutsideTheVocabulary) {
   for (const int token : {-1, kVocab}) {
     EXPECT_EQ(refusal(known_table(), rows_of(2, 0, {token}, 0)), Code::kInvalidArgument);

@@ -210,6 +210,9 @@ Code code_of(int number) {
   return number >= 1 && number <= static_cast<int>(Code::kUnauthenticated) ? static_cast<Code>(number) : Code::kUnknown;
 }
 
+/// A peer's words, as long as we would send them: they go into logs and from there to people.
+std::string words(const std::string& text) { return text.substr(0, kMaxTrailerMessage); }
+
 }  // namespace
 
 grpc::ByteBuffer encode_frame(const Hello& hello) {
@@ -241,19 +244,19 @@ grpc::ByteBuffer encode_frame(const StepError& error) {
   v1::Frame frame;
   frame.mutable_error()->set_step(error.step.value);
   frame.mutable_error()->set_code(static_cast<int>(error.error.code()));
-  frame.mutable_error()->set_message(error.error.message().substr(0, kMaxTrailerMessage));
+  frame.mutable_error()->set_message(words(error.error.message()));
   return one_slice(frame);
 }
 
 grpc::ByteBuffer encode_frame(const Goodbye& goodbye) {
   v1::Frame frame;
-  frame.mutable_goodbye()->set_reason(goodbye.reason.substr(0, kMaxTrailerMessage));
+  frame.mutable_goodbye()->set_reason(words(goodbye.reason));
   return one_slice(frame);
 }
 
 grpc::ByteBuffer encode_frame(const Busy& busy) {
   v1::Frame frame;
-  frame.mutable_busy()->set_reason(busy.reason.substr(0, kMaxTrailerMessage));
+  frame.mutable_busy()->set_reason(words(busy.reason));
   return one_slice(frame);
 }
 
@@ -267,10 +270,10 @@ Result<Frame> decode_frame(const grpc::ByteBuffer& message, Checksum checksum) {
     case v1::Frame::kResult: return Frame(TRY(decode(parts.frame.result())));
     case v1::Frame::kError: {
       const v1::StepError& error = parts.frame.error();
-      return Frame(StepError{StepId(error.step()), Error(code_of(error.code()), error.message())});
+      return Frame(StepError{StepId(error.step()), Error(code_of(error.code()), words(error.message()))});
     }
-    case v1::Frame::kGoodbye: return Frame(Goodbye{parts.frame.goodbye().reason()});
-    case v1::Frame::kBusy: return Frame(Busy{parts.frame.busy().reason()});
+    case v1::Frame::kGoodbye: return Frame(Goodbye{words(parts.frame.goodbye().reason())});
+    case v1::Frame::kBusy: return Frame(Busy{words(parts.frame.busy().reason())});
     case v1::Frame::BODY_NOT_SET: break;
   }
   return broken("an empty frame");
@@ -288,11 +291,11 @@ Result<std::vector<StageInfo>> decode(const google::protobuf::RepeatedPtrField<v
 }
 
 grpc::Status to_grpc(const Error& error) {
-  return {static_cast<grpc::StatusCode>(error.code()), error.message().substr(0, kMaxTrailerMessage)};
+  return {static_cast<grpc::StatusCode>(error.code()), words(error.message())};
 }
 
 Error from_grpc(const grpc::Status& status) {
-  return Error(code_of(static_cast<int>(status.error_code())), status.error_message());
+  return Error(code_of(static_cast<int>(status.error_code())), words(status.error_message()));
 }
 
 }  // namespace commissure

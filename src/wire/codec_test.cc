@@ -261,6 +261,12 @@ TEST(Codec, RefusesEveryTruncationAndEveryChangedCount) {
   expect_broken_inside(traced(0, parent.substr(1)));
   expect_broken_inside(traced(0, "01" + parent.substr(2) + "-more"));
   expect_broken_inside(traced(0, "00-" + std::string(32, '0') + "-00f067aa0ba902b7-01"));
+  for (const auto& [first, last] : {std::pair(0, 1), {3, 2}, {-1, -1}, {1, 26}, {2147483647, -2147483647}}) {
+    expect_broken_inside(changed([&](auto& f) {
+      f.mutable_step()->set_rebuild_first(first);
+      f.mutable_step()->set_rebuild_last(last);
+    }));
+  }
   expect_broken_inside(changed([](auto& f) { f.clear_step(); }));
   expect_broken_inside(changed([](auto& f) { f.mutable_goodbye(); }));
 }
@@ -274,6 +280,19 @@ TEST(Codec, RefusesHeadersOverTheirLimitAndUnknownFields) {
   expect_broken(as_message(std::string("\x08\x01", 2)));
   const std::string two = bytes_of(encode_frame(Goodbye{"a"})) + bytes_of(encode_frame(Goodbye{"b"}));
   expect_broken(as_message(two));
+}
+
+TEST(Codec, CutsThePeersWords) {
+  const std::string words(100'000, 'x');
+  const auto sent = [&](auto fill) {
+    v1::Frame frame;
+    fill(frame);
+    return decode_frame(as_message(frame.SerializeAsString()), Checksum::kIgnore).value();
+  };
+  EXPECT_EQ(std::get<Goodbye>(sent([&](auto& f) { f.mutable_goodbye()->set_reason(words); })).reason.size(), 1024u);
+  EXPECT_EQ(std::get<Busy>(sent([&](auto& f) { f.mutable_busy()->set_reason(words); })).reason.size(), 1024u);
+  const auto error = std::get<StepError>(sent([&](auto& f) { f.mutable_error()->set_message(words); }));
+  EXPECT_EQ(error.error.message().size(), 1024u);
 }
 
 TEST(Codec, RefusesStagesThatNoChainCanHave) {

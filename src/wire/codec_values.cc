@@ -158,6 +158,10 @@ Result<StepBatch> decode(const v1::Step& message) {
   }
   if (message.rebuild_first() != 0 || message.rebuild_last() != 0) {
     batch.rebuild = {message.rebuild_first(), message.rebuild_last()};
+    // Any other span would be lost when the step is passed on, and the step be one for all stages.
+    if (batch.rebuild.empty() || batch.rebuild.first < 1 || batch.rebuild.last >= kMaxStages) {
+      return broken("step ", message.step(), " rebuilds stages ", batch.rebuild.first, " to ", batch.rebuild.last);
+    }
   }
   const bool passes_by = batch.is_rebuild() && message.n_rows() == 0;
   if ((n_rows != message.n_rows() && !passes_by) || n_rows > kMaxRows) {

@@ -5,6 +5,7 @@
 #include <iterator>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "core/log.h"
 #include "core/mutex.h"
@@ -48,6 +49,12 @@ bool holds(const std::vector<std::string>& list, const std::string& text) {
 }
 
 Error refused(std::string_view why) { return Error(Code::kUnauthenticated, why); }
+
+/// Whether a claim is a whole number up to `most`; one beyond 63 bits is not to become a negative one.
+bool is_at_most(const Json& claim, std::int64_t most) {
+  if (claim.is_number_unsigned()) return std::cmp_less_equal(claim.get<std::uint64_t>(), most);
+  return claim.is_number_integer() && claim.get<std::int64_t>() <= most;
+}
 
 }  // namespace
 
@@ -132,7 +139,7 @@ Status IdentityCheck::check(std::string_view authorization) {
   const auto latest = (now + kClockSkew).time_since_epoch() / seconds(1);
   for (const char* const claim : {"iat", "nbf"}) {
     const Json* const begins = find_member(token->claims, claim);
-    if (begins != nullptr && (!begins->is_number_integer() || begins->get<std::int64_t>() > latest)) {
+    if (begins != nullptr && !is_at_most(*begins, latest)) {
       return refused("the token is from the future; are the clocks right?");
     }
   }

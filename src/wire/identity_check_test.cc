@@ -70,7 +70,10 @@ TEST(IdentityCheck, RefusesEverythingElse) {
   EXPECT_EQ(verdict({{"iat", kNow + 600}}), Code::kUnauthenticated);
   EXPECT_EQ(verdict({{"nbf", kNow + 600}}), Code::kUnauthenticated);
   EXPECT_EQ(verdict({{"nbf", "later"}}), Code::kUnauthenticated);
+  EXPECT_EQ(verdict({{"nbf", ~std::uint64_t{0}}}), Code::kUnauthenticated);
+  EXPECT_EQ(verdict({{"iat", std::uint64_t{1} << 63}}), Code::kUnauthenticated);
   EXPECT_EQ(verdict({{"nbf", kNow - 600}}), Code::kOk);
+  EXPECT_EQ(verdict({{"exp", 253'402'300'799}}), Code::kOk) << "the end of the year 9999, behind the clock's own end";
   EXPECT_EQ(verdict({{"email", "stage-b@p.iam.gserviceaccount.com"}}), Code::kPermissionDenied);
   EXPECT_EQ(verdict({{"email", nullptr}}), Code::kPermissionDenied);
   EXPECT_EQ(verdict({{"email_verified", false}}), Code::kPermissionDenied);
