@@ -44,10 +44,15 @@ struct AnswerSummary {
   double seconds = 0;
 };
 
-/// Streams a chat completion (`request` without "stream"); `on_text` gets each piece and returns false to stop;
-/// `is_cancelled`, where given, is asked whenever something comes, a ping too.
-/// A model without a chat template answers through /v1/completions: then `request` must have "prompt" instead of
-/// "messages". Errors: the server's message; as http_fetch.
+/// Streams one answer and waits for its end.
+///   request       the body: "messages" for /v1/chat/completions, or "prompt" for /v1/completions, which a model
+///   without
+///                 a chat template needs; "stream" and "stream_options" are set here
+///   on_text       gets each piece of the text as it comes; false ends the request
+///   is_cancelled  as HttpFetch::is_cancelled, so it is asked before the first token too; may be empty
+/// A request that was ended this way is a success whose finish_reason is "cancelled"; its connection is closed, by
+/// which the server knows. Errors: the server's own message (codes as server_error; kUnavailable once the stream has
+/// begun); as http_fetch.
 Result<AnswerSummary> stream_answer(const ApiAddress& endpoint, Json request,
                                     const std::function<bool(const std::string&)>& on_text,
                                     const std::function<bool()>& is_cancelled = {});
