@@ -27,6 +27,10 @@ struct KnownModel {
   std::span<const PackagePart> parts;
   /// Sampling defaults for requests that name none; the model's file carries none.
   float temperature, top_p;
+  /// DRY's multiplier for requests that say nothing about how to draw tokens, and the tokens that such a request may
+  /// repeat without a penalty; multiplier 0: DRY stays off.
+  float dry_multiplier;
+  int dry_allowed_length;
   /// Numeric mode of a local chain where `up` is not told one: "exact" for a model so small that it needs every bit.
   std::string_view precision;
 };
@@ -35,5 +39,7 @@ struct KnownModel {
 std::span<const KnownModel> known_models();
 /// The model of this name, or nullptr.
 const KnownModel* find_known_model(std::string_view name);
+/// The model whose file has this name (without folders), or nullptr.
+const KnownModel* find_known_file(std::string_view file);
 
 }  // namespace commissure

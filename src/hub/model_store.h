@@ -13,7 +13,7 @@ namespace commissure {
 struct LocalModel {
   std::string name;             ///< the name it is asked for by
   std::string location;         ///< file or folder, or a URL
-  GenerationDefaults defaults;  ///< sampling defaults for a file that carries none
+  GenerationDefaults defaults;  ///< the catalogue's sampling defaults, for a file that carries none
   std::string precision = {};   ///< numeric mode that its catalogue entry advises; empty: none
 };
 
