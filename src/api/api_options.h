@@ -29,6 +29,7 @@ struct ApiOptions {
   std::shared_ptr<SpanExporter> spans = {};
   std::string cloud_project = {};  ///< Google Cloud's, for the trace names in the log
   bool log_prompts = false;        ///< bodies of generations go into their log lines
+  bool sanitize = false;           ///< control tokens spelled in requests are plain text, unless a request says
   /// Kept for all requests. Shared: copies of these options ask the same vocabulary.
   std::shared_ptr<VocabularyFacts> vocabulary = std::make_shared<VocabularyFacts>();
   std::string version = "0.1.0";

@@ -658,5 +658,27 @@ TEST_F(ApiServiceTest, ShowsMetricsAndItsIndex) {
   EXPECT_EQ(ask_json("GET", "/props")["n_ctx"], 4096);
 }
 
+TEST_F(ApiServiceTest, TellsWhichSamplingDefaultsHold) {
+  start();
+  EXPECT_EQ(ask_json("GET", "/v1/models")["data"][0]["default_sampling"], Json::object());
+  EXPECT_TRUE(ask_json("GET", "/v1/models/fake/model")["default_sampling_from"].is_null());
+  GenerationDefaults defaults;
+  defaults.temperature = 0.0f;
+  defaults.top_p = 0.95f;
+  defaults.top_k = 64;
+  defaults.repetition_penalty = 1.1f;
+  defaults.mirostat = MirostatParams{.is_on = true};
+  defaults.dry = DryParams{.multiplier = 0.8f, .allowed_length = 4};
+  defaults.source = "catalogue";
+  engine_.mutable_model().defaults = defaults;
+  const Json shown = parse_json(R"({"temperature":0.0,"top_k":64,"top_p":0.95,"repetition_penalty":1.1,"mirostat":2,
+      "mirostat_tau":5.0,"mirostat_eta":0.1,"dry_multiplier":0.8,"dry_base":1.75,"dry_allowed_length":4,"dry_penalty_last_n":-1})")
+                         .value();
+  const Json model = ask_json("GET", "/v1/models/fake/model");
+  EXPECT_EQ(dump_json(model["default_sampling"]), dump_json(shown));
+  EXPECT_EQ(model["default_sampling_from"], "catalogue");
+  EXPECT_EQ(ask_json("GET", "/props")["default_generation_settings"], model["default_sampling"]);
+}
+
 }  // namespace
 }  // namespace commissure

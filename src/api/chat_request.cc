@@ -114,8 +114,8 @@ std::optional<Json> template_messages(Fields& fields, const ChatTemplate& chat_t
   return result;
 }
 
-/// Everything a template may look at beside the messages.
-Json template_variables(Fields& fields, const ServedModel& model) {
+/// What a template may look at of the model itself.
+Json model_variables(const ServedModel& model) {
   const Tokenizer& tokenizer = *model.tokenizer;
   const auto spelled = [&](std::optional<TokenId> token) {
     return token ? std::string(tokenizer.token_text(*token)) : std::string();
@@ -123,6 +123,12 @@ Json template_variables(Fields& fields, const ServedModel& model) {
   Json variables = model.special_tokens;
   variables["bos_token"] = spelled(tokenizer.bos());
   variables["eos_token"] = spelled(tokenizer.eos());
+  return variables;
+}
+
+/// What it may look at of the request, beside the messages.
+Json request_variables(Fields& fields) {
+  Json variables = Json::object();
   variables["tools"] = nullptr;  // None, as transformers passes what is not given
   variables["documents"] = nullptr;
   variables["add_generation_prompt"] = fields.boolean("add_generation_prompt").value_or(true);
@@ -156,7 +162,7 @@ std::vector<std::string> model_names(const ServedModel& model, const ApiOptions&
   return names;
 }
 
-std::string render_chat(Fields& fields, const ServedModel& model) {
+ChatPrompt render_chat(Fields& fields, const ServedModel& model, bool sanitize) {
   if (model.chat_template == nullptr) {
     if (!model.chat_template_problem.empty()) {
       fields.fail("messages", "the model's " + model.chat_template_problem +
@@ -168,15 +174,27 @@ std::string render_chat(Fields& fields, const ServedModel& model) {
   }
   auto messages = template_messages(fields, *model.chat_template);
   if (!messages) return {};
-  Json variables = template_variables(fields, model);
+  Json given = request_variables(fields);
   if (!fields.ok()) return {};
-  variables["messages"] = std::move(*messages);
+  given["messages"] = std::move(*messages);
+  std::string mark;
+  if (sanitize) {
+    mark = unused_mark(given);
+    if (mark.empty()) {
+      fields.fail("messages",
+                  "the messages hold every noncharacter of Unicode, so none is left to mark their text with");
+      return {};
+    }
+    given = with_marks(given, *model.tokenizer, mark);
+  }
+  Json variables = model_variables(model);
+  for (auto& [name, value] : given.items()) variables[name] = std::move(value);
   auto text = model.chat_template->render(variables);
   if (!text) {
     fields.fail("messages", "the model's chat template refused the messages: " + text.error().message());
     return {};
   }
-  return std::move(*text);
+  return sanitize ? without_marks(*text, mark) : ChatPrompt{std::move(*text)};
 }
 
 ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& model, const ApiOptions& options) {
@@ -197,11 +215,12 @@ ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& m
   if (fields.boolean("echo").value_or(false)) fields.fail("echo", "'echo' is not supported here; use /v1/completions");
 
   if (!fields.ok()) return tl::unexpected(*fields.error());
-  const std::string prompt = render_chat(fields, model);
-  if (auto error = check_text(model, options, prompt, "messages")) fields.fail(*error);
+  const ChatPrompt prompt = render_chat(fields, model, sanitizes(fields, options));
+  if (auto error = check_text(model, options, prompt.text, "messages")) fields.fail(*error);
   if (!fields.ok()) return tl::unexpected(*fields.error());
   const bool add_special = fields.boolean("add_special_tokens").value_or(false);
-  request.prompt = model.tokenizer->encode(prompt, {.add_special = add_special, .parse_special = true});
+  request.prompt = model.tokenizer->encode(
+      prompt.text, {.add_special = add_special, .parse_special = true, .plain_at = prompt.plain_at});
   if (request.prompt.empty()) fields.fail("messages", "the messages give an empty prompt");
   if (auto error = check_context(model, request.prompt.size(), request.max_tokens, "messages")) fields.fail(*error);
   if (!fields.ok()) return tl::unexpected(*fields.error());

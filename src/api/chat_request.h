@@ -4,6 +4,7 @@
 
 #include "api/api_options.h"
 #include "api/generation_fields.h"
+#include "api/plain_text.h"
 
 namespace commissure {
 
@@ -18,7 +19,8 @@ struct ChatRequest {
 ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& model, const ApiOptions& options);
 
 /// `messages` (and template options) of a body as prompt text. Findings go to `fields`.
-std::string render_chat(Fields& fields, const ServedModel& model);
+///   sanitize  control tokens that the body spells are plain text
+ChatPrompt render_chat(Fields& fields, const ServedModel& model, bool sanitize);
 
 /// The served name and its aliases.
 std::vector<std::string> model_names(const ServedModel& model, const ApiOptions& options);

@@ -72,7 +72,8 @@ class CompletionFormat final : public AnswerFormat {
     }
     if (echo_.texts.empty()) return;
     state.text = echo_.texts[prompt];
-    if (shape_.logprobs) state.logprobs.add_prompt(echo_.prompts[prompt], event.prompt_scores, echo_.n_top);
+    if (shape_.logprobs)
+      state.logprobs.add_prompt(echo_.prompts[prompt], echo_.texts[prompt], event.prompt_scores, echo_.n_top);
     state.n_new_logprobs = echo_.prompts[prompt].size();
   }
 

@@ -23,7 +23,8 @@ class PromptReader {
         options_(options),
         tokenizer_(*model.tokenizer),
         echo_(echo),
-        add_special_(fields.boolean("add_special_tokens").value_or(true)) {}
+        add_special_(fields.boolean("add_special_tokens").value_or(true)),
+        parse_special_(!sanitizes(fields, options)) {}
 
   void read(const Json& prompt, CompletionRequest& result) {
     const bool is_list = prompt.is_array() && !prompt.empty() && !prompt.front().is_number();
@@ -46,7 +47,7 @@ class PromptReader {
         return fields_.fail(std::move(*error));
       }
       text = prompt.get<std::string>();
-      tokens = tokenizer_.encode(text, {.add_special = add_special_, .parse_special = true});
+      tokens = tokenizer_.encode(text, {.add_special = add_special_, .parse_special = parse_special_});
     } else if (prompt.is_array()) {
       if (auto error = check_context(model_, prompt.size(), 0, name_)) return fields_.fail(std::move(*error));
       auto ids = read_token_ids(fields_, name_, prompt, tokenizer_);
@@ -69,7 +70,7 @@ class PromptReader {
   const ApiOptions& options_;
   const Tokenizer& tokenizer_;
   const bool echo_;
-  const bool add_special_;
+  const bool add_special_, parse_special_;
 };
 
 void read_prompts(Fields& fields, std::string_view name, const ServedModel& model, const ApiOptions& options, bool echo,

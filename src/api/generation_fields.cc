@@ -123,6 +123,10 @@ void refuse_choices(Fields& fields, std::string_view name) {
   if (value != nullptr && !asks_nothing(*value, 1)) refuse_field(fields, name, " here; leave it out or set it to 1");
 }
 
+bool sanitizes(Fields& fields, const ApiOptions& options) {
+  return fields.boolean("sanitize").value_or(options.sanitize);
+}
+
 void read_choices(Fields& fields, GenerationFields& result) {
   result.n = static_cast<int>(fields.integer("n", 1, kMaxChoices).value_or(1));
 }

@@ -31,6 +31,9 @@ struct GenerationFields {
 /// Reads them; findings stay in `fields`. A seed is drawn when the body has none.
 GenerationFields read_generation_fields(Fields& fields, const ServedModel& model, const ApiOptions& options);
 
+/// Reads `sanitize`: whether control tokens that the body spells are plain text. Without it, as the server was told.
+bool sanitizes(Fields& fields, const ApiOptions& options);
+
 /// Reads `n`.
 void read_choices(Fields& fields, GenerationFields& result);
 

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "core/index.h"
+#include "text/utf8.h"
 
 namespace commissure {
 
@@ -24,23 +25,9 @@ Json byte_array(std::string_view bytes) {
   return list;
 }
 
-bool is_utf8(std::string_view text) {
-  std::size_t i = 0;
-  while (i < text.size()) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t length = lead < 0x80 ? 1 : lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC2 ? 2 : 0;
-    if (length == 0 || lead > 0xF4 || i + length > text.size()) return false;
-    for (std::size_t k = 1; k < length; ++k) {
-      if ((static_cast<unsigned char>(text[i + k]) & 0xC0) != 0x80) return false;
-    }
-    i += length;
-  }
-  return true;
-}
-
 /// Parts of code points are spelled out as OpenAI does, so that different tokens stay different keys.
 std::string legacy_token(const std::string& bytes) {
-  if (is_utf8(bytes)) return bytes;
+  if (valid_utf8_prefix(bytes) == bytes.size()) return bytes;
   std::string text = "bytes:";
   for (const char c : bytes) text += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
   return text;
@@ -52,9 +39,27 @@ Json chat_entry(const Tokenizer& tokenizer, TokenId token, float logprob) {
 }
 
 std::int64_t count_code_points(std::string_view bytes) {
-  return std::count_if(bytes.begin(), bytes.end(),
-                       [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+  return std::ranges::count_if(bytes, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
 }
+
+/// The bytes at the front of `text` that a token stands for: as the vocabulary has them, as they are shown where they
+/// are no UTF-8, or without the space that the tokenizer drops at the start of a text. None where a control token is
+/// not spelled there; a normaliser's doing is taken for as many characters.
+std::size_t bytes_of(const Tokenizer& tokenizer, TokenId token, std::string_view text, bool at_start) {
+  const std::string bytes = shown_bytes(tokenizer, token);
+  if (text.starts_with(bytes)) return bytes.size();
+  if (tokenizer.is_control(token)) return 0;
+  const std::string shown = replace_invalid_utf8(bytes);
+  if (text.starts_with(shown)) return shown.size();
+  if (at_start && bytes.starts_with(' ') && text.starts_with(std::string_view(bytes).substr(1)))
+    return bytes.size() - 1;
+  std::size_t n_bytes = 0;
+  for (std::int64_t n = count_code_points(shown); n > 0 && n_bytes < text.size(); --n)
+    n_bytes += to_size(decode_code_point(text, n_bytes).n_bytes);
+  return n_bytes;
+}
+
+bool continues_code_point(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
 
 }  // namespace
 
@@ -139,9 +144,8 @@ std::string CompletionLogprobs::name_of(TokenId token) const {
   return as_ids_ ? fmt::format("token_id:{}", token.value) : legacy_token(shown_bytes(tokenizer_, token));
 }
 
-void CompletionLogprobs::push(TokenId token, const std::string& bytes, const ScoredToken* score, int n_top) {
-  offsets_.push_back(offset_);
-  offset_ += count_code_points(bytes);
+void CompletionLogprobs::push(TokenId token, std::int64_t offset, const ScoredToken* score, int n_top) {
+  offsets_.push_back(offset);
   const std::string name = name_of(token);
   tokens_.push_back(name);
   if (score == nullptr) {
@@ -161,16 +165,33 @@ void CompletionLogprobs::push(TokenId token, const std::string& bytes, const Sco
   top_.push_back(std::move(top));
 }
 
-void CompletionLogprobs::add_prompt(const std::vector<TokenId>& prompt, const std::vector<ScoredToken>& scores,
-                                    int n_top) {
+void CompletionLogprobs::add_prompt(const std::vector<TokenId>& prompt, std::string_view text,
+                                    const std::vector<ScoredToken>& scores, int n_top) {
+  std::string_view rest = text;
   for (std::size_t i = 0; i < prompt.size(); ++i) {
+    const bool is_inside = !rest.empty() && continues_code_point(rest.front());
     const ScoredToken* score = i > 0 && i - 1 < scores.size() ? &scores[i - 1] : nullptr;
-    push(prompt[i], tokenizer_.contains(prompt[i]) ? tokenizer_.token_bytes(prompt[i], false) : "", score, n_top);
+    push(prompt[i], offset_ - (is_inside ? 1 : 0), score, n_top);
+    const std::size_t n_bytes = bytes_of(tokenizer_, prompt[i], rest, rest.size() == text.size());
+    offset_ += count_code_points(rest.substr(0, n_bytes));
+    rest.remove_prefix(n_bytes);
   }
+  offset_ += count_code_points(rest);
 }
 
 void CompletionLogprobs::add(const std::vector<GeneratedToken>& tokens) {
-  for (const GeneratedToken& token : tokens) push(token.token, token.bytes, token.score ? &*token.score : nullptr);
+  for (const GeneratedToken& token : tokens) {
+    // One that begins a character leaves U+FFFD of what was unfinished before it.
+    if (!held_.empty() && !token.bytes.empty() && !continues_code_point(token.bytes.front())) {
+      held_.clear();
+      ++offset_;
+    }
+    push(token.token, offset_, token.score ? &*token.score : nullptr);
+    held_ += token.bytes;
+    const std::size_t n_finished = finished_utf8(held_);
+    offset_ += count_code_points(replace_invalid_utf8(std::string_view(held_).substr(0, n_finished)));
+    held_.erase(0, n_finished);
+  }
 }
 
 Json CompletionLogprobs::take() {

@@ -34,27 +34,34 @@ Json chat_logprobs(const Tokenizer& tokenizer, const std::vector<GeneratedToken>
 /// likeliest and the prompt's own. `rank` counts from 1; null for an own token that is not among the likeliest.
 Json prompt_logprobs(const Tokenizer& tokenizer, const std::vector<ScoredToken>& scores, int n_top);
 
-/// The four parallel arrays of /v1/completions, built as text comes.
+/// The four parallel arrays of /v1/completions, built as text comes. A token's text_offset is the code point of the
+/// choice's whole text, echoed prompt included, in which its first byte lies; tokens that are no text (BOS) take no
+/// room.
 class CompletionLogprobs {
  public:
   /// `as_ids`: tokens are named "token_id:N" instead of by their text.
   explicit CompletionLogprobs(const Tokenizer& tokenizer, bool as_ids = false)
       : tokenizer_(tokenizer), as_ids_(as_ids) {}
 
-  /// `scores[i]` belongs to prompt token i + 1; the first token has none. Of each the `n_top` likeliest are shown.
-  void add_prompt(const std::vector<TokenId>& prompt, const std::vector<ScoredToken>& scores, int n_top);
+  /// For an echoed prompt, before the tokens of the answer.
+  ///   text    what is echoed
+  ///   scores  entry i belongs to prompt token i + 1; the first token has none
+  ///   n_top   alternatives that are shown of each
+  void add_prompt(const std::vector<TokenId>& prompt, std::string_view text, const std::vector<ScoredToken>& scores,
+                  int n_top);
   void add(const std::vector<GeneratedToken>& tokens);
 
   /// What was added since the last call; text offsets go on counting.
   Json take();
 
  private:
-  void push(TokenId token, const std::string& bytes, const ScoredToken* score, int n_top = kMaxTopLogprobs);
+  void push(TokenId token, std::int64_t offset, const ScoredToken* score, int n_top = kMaxTopLogprobs);
   std::string name_of(TokenId token) const;
 
   const Tokenizer& tokenizer_;
   const bool as_ids_;
-  std::int64_t offset_ = 0;  // code points so far
+  std::int64_t offset_ = 0;  // code points that are finished
+  std::string held_;         // bytes of one that is not
   Json tokens_ = Json::array();
   Json logprobs_ = Json::array();
   Json top_ = Json::array();

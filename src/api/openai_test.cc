@@ -31,17 +31,58 @@ TEST(ChatLogprobs, AreFinite) {
 TEST(CompletionLogprobs, StartWithNullAndCountCodePoints) {
   const testing::ByteTokenizer tokenizer;
   CompletionLogprobs logprobs(tokenizer);
-  logprobs.add_prompt({TokenId(256), TokenId(0xC3), TokenId(0xA9), TokenId(65)},
+  logprobs.add_prompt({TokenId(256), TokenId(0xC3), TokenId(0xA9), TokenId(65)}, "\u00e9A",
                       {scored(0xC3, -1), scored(0xA9, -2), scored(65, -3, {{TokenId(66), -0.5f}, {TokenId(67), -1}})},
                       1);
   const Json prompt = logprobs.take();
   EXPECT_EQ(prompt["tokens"], (Json{"<bos>", "bytes:\\xc3", "bytes:\\xa9", "A"}));
   EXPECT_EQ(prompt["token_logprobs"], (Json{nullptr, -1.0, -2.0, -3.0}));
-  EXPECT_EQ(prompt["text_offset"], (Json{0, 0, 1, 1}));
+  EXPECT_EQ(prompt["text_offset"], (Json{0, 0, 0, 1}));
   EXPECT_TRUE(prompt["top_logprobs"][0].is_null());
   EXPECT_EQ(prompt["top_logprobs"][3], (Json{{"B", -0.5}, {"A", -3.0}}));  // the chosen one is always in it
   logprobs.add({{TokenId(66), "B", scored(66, -0.25f)}});
   EXPECT_EQ(logprobs.take()["text_offset"], (Json::array({2})));
+}
+
+/// Offsets of an echoed prompt and, behind it, of an answer.
+Json offsets(const Tokenizer& tokenizer, const std::vector<int>& prompt, const char* text,
+             const std::vector<std::string>& answer) {
+  const auto ids = [](const auto& values) {
+    std::vector<TokenId> tokens;
+    for (const int value : values) tokens.emplace_back(value);
+    return tokens;
+  };
+  CompletionLogprobs logprobs(tokenizer);
+  logprobs.add_prompt(ids(prompt), text, {}, 0);
+  for (const std::string& bytes : answer)
+    logprobs.add({{TokenId(static_cast<unsigned char>(bytes.empty() ? '\0' : bytes[0])), bytes, {}}});
+  return logprobs.take()["text_offset"];
+}
+
+TEST(CompletionLogprobs, OffsetsAreThoseOfTheTextThatIsShown) {
+  const testing::ByteTokenizer tokenizer;
+  // A control token takes room only where the text spells it; the answer begins behind the whole text.
+  EXPECT_EQ(offsets(tokenizer, {256, 'a', 'b'}, "ab", {"c", "d"}), (Json{0, 0, 1, 2, 3}));
+  EXPECT_EQ(offsets(tokenizer, {'a', 256, 'b'}, "a<bos>b", {"c"}), (Json{0, 1, 6, 7}));
+  // All tokens of one character have its offset.
+  EXPECT_EQ(offsets(tokenizer, {'a'}, "a", {"\xf0\x9f", "\x98", "\x80", "b"}), (Json{0, 1, 1, 1, 2}));
+  // What never becomes a character is shown as one.
+  EXPECT_EQ(offsets(tokenizer, {0xF0, 'a', 0xFF, 'b'}, "\uFFFDa\uFFFDb", {}), (Json{0, 1, 2, 3}));
+  EXPECT_EQ(offsets(tokenizer, {'a'}, "a", {"\xf0\x9f", "b", "\xff", "", "c"}), (Json{0, 1, 2, 3, 4, 4}));
+  // A text that a normaliser made shorter does not run over its end.
+  EXPECT_EQ(offsets(tokenizer, {'x', 'y', 'z'}, "\u00e9", {"c"}), (Json{0, 1, 1, 1}));
+}
+
+/// As SentencePiece's: the first word brings a space that is no part of the text.
+class SpacedTokenizer final : public testing::ByteTokenizer {
+ public:
+  std::string token_bytes(TokenId token, bool) const override { return token.value == 1 ? " Hello" : " world"; }
+  bool strips_leading_space() const override { return true; }
+  bool is_control(TokenId) const override { return false; }
+};
+
+TEST(CompletionLogprobs, TheSpaceInFrontOfATextIsNoCharacterOfIt) {
+  EXPECT_EQ(offsets(SpacedTokenizer(), {1, 2}, "Hello world", {" again"}), (Json{0, 5, 11}));
 }
 
 TEST(PromptLogprobs, NameTheLikeliestAndThePromptsOwn) {

@@ -137,6 +137,36 @@ TEST_F(RequestTest, PrefersRequestThenModelThenConstants) {
   EXPECT_EQ(request->fields.request.sampling.top_p, 0.95f);
 }
 
+TEST_F(RequestTest, BreaksLoopsOnlyWhereTheRequestSaysNothingAboutDrawing) {
+  engine_.mutable_model().defaults.dry = DryParams{.multiplier = 0.5f, .allowed_length = 7};
+  const auto dry = [&](const char* more) { return chat(chat_body(more))->fields.request.sampling.dry; };
+  EXPECT_EQ(dry(R"("seed":7,"max_tokens":5,"stop":["x"],"min_tokens":2,"n":2,"logprobs":true)").multiplier, 0.5f);
+  EXPECT_EQ(dry(R"("temperature":null)").allowed_length, 7);
+  EXPECT_FALSE(dry("").breakers.empty());
+  for (const char* own : {R"("temperature":0)", R"("top_p":1)", R"("top_k":0)", R"("min_p":0)", R"("mirostat":0)",
+                          R"("repetition_penalty":1)", R"("frequency_penalty":0)", R"("logit_bias":{"1":1})",
+                          R"("typical_p":1)", R"("top_n_sigma":0)", R"("xtc_probability":0)", R"("dry_base":2)",
+                          R"("bad_words":["x"])", R"("allowed_token_ids":[1])", R"("dry_multiplier":0)"})
+    EXPECT_EQ(dry(own), DryParams{.base = dry(own).base}) << own;
+  const DryParams asked = dry(R"("dry_multiplier":2)");
+  EXPECT_EQ(asked.multiplier, 2.0f);
+  EXPECT_EQ(asked.allowed_length, DryParams().allowed_length) << "not half of the model's";
+  const auto generate = [&](const char* body) {
+    return parse_generate_request(json(body), engine_.model(), options_)->fields.request.sampling;
+  };
+  EXPECT_EQ(generate(R"({"inputs":"x"})").dry.multiplier, 0.5f);
+  EXPECT_EQ(generate(R"({"inputs":"x","parameters":{"do_sample":false}})").dry.multiplier, 0.0f);
+}
+
+TEST_F(RequestTest, TheModelsMirostatHoldsUnlessTheRequestSaysOtherwise) {
+  engine_.mutable_model().defaults.mirostat = MirostatParams{.is_on = true, .tau = 4.0f};
+  const auto mirostat = [&](const char* more) { return chat(chat_body(more))->fields.request.sampling.mirostat; };
+  EXPECT_TRUE(mirostat("").is_on);
+  EXPECT_EQ(mirostat("").tau, 4.0f);
+  EXPECT_EQ(mirostat(R"("mirostat_tau":3)").tau, 3.0f);
+  EXPECT_FALSE(mirostat(R"("mirostat":0)").is_on);
+}
+
 TEST_F(RequestTest, KeepsSeedsAndDrawsThemWhenAbsent) {
   EXPECT_EQ(chat(chat_body(R"("seed":42)"))->fields.request.sampling.seed, 42u);
   EXPECT_EQ(chat(chat_body(R"("seed":18446744073709551615)"))->fields.request.sampling.seed, UINT64_MAX);

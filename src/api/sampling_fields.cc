@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <limits>
 #include <random>
 
@@ -39,19 +40,27 @@ class NumberReader {
  public:
   explicit NumberReader(Fields& fields) : fields_(fields) {}
 
+  /// Whether the body had any of the numbers so far.
+  bool any() const { return any_; }
+
   void real(std::string_view name, const Range& range, float& value) {
     const auto number = fields_.number(name, range.low, range.high, range.open_low);
     if (!number) return;
+    any_ = true;
     value = static_cast<float>(*number);
     // A positive number that rounds to 0 as a float must not fall out of its range.
     if (range.open_low) value = std::max(value, std::numeric_limits<float>::min());
   }
   void whole(std::string_view name, std::int64_t low, int& value) {
-    if (const auto number = fields_.integer(name, low, INT32_MAX)) value = static_cast<int>(*number);
+    const auto number = fields_.integer(name, low, INT32_MAX);
+    if (!number) return;
+    any_ = true;
+    value = static_cast<int>(*number);
   }
 
  private:
   Fields& fields_;
+  bool any_ = false;
 };
 
 void apply_defaults(const GenerationDefaults& defaults, SamplingParams& sampling) {
@@ -65,7 +74,8 @@ void apply_defaults(const GenerationDefaults& defaults, SamplingParams& sampling
   sampling.mirostat = defaults.mirostat.value_or(sampling.mirostat);
 }
 
-void read_numbers(Fields& fields, SamplingParams& sampling) {
+/// Returns whether the body has any of them.
+bool read_numbers(Fields& fields, SamplingParams& sampling) {
   NumberReader read(fields);
   read.real("temperature", {0, 2}, sampling.temperature);
   // 0 keeps the likeliest token alone, as any positive number that small does.
@@ -85,18 +95,25 @@ void read_numbers(Fields& fields, SamplingParams& sampling) {
   sampling.top_n_sigma = std::max(sampling.top_n_sigma, 0.0f);
   read.real("xtc_probability", {0, 1}, sampling.xtc_probability);
   read.real("xtc_threshold", {0, 1}, sampling.xtc_threshold);
-  read.whole("min_tokens", 0, sampling.min_tokens);
   read.real("dry_multiplier", {0, 1000}, sampling.dry.multiplier);
   read.real("dry_base", {1, 1000}, sampling.dry.base);
   read.whole("dry_allowed_length", 0, sampling.dry.allowed_length);
-  read.whole("dry_penalty_last_n", -1, sampling.dry.last_n);
-  int version = 0;
+  read.whole("dry_penalty_last_n", kDryOutputAlone, sampling.dry.last_n);
+  int version = sampling.mirostat.is_on ? 2 : 0;
   read.whole("mirostat", 0, version);
   if (version != 0 && version != 2)
     fields.fail("mirostat", "'mirostat' must be 0 (off) or 2; version 1 is not supported");
   sampling.mirostat.is_on = version == 2;
   read.real("mirostat_tau", {0, 1000}, sampling.mirostat.tau);
   read.real("mirostat_eta", {0, 1000}, sampling.mirostat.eta);
+  return read.any();
+}
+
+/// Whether the body has a field about how to draw tokens that is no number.
+bool has_other_drawing_field(const Fields& fields) {
+  constexpr std::string_view kNames[] = {"logit_bias", "allowed_token_ids", "bad_words", "dry_sequence_breakers",
+                                         "do_sample"};
+  return std::ranges::any_of(kNames, [&](std::string_view name) { return fields.find(name) != nullptr; });
 }
 
 /// vLLM's name, per request, and llama.cpp's.
@@ -203,10 +220,40 @@ void check_bytes(Fields& fields, const SamplingParams& sampling) {
 
 }  // namespace
 
+Json default_sampling(const GenerationDefaults& defaults) {
+  Json json = Json::object();
+  // The shortest number that reads back as the float: 0.95, not 0.949999988079071.
+  const auto shown = [](float value) { return std::strtod(fmt::format("{}", value).c_str(), nullptr); };
+  const auto put = [&](const char* name, const std::optional<float>& value) {
+    if (value) json[name] = shown(*value);
+  };
+  put("temperature", defaults.temperature);
+  if (defaults.top_k) json["top_k"] = *defaults.top_k;
+  put("top_p", defaults.top_p);
+  put("min_p", defaults.min_p);
+  put("repetition_penalty", defaults.repetition_penalty);
+  put("xtc_probability", defaults.xtc_probability);
+  put("xtc_threshold", defaults.xtc_threshold);
+  if (defaults.mirostat && defaults.mirostat->is_on) {
+    json["mirostat"] = 2;
+    json["mirostat_tau"] = shown(defaults.mirostat->tau);
+    json["mirostat_eta"] = shown(defaults.mirostat->eta);
+  }
+  if (defaults.dry) {
+    json["dry_multiplier"] = shown(defaults.dry->multiplier);
+    json["dry_base"] = shown(defaults.dry->base);
+    json["dry_allowed_length"] = defaults.dry->allowed_length;
+    json["dry_penalty_last_n"] = defaults.dry->last_n;
+  }
+  return json;
+}
+
 SamplingParams read_sampling(Fields& fields, const ServedModel& model, VocabularyFacts& vocabulary) {
   SamplingParams sampling;
   apply_defaults(model.defaults, sampling);
-  read_numbers(fields, sampling);
+  const bool has_numbers = read_numbers(fields, sampling);
+  if (!has_numbers && !has_other_drawing_field(fields)) sampling.dry = model.defaults.dry.value_or(sampling.dry);
+  NumberReader(fields).whole("min_tokens", 0, sampling.min_tokens);
   sampling.seed = read_seed(fields);
   read_logprobs_mode(fields, sampling);
   read_biases(fields, *model.tokenizer, sampling);

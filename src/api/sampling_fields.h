@@ -11,8 +11,12 @@
 namespace commissure {
 
 /// Reads everything that decides which token comes next, under vLLM's and llama.cpp's names. The defaults are the
-/// model's, then those of SamplingParams; a seed is drawn when the body has none. Findings stay in `fields`.
+/// model's, then those of SamplingParams; a seed is drawn when the body has none. The model's DRY holds only where the
+/// body has no field at all about how to draw tokens. Findings stay in `fields`.
 SamplingParams read_sampling(Fields& fields, const ServedModel& model, VocabularyFacts& vocabulary);
+
+/// A model's sampling defaults under the names of a request's fields, for clients that want to know them.
+Json default_sampling(const GenerationDefaults& defaults);
 
 /// Bytes that the token lists of one sequence may take: they travel to the last stage in the header of a step, with
 /// those of every other sequence that begins there.

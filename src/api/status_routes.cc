@@ -2,11 +2,17 @@
 
 #include "api/api_call.h"
 #include "api/chat_request.h"
+#include "api/sampling_fields.h"
 #include "core/json_fields.h"
 
 namespace commissure {
 
 namespace {
+
+/// null: nobody says anything, and the constants of the API hold.
+Json source_of(const GenerationDefaults& defaults) {
+  return defaults.source.empty() ? Json(nullptr) : Json(defaults.source);
+}
 
 Json model_json(const ServedModel& model, const std::string& id) {
   return {{"id", id},
@@ -16,6 +22,8 @@ Json model_json(const ServedModel& model, const std::string& id) {
           {"root", model.name},
           {"parent", id == model.name ? Json(nullptr) : Json(model.name)},
           {"max_model_len", model.context_length},
+          {"default_sampling", default_sampling(model.defaults)},
+          {"default_sampling_from", source_of(model.defaults)},
           {"permission", Json::array()}};
 }
 
@@ -91,21 +99,14 @@ void ApiService::metrics(Call& call) const {
 
 void ApiService::props(Call& call) const {
   const ServedModel& model = engine_.model();
-  Json defaults = Json::object();
-  const auto put = [&](const char* name, const auto& value) {
-    if (value) defaults[name] = *value;
-  };
-  put("temperature", model.defaults.temperature);
-  put("top_k", model.defaults.top_k);
-  put("top_p", model.defaults.top_p);
-  put("min_p", model.defaults.min_p);
   Json answer = {{"model", model.name},
                  {"n_ctx", model.context_length},
                  {"n_vocab", model.tokenizer->n_tokens()},
                  {"total_slots", engine_.options().max_sequences},
                  {"has_chat_template", model.chat_template != nullptr},
                  {"modalities", {{"text", true}, {"vision", false}, {"audio", false}}},
-                 {"default_generation_settings", std::move(defaults)},
+                 {"default_generation_settings", default_sampling(model.defaults)},
+                 {"default_generation_settings_from", source_of(model.defaults)},
                  {"version", options_.version}};
   if (options_.status) answer.update(options_.status());
   call.answer(answer);

@@ -12,23 +12,25 @@ constexpr std::size_t kMaxTokenizeBytes = 1 << 20;
 /// What /tokenize shall encode: `prompt` (vLLM), `content` (llama.cpp) or `messages`. They differ in whether special
 /// tokens are added by default.
 struct TokenizeInput {
-  std::string text;
+  ChatPrompt prompt;
   bool add_special = true;
+  bool parse_special = true;
 };
 
-std::optional<TokenizeInput> tokenize_input(Fields& fields, const ServedModel& model) {
+std::optional<TokenizeInput> tokenize_input(Fields& fields, const ServedModel& model, bool sanitize) {
   TokenizeInput input;
   if (fields.find("messages") != nullptr) {
-    input = {.text = render_chat(fields, model), .add_special = false};
+    input = {.prompt = render_chat(fields, model, sanitize), .add_special = false};
   } else if (auto prompt = fields.text("prompt")) {
-    input = {.text = std::move(*prompt), .add_special = true};
+    input = {.prompt = {std::move(*prompt)}, .parse_special = !sanitize};
   } else if (auto content = fields.text("content")) {
-    input = {.text = std::move(*content), .add_special = false};
+    input = {.prompt = {std::move(*content)}, .add_special = false, .parse_special = !sanitize};
   } else {
     fields.fail("prompt", "'prompt', 'content' or 'messages' is missing");
   }
   if (const auto add = fields.boolean("add_special_tokens")) input.add_special = *add;
   if (const auto add = fields.boolean("add_special")) input.add_special = *add;
+  if (const auto parse = fields.boolean("parse_special")) input.parse_special = *parse;
   if (!fields.ok()) return std::nullopt;
   return input;
 }
@@ -49,17 +51,18 @@ void ApiService::tokenize(Call& call) const {
   Fields fields(*body);
   check_model(fields, model_names(engine_.model(), options_));
   const Tokenizer& tokenizer = *engine_.model().tokenizer;
-  const auto input = tokenize_input(fields, engine_.model());
-  const bool parse_special = fields.boolean("parse_special").value_or(true);
+  const auto input = tokenize_input(fields, engine_.model(), sanitizes(fields, options_));
   const bool with_pieces = fields.boolean("with_pieces").value_or(false);
   const bool with_texts = fields.boolean("return_token_strs").value_or(false);
   if (!fields.ok()) return call.fail(*fields.error());
 
-  if (const std::size_t n_bytes = input->text.size(); n_bytes > kMaxTokenizeBytes) {
+  const std::string& text = input->prompt.text;
+  if (const std::size_t n_bytes = text.size(); n_bytes > kMaxTokenizeBytes) {
     return call.fail(bad_field("prompt", fmt::format("the text has {} bytes, but at most {} are tokenised at once",
                                                      n_bytes, kMaxTokenizeBytes)));
   }
-  const std::vector<TokenId> tokens = tokenizer.encode(input->text, {input->add_special, parse_special});
+  const std::vector<TokenId> tokens =
+      tokenizer.encode(text, {input->add_special, input->parse_special, input->prompt.plain_at});
   // As text from the start: as values, the pieces of a megabyte would take hundreds.
   std::string ids, texts;
   for (const TokenId token : tokens) {
@@ -103,9 +106,9 @@ void ApiService::apply_template(Call& call) const {
   if (!body) return;
   Fields fields(*body);
   check_model(fields, model_names(engine_.model(), options_));
-  const std::string prompt = fields.ok() ? render_chat(fields, engine_.model()) : "";
+  const std::string text = fields.ok() ? render_chat(fields, engine_.model(), false).text : "";
   if (!fields.ok()) return call.fail(*fields.error());
-  call.answer({{"prompt", prompt}});
+  call.answer({{"prompt", text}});
 }
 
 }  // namespace commissure

@@ -80,7 +80,8 @@ Result<AnswerSummary> stream_answer(const ApiAddress& endpoint, Json body,
   const bool chat = body.contains("messages");
   body["stream"] = true;
   body["stream_options"] = {{"include_usage", true}};
-  const HttpFetch request = streamed_post(endpoint, chat ? "/v1/chat/completions" : "/v1/completions", body);
+  HttpFetch request = streamed_post(endpoint, chat ? "/v1/chat/completions" : "/v1/completions", body);
+  request.is_cancelled = is_cancelled;
 
   const auto start = Clock::now();
   const auto since_start = [&] { return std::chrono::duration<double>(Clock::now() - start).count(); };
@@ -114,10 +115,10 @@ Result<AnswerSummary> stream_answer(const ApiAddress& endpoint, Json body,
       return true;
     }
     problem = events.push(piece);
-    stopped = stopped || (is_cancelled && is_cancelled());
     return problem.has_value() && !stopped;
   });
   if (!problem) return Error(problem.error());
+  stopped = stopped || (!response && response.error().code() == Code::kCancelled);
   if (!response && !stopped) return Error(response.error());
   if (response && response->status >= 400) return server_error(response->status, error_body);
   summary.seconds = since_start();

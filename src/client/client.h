@@ -11,7 +11,7 @@
 
 namespace commissure {
 
-/// Where the CLI finds the endpoint and with what key.
+/// The endpoint of a chain and the credentials that it wants.
 struct ApiAddress {
   std::string url;                  ///< "http://127.0.0.1:8080"
   std::string api_key;              ///< from COMMISSURE_API_KEY; "" without
@@ -19,35 +19,43 @@ struct ApiAddress {
   std::string model = {};           ///< as the deployment's file names it; "" for any other endpoint
 };
 
-/// GET or POST (when `body` is not null) of a JSON document. Errors: as http_fetch; an HTTP error's message otherwise.
+/// Sends a GET, or a POST where `body` is not null, and returns the JSON document of the answer. A 503 that tells of
+/// stages (/health) is an answer too. Errors: as http_fetch; as server_error for any other status of 400 and above;
+/// kDataLoss, the answer is no JSON.
 Result<Json> exchange_json(const ApiAddress& endpoint, const std::string& path, const Json& body = nullptr);
 
-/// A GET of any page, to be sent by http_fetch.
+/// The request for a GET of `path` with the endpoint's credentials, to be sent by http_fetch. It gives up when no
+/// connection is made within 3 s.
 HttpFetch page_request(const ApiAddress& endpoint, const std::string& path);
 
-/// GET of any page; any HTTP status is a success. Errors: as http_fetch.
+/// Sends page_request(endpoint, path). Any HTTP status is a success. Errors: as http_fetch.
 Result<HttpReply> fetch_page(const ApiAddress& endpoint, const std::string& path);
 
-/// A POST whose answer may take long: for streams.
+/// The request for a POST of `body` whose answer may be silent for ten minutes: for streams.
 HttpFetch streamed_post(const ApiAddress& endpoint, const std::string& path, const Json& body);
 
-/// The message of an OpenAI error body, or the status alone. Codes: kUnauthenticated for 401, kUnavailable for 5xx,
-/// else kInvalidArgument.
+/// The error that an HTTP answer of 400 and above stands for: the message of its OpenAI error body, or the status where
+/// the body has none. Codes: kUnauthenticated for 401, kUnavailable for 500 and above, kInvalidArgument for all others.
 Error server_error(int status, const std::string& body);
 
-/// How a streamed answer went.
+/// A streamed answer once it has ended.
 struct AnswerSummary {
-  std::string text;
-  std::string finish_reason;
-  Json usage;
-  double first_token_seconds = 0;
-  double seconds = 0;
+  std::string text;                ///< all of it
+  std::string finish_reason;       ///< the server's ("stop", "length", ...), or "cancelled" where the caller ended it
+  Json usage;                      ///< the server's token counts; null where it gave none
+  double first_token_seconds = 0;  ///< from the request to the first text; 0: no text came
+  double seconds = 0;              ///< from the request to the end
 };
 
-/// Streams a chat completion (`request` without "stream"); `on_text` gets each piece and returns false to stop;
-/// `is_cancelled`, where given, is asked whenever something comes, a ping too.
-/// A model without a chat template answers through /v1/completions: then `request` must have "prompt" instead of
-/// "messages". Errors: the server's message; as http_fetch.
+/// Streams one answer and waits for its end.
+///   request       the body: "messages" for /v1/chat/completions, or "prompt" for /v1/completions, which a model
+///   without
+///                 a chat template needs; "stream" and "stream_options" are set here
+///   on_text       gets each piece of the text as it comes; false ends the request
+///   is_cancelled  as HttpFetch::is_cancelled, so it is asked before the first token too; may be empty
+/// A request that was ended this way is a success whose finish_reason is "cancelled"; its connection is closed, by
+/// which the server knows. Errors: the server's own message (codes as server_error; kUnavailable once the stream has
+/// begun); as http_fetch.
 Result<AnswerSummary> stream_answer(const ApiAddress& endpoint, Json request,
                                     const std::function<bool(const std::string&)>& on_text,
                                     const std::function<bool()>& is_cancelled = {});

@@ -16,7 +16,8 @@ class EventReader {
   using Handler = std::function<Status(const Json&)>;
   explicit EventReader(Handler handler) : handler_(std::move(handler)) {}
 
-  /// Errors: the handler's; kInvalidArgument, an event is not JSON; kDataLoss, an event without end.
+  /// Takes the next piece of the body, cut anywhere, and calls the handler for each event that is complete with it.
+  /// Errors: the handler's; kInvalidArgument, an event is not JSON; kDataLoss, an event has more than 64 MiB.
   Status push(std::string_view piece);
 
  private:
@@ -24,8 +25,8 @@ class EventReader {
   std::string held_;
 };
 
-/// The text a chunk's choice carries, of either endpoint's shape; "" without. `with_reasoning`: a chat model's
-/// thoughts, which have a field of their own, count as text.
+/// The new text in one choice of a chunk, from /v1/chat/completions ("delta") or /v1/completions ("text"); "" where the
+/// chunk has none. `with_reasoning`: where there is no content, the fields "reasoning_content" and "reasoning" count.
 std::string choice_text(const Json& choice, bool with_reasoning = false);
 
 }  // namespace commissure

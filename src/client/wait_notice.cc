@@ -16,9 +16,10 @@ namespace {
 constexpr std::chrono::milliseconds kPatience{1000};
 constexpr std::chrono::milliseconds kInterval{500};
 
-Result<Json> ask_health(const ApiAddress& endpoint) {
+Result<Json> ask_health(const ApiAddress& endpoint, const std::stop_token& stop) {
   HttpFetch request = page_request(endpoint, "/health");
-  request.timeout = std::chrono::milliseconds(1500);  // the destructor may have to wait for it
+  request.timeout = std::chrono::milliseconds(1500);
+  request.is_cancelled = [&stop] { return stop.stop_requested(); };  // the destructor waits for it
   return parse_json(TRY(http_fetch(request)).body);
 }
 
@@ -67,7 +68,7 @@ void WaitNotice::watch(const std::stop_token& stop) {
     nothing.pop_for(kInterval, stop);
     const auto waits = [&](const Shown& shown) { return Clock::now() - shown.last >= kPatience; };
     if (stop.stop_requested() || !shown_.with(waits)) continue;
-    std::string text = awaited_text(ask_health(endpoint_));
+    std::string text = awaited_text(ask_health(endpoint_, stop));
     if (text.empty() && tell_ == Tell::kAlways) text = "all stages are ready and at work";
     shown_.with([&](Shown& shown) {
       if (stop.stop_requested() || !waits(shown) || text == shown.text) return;

@@ -9,21 +9,22 @@
 
 namespace commissure {
 
-/// Tells on standard error what a chain waits for, whenever nothing has come from it for a second: which stage, and
-/// what is with it. On a terminal in one line, which goes away when something comes; elsewhere a line for each change.
-/// Threading: any thread.
+/// While it lives, it says on standard error what an answer waits for once nothing has come for a second: the stage,
+/// and what that stage does. On a terminal this is one line, which is wiped as soon as something comes; elsewhere a new
+/// line is printed each time the text changes. A thread of its own asks /health, twice a second at most. Threading: any
+/// thread.
 class WaitNotice {
  public:
   enum class Tell {
-    kAlways,   ///< also when all stages are ready and only compute
-    kTrouble,  ///< only when a stage is not ready: for work with a progress line of its own
+    kAlways,   ///< speaks also while all stages are ready and computing
+    kTrouble,  ///< speaks only while a stage is not ready: for work that shows its own progress
   };
   WaitNotice(ApiAddress endpoint, Tell tell);
   ~WaitNotice();
   WaitNotice(const WaitNotice&) = delete;
   WaitNotice& operator=(const WaitNotice&) = delete;
 
-  /// Something came.
+  /// To be called whenever something came from the chain: wipes the line, and the second begins again.
   void progress();
 
  private:
@@ -42,7 +43,8 @@ class WaitNotice {
   std::jthread thread_;  // last: it uses the others
 };
 
-/// "stage b: loading 43%", of what /health says; "" when all stages are ready.
+/// What an answer waits for, from the body of /health: "stage b: loading 43%" of the first stage that is not ready; ""
+/// when all are. An error in place of the body gives its message.
 std::string awaited_text(const Result<Json>& health);
 
 }  // namespace commissure

@@ -65,8 +65,9 @@ std::string curl_line(const CloudSpec& spec, const std::string& url) {
 /// The proof that it works: eight tokens through all stages.
 Status smoke_test(const ApiAddress& address, CloudConsole& console) {
   const Json request = {{"prompt", "Hello"}, {"max_tokens", 8}, {"temperature", 0}};
-  const auto go_on = [](const std::string&) { return stop_signal() == 0; };
-  const AnswerSummary answer = TRY(stream_answer(address, request, go_on));
+  const auto ignore = [](const std::string&) { return true; };
+  const auto is_stopped = [] { return stop_signal() != 0; };
+  const AnswerSummary answer = TRY(stream_answer(address, request, ignore, is_stopped));
   TRY(check_stopped());
   console.say({{"event", "answer"}, {"text", answer.text}, {"seconds", answer.seconds}},
               fmt::format("a first answer in {}", human_seconds(answer.seconds)));

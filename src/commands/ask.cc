@@ -12,6 +12,7 @@
 #include "commands/choice.h"
 #include "commands/command.h"
 #include "commands/conversation.h"
+#include "terminal/stop_signal.h"
 
 namespace commissure {
 
@@ -53,6 +54,9 @@ Result<std::string> prompt_of(const AskOptions& options) {
   return prompt;
 }
 
+/// As a shell counts a program that a signal ended: 130 after Ctrl-C.
+int exit_status(const AnswerSummary& summary) { return summary.finish_reason == "cancelled" ? 128 + stop_signal() : 0; }
+
 Result<int> ask(const AskOptions& options) {
   const std::string prompt = TRY(prompt_of(options));
   const ApiAddress endpoint = TRY(find_api(options.answer.api));
@@ -67,14 +71,17 @@ Result<int> ask(const AskOptions& options) {
     request["prompt"] = prompt;
     if (!request.contains("max_tokens")) request["max_tokens"] = 128;
   }
-  const AnswerSummary summary = TRY(stream_answer(endpoint, std::move(request), [&](const std::string& text) {
+  catch_stop_signals();  // so that the server hears that nobody waits any more, and the terminal is left tidy
+  const auto is_stopped = [] { return stop_signal() != 0; };
+  const auto show = [&](const std::string& text) {
     notice->progress();
     if (!options.as_json) {
       std::fputs(text.c_str(), stdout);
       std::fflush(stdout);
     }
     return true;
-  }));
+  };
+  const AnswerSummary summary = TRY(stream_answer(endpoint, std::move(request), show, is_stopped));
   notice.reset();
   if (options.as_json) {
     const Json result = {{"text", summary.text},
@@ -83,10 +90,14 @@ Result<int> ask(const AskOptions& options) {
                          {"first_token_s", summary.first_token_seconds},
                          {"total_s", summary.seconds}};
     std::printf("%s\n", pretty_json(result).c_str());
-    return 0;
+    return exit_status(summary);
   }
-  std::printf("\n");
+  if (summary.finish_reason != "cancelled" || !summary.text.empty()) std::printf("\n");
   std::fflush(stdout);
+  if (summary.finish_reason == "cancelled") {
+    std::fputs("(stopped)\n", stderr);
+    return exit_status(summary);
+  }
   if (const std::string note = cut_note(summary); !note.empty()) std::fprintf(stderr, "%s\n", note.c_str());
   if (isatty(STDERR_FILENO) != 0) std::fprintf(stderr, "%s\n", speed_line(summary).c_str());
   return 0;

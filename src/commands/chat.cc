@@ -96,7 +96,6 @@ class Chat {
     messages_.push_back({{"role", "user"}, {"content", question}});
     Json request = base_request(options_);
     request["messages"] = messages_;
-    request["sse_ping_interval"] = 0.5;  // so that Ctrl-C is seen while nothing comes
     interrupted = false;
     const auto is_stopped = [] { return interrupted.load(); };
     WordWrap wrap(terminal_width());

@@ -4,7 +4,8 @@
 
 namespace commissure {
 
-/// The process's environment, its programs, and the models that it finds.
+/// What the cloud room needs from outside: this process's environment, programs of this machine, and models as
+/// open_header opens them.
 CloudOutside cloud_outside();
 
 }  // namespace commissure

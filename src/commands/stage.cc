@@ -25,7 +25,8 @@ struct StageFlags {
   std::optional<std::int64_t> kv_tokens;
   std::optional<std::uint64_t> kv_memory;
   std::shared_ptr<SecuritySettings> security = std::make_shared<SecuritySettings>();  // shared with the flags' parsers
-  bool lazy = false, read_weights = false, allow_plaintext = false, json_logs = false, log_prompts = false;
+  bool lazy = false, read_weights = false, allow_plaintext = false, json_logs = false, log_prompts = false,
+       sanitize = false;
   bool no_prefix_cache = false;
 };
 
@@ -68,6 +69,7 @@ Result<StageSettings> settle(const StageFlags& flags) {
   take(flags.kv_tokens, settings.kv_tokens);
   take(flags.kv_memory, settings.kv_memory);
   settings.log_prompts |= flags.log_prompts;
+  settings.sanitize |= flags.sanitize;
   settings.lazy |= flags.lazy;
   settings.prefix_cache &= !flags.no_prefix_cache;
   settings.read_weights |= flags.read_weights;
@@ -193,6 +195,9 @@ CommandRun add_stage(CLI::App& app) {
   app.add_flag("--lazy", flags->lazy, "load the weights at the first use or on `warm` (COMMISSURE_LAZY)");
   app.add_flag("--read-weights", flags->read_weights, "read weights into memory instead of mapping the file");
   app.add_flag("--allow-plaintext", flags->allow_plaintext, "gRPC without TLS to and from other machines");
+  app.add_flag("--sanitize", flags->sanitize,
+               "control tokens spelled in requests are plain text, unless a request says \"sanitize\": false "
+               "(COMMISSURE_SANITIZE)");
   app.add_flag("--log-prompts", flags->log_prompts,
                "the log line of a request has its body, prompt included (COMMISSURE_LOG_PROMPTS)");
   app.add_flag("--json-logs", flags->json_logs, "one JSON object a line");

@@ -62,6 +62,26 @@ bool is_well(const Json& stages) {
   return true;
 }
 
+/// Whose sampling defaults hold, and below it "temperature 0, top_p 0.95", in lines of at most 80 columns.
+std::string sampling_text(const Json& defaults) {
+  constexpr std::size_t kWidth = 80;
+  std::string text = fmt::format("Sampling defaults ({}):\n ", text_of(defaults, "from"));
+  std::size_t column = 1;
+  const char* separator = "";
+  for (const auto& [name, value] : defaults["values"].items()) {
+    const std::string entry = fmt::format(" {} {:g}", name, value.is_number() ? value.get<double>() : 0.0);
+    text += separator;
+    if (column + entry.size() + 1 > kWidth) {
+      text += "\n ";
+      column = 1;
+    }
+    text += entry;
+    column += entry.size() + 1;
+    separator = ",";
+  }
+  return text + "\n";
+}
+
 void print(const Json& report) {
   const bool healthy = report["healthy"].get<bool>();
   fmt::print("{}  {}  {}\n{}", report["model"].get<std::string>(), report["url"].get<std::string>(),
@@ -72,8 +92,19 @@ void print(const Json& report) {
     fmt::print("stage {} was started again {}: {}\n", text_of(stage, "stage"),
                deaths == 1 ? "once" : fmt::format("{} times, the last", deaths), text_of(stage, "last_death"));
   }
+  if (const Json* defaults = find_member(report, "sampling")) fmt::print("{}", sampling_text(*defaults));
   if (const std::string problem = text_of(report, "problem"); !healthy && !problem.empty()) fmt::print("{}\n", problem);
   if (const std::string advice = text_of(report, "advice"); !advice.empty()) fmt::print("{}\n", advice);
+}
+
+/// The sampling defaults of the served model as /v1/models tells them: {"values", "from"}; null where it tells none.
+Json sampling_defaults(const ApiAddress& endpoint) {
+  const auto answer = exchange_json(endpoint, "/v1/models");
+  const Json* models = answer ? find_member(*answer, "data") : nullptr;
+  if (models == nullptr || !models->is_array() || models->empty()) return nullptr;
+  const Json* values = find_member(models->front(), "default_sampling");
+  if (values == nullptr || !values->is_object() || values->empty()) return nullptr;
+  return {{"values", *values}, {"from", text_of(models->front(), "default_sampling_from")}};
 }
 
 /// What a person has to do, because nobody else does.
@@ -113,6 +144,9 @@ Result<int> show_status(const StatusOptions& options) {
     if (const Json* error = find_member(*health, "error")) report["problem"] = error->value("message", "");
   } else {
     report["problem"] = health.error().message();
+  }
+  if (health) {
+    if (Json defaults = sampling_defaults(endpoint); !defaults.is_null()) report["sampling"] = std::move(defaults);
   }
   report["stages"] = reported;
   if (local) {

@@ -7,11 +7,11 @@
 
 namespace commissure {
 
-/// The command or flag that somebody meant by the first word of a command line that is neither: "commissure ask" for
-/// `askk`, "--model" for `--modle`. "" when nothing is near.
+/// The command or flag that was probably meant by the first word of a command line that is none: "commissure ask" for
+/// `askk`, "--model" for `--modle`. "" when no name is near.
 std::string suggestion(const CLI::App& app, const std::vector<std::string>& arguments);
 
-/// Letters to put in, take out, change or swap with their neighbour until `a` is `b`.
+/// How many single changes make `b` of `a`: a letter put in, taken out, changed, or swapped with its neighbour.
 int edit_distance(std::string_view a, std::string_view b);
 
 /// The nearest of `names`; "" when none is near enough to be meant.

@@ -55,6 +55,7 @@ struct UpOptions {
   std::string cors_origins;
   std::string allowed_hosts;
   std::string chat_template;
+  bool sanitize = false;
   bool read_weights = false;
   bool pack = true;
   CloudWorkOptions cloud;
@@ -131,6 +132,7 @@ std::vector<std::string> stage_flags(const UpOptions& options, const std::string
   if (!options.cors_origins.empty()) flag("--cors-origins", options.cors_origins);
   if (!options.allowed_hosts.empty()) flag("--allowed-hosts", options.allowed_hosts);
   if (!options.chat_template.empty()) flag("--chat-template", options.chat_template);
+  if (options.sanitize) flags.emplace_back("--sanitize");
   if (options.no_prefix_cache) flags.emplace_back("--no-prefix-caching");
   if (options.read_weights) flags.emplace_back("--read-weights");
   return flags;
@@ -312,6 +314,8 @@ void add_name_flags(CLI::App& app, UpOptions& options) {
   app.add_option("--allowed-hosts", options.allowed_hosts,
                  "local: names of the endpoint that requests may be for, apart by commas, or *, beside those of this "
                  "machine; without an API key others are refused");
+  app.add_flag("--sanitize", options.sanitize,
+               "local: control tokens spelled in requests are plain text, unless a request says otherwise");
   app.add_option("--chat-template", options.chat_template,
                  "local: a file, or the name of one of the model's own templates, in place of its default");
 }

@@ -8,7 +8,8 @@
 
 namespace commissure {
 
-/// Errors: kAlreadyExists, another chain of this name runs; the message names each setting that differs.
+/// Checks that the chain that runs under this name has the settings that are wanted now. Errors: kAlreadyExists, it has
+/// not; the message names each setting that differs, with both values.
 Status check_same(const LocalChainOptions& running, const LocalChainOptions& wanted);
 
 /// What `up` says at the end: where the chain serves, how much fits into it, a call to try, how to stop it.

@@ -90,11 +90,16 @@ struct GenerationEvent {
 /// Receives a request's events in order, on the engine's thread: hand over and return, never block.
 using EventSink = std::function<void(GenerationEvent)>;
 
-/// Sampling defaults that the model's makers advise in its own files; an absent field has no default.
+/// Sampling defaults of a model: what its makers advise in its own files, or what the catalogue says of a known model.
+/// An absent field has no default.
 struct GenerationDefaults {
   std::optional<float> temperature, top_p, min_p, repetition_penalty, xtc_probability, xtc_threshold;
   std::optional<MirostatParams> mirostat;
   std::optional<int> top_k;
+  /// Against the loops of a very small model. It holds only for requests that say nothing about how to draw tokens: who
+  /// asks for temperature 0 gets exactly the likeliest tokens.
+  std::optional<DryParams> dry = {};
+  std::string source = {};          ///< who says all this: a file of the model, or "catalogue"; empty: nobody
   std::vector<TokenId> end_tokens;  ///< besides the tokenizer's own
 };
 

@@ -30,6 +30,8 @@ constexpr KnownModel kModels[] = {
      kSmolParts,
      0.0f,  // its makers say 0.2; so small a model is at its best when greedy
      1.0f,
+     0.8f,  // without it a long answer says the same sentences again and again
+     3,
      "exact"},
     {"gemma3-270m",
      "gemma-3-270m-q4_k_m.gguf",
@@ -41,6 +43,8 @@ constexpr KnownModel kModels[] = {
      kGemmaParts,
      1.0f,
      0.95f,
+     0.0f,  // drawn at temperature 1, it does not loop
+     0,
      "fast"},
 };
 
@@ -51,6 +55,13 @@ std::span<const KnownModel> known_models() { return kModels; }
 const KnownModel* find_known_model(std::string_view name) {
   for (const KnownModel& model : kModels) {
     if (model.name == name) return &model;
+  }
+  return nullptr;
+}
+
+const KnownModel* find_known_file(std::string_view file) {
+  for (const KnownModel& model : kModels) {
+    if (model.file == file) return &model;
   }
   return nullptr;
 }

@@ -10,19 +10,21 @@
 
 namespace commissure {
 
+/// One file to download.
 struct DownloadRequest {
   std::string url;
-  std::vector<std::pair<std::string, std::string>> headers;  ///< sent to the first host only
-  std::filesystem::path target;
-  std::uint64_t n_bytes = 0;  ///< expected; 0: unknown
-  std::string sha256;         ///< hex; empty: not checked
+  std::vector<std::pair<std::string, std::string>> headers;  ///< sent to the URL's own host, not after a redirect
+  std::filesystem::path target;                              ///< the file, once it is whole
+  std::uint64_t n_bytes = 0;                                 ///< size of the file; 0: unknown
+  std::string sha256;                                        ///< of the file, in hex; empty: not checked
 };
 
-/// Downloads a file into "TARGET.partial", from where an earlier try stopped (by range). Tries again a few times when
-/// the connection breaks, checks size and SHA-256, then renames the file to its target. Shows progress with rate and
-/// time left.
-/// Errors: kNotFound (404), kPermissionDenied (401, 403, with what to do), kUnavailable, kDataLoss (wrong checksum; the
-/// partial file is removed), kResourceExhausted (disk full; the partial file stays).
+/// Downloads a file into "TARGET.partial", beginning where an earlier try stopped, and renames it to its target once
+/// size and SHA-256 are right. A connection that breaks is tried again a few times. Shows progress with rate and time
+/// left on standard error.
+/// Errors: kNotFound, HTTP 404; kPermissionDenied, HTTP 401 or 403 (the message says what to do); kUnavailable, no
+/// connection, or it broke too often; kDataLoss, the checksum is wrong, and the partial file is removed;
+/// kResourceExhausted, the disk is full, and the partial file stays for the next try.
 Status download(const DownloadRequest& request);
 
 }  // namespace commissure

@@ -12,7 +12,7 @@ namespace commissure {
 struct HubRequest {
   std::string repo;                  ///< "OWNER/REPO"
   std::string revision = "main";     ///< branch, tag or commit; resolved to a commit first, so that files agree
-  std::string quantisation = {};     ///< which GGUF file is wanted, e.g. "Q4_K_M"; "" for safetensors
+  std::string quantisation = {};     ///< of the GGUF file that is wanted, "Q4_K_M"; "": a safetensors model
   std::vector<std::string> include;  ///< globs of the files to pull; empty: the files that serving needs
   std::string endpoint;              ///< HF_ENDPOINT, or the public hub
   std::string token;                 ///< HF_TOKEN; never shown
@@ -31,7 +31,7 @@ Result<std::string> find_on_hub(const HubRequest& request);
 /// The paths in the repository of all parts of the GGUF that the request names. Errors: as find_on_hub.
 Result<std::vector<std::string>> list_gguf_on_hub(const HubRequest& request);
 
-/// Downloads the repository's model files into the cache; files already there with the right size stay.
+/// Downloads the repository's model files into the cache; files that are there with the right size already are kept.
 /// Errors: kInvalidArgument, no "OWNER/REPO"; kNotFound, no such repository or revision, or no model files in it; as
 /// download.
 Result<LocalModel> pull_from_hub(const HubRequest& request);

@@ -7,12 +7,14 @@
 
 namespace commissure {
 
-/// "OWNER/REPO", or "OWNER/REPO:Q4_K_M" or "OWNER/REPO:NAME.gguf" for one of a repository's GGUF files.
+/// The name of a model on a hub: "OWNER/REPO", or "OWNER/REPO:Q4_K_M" or "OWNER/REPO:NAME.gguf" for one of a
+/// repository's GGUF files.
 struct HubName {
-  std::string repo;
-  std::string quantisation;  ///< in capitals; "" when the name has none
+  std::string repo;          ///< "OWNER/REPO"
+  std::string quantisation;  ///< what stands behind the colon, in capitals; "" without one
 };
 
+/// Splits a name at its colon. Any text is a name.
 HubName parse_hub_name(const std::string& name);
 
 /// The quantisation that a GGUF file's path names: "Q4_K_M" of "BF16/gemma-3-27b-it-Q4_K_M-00001-of-00002.gguf". "" for

@@ -6,6 +6,8 @@
 
 #include <fstream>
 #include <iostream>
+#include <optional>
+#include <utility>
 
 #include "hub/catalogue.h"
 #include "hub/hub_name.h"
@@ -22,11 +24,28 @@ namespace fs = std::filesystem;
 
 fs::path path_of(const KnownModel& model) { return models_dir() / std::string(model.name) / std::string(model.file); }
 
+GenerationDefaults defaults_of(const KnownModel& model) {
+  GenerationDefaults defaults;
+  defaults.temperature = model.temperature;
+  defaults.top_p = model.top_p;
+  if (model.dry_multiplier > 0)
+    defaults.dry = DryParams{
+        .multiplier = model.dry_multiplier, .allowed_length = model.dry_allowed_length, .last_n = kDryOutputAlone};
+  defaults.source = "catalogue";
+  return defaults;
+}
+
 LocalModel as_local(const KnownModel& model) {
-  LocalModel local{std::string(model.name), path_of(model).string(), {}, std::string(model.precision)};
-  local.defaults.temperature = model.temperature;
-  local.defaults.top_p = model.top_p;
-  return local;
+  return {std::string(model.name), path_of(model).string(), defaults_of(model), std::string(model.precision)};
+}
+
+/// A model of a place outside the cache. A known model's file is known by its name, wherever a copy lies; `n_bytes`
+/// where its size can be told.
+LocalModel at(std::string name, const fs::path& file, std::string location, std::optional<std::uintmax_t> n_bytes) {
+  const KnownModel* known = find_known_file(file.filename().string());
+  const bool is_it = known != nullptr && (!n_bytes || *n_bytes == known->n_bytes);
+  // Its numeric mode is not taken over: a file is run like any other.
+  return {std::move(name), std::move(location), is_it ? defaults_of(*known) : GenerationDefaults()};
 }
 
 /// A folder in the cache as something to open: its only GGUF, else the folder itself.
@@ -123,13 +142,13 @@ Result<LocalModel> pull_known_model(const std::string& name, bool accept_license
 Result<LocalModel> resolve_model(const std::string& text, bool may_pull) {
   TRY(check_cache_dir());
   if (text.starts_with("http://") || text.starts_with("https://")) {
-    const auto end = text.find_first_of("?#");
-    return LocalModel{fs::path(text.substr(0, end)).stem().string(), text, {}};
+    const fs::path path(text.substr(0, text.find_first_of("?#")));
+    return at(path.stem().string(), path, text, std::nullopt);
   }
   if (text.starts_with("gs://")) {
     const fs::path path(text.ends_with('/') ? text.substr(0, text.size() - 1) : text);
     const bool is_file = path.extension() == ".gguf" || path.extension() == ".safetensors";
-    return LocalModel{is_file ? path.stem().string() : path.filename().string(), text, {}};
+    return at(is_file ? path.stem().string() : path.filename().string(), path, text, std::nullopt);
   }
   std::error_code ignored;
   if (fs::exists(text, ignored)) {
@@ -137,15 +156,9 @@ Result<LocalModel> resolve_model(const std::string& text, bool may_pull) {
     // neighbours).
     fs::path path = fs::absolute(text).lexically_normal();
     if (!path.has_filename()) path = path.parent_path();  // "folder/"
-    for (const KnownModel& known : known_models()) {
-      if (fs::equivalent(path_of(known), path, ignored) && is_whole(known)) {
-        LocalModel local = as_local(known);
-        local.name = path.stem().string();
-        local.precision.clear();  // a file is run like any other
-        return local;
-      }
-    }
-    return LocalModel{fs::is_directory(path) ? path.filename().string() : path.stem().string(), path.string(), {}};
+    const bool is_folder = fs::is_directory(path);
+    const auto n_bytes = is_folder ? 0 : fs::file_size(path, ignored);
+    return at((is_folder ? path.filename() : path.stem()).string(), path, path.string(), n_bytes);
   }
   if (const KnownModel* known = find_known_model(text)) {
     if (is_whole(*known)) return as_local(*known);

@@ -9,23 +9,23 @@
 
 namespace commissure {
 
-/// A model this machine can open.
+/// A model that this machine can open.
 struct LocalModel {
-  std::string name;             ///< the name it is asked for by
-  std::string location;         ///< file or folder, or a URL
-  GenerationDefaults defaults;  ///< sampling defaults for a file that carries none
-  std::string precision = {};   ///< numeric mode that its catalogue entry advises; empty: none
+  std::string name;             ///< what requests call it
+  std::string location;         ///< file, folder or URL, as Checkpoint::open takes it
+  GenerationDefaults defaults;  ///< the catalogue's sampling defaults, for a file that carries none
+  std::string precision = {};   ///< numeric mode that the catalogue advises, "fast" or "exact"; empty: no advice
 };
 
 /// One model of the cache.
 struct CachedModel {
   std::string name;
-  std::filesystem::path path;
-  std::uint64_t n_bytes = 0;     ///< of the model's own files
-  std::uint64_t pack_bytes = 0;  ///< of what `pack` and `up` made of it; made again when it is gone
+  std::filesystem::path path;    ///< its folder
+  std::uint64_t n_bytes = 0;     ///< size of the model's own files
+  std::uint64_t pack_bytes = 0;  ///< size of the pack files that `pack` and `up` wrote, and would write again
 };
 
-/// Folder of the cache that holds models.
+/// The folder of the cache that holds the models.
 std::filesystem::path models_dir();
 
 /// What `--model` means: a file or folder that exists, an http(s) URL, a gs:// file or folder, a name in the cache, or
@@ -37,14 +37,15 @@ Result<LocalModel> resolve_model(const std::string& text, bool may_pull);
 /// or at the terminal. Errors: kPermissionDenied, the terms were not accepted; else as fetch_packages.
 Result<LocalModel> pull_known_model(const std::string& name, bool accept_license);
 
-/// The models of the cache.
+/// All models of the cache, in no order.
 std::vector<CachedModel> cached_models();
 
-/// Removes a model from the cache, or only its pack files. Returns the bytes that are free now. Errors: kNotFound, the
-/// cache has no such model; as the system says.
+/// Removes a model from the cache, or only its pack files where `pack_only`. Returns how many bytes that freed. Errors:
+/// kNotFound, the cache has no model of this name; kPermissionDenied, a file cannot be removed.
 Result<std::uint64_t> remove_model(const std::string& name, bool pack_only);
 
-/// Holds the cache's lock file while it lives, so that two pulls do not meet.
+/// Holds the cache's lock file while it lives, so that only one process at a time changes the cache. The constructor
+/// waits for the lock.
 class CacheLock {
  public:
   CacheLock();

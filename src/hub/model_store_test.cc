@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "hub/catalogue.h"
 #include "support/temp_folder.h"
 
 namespace commissure::testing {
@@ -38,6 +39,29 @@ TEST(ModelStore, APathBecomesAbsolute) {
   folder.write("a.gguf", "weights");
   const fs::path relative = fs::relative(folder.path("a.gguf"));
   EXPECT_EQ(resolve_model(relative.string(), false)->location, folder.path("a.gguf"));
+}
+
+TEST(ModelStore, AKnownModelsFileIsKnownWhereverItLies) {
+  const KnownModel& known = known_models().front();
+  const auto url = resolve_model("gs://bucket/models/" + std::string(known.file), false);
+  ASSERT_TRUE(url);
+  EXPECT_EQ(url->defaults.source, "catalogue");
+  EXPECT_EQ(url->defaults.temperature, known.temperature);
+  ASSERT_TRUE(url->defaults.dry);
+  EXPECT_EQ(url->defaults.dry->multiplier, known.dry_multiplier);
+  EXPECT_EQ(resolve_model("https://x.example/" + std::string(known.file) + "?key=1", false)->defaults.source,
+            "catalogue");
+  EXPECT_EQ(resolve_model("gs://bucket/models/other.gguf", false)->defaults.source, "");
+
+  const TempFolder folder;
+  folder.write(std::string(known.file), "another file of this name");
+  const std::string path = folder.path(std::string(known.file));
+  EXPECT_EQ(resolve_model(path, false)->defaults.source, "") << "its size is another one";
+  fs::resize_file(path, known.n_bytes);  // sparse
+  const auto copy = resolve_model(path, false);
+  EXPECT_EQ(copy->defaults.source, "catalogue");
+  EXPECT_EQ(copy->precision, "") << "a file is run like any other";
+  EXPECT_EQ(copy->location, path);
 }
 
 TEST(ModelStore, WhatIsNotThereIsNamedWithWhatIs) {

@@ -7,26 +7,29 @@
 
 namespace commissure {
 
-/// Starts the chain's supervisor, which starts the stages, each cold; returns once all processes are there. Sockets,
-/// logs and the core lease lie in local_dir(). On an error everything it started is ended again. Errors:
-/// kAlreadyExists, the port is in use; kResourceExhausted; kInternal, the supervisor ended (with its last log line).
+/// Starts the supervisor of a new chain, which starts the stages without loading their weights; returns once all
+/// processes run. Sockets, logs and the core lease lie in local_dir(options.name). On an error every process that was
+/// started is ended again.
+///   lock  the chain's, held by the caller
+/// Errors: kAlreadyExists, the port is in use; kResourceExhausted, no process or file could be made; kInternal, the
+/// supervisor ended (the message has its last log line).
 Result<LocalState> start_local_chain(const RunLock& lock, const LocalChainOptions& options);
 
-/// Gives a running chain a supervisor that starts again what is dead, also what the one before gave up. Errors: as
-/// above; what runs goes on running.
+/// Gives a chain a new supervisor, which starts all dead stages again, also the stages that the supervisor before it
+/// had given up. Errors: as start_local_chain, but stages that run go on running.
 Result<LocalState> revive_local_chain(const RunLock& lock, LocalState state);
 
-/// Whether only a new supervisor would start what is dead.
+/// Whether a stage is dead that only a new supervisor would start again.
 bool needs_revival(const LocalState& state);
 
-/// Ends the supervisor alone.
+/// Ends the supervisor and leaves the stages running.
 void end_supervisor(const LocalState& state);
 
 /// Ends the supervisor, so that nothing is started again, and then all stages, first stage first so that streams
 /// finish; removes local_dir().
 void stop_local_chain(RunLock& lock, const LocalState& state);
 
-/// Whether host:port can be bound. Errors: kAlreadyExists naming the port.
+/// Tries to listen on host:port. Errors: kAlreadyExists, another program listens there; the message names the port.
 Status check_port_free(const std::string& host, int port);
 
 }  // namespace commissure

@@ -15,7 +15,8 @@ class RestartPolicy {
 
   void on_start(Clock::time_point now) { started_ = now; }
 
-  /// When to start it again; nothing once kMaxShortLives in a row were shorter than kShortLife.
+  /// When to start the stage that died at `now` again; empty once kMaxShortLives lives in a row were shorter than
+  /// kShortLife.
   std::optional<Clock::time_point> on_death(Clock::time_point now);
 
   int short_lives() const { return short_lives_; }

@@ -7,12 +7,12 @@
 
 namespace commissure {
 
-/// Held by whoever starts, changes or ends the chain of a name: `up`, `down` and the chain's supervisor, one at a time.
-/// A lock file beside the chain's folder; the system lets go of it when the holder dies.
+/// The right to start, change or end the chain of one name. `up`, `down` and the chain's supervisor hold it one at a
+/// time. It is a lock on a file beside the chain's folder, which the system releases when its holder dies.
 class RunLock {
  public:
-  /// Waits, and says so after a second. Errors: kCancelled, a stop signal came; kPermissionDenied and
-  /// kResourceExhausted, no such file can be made.
+  /// Waits until the lock is free, and says so on standard error after a second. Errors: kCancelled, a stop signal
+  /// came; kPermissionDenied or kResourceExhausted, the file cannot be made.
   static Result<RunLock> take(const std::string& name);
   /// Empty while somebody else holds it. Errors: as take.
   static Result<std::optional<RunLock>> try_take(const std::string& name);
@@ -21,7 +21,7 @@ class RunLock {
   RunLock& operator=(RunLock&&) = delete;
   ~RunLock();
 
-  /// Removes the file too, and the run folder when nothing else is in it.
+  /// Removes the lock's file too, and the run folder when nothing else is in it.
   void remove_file();
 
  private:

@@ -90,6 +90,18 @@ Error failure(CURLcode code, const HttpFetch& request, const char* detail) {
   }
 }
 
+int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  return static_cast<const HttpFetch*>(user)->is_cancelled() ? 1 : 0;
+}
+
+/// curl asks at every turn of its loop, also while nothing comes.
+void set_cancelling(CURL* curl, const HttpFetch& request) {
+  if (!request.is_cancelled) return;
+  curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+  curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+  curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &request);
+}
+
 void set_timeouts(CURL* curl, const HttpFetch& request) {
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.connect_timeout.count()));
   curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, static_cast<long>(request.timeout.count()));
@@ -159,6 +171,7 @@ Result<HttpReply> exchange(CURL* curl, const HttpFetch& request, const HttpRecei
   const auto headers = header_list(request);
   set_request(curl, request);
   set_timeouts(curl, request);
+  set_cancelling(curl, request);
   set_trust(curl);
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail.data());
@@ -170,7 +183,8 @@ Result<HttpReply> exchange(CURL* curl, const HttpFetch& request, const HttpRecei
 
   const CURLcode code = curl_easy_perform(curl);
   curl_easy_reset(curl);  // keeps the connection, forgets the pointers above
-  if (transfer.refused) return Error(Code::kCancelled, public_url(request.url), ": the transfer was ended here");
+  const bool is_ended_here = transfer.refused || code == CURLE_ABORTED_BY_CALLBACK;
+  if (is_ended_here) return Error(Code::kCancelled, public_url(request.url), ": the transfer was ended here");
   if (transfer.too_long) {
     return Error(Code::kResourceExhausted, public_url(request.url), ": the answer is longer than ",
                  request.max_body_bytes, " bytes");

@@ -26,6 +26,9 @@ struct HttpFetch {
   bool use_proxy = true;                            ///< false: straight to the host, whatever the environment says
   bool follow_redirects = true;              ///< credentials stay with the first host; https never falls back to http
   std::uint64_t max_body_bytes = 64u << 20;  ///< of a body without a receiver
+  /// true ends the exchange (kCancelled) and closes the connection. Asked whenever something comes, when a signal
+  /// interrupts the wait, and at least once a second. May be empty.
+  std::function<bool()> is_cancelled = {};
 };
 
 struct HttpReply {

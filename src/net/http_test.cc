@@ -51,6 +51,16 @@ TEST(Http, RefusesABodyThatIsTooLong) {
   EXPECT_TRUE(http_fetch({.url = server.url("/"), .max_body_bytes = 5000}).has_value());
 }
 
+TEST(Http, EndsAnExchangeThatNobodyWaitsForAnyMore) {
+  const HttpServer server(
+      [](const ServedRequest&) -> ServedReply { return {.body = "late", .pause = std::chrono::minutes(10)}; });
+  int n_asked = 0;
+  const auto reply = http_fetch({.url = server.url("/"), .is_cancelled = [&] { return ++n_asked > 3; }});
+  ASSERT_FALSE(reply.has_value());
+  EXPECT_EQ(reply.error().code(), Code::kCancelled);
+  EXPECT_GE(n_asked, 4) << "asked while nothing came";
+}
+
 TEST(Http, TellsHowAnExchangeFailed) {
   const HttpServer server([](const ServedRequest& request) -> ServedReply {
     if (request.target == "/cut") return {.body = "0123456789", .cut_after = 4};

@@ -63,7 +63,11 @@ void LogitAdjuster::apply(const SamplingParams& params, std::span<const TokenId>
     logit = bounded(logit, double{logit} + double{entry.bias});
   }
   if (has_penalty(params)) penalise(params, history, logits);
-  if (params.dry.multiplier != 0.0f) penalise_repetitions(params.dry, history, logits);
+  if (params.dry.multiplier != 0.0f) {
+    // What the prompt says may be said again: a copy, or the answer of an earlier turn.
+    const bool output_alone = params.dry.last_n == kDryOutputAlone;
+    penalise_repetitions(params.dry, output_alone ? output_of(params, history) : history, logits);
+  }
 }
 
 void LogitAdjuster::keep_allowed(std::span<const TokenId> allowed, std::span<float> logits) {

@@ -72,6 +72,18 @@ TEST(Adjust, DryGrowsWithTheRepetition) {
   EXPECT_EQ(adjusted(params, "abcdeabc", {0, 0, 0, 0, 0}), (std::vector<float>{0, 0, 0, 0, 0}));
 }
 
+TEST(Adjust, DryOfTheOutputAloneLetsThePromptBeSaidAgain) {
+  SamplingParams params;
+  params.dry = {.multiplier = 1.0f, .base = 2.0f, .allowed_length = 2, .last_n = kDryOutputAlone};
+  params.n_prompt = 5;
+  EXPECT_EQ(adjusted(params, "abcdeabc", {0, 0, 0, 0, 0}), (std::vector<float>{0, 0, 0, 0, 0})) << "a copy";
+  EXPECT_EQ(adjusted(params, "abcdeabcdabc", {0, 0, 0, 0, 0}), (std::vector<float>{0, 0, 0, -2, 0})) << "a loop";
+  params.n_prompt = 0;
+  EXPECT_EQ(adjusted(params, "abcdeabc", {0, 0, 0, 0, 0}), (std::vector<float>{0, 0, 0, -2, 0}));
+  params.n_prompt = 100;  // more than there is
+  EXPECT_EQ(adjusted(params, "abcdeabc", {0, 0, 0, 0, 0}), (std::vector<float>{0, 0, 0, 0, 0}));
+}
+
 TEST(Adjust, DryLooksBackInLinearTime) {
   SamplingParams params;
   params.dry = {.multiplier = 1.0f};

@@ -99,9 +99,11 @@ AdvisedDefaults defaults_of_config(const Json& generation_config, const Json& co
       return value != nullptr && value->is_number() ? std::optional(value->get<double>()) : std::nullopt;
     };
     advised = take_advice(number_of, "generation_config.json", "");
-    advised.any = true;
-    if (const Json* sample = find_member(generation_config, "do_sample"); sample != nullptr && *sample == false)
+    if (const Json* sample = find_member(generation_config, "do_sample"); sample != nullptr && *sample == false) {
       advised.values.temperature = 0.0f;
+      advised.any = true;
+    }
+    if (advised.any) advised.values.source = "generation_config.json";
   }
   std::vector<TokenId>& ends = advised.values.end_tokens;
   ends = read_end_tokens(generation_config);
@@ -139,6 +141,7 @@ AdvisedDefaults defaults_of_gguf(const Metadata& metadata) {
     }
     advised.any = true;
   }
+  if (advised.any) advised.values.source = "GGUF header";
   return advised;
 }
 

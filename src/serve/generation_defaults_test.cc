@@ -41,6 +41,15 @@ TEST(GenerationDefaults, GreedyWhereItDoesNotSample) {
   EXPECT_TRUE(advised.any);
 }
 
+TEST(GenerationDefaults, SayWhoseTheyAre) {
+  EXPECT_EQ(advice(R"({"top_k": 5})").values.source, "generation_config.json");
+  EXPECT_EQ(advice(R"({"eos_token_id": 5})").values.source, "") << "end tokens are no advice about drawing";
+  EXPECT_FALSE(advice(R"({"eos_token_id": 5, "temperature": -1})").any) << "nor is what cannot be followed";
+  Metadata metadata;
+  metadata.set("general.sampling.temp", 0.75);
+  EXPECT_EQ(defaults_of_gguf(metadata).values.source, "GGUF header");
+}
+
 TEST(GenerationDefaults, AValueOutOfRangeIsLeftOutWithAWarningThatNamesIt) {
   const AdvisedDefaults advised = advice(R"({"temperature": -1, "top_p": 1.5, "top_k": 1.5, "min_p": 0.1})");
   EXPECT_FALSE(advised.values.temperature || advised.values.top_p || advised.values.top_k);

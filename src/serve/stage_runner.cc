@@ -238,6 +238,7 @@ Status StageRunner::serve_api() {
   api.spans = spans_;
   api.cloud_project = settings_.cloud_project;
   api.log_prompts = settings_.log_prompts;
+  api.sanitize = settings_.sanitize;
   api.version = kVersion;
   api.status = [this] { return view_->to_json(); };
   api.warming = [this]() -> std::optional<Json> {

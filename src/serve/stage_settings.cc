@@ -95,6 +95,7 @@ Status apply_environment(const Environment& environment, StageSettings& settings
   take("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", settings.trace_collector);
   take("GOOGLE_CLOUD_PROJECT", settings.cloud_project);
   if (const auto text = environment("COMMISSURE_LOG_PROMPTS")) settings.log_prompts = *text != "0";
+  if (const auto text = environment("COMMISSURE_SANITIZE")) settings.sanitize = *text != "0";
   TRY(take_int("PORT", settings.port));
   TRY(take_int("COMMISSURE_THREADS", settings.threads));
   TRY(take_int("COMMISSURE_MAX_STREAM_AGE", settings.max_stream_age));

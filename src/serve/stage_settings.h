@@ -19,7 +19,7 @@ namespace commissure {
 /// COMMISSURE_PRECISION, COMMISSURE_KV_DTYPE, COMMISSURE_API_KEY, COMMISSURE_API_KEY_FILE, COMMISSURE_LEASE,
 /// COMMISSURE_LAZY, COMMISSURE_SERVED_MODEL_NAME, COMMISSURE_CORS_ORIGINS, COMMISSURE_ALLOWED_HOSTS,
 /// COMMISSURE_MAX_STREAM_AGE, COMMISSURE_STEP_DEADLINE, COMMISSURE_METRICS_NAMES, COMMISSURE_LOG_PROMPTS,
-/// COMMISSURE_PREFIX_CACHE, COMMISSURE_CHAT_TEMPLATE, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or
+/// COMMISSURE_PREFIX_CACHE, COMMISSURE_CHAT_TEMPLATE, COMMISSURE_SANITIZE, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or
 /// OTEL_EXPORTER_OTLP_ENDPOINT, GOOGLE_CLOUD_PROJECT; and the variables of SecuritySettings.
 struct StageSettings {
   std::string stage = "a";
@@ -58,6 +58,7 @@ struct StageSettings {
   std::string trace_collector;        ///< where spans are POSTed to, OTLP/HTTP; empty: nowhere
   std::string cloud_project;          ///< for the trace names in the log
   bool log_prompts = false;
+  bool sanitize = false;  ///< control tokens spelled in requests are plain text, unless a request says otherwise
   bool prefix_cache = true;
   std::vector<std::string> api_keys;
   SecuritySettings security;

@@ -73,6 +73,15 @@ TEST(StageSettings, RefusesNumbersThatDoNotFit) {
   }
 }
 
+TEST(StageSettings, ReadsWhetherSpelledControlTokensArePlainText) {
+  for (const auto& [text, expected] : {std::pair("1", true), std::pair("0", false)}) {
+    StageSettings settings;
+    ASSERT_TRUE(apply_environment(environment_of({{"COMMISSURE_SANITIZE", text}}), settings));
+    EXPECT_EQ(settings.sanitize, expected) << text;
+  }
+  EXPECT_FALSE(StageSettings().sanitize) << "as llama.cpp and vLLM have it";
+}
+
 TEST(StageSettings, ReadsNamesAndOrigins) {
   StageSettings settings;
   ASSERT_TRUE(

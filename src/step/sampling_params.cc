@@ -101,9 +101,9 @@ Status validate(const SamplingParams& params) {
   }
   if (params.min_tokens < 0) return refused("min_tokens is ", params.min_tokens, ", must be 0 (off) or more");
   if (params.n_prompt < 0) return refused("the prompt's length is ", params.n_prompt);
-  if (params.dry.allowed_length < 0 || params.dry.last_n < -1) {
+  if (params.dry.allowed_length < 0 || params.dry.last_n < kDryOutputAlone) {
     return refused("dry_allowed_length is ", params.dry.allowed_length, " and dry_penalty_last_n ", params.dry.last_n,
-                   ", must be at least 0 and -1");
+                   ", must be at least 0 and ", kDryOutputAlone);
   }
   return check_lists(params);
 }

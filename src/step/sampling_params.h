@@ -21,12 +21,15 @@ struct LogitBias {
   bool operator==(const LogitBias&) const = default;
 };
 
+/// A DryParams::last_n that looks back on the output and never on the prompt.
+inline constexpr int kDryOutputAlone = -2;
+
 /// "Don't repeat yourself": a penalty that grows with the length of the repetition a token would continue.
 struct DryParams {
   float multiplier = 0.0f;  ///< 0 is off
   float base = 1.75f;
   int allowed_length = 2;              ///< repetitions shorter than this cost nothing
-  int last_n = -1;                     ///< tokens looked back on; -1: all, 0: off
+  int last_n = -1;                     ///< tokens looked back on; -1: all, 0: off, or kDryOutputAlone
   std::vector<TokenId> breakers = {};  ///< sorted; no repetition reaches across one of them
   bool operator==(const DryParams&) const = default;
 };

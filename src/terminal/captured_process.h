@@ -5,9 +5,10 @@
 
 namespace commissure {
 
-/// Runs a program to its end and collects what it prints. Its input lies in memory, never in a file. A signal to stop
-/// (stop_signal.h) ends the program and then this call; later calls are refused. Errors: as ProgramRunner. Threading:
-/// any thread.
+/// Runs a program to its end and collects what it prints. The program's input is kept in memory, never in a file. A
+/// stop signal (stop_signal.h) ends the program and then this call; calls after it are refused.
+///   tick  told while the program runs, as CallTick says; may be empty
+/// Errors: as ProgramRunner. Threading: any thread.
 Result<ProgramAnswer> run_captured(const ProgramCall& call, const CallTick& tick = {});
 
 }  // namespace commissure

@@ -7,13 +7,14 @@
 
 namespace commissure {
 
-/// `gcloud` with these arguments and nothing interactive.
+/// A call of `gcloud` with these arguments, told never to ask a person.
 ProgramCall gcloud(std::vector<std::string> arguments);
 
-/// Google's own words in gcloud's output: the message without prefixes, hints about tokens and line breaks.
+/// The message from Google in what gcloud printed: without gcloud's prefixes, its hints about tokens and line breaks.
 std::string google_words(const ProgramAnswer& answer);
 
-/// The last line of a build's own output that looks like a cause; Cloud Build's own last words say only which step.
+/// The last line of a build's log that looks like the cause of its failure; the last line of all only says which step
+/// of Cloud Build failed.
 std::string last_build_line(const std::string& output);
 
 }  // namespace commissure

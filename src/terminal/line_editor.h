@@ -7,8 +7,8 @@
 
 namespace commissure {
 
-/// Lines that a person types: arrows, history of this run, and pastes as one piece, whatever lines they have. On a
-/// terminal by libedit, elsewhere as they come.
+/// Reads the lines that a person types. On a terminal libedit gives arrow keys and the history of this run, and a paste
+/// of several lines stays one piece; elsewhere lines are read as they are.
 /// Threading: the thread that made it.
 class LineEditor {
  public:
@@ -23,7 +23,8 @@ class LineEditor {
     End end = End::kClosed;
     std::string text;
   };
-  /// kInterrupted: Ctrl-C; `text` is what was typed, to be dropped. kClosed: Ctrl-D on an empty line, or the end of the input.
+  /// Waits for one line. kInterrupted: Ctrl-C was typed, and `text` is the unfinished line, for the caller to drop.
+  /// kClosed: Ctrl-D on an empty line, or the end of the input.
   Line read();
 
  private:
@@ -31,7 +32,8 @@ class LineEditor {
   std::unique_ptr<Impl> impl_;  ///< null off a terminal
 };
 
-/// Pasted text as it is shown in a line: short ones as they are, others as "[pasted: 3 lines, 5000 characters]".
+/// How a paste is shown inside a line: itself where it is one line of at most 200 bytes, else "[pasted: 3 lines, 5000
+/// characters]", with a number from the second paste of a line on. `n_before`: pastes shown that way in this line.
 std::string shown_paste(const std::string& text, std::size_t n_before);
 
 }  // namespace commissure

@@ -6,17 +6,19 @@
 
 namespace commissure {
 
-/// Where downloaded models are kept: $COMMISSURE_CACHE, else $XDG_CACHE_HOME/commissure, else ~/.cache/commissure.
+/// The folder of downloaded models and their locks: $COMMISSURE_CACHE, else $XDG_CACHE_HOME/commissure, else
+/// ~/.cache/commissure.
 std::filesystem::path cache_dir();
 
-/// Errors: kPermissionDenied, the cache is the one in /tmp and somebody else made it or may write there.
+/// Checks that nobody else can put files into the cache. Errors: kPermissionDenied, the cache lies in /tmp (there is no
+/// home folder) and another user made it or may write there.
 Status check_cache_dir();
 
-/// Where local chains' sockets, logs and states lie while they run: $COMMISSURE_RUN_DIR, else
-/// $XDG_RUNTIME_DIR/commissure, else /tmp/commissure-UID.
+/// The folder of the chains on this machine, with sockets, logs and state files while they run: $COMMISSURE_RUN_DIR,
+/// else $XDG_RUNTIME_DIR/commissure, else /tmp/commissure-UID.
 std::filesystem::path run_dir();
 
-/// The running program itself.
+/// The path of the running program.
 std::filesystem::path own_executable();
 
 }  // namespace commissure

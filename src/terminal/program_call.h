@@ -13,21 +13,23 @@ namespace commissure {
 
 /// One run of a program. Secrets travel in `input` alone.
 struct ProgramCall {
-  std::vector<std::string> arguments;      ///< argv, [0] is the program
-  std::string input = {};                  ///< given on standard input
-  bool secret_input = false;               ///< `input` is never shown
-  std::vector<std::string> input_of = {};  ///< instead of `input`: argv of a program that says it, a secret
-  bool logs_out = false;            ///< undoes a login before it, after a failure too; its own failure is nothing
-  std::chrono::seconds limit{900};  ///< a call that takes longer is ended
-  std::uint64_t n_bytes = 0;        ///< what it moves, where that is known and much
+  std::vector<std::string> arguments;  ///< argv, [0] is the program
+  std::string input = {};              ///< given on standard input
+  bool secret_input = false;           ///< `input` is never shown
+  /// Instead of `input`: argv of a program whose output is the input, and secret.
+  std::vector<std::string> input_of = {};
+  bool logs_out = false;            ///< ends a login: run after a failure too, and its own failure is ignored
+  std::chrono::seconds limit{900};  ///< a program that runs longer is ended
+  std::uint64_t n_bytes = 0;        ///< bytes that it moves, for progress; 0: few or unknown
 
   bool operator==(const ProgramCall&) const = default;
 };
 
+/// What a program left when it ended.
 struct ProgramAnswer {
-  int status = 0;  ///< exit status; 128 + n for death by signal n
-  std::string output = {};
-  std::string errors = {};
+  int status = 0;           ///< exit status; 128 + n for death by signal n
+  std::string output = {};  ///< its standard output
+  std::string errors = {};  ///< its standard error
 
   bool good() const { return status == 0; }
 };

@@ -10,8 +10,8 @@ namespace commissure {
 std::string human_bytes(std::uint64_t n_bytes);
 /// "0.8 s", "1 min 05 s", "2 h 07 min".
 std::string human_seconds(double seconds);
-/// How long the rest takes at the rate so far; "" as long as that rate means nothing: in the first two seconds, before
-/// half a percent is done, and where it would be more than a day.
+/// How long the rest takes at the rate so far, as human_seconds; "" while that would mean nothing: in the first two
+/// seconds, before half a percent is done, and for more than a day. `elapsed` in seconds.
 std::string time_left(std::uint64_t done, std::uint64_t total, double elapsed);
 
 enum class ProgressUnit { kBytes, kCount };
@@ -20,10 +20,12 @@ enum class ProgressUnit { kBytes, kCount };
 /// it prints a plain line now and then and no control codes.
 class ProgressLine {
  public:
-  /// `total` 0 means unknown.
+  ///   what   the task, in front of the line
+  ///   total  bytes or items in all; 0: unknown
   ProgressLine(std::string what, std::uint64_t total, ProgressUnit unit = ProgressUnit::kBytes);
   ~ProgressLine();
 
+  /// Shows that `done` of the total are done; redraws a few times a second at most.
   void update(std::uint64_t done);
   /// Makes room on a terminal for another line; the next update draws it again.
   void hide();

@@ -10,10 +10,11 @@ void catch_stop_signals();
 /// The last of those signals that came, 0 if none did. Threading: any thread.
 int stop_signal();
 
-/// From here on it is as if none had come: for what has to be put in order at the end.
+/// Forgets a stop signal that came, so that work which puts things in order afterwards can run.
 void forget_stop_signal();
 
-/// Errors: kCancelled once one of them has come, for work that the same command goes on with.
+/// Errors: kCancelled once a stop signal has come. The message says that the same command goes on from here, so this is
+/// for work that can be resumed.
 Status check_stopped();
 
 }  // namespace commissure

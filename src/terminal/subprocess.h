@@ -21,17 +21,19 @@ struct SubprocessOptions {
   bool new_session = false;      ///< survives the end of our terminal
 };
 
-/// Errors: kNotFound, no such program; kResourceExhausted, the system refused a process.
+/// Starts a program and returns its pid without waiting for it. Errors: kNotFound, there is no such program;
+/// kResourceExhausted, the system refused a process.
 Result<pid_t> start_process(const SubprocessOptions& options);
 
-/// The exit status once the child is gone, nothing while it runs. 128 + n for death by signal n.
+/// The exit status of a child once it has ended (128 + n for death by signal n); empty while it runs.
 std::optional<int> poll_exit(pid_t child);
 
-/// When a process started, in clock ticks since boot: with the pid this names a process for ever.
-/// Empty when there is no such process, or only its zombie.
+/// When a process started, in clock ticks since the machine did: together with the pid this names one process for ever.
+/// Empty when there is no such process, or when it has ended and only waits to be collected.
 std::optional<unsigned long long> process_start_time(pid_t pid);
 
-/// SIGTERM, then SIGKILL after `grace`; returns when the process is gone.
+/// Sends SIGTERM, and SIGKILL after `grace`; returns when the process is gone. A process of the same pid that started
+/// at another time is left alone.
 void end_process(pid_t pid, unsigned long long start_time, std::chrono::milliseconds grace);
 
 }  // namespace commissure

@@ -6,18 +6,19 @@
 
 namespace commissure {
 
-/// One direction of a panel: where values lie between 0 and 1 of its length, and which are written beside it.
+/// One axis of a panel: how values are placed along it, and which of them are written beside it.
 struct ChartScale {
   enum class Kind { kLinear, kShare, kDoubling };  ///< from 0; from 0 to 100 %; powers of two from 1
   Kind kind = Kind::kLinear;
-  double top = 1;  ///< the largest value
-  std::vector<double> ticks;
+  double top = 1;             ///< the largest value
+  std::vector<double> ticks;  ///< values that are written beside the axis
   std::string label;
 
+  /// Where a value lies: 0 at the axis's beginning, 1 at its end.
   double place(double value) const;
 };
 
-/// Zero to at least `longest`, a multiple of 1, 2 or 5 times a power of ten.
+/// From 0 to the first multiple of 1, 2 or 5 times a power of ten that is at least `longest`.
 ChartScale linear_scale(double longest, std::string label);
 /// 0 to 100 %.
 ChartScale share_scale();

@@ -14,9 +14,10 @@ class WordWrap {
   /// `width` columns; 0: lines are not broken.
   explicit WordWrap(int width) : width_(width) {}
 
-  /// What can be shown now: a word is held back until it is whole, or longer than a line.
+  /// Takes the next piece of the text and returns what can be shown now. A word is held back until it is whole, or
+  /// longer than a line.
   std::string push(std::string_view piece);
-  /// The rest.
+  /// What is still held back at the end of the text.
   std::string finish();
 
  private:

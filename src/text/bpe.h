@@ -31,6 +31,7 @@ class BpeModel : public PieceModel {
   /// Errors: kInvalidArgument, the vocabulary lacks a part or the whole.
   Status add_merge(std::string_view left, std::string_view right);
 
+  /// A piece that is a token itself is looked up first where the options say so; the rest is merged by rank.
   void encode(std::string_view piece, MergeScratch& scratch, std::vector<TokenId>& tokens) const override;
 
  private:

@@ -11,7 +11,7 @@
 
 namespace commissure {
 
-/// What a tokenizer does to text before it splits it.
+/// The steps by which a tokenizer changes a text before the text is split into pieces.
 /// Threading: const functions from any thread.
 class Normaliser {
  public:
@@ -39,6 +39,8 @@ class Normaliser {
   }
   bool empty() const { return steps_.empty(); }
 
+  /// The text after all steps, in order. Steps that make a text many times as long are cut off, so that no model's file
+  /// can ask for endless memory.
   std::string run(std::string text) const;
 
  private:

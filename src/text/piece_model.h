@@ -20,9 +20,10 @@ class PieceModel {
   virtual void encode(std::string_view piece, MergeScratch& scratch, std::vector<TokenId>& tokens) const = 0;
 };
 
-/// Tells where a text can be cut without changing its tokens: between two characters that stand beside each other
-/// in no token, so that no merge can ever join them. A Bloom filter of character pairs: a false answer only makes
-/// a segment longer. Whole prompts thus fall into words, and merging stays linear.
+/// Finds places where a text can be cut without changing its tokens: between two characters that stand beside each
+/// other in no token, so that no merge can ever join them. The pairs of characters are kept in a Bloom filter, whose
+/// false answers only make a segment longer. A long prompt thus falls into words, and merging stays linear in its
+/// length.
 class PairFilter {
  public:
   explicit PairFilter(const TokenTable& vocabulary);

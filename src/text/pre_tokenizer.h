@@ -40,8 +40,8 @@ class PreTokenizer {
   };
   using Step = std::variant<Split, PrefixSpace, Metaspace>;
 
-  /// The rules of a GGUF's tokenizer.ggml.pre.
-  /// Errors: kUnimplemented, naming `name`.
+  /// The pre-tokenizer that GGUF's key tokenizer.ggml.pre names.
+  /// Errors: kUnimplemented, the name is not known here; the message has it.
   static Result<PreTokenizer> named(std::string_view name);
 
   /// Appends a step, one of Step's alternatives.
@@ -50,7 +50,8 @@ class PreTokenizer {
     steps_.emplace_back(std::move(step));
   }
 
-  ///   is_start  `text` begins the whole text
+  /// Splits a text into pieces, step after step.
+  ///   is_start  `text` stands at the beginning of the whole text, not behind a special token
   Pieces run(std::string text, bool is_start) const;
 
  private:

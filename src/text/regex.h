@@ -14,7 +14,7 @@ namespace commissure {
 /// Threading: const functions from any thread.
 class Regex {
  public:
-  /// Errors: kInvalidArgument with the engine's message.
+  /// Compiles a pattern. Errors: kInvalidArgument, the pattern is wrong; the message is the engine's.
   static Result<Regex> compile(std::string_view pattern);
 
   Regex(Regex&&) noexcept;

@@ -13,9 +13,9 @@ namespace commissure {
 /// A token whose text is recognised in raw text before everything else.
 struct SpecialToken {
   TokenId token;
-  bool is_control = false;                         ///< matches only when the caller parses control tokens
-  bool strips_left = false, strips_right = false;  ///< swallow the whitespace beside them
-  bool single_word = false;                        ///< not inside a word
+  bool is_control = false;                         ///< found only where the caller parses control tokens
+  bool strips_left = false, strips_right = false;  ///< takes the whitespace on that side with it
+  bool single_word = false;                        ///< not found inside a word
 };
 
 /// Finds special tokens in text: leftmost, and of several at one place the longest.

@@ -9,8 +9,8 @@
 
 namespace commissure {
 
-/// SentencePiece's BPE by scores: the neighbours whose joined text is the token of the highest score merge first;
-/// what stays without a token is written as byte tokens.
+/// SentencePiece's byte-pair encoding by scores. Of all neighbours, the two whose joined text is the token with the
+/// highest score are merged first; characters that are part of no token are written as byte tokens.
 /// Source: Kudo & Richardson, arXiv:1808.06226.
 class SpmModel : public PieceModel {
  public:

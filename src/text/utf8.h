@@ -10,7 +10,7 @@ namespace commissure {
 /// U+FFFD as UTF-8.
 inline constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
-/// The code point at the front of a text and the bytes it takes.
+/// One code point of a text and how many bytes it takes.
 struct CodePoint {
   char32_t value = 0;
   int n_bytes = 0;        ///< 0 at the end of the text
@@ -26,11 +26,11 @@ CodePoint decode_code_point(std::string_view text, std::size_t position);
 /// Appends `value` as UTF-8.
 void append_code_point(std::string& text, char32_t value);
 
-/// Bytes at the front of `text` that are valid UTF-8.
+/// How many bytes at the front of `text` are valid UTF-8.
 std::size_t valid_utf8_prefix(std::string_view text);
 
-/// Bytes at the front of `text` before a code point that its end cuts off; all of them where it ends in none. What is
-/// invalid for another reason counts as finished: it never heals.
+/// How many bytes of `text` stand before a code point that the end of the text cuts off; all of them where no code
+/// point is cut off. Bytes that are invalid for another reason count: text that follows cannot make them valid.
 std::size_t finished_utf8(std::string_view text);
 
 /// `text` with invalid sequences replaced by U+FFFD.

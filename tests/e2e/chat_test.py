@@ -13,7 +13,7 @@ import termios
 import threading
 import time
 
-from harness import PROGRAM
+from harness import PROGRAM, wait_until
 
 WORDS = "The sea is wide and the boat is small, and every evening somebody lights the lamp that shows the way home to those who are out. "
 
@@ -22,6 +22,7 @@ class Server(http.server.BaseHTTPRequestHandler):
     """Says WORDS, or nothing for a long time, or for ever."""
 
     questions = []  # the last message of each request
+    left = []       # whether clients that got nothing closed their connection
 
     def log_message(self, *_):
         pass
@@ -49,6 +50,10 @@ class Server(http.server.BaseHTTPRequestHandler):
                 for _ in range(100):
                     self.wfile.write(b": ping\n\n")
                     time.sleep(0.1)
+            if question == "nothing at all":  # not even a comment: the client has to end it by itself
+                self.wfile.flush()
+                Server.left.append(self.connection.recv(1) == b"")
+                return
             for word in re.findall(r"\S+ ", WORDS * (100 if question == "for ever" else 1)):
                 self.wfile.write(b"data: " + json.dumps({"choices": [{"delta": {"content": word}}]}).encode() + b"\n\n")
                 time.sleep(0.02 if question == "for ever" else 0)
@@ -150,15 +155,29 @@ try:
     me.type("\x03")
     me.wait_for("once more")
     me.wait_for("> ")
-    for question in ("for ever", "silence"):
+    for question in ("for ever", "silence", "nothing at all"):
         me.type(question + "\r")
-        time.sleep(1)
+        wait_until(lambda: Server.questions[-1] == question, 20, "the question arrived")
+        time.sleep(0.5)
         os.kill(me.program.pid, signal.SIGINT)  # what Ctrl-C is while no line is edited
         me.wait_for("(stopped)", 5)
         me.wait_for("> ")
+    wait_until(lambda: Server.left == [True], 5, "the connection of a request without an answer was closed")
     ask("still here", "still here")
     me.type("\x04")
     assert me.program.wait(10) == 0
+
+    # `ask` too: at once, with the status of an interrupted program, and the server hears of it.
+    for question, text in (("nothing at all", ""), ("for ever", "The sea")):
+        asking = subprocess.Popen([PROGRAM, "ask", "--url", f"http://127.0.0.1:{server.server_port}", question], stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "NO_PROXY": "*"})
+        wait_until(lambda: Server.questions[-1] == question, 20, "the question arrived")
+        time.sleep(0.5)
+        asking.send_signal(signal.SIGINT)
+        out, err = asking.communicate(timeout=5)
+        assert asking.returncode == 130 and "(stopped)" in err, (asking.returncode, err)
+        assert out.startswith(text) and (out.endswith("\n") if text else out == ""), out
+    wait_until(lambda: Server.left == [True, True], 5, "the connection was closed")
 finally:
     me.program.kill()
     server.shutdown()

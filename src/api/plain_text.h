@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/json.h"
+#include "text/tokenizer.h"
+
+// "sanitize": control tokens that somebody wrote into a request stay plain text, while those of the chat template
+// count. The request's strings are marked before they are rendered, and the rendered text tells by the marks where not
+// to look.
+namespace commissure {
+
+/// A prompt as text, and where in it a control token's spelling is plain text (EncodeOptions::plain_at).
+struct ChatPrompt {
+  std::string text;
+  std::vector<std::size_t> plain_at = {};
+};
+
+/// A noncharacter of Unicode, as UTF-8, that no string of `value` holds; "" where it holds all 32.
+std::string unused_mark(const Json& value);
+
+/// `value` with `mark` behind the first character of every control token that its strings and its members' names spell,
+/// or begin to spell at their end.
+Json with_marks(const Json& value, const Tokenizer& tokenizer, std::string_view mark);
+
+/// The text without its marks, and where they were.
+ChatPrompt without_marks(std::string_view text, std::string_view mark);
+
+}  // namespace commissure
