@@ -36,7 +36,7 @@ Result<std::vector<int>> cuts_from(const Environment& environment) {
   if (const auto text = environment("CUTS")) return parse_cuts(*text);
   std::vector<int> cuts;
   for (int i = 1; i < kMaxStages; ++i) {
-    const std::string name = "K" + std::to_string(i);
+    const std::string name = fmt::format("K{}", i);
     const auto text = environment(name);
     if (!text) continue;
     if (count_of(cuts) != i - 1) {

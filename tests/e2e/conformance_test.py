@@ -98,6 +98,11 @@ def transport(chain):  # C6, C8, C9, C56, C64
         status, headers, _ = chain.request("OPTIONS", CHAT, headers={"Origin": origin, "Access-Control-Request-Method": "POST"})
         assert status == 204 and headers.get("access-control-allow-origin") == (origin if allowed else None), headers
         assert (chain.request("POST", TEXT, {"prompt": "a", "max_tokens": 1}, {"Origin": origin})[0] == 200) == allowed
+    # A page whose own name was made to point here is of one origin with the endpoint: only Host gives it away.
+    for host, allowed in ((f"localhost:{chain.port}", True), ("llm.example", True), ("evil.example", False), (f"127.0.0.1.evil.example:{chain.port}", False)):
+        for method, path in (("GET", "/health"), ("POST", TEXT)):
+            status, _, text = chain.request(method, path, {"prompt": "a", "max_tokens": 1} if method == "POST" else None, {"Host": host, "Origin": f"http://{host}"})
+            assert status == (200 if allowed else 403) and (allowed or "--allowed-hosts" in text), (host, path, status, text)
     for path in ("//v1/completions", "/v1/completions/", "/completions", "/v1/v1/completions"):
         assert chain.request("POST", path, {"prompt": "a", "max_tokens": 1, "model": "second"})[0] == 200, path
     assert chain.request("POST", TEXT, "x", {"Content-Encoding": "gzip"})[0] == 415
@@ -265,7 +270,7 @@ def priorities(chain):  # C67; the chain runs one request at a time
 def main():
     need(SMOL)
     checks = [whole_answers, errors, transport, streams, parameters, scoring_and_text, metrics, deadlines]
-    with Chain(SMOL, stages=3, flags=["--max-model-len", "1024", "--metrics-names", "both", "--served-model-name", "first,second", "--cors-origins", "http://a.b"]) as chain:
+    with Chain(SMOL, stages=3, flags=["--max-model-len", "1024", "--metrics-names", "both", "--served-model-name", "first,second", "--cors-origins", "http://a.b", "--allowed-hosts", "llm.example"]) as chain:
         for check in checks:
             started = time.monotonic()
             check(chain)
