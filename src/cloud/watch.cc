@@ -48,8 +48,8 @@ void print_service(const Json& report) {
     fmt::print("stage {}  {}  absent\n", text("stage"), text("service"));
     return;
   }
-  fmt::print("stage {}  {}  {}  release {}  {}..{} instances  {}\n", text("stage"), text("service"), text("state"),
-             text("release"), text("min_instances"), text("max_instances"), text("url"));
+  fmt::print("stage {}  {}  {}  release {}  {}..{} instances\n         {}\n", text("stage"), text("service"),
+             text("state"), text("release"), text("min_instances"), text("max_instances"), text("url"));
   if (text("traffic") != "latest") fmt::print("         traffic goes to {}\n", text("traffic"));
   if (report.contains("problem")) fmt::print("         {}\n", text("problem"));
 }

@@ -51,14 +51,15 @@ TEST_F(Subprocess, AddsToOurEnvironmentAndReplacesIt) {
 }
 
 TEST_F(Subprocess, NamesAProgramThatIsNotThere) {
-  const auto child = start_process({.arguments = {folder_.path("none")}});
+  const auto child = start_process({.arguments = {folder_.path("none")}, .environment = {}, .output = {}});
   ASSERT_FALSE(child.has_value());
   EXPECT_EQ(child.error().code(), Code::kNotFound);
   EXPECT_EQ(child.error().message(), "cannot start " + folder_.path("none") + ": No such file or directory");
 }
 
 TEST_F(Subprocess, LeavesOurSessionWhereItIsToldTo) {
-  const auto child = start_process({.arguments = {"sleep", "1000"}, .new_session = true});
+  const auto child =
+      start_process({.arguments = {"sleep", "1000"}, .environment = {}, .output = {}, .new_session = true});
   ASSERT_TRUE(child.has_value());
   EXPECT_EQ(getsid(*child), *child);
   end_process(*child, process_start_time(*child).value(), std::chrono::seconds(10));

@@ -1,0 +1,116 @@
+#include "cloud/state.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "support/cloud_test_spec.h"
+
+namespace commissure {
+namespace {
+
+const CloudRead& read_of(const std::vector<CloudRead>& reads, const std::string& part) {
+  const auto found = std::ranges::find_if(
+      reads, [&](const CloudRead& read) { return command_line(read.call).find(part) != std::string::npos; });
+  EXPECT_NE(found, reads.end()) << part;
+  return *found;
+}
+
+/// The state after one question's answer.
+CloudState after(const CloudRead& read, const std::string& output) {
+  CloudState state;
+  const Status absorbed = read.absorb(read.key, output, state);
+  EXPECT_TRUE(absorbed) << absorbed.error().message();
+  return state;
+}
+
+TEST(CloudReads, NeverChangeAnything) {
+  CloudSpec spec = test_spec();
+  spec.hub_token = spec.api_key = true;
+  spec.weights.bucket = "elsewhere";
+  std::vector<CloudRead> reads = first_reads(spec);
+  for (const CloudRead& read : second_reads(spec)) reads.push_back(read);
+  CloudState state;
+  state.services["demo-a"] = Json::object();
+  for (const CloudRead& read : policy_reads(spec, state)) reads.push_back(read);
+  EXPECT_GE(reads.size(), 15u);
+  for (const CloudRead& read : reads) {
+    const std::string line = command_line(read.call);
+    EXPECT_TRUE(line.find(" describe ") != std::string::npos || line.find(" list") != std::string::npos ||
+                line.find(" get-iam-policy ") != std::string::npos)
+        << line;
+    EXPECT_NE(line.find("--quiet"), std::string::npos) << line;
+  }
+}
+
+TEST(CloudReads, AskForSecretsThatAreWantedOnly) {
+  CloudSpec spec = test_spec();
+  const auto asks = [&](const std::string& secret) {
+    return std::ranges::count_if(second_reads(spec), [&](const CloudRead& read) { return read.key == secret; });
+  };
+  EXPECT_EQ(asks("demo-hub-token"), 0);
+  spec.hub_token = true;
+  EXPECT_EQ(asks("demo-hub-token"), 2) << "its versions, and who may read it";
+  EXPECT_EQ(asks("demo-api-key"), 0);
+}
+
+TEST(CloudReads, TakeLinesAndListsAsGcloudPrintsThem) {
+  const CloudSpec spec = test_spec();
+  EXPECT_EQ(after(read_of(first_reads(spec), "--enabled"), "run.googleapis.com\n\niam.googleapis.com").apis,
+            (std::set<std::string>{"iam.googleapis.com", "run.googleapis.com"}));
+  EXPECT_EQ(after(read_of(first_reads(spec), "projects describe"), R"({"projectNumber": "42"})").project_number, "42");
+  EXPECT_EQ(after(read_tags(spec), R"([{"tag": "projects/p/packages/c/tags/0.1.0-abc"}, {"name": "x/y/latest"}])").tags,
+            (std::set<std::string>{"0.1.0-abc", "latest"}));
+}
+
+TEST(CloudReads, KnowObjectsBySizeSumAndMetadata) {
+  const CloudState state = after(read_objects(test_spec()),
+                                 R"([{"name": "models/gemma/m.gguf", "size": "1234567890123", "crc32c": "AAAA==",
+                                      "metadata": {"files": "3", "odd": 7}}, {"name": "models/gemma/list.json"}])");
+  const CloudObject& model = state.objects.at("models/gemma/m.gguf");
+  EXPECT_EQ(model.n_bytes, 1'234'567'890'123u);
+  EXPECT_EQ(model.crc32c, "AAAA==");
+  EXPECT_EQ(model.metadata, (std::map<std::string, std::string>{{"files", "3"}}));
+  EXPECT_EQ(state.objects.at("models/gemma/list.json").n_bytes, 0u);
+}
+
+TEST(CloudReads, ASecretWithoutAVersionHoldsNothing) {
+  CloudSpec spec = test_spec();
+  spec.api_key = true;
+  const CloudRead read = read_of(second_reads(spec), "secrets versions list demo-api-key");
+  EXPECT_FALSE(after(read, "[]").secrets.at("demo-api-key"));
+  EXPECT_TRUE(after(read, R"([{"name": "1"}])").secrets.at("demo-api-key"));
+}
+
+TEST(CloudReads, WhatIsNoJsonIsAnError) {
+  CloudState state;
+  for (const CloudRead& read : {read_objects(test_spec()), read_tags(test_spec()), services_read(test_spec())})
+    EXPECT_FALSE(read.absorb(read.key, "WARNING: something else", state)) << command_line(read.call);
+}
+
+TEST(CloudState, PromisesAnAddressOnceTheProjectsNumberIsKnown) {
+  CloudState state;
+  EXPECT_EQ(state.promised_url("demo-a", "europe-west4"), "");
+  EXPECT_EQ(state.url("demo-a"), "") << "nothing is there";
+  state.project_number = "42";
+  EXPECT_EQ(state.promised_url("demo-a", "europe-west4"), "https://demo-a-42.europe-west4.run.app");
+  state.services["demo-a"] = Json::object();
+  EXPECT_EQ(state.url("demo-a"), "") << "it is being made";
+}
+
+TEST(HasRole, LooksForTheRoleAndTheMemberTogether) {
+  const Json policy = parse_json(R"({"bindings": [
+    {"role": "roles/run.invoker", "members": ["user:a", "user:b"]},
+    {"role": "roles/run.admin", "members": ["user:c"], "condition": {"title": "x"}},
+    {"role": "roles/run.viewer"}]})")
+                          .value();
+  EXPECT_TRUE(has_role(policy, "roles/run.invoker", "user:b"));
+  EXPECT_TRUE(has_role(policy, "roles/run.admin", "user:c")) << "under any condition";
+  EXPECT_FALSE(has_role(policy, "roles/run.admin", "user:a"));
+  EXPECT_FALSE(has_role(policy, "roles/run.viewer", "user:a"));
+  for (const Json& odd : {Json(), Json(7), Json::object(), Json({{"bindings", 3}})})
+    EXPECT_FALSE(has_role(odd, "roles/run.invoker", "user:a"));
+}
+
+}  // namespace
+}  // namespace commissure
