@@ -22,11 +22,15 @@ TEST_P(EngineBatching, EveryRequestGetsWhatItGetsAlone) {
   options.n_kv_blocks = shape.n_kv_blocks;
   options.decode_slots = shape.decode_slots;
   const std::vector<GenerationRequest> requests = mixed_requests(40);
-  Bench bench(options);
-  expect_same(run_together(bench.start(), requests), run_alone(requests));
-  EXPECT_TRUE(bench.is_idle());
-  if (shape.n_kv_blocks < 8) {
-    EXPECT_GT(bench.engine->stats().preemptions, 0u);
+  const std::vector<Answer> alone = run_alone(requests);
+  for (const int max_partial_prefills : {4, 1}) {
+    options.max_partial_prefills = max_partial_prefills;
+    Bench bench(options);
+    expect_same(run_together(bench.start(), requests), alone);
+    EXPECT_TRUE(bench.is_idle());
+    if (shape.n_kv_blocks < 8 && max_partial_prefills == 1) {
+      EXPECT_GT(bench.engine->stats().preemptions, 0u);
+    }
   }
 }
 
