@@ -4,6 +4,7 @@
 
 #include "api/chat_request.h"
 #include "api/sampling_fields.h"
+#include "core/index.h"
 
 namespace commissure {
 
@@ -97,7 +98,7 @@ void read_completion_choices(Fields& fields, GenerationFields& result) {
 }
 
 void check_total(Fields& fields, const CompletionRequest& result) {
-  const std::size_t total = result.prompts.size() * static_cast<std::size_t>(result.fields.best_of);
+  const std::size_t total = result.prompts.size() * to_size(result.fields.best_of);
   if (total <= kMaxPrompts) return;
   const std::string_view name = result.fields.best_of > result.fields.n ? "best_of" : "n";
   fields.fail(name, fmt::format("'{}' of {} and {} prompts make {} choices, but there may be at most {}", name,
@@ -108,7 +109,7 @@ void check_total(Fields& fields, const CompletionRequest& result) {
 void check_echo(Fields& fields, const CompletionRequest& result) {
   std::size_t n_bytes = 0;
   for (const std::string& text : result.echo_texts) n_bytes += text.size();
-  n_bytes *= static_cast<std::size_t>(result.fields.n);
+  n_bytes *= to_size(result.fields.n);
   if (n_bytes <= kMaxEchoBytes) return;
   fields.fail("echo",
               fmt::format("'echo' repeats {} bytes of prompts, but may repeat at most {}", n_bytes, kMaxEchoBytes));

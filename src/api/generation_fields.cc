@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "api/sampling_fields.h"
+#include "core/index.h"
 
 namespace commissure {
 
@@ -193,7 +194,7 @@ void check_model(Fields& fields, const std::vector<std::string>& names) {
 
 std::optional<ApiError> check_context(const ServedModel& model, std::size_t n_prompt, int max_tokens,
                                       std::string_view param) {
-  const auto context = static_cast<std::size_t>(model.context_length);
+  const auto context = to_size(model.context_length);
   if (n_prompt + (max_tokens == 0 ? 0 : 1) <= context) return std::nullopt;
   return context_overflow(model.context_length, static_cast<int>(n_prompt), max_tokens, param);
 }
@@ -201,7 +202,7 @@ std::optional<ApiError> check_context(const ServedModel& model, std::size_t n_pr
 std::optional<ApiError> check_text(const ServedModel& model, const ApiOptions& options, std::string_view text,
                                    std::string_view param) {
   constexpr std::size_t kCheap = 16;  // bytes a token: a text of fewer is tokenised soon enough
-  const auto context = static_cast<std::size_t>(model.context_length);
+  const auto context = to_size(model.context_length);
   if (text.size() <= context * kCheap) return std::nullopt;
   const std::size_t longest = options.vocabulary->longest_token_bytes(*model.tokenizer);
   if (text.size() <= context * longest) return std::nullopt;

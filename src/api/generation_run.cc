@@ -5,6 +5,7 @@
 #include "api/generation_fields.h"
 #include "api/request_log.h"
 #include "api/warming.h"
+#include "core/index.h"
 #include "core/log.h"
 
 namespace commissure {
@@ -23,7 +24,7 @@ class GenerationRun : public std::enable_shared_from_this<GenerationRun> {
       : engine_(engine),
         responder_(std::move(responder)),
         job_(std::move(job)),
-        n_choices_(job_.prompts.size() * static_cast<std::size_t>(job_.choices_per_prompt)),
+        n_choices_(job_.prompts.size() * to_size(job_.choices_per_prompt)),
         handles_(n_choices_),
         usage_(n_choices_) {}
 
@@ -36,7 +37,7 @@ class GenerationRun : public std::enable_shared_from_this<GenerationRun> {
  private:
   /// Made when its turn comes: a thousand choices must not each hold the prompt and the lists while they wait.
   GenerationRequest request_of(std::size_t choice) const {
-    const auto per_prompt = static_cast<std::size_t>(job_.choices_per_prompt);
+    const auto per_prompt = to_size(job_.choices_per_prompt);
     const std::size_t prompt = choice / per_prompt, i = choice % per_prompt;
     GenerationRequest request = job_.request;
     request.prompt = job_.prompts[prompt];
@@ -89,7 +90,7 @@ class GenerationRun : public std::enable_shared_from_this<GenerationRun> {
   void add_usage(std::size_t choice, const Usage& usage) {
     Usage& before = usage_[choice];
     total_.completion_tokens += usage.completion_tokens - before.completion_tokens;
-    if (choice % static_cast<std::size_t>(job_.choices_per_prompt) == 0) {
+    if (choice % to_size(job_.choices_per_prompt) == 0) {
       total_.prompt_tokens += usage.prompt_tokens - before.prompt_tokens;
       total_.cached_tokens += usage.cached_tokens - before.cached_tokens;
     }
