@@ -86,7 +86,7 @@ Result<std::string> format_value(Render& render, const Value& value, std::string
     if (spec.type != 0 && std::string_view("eEfFgGn%").find(spec.type) == std::string_view::npos) return unknown();
     return format_float(render, value.as_number(), spec);
   }
-  if (value.is(Kind::kInt) || (value.is(Kind::kBool) && spec.type != 0 && spec.type != 's')) {
+  if (value.is_integer()) {  // a bool is one as soon as anything is said of its form
     if (spec.type == 'c') return unknown();
     if (spec.type != 0 && std::string_view("dnxXob").find(spec.type) == std::string_view::npos) return unknown();
     std::string digits =
@@ -94,7 +94,7 @@ Result<std::string> format_value(Render& render, const Value& value, std::string
     if (spec.grouping != 0) digits = grouped(digits, spec.grouping, spec.type == 0 || spec.type == 'd' ? 3 : 4);
     return padded(render, sign_of(value.as_integer() < 0, spec.sign) + digits, spec, '>');
   }
-  if (!value.is_text() && !value.is(Kind::kBool)) {
+  if (!value.is_text()) {
     return type_error(fmt::format("unsupported format string passed to {}.__format__", type_name(value)));
   }
   if (spec.type != 0 && spec.type != 's') return unknown();

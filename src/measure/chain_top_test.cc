@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "api/metric_names.h"
 
 namespace commissure {
@@ -59,6 +61,54 @@ TEST(ChainTop, FitsEightyColumns) {
     EXPECT_LE(end - begin, 80u) << text;
     begin = end + 1;
   }
+}
+
+TEST(ChainTop, CountsAStageThatBeganAgainFromZero) {
+  const std::string text =
+      top_text("http://x", {sample_of(0, 1000, 50'000, MetricNames::kOwn), sample_of(2, 4, 20, MetricNames::kOwn)});
+  EXPECT_NE(text.find("Tokens     10.0 out/s"), std::string::npos) << text;
+  EXPECT_NE(text.find("2.0 steps/s"), std::string::npos) << text;
+}
+
+TEST(ChainTop, TakesRatesFromTheLastTwoAndLatenciesFromAll) {
+  const std::string text =
+      top_text("http://x", {sample_of(0, 10, 0, MetricNames::kOwn), sample_of(1, 20, 100, MetricNames::kOwn),
+                            sample_of(2, 20, 110, MetricNames::kOwn)});
+  EXPECT_NE(text.find("10.0 out/s"), std::string::npos) << text;
+  EXPECT_NE(text.find("TTFT       p50 50.0 ms"), std::string::npos) << "those of the first second count: " << text;
+  EXPECT_NE(text.find("ITL        -\n"), std::string::npos) << "nothing was measured: " << text;
+}
+
+TEST(ChainTop, ShowsEveryStageWithWhatIsKnown) {
+  ChainSample now = sample_of(1, 1, 1, MetricNames::kOwn);
+  now.health["stages"] = {{{"stage", "a"}, {"state", "ready"}, {"layers", {0, 10}}},
+                          {{"stage", "b"}, {"state", "unreachable"}, {"problem", "nobody listens at 127.0.0.1:9"}}};
+  now.problem = "stage b is away";
+  const std::string text = top_text("http://x", {now});
+  EXPECT_NE(text.find("NOT HEALTHY\nstage b is away\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("a     0-9 "), std::string::npos) << text;
+  EXPECT_NE(text.find("b     ? "), std::string::npos) << text;
+  EXPECT_NE(text.find("\n  nobody listens at 127.0.0.1:9\n"), std::string::npos) << text;
+}
+
+TEST(ChainTop, DrawsTheCacheAsFullAsItIs) {
+  const auto bar_of = [](const char* share) {
+    ChainSample now = sample_of(0, 1, 1, MetricNames::kOwn);
+    now.metrics = MetricsText(std::string("commissure_kv_cache_usage_perc ") + share + "\n");
+    const std::string text = top_text("http://x", {now});
+    return std::count(text.begin(), text.end(), '#');
+  };
+  EXPECT_EQ(bar_of("0"), 0);
+  EXPECT_EQ(bar_of("0.5"), 15);
+  EXPECT_EQ(bar_of("1"), 30);
+  EXPECT_EQ(bar_of("1.7"), 30) << "never beyond its ends";
+}
+
+TEST(ChainTop, AChainThatDoesNotAnswerIsASample) {
+  const ChainSample sample = sample_chain({.url = "http://127.0.0.1:1", .api_key = ""});
+  EXPECT_TRUE(sample.health.is_null());
+  EXPECT_NE(sample.problem, "");
+  EXPECT_NE(top_text("http://127.0.0.1:1", {sample}).find("NOT HEALTHY"), std::string::npos);
 }
 
 }  // namespace

@@ -44,7 +44,8 @@ std::string short_ms(double value, int digits) { return fmt::format("{:.{}f}", v
 
 std::string problems_text(const LoadReport& report) {
   std::string text;
-  for (const auto& [problem, n] : report.problems) text += fmt::format("\nFailed {} times: {}", n, problem);
+  for (const auto& [problem, n] : report.problems)
+    text += fmt::format("\nFailed {}: {}", n == 1 ? "once" : fmt::format("{} times", n), problem);
   if (!report.problems.empty()) text += '\n';
   return text;
 }

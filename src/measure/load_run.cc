@@ -153,12 +153,11 @@ class Run {
  private:
   void report_until_done(const std::function<void(int)>& on_done) {
     const MutexLock lock(mutex_);
-    while (n_done_ < options_.n_requests) {
-      const int before = n_done_;
-      changed_.wait_for(mutex_, std::chrono::milliseconds(100), [&]() REQUIRES(mutex_) { return n_done_ > before; });
-      const int n = n_done_;
+    for (int told = -1; told < options_.n_requests;) {
+      changed_.wait_for(mutex_, std::chrono::milliseconds(100), [&]() REQUIRES(mutex_) { return n_done_ > told; });
+      told = n_done_;
       const MutexUnlock free(mutex_);
-      on_done(n);
+      on_done(told);
     }
   }
 

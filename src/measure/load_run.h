@@ -50,7 +50,7 @@ struct LoadResult {
 std::vector<double> poisson_arrivals(int n, double rate, std::uint64_t seed);
 
 /// Sends all requests and waits for their ends; `on_done` gets the number finished, on the calling thread, ten times a
-/// second. A failed request is a record with a problem. Threads: one per connection, gone on return.
+/// second and at the end. A failed request is a record with a problem. Threads: one per connection, gone on return.
 LoadResult run_load(const LoadOptions& options, const LoadPrompts& prompts, const std::function<void(int)>& on_done);
 
 }  // namespace commissure

@@ -19,8 +19,9 @@ bool take_labels(std::string_view& rest, MetricsText::Labels& labels) {
     rest.remove_prefix(equals + 2);
     std::string value;
     while (!rest.empty() && rest.front() != '"') {
-      if (rest.front() == '\\' && rest.size() > 1) rest.remove_prefix(1);
-      value += rest.front();
+      const bool is_escaped = rest.front() == '\\' && rest.size() > 1;
+      if (is_escaped) rest.remove_prefix(1);
+      value += is_escaped && rest.front() == 'n' ? '\n' : rest.front();
       rest.remove_prefix(1);
     }
     if (rest.empty()) return false;
@@ -45,13 +46,15 @@ MetricsText::MetricsText(std::string_view page) {
   while (!page.empty()) {
     std::string_view line = page.substr(0, page.find('\n'));
     page.remove_prefix(std::min(page.size(), line.size() + 1));
-    const auto end = line.find_first_of("{ ");
+    const auto end = line.find_first_of("{ \t");
     if (line.empty() || line.front() == '#' || end == std::string_view::npos) continue;
     Sample sample{std::string(line.substr(0, end)), {}, 0};
     line.remove_prefix(end);
     if (!take_labels(line, sample.labels)) continue;
-    sample.value = std::strtod(std::string(line).c_str(), nullptr);  // knows "+Inf" and "NaN" too
-    samples_.push_back(std::move(sample));
+    const std::string number(line);
+    char* number_end = nullptr;
+    sample.value = std::strtod(number.c_str(), &number_end);  // knows "+Inf" and "NaN" too
+    if (number_end != number.c_str()) samples_.push_back(std::move(sample));
   }
 }
 

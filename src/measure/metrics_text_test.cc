@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "measure/chain_top.h"
 
 namespace commissure {
@@ -20,6 +22,41 @@ TEST(MetricsText, ReadsSamplesAndLabels) {
   EXPECT_EQ(page.sum("plain"), 7);
   EXPECT_EQ(page.sum("broken"), 0);
   EXPECT_EQ(page.buckets("h").size(), 3u);
+}
+
+TEST(MetricsText, ReadsWhateverAServerMayWrite) {
+  const MetricsText page(
+      "a 1 1395066363000\nb\t2\nc{} 3\nd{x=\"1\",} 4\r\ne{path=\"C:\\\\DIR\",text=\"two\\nlines\"} 5\n"
+      "f{x=\"}\"} +Inf\ng -1.5e3\n   \n");
+  EXPECT_EQ(page.sum("a"), 1) << "with the time it was taken";
+  EXPECT_EQ(page.sum("b"), 2);
+  EXPECT_EQ(page.sum("c"), 3);
+  EXPECT_EQ(page.sum("d", {{"x", "1"}}), 4);
+  EXPECT_EQ(page.sum("e", {{"path", "C:\\DIR"}, {"text", "two\nlines"}}), 5);
+  EXPECT_TRUE(std::isinf(page.sum("f", {{"x", "}"}})));
+  EXPECT_EQ(page.sum("g"), -1500);
+}
+
+TEST(MetricsText, LeavesOutWhatIsNoSample) {
+  const MetricsText page("<html>\nnot found\nname \nx{a=\"1\"}\ny{a=1} 2\nz{a=\"1 2\nw{ 3\n");
+  for (const char* name : {"<html>", "not", "name", "x", "y", "z", "w"}) EXPECT_FALSE(page.has(name)) << name;
+}
+
+TEST(MetricsText, AddsUpTheHistogramsOfAllStages) {
+  const MetricsText page(
+      "h_bucket{le=\"1\",stage=\"a\"} 1\nh_bucket{le=\"+Inf\",stage=\"a\"} 2\n"
+      "h_bucket{le=\"1\",stage=\"b\"} 10\nh_bucket{le=\"+Inf\",stage=\"b\"} 20\nh_bucket{stage=\"b\"} 99\n");
+  EXPECT_EQ(page.buckets("h").at(1), 11);
+  EXPECT_EQ(page.buckets("h", {{"stage", "b"}}).at(1), 10);
+  EXPECT_EQ(page.buckets("h").size(), 2u) << "a bucket without a bound is none";
+}
+
+/// Against sorting: quantiles of values that lie evenly inside their buckets are exact.
+TEST(MetricsText, QuantilesAreThoseOfSortedValues) {
+  std::map<double, double> counts;
+  for (const double bound : {10.0, 40.0, 100.0}) counts[bound] = bound;  // the values 1, 2, ... 100
+  for (int percent = 1; percent <= 100; ++percent)
+    EXPECT_NEAR(*histogram_quantile({}, counts, percent / 100.0), percent, 1e-9);
 }
 
 TEST(MetricsText, QuantilesAreOfWhatCameBetween) {
