@@ -100,12 +100,13 @@ class Matrix {
   virtual DType dtype() const = 0;
 };
 
-/// One product: out[r] = weight x[r] + bias for all rows r of x. Jobs given together read the same x and share its
-/// preparation and one pass over the threads.
+/// One product: out[r] = (weight x[r] + bias) * scale for all rows r of x. Jobs given together read the same x and
+/// share its preparation and one pass over the threads.
 struct MatmulJob {
   const Matrix* weight = nullptr;
   Rows out;             ///< [n_rows(x), weight->n_rows()]
   DevicePtr bias = {};  ///< f32 [weight->n_rows()], added in f32 to the finished product; null: none
+  float scale = 1.0f;   ///< multiplies the finished sum
 };
 
 /// How positions turn into rotation angles. Source: RoFormer, arXiv:2104.09864; `frequencies` carries any scaling
@@ -227,8 +228,10 @@ class Backend {
   /// Writes the screen: screen_bytes() bytes, when that is not 0. False: the matrix's values allow no screen.
   virtual bool pack_screen(const MatrixSource&, std::span<std::byte>) { return false; }
 
-  /// A vector (norm weights, a bias) as f32 on the device, with `add` added to each value (1 for (1 + w) norms).
-  virtual Result<DeviceBuffer> load_vector(const MatrixSource& source, float add) = 0;
+  /// A vector (norm weights, a bias) as f32 on the device, with `add` added to each value (1 for (1 + w)
+  /// norms) and then multiplied by `scale`.
+  virtual Result<DeviceBuffer> load_vector(const MatrixSource& source, float add, float scale) = 0;
+  Result<DeviceBuffer> load_vector(const MatrixSource& source, float add) { return load_vector(source, add, 1.0f); }
 
   /// Bytes of one KV block of one layer.
   virtual std::size_t kv_block_bytes(const HeadLayout& heads, KvType type) const = 0;

@@ -57,8 +57,23 @@ class Fields {
   const Json& object_;
 };
 
+Result<YarnScaling> read_yarn(const Fields& fields, std::int64_t n_context) {
+  YarnScaling yarn;
+  yarn.factor = TRY(fields.number_or("factor", 0.0));  // 0 is out of range, and named then
+  yarn.original_context = TRY(fields.number_or("original_max_position_embeddings", static_cast<double>(n_context)));
+  yarn.beta_fast = TRY(fields.number_or("beta_fast", yarn.beta_fast));
+  yarn.beta_slow = TRY(fields.number_or("beta_slow", yarn.beta_slow));
+  yarn.truncates = TRY(fields.boolean_or("truncate", true));
+  const double own = TRY(fields.number_or("mscale", 0.0)), all = TRY(fields.number_or("mscale_all_dim", 0.0));
+  const double magnitude = own != 0.0 && all != 0.0
+                               ? yarn_magnitude(yarn.factor, own) / yarn_magnitude(yarn.factor, all)
+                               : yarn_magnitude(yarn.factor);
+  yarn.magnitude = TRY(fields.number_or("attention_factor", magnitude));
+  return yarn;
+}
+
 /// `scaling` is a rope_scaling or rope_parameters object; it may carry theta itself (the newer form).
-Result<RawRope> read_rope(const Json* scaling, double theta) {
+Result<RawRope> read_rope(const Json* scaling, double theta, std::int64_t n_context) {
   RawRope rope;
   rope.theta = theta;
   if (scaling == nullptr) return rope;
@@ -83,7 +98,11 @@ Result<RawRope> read_rope(const Json* scaling, double theta) {
     rope.llama3 = llama3;
     return rope;
   }
-  return Error(Code::kUnimplemented, "rope scaling \"", type, "\" is not supported; supported: linear, llama3");
+  if (type == "yarn") {
+    rope.yarn = TRY(read_yarn(fields, n_context));
+    return rope;
+  }
+  return Error(Code::kUnimplemented, "rope scaling \"", type, "\" is not supported; supported: linear, llama3, yarn");
 }
 
 /// The older form keeps theta and rope_scaling apart, the newer has rope_parameters, per layer type or flat.
@@ -168,9 +187,10 @@ Result<RawSpec> read_gemma3(const Fields& fields, DType embedding_dtype) {
       TRY(fields.integer_or("sliding_window_pattern", TRY(fields.integer_or("_sliding_window_pattern", 6))));
   const Json* types = fields.find("layer_types");
   raw.sliding = types != nullptr ? TRY(read_layer_types(*types)) : sliding_pattern(raw.n_layers, period);
-  raw.rope = TRY(read_rope(rope_object(fields, "full_attention"), TRY(fields.number_or("rope_theta", 1000000.0))));
-  raw.sliding_rope =
-      TRY(read_rope(rope_object(fields, "sliding_attention"), TRY(fields.number_or("rope_local_base_freq", 10000.0))));
+  raw.rope = TRY(
+      read_rope(rope_object(fields, "full_attention"), TRY(fields.number_or("rope_theta", 1000000.0)), raw.n_context));
+  raw.sliding_rope = TRY(read_rope(rope_object(fields, "sliding_attention"),
+                                   TRY(fields.number_or("rope_local_base_freq", 10000.0)), raw.n_context));
   return raw;
 }
 
@@ -182,21 +202,28 @@ Result<std::int64_t> even_share(std::int64_t d_model, std::int64_t n_heads) {
                n_heads, ", and there is no head_dim");
 }
 
-/// `head_dim`: where config.json does not say it; 0: the even share of the width.
-Result<RawSpec> read_llama(const Fields& fields, std::int64_t head_dim = 0) {
+/// What a family means where its config.json says nothing.
+struct Defaults {
+  std::int64_t head_dim = 0;  ///< 0: the even share of the width
+  double rope_theta = 10000.0;
+  bool tied_head = false;
+};
+
+Result<RawSpec> read_llama(const Fields& fields, const Defaults& defaults = {}) {
   RawSpec raw = TRY(read_common(fields));
   raw.n_vocab = TRY(fields.integer("vocab_size"));
   raw.n_context = TRY(fields.integer_or("max_position_embeddings", 2048));
   raw.n_heads = TRY(fields.integer("num_attention_heads"));
   raw.n_kv_heads = TRY(fields.integer_or("num_key_value_heads", raw.n_heads));
-  raw.head_dim = TRY(fields.integer_or("head_dim", head_dim));
+  raw.head_dim = TRY(fields.integer_or("head_dim", defaults.head_dim));
   if (raw.head_dim == 0 && fields.find("head_dim") == nullptr) raw.head_dim = TRY(even_share(raw.d_model, raw.n_heads));
-  raw.tied_head = TRY(fields.boolean_or("tie_word_embeddings", false));
+  raw.tied_head = TRY(fields.boolean_or("tie_word_embeddings", defaults.tied_head));
   const std::string activation = TRY(fields.text_or("hidden_act", "silu"));
   if (activation != "silu") {
     return Error(Code::kUnimplemented, "config.json: hidden_act \"", activation, "\" is not supported");
   }
-  raw.rope = TRY(read_rope(rope_object(fields, "full_attention"), TRY(fields.number_or("rope_theta", 10000.0))));
+  raw.rope = TRY(read_rope(rope_object(fields, "full_attention"),
+                           TRY(fields.number_or("rope_theta", defaults.rope_theta)), raw.n_context));
   return raw;
 }
 
@@ -236,10 +263,49 @@ Result<RawSpec> read_qwen2(const Fields& fields) {
 }
 
 Result<RawSpec> read_qwen3(const Fields& fields) {
-  RawSpec raw = TRY(read_llama(fields, 128));
+  RawSpec raw = TRY(read_llama(fields, {.head_dim = 128}));
   raw.n_kv_heads = TRY(fields.integer_or("num_key_value_heads", 32));
   raw.qk_norm = true;
   TRY(read_qwen_window(fields, raw));
+  return raw;
+}
+
+/// Norms stand after the branches, not before them, and heads are normed all at once.
+Result<RawSpec> read_olmo2(const Fields& fields) {
+  RawSpec raw = TRY(read_llama(fields));
+  raw.norm_eps = TRY(fields.number_or("rms_norm_eps", 1e-5));
+  raw.pre_norms = false;
+  raw.post_norms = true;
+  raw.qk_norm = raw.wide_qk_norm = true;
+  return raw;
+}
+
+/// Some layers rotate nothing.
+Result<RawSpec> read_smollm3(const Fields& fields) {
+  RawSpec raw = TRY(read_llama(fields, {.rope_theta = 2000000.0, .tied_head = true}));
+  raw.n_kv_heads = TRY(fields.integer_or("num_key_value_heads", 4));
+  TRY(read_qwen_window(fields, raw));
+  if (raw.window != 0) {
+    return Error(Code::kUnimplemented, "config.json: use_sliding_window is not supported in this family");
+  }
+  const Json* list = fields.find("no_rope_layers");
+  if (list == nullptr) {
+    raw.rotates = sliding_pattern(raw.n_layers, TRY(fields.integer_or("no_rope_layer_interval", 4)));
+    return raw;
+  }
+  if (!list->is_array()) return Error(Code::kInvalidArgument, "config.json: no_rope_layers must be a list");
+  for (const Json& rotates : *list) raw.rotates.push_back(rotates != 0);
+  return raw;
+}
+
+Result<RawSpec> read_granite(const Fields& fields) {
+  RawSpec raw = TRY(read_llama(fields));
+  raw.embedding_scale = TRY(fields.number_or("embedding_multiplier", 1.0));
+  raw.residual_scale = TRY(fields.number_or("residual_multiplier", 1.0));
+  raw.attention_scale = TRY(fields.number_or("attention_multiplier", 1.0));
+  const double divisor = TRY(fields.number_or("logits_scaling", 1.0));
+  if (!(divisor > 0.0)) return Error(Code::kInvalidArgument, "config.json: logits_scaling must be positive");
+  raw.logit_scale = 1.0 / divisor;
   return raw;
 }
 
@@ -249,14 +315,17 @@ struct Family {
   std::string_view architecture;  ///< the name we use
   std::string_view text_type;     ///< model_type of text_config; empty: config.json is flat
 };
-constexpr std::array<Family, 7> kFamilies = {{
+constexpr std::array<Family, 10> kFamilies = {{
     {"gemma3", "gemma3", "gemma3_text"},
     {"gemma3_text", "gemma3", ""},
+    {"granite", "granite", ""},
     {"llama", "llama", ""},
     {"mistral", "mistral", ""},
     {"mistral3", "mistral", "mistral"},
+    {"olmo2", "olmo2", ""},
     {"qwen2", "qwen2", ""},
     {"qwen3", "qwen3", ""},
+    {"smollm3", "smollm3", ""},
 }};
 
 Result<const Family*> find_family(const Json& config) {
@@ -282,6 +351,9 @@ Result<const Json*> text_config(const Json& config, const Family& family) {
 Result<RawSpec> read_family(std::string_view architecture, const Json& config, DType embedding_dtype) {
   const Fields fields(config);
   if (architecture == "gemma3") return read_gemma3(fields, embedding_dtype);
+  if (architecture == "granite") return read_granite(fields);
+  if (architecture == "olmo2") return read_olmo2(fields);
+  if (architecture == "smollm3") return read_smollm3(fields);
   if (architecture == "mistral") return read_mistral(fields, config);
   if (architecture == "qwen2") return read_qwen2(fields);
   if (architecture == "qwen3") return read_qwen3(fields);

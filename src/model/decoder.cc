@@ -58,7 +58,7 @@ Decoder::Decoder(Backend& backend, const DecoderSpec& spec, const ModelPart& par
       weights_(std::move(weights)),
       uses_rope_(spec.ropes.size(), false) {
   for (int layer = part.first_layer; layer < part.last_layer; ++layer) {
-    uses_rope_[spec.layers[layer].rope] = true;
+    if (const int rope = spec.layers[layer].rope; rope >= 0) uses_rope_[rope] = true;
   }
 }
 
@@ -114,11 +114,23 @@ void Decoder::run_layer(int layer, const StepIndex& index, const KvLayer& kv, in
   feed_forward(spec, weights, n_rows);
 }
 
+void Decoder::norm_and_rotate(const LayerSpec& spec, const LayerWeights& weights, Rows q, Rows k) {
+  DevicePtr q_norm = weights.query_norm.ptr(), k_norm = weights.key_norm.ptr();
+  if (spec.wide_qk_norm) {
+    backend_.rms_norm(q, q_norm, spec_.norm_eps, q);
+    backend_.rms_norm(k, k_norm, spec_.norm_eps, k);
+    q_norm = k_norm = {};
+  }
+  if (spec.rope < 0) return;  // no family norms heads that it does not rotate; build_spec sees to it
+  const RopeSpec& rope = spec_.ropes[spec.rope];
+  const Rows table = rope_table(spec.rope, q.n_rows);
+  backend_.norm_rope(q, spec.heads.n_heads, q_norm, spec_.norm_eps, rope, table);
+  backend_.norm_rope(k, spec.heads.n_kv_heads, k_norm, spec_.norm_eps, rope, table);
+}
+
 void Decoder::attention(const LayerSpec& spec, const LayerWeights& weights, const StepIndex& index, const KvLayer& kv,
                         int n_rows) {
   const HeadLayout& heads = spec.heads;
-  const RopeSpec& rope = spec_.ropes[spec.rope];
-  const Rows table = rope_table(spec.rope, n_rows);
   const Rows x = residual(n_rows);
   const Rows branch = normed(n_rows);
   Carver carve(wide_.ptr(), n_rows);
@@ -127,21 +139,20 @@ void Decoder::attention(const LayerSpec& spec, const LayerWeights& weights, cons
   const Rows v = carve.take(heads.n_kv_heads * heads.head_dim);
   const Rows attended = carve.take(heads.n_heads * heads.head_dim);
 
-  backend_.rms_norm(x, weights.attention_norm.ptr(), spec_.norm_eps, branch);
-  backend_.matmul(branch,
+  if (spec.pre_norms) backend_.rms_norm(x, weights.attention_norm.ptr(), spec_.norm_eps, branch);
+  backend_.matmul(spec.pre_norms ? branch : x,
                   std::array<MatmulJob, 3>{{{weights.query.get(), q, weights.query_bias.ptr()},
                                             {weights.key.get(), k, weights.key_bias.ptr()},
                                             {weights.value.get(), v, weights.value_bias.ptr()}}},
                   planes(InputPlanes::kOne));
-  backend_.norm_rope(q, heads.n_heads, weights.query_norm.ptr(), spec_.norm_eps, rope, table);
-  backend_.norm_rope(k, heads.n_kv_heads, weights.key_norm.ptr(), spec_.norm_eps, rope, table);
+  norm_and_rotate(spec, weights, q, k);
   backend_.append_kv(k, v, index, kv);
   const AttendOptions options = {spec.attention_scale, spec.window, spec_.precision == Precision::kExact};
   backend_.attend(q, index, kv, options, attended);
-  backend_.matmul(
-      attended,
-      std::array<MatmulJob, 1>{{{weights.attention_output.get(), branch, weights.attention_output_bias.ptr()}}},
-      planes(InputPlanes::kOne));
+  backend_.matmul(attended,
+                  std::array<MatmulJob, 1>{{{weights.attention_output.get(), branch,
+                                             weights.attention_output_bias.ptr(), spec.residual_scale}}},
+                  planes(InputPlanes::kOne));
   backend_.add(x, branch, weights.post_attention_norm.ptr(), spec_.norm_eps, /*round=*/false);
 }
 
@@ -152,12 +163,14 @@ void Decoder::feed_forward(const LayerSpec& spec, const LayerWeights& weights, i
   const Rows gate = carve.take(spec.d_ff);
   const Rows up = carve.take(spec.d_ff);
 
-  backend_.rms_norm(x, weights.feed_forward_norm.ptr(), spec_.norm_eps, branch);
-  backend_.matmul(branch, std::array<MatmulJob, 2>{{{weights.gate.get(), gate}, {weights.up.get(), up}}},
+  if (spec.pre_norms) backend_.rms_norm(x, weights.feed_forward_norm.ptr(), spec_.norm_eps, branch);
+  backend_.matmul(spec.pre_norms ? branch : x,
+                  std::array<MatmulJob, 2>{{{weights.gate.get(), gate}, {weights.up.get(), up}}},
                   planes(InputPlanes::kOne));
   backend_.gated(spec.activation, gate, up, gate);
   // Its input has the widest range of all; one plane here costs a third of the whole model's rounding error.
-  backend_.matmul(gate, std::array<MatmulJob, 1>{{{weights.down.get(), branch}}}, planes(InputPlanes::kTwo));
+  backend_.matmul(gate, std::array<MatmulJob, 1>{{{weights.down.get(), branch, {}, spec.residual_scale}}},
+                  planes(InputPlanes::kTwo));
   backend_.add(x, branch, weights.post_feed_forward_norm.ptr(), spec_.norm_eps, /*round=*/true);
 }
 

@@ -52,6 +52,7 @@ class Decoder {
   Status allocate();
   Rows normed(int n_rows) const;
   Rows rope_table(int rope, int n_rows) const;
+  void norm_and_rotate(const LayerSpec& spec, const LayerWeights& weights, Rows q, Rows k);
   void attention(const LayerSpec& spec, const LayerWeights& weights, const StepIndex& index, const KvLayer& kv,
                  int n_rows);
   void feed_forward(const LayerSpec& spec, const LayerWeights& weights, int n_rows);

@@ -72,7 +72,9 @@ Result<DecoderSpec> read_safetensors(const Checkpoint& checkpoint) {
 
 }  // namespace
 
-std::string supported_architectures() { return "gemma3, llama, mistral, mistral3, qwen2, qwen3"; }
+std::string supported_architectures() {
+  return "gemma3, granite, llama, mistral, mistral3, olmo2, qwen2, qwen3, smollm3";
+}
 
 std::string_view precision_name(Precision precision) { return precision == Precision::kExact ? "exact" : "fast"; }
 

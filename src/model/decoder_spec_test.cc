@@ -184,10 +184,11 @@ TEST(DecoderSpec, RefusesAbsurdConfigurations) {
         R"({"rope_scaling":{"rope_type":"llama3","high_freq_factor":1.0,"low_freq_factor":1.0}})"}) {
     EXPECT_EQ(llama(change).code(), Code::kInvalidArgument) << change;
   }
-  for (const char* change : {R"({"is_causal":false})", R"({"mlp_bias":true})", R"({"hidden_act":"relu"})",
-                             R"({"rope_scaling":{"type":"yarn","factor":4}})",
-                             R"({"use_bidirectional_attention":true})", R"({"partial_rotary_factor":0.5})",
-                             R"({"rope_parameters":{"rope_type":"default","partial_rotary_factor":0.5}})"}) {
+  for (const char* change :
+       {R"({"is_causal":false})", R"({"mlp_bias":true})", R"({"hidden_act":"relu"})",
+        R"({"rope_scaling":{"type":"longrope","factor":4}})", R"({"rope_scaling":{"rope_type":"dynamic"}})",
+        R"({"use_bidirectional_attention":true})", R"({"partial_rotary_factor":0.5})",
+        R"({"rope_parameters":{"rope_type":"default","partial_rotary_factor":0.5}})"}) {
     EXPECT_EQ(llama(change).code(), Code::kUnimplemented) << change;
   }
   EXPECT_EQ(refusal("[]").code(), Code::kInvalidArgument);

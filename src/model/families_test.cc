@@ -73,6 +73,9 @@ TEST(Families, HaveTheirPublishedSizes) {
            {"Llama 3.1 8B", "llama", 32, 4096, 32, 8, 128, 14336, 128256, false, 8030261248},
            {"Llama 3.3 70B", "llama", 80, 8192, 64, 8, 128, 28672, 128256, false, 70553706496},
            {"Llama 3.1 405B", "llama", 126, 16384, 128, 8, 128, 53248, 128256, false, 405853388800},
+           {"SmolLM3 3B", "smollm3", 36, 2048, 16, 4, 128, 11008, 128256, true, 3075098624},
+           {"Granite 3.1 2B", "granite", 40, 2048, 32, 8, 64, 8192, 49155, true, 2533531648},
+           {"OLMo 2 7B", "olmo2", 32, 4096, 32, 32, 128, 11008, 100352, false, 7298617344},
        }) {
     const auto spec = read(config_of(size));
     ASSERT_TRUE(spec.has_value()) << size.name << ": " << spec.error().message();
@@ -81,7 +84,8 @@ TEST(Families, HaveTheirPublishedSizes) {
     EXPECT_EQ(spec->layers[0].heads.head_dim, size.head_dim) << size.name;
     EXPECT_EQ(widest_window(*spec), 0) << size.name;
     EXPECT_EQ(spec->layers[0].qkv_bias, std::string_view(size.family) == "qwen2") << size.name;
-    EXPECT_EQ(spec->layers[0].qk_norm, std::string_view(size.family) == "qwen3") << size.name;
+    const std::string_view family = size.family;
+    EXPECT_EQ(spec->layers[0].qk_norm, family == "qwen3" || family == "olmo2") << size.name;
   }
 }
 
@@ -123,6 +127,38 @@ TEST(Families, TheTextModelOfAMultimodalMistralIsRead) {
   EXPECT_EQ(spec->layers[0].heads.head_dim, 32);
   config["text_config"]["model_type"] = "ministral9";
   EXPECT_NE(read(dump_json(config)).error().message().find("\"ministral9\""), std::string::npos);
+}
+
+TEST(Families, YarnSlowsTheFrequenciesThatTurnSeldom) {
+  const auto spec = [](const std::string& more) {
+    return *read(
+        small("qwen2", R"({"rope_scaling":{"rope_type":"yarn","factor":4.0,"original_max_position_embeddings":32768)" +
+                           more + "},\"rope_theta\":1000000.0,\"head_dim\":128}"));
+  };
+  const RopeSpec yarn = spec("").ropes[0];
+  const auto plain = [](int pair) { return std::pow(1e6, -2.0 * pair / 128); };
+  // 32 turns are made by pair 23.6, one turn by pair 39.7: the ramp goes from 23 to 40.
+  EXPECT_FLOAT_EQ(yarn.frequencies[23], static_cast<float>(plain(23)));
+  EXPECT_NEAR(yarn.frequencies[24] / plain(24), 1.0 - 0.75 / 17, 1e-5);
+  EXPECT_FLOAT_EQ(yarn.frequencies[40], static_cast<float>(plain(40) / 4));
+  EXPECT_FLOAT_EQ(yarn.magnitude, 1.0f + 0.1f * std::log(4.0f));
+  EXPECT_FLOAT_EQ(spec(R"(,"mscale":1.0,"mscale_all_dim":1.0)").ropes[0].magnitude, 1.0f);
+  EXPECT_FLOAT_EQ(spec(R"(,"attention_factor":1.5)").ropes[0].magnitude, 1.5f);
+  for (const char* wrong : {R"("factor":0)", R"("factor":4,"beta_fast":0.5)", R"("factor":4,"attention_factor":-1)"}) {
+    const auto refused = read(small("qwen3", std::string(R"({"rope_scaling":{"rope_type":"yarn",)") + wrong + "}}"));
+    ASSERT_FALSE(refused.has_value()) << wrong;
+    EXPECT_EQ(refused.error().code(), Code::kInvalidArgument);
+  }
+}
+
+TEST(Families, SmolLm3RotatesNothingInEveryFourthLayerOrWhereItsListSays) {
+  const auto by_interval = read(small("smollm3", "{}"));
+  EXPECT_EQ(by_interval->layers[2].rope, 0);
+  EXPECT_EQ(by_interval->layers[3].rope, -1);
+  const auto by_list = read(small("smollm3", R"({"no_rope_layers":[0,1,1,1]})"));
+  EXPECT_EQ(by_list->layers[0].rope, -1);
+  EXPECT_EQ(by_list->layers[3].rope, 0);
+  EXPECT_FALSE(read(small("smollm3", R"({"no_rope_layers":[0,1]})")).has_value());
 }
 
 TEST(Families, RefuseFilesThatContradictThemselves) {

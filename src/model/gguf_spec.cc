@@ -94,21 +94,43 @@ Result<RawSpec> read_common(const Keys& keys, const GgufFacts& facts) {
   return raw;
 }
 
-Result<double> read_linear_factor(const Keys& keys, double fallback) {
-  const std::string* type = keys.metadata().text(keys.full("rope.scaling.type"));
-  if (type != nullptr && *type != "linear" && *type != "none") {
-    return Error(Code::kUnimplemented, "rope scaling \"", *type, "\" is not supported; supported: linear, llama3");
+Result<YarnScaling> read_yarn(const Keys& keys, std::int64_t n_context) {
+  for (const char* name : {"rope.scaling.yarn_log_multiplier", "rope.scaling.yarn_ext_factor"}) {
+    if (!keys.has(name)) continue;
+    return Error(Code::kUnimplemented, "GGUF header: ", keys.full(name), " is not supported");
   }
-  if (type != nullptr && *type == "none") return 1.0;
+  YarnScaling yarn;
+  yarn.factor = TRY(keys.number_or("rope.scaling.factor", 0.0));  // 0 is out of range, and named then
+  yarn.original_context = TRY(keys.number_or("rope.scaling.original_context_length", static_cast<double>(n_context)));
+  yarn.beta_fast = TRY(keys.number_or("rope.scaling.yarn_beta_fast", yarn.beta_fast));
+  yarn.beta_slow = TRY(keys.number_or("rope.scaling.yarn_beta_slow", yarn.beta_slow));
+  const double factor = TRY(keys.number_or("rope.scaling.yarn_attn_factor", 1.0));
+  yarn.magnitude = yarn_magnitude(yarn.factor) * TRY(keys.number_or("rope.scaling.attn_factor", factor));
+  return yarn;
+}
+
+/// `fallback`: the linear factor where the file says nothing.
+Status read_scaling(const Keys& keys, double fallback, std::int64_t n_context, RawRope& rope) {
+  const std::string* type = keys.metadata().text(keys.full("rope.scaling.type"));
+  if (type != nullptr && *type == "none") return {};
+  if (type != nullptr && *type == "yarn") {
+    rope.yarn = TRY(read_yarn(keys, n_context));
+    return {};
+  }
+  if (type != nullptr && *type != "linear") {
+    return Error(Code::kUnimplemented, "rope scaling \"", *type,
+                 "\" is not supported; supported: linear, llama3, yarn");
+  }
   // Files from before rope.scaling.* carry rope.scale_linear.
   const double legacy = TRY(keys.number_or("rope.scale_linear", fallback));
-  return keys.number_or("rope.scaling.factor", legacy);
+  rope.linear_factor = TRY(keys.number_or("rope.scaling.factor", legacy));
+  return {};
 }
 
 Result<RawSpec> read_llama(const Keys& keys, const GgufFacts& facts) {
   RawSpec raw = TRY(read_common(keys, facts));
   raw.rope.theta = TRY(keys.number_or("rope.freq_base", 10000.0));
-  raw.rope.linear_factor = TRY(read_linear_factor(keys, 1.0));
+  TRY(read_scaling(keys, 1.0, raw.n_context, raw.rope));
   raw.rope.interleaved = true;  // the converter permutes the rows of q and k
   return raw;
 }
@@ -120,6 +142,36 @@ Result<RawSpec> read_qwen(const Keys& keys, const GgufFacts& facts, bool qk_norm
   raw.qkv_bias = raw.qkv_bias || !qk_norm;
   raw.qk_norm = qk_norm;
   raw.window = 0;
+  return raw;
+}
+
+Result<RawSpec> read_olmo2(const Keys& keys, const GgufFacts& facts) {
+  RawSpec raw = TRY(read_llama(keys, facts));
+  raw.rope.interleaved = false;
+  raw.pre_norms = false;
+  raw.post_norms = true;
+  raw.qk_norm = raw.wide_qk_norm = true;
+  if (raw.window == 0) return raw;
+  return Error(Code::kUnimplemented, "GGUF header: ", keys.full("attention.sliding_window"),
+               " is set: OLMo 3 is not supported");
+}
+
+/// The file does not say which layers rotate nothing: it is every fourth.
+Result<RawSpec> read_smollm3(const Keys& keys, const GgufFacts& facts) {
+  RawSpec raw = TRY(read_llama(keys, facts));
+  raw.rotates = sliding_pattern(raw.n_layers, 4);
+  return raw;
+}
+
+Result<RawSpec> read_granite(const Keys& keys, const GgufFacts& facts) {
+  RawSpec raw = TRY(read_llama(keys, facts));
+  raw.embedding_scale = TRY(keys.number_or("embedding_scale", 1.0));
+  raw.residual_scale = TRY(keys.number_or("residual_scale", 1.0));
+  const double divisor = TRY(keys.number_or("logit_scale", 1.0));
+  if (!(divisor > 0.0)) {
+    return Error(Code::kInvalidArgument, "GGUF header: ", keys.full("logit_scale"), " must be positive");
+  }
+  raw.logit_scale = 1.0 / divisor;
   return raw;
 }
 
@@ -148,7 +200,7 @@ Result<RawSpec> read_gemma3(const Keys& keys, const GgufFacts& facts) {
   // Some multimodal files omit both keys and mean the 4B values.
   const bool omits_rope = !keys.has("rope.freq_base") && !keys.has("rope.scaling.type");
   raw.rope.theta = TRY(keys.number_or("rope.freq_base", kGemmaGlobalTheta));
-  raw.rope.linear_factor = TRY(read_linear_factor(keys, omits_rope && raw.n_layers >= kGemma4BLayers ? 8.0 : 1.0));
+  TRY(read_scaling(keys, omits_rope && raw.n_layers >= kGemma4BLayers ? 8.0 : 1.0, raw.n_context, raw.rope));
   RawRope local;
   const double theta = TRY(keys.number_or("rope.local.freq_base", kGemmaLocalTheta));
   local.theta = TRY(keys.number_or("rope.freq_base_swa", theta));
@@ -156,7 +208,8 @@ Result<RawSpec> read_gemma3(const Keys& keys, const GgufFacts& facts) {
   return raw;
 }
 
-constexpr std::array<std::string_view, 4> kArchitectures = {"gemma3", "llama", "qwen2", "qwen3"};
+constexpr std::array<std::string_view, 7> kArchitectures = {"gemma3", "granite", "llama",  "olmo2",
+                                                            "qwen2",  "qwen3",   "smollm3"};
 
 Result<std::string> find_architecture(const Metadata& metadata) {
   const std::string* architecture = metadata.text("general.architecture");
@@ -170,6 +223,9 @@ Result<std::string> find_architecture(const Metadata& metadata) {
 
 Result<RawSpec> read_family(const Keys& keys, std::string_view architecture, const GgufFacts& facts) {
   if (architecture == "gemma3") return read_gemma3(keys, facts);
+  if (architecture == "granite") return read_granite(keys, facts);
+  if (architecture == "olmo2") return read_olmo2(keys, facts);
+  if (architecture == "smollm3") return read_smollm3(keys, facts);
   if (architecture == "qwen2") return read_qwen(keys, facts, /*qk_norm=*/false);
   if (architecture == "qwen3") return read_qwen(keys, facts, /*qk_norm=*/true);
   return read_llama(keys, facts);

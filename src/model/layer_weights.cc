@@ -152,8 +152,9 @@ Result<PartWeights> load_weights(Backend& backend, const Checkpoint& checkpoint,
     LayerWeights* place = layer < 0 ? nullptr : &weights.layers[layer - part.first_layer];
     MatrixSource source = as_source(tensors[i], TRY(reader.next()));
     if (!is_matrix(expected[i].role)) {
+      const float scale = expected[i].role == TensorRole::kFinalNorm ? spec.logit_scale : 1.0f;
       const float offset = is_norm(expected[i].role) ? spec.norm_offset : 0.0f;
-      vector_place(weights, place, expected[i].role) = TRY(backend.load_vector(source, offset));
+      vector_place(weights, place, expected[i].role) = TRY(backend.load_vector(source, offset, scale));
     } else {
       source.packed = packs.find(source);
       if (part.has_head && source.name == head_name(spec)) source.screen = packs.find_screen(source);

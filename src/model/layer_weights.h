@@ -21,7 +21,7 @@ struct LayerWeights {
   std::unique_ptr<Matrix> key, value;                   // [n_kv_heads * head_dim, d_model]
   DeviceBuffer query_bias;                              // [n_heads * head_dim]
   DeviceBuffer key_bias, value_bias;                    // [n_kv_heads * head_dim]
-  DeviceBuffer query_norm, key_norm;                    // [head_dim]
+  DeviceBuffer query_norm, key_norm;                    // [head_dim], or as wide as query and key
   std::unique_ptr<Matrix> attention_output;             // [d_model, n_heads * head_dim]
   DeviceBuffer attention_output_bias;                   // [d_model]
   DeviceBuffer post_attention_norm, feed_forward_norm;  // [d_model]

@@ -24,6 +24,16 @@ Status check_range(std::string_view name, double value, double low, double high)
   return Error(Code::kInvalidArgument, "model configuration: ", name, " is ", value, ", must be ", low, " to ", high);
 }
 
+Status check_yarn(const RawRope& rope) {
+  const YarnScaling& yarn = *rope.yarn;
+  TRY(check_range("rope theta", rope.theta, 1.001, 1e15));
+  TRY(check_range("rope scaling factor", yarn.factor, 1e-3, 1e6));
+  TRY(check_range("original_max_position_embeddings", yarn.original_context, 1.0, 1e9));
+  TRY(check_range("beta_slow", yarn.beta_slow, 1e-3, 1e6));
+  TRY(check_range("beta_fast", yarn.beta_fast, yarn.beta_slow, 1e6));
+  return check_range("attention_factor", yarn.magnitude, 1e-3, 1e3);
+}
+
 Status check_rope(const RawRope& rope, std::int64_t head_dim) {
   TRY(check_range("rope theta", rope.theta, 1.0, 1e15));
   TRY(check_range("rope scaling factor", rope.linear_factor, 1e-3, 1e6));
@@ -37,6 +47,7 @@ Status check_rope(const RawRope& rope, std::int64_t head_dim) {
       return Error(Code::kInvalidArgument, "model configuration: high_freq_factor must exceed low_freq_factor");
     }
   }
+  if (rope.yarn) TRY(check_yarn(rope));
   if (!rope.divisors.empty() && static_cast<std::int64_t>(rope.divisors.size()) != head_dim / 2) {
     return Error(Code::kInvalidArgument, "rope_freqs.weight has ", rope.divisors.size(), " values, expected ",
                  head_dim / 2);
@@ -58,6 +69,8 @@ Status check_numbers(const RawSpec& raw) {
   TRY(check_range("norm epsilon", raw.norm_eps, 0.0, 0.1));
   TRY(check_range("attention scale", raw.attention_scale, 0.0, 1e3));
   TRY(check_range("embedding scale", raw.embedding_scale, 1e-6, 1e6));
+  TRY(check_range("residual scale", raw.residual_scale, 1e-6, 1e6));
+  TRY(check_range("logit scale", raw.logit_scale, 1e-6, 1e6));
   if (raw.n_heads % raw.n_kv_heads != 0) {
     return Error(Code::kInvalidArgument, "model configuration: ", raw.n_heads,
                  " attention heads are not a multiple of ", raw.n_kv_heads, " key/value heads");
@@ -69,6 +82,13 @@ Status check_numbers(const RawSpec& raw) {
     return Error(Code::kInvalidArgument, "model configuration: layer types are given for ", raw.sliding.size(),
                  " layers, the model has ", raw.n_layers);
   }
+  if (!raw.rotates.empty() && static_cast<std::int64_t>(raw.rotates.size()) != raw.n_layers) {
+    return Error(Code::kInvalidArgument, "model configuration: no_rope_layers is given for ", raw.rotates.size(),
+                 " layers, the model has ", raw.n_layers);
+  }
+  if (!raw.rotates.empty() && raw.qk_norm && !raw.wide_qk_norm) {
+    return Error(Code::kUnimplemented, "model configuration: layers without rotation but with norms of their heads");
+  }
   TRY(check_rope(raw.rope, raw.head_dim));
   if (raw.sliding_rope) TRY(check_rope(*raw.sliding_rope, raw.head_dim));
   return {};
@@ -79,6 +99,10 @@ RopeSpec build_rope(const RawRope& raw, int head_dim) {
   rope.frequencies = rope_frequencies(head_dim, raw.theta);
   if (raw.linear_factor != 1.0) scale_linear(rope.frequencies, raw.linear_factor);
   if (raw.llama3) scale_llama3(rope.frequencies, *raw.llama3);
+  if (raw.yarn) {
+    scale_yarn(rope.frequencies, raw.theta, *raw.yarn);
+    rope.magnitude = static_cast<float>(raw.yarn->magnitude);
+  }
   if (!raw.divisors.empty()) divide(rope.frequencies, raw.divisors);
   rope.interleaved = raw.interleaved;
   return rope;
@@ -104,6 +128,7 @@ Result<DecoderSpec> build_spec(const RawSpec& raw) {
   spec.norm_eps = static_cast<float>(raw.norm_eps);
   spec.norm_offset = static_cast<float>(raw.norm_offset);
   spec.embedding_scale = static_cast<float>(raw.embedding_scale);
+  spec.logit_scale = static_cast<float>(raw.logit_scale);
   spec.tied_head = raw.tied_head;
 
   const int head_dim = static_cast<int>(raw.head_dim);
@@ -116,6 +141,9 @@ Result<DecoderSpec> build_spec(const RawSpec& raw) {
   layer.qkv_bias = raw.qkv_bias;
   layer.output_bias = raw.output_bias;
   layer.qk_norm = raw.qk_norm;
+  layer.wide_qk_norm = raw.wide_qk_norm;
+  layer.pre_norms = raw.pre_norms;
+  layer.residual_scale = static_cast<float>(raw.residual_scale);
   layer.post_norms = raw.post_norms;
   layer.activation = raw.activation;
   layer.attention_scale =
@@ -123,7 +151,8 @@ Result<DecoderSpec> build_spec(const RawSpec& raw) {
   for (std::int64_t i = 0; i < raw.n_layers; ++i) {
     const bool sliding = raw.sliding.empty() || raw.sliding[i];
     layer.window = sliding ? static_cast<int>(raw.window) : 0;
-    layer.rope = sliding && raw.sliding_rope ? 1 : 0;
+    const bool rotates = raw.rotates.empty() || raw.rotates[i];
+    layer.rope = !rotates ? -1 : sliding && raw.sliding_rope ? 1 : 0;
     spec.layers.push_back(layer);
   }
   return spec;

@@ -19,6 +19,7 @@ struct RawRope {
   double theta = 10000.0;
   double linear_factor = 1.0;
   std::optional<Llama3Scaling> llama3;
+  std::optional<YarnScaling> yarn;
   std::vector<float> divisors;
   bool interleaved = false;
 };
@@ -39,13 +40,18 @@ struct RawSpec {
   double attention_scale = 0.0;  ///< 0: 1 / sqrt(head_dim)
   double norm_offset = 0.0;
   double embedding_scale = 1.0;
+  double residual_scale = 1.0;
+  double logit_scale = 1.0;
   bool tied_head = false;
   bool qkv_bias = false;
   bool output_bias = false;
   bool qk_norm = false;
+  bool wide_qk_norm = false;
+  bool pre_norms = true;
   bool post_norms = false;
   Activation activation = Activation::kSilu;
   std::vector<bool> sliding;  ///< by layer: it sees `window` positions only; empty: every layer does
+  std::vector<bool> rotates;  ///< by layer: queries and keys are rotated; empty: in every layer
   RawRope rope;
   std::optional<RawRope> sliding_rope;  ///< of sliding layers; absent: they use `rope` too
 };

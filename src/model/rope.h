@@ -22,6 +22,21 @@ struct Llama3Scaling {
 };
 void scale_llama3(std::vector<float>& frequencies, const Llama3Scaling& scaling);
 
+/// YaRN: frequencies that turn often within the original context stay, those that turn seldom are divided by `factor`,
+/// and a ramp joins both. `magnitude` goes into RopeSpec. Source: arXiv:2309.00071; transformers for the defaults.
+struct YarnScaling {
+  double factor = 1.0;
+  double original_context = 0.0;
+  double beta_fast = 32.0;
+  double beta_slow = 1.0;
+  double magnitude = 1.0;
+  bool truncates = true;  ///< the ramp's ends are whole indices
+};
+void scale_yarn(std::vector<float>& frequencies, double theta, const YarnScaling& scaling);
+
+/// The factor of cosines and sines where a configuration does not name it: 0.1 weight ln(factor) + 1.
+double yarn_magnitude(double factor, double weight = 1.0);
+
 /// Divides frequency i by divisors[i] (GGUF's rope_freqs tensor); the sizes are equal.
 void divide(std::vector<float>& frequencies, std::span<const float> divisors);
 

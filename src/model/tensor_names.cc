@@ -71,19 +71,19 @@ void append_layer(const DecoderSpec& spec, int layer, std::vector<ExpectedTensor
   const auto put = [&](TensorRole role, std::vector<std::int64_t> shape) {
     out.push_back({role, layer, layer_tensor_name(spec, role, layer), std::move(shape)});
   };
-  put(TensorRole::kAttentionNorm, {d});
+  if (l.pre_norms) put(TensorRole::kAttentionNorm, {d});
   put(TensorRole::kQuery, {q, d});
   put(TensorRole::kKey, {kv, d});
   put(TensorRole::kValue, {kv, d});
   if (l.qkv_bias) put(TensorRole::kQueryBias, {q});
   if (l.qkv_bias) put(TensorRole::kKeyBias, {kv});
   if (l.qkv_bias) put(TensorRole::kValueBias, {kv});
-  if (l.qk_norm) put(TensorRole::kQueryNorm, {l.heads.head_dim});
-  if (l.qk_norm) put(TensorRole::kKeyNorm, {l.heads.head_dim});
+  if (l.qk_norm) put(TensorRole::kQueryNorm, {l.wide_qk_norm ? q : l.heads.head_dim});
+  if (l.qk_norm) put(TensorRole::kKeyNorm, {l.wide_qk_norm ? kv : l.heads.head_dim});
   put(TensorRole::kAttentionOutput, {d, q});
   if (l.output_bias) put(TensorRole::kAttentionOutputBias, {d});
   if (l.post_norms) put(TensorRole::kPostAttentionNorm, {d});
-  put(TensorRole::kFeedForwardNorm, {d});
+  if (l.pre_norms) put(TensorRole::kFeedForwardNorm, {d});
   put(TensorRole::kGate, {l.d_ff, d});
   put(TensorRole::kUp, {l.d_ff, d});
   put(TensorRole::kDown, {d, l.d_ff});

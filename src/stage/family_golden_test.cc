@@ -136,6 +136,23 @@ TEST_P(FamilyGolden, AChangeOfAnyKindOfTensorIsSeen) {
   }
 }
 
+TEST_P(FamilyGolden, AnotherMultiplierOrListIsSeen) {
+  FamilyCase changed = family();
+  Json& config = changed.config;
+  for (const char* key :
+       {"embedding_multiplier", "residual_multiplier", "attention_multiplier", "logits_scaling", "no_rope_layers"}) {
+    config = family().config;
+    if (!config.contains(key)) continue;
+    if (config[key].is_array()) {
+      config[key][0] = 1 - config[key][0].get<int>();
+    } else {
+      config[key] = config[key].get<double>() * 1.25;
+    }
+    const FamilyFiles files(changed, FamilyFiles::kSafetensors);
+    EXPECT_GT(distance(family(), scores(family(), files.path(), {})).mean_delta, 0.001) << key;
+  }
+}
+
 TEST_P(FamilyGolden, AnotherWindowOrRotationIsSeen) {
   FamilyCase changed = family();
   Json& config = changed.config;

@@ -54,8 +54,8 @@ Result<std::unique_ptr<Matrix>> TrapBackend::load_matrix(const MatrixSource& sou
   return inner_->load_matrix(source);
 }
 
-Result<DeviceBuffer> TrapBackend::load_vector(const MatrixSource& source, float add) {
-  const DeviceBuffer open = TRY(inner_->load_vector(source, add));
+Result<DeviceBuffer> TrapBackend::load_vector(const MatrixSource& source, float add, float scale) {
+  const DeviceBuffer open = TRY(inner_->load_vector(source, add, scale));
   DeviceBuffer closed = TRY(allocate(open.n_bytes()));
   upload(closed.ptr(), TRY(inner_->fetch(open.ptr(), open.n_bytes())));
   return closed;

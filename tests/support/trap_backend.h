@@ -25,7 +25,8 @@ class TrapBackend final : public Backend {
   void release(DevicePtr ptr, std::size_t n_bytes) override;
   void upload(DevicePtr to, std::span<const std::byte> from) override;
   Result<std::unique_ptr<Matrix>> load_matrix(const MatrixSource& source) override;
-  Result<DeviceBuffer> load_vector(const MatrixSource& source, float add) override;
+  using Backend::load_vector;
+  Result<DeviceBuffer> load_vector(const MatrixSource& source, float add, float scale) override;
   std::size_t kv_block_bytes(const HeadLayout& heads, KvType type) const override;
   std::unique_ptr<StepIndex> make_step_index(const StepShape& shape) override;
 

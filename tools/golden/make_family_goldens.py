@@ -23,9 +23,12 @@ N_TOKENS = 150  # passes windows of 24 and two borders of blocks of 64
 VOCAB = 200
 
 COMMON = {"vocab_size": VOCAB, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4,
-          "num_key_value_heads": 2, "max_position_embeddings": 1024, "rms_norm_eps": 1e-6, "bos_token_id": 1, "eos_token_id": 2}
+          "num_key_value_heads": 2, "max_position_embeddings": 1024, "rms_norm_eps": 1e-6, "bos_token_id": 1, "eos_token_id": 2,
+          "pad_token_id": None}
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 64, "rope_theta": 500000.0}
+
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, "rope_theta": 10000.0}
 
 # name, model_type, what differs from COMMON, GGUF architecture
 CASES = [
@@ -39,6 +42,15 @@ CASES = [
     ("mistral-nemo", "mistral", {"sliding_window": None, "head_dim": 32, "rope_theta": 1e6}, "llama"),
     ("llama3", "llama", {"rope_scaling": LLAMA3, "rope_theta": 500000.0, "tie_word_embeddings": True}, "llama"),
     ("llama-bias", "llama", {"attention_bias": True}, "llama"),
+    ("qwen3-yarn", "qwen3", {"head_dim": 32, "rope_scaling": YARN, "rope_theta": 10000.0, "max_position_embeddings": 256}, "qwen3"),
+    ("mistral-yarn", "mistral", {"sliding_window": None, "max_position_embeddings": 256,
+                                 "rope_scaling": YARN | {"mscale": 1.0, "mscale_all_dim": 0.5, "beta_fast": 8.0}}, None),
+    ("smollm3", "smollm3", {"num_hidden_layers": 4, "rope_theta": 50000.0}, "smollm3"),
+    ("smollm3-list", "smollm3", {"no_rope_layers": [0, 1, 0], "tie_word_embeddings": False}, None),
+    ("olmo2", "olmo2", {"rope_theta": 500000.0}, "olmo2"),
+    # Biases are scaled with the branch.
+    ("granite", "granite", {"embedding_multiplier": 12.0, "logits_scaling": 1.25, "residual_multiplier": 0.375,
+                            "attention_multiplier": 0.3125, "attention_bias": True, "tie_word_embeddings": True}, "granite"),
 ]
 
 
@@ -102,11 +114,17 @@ def gguf_form(architecture: str, config, model, names: list[str]) -> dict:
         header |= {attention.KEY_LENGTH: config.head_dim, attention.VALUE_LENGTH: config.head_dim}
     if values.get("sliding_window") and config.model_type == "mistral":
         header[attention.SLIDING_WINDOW] = config.sliding_window
+    if values["rope_parameters"]["rope_type"] == "yarn":
+        header |= {keys.Rope.SCALING_TYPE: "yarn", keys.Rope.SCALING_FACTOR: values["rope_parameters"]["factor"],
+                   keys.Rope.SCALING_ORIG_CTX_LEN: values["rope_parameters"]["original_max_position_embeddings"]}
+    if architecture == "granite":
+        header |= {llm.EMBEDDING_SCALE: config.embedding_multiplier, llm.RESIDUAL_SCALE: config.residual_multiplier,
+                   llm.LOGIT_SCALE: config.logits_scaling, attention.SCALE: config.attention_multiplier}
     return {
         "architecture": architecture,
         "header": {key.format(arch=architecture): value for key, value in header.items()},
         "names": {name: table.get_name(name, try_suffixes=(".weight", ".bias")) for name in names},
-        "permuted": architecture == "llama",  # rows of q and k, by head
+        "permuted": architecture in ("llama", "granite", "smollm3"),  # rows of q and k, by head
         "rope_freqs": rope_divisors(config, model),
     }
 

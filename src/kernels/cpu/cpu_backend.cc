@@ -97,7 +97,7 @@ void CpuBackend::matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes pla
         reference::matmul(weight, x, job.out, first, last);
       }
     });
-    add_biases(jobs);
+    finish_jobs(jobs);
     return;
   }
   tasks_.clear();
@@ -107,17 +107,19 @@ void CpuBackend::matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes pla
   }
   const int n_planes = planes == InputPlanes::kOne ? 1 : 2;
   matmul_->run({row_of(x, 0), x.stride, x.n_rows, x.n_cols, n_planes, planes == InputPlanes::kAll}, tasks_, pool_);
-  add_biases(jobs);
+  finish_jobs(jobs);
 }
 
-void CpuBackend::add_biases(std::span<const MatmulJob> jobs) {
+void CpuBackend::finish_jobs(std::span<const MatmulJob> jobs) {
   int n_values = 0;
-  for (const MatmulJob& job : jobs) n_values += job.bias ? job.out.n_cols : 0;
+  for (const MatmulJob& job : jobs) n_values += job.bias || job.scale != 1.0f ? job.out.n_cols : 0;
   if (n_values == 0) return;
   for_rows(jobs.front().out.n_rows, n_values, [&](int row) {
     for (const MatmulJob& job : jobs) {
-      if (!job.bias) continue;
-      kernels_.pointwise->add(row_of(job.out, row), address<float>(job.bias), {}, job.out.n_cols);
+      float* out = row_of(job.out, row);
+      if (job.bias) kernels_.pointwise->add(out, address<float>(job.bias), {}, job.out.n_cols);
+      if (job.scale == 1.0f) continue;
+      for (int i = 0; i < job.out.n_cols; ++i) out[i] *= job.scale;
     }
   });
 }

@@ -71,7 +71,8 @@ class CpuBackend final : public Backend {
   void pack_matrix(const MatrixSource& source, std::span<std::byte> out) override;
   std::size_t screen_bytes(const MatrixSource& source) const override;
   bool pack_screen(const MatrixSource& source, std::span<std::byte> out) override;
-  Result<DeviceBuffer> load_vector(const MatrixSource& source, float add) override;
+  using Backend::load_vector;
+  Result<DeviceBuffer> load_vector(const MatrixSource& source, float add, float scale) override;
   std::size_t kv_block_bytes(const HeadLayout& heads, KvType type) const override;
   std::unique_ptr<StepIndex> make_step_index(const StepShape& shape) override;
 
@@ -101,8 +102,8 @@ class CpuBackend final : public Backend {
   ThreadPool pool_;
   std::optional<Matmul> matmul_;  // absent: the reference's plain loops
 
-  /// Adds the biases of the jobs that have one to their finished products.
-  void add_biases(std::span<const MatmulJob> jobs);
+  /// Adds biases to finished products and scales them, in the jobs that ask for it.
+  void finish_jobs(std::span<const MatmulJob> jobs);
 
   /// Adds to values[output] the share of `row`'s rounding error.
   void refine(const Matrix& weight, int output, int row, float* values);

@@ -221,6 +221,11 @@ TEST(CpuBackend, ABiasIsAddedToTheFinishedProductOfItsJobAlone) {
       EXPECT_TRUE(testing::same_bits(run(bias.rows.data, {}, false), expected)) << isa << ", " << n_rows << " rows";
       EXPECT_TRUE(testing::same_bits(run(bias.rows.data, {}, true), plain)) << isa << ", " << n_rows << " rows";
       EXPECT_TRUE(testing::same_bits(run({}, bias.rows.data, true), expected)) << isa << ", " << n_rows << " rows";
+      const auto out = testing::upload(*backend, std::vector<float>(to_size(n_rows) * kOutputs), n_rows);
+      const MatmulJob scaled = {weight.get(), out.rows, bias.rows.data, 0.375f};
+      backend->matmul(x.rows, {&scaled, 1});
+      for (float& value : expected) value *= 0.375f;
+      EXPECT_TRUE(testing::same_bits(testing::download(*backend, out.rows), expected)) << isa << ": bias, then scale";
     }
   }
 }

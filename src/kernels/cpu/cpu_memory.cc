@@ -130,7 +130,7 @@ bool CpuBackend::pack_screen(const MatrixSource& source, std::span<std::byte> ou
                               static_cast<int>(source.n_cols), out.data(), pool_);
 }
 
-Result<DeviceBuffer> CpuBackend::load_vector(const MatrixSource& source, float add) {
+Result<DeviceBuffer> CpuBackend::load_vector(const MatrixSource& source, float add, float scale) {
   const std::size_t n = TRY(n_values(source));
   if (is_quantised(source.dtype)) {
     return Error(Code::kUnimplemented, source.name, ": a ", dtype_name(source.dtype),
@@ -139,7 +139,7 @@ Result<DeviceBuffer> CpuBackend::load_vector(const MatrixSource& source, float a
   DeviceBuffer buffer = TRY(allocate(n * sizeof(float)));
   const std::span<float> values(address<float>(buffer.ptr()), n);
   dequantise(source.dtype, aligned(source).data.bytes.data(), values);
-  for (float& value : values) value += add;
+  for (float& value : values) value = (value + add) * scale;
   return buffer;
 }
 
