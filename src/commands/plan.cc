@@ -68,7 +68,7 @@ Result<int> plan(PlanCommand command, bool file_is_named) {
   if (command.as_json) {
     fmt::print("{}\n", pretty_json(plans_json(planning)));
   } else {
-    print_plans(planning);
+    fmt::print("{}", plans_text(planning));
   }
   std::fflush(stdout);
   if (command.asks_quota) TRY(check_quota(*options.file));

@@ -39,89 +39,92 @@ Json to_json(const ChainPlan& plan) {
           {"usd_per_million_tokens", plan.usd_per_million}};
 }
 
-void print_stages(const ChainPlan& plan) {
-  fmt::print("{:<6} {:<8} {:<13} {:>10} {:>8} {:>8} {:>8} {:>8} {:>9}\n", "STAGE", "LAYERS", "MACHINE", "WEIGHTS", "KV",
-             "ACTIV.", "ROWS*", "FREE", "STEP");
+std::string stages_text(const ChainPlan& plan) {
+  std::string text = fmt::format("{:<6}{:<8}{:<14}{:>8}{:>8}{:>8}{:>8}{:>8}{:>12}\n", "STAGE", "LAYERS", "MACHINE",
+                                 "WEIGHTS", "KV", "ACTIV.", "ROWS*", "FREE", "STEP");
   for (std::size_t i = 0; i < plan.stages.size(); ++i) {
     const PlannedStage& stage = plan.stages[i];
     const double free = stage.machine->usable_bytes - stage.needed_bytes();
-    fmt::print("{:<6} {:<8} {:<13} {:>7.2f} GB {:>5.2f} GB {:>5.2f} GB {:>5.2f} GB {:>5.2f} GB {:>6.1f} ms\n",
-               static_cast<char>('a' + i), fmt::format("{}-{}", stage.layers.first, stage.layers.last - 1),
-               stage.machine->name, stage.weight_bytes / kGiga, stage.kv_bytes / kGiga, stage.scratch_bytes / kGiga,
-               stage.row_log_bytes / kGiga, free / kGiga, 1000 * stage.step_seconds);
+    text +=
+        fmt::format("{:<6}{:<8}{:<14}{:>8.2f}{:>8.2f}{:>8.2f}{:>8.2f}{:>8.2f}{:>9.1f} ms\n", static_cast<char>('a' + i),
+                    fmt::format("{}-{}", stage.layers.first, stage.layers.last - 1), stage.machine->name,
+                    stage.weight_bytes / kGiga, stage.kv_bytes / kGiga, stage.scratch_bytes / kGiga,
+                    stage.row_log_bytes / kGiga, free / kGiga, 1000 * stage.step_seconds);
   }
   const bool any_gpu = std::ranges::any_of(plan.stages, [](const PlannedStage& stage) { return stage.has_gpu(); });
-  fmt::print("* handed on, kept to mend the next stage with: in the host's memory{}\n",
-             any_gpu ? ", beside a GPU not part of what it has free" : "");
+  return text + fmt::format("In GB. * handed on, kept to mend the next stage with: in the host's memory{}\n",
+                            any_gpu ? ",\nbeside a GPU not part of what it has free" : "");
 }
 
 /// Where the times come from.
-void print_source(const Planning& planning) {
+std::string source_text(const Planning& planning) {
   const auto has_measured = [](const ChainPlan& plan, const std::string& machine) {
     return std::ranges::any_of(plan.stages,
                                [&](const PlannedStage& s) { return s.is_measured && s.machine->name == machine; });
   };
+  std::string text;
   for (const LayerTimes& times : planning.model.footprint.times) {
     const bool used = has_measured(planning.chosen(), times.machine) ||
                       std::ranges::any_of(planning.found, [&](const Alternative& other) {
                         return has_measured(other.plan, times.machine);
                       });
-    fmt::print("Steps on {} take what was measured on {} ({} threads, {}){}.\n", times.machine, times.device,
-               times.n_threads, times.date, used ? "" : "; no chain here runs on it");
+    text += fmt::format("Steps on {} take what was measured on {} ({} threads, {}){}.\n", times.machine, times.device,
+                        times.n_threads, times.date, used ? "" : "; no chain here runs on it");
   }
-  fmt::print("{} are computed from the catalogue of {}, not measured; prices are list prices.\n",
-             planning.model.footprint.times.empty() ? "Times" : "Other times", planning.catalogue.date);
+  return text + fmt::format("{} are computed from the catalogue of {}, not measured;\nprices are list prices.\n",
+                            planning.model.footprint.times.empty() ? "Times" : "Other times", planning.catalogue.date);
 }
 
-void print_alternative(const std::string& chain, const ChainPlan& plan, int n_streams) {
-  fmt::print("{:<8} {:<22} {:>9.1f} {:>11.1f} {:>6.2f} s {:>6.0f} s {:>9.2f} {:>11.0f} {:>10.2f}\n", plan.weights,
-             chain, plan.tokens_per_second, plan.tokens_per_second * n_streams, plan.first_token_seconds,
-             plan.cold_start_seconds, plan.usd_per_hour, plan.usd_per_hour * kHoursPerMonth, plan.usd_per_million);
+/// In at most six columns, whatever a small model may reach.
+std::string rate_text(double per_second) { return fmt::format("{:.{}f}", per_second, per_second < 1000 ? 1 : 0); }
+
+std::string alternative_text(const std::string& chain, const ChainPlan& plan, int n_streams) {
+  return fmt::format("{:<7}{:<20}{:>6}{:>8}{:>7.2f} s{:>5.0f} s{:>6.2f}{:>8.0f} {:>8.2f}\n", plan.weights, chain,
+                     rate_text(plan.tokens_per_second), rate_text(plan.tokens_per_second * n_streams),
+                     plan.first_token_seconds, plan.cold_start_seconds, plan.usd_per_hour,
+                     plan.usd_per_hour * kHoursPerMonth, plan.usd_per_million);
 }
 
-void print_alternatives(const Planning& planning, const PlanWish& wish) {
-  fmt::print(
-      "\nAlternatives, {} stream{} of {} positions, prompts of {}:\n{:<8} {:<22} {:>9} {:>11} {:>8} {:>8} {:>9} {:>11} "
-      "{:>10}\n",
-      wish.streams, wish.streams == 1 ? "" : "s", wish.context, wish.prompt, "WEIGHTS", "CHAIN", "TOK/S", "ALL TOK/S",
-      "TTFT", "COLD", "USD/HOUR", "USD/MONTH**", "USD/M TOK");
-  if (planning.file) print_alternative("as the file says", planning.chosen(), wish.streams);
-  for (const auto& [machine, plan] : planning.found) {
-    print_alternative(fmt::format("{} x {}", plan.stages.size(), machine), plan, wish.streams);
-  }
-  for (const std::string& reason : planning.refused) fmt::print("  no: {}\n", reason);
+std::string alternatives_text(const Planning& planning, const PlanWish& wish) {
+  std::string text = fmt::format("\nAlternatives, {} stream{} of {} positions, prompts of {};\n", wish.streams,
+                                 wish.streams == 1 ? "" : "s", wish.context, wish.prompt);
+  text += "USD by the hour, the month** and a million tokens:\n";
+  text += fmt::format("{:<7}{:<20}{:>6}{:>8}{:>9}{:>7}{:>6}{:>10}{:>7}\n", "WEIGHTS", " CHAIN", "TOK/S", "ALL", "TTFT",
+                      "COLD", "/HOUR", "/MONTH**", "/M TOK");
+  if (planning.file) text += alternative_text("as the file says", planning.chosen(), wish.streams);
+  for (const auto& [machine, plan] : planning.found)
+    text += alternative_text(fmt::format("{} x {}", plan.stages.size(), machine), plan, wish.streams);
+  for (const std::string& reason : planning.refused) text += fmt::format("  no: {}\n", reason);
+  return text;
 }
 
 }  // namespace
 
-void print_plans(const Planning& planning) {
+std::string plans_text(const Planning& planning) {
   const ChainPlan& best = planning.chosen();
   const ModelFootprint& model = planning.model.footprint;
-  fmt::print("{}, {} weights, {:.1f} GB, {} layers, KV in {}{}\n\n", model.name, model.weights,
-             model.total_bytes() / kGiga, model.layers.size(), kv_type_name(planning.kv_type),
-             planning.model.is_estimate ? " (from config.json alone)" : "");
-  if (planning.file) fmt::print("{}\n", planning.file->title);
-  print_stages(best);
-  std::string cuts;
-  for (const int cut : best.cuts()) cuts += (cuts.empty() ? "" : ", ") + std::to_string(cut);
-  if (!cuts.empty()) fmt::print("\ncuts: [{}]\n", cuts);
-  print_alternatives(planning, planning.wish);
-  fmt::print(
-      "\n** always on; scaled to zero a chain costs nothing but {:.2f} USD a month for {:.1f} GB in the bucket.\n",
-      model.total_bytes() / 1073741824.0 * planning.catalogue.usd_per_gib_month, model.total_bytes() / kGiga);
+  std::string text = fmt::format("{}, {} weights, {:.1f} GB, {} layers, KV in {}{}\n\n", model.name, model.weights,
+                                 model.total_bytes() / kGiga, model.layers.size(), kv_type_name(planning.kv_type),
+                                 planning.model.is_estimate ? " (from config.json alone)" : "");
+  if (planning.file) text += planning.file->title + "\n";
+  text += stages_text(best);
+  if (best.stages.size() > 1) text += fmt::format("\ncuts: [{}]\n", fmt::join(best.cuts(), ", "));
+  text += alternatives_text(planning, planning.wish);
+  text += fmt::format("\n** always on; scaled to zero a chain costs {:.2f} USD a month\nfor {:.1f} GB in the bucket.\n",
+                      model.total_bytes() / kGib * planning.catalogue.usd_per_gib_month, model.total_bytes() / kGiga);
   if (best.stages.size() > 1) {
     const auto whole = std::ranges::find_if(planning.found, [&](const Alternative& other) {
       return other.plan.stages.size() == 1 && other.plan.weights == best.weights;
     });
     if (whole != planning.found.end() && whole->plan.usd_per_million < best.usd_per_million) {
-      fmt::print("Not splitting is cheaper per token here: one {} at {:.2f} USD per million.\n", whole->machine,
-                 whole->plan.usd_per_million);
+      text += fmt::format("Not splitting is cheaper per token here: one {} at {:.2f} USD per million.\n",
+                          whole->machine, whole->plan.usd_per_million);
     }
   }
-  print_source(planning);
-  if (std::ranges::any_of(best.stages, [](const PlannedStage& s) { return !s.machine->gpu.empty(); })) {
-    fmt::print("This build computes on CPUs only: a GPU chain is a plan, not yet a deployment.\n");
-  }
+  text += source_text(planning);
+  if (std::ranges::any_of(best.stages, [](const PlannedStage& s) { return !s.machine->gpu.empty(); }))
+    text += "This build computes on CPUs only: a GPU chain is a plan, not yet a deployment.\n";
+  return text;
 }
 
 Json plans_json(const Planning& planning) {
