@@ -144,9 +144,9 @@ void print(const Inspection& model, bool with_tensors) {
   }
   fmt::print("; pages become resident as they are used.\n");
   if (!with_tensors) return;
-  fmt::print("\n{:<44} {:<6} {:>18} {:>10}\n", "TENSOR", "TYPE", "SHAPE", "BYTES");
+  fmt::print("\n{:<42} {:<6} {:>18} {:>11}\n", "TENSOR", "TYPE", "SHAPE", "BYTES");
   for (const TensorInfo& tensor : model.checkpoint->tensors()) {
-    fmt::print("{:<44} {:<6} {:>18} {:>10}\n", tensor.name, dtype_name(tensor.dtype), shape_text(tensor),
+    fmt::print("{:<42} {:<6} {:>18} {:>11}\n", tensor.name, dtype_name(tensor.dtype), shape_text(tensor),
                tensor.n_bytes);
   }
 }

@@ -38,11 +38,12 @@ void print_new(const StageProcess& stage, bool with_name, std::streamoff& positi
   std::fflush(stdout);
 }
 
+/// Lines that have ended; one that is still written comes with the next print.
 std::streamoff start_of_last_lines(const std::string& path, int n_lines) {
   std::ifstream file(path);
   std::vector<std::streamoff> starts = {0};
   std::string line;
-  while (std::getline(file, line)) starts.push_back(file.tellg());
+  while (std::getline(file, line) && !file.eof()) starts.push_back(file.tellg());
   const int first = static_cast<int>(starts.size()) - 1 - n_lines;
   return first > 0 ? starts[static_cast<std::size_t>(first)] : 0;
 }

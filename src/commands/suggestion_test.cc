@@ -13,7 +13,7 @@ TEST(EditDistance, CountsLettersAndSwaps) {
   EXPECT_EQ(edit_distance("kitten", "sitting"), 3);
 }
 
-class Suggestion : public testing::Test {
+class Suggestion : public ::testing::Test {
  protected:
   Suggestion() {
     CLI::App* up = app_.add_subcommand("up", "");

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "deployment/cloud_choice.h"
+#include "net/host.h"
 #include "terminal/progress.h"
 
 namespace commissure {
@@ -82,9 +83,7 @@ std::string endpoint_text(const ApiAddress& endpoint, const LocalState& state, c
                   base ? R"({"prompt":"Once upon a time","max_tokens":64})"
                        : R"({"messages":[{"role":"user","content":"Hello!"}]})",
                   down);
-  const bool is_loopback =
-      state.chain.host.starts_with("127.") || state.chain.host == "::1" || state.chain.host == "localhost";
-  if (!is_loopback && endpoint.api_key.empty())
+  if (!is_loopback(state.chain.host) && endpoint.api_key.empty())
     text += "Whoever reaches this machine can use it: set COMMISSURE_API_KEY before `up`.\n\n";
   return text;
 }
