@@ -1,5 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <new>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -87,7 +89,8 @@ constexpr Entry kCommands[] = {
      commissure::add_doctor,
      "Looks at CPU, memory, GPU driver and cards, the folders that stages write to, and gcloud; changes nothing.\n"
      "Exit status 0: a stage can run here; 1: it cannot, the failures say why.\n\n"
-     "Examples:\n  commissure doctor\n  commissure doctor --json | jq -r '.findings[] | select(.advice != \"\") | .advice'"},
+     "Examples:\n  commissure doctor\n  commissure doctor --json | jq -r '.findings[] | select(.advice != \"\") | "
+     ".advice'"},
     {"inspect", "Show a model's tensors, sizes and a memory estimate per stage", commissure::add_inspect,
      "Examples:\n  commissure inspect smollm2-135m --stages 3\n  commissure inspect ./model.gguf --cuts 10,20 "
      "--tensors"},
@@ -169,9 +172,16 @@ int main(int argc, char** argv) {
   }
   for (const auto& [command, run] : commands) {
     if (!command->parsed()) continue;
-    const auto status = run();
-    if (status) return *status;
-    std::fprintf(stderr, "commissure %s: %s\n", command->get_name().c_str(), status.error().message().c_str());
+    try {
+      const auto status = run();
+      if (status) return *status;
+      std::fprintf(stderr, "commissure %s: %s\n", command->get_name().c_str(), status.error().message().c_str());
+    } catch (const std::bad_alloc&) {
+      std::fprintf(stderr, "commissure %s: no memory is left; `commissure doctor` tells how much there is\n",
+                   command->get_name().c_str());
+    } catch (const std::system_error& error) {  // a thread that the system did not grant
+      std::fprintf(stderr, "commissure %s: the system refuses: %s\n", command->get_name().c_str(), error.what());
+    }
     return 1;
   }
   return 2;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -128,6 +129,8 @@ Result<Json> parse(std::string_view text, int max_depth, JsonAllowance* allowanc
   bool ok = false;
   try {
     ok = Json::sax_parse(text.begin(), text.end(), &handler);
+  } catch (const std::bad_alloc&) {  // the machine's fault, not the text's
+    throw;
   } catch (const std::exception& error) {  // numbers out of range
     return Error(Code::kInvalidArgument, "invalid JSON: ", short_text(error.what(), kMostProblemBytes));
   }

@@ -2,7 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <new>
+
 #include "core/json_limits.h"
+#ifdef COMMISSURE_FAILING_NEW
+#include "support/failing_new.h"
+#endif
 
 namespace commissure {
 namespace {
@@ -92,6 +97,16 @@ TEST(Json, FindMemberTreatsNullAsAbsent) {
   EXPECT_EQ(find_member(object, "c"), nullptr);
   ASSERT_NE(find_member(object, "b"), nullptr);
 }
+
+#ifdef COMMISSURE_FAILING_NEW
+TEST(Json, ATextIsNotBlamedForMemoryThatIsShort) {
+  constexpr std::size_t kLarge = 1 << 20;
+  const std::string text = '"' + std::string(kLarge, 'x') + '"';
+  const FailingNew failing(kLarge, FailingNew::Where::kHere);
+  EXPECT_THROW(static_cast<void>(parse_json(text)), std::bad_alloc);
+  EXPECT_GT(failing.n_failed(), 0);
+}
+#endif
 
 }  // namespace
 }  // namespace commissure
