@@ -6,9 +6,8 @@
 namespace commissure {
 
 /// Says which file a piece of mapped memory is, for as long as the object lives: a file that is cut short while it is
-/// mapped, or a disk that fails, makes the next touch of a lost page raise SIGBUS, which no code can turn into an error.
-/// Mappings beyond the first 64 at a time have no name.
-/// Threading: any thread.
+/// mapped, or a disk that fails, makes the next touch of a lost page raise SIGBUS, which no code can turn into an
+/// error. Mappings beyond the first 64 at a time have no name. Threading: any thread.
 class NamedMapping {
  public:
   /// `name` is cut at 255 bytes.
