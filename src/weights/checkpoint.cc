@@ -54,7 +54,9 @@ void Checkpoint::release(const TensorInfo& tensor) const {
 }
 
 Result<std::string> Checkpoint::read_side_file(std::string_view file_name, std::uint64_t max_bytes) const {
-  if (!is_plain_file_name(file_name)) {
+  const std::size_t slash = file_name.find('/');  // "additional_chat_templates/NAME": one folder down, no further
+  const bool is_below = slash != std::string_view::npos && is_plain_file_name(file_name.substr(0, slash));
+  if (!is_plain_file_name(is_below ? file_name.substr(slash + 1) : file_name)) {
     return Error(Code::kInvalidArgument, printable(file_name), ": is not the name of a file in the model's folder");
   }
   return read_whole(sibling_of(file_, file_name), max_bytes);

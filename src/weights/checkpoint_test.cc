@@ -192,7 +192,10 @@ TEST(Checkpoint, KeepsSideFilesInsideTheFolder) {
   const auto checkpoint = open_ok(folder.write("toy.gguf", toy_gguf().bytes()));
   folder.write("big.json", std::string(100, ' '));
   EXPECT_EQ(checkpoint->read_side_file("absent.json").error().code(), Code::kNotFound);
-  EXPECT_EQ(checkpoint->read_side_file("../etc/passwd").error().code(), Code::kInvalidArgument);
+  for (const char* outside : {"../etc/passwd", "/etc/passwd", "a/../b", "a/b/c", "a/", "./a"}) {
+    EXPECT_EQ(checkpoint->read_side_file(outside).error().code(), Code::kInvalidArgument) << outside;
+  }
+  EXPECT_EQ(checkpoint->read_side_file("folder/absent").error().code(), Code::kNotFound);
   EXPECT_EQ(checkpoint->read_side_file("big.json", 99).error().code(), Code::kInvalidArgument);
   EXPECT_EQ(checkpoint->read_side_file("big.json", 100)->size(), 100u);
 }

@@ -1,6 +1,9 @@
 #include "wire/endpoint.h"
 
+#include <algorithm>
 #include <charconv>
+#include <cstdint>
+#include <iterator>
 
 #include "net/host.h"
 
@@ -10,15 +13,26 @@ namespace {
 // sockaddr_un::sun_path holds 108 bytes with its terminator; gRPC fails obscurely above that.
 constexpr std::size_t kMaxSocketPath = 107;
 
+constexpr std::string_view kNotInHosts = " /:@?#[]\t\r\n";
+/// Words that gRPC reads as a way to look names up when a colon follows: "unix:9000" is a socket of that name.
+constexpr std::string_view kSchemes[] = {"dns", "ipv4", "ipv6", "unix", "unix-abstract", "vsock", "xds", "google-c2p"};
+
 bool is_port(std::string_view text) {
-  int port = 0;
+  std::uint16_t port = 0;
   const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), port);
-  return problem == std::errc() && end == text.data() + text.size() && port >= 0 && port <= 65535;
+  return problem == std::errc() && end == text.data() + text.size();
 }
 
 bool is_host(std::string_view host) {
-  if (host.starts_with('[')) return host.size() > 2 && host.ends_with(']');
-  return !host.empty() && host.find_first_of(" /:@?#[]\t\r\n") == std::string_view::npos;
+  if (!host.starts_with('[')) {
+    return !host.empty() && host.find_first_of(kNotInHosts) == std::string_view::npos &&
+           std::ranges::find(kSchemes, host) == std::end(kSchemes);
+  }
+  if (!host.ends_with(']')) return false;
+  const std::string_view inside = host.substr(1, host.size() - 2);  // an address, and a zone behind a per cent sign
+  const std::string_view address = inside.substr(0, inside.find('%'));
+  return !address.empty() && address.find_first_not_of("0123456789abcdefABCDEF:.") == std::string_view::npos &&
+         inside.substr(address.size()).find_first_of(kNotInHosts) == std::string_view::npos;
 }
 
 }  // namespace
@@ -37,7 +51,7 @@ Result<Endpoint> parse_endpoint(std::string_view text, bool allow_plaintext) {
   std::string_view rest = text;
   const bool tls = rest.starts_with("https://");
   if (tls) rest.remove_prefix(8);
-  if (rest.starts_with("http://")) rest.remove_prefix(7);
+  if (!tls && rest.starts_with("http://")) rest.remove_prefix(7);
   if (rest.ends_with('/')) rest.remove_suffix(1);
 
   std::size_t colon = rest.rfind(':');

@@ -17,6 +17,7 @@ TEST(Endpoint, ReadsEveryForm) {
   EXPECT_EQ(*parse_endpoint("https://b.example:8443/"),
             (Endpoint{"b.example:8443", true, false, "https://b.example:8443"}));
   EXPECT_EQ(*parse_endpoint("https://[fe80::1]"), (Endpoint{"[fe80::1]:443", true, false, "https://[fe80::1]"}));
+  EXPECT_EQ(*parse_endpoint("[fe80::1%eth0]:80", true), (Endpoint{"[fe80::1%eth0]:80", false, false}));
 }
 
 TEST(Endpoint, RefusesPlaintextToAnotherMachineUnlessAllowed) {
@@ -30,8 +31,26 @@ TEST(Endpoint, RefusesPlaintextToAnotherMachineUnlessAllowed) {
 }
 
 TEST(Endpoint, NamesWhatIsWrong) {
-  for (const char* text : {"", ":", "host", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:70000", "unix:b.sock",
-                           "https://", "https://a b", "http://user@127.0.0.1:1", "::1:9000"}) {
+  for (const char* text : {"",
+                           ":",
+                           "host",
+                           "127.0.0.1",
+                           "127.0.0.1:",
+                           "127.0.0.1:x",
+                           "127.0.0.1:70000",
+                           "unix:b.sock",
+                           "https://",
+                           "https://a b",
+                           "http://user@127.0.0.1:1",
+                           "::1:9000",
+                           "127.0.0.1:-0",
+                           "https://http://a",
+                           "http://unix:9000",
+                           "https://dns:443",
+                           "[a b]:1",
+                           "[]:1",
+                           "[%eth0]:1",
+                           "[::1%e/0]:1"}) {
     const auto refused = parse_endpoint(text, true);
     ASSERT_FALSE(refused.has_value()) << text;
     EXPECT_EQ(refused.error().code(), Code::kInvalidArgument);

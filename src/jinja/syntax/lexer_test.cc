@@ -115,7 +115,9 @@ TEST(JinjaParser, NamesTheLineAndWhatItWanted) {
            {"{% block a %}{% endblock %}{% include 'x' %}", ""}}) {
     const std::string problem = problem_of(source);
     EXPECT_TRUE(problem.starts_with(line)) << source << ": " << problem;
-    if (*line != '\0') EXPECT_GT(problem.size(), 8u) << source;
+    if (*line != '\0') {
+      EXPECT_GT(problem.size(), 8u) << source;
+    }
   }
 }
 
