@@ -41,8 +41,9 @@ Result<Endpoint> parse_endpoint(std::string_view text, bool allow_plaintext) {
   const auto refused = [&](auto&&... why) { return Error(Code::kInvalidArgument, "endpoint '", text, "': ", why...); };
   if (text.starts_with("unix:")) {
     std::string_view path = text.substr(5);
-    if (path.starts_with("///")) path.remove_prefix(2);
-    if (!path.starts_with('/')) return refused("a unix socket needs an absolute path, like unix:/run/b.sock");
+    if (path.starts_with("///")) path.remove_prefix(std::min(path.find_first_not_of('/'), path.size()) - 1);
+    if (!path.starts_with('/') || path.starts_with("//"))
+      return refused("a unix socket needs an absolute path, like unix:/run/b.sock");
     if (path.size() > kMaxSocketPath) {
       return refused("the path has ", path.size(), " bytes, a socket path at most ", kMaxSocketPath);
     }

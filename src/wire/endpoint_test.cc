@@ -11,6 +11,7 @@ TEST(Endpoint, ReadsEveryForm) {
   EXPECT_EQ(*parse_endpoint("[::1]:80"), (Endpoint{"[::1]:80", false, true}));
   EXPECT_EQ(*parse_endpoint("unix:/run/b.sock"), (Endpoint{"unix:/run/b.sock", false, true}));
   EXPECT_EQ(*parse_endpoint("unix:///run/b.sock"), (Endpoint{"unix:/run/b.sock", false, true}));
+  EXPECT_EQ(*parse_endpoint("unix://///run/b.sock"), (Endpoint{"unix:/run/b.sock", false, true}));
   EXPECT_EQ(*parse_endpoint("http://127.0.0.1:9000"), (Endpoint{"127.0.0.1:9000", false, true}));
   EXPECT_EQ(*parse_endpoint("https://b-xyz.run.app"),
             (Endpoint{"b-xyz.run.app:443", true, false, "https://b-xyz.run.app"}));
@@ -39,6 +40,7 @@ TEST(Endpoint, NamesWhatIsWrong) {
                            "127.0.0.1:x",
                            "127.0.0.1:70000",
                            "unix:b.sock",
+                           "unix://run/b.sock",
                            "https://",
                            "https://a b",
                            "http://user@127.0.0.1:1",
