@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <vector>
+
 #include "jinja/syntax/syntax.h"
 
 namespace commissure::jinja {
@@ -122,8 +125,10 @@ TEST(JinjaParser, NamesTheLineAndWhatItWanted) {
 }
 
 TEST(JinjaParser, ReadsConstants) {
-  const auto constant = [](std::string_view expression) {
-    return parse("{{ " + std::string(expression) + " }}").value()->body.at(0)->left->constant;
+  std::vector<std::unique_ptr<Syntax>> trees;  // they hold what text constants show
+  const auto constant = [&](std::string_view expression) {
+    trees.push_back(parse("{{ " + std::string(expression) + " }}").value());
+    return trees.back()->body.at(0)->left->constant;
   };
   EXPECT_EQ(constant("0x1f").as_integer(), 31);
   EXPECT_EQ(constant("0b101").as_integer(), 5);
