@@ -43,6 +43,14 @@ TEST(HttpParser, TakesNoFieldFromBehindTheBody) {
   }
 }
 
+TEST(HttpParser, TakesAnEmptyChunkedBodyHoweverTheBytesAreCut) {
+  for (const std::size_t piece : kCuts) {
+    const auto request = parse("POST /x HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", piece);
+    ASSERT_TRUE(request.has_value()) << piece;
+    EXPECT_EQ(request->body, "") << piece;
+  }
+}
+
 TEST(HttpParser, JudgesTheHeadAloneHoweverTheBytesAreCut) {
   for (const std::size_t piece : kCuts) {
     EXPECT_TRUE(parse(chunked("Host: u\r\n"), piece).has_value()) << piece;

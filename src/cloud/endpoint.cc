@@ -21,7 +21,7 @@ Result<std::string> identity_token(const CloudSpec& spec, const Environment& env
 Result<ApiAddress> address_of(const CloudSpec& spec, const std::string& url, const Environment& environment,
                               const ProgramRunner& run) {
   ApiAddress address{url, read_secrets(environment).api_key};
-  if (spec.access == CloudAccess::kIam) address.identity_token = TRY(identity_token(spec, environment, run));
+  if (spec.access == CloudCallers::kIam) address.identity_token = TRY(identity_token(spec, environment, run));
   return address;
 }
 

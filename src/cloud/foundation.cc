@@ -102,7 +102,7 @@ CloudStep accounts_step(const CloudSpec& spec, const CloudState& state) {
   };
   for (const CloudStage& stage : spec.stages) want(stage.letter, "stage " + stage.letter);
   want("build", "builds the image, fetches the weights");
-  if (!spec.warm_schedule.empty() && spec.access == CloudAccess::kIam) want("warm", "wakes the stages by a schedule");
+  if (!spec.warm_schedule.empty() && spec.access == CloudCallers::kIam) want("warm", "wakes the stages by a schedule");
   return step;
 }
 

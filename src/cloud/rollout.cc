@@ -116,7 +116,7 @@ void want_service(const CloudSpec& spec, const CloudStage& stage, const CloudSta
     const auto policy = state.service_policies.find(service);
     const bool open =
         policy != state.service_policies.end() && has_role(policy->second, "roles/run.invoker", "allUsers");
-    const bool wanted = spec.access == CloudAccess::kPublic;
+    const bool wanted = spec.access == CloudCallers::kPublic;
     if (open != wanted) step.differences.emplace_back(wanted ? "access: not public" : "access: public, not by IAM");
   }
   if (step.differences.empty()) return;
@@ -172,7 +172,7 @@ CloudStep deploy_step(const CloudSpec& spec, std::size_t index, const CloudState
   const CloudStage& stage = spec.stages[index];
   if (index > 0) {
     want_caller(spec, stage, spec.stages[index - 1], state, step);
-  } else if (spec.access == CloudAccess::kPublic && !spec.api_key) {
+  } else if (spec.access == CloudCallers::kPublic && !spec.api_key) {
     step.warnings.push_back("anybody who knows the address may use " + spec.service(stage.letter) +
                             ": access is public and no key is set; with `access: key` callers need one");
   }

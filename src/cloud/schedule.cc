@@ -11,7 +11,7 @@ using Facts = std::map<std::string, std::string>;
 /// /health is open to those without the API key; asking it starts stage A, which wakes the others. A call that gets no
 /// good answer is repeated.
 Facts wanted_job(const CloudSpec& spec, const std::string& url) {
-  const bool guarded = spec.access == CloudAccess::kIam;
+  const bool guarded = spec.access == CloudCallers::kIam;
   return {{"schedule", spec.warm_schedule},
           {"time zone", spec.time_zone},
           {"address", url + "/health"},

@@ -109,7 +109,7 @@ const ServiceField kFields[] = {
      .absent = "all"},
     {.fact = "",  // a policy, compared in rollout.cc
      .flags = [](const CloudSpec& spec, const CloudStage& stage) -> Flags {
-       const bool is_open = is_first_stage(spec, stage) && spec.access == CloudAccess::kPublic;
+       const bool is_open = is_first_stage(spec, stage) && spec.access == CloudCallers::kPublic;
        return {is_open ? "--allow-unauthenticated" : "--no-allow-unauthenticated"};
      }},
     {.fact = "startup probe",

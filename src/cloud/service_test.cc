@@ -39,7 +39,7 @@ TEST(CloudService, DeploysAMiddleStageWithTheseWords) {
 TEST(CloudService, FirstStageSpeaksHttpAndTakesTheKeyFromASecret) {
   CloudSpec spec = test_spec();
   spec.api_key = true;
-  spec.access = CloudAccess::kPublic;
+  spec.access = CloudCallers::kPublic;
   spec.stage_arguments = {"--max-model-len", "4096"};
   const std::string line = command_line(deploy_call(spec, spec.stages[0], {}, {"https://b"}));
   for (const char* part :

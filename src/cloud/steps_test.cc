@@ -55,7 +55,7 @@ TEST(CloudSteps, SecretsTravelOnStandardInputAndAreNeverShown) {
 
 TEST(CloudSteps, SaysThatNoKeyGuardsAPublicEndpoint) {
   CloudSpec spec = test_spec();
-  spec.access = CloudAccess::kPublic;
+  spec.access = CloudCallers::kPublic;
   const CloudStep open = deploy_step(spec, 0, {});
   ASSERT_EQ(open.warnings.size(), 1u);
   EXPECT_NE(open.warnings[0].find("no key is set; with `access: key`"), std::string::npos) << open.warnings[0];
@@ -226,7 +226,7 @@ TEST(CloudSteps, AScheduleWakesTheChainAsItsOwnAccount) {
                 "--attempt-deadline=180s --max-retry-attempts=5 --min-backoff=30s --max-backoff=120s "
                 "--oidc-service-account-email=demo-warm@acme.iam.gserviceaccount.com "
                 "--oidc-token-audience=https://demo-a-PROJECT_NUMBER.europe-west4.run.app --quiet"}));
-  spec.access = CloudAccess::kPublic;
+  spec.access = CloudCallers::kPublic;
   EXPECT_EQ(lines({schedule_step(spec, state)}).size(), 1u) << "whom everybody may call needs no account";
   EXPECT_TRUE(validate(spec));
   for (const char* wrong : {"8", "* * * *", "0 8 * * 1-5;"}) {

@@ -55,7 +55,7 @@ int print_commands(const CloudSpec& spec, const CloudParts& parts, const CloudSe
 
 std::string curl_line(const CloudSpec& spec, const std::string& url) {
   std::string line = "  curl " + url + "/v1/chat/completions -H 'Content-Type: application/json' \\\n";
-  if (spec.access == CloudAccess::kIam) {
+  if (spec.access == CloudCallers::kIam) {
     line += "    -H \"X-Serverless-Authorization: Bearer $(gcloud auth print-identity-token)\" \\\n";
   }
   if (spec.api_key) line += "    -H \"Authorization: Bearer $COMMISSURE_API_KEY\" \\\n";

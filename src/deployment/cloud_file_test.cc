@@ -65,7 +65,7 @@ labels: {team: lab}
   EXPECT_EQ(file->budget, 4.5);
   EXPECT_EQ(spec.subnet, "vpc");
   EXPECT_TRUE(spec.internal && spec.api_key && spec.weights.mounted);
-  EXPECT_EQ(spec.access, CloudAccess::kIam);
+  EXPECT_EQ(spec.access, CloudCallers::kIam);
   EXPECT_EQ(spec.stage_arguments, (std::vector<std::string>{"--max-model-len", "4096"}));
   EXPECT_EQ(spec.labels.at("team"), "lab");
 }

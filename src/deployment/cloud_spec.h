@@ -61,7 +61,8 @@ struct CloudWeights {
   bool operator==(const CloudWeights&) const = default;
 };
 
-enum class CloudAccess { kPublic, kIam };
+/// Who may call stage A: anybody, or accounts that IAM lets in.
+enum class CloudCallers { kPublic, kIam };
 
 /// A deployment with its plan's numbers put in: everything that gcloud's calls are made from.
 struct CloudSpec {
@@ -80,7 +81,7 @@ struct CloudSpec {
   std::string bucket;      ///< bare name of the deployment's own: weights, sources and logs of builds
   bool hub_token = false;  ///< the model is gated: the token lies in the secret NAME-hub-token
   bool api_key = false;    ///< stage A wants the key of the secret NAME-api-key
-  CloudAccess access = CloudAccess::kIam;
+  CloudCallers access = CloudCallers::kIam;
   bool internal = false;  ///< ingress of B, C, ... from the project's network only; needs `network`
   std::string network;    ///< VPC network and subnet for outgoing traffic of all but the last stage; "" for none
   std::string subnet;

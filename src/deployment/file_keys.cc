@@ -138,7 +138,7 @@ const FileKey kDeploymentKeys[] = {
      .field =
          [](CloudFile& file, const std::string& choice) {
            const bool is_open = choice == "key" || choice == "public";
-           file.spec.access = is_open ? CloudAccess::kPublic : CloudAccess::kIam;
+           file.spec.access = is_open ? CloudCallers::kPublic : CloudCallers::kIam;
            file.spec.api_key = choice == "key" || choice == "both";
          },
      .example = "both",

@@ -57,7 +57,7 @@ Finding examine_cpu(const Surroundings& here) {
   finding.fact = fmt::format("{}: kernels for {}", name, cpu::isa_name(here.isa));
   if (here.has_amx) finding.fact += "; it has AMX too, which COMMISSURE_ISA=amx takes";
   if (here.isa < cpu::Isa::kAvx2) {
-    finding.severity = Severity::kWarning;
+    finding.severity = FindingSeverity::kWarning;
     finding.advice = "without AVX2 and FMA a stage computes ten times slower; choose another machine or a tiny model";
   }
   return finding;
@@ -66,7 +66,7 @@ Finding examine_cpu(const Surroundings& here) {
 Finding examine_cores(const Surroundings& here) {
   Finding finding{.topic = "cores", .fact = fmt::format("{} for each stage at most", here.n_cpus)};
   if (here.n_cpus == 1) {
-    finding.severity = Severity::kNote;
+    finding.severity = FindingSeverity::kNote;
     finding.advice = "stages on one core take turns; a container's CPU limit may be raised";
   }
   return finding;
@@ -81,13 +81,13 @@ Finding examine_memory(const Surroundings& here) {
   }
   if (here.machine.memory_bytes == 0) {
     finding.fact = "the system does not say how much there is";
-    finding.severity = Severity::kNote;
+    finding.severity = FindingSeverity::kNote;
   } else if (usable < kLeastMemory) {
-    finding.severity = Severity::kFailure;
+    finding.severity = FindingSeverity::kFailure;
     finding.advice = fmt::format("the smallest model needs {}; end other programs or raise the container's limit",
                                  human_bytes(kLeastMemory));
   } else if (usable < kLittleMemory) {
-    finding.severity = Severity::kNote;
+    finding.severity = FindingSeverity::kNote;
     finding.advice = "enough for small models; `commissure inspect MODEL --stages N` tells what a stage needs";
   }
   return finding;
@@ -97,7 +97,7 @@ Finding examine_huge_pages(const Surroundings& here) {
   const std::string& setting = here.machine.huge_pages;
   Finding finding{.topic = "huge pages", .fact = setting.empty() ? "the system does not say" : setting};
   if (setting == "never") {
-    finding.severity = Severity::kNote;
+    finding.severity = FindingSeverity::kNote;
     finding.advice =
         "weights from a bucket are read through small pages; `echo madvise` into "
         "/sys/kernel/mm/transparent_hugepage/enabled (root) lets them have large ones";
@@ -112,14 +112,14 @@ Finding describe_card(const NvidiaCard& card) {
       card.free_bytes ? fmt::format("{} of {} free", human_bytes(*card.free_bytes), human_bytes(card.memory_bytes))
                       : human_bytes(card.memory_bytes);
   return {.topic = "gpu",
-          .severity = Severity::kNote,
+          .severity = FindingSeverity::kNote,
           .fact = fmt::format("{}, sm_{}{}, {}", card.name, card.major, card.minor, memory),
           .advice = "this version has no kernels for GPUs: stages compute on the CPU"};
 }
 
 void examine_gpu(const Surroundings& here, std::vector<Finding>& findings) {
   if (!here.driver) {
-    Finding finding{.topic = "gpu", .severity = Severity::kNote};
+    Finding finding{.topic = "gpu", .severity = FindingSeverity::kNote};
     if (here.driver.error().code() == Code::kNotFound) {
       finding.fact = "no NVIDIA driver: stages compute on the CPU";
     } else {
@@ -134,7 +134,7 @@ void examine_gpu(const Surroundings& here, std::vector<Finding>& findings) {
                   .fact = fmt::format("{} up to {}, cards: {}", driver.library, cuda_name(driver.cuda_version),
                                       driver.cards.size())};
   if (driver.cuda_version < kOldestCuda) {
-    finding.severity = Severity::kNote;
+    finding.severity = FindingSeverity::kNote;
     finding.advice =
         fmt::format("GPU kernels are planned for {} and later: a newer driver will be needed", cuda_name(kOldestCuda));
   }
@@ -146,18 +146,18 @@ Finding examine_folder(const char* topic, const FolderState& folder, const char*
   Finding finding{.topic = topic,
                   .fact = fmt::format("{}, {} free", folder.path.string(), human_bytes(folder.free_bytes))};
   if (!folder.trust) {
-    finding.severity = Severity::kFailure;
+    finding.severity = FindingSeverity::kFailure;
     finding.fact = folder.trust.error().message();
     finding.advice = fmt::format("give it to this user, or set {} to a folder of your own", variable);
   } else if (folder.free_bytes < kLittleDisk) {
-    finding.severity = Severity::kWarning;
+    finding.severity = FindingSeverity::kWarning;
     finding.advice = fmt::format("make room, or set {} to another disk", variable);
   }
   return finding;
 }
 
 Finding examine_gcloud(const Surroundings& here) {
-  Finding finding{.topic = "gcloud", .severity = Severity::kNote};
+  Finding finding{.topic = "gcloud", .severity = FindingSeverity::kNote};
   if (!here.gcloud_config) {
     finding.fact = here.gcloud_config.error().message();
     finding.advice = "only `up` without --local needs it";
@@ -179,7 +179,7 @@ Finding examine_gcloud(const Surroundings& here) {
     finding.advice = "`gcloud auth login`; only `up` without --local needs it";
     return finding;
   }
-  finding.severity = Severity::kGood;
+  finding.severity = FindingSeverity::kGood;
   finding.fact = fmt::format("{}, project {}", text("account"),
                              text("project").empty() ? "not set (commissure.yaml names one)" : text("project"));
   return finding;
@@ -200,18 +200,18 @@ std::string wrapped(std::string_view text, int indent, int width) {
 
 }  // namespace
 
-std::string_view severity_name(Severity severity) {
+std::string_view severity_name(FindingSeverity severity) {
   switch (severity) {
-    case Severity::kGood: return "good";
-    case Severity::kNote: return "note";
-    case Severity::kWarning: return "warning";
+    case FindingSeverity::kGood: return "good";
+    case FindingSeverity::kNote: return "note";
+    case FindingSeverity::kWarning: return "warning";
     default: return "failure";
   }
 }
 
 Surroundings look_around() {
   Surroundings here;
-  here.machine = read_machine();
+  here.machine = read_machine_facts();
   here.n_cpus = std::min(n_allowed_cpus(), n_granted_cpus());
   here.isa = cpu::best_isa();
   here.has_amx = cpu::can_run(cpu::Isa::kAmx);
@@ -236,7 +236,7 @@ std::vector<Finding> examine(const Surroundings& surroundings) {
 
 bool can_run_stage(const std::vector<Finding>& findings) {
   return std::none_of(findings.begin(), findings.end(),
-                      [](const Finding& finding) { return finding.severity == Severity::kFailure; });
+                      [](const Finding& finding) { return finding.severity == FindingSeverity::kFailure; });
 }
 
 Json examination_json(const Surroundings& surroundings, const std::vector<Finding>& findings) {

@@ -16,15 +16,15 @@
 namespace commissure {
 
 /// What a finding means for a stage on this machine. kFailure: no stage can run before it is mended.
-enum class Severity { kGood, kNote, kWarning, kFailure };
+enum class FindingSeverity { kGood, kNote, kWarning, kFailure };
 
 /// "good", "note", "warning", "failure".
-std::string_view severity_name(Severity severity);
+std::string_view severity_name(FindingSeverity severity);
 
 /// One thing that was looked at.
 struct Finding {
   std::string topic;  ///< what was looked at, a word or two: "cpu", "gpu", "models"
-  Severity severity = Severity::kGood;
+  FindingSeverity severity = FindingSeverity::kGood;
   std::string fact = {};    ///< what was found, one sentence without a full stop
   std::string advice = {};  ///< what to do about it; empty: nothing
 };
@@ -39,7 +39,7 @@ struct FolderState {
 /// Everything that the examination looks at. It is read in one place and judged in another, so that tests can describe
 /// machines that they do not run on.
 struct Surroundings {
-  Machine machine;
+  MachineFacts machine;
   int n_cpus = 1;                                ///< CPUs that a stage may use at once
   cpu::Isa isa = cpu::Isa::kGeneric;             ///< the kernels that a stage takes unless told otherwise
   bool has_amx = false;                          ///< whether the CPU and the system let AMX kernels run

@@ -40,7 +40,7 @@ Finding examined(const Surroundings& here, std::string_view topic) {
 TEST(Examination, AGoodMachineHasNothingToMend) {
   const auto findings = examine(good_machine());
   for (const Finding& finding : findings) {
-    EXPECT_LE(finding.severity, Severity::kNote) << finding.topic << ": " << finding.fact;
+    EXPECT_LE(finding.severity, FindingSeverity::kNote) << finding.topic << ": " << finding.fact;
     EXPECT_EQ(finding.advice, "") << finding.topic;
   }
   EXPECT_TRUE(can_run_stage(findings));
@@ -54,9 +54,9 @@ TEST(Examination, SaysWhatSlowKernelsAndFewCoresMean) {
   here.n_cpus = 1;
   here.machine.huge_pages = "never";
   const auto findings = examine(here);
-  EXPECT_EQ(find(findings, "cpu").severity, Severity::kWarning);
+  EXPECT_EQ(find(findings, "cpu").severity, FindingSeverity::kWarning);
   EXPECT_TRUE(holds(find(findings, "cpu").advice, "AVX2"));
-  EXPECT_EQ(find(findings, "cores").severity, Severity::kNote);
+  EXPECT_EQ(find(findings, "cores").severity, FindingSeverity::kNote);
   EXPECT_TRUE(holds(find(findings, "huge pages").advice, "transparent_hugepage"));
   EXPECT_TRUE(can_run_stage(findings)) << "slow is not impossible";
 }
@@ -70,14 +70,14 @@ TEST(Examination, NamesAmxWithoutTakingIt) {
 TEST(Examination, MemoryIsJudgedByWhatTheContainerGrants) {
   Surroundings here = good_machine();
   here.machine.memory_limit = kGiB;
-  EXPECT_EQ(examined(here, "memory").severity, Severity::kNote);
+  EXPECT_EQ(examined(here, "memory").severity, FindingSeverity::kNote);
   here.machine.memory_limit = kGiB / 8;
   const auto findings = examine(here);
-  EXPECT_EQ(find(findings, "memory").severity, Severity::kFailure);
+  EXPECT_EQ(find(findings, "memory").severity, FindingSeverity::kFailure);
   EXPECT_TRUE(holds(find(findings, "memory").advice, "container's limit"));
   EXPECT_FALSE(can_run_stage(findings));
   here.machine = {};
-  EXPECT_EQ(examined(here, "memory").severity, Severity::kNote) << "not known is no failure";
+  EXPECT_EQ(examined(here, "memory").severity, FindingSeverity::kNote) << "not known is no failure";
 }
 
 TEST(Examination, AFolderThatCannotBeTrustedIsAFailure) {
@@ -92,7 +92,7 @@ TEST(Examination, AFolderThatCannotBeTrustedIsAFailure) {
 TEST(Examination, ADiskWithoutRoomIsAWarning) {
   Surroundings here = good_machine();
   here.models.free_bytes = kGiB / 2;
-  EXPECT_EQ(examined(here, "models").severity, Severity::kWarning);
+  EXPECT_EQ(examined(here, "models").severity, FindingSeverity::kWarning);
   EXPECT_TRUE(holds(examined(here, "models").advice, "COMMISSURE_CACHE"));
 }
 
@@ -122,7 +122,7 @@ TEST(Examination, DescribesDriverAndCardsAndThatTheyAreNotUsed) {
 TEST(Examination, ADriverThatDoesNotAnswerIsANote) {
   Surroundings here = good_machine();
   here.driver = Error(Code::kUnavailable, "cuInit: CUDA_ERROR_NO_DEVICE (100)");
-  EXPECT_EQ(examined(here, "gpu").severity, Severity::kNote);
+  EXPECT_EQ(examined(here, "gpu").severity, FindingSeverity::kNote);
   EXPECT_TRUE(holds(examined(here, "gpu").fact, "CUDA_ERROR_NO_DEVICE"));
   EXPECT_EQ(examination_json(here, examine(here))["cards"].size(), 0u);
 }
@@ -130,7 +130,7 @@ TEST(Examination, ADriverThatDoesNotAnswerIsANote) {
 TEST(Examination, SaysWhatGcloudLacksAndWhoNeedsIt) {
   Surroundings here = good_machine();
   here.gcloud_config = Error(Code::kNotFound, "gcloud is not installed");
-  EXPECT_EQ(examined(here, "gcloud").severity, Severity::kNote);
+  EXPECT_EQ(examined(here, "gcloud").severity, FindingSeverity::kNote);
   EXPECT_TRUE(holds(examined(here, "gcloud").advice, "without --local"));
   here.gcloud_config = ProgramAnswer{.status = 1, .output = "", .errors = "ERROR: (gcloud.config.list) broken\n"};
   EXPECT_TRUE(holds(examined(here, "gcloud").fact, "broken"));

@@ -38,13 +38,13 @@ std::string chosen_word(const std::filesystem::path& file) {
 
 }  // namespace
 
-std::uint64_t Machine::usable_bytes() const {
+std::uint64_t MachineFacts::usable_bytes() const {
   const std::uint64_t free = available_bytes > 0 ? available_bytes : memory_bytes;
   return memory_limit ? std::min(free, *memory_limit) : free;
 }
 
-Machine read_machine(const std::filesystem::path& root) {
-  Machine machine;
+MachineFacts read_machine_facts(const std::filesystem::path& root) {
+  MachineFacts machine;
   machine.cpu = value_of_key(root / "proc/cpuinfo", "model name");
   machine.memory_bytes = memory_line(root / "proc/meminfo", "MemTotal");
   machine.available_bytes = memory_line(root / "proc/meminfo", "MemAvailable");

@@ -8,7 +8,7 @@
 namespace commissure {
 
 /// What the operating system says of this machine and of the container that this process runs in.
-struct Machine {
+struct MachineFacts {
   std::string cpu = {};               ///< the CPU's model name; empty where the system has none
   std::uint64_t memory_bytes = 0;     ///< all memory of the machine; 0: not known
   std::uint64_t available_bytes = 0;  ///< memory that programs could have now without swapping; 0: not known
@@ -21,6 +21,6 @@ struct Machine {
 
 /// Reads /proc/cpuinfo, /proc/meminfo, /sys/fs/cgroup/memory.max and the setting of transparent huge pages, all below
 /// `root`. A file that is absent or makes no sense leaves its value unknown.
-Machine read_machine(const std::filesystem::path& root = "/");
+MachineFacts read_machine_facts(const std::filesystem::path& root = "/");
 
 }  // namespace commissure

@@ -17,7 +17,7 @@ class MachineTest : public ::testing::Test {
     root_.write(file, text);
   }
 
-  Machine read() const { return read_machine(root_.path()); }
+  MachineFacts read() const { return read_machine_facts(root_.path()); }
 
   testing::TempFolder root_;
 };
@@ -27,7 +27,7 @@ TEST_F(MachineTest, ReadsWhatTheSystemSays) {
   write("proc/meminfo", "MemTotal:       24000000 kB\nMemFree:         1000000 kB\nMemAvailable:   20000000 kB\n");
   write("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n");
   write("sys/fs/cgroup/memory.max", "4294967296\n");
-  const Machine machine = read();
+  const MachineFacts machine = read();
   EXPECT_EQ(machine.cpu, "AMD EPYC 7713");
   EXPECT_EQ(machine.memory_bytes, 24'000'000ull * 1024);
   EXPECT_EQ(machine.available_bytes, 20'000'000ull * 1024);
@@ -37,7 +37,7 @@ TEST_F(MachineTest, ReadsWhatTheSystemSays) {
 }
 
 TEST_F(MachineTest, LeavesUnknownWhatIsAbsentOrMakesNoSense) {
-  const Machine nothing = read();
+  const MachineFacts nothing = read();
   EXPECT_EQ(nothing.cpu, "");
   EXPECT_EQ(nothing.usable_bytes(), 0u);
   EXPECT_FALSE(nothing.memory_limit);
@@ -46,7 +46,7 @@ TEST_F(MachineTest, LeavesUnknownWhatIsAbsentOrMakesNoSense) {
   write("proc/meminfo", "MemTotal: much kB\nMemAvailable: 99999999999999999999999 kB\n");
   write("sys/kernel/mm/transparent_hugepage/enabled", "]always[\n");
   write("sys/fs/cgroup/memory.max", "max\n");
-  const Machine odd = read();
+  const MachineFacts odd = read();
   EXPECT_EQ(odd.cpu, "");
   EXPECT_EQ(odd.memory_bytes, 0u);
   EXPECT_EQ(odd.available_bytes, 0u);
@@ -55,7 +55,7 @@ TEST_F(MachineTest, LeavesUnknownWhatIsAbsentOrMakesNoSense) {
 }
 
 TEST_F(MachineTest, AContainersLimitAboveWhatIsFreeGrantsNoMore) {
-  Machine machine{.memory_bytes = 8'000, .available_bytes = 3'000, .memory_limit = 5'000};
+  MachineFacts machine{.memory_bytes = 8'000, .available_bytes = 3'000, .memory_limit = 5'000};
   EXPECT_EQ(machine.usable_bytes(), 3'000u);
   machine.available_bytes = 0;  // an old kernel does not say
   EXPECT_EQ(machine.usable_bytes(), 5'000u);
