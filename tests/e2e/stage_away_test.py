@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 
-from harness import SMOL, StagesByHand, need, wait_until
+from harness import QUICK, SMOL, StagesByHand, need, wait_until
 
 need(SMOL)
 STEP = {"prompt": "Once upon a time", "max_tokens": 8, "temperature": 0, "ignore_eos": True}
@@ -75,7 +75,7 @@ with StagesByHand("15") as chain:
         finally:
             over.set()
         served = [answer for future in busy for answer in future.result(timeout=90)]
-        assert len(served) > 10 and all(status == 200 for status, _ in served), [answer for answer in served if answer[0] != 200][:2]
+        assert len(served) > (2 if QUICK else 10) and all(status == 200 for status, _ in served), [answer for answer in served if answer[0] != 200][:2]
         silent = time.monotonic()
         status, text = waiting.result(timeout=60)
         assert status == 200, (status, text)
