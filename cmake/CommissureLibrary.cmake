@@ -20,7 +20,7 @@ function(commissure_unity target size)
 endfunction()
 
 # Rooms that wait for people, files and other programs, and tests: time to compile counts more than time to run.
-set(COMMISSURE_COLD_ROOMS terminal deployment client local hub plan cloud doctor measure verify commands)
+set(COMMISSURE_COLD_ROOMS terminal deployment client local hub cloud doctor measure verify commands)
 # Tests that calculate what they compare with, value by value.
 set(COMMISSURE_COMPUTING_TESTS kernels weights text sample model stage step)
 set(COMMISSURE_COLD_OPTIONS -O1)
