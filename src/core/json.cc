@@ -14,8 +14,8 @@ namespace commissure {
 
 namespace {
 
-constexpr std::size_t kMostProblemBytes =
-    300;  // the library quotes what it read last, which may be all of a large text
+/// Of a message: the library quotes what it read last, which may be all of a large text.
+constexpr std::size_t kMostProblemBytes = 300;
 
 /// Builds the value and refuses what a plain parse would let through. The library's own builder looks every new key of
 /// an ordered object up by a linear search, which takes minutes for a vocabulary; here an object's keys are compared
