@@ -60,7 +60,7 @@ def run(target, options):
     with open(log, "w") as output:
         status = subprocess.run(command(target, options), stdout=output, stderr=subprocess.STDOUT, env=ENVIRONMENT, check=False).returncode
     text = log.read_text(errors="replace")
-    runs = number(r"number_of_executed_units: (\d+)", text) or number(r"^#(\d+)\t", text)
+    runs = number(r"number_of_executed_units: (\d+)", text) or number(r"(?m)^#(\d+)\t", text)
     speed = number(r"average_exec_per_sec:\s+(\d+)", text)
     coverage = number(r"cov: (\d+)", text)
     line = f"{target:<12} {runs:>12,} runs {speed:>9,}/s   coverage {coverage:>6}"

@@ -69,7 +69,8 @@ std::string sampling_text(const Json& defaults) {
   std::size_t column = 1;
   const char* separator = "";
   for (const auto& [name, value] : defaults["values"].items()) {
-    const std::string entry = fmt::format(" {} {:g}", name, value.is_number() ? value.get<double>() : 0.0);
+    const std::string shown = value.is_number() ? fmt::format("{:g}", value.get<double>()) : dump_json(value);
+    const std::string entry = fmt::format(" {} {}", name, shown);
     text += separator;
     if (column + entry.size() + 1 > kWidth) {
       text += "\n ";

@@ -31,11 +31,10 @@ constexpr int kOldestCuda = 12020;
 constexpr std::chrono::seconds kCloudLimit{15};
 
 /// The folder itself, or the nearest one above it that exists.
-fs::path nearest_folder(fs::path folder) {
+fs::path nearest_folder(const fs::path& wanted) {
   std::error_code ignored;
-  while (!fs::exists(folder, ignored) && folder.has_parent_path() && folder != folder.parent_path()) {
-    folder = folder.parent_path();
-  }
+  fs::path folder = fs::absolute(wanted, ignored);
+  while (!fs::exists(folder, ignored) && folder != folder.parent_path()) folder = folder.parent_path();
   return folder;
 }
 
@@ -143,13 +142,13 @@ void examine_gpu(const Surroundings& here, std::vector<Finding>& findings) {
 }
 
 Finding examine_folder(const char* topic, const FolderState& folder, const char* variable) {
-  Finding finding{.topic = topic,
-                  .fact = fmt::format("{}, {} free", folder.path.string(), human_bytes(folder.free_bytes))};
+  Finding finding{.topic = topic, .fact = folder.path.string()};
+  if (folder.free_bytes) finding.fact += fmt::format(", {} free", human_bytes(*folder.free_bytes));
   if (!folder.trust) {
     finding.severity = FindingSeverity::kFailure;
     finding.fact = folder.trust.error().message();
     finding.advice = fmt::format("give it to this user, or set {} to a folder of your own", variable);
-  } else if (folder.free_bytes < kLittleDisk) {
+  } else if (folder.free_bytes && *folder.free_bytes < kLittleDisk) {
     finding.severity = FindingSeverity::kWarning;
     finding.advice = fmt::format("make room, or set {} to another disk", variable);
   }
@@ -216,7 +215,7 @@ Surroundings look_around() {
   here.isa = cpu::best_isa();
   here.has_amx = cpu::can_run(cpu::Isa::kAmx);
   here.driver = find_nvidia_driver();
-  here.models = look_at(cache_dir(), {});
+  here.models = look_at(cache_dir(), check_cache_dir());
   here.runs = look_at(run_dir(), check_own_folder(run_dir()));
   ProgramCall config = gcloud({"config", "list", "--format=json"});
   config.limit = kCloudLimit;

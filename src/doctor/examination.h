@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,8 +33,8 @@ struct Finding {
 /// A folder that a stage writes to.
 struct FolderState {
   std::filesystem::path path;
-  Status trust = {};             ///< an error where somebody else may write there, or we may not
-  std::uint64_t free_bytes = 0;  ///< on its disk
+  Status trust = {};                             ///< an error where somebody else may write there, or we may not
+  std::optional<std::uint64_t> free_bytes = {};  ///< on its disk; nothing: not known
 };
 
 /// Everything that the examination looks at. It is read in one place and judged in another, so that tests can describe

@@ -15,7 +15,8 @@ struct MachineFacts {
   std::optional<std::uint64_t> memory_limit = {};  ///< bytes that the container's control group grants
   std::string huge_pages = {};                     ///< "always", "madvise", "never"; empty: not known
 
-  /// Bytes a stage could have now: what is available, or the container's limit where that is less.
+  /// Bytes a stage could have at most: what is available now, or the container's limit where that is less. What the
+  /// container uses already is not taken off: most of it is page cache, which gives way.
   std::uint64_t usable_bytes() const;
 };
 

@@ -142,7 +142,7 @@ Result<std::vector<std::string>> list_gguf_on_hub(const HubRequest& request) {
 }
 
 Result<LocalModel> pull_from_hub(const HubRequest& request) {
-  TRY(check_cache_dir());
+  TRY(make_cache_dir());
   const auto slash = request.repo.find('/');
   if (slash == std::string::npos || slash == 0 || slash + 1 == request.repo.size() || !is_safe_path(request.repo) ||
       request.repo.find('/', slash + 1) != std::string::npos) {

@@ -123,7 +123,7 @@ CacheLock::~CacheLock() {
 }
 
 Result<LocalModel> pull_known_model(const std::string& name, bool accept_license) {
-  TRY(check_cache_dir());
+  TRY(make_cache_dir());
   const KnownModel* known = find_known_model(name);
   if (known == nullptr) return Error(Code::kNotFound, "no model is known as ", name, "; ", what_there_is());
   const LocalModel model = as_local(*known);
@@ -140,7 +140,7 @@ Result<LocalModel> pull_known_model(const std::string& name, bool accept_license
 }
 
 Result<LocalModel> resolve_model(const std::string& text, bool may_pull) {
-  TRY(check_cache_dir());
+  TRY(make_cache_dir());
   if (text.starts_with("http://") || text.starts_with("https://")) {
     const fs::path path(text.substr(0, text.find_first_of("?#")));
     return at(path.stem().string(), path, text, std::nullopt);

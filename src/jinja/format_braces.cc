@@ -67,7 +67,8 @@ Result<std::string> format_float(Render& render, double value, const Spec& spec)
     const std::size_t end = std::min(body.find_first_of(".e%"), body.size());
     body = grouped(body.substr(0, end), spec.grouping, 3) + body.substr(end);
   }
-  return padded(render, sign_of(std::signbit(value), spec.sign) + body, spec, '>');
+  const std::string sign = sign_of(std::signbit(value), spec.sign);
+  return padded(render, sign + body, spec, '>', sign.size());
 }
 
 Result<std::string> format_value(Render& render, const Value& value, std::string_view text) {
@@ -89,10 +90,10 @@ Result<std::string> format_value(Render& render, const Value& value, std::string
   if (value.is_integer()) {  // a bool is one as soon as anything is said of its form
     if (spec.type == 'c') return unknown();
     if (spec.type != 0 && std::string_view("dnxXob").find(spec.type) == std::string_view::npos) return unknown();
-    std::string digits =
-        integer_digits(magnitude_of(value.as_integer()), spec.type == 0 ? 'd' : spec.type, spec.alternate);
+    std::string digits = integer_digits(magnitude_of(value.as_integer()), spec.type == 0 ? 'd' : spec.type);
     if (spec.grouping != 0) digits = grouped(digits, spec.grouping, spec.type == 0 || spec.type == 'd' ? 3 : 4);
-    return padded(render, sign_of(value.as_integer() < 0, spec.sign) + digits, spec, '>');
+    const std::string head = sign_of(value.as_integer() < 0, spec.sign) + prefix_of(spec);
+    return padded(render, head + digits, spec, '>', head.size());
   }
   if (!value.is_text()) {
     return type_error(fmt::format("unsupported format string passed to {}.__format__", type_name(value)));

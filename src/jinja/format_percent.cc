@@ -62,11 +62,12 @@ Result<std::string> percent_field(Render& render, Spec& spec, bool left, const V
       if (value.is(Kind::kFloat) && !(std::fabs(value.number) < 9e18))
         return type_error("cannot convert float to integer");
       const std::int64_t number = value.is(Kind::kFloat) ? static_cast<std::int64_t>(value.number) : value.as_integer();
-      std::string digits = integer_digits(magnitude_of(number), decimal ? 'd' : spec.type, spec.alternate);
+      std::string digits = integer_digits(magnitude_of(number), decimal ? 'd' : spec.type);
       if (spec.precision > kMostPrecision) return type_error(fmt::format("a precision is at most {}", kMostPrecision));
       while (static_cast<std::int64_t>(digits.size()) < spec.precision) digits.insert(digits.begin(), '0');
       if (spec.zero && !left) spec.fill = "0";
-      return padded(render, sign_of(number < 0, spec.sign) + digits, spec, spec.zero && !left ? '=' : '>');
+      const std::string head = sign_of(number < 0, spec.sign) + prefix_of(spec);
+      return padded(render, head + digits, spec, spec.zero && !left ? '=' : '>', head.size());
     }
     default: break;
   }
@@ -76,7 +77,8 @@ Result<std::string> percent_field(Render& render, Spec& spec, bool left, const V
   const std::string body =
       TRY(float_body(std::fabs(number), spec.type, spec.precision < 0 ? 6 : spec.precision, spec.alternate));
   if (spec.zero && !left) spec.fill = "0";
-  return padded(render, sign_of(std::signbit(number), spec.sign) + body, spec, spec.zero && !left ? '=' : '>');
+  const std::string sign = sign_of(std::signbit(number), spec.sign);
+  return padded(render, sign + body, spec, spec.zero && !left ? '=' : '>', sign.size());
 }
 
 Result<std::int64_t> percent_count(std::string_view format, std::size_t& at, PercentArguments& arguments) {

@@ -18,7 +18,7 @@ Result<std::int64_t> read_count(std::string_view text, std::size_t& at) {
   return value;
 }
 
-Result<std::string> padded(Render& render, std::string_view body, const Spec& spec, char natural) {
+Result<std::string> padded(Render& render, std::string_view body, const Spec& spec, char natural, std::size_t n_head) {
   const auto length = static_cast<std::int64_t>(count_code_points(body));
   if (spec.width <= length) return std::string(body);
   const auto missing = static_cast<std::size_t>(spec.width - length);
@@ -33,10 +33,7 @@ Result<std::string> padded(Render& render, std::string_view body, const Spec& sp
     for (std::size_t i = 0; i < n; ++i) padding += spec.fill;
     return padding;
   };
-  if (align == '=') {
-    const std::size_t n_sign = !body.empty() && (body[0] == '-' || body[0] == '+' || body[0] == ' ') ? 1 : 0;
-    return std::string(body.substr(0, n_sign)) + fill(missing) + std::string(body.substr(n_sign));
-  }
+  if (align == '=') return std::string(body.substr(0, n_head)) + fill(missing) + std::string(body.substr(n_head));
   if (align == '<') return std::string(body) + fill(missing);
   if (align == '>') return fill(missing) + std::string(body);
   return fill(missing / 2) + std::string(body) + fill(missing - missing / 2);
@@ -66,14 +63,19 @@ std::string sign_of(bool negative, char sign) {
   return sign == '+' || sign == ' ' ? std::string(1, sign) : "";
 }
 
-std::string integer_digits(std::uint64_t magnitude, char type, bool alternate) {
+std::string integer_digits(std::uint64_t magnitude, char type) {
   switch (type) {
-    case 'x': return (alternate ? "0x" : "") + fmt::format("{:x}", magnitude);
-    case 'X': return (alternate ? "0X" : "") + fmt::format("{:X}", magnitude);
-    case 'o': return (alternate ? "0o" : "") + fmt::format("{:o}", magnitude);
-    case 'b': return (alternate ? "0b" : "") + fmt::format("{:b}", magnitude);
+    case 'x': return fmt::format("{:x}", magnitude);
+    case 'X': return fmt::format("{:X}", magnitude);
+    case 'o': return fmt::format("{:o}", magnitude);
+    case 'b': return fmt::format("{:b}", magnitude);
     default: return fmt::format("{}", magnitude);
   }
+}
+
+std::string prefix_of(const Spec& spec) {
+  const bool has_one = spec.alternate && (spec.type == 'x' || spec.type == 'X' || spec.type == 'o' || spec.type == 'b');
+  return has_one ? std::string{'0', spec.type} : "";
 }
 
 std::uint64_t magnitude_of(std::int64_t value) {

@@ -28,9 +28,11 @@ struct Spec {
 /// Errors: kInvalidArgument, it is greater than 10^9.
 Result<std::int64_t> read_count(std::string_view text, std::size_t& at);
 
-/// `body` filled up to the spec's width; aligned as `natural` says where the spec does not.
+/// `body` filled up to the spec's width; aligned as `natural` says where the spec does not. With '=' its first `n_head`
+/// bytes, sign and prefix, stay in front of the filling.
 /// Errors: kResourceExhausted, longer than the render's longest text.
-Result<std::string> padded(Render& render, std::string_view body, const Spec& spec, char natural);
+Result<std::string> padded(Render& render, std::string_view body, const Spec& spec, char natural,
+                           std::size_t n_head = 0);
 
 /// Digits in groups of `size`, counted from the right, with `separator` between them.
 std::string grouped(std::string digits, char separator, std::size_t size);
@@ -42,8 +44,11 @@ Result<std::string> float_body(double value, char type, std::int64_t precision, 
 /// What stands before a number: "-", or what `sign` (of Spec) wants for numbers that are not negative.
 std::string sign_of(bool negative, char sign);
 
-/// An integer without its sign in base 10, or as `type` says (x, X, o, b); `alternate` puts 0x, 0X, 0o or 0b before it.
-std::string integer_digits(std::uint64_t magnitude, char type, bool alternate);
+/// An integer without its sign in base 10, or as `type` says (x, X, o, b).
+std::string integer_digits(std::uint64_t magnitude, char type);
+
+/// What '#' puts before the digits: 0x, 0X, 0o or 0b; nothing in base 10, or without '#'.
+std::string prefix_of(const Spec& spec);
 
 /// |value|, also of the smallest integer.
 std::uint64_t magnitude_of(std::int64_t value);

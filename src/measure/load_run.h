@@ -49,8 +49,9 @@ struct LoadResult {
 /// Arrival times in seconds from the start: exponential gaps of mean 1 / rate, the same for the same seed.
 std::vector<double> poisson_arrivals(int n, double rate, std::uint64_t seed);
 
-/// Sends all requests and waits for their ends; `on_done` gets the number finished, on the calling thread, ten times a
-/// second and at the end. A failed request is a record with a problem. Threads: one per connection, gone on return.
+/// Sends all requests and waits for their ends; `on_done` gets the number finished, on the calling thread, at least ten
+/// times a second and at the end. A failed request is a record with a problem. Threads: one per connection, gone on
+/// return.
 LoadResult run_load(const LoadOptions& options, const LoadPrompts& prompts, const std::function<void(int)>& on_done);
 
 }  // namespace commissure

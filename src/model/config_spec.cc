@@ -294,7 +294,12 @@ Result<RawSpec> read_smollm3(const Fields& fields) {
     return raw;
   }
   if (!list->is_array()) return Error(Code::kInvalidArgument, "config.json: no_rope_layers must be a list");
-  for (const Json& rotates : *list) raw.rotates.push_back(rotates != 0);
+  for (const Json& rotates : *list) {
+    if (rotates != 0 && rotates != 1) {
+      return Error(Code::kInvalidArgument, "config.json: no_rope_layers must be a list of 0 and 1");
+    }
+    raw.rotates.push_back(rotates == 1);
+  }
   return raw;
 }
 

@@ -79,7 +79,7 @@ std::string source_text(const Planning& planning) {
 std::string rate_text(double per_second) { return fmt::format("{:.{}f}", per_second, per_second < 1000 ? 1 : 0); }
 
 std::string alternative_text(const std::string& chain, const ChainPlan& plan, int n_streams) {
-  return fmt::format("{:<7}{:<20}{:>6}{:>8}{:>7.2f} s{:>5.0f} s{:>6.2f}{:>8.0f} {:>8.2f}\n", plan.weights, chain,
+  return fmt::format("{:<7} {:<19}{:>6}{:>8}{:>7.2f} s{:>5.0f} s{:>6.2f}{:>8.0f} {:>8.2f}\n", plan.weights, chain,
                      rate_text(plan.tokens_per_second), rate_text(plan.tokens_per_second * n_streams),
                      plan.first_token_seconds, plan.cold_start_seconds, plan.usd_per_hour,
                      plan.usd_per_hour * kHoursPerMonth, plan.usd_per_million);
@@ -89,7 +89,7 @@ std::string alternatives_text(const Planning& planning, const PlanWish& wish) {
   std::string text = fmt::format("\nAlternatives, {} stream{} of {} positions, prompts of {};\n", wish.streams,
                                  wish.streams == 1 ? "" : "s", wish.context, wish.prompt);
   text += "USD by the hour, the month** and a million tokens:\n";
-  text += fmt::format("{:<7}{:<20}{:>6}{:>8}{:>9}{:>7}{:>6}{:>10}{:>7}\n", "WEIGHTS", " CHAIN", "TOK/S", "ALL", "TTFT",
+  text += fmt::format("{:<7} {:<19}{:>6}{:>8}{:>9}{:>7}{:>6}{:>10}{:>7}\n", "WEIGHTS", "CHAIN", "TOK/S", "ALL", "TTFT",
                       "COLD", "/HOUR", "/MONTH**", "/M TOK");
   if (planning.file) text += alternative_text("as the file says", planning.chosen(), wish.streams);
   for (const auto& [machine, plan] : planning.found)

@@ -22,10 +22,9 @@ std::filesystem::path cache_in_tmp() {
 
 }  // namespace
 
-Status check_cache_dir() {
-  if (cache_dir() != cache_in_tmp()) return {};
-  return make_own_folder(cache_in_tmp());
-}
+Status check_cache_dir() { return cache_dir() == cache_in_tmp() ? check_own_folder(cache_in_tmp()) : Status(); }
+
+Status make_cache_dir() { return cache_dir() == cache_in_tmp() ? make_own_folder(cache_in_tmp()) : Status(); }
 
 std::filesystem::path cache_dir() {
   if (const auto dir = from_environment("COMMISSURE_CACHE"); !dir.empty()) return dir;
