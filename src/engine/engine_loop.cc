@@ -1,7 +1,9 @@
 #include "engine/engine_loop.h"
 
 #include <algorithm>
+#include <chrono>
 #include <new>
+#include <thread>
 #include <utility>
 
 #include "core/index.h"
@@ -72,6 +74,7 @@ void EngineLoop::run(const std::stop_token& stop) {
       turn(stop);
     } catch (const std::bad_alloc&) {
       lost_step_ |= std::exchange(in_step_, false);
+      on_no_memory();
     }
   }
   shared_.inbox.close();
@@ -80,6 +83,16 @@ void EngineLoop::run(const std::stop_token& stop) {
   deliver();
   check_drains(Time::max());
   publish_state();
+}
+
+/// Says so, and gives others the time to end: what did not fit is tried again at once.
+void EngineLoop::on_no_memory() {
+  constexpr milliseconds kPause{10};
+  try {
+    log_limited(memory_lines_, Severity::kError, "the engine has no memory for what it does", {});
+  } catch (const std::bad_alloc&) {  // nor for the line
+  }
+  std::this_thread::sleep_for(kPause);
 }
 
 void EngineLoop::turn(const std::stop_token& stop) {
@@ -318,19 +331,42 @@ void EngineLoop::send(Request& request, GenerationEvent event) {
 }
 
 /// A sink wakes other threads, which may take this one's core: the stages get their next step first. One that finds no
-/// memory for an event gets an error instead, its last one.
+/// memory for an event gets an error instead, its last one. What is left where memory runs out here too stays for the
+/// next call.
 void EngineLoop::deliver() {
-  std::vector<Message> messages = std::exchange(outbox_, {});
-  for (Message& message : messages) {
+  while (n_delivered_ < delivering_.size() || !outbox_.empty()) {
+    if (n_delivered_ == delivering_.size()) {
+      delivering_.clear();
+      n_delivered_ = 0;
+      delivering_.swap(outbox_);
+    }
+    Message& message = delivering_[n_delivered_++];
+    if (message.gate == nullptr) continue;
     const bool is_last = message.event.finish.has_value();
     try {
       is_last ? message.gate->call_last(std::move(message.event)) : message.gate->call(std::move(message.event));
     } catch (const std::bad_alloc&) {
-      const Error error(Code::kUnavailable, kNoMemory);
-      if (!is_last) fail(message.handle, error);
-      if (is_last && !message.is_second_try) outbox_.push_back({message.handle, message.gate, last_event(error), true});
+      on_undelivered(message, is_last);
     }
   }
+}
+
+void EngineLoop::on_undelivered(Message& message, bool is_last) {
+  const Error error(Code::kUnavailable, kNoMemory);
+  if (is_last) {
+    if (!message.is_second_try) outbox_.push_back({message.handle, message.gate, last_event(error), true});
+    return;
+  }
+  // What follows of the same request would leave a hole: its end is this error.
+  bool ends = false;
+  for (std::size_t i = n_delivered_; i < delivering_.size(); ++i) {
+    Message& later = delivering_[i];
+    if (later.handle != message.handle) continue;
+    ends = later.event.finish.has_value();
+    if (ends) later.event = last_event(error);
+    if (!ends) later.gate.reset();
+  }
+  if (!ends) fail(message.handle, error);
 }
 
 void EngineLoop::publish_state() {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/guarded.h"
+#include "core/log_limiter.h"
 #include "core/queue.h"
 #include "engine/engine.h"
 #include "engine/engine_metrics.h"
@@ -98,6 +99,7 @@ class EngineLoop {
 
   Status submit(StepBatch batch);
   void give_up_step();
+  void on_no_memory();
 
   void begin_outage(const Error& cause);
   bool may_move() const;
@@ -111,7 +113,9 @@ class EngineLoop {
   /// Puts the event into the outbox.
   void send(Request& request, GenerationEvent event);
   void deliver();
+  void on_undelivered(Message& message, bool is_last);
   void finish(Request& request, GenerationEvent event);
+  void note_end(const Request& request, GenerationEvent& event);
   void fail(RequestHandle handle, const Error& error);
   void fail_all(const Error& error);
   void publish_state();
@@ -130,9 +134,12 @@ class EngineLoop {
   std::vector<DrainMessage> drains_;
   EngineStats stats_;
   StepTracer tracer_;
-  bool in_step_ = false;         ///< a step is being planned, or its answer taken
-  bool lost_step_ = false;       ///< memory ran out meanwhile: give_up_step() is due
-  std::vector<Message> outbox_;  ///< in order
+  bool in_step_ = false;             ///< a step is being planned, or its answer taken
+  bool lost_step_ = false;           ///< memory ran out meanwhile: give_up_step() is due
+  std::vector<Message> outbox_;      ///< in order
+  std::vector<Message> delivering_;  ///< of an outbox before, [0, n_delivered_) are done
+  std::size_t n_delivered_ = 0;
+  LogLimiter memory_lines_;
 };
 
 }  // namespace commissure

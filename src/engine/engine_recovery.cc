@@ -135,24 +135,37 @@ void EngineLoop::try_recovery() {
 }
 
 void EngineLoop::finish(Request& request, GenerationEvent event) {
+  if (outbox_.size() == outbox_.capacity())
+    outbox_.reserve(2 * outbox_.size() + 1);  // for the last event, which is due
   const std::unique_ptr<Request> last = std::move(requests_.extract(request.handle).mapped());
-  const Time now = steady_clock::now();
   scheduler_.remove(last->sequence());
   shared_.gates.with([&](auto& gates) { gates.erase(last->handle); });
-  metrics_.on_finish(*event.finish, last->times, last->usage, now);
-  const auto ms = [&](Time to) { return std::chrono::duration_cast<milliseconds>(to - last->times.submitted).count(); };
+  --shared_.n_alive;
+  try {
+    note_end(*last, event);
+  } catch (const std::bad_alloc&) {  // the numbers of one request are missing
+  }
+  send(*last, std::move(event));
+}
+
+/// What stays of a request: metrics, a log line, its trace, which goes with its last event. Before that event: who
+/// reads it may look at the numbers next.
+void EngineLoop::note_end(const Request& request, GenerationEvent& event) {
+  const Time now = steady_clock::now();
+  metrics_.on_finish(*event.finish, request.times, request.usage, now);
+  const auto ms = [&](Time to) {
+    return std::chrono::duration_cast<milliseconds>(to - request.times.submitted).count();
+  };
   log(Severity::kDebug, "choice finished",
-      {{"request_id", last->asked.id},
-       {"prompt_tokens", last->usage.prompt_tokens},
-       {"cached_tokens", last->usage.cached_tokens},
-       {"completion_tokens", last->usage.completion_tokens},
-       {"ttft_ms", last->times.first_token ? Json(ms(*last->times.first_token)) : Json(nullptr)},
+      {{"request_id", request.asked.id},
+       {"prompt_tokens", request.usage.prompt_tokens},
+       {"cached_tokens", request.usage.cached_tokens},
+       {"completion_tokens", request.usage.completion_tokens},
+       {"ttft_ms", request.times.first_token ? Json(ms(*request.times.first_token)) : Json(nullptr)},
        {"total_ms", ms(now)},
        {"finish", finish_reason_name(*event.finish)}});
-  event.trace = tracer_.take(last->sequence());
-  --shared_.n_alive;
-  publish_state();  // before the last event: who reads it may look at the numbers next
-  send(*last, std::move(event));
+  event.trace = tracer_.take(request.sequence());
+  publish_state();
 }
 
 void EngineLoop::fail(RequestHandle handle, const Error& error) {

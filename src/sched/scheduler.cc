@@ -40,7 +40,8 @@ Scheduler::Scheduler(const SchedulerOptions& options)
       windows_(options.window, options.n_window_blocks),
       pace_(options.max_slowdown),
       slots_({options_.decode_slots, options_.max_decode_slots, options_.shares_cores}) {
-  latest_.reserve(2 * to_size(options_.max_sequences));
+  running_.reserve(to_size(options_.max_sequences));
+  latest_.reserve(3 * to_size(options_.max_sequences));  // each admitted, preempted and given a slice at most
 }
 
 Status Scheduler::add(SequenceSpec spec) {
@@ -62,6 +63,10 @@ Status Scheduler::add(SequenceSpec spec) {
     return Error(Code::kOutOfRange, "sequence ", id.value, " may need ", needed,
                  " bytes in the header of a step for its token lists and its tokens, which has room for ",
                  StepRoom(options_.max_header_bytes).n_bytes(), ": use shorter lists or fewer tokens");
+  }
+  // Room for every id that remove() and send_back() may note, so that neither fails for want of memory.
+  if (const std::size_t most = released_.size() + sequences_.size() + 1; released_.capacity() < most) {
+    released_.reserve(2 * most);
   }
   const Rank rank = rank_of(*sequence);
   sequences_.emplace(id, std::move(sequence));
@@ -113,9 +118,10 @@ std::optional<StepBatch> Scheduler::next_plain_step() {
     schedule_prefills(batch, !preempted);
   } while (batch.slices.empty() && preempted);  // all chosen ones lost their blocks: those go to others
   if (batch.slices.empty()) return std::nullopt;
-  batch.released = std::exchange(released_, {});
+  batch.released = released_;
   next_step_ = next_step_.next();
   note_in_flight(batch, n_before, n_decode_rows);
+  released_.clear();
   return batch;
 }
 
@@ -195,6 +201,7 @@ void Scheduler::preempt_last() {
 
 /// To the waiting sequences, to be computed again from the log under a new life.
 void Scheduler::send_back(Sequence& sequence) {
+  latest_.push_back(sequence.spec.id);
   blocks_.release_all(sequence.blocks);
   windows_.end(sequence.window);
   windows_.end(sequence.lost_windows);

@@ -170,10 +170,17 @@ class Scheduler {
     std::int32_t n_free = 0;  ///< of the blocks, those that nobody holds
   };
 
+  /// A prompt that may go before the oldest one.
+  struct Newcomer {
+    int n_left = 0;  ///< rows
+    Sequence* sequence = nullptr;
+    bool is_next = false;  ///< it passes nobody who waits, but for those whose beginning is being computed
+  };
+
   bool may_reuse(const Sequence& sequence) const;
   int find_prefix(Sequence& sequence);
   PrefixMatch match_prefix(Sequence& sequence);
-  bool is_being_computed(Sequence& sequence);
+  bool is_being_computed(const Sequence& sequence, int next) const;
   void take_prefix(Sequence& sequence, PrefixMatch match);
   int window_claim(const Sequence& sequence) const;
   void keep_blocks(Sequence& sequence);
@@ -196,7 +203,7 @@ class Scheduler {
   int n_prefill_rows(const Sequence& sequence, int budget) const;
   bool schedule_rows(StepBatch& batch, Sequence& sequence, int n_rows);
   int schedule_newcomers(StepBatch& batch, const Sequence& oldest, int share, bool may_admit);
-  std::vector<std::pair<int, Sequence*>> newcomers(const Sequence& oldest, bool may_admit);
+  std::vector<Newcomer> newcomers(const Sequence& oldest, bool may_admit);
   Sequence* admit_next();
   bool admit(Sequence& sequence);
   SliceSize slice_size(const Sequence& sequence, int n_rows) const;

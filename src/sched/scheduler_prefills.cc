@@ -80,35 +80,38 @@ void Scheduler::schedule_prefills(StepBatch& batch, bool may_admit) {
 /// Prompts that may go before the oldest one, each with the rows it has left: those of no lower rank that have fewer
 /// rows left, the shortest first, so that a few tokens do not wait for thousands. Left out is one whose beginning
 /// another prompt computes just now: that one finds it in the prefix cache later.
-std::vector<std::pair<int, Sequence*>> Scheduler::newcomers(const Sequence& oldest, bool may_admit) {
-  std::vector<std::pair<int, Sequence*>> found;
-  const auto look_at = [&](Sequence& sequence, int n_left) {
-    if (n_left > 0 && n_left < oldest.n_ready_rows()) found.emplace_back(n_left, &sequence);
+std::vector<Scheduler::Newcomer> Scheduler::newcomers(const Sequence& oldest, bool may_admit) {
+  std::vector<Newcomer> found;
+  const auto look_at = [&](Sequence& sequence, int n_left, bool is_next) {
+    if (n_left > 0 && n_left < oldest.n_ready_rows()) found.push_back({n_left, &sequence, is_next});
   };
   for (Sequence* const sequence : running_) {
     if (sequence->spec.priority > oldest.spec.priority) break;
-    if (!sequence->decodes()) look_at(*sequence, sequence->n_ready_rows());
+    if (!sequence->decodes()) look_at(*sequence, sequence->n_ready_rows(), true);
   }
   int n_looked_at = 0;
+  bool is_next = true;
   for (const auto& [priority, id] : waiting_) {
     if (!may_admit || priority > oldest.spec.priority || ++n_looked_at > kMostLookedAt) break;
     Sequence& sequence = *sequences_.at(id);
-    if (!is_being_computed(sequence))
-      look_at(sequence, sequence.n_ready_rows() - find_prefix(sequence) * kBlockPositions);
+    const int n_found = find_prefix(sequence);
+    if (is_being_computed(sequence, n_found)) continue;
+    look_at(sequence, sequence.n_ready_rows() - n_found * kBlockPositions, std::exchange(is_next, false));
   }
-  std::ranges::stable_sort(found, {}, [](const auto& entry) { return entry.first; });
+  std::ranges::stable_sort(found, {}, &Newcomer::n_left);
   return found;
 }
 
-/// Of the rows that the oldest prompt could take, up to `share` go to prompts that are sooner done. Returns how many.
+/// Of the rows that the oldest prompt could take, up to `share` go to prompts that are sooner done. Of those that wait,
+/// one that is done at once may pass the others; a longer one is let in when it is the next. Returns how many.
 int Scheduler::schedule_newcomers(StepBatch& batch, const Sequence& oldest, int share, bool may_admit) {
   if (options_.max_partial_prefills < 2 || n_running() - n_decoding() + n_waiting() < 2) return 0;
   int n_partial = n_running() - n_decoding();
   int left = share;
-  for (const auto& [n_left, sequence] : newcomers(oldest, may_admit)) {
+  for (const auto& [n_left, sequence, is_next] : newcomers(oldest, may_admit)) {
     if (left == 0) break;
     if (waiting_.contains(rank_of(*sequence))) {
-      if (n_left > left && n_partial >= options_.max_partial_prefills) continue;
+      if (n_left > left && (!is_next || n_partial >= options_.max_partial_prefills)) continue;
       if (!admit(*sequence)) break;
       ++n_partial;
     }
@@ -138,6 +141,7 @@ bool Scheduler::admit(Sequence& sequence) {
   if (!windows_.may_claim(window_claim(sequence))) return false;
   PrefixMatch match = match_prefix(sequence);
   if (blocks_.n_free() - match.n_free < wanted - std::ssize(match.blocks)) return false;
+  latest_.push_back(sequence.spec.id);  // from here on it is of this step, also where memory runs out
   take_prefix(sequence, std::move(match));
   CHECK(grow_table(sequence, n_rows));
   waiting_.erase(rank_of(sequence));

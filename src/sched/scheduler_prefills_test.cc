@@ -113,6 +113,17 @@ TEST(Prefills, AStreamOfShortPromptsStarvesNobody) {
   EXPECT_LE(n_steps, 2 * 960 / 48 + 2);
 }
 
+TEST(Prefills, OneThatTakesSeveralStepsPassesNobodyWhoWaits) {
+  Scheduler scheduler(roomy());
+  ASSERT_TRUE(scheduler.add(prompt(1, 7000)).has_value());
+  next(scheduler);
+  ASSERT_TRUE(scheduler.add(prompt(2, 6000)).has_value());
+  ASSERT_TRUE(scheduler.add(prompt(3, 5000)).has_value());
+  EXPECT_EQ(describe(next(scheduler)), "2@0+128 1@512+384") << "the shorter one came later";
+  ASSERT_TRUE(scheduler.add(prompt(4, 20)).has_value());
+  EXPECT_EQ(describe(next(scheduler)).substr(0, 9), "4@0+20* 2") << "one that is done at once may pass";
+}
+
 TEST(Prefills, AWorseRankWaits) {
   Scheduler scheduler(roomy());
   ASSERT_TRUE(scheduler.add(prompt(1, 7000)).has_value());

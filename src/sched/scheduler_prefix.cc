@@ -72,10 +72,10 @@ Scheduler::PrefixMatch Scheduler::match_prefix(Sequence& sequence) {
   return match;
 }
 
-/// Whether a prompt under way computes the next block of this one's beginning, so that waiting for it saves work.
-bool Scheduler::is_being_computed(Sequence& sequence) {
+/// Whether a prompt under way computes the next block of this one's beginning, of which `next` blocks were found, so
+/// that waiting for it saves work.
+bool Scheduler::is_being_computed(const Sequence& sequence, int next) const {
   if (!may_reuse(sequence)) return false;
-  const int next = find_prefix(sequence);
   const int first = next * kBlockPositions;
   if (first + kBlockPositions >= count_of(sequence.tokens)) return false;
   const auto block_of = [&](const Sequence& from) { return std::span(from.tokens).subspan(first, kBlockPositions); };

@@ -47,8 +47,13 @@ Status GrpcLink::Impl::submit(StageInput input) {
   TRY(check_sequences(input.batch));
   remember_sequences(input.batch);
   in_flight_.push_back({std::move(input.batch), Clock::now()});
-  sent_steps_.on_step(session_);
-  stream_->send(std::move(message));
+  try {
+    sent_steps_.on_step(session_);
+    stream_->send(std::move(message));
+  } catch (const std::bad_alloc&) {  // not sent, so nobody answers it
+    in_flight_.pop_back();
+    throw;
+  }
   return {};
 }
 
