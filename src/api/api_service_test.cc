@@ -474,7 +474,7 @@ TEST_F(ApiServiceTest, IsNotMistakenForAnotherHost) {
   }
   for (const char* host :
        {"evil.example", "evil.example:8080", "localhost.evil.example", "127.evil.example", "127.0.0.1.evil.example:80",
-        "x.llm.example", "192.168.1.5:8080", "0.0.0.0", "[2001:db8::2]", "evil.example."}) {
+        "x.llm.example", "192.168.1.5:8080", "0.0.0.0", ":80", "[evil.example", "[2001:db8::2]", "evil.example."}) {
     EXPECT_EQ(status(host), 403) << host;
     for (const auto& [method, path] : {std::pair("POST", "/v1/completions"), std::pair("OPTIONS", "/generate"),
                                        std::pair("GET", "/metrics"), std::pair("POST", "/reset_prefix_cache")}) {

@@ -42,6 +42,7 @@ bool is_allowed_host(const HttpRequest& request, const std::vector<std::string>&
   if (field == nullptr || field->empty()) return true;
   std::string host = lower(std::string(host_of(*field)));
   if (host.ends_with('.')) host.pop_back();  // the root of all names, written out
+  if (host.empty()) return false;            // "[evil", ":80"
   if (is_loopback(host) || host.ends_with(".localhost")) return true;
   if (host.find_first_of(".:") == std::string::npos) return true;
   return std::ranges::any_of(names, [&](const std::string& name) { return name == "*" || lower(name) == host; });

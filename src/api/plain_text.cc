@@ -61,8 +61,10 @@ ChatPrompt without_marks(std::string_view text, std::string_view mark) {
     const std::size_t end = std::min(text.find(mark, begin), text.size());
     prompt.text.append(text.substr(begin, end - begin));
     if (end == text.size()) break;
-    const std::size_t place = previous_code_point(prompt.text);
-    if (prompt.plain_at.empty() || prompt.plain_at.back() < place) prompt.plain_at.push_back(place);
+    if (!prompt.text.empty()) {  // else the template cut off what the mark stood behind
+      const std::size_t place = previous_code_point(prompt.text);
+      if (prompt.plain_at.empty() || prompt.plain_at.back() < place) prompt.plain_at.push_back(place);
+    }
     begin = end + mark.size();
   }
   return prompt;

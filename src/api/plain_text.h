@@ -10,7 +10,7 @@
 
 // "sanitize": control tokens that somebody wrote into a request stay plain text, while those of the chat template
 // count. The request's strings are marked before they are rendered, and the rendered text tells by the marks where not
-// to look.
+// to look. A spelling whose first character stands in the template's own text is not covered.
 namespace commissure {
 
 /// A prompt as text, and where in it a control token's spelling is plain text (EncodeOptions::plain_at).

@@ -92,6 +92,26 @@ TEST_F(PlainTextTest, EverythingOfTheRequestIsText) {
   EXPECT_EQ(prompt_of({"a"}, more).find("[<|end|>]"), std::string::npos);
 }
 
+TEST_F(PlainTextTest, ASpellingThatTheNormaliserMakesStaysText) {
+  Json file = Json::object();
+  Json vocab = Json::object();
+  int n = 0;
+  for (char c = '!'; c <= '~'; ++c) vocab[std::string(1, c)] = n++;
+  file["model"] = {{"type", "BPE"}, {"vocab", vocab}, {"merges", Json::array()}};
+  file["added_tokens"] = {{{"id", n}, {"content", "<|end|>"}, {"special", true}, {"normalized", true}}};
+  file["normalizer"] = {{"type", "Lowercase"}};
+  file["pre_tokenizer"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}};
+  const auto tokenizer = Tokenizer::from_json(file, Json()).value();
+  EXPECT_EQ(tokenizer->control_places("a<|END|>"), std::vector<std::size_t>{0});
+  EXPECT_TRUE(tokenizer->control_places("a<|EN|>").empty());
+}
+
+TEST_F(PlainTextTest, AMarkThatLostItsCharacterMarksNothing) {
+  const ChatPrompt prompt = without_marks("#<|end|>b#", "#");
+  EXPECT_EQ(prompt.text, "<|end|>b");
+  EXPECT_EQ(prompt.plain_at, std::vector<std::size_t>{7});
+}
+
 TEST_F(PlainTextTest, AMarkIsNoneOfTheTextsOwnCharacters) {
   const Json first = {"\uFDD0 and \uFDD1"};
   EXPECT_EQ(unused_mark(first), "\uFDD2");

@@ -4,14 +4,13 @@
 #include <cctype>
 #include <utility>
 
-#include "core/short_text.h"
+#include "weights/header_reader.h"
 
 namespace commissure {
 
 namespace {
 
 constexpr std::size_t kMostPathBytes = 1024;
-constexpr std::size_t kMostShownBytes = 100;
 constexpr std::size_t kMostCommitBytes = 128;  // twice a SHA-256 in hexadecimal
 
 bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
@@ -34,8 +33,8 @@ Result<std::vector<HubFile>> read_file_list(std::string_view repo, const Json& t
     if (path == nullptr || !path->is_string() || type == nullptr || *type != "file") continue;
     HubFile file{path->get<std::string>(), 0, ""};
     if (!is_safe_path(file.path)) {
-      return Error(Code::kDataLoss, repo, ": refused the file name \"", short_text(file.path, kMostShownBytes),
-                   "\" of ", file.path.size(), " bytes");
+      return Error(Code::kDataLoss, repo, ": refused the file name ", printable(file.path), " of ", file.path.size(),
+                   " bytes");
     }
     if (size != nullptr && size->is_number_unsigned()) file.n_bytes = size->get<std::uint64_t>();
     if (const Json* lfs = find_member(entry, "lfs")) {

@@ -27,6 +27,7 @@ TEST(HubAnswers, RefusesPathsThatLeaveTheFolderOrAreNone) {
     ASSERT_FALSE(files.has_value()) << path;
     EXPECT_EQ(files.error().code(), Code::kDataLoss);
   }
+  EXPECT_EQ(read_file_list("o/r", one_file("a\x1b[2J")).error().message().find('\x1b'), std::string::npos);
   const auto files = read_file_list("o/r", one_file(std::string(2'000'000, 'Q')));
   ASSERT_FALSE(files.has_value());
   EXPECT_LT(files.error().message().size(), 300u);

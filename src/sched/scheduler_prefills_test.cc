@@ -121,7 +121,7 @@ TEST(Prefills, OneThatTakesSeveralStepsPassesNobodyWhoWaits) {
   ASSERT_TRUE(scheduler.add(prompt(3, 5000)).has_value());
   EXPECT_EQ(describe(next(scheduler)), "2@0+128 1@512+384") << "the shorter one came later";
   ASSERT_TRUE(scheduler.add(prompt(4, 20)).has_value());
-  EXPECT_EQ(describe(next(scheduler)).substr(0, 9), "4@0+20* 2") << "one that is done at once may pass";
+  EXPECT_TRUE(describe(next(scheduler)).starts_with("4@0+20* ")) << "one that is done at once may pass";
 }
 
 TEST(Prefills, AWorseRankWaits) {

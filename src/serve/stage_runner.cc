@@ -268,14 +268,15 @@ void StageRunner::drain() {
 /// block that was ever freed: after a body of megabytes, megabytes for each thread that reads some.
 void bound_kept_memory() {
   constexpr int kKeptBytes = 1 << 20;
-  mallopt(M_MMAP_THRESHOLD, kKeptBytes);
-  mallopt(M_TRIM_THRESHOLD, kKeptBytes);
+  if (mallopt(M_MMAP_THRESHOLD, kKeptBytes) != 1 || mallopt(M_TRIM_THRESHOLD, kKeptBytes) != 1) {
+    log_warning("the allocator takes no bounds: it may keep what large bodies took");
+  }
 }
 
 }  // namespace
 
 Status run_stage(const StageSettings& settings) {
-  bound_kept_memory();
+  if (settings.is_first()) bound_kept_memory();  // of API requests; other stages have none, and large frames
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);

@@ -156,13 +156,11 @@ Status check_numbers(const StageSettings& settings) {
                              Range{"--threads (COMMISSURE_THREADS)", settings.threads, 0, kMostThreads},
                              Range{"--max-num-batched-tokens", settings.max_step_rows, 1, 4096},
                              Range{"--max-num-seqs", settings.max_sequences, 1, 1024},
+                             Range{"--max-num-partial-prefills", settings.max_partial_prefills, 1, 1024},
                              Range{"--step-deadline (COMMISSURE_STEP_DEADLINE)", settings.step_deadline, 1, 86'400},
                              Range{"--queue-limit", settings.queue_limit, 0, 1'000'000}}) {
     if (range.value >= range.least && range.value <= range.most) continue;
     return invalid(range.flag, " is ", range.value, "; it must be ", range.least, " to ", range.most);
-  }
-  if (settings.max_partial_prefills < 1 || settings.max_partial_prefills > 1024) {
-    return invalid("--max-num-partial-prefills is ", settings.max_partial_prefills, "; it must be 1 to 1024");
   }
   if (!(settings.max_slowdown >= 0) || settings.max_slowdown > 1000) {
     return invalid("--max-slowdown is ", settings.max_slowdown, "; it must be 0 to 1000");
@@ -185,7 +183,7 @@ Status check_callers(const StageSettings& settings) {
     }
   }
   for (const std::string& host : settings.allowed_hosts) {
-    if (host.find('/') != std::string::npos || host_of(host) != host) {
+    if (host.find('/') != std::string::npos || host_of(host) != host || host.ends_with('.')) {
       return invalid("--allowed-hosts (COMMISSURE_ALLOWED_HOSTS) has \"", host,
                      "\"; write a name like llm.example, without scheme and port, or *");
     }

@@ -91,6 +91,10 @@ std::vector<std::size_t> Pipeline::control_places(std::string_view text) const {
   if (parts_.normalised_specials.empty()) return places;
   std::vector<std::size_t> all;
   std::ranges::set_union(places, parts_.normalised_specials.control_places(text), std::back_inserter(all));
+  // A spelling that only the normaliser makes has no place in this text: any place turns all of those off.
+  const bool is_hidden = all.empty() && !text.empty() &&
+                         !parts_.normalised_specials.control_places(parts_.normaliser.run(std::string(text))).empty();
+  if (is_hidden) all.push_back(0);
   return all;
 }
 
