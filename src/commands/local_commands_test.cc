@@ -130,6 +130,16 @@ TEST_F(LocalCommands, DownNamesTheChainItStopped) {
   EXPECT_EQ(run_command(add_status, {}).status, 3) << "it is gone";
 }
 
+TEST_F(LocalCommands, UpRefusesFlagsOfALocalChainForADeployment) {
+  const std::string file = folder_.write("commissure.yaml", "not read before");
+  for (const char* flag : {"--isa=avx2", "--max-num-partial-prefills=2", "--allowed-hosts=a.example", "--sanitize"}) {
+    const std::string name(std::string_view(flag).substr(0, std::string_view(flag).find('=')));
+    const CommandOutcome refused = run_command(add_up, {"--file", file, flag});
+    EXPECT_EQ(refused.status, 1);
+    EXPECT_TRUE(refused.problem.starts_with(name + " is for a chain on this machine")) << refused.problem;
+  }
+}
+
 TEST_F(LocalCommands, FlagsThatContradictEachOtherAreRefused) {
   EXPECT_EQ(run_command(add_status, {"--local", "--cloud"}).status, 2);
   EXPECT_EQ(run_command(add_down, {"--cloud", "--name", "x"}).status, 2);

@@ -264,8 +264,14 @@ Result<int> up_local(const UpOptions& options) {
 
 Result<int> up(const UpOptions& options) {
   if (!options.local) {
-    if (has_deployment_file(options.cloud.choice))
+    if (has_deployment_file(options.cloud.choice)) {
+      if (const auto flags = stage_flags(options, ""); !flags.empty()) {
+        return Error(Code::kInvalidArgument, flags.front(),
+                     " is for a chain on this machine (--local); what holds for ", "a deployment stands in ",
+                     options.cloud.choice.file);
+      }
       return do_cloud_work(options.cloud, {.image = true, .weights = true, .services = true}, cloud_outside());
+    }
     return Error(Code::kInvalidArgument, "say where: commissure up --local starts a chain on this machine, and ",
                  options.cloud.choice.file, ", which is not here, describes one on Google Cloud (docs/deploy.md)");
   }
