@@ -156,8 +156,9 @@ struct KvLayer {
 };
 
 struct AttendOptions {
-  float scale = 1.0f;  ///< multiplies q.k
-  int window = 0;      ///< 0: all earlier positions; W: only keys with query - key < W
+  float scale = 1.0f;    ///< multiplies q.k
+  int window = 0;        ///< 0: all earlier positions; W: only keys with query - key < W
+  float softcap = 0.0f;  ///< 0: none; else a scaled q.k becomes softcap * tanh(q.k / softcap)
   /// Queries and weights meet keys and values in f32 instead of rounded to bf16; the reference always does so.
   bool keeps_f32 = false;
 };
@@ -255,8 +256,12 @@ class Backend {
   /// kRefinedRange of the row's largest; the others are what one plane gives.
   /// In a row that asks for n_largest, only its n_largest largest logits, and any logit equal to the smallest of these,
   /// are sure to have their value; every other logit may be -infinity instead.
-  ///   uses  [n_rows(x)], what the caller reads of each row
-  virtual void logits(Rows x, const Matrix& weight, std::span<const LogitsUse> uses, Rows out) = 0;
+  ///   uses     [n_rows(x)], what the caller reads of each row
+  ///   softcap  0: none; else every logit y is in the end softcap * tanh(y / softcap), and the above holds of these
+  virtual void logits(Rows x, const Matrix& weight, std::span<const LogitsUse> uses, float softcap, Rows out) = 0;
+  void logits(Rows x, const Matrix& weight, std::span<const LogitsUse> uses, Rows out) {
+    logits(x, weight, uses, 0.0f, out);
+  }
 
   /// cos and sin for every row of the step: out [n_rows, 2 * n_pairs], cosines first.
   virtual void rope_table(const RopeSpec& rope, const StepIndex& index, Rows out) = 0;

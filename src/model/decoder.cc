@@ -147,7 +147,8 @@ void Decoder::attention(const LayerSpec& spec, const LayerWeights& weights, cons
                   planes(InputPlanes::kOne));
   norm_and_rotate(spec, weights, q, k);
   backend_.append_kv(k, v, index, kv);
-  const AttendOptions options = {spec.attention_scale, spec.window, spec_.precision == Precision::kExact};
+  const AttendOptions options = {spec.attention_scale, spec.window, spec.attention_softcap,
+                                 spec_.precision == Precision::kExact};
   backend_.attend(q, index, kv, options, attended);
   backend_.matmul(attended,
                   std::array<MatmulJob, 1>{{{weights.attention_output.get(), branch,
@@ -178,7 +179,7 @@ void Decoder::logits(std::span<const std::int32_t> rows, std::span<const LogitsU
   const Rows picked = normed(count_of(rows));
   backend_.gather(residual(max_rows_), rows, picked);
   backend_.rms_norm(picked, weights_.final_norm.ptr(), spec_.norm_eps, picked);
-  backend_.logits(picked, *weights_.head(), uses, out);
+  backend_.logits(picked, *weights_.head(), uses, spec_.final_softcap, out);
 }
 
 void Decoder::pack_residual(int n_rows, DevicePtr to) { backend_.pack_bf16(residual(n_rows), to); }

@@ -21,16 +21,17 @@ namespace commissure {
 struct LayerSpec {
   HeadLayout heads;
   int d_ff = 0;
-  int rope = 0;                  ///< index into DecoderSpec::ropes; -1: queries and keys are not rotated
-  int window = 0;                ///< positions a row sees; 0: all earlier ones; W: its own and the W - 1 before it
-  float attention_scale = 1.0f;  ///< multiplies q.k
-  bool qkv_bias = false;         ///< queries, keys and values have a bias
-  bool output_bias = false;      ///< attention's output has a bias
-  bool qk_norm = false;          ///< RMS norm of every query and key head before rotation
-  bool wide_qk_norm = false;     ///< with qk_norm: one norm over all heads of a row instead of one for each head
-  bool pre_norms = true;         ///< RMS norm of the residual stream before both branches
-  float residual_scale = 1.0f;   ///< multiplies both branches before they join the residual stream
-  bool post_norms = false;       ///< RMS norm of both branches before they join the residual stream
+  int rope = 0;                    ///< index into DecoderSpec::ropes; -1: queries and keys are not rotated
+  int window = 0;                  ///< positions a row sees; 0: all earlier ones; W: its own and the W - 1 before it
+  float attention_scale = 1.0f;    ///< multiplies q.k
+  float attention_softcap = 0.0f;  ///< 0: none; else a scaled q.k becomes softcap * tanh(q.k / softcap)
+  bool qkv_bias = false;           ///< queries, keys and values have a bias
+  bool output_bias = false;        ///< attention's output has a bias
+  bool qk_norm = false;            ///< RMS norm of every query and key head before rotation
+  bool wide_qk_norm = false;       ///< with qk_norm: one norm over all heads of a row instead of one for each head
+  bool pre_norms = true;           ///< RMS norm of the residual stream before both branches
+  float residual_scale = 1.0f;     ///< multiplies both branches before they join the residual stream
+  bool post_norms = false;         ///< RMS norm of both branches before they join the residual stream
   Activation activation = Activation::kSilu;
 };
 
@@ -59,8 +60,9 @@ struct DecoderSpec {
   float norm_eps = 1e-6f;
   float norm_offset = 0.0f;  ///< added to norm weights on load: 1 where a checkpoint stores w of (1 + w)
   float embedding_scale = 1.0f;
-  float logit_scale = 1.0f;  ///< multiplies the logits; the final norm's weights take it up on load
-  bool tied_head = false;    ///< the embedding matrix is also the head
+  float logit_scale = 1.0f;    ///< multiplies the logits; the final norm's weights take it up on load
+  float final_softcap = 0.0f;  ///< 0: none; else a logit y becomes final_softcap * tanh(y / final_softcap)
+  bool tied_head = false;      ///< the embedding matrix is also the head
   std::vector<RopeSpec> ropes;
   std::vector<LayerSpec> layers;
   TensorNaming naming;

@@ -68,6 +68,8 @@ Status check_numbers(const RawSpec& raw) {
   TRY(check_range("sliding window", raw.window, 0, kMaxContext));
   TRY(check_range("norm epsilon", raw.norm_eps, 0.0, 0.1));
   TRY(check_range("attention scale", raw.attention_scale, 0.0, 1e3));
+  TRY(check_range("attention softcap", raw.attention_softcap, 0.0, 1e6));
+  TRY(check_range("final softcap", raw.final_softcap, 0.0, 1e6));
   TRY(check_range("embedding scale", raw.embedding_scale, 1e-6, 1e6));
   TRY(check_range("residual scale", raw.residual_scale, 1e-6, 1e6));
   TRY(check_range("logit scale", raw.logit_scale, 1e-6, 1e6));
@@ -129,6 +131,7 @@ Result<DecoderSpec> build_spec(const RawSpec& raw) {
   spec.norm_offset = static_cast<float>(raw.norm_offset);
   spec.embedding_scale = static_cast<float>(raw.embedding_scale);
   spec.logit_scale = static_cast<float>(raw.logit_scale);
+  spec.final_softcap = static_cast<float>(raw.final_softcap);
   spec.tied_head = raw.tied_head;
 
   const int head_dim = static_cast<int>(raw.head_dim);
@@ -138,6 +141,7 @@ Result<DecoderSpec> build_spec(const RawSpec& raw) {
   LayerSpec layer;
   layer.heads = {static_cast<int>(raw.n_heads), static_cast<int>(raw.n_kv_heads), head_dim};
   layer.d_ff = static_cast<int>(raw.d_ff);
+  layer.attention_softcap = static_cast<float>(raw.attention_softcap);
   layer.qkv_bias = raw.qkv_bias;
   layer.output_bias = raw.output_bias;
   layer.qk_norm = raw.qk_norm;

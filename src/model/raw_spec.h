@@ -37,7 +37,9 @@ struct RawSpec {
   std::int64_t d_ff = 0;
   std::int64_t window = 0;
   double norm_eps = 0.0;
-  double attention_scale = 0.0;  ///< 0: 1 / sqrt(head_dim)
+  double attention_scale = 0.0;    ///< 0: 1 / sqrt(head_dim)
+  double attention_softcap = 0.0;  ///< 0: none, here and below
+  double final_softcap = 0.0;
   double norm_offset = 0.0;
   double embedding_scale = 1.0;
   double residual_scale = 1.0;

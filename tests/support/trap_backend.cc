@@ -84,9 +84,9 @@ void TrapBackend::matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes pl
   inner_->matmul(x, jobs, planes);
 }
 
-void TrapBackend::logits(Rows x, const Matrix& weight, std::span<const LogitsUse> uses, Rows out) {
+void TrapBackend::logits(Rows x, const Matrix& weight, std::span<const LogitsUse> uses, float softcap, Rows out) {
   const Opened opened(*this);
-  inner_->logits(x, weight, uses, out);
+  inner_->logits(x, weight, uses, softcap, out);
 }
 
 void TrapBackend::rope_table(const RopeSpec& rope, const StepIndex& index, Rows out) {

@@ -50,6 +50,7 @@ struct Cut {
   bool poisoned = false;   ///< the cache is full of NaN before the first step
   bool keeps_f32 = true;
   KvType kv = KvType::kBF16;
+  float softcap = 0.0f;
 };
 
 constexpr KvType kKvTypes[] = {KvType::kBF16, KvType::kInt8};
@@ -86,7 +87,10 @@ std::vector<std::vector<float>> outputs(const Texts& texts, const Cut& cut) {
   const DeviceBuffer cache = backend->allocate(kv_bytes).value();
   if (cut.poisoned) backend->upload(cache.ptr(), std::vector<std::byte>(kv_bytes, std::byte{0xff}));
   const KvLayer layer = {cache.ptr(), texts.heads, cut.kv};
-  const AttendOptions options = {1.0f / std::sqrt(static_cast<float>(texts.heads.head_dim)), cut.window, cut.keeps_f32};
+  const AttendOptions options = {.scale = 1.0f / std::sqrt(static_cast<float>(texts.heads.head_dim)),
+                                 .window = cut.window,
+                                 .softcap = cut.softcap,
+                                 .keeps_f32 = cut.keeps_f32};
 
   std::vector<std::vector<float>> out(texts.lengths.size());
   for (int done = 0; done < *std::max_element(texts.lengths.begin(), texts.lengths.end()); done += cut.chunk) {
@@ -134,7 +138,8 @@ double cached_value(std::span<const float> vector, std::size_t i, KvType type) {
 }
 
 /// Softmax attention of one query straight from the definition, in double, over keys and values as they are cached.
-std::vector<float> by_definition(const Texts& texts, std::size_t s, int position, int head, int window, KvType type) {
+std::vector<float> by_definition(const Texts& texts, std::size_t s, int position, int head, int window, KvType type,
+                                 double softcap = 0.0) {
   const int dim = texts.heads.head_dim, kv_head = head / (texts.heads.n_heads / texts.heads.n_kv_heads);
   const float* q = &texts.q[s][static_cast<std::size_t>(position * texts.q_width() + head * dim)];
   const auto cached = [&](const std::vector<float>& values, int at, int i) {
@@ -148,7 +153,8 @@ std::vector<float> by_definition(const Texts& texts, std::size_t s, int position
     if (window > 0 && position - key >= window) continue;
     double score = 0.0;
     for (int i = 0; i < dim; ++i) score += static_cast<double>(q[i]) * cached(texts.k[s], key, i);
-    const double weight = std::exp(score / std::sqrt(static_cast<double>(dim)));
+    score /= std::sqrt(static_cast<double>(dim));
+    const double weight = std::exp(softcap > 0.0 ? softcap * std::tanh(score / softcap) : score);
     for (int i = 0; i < dim; ++i) out[static_cast<std::size_t>(i)] += weight * cached(texts.v[s], key, i);
     sum += weight;
   }
@@ -215,6 +221,27 @@ TEST(Attention, EveryIsaAgreesWithTheReference) {
           }
         }
       }
+    }
+  }
+}
+
+TEST(Attention, ASoftcapBendsTheScoresOnEveryIsa) {
+  const Texts texts = random_texts({4, 2, 64}, {150});
+  for (const auto& [window, kv] : windows_and_types(std::array{0, 65})) {
+    const auto uncapped = outputs(texts, {.isa = "reference", .window = window, .kv = kv});
+    for (const std::string& isa : available_isas()) {
+      Cut cut = {.isa = isa, .window = window, .chunk = 33, .poisoned = true, .kv = kv, .softcap = 1.5f};
+      const auto out = outputs(texts, cut);
+      for (const auto& [position, head] : {std::pair(0, 3), std::pair(64, 0), std::pair(149, 2)}) {
+        const auto row = rows_of(out[0], texts.q_width(), position, 1).subspan(static_cast<std::size_t>(head * 64), 64);
+        const auto expected = by_definition(texts, 0, position, head, window, kv, 1.5);
+        EXPECT_LE(testing::max_difference(row, expected), tolerance(texts.heads, 150, 5.0f))
+            << isa << " " << kv_type_name(kv) << " window " << window << " position " << position;
+      }
+      EXPECT_GT(testing::max_difference(out[0], uncapped[0]), 0.1f) << isa;
+      cut.chunk = 1 << 20;
+      cut.n_threads = 1;
+      EXPECT_TRUE(testing::same_bits(outputs(texts, cut)[0], out[0])) << isa << " in one chunk";
     }
   }
 }

@@ -80,7 +80,8 @@ class CpuBackend final : public Backend {
   void rms_norm(Rows x, DevicePtr weight, float eps, Rows out) override;
   using Backend::matmul;
   void matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes planes) override;
-  void logits(Rows x, const Matrix& weight, std::span<const LogitsUse> uses, Rows out) override;
+  using Backend::logits;
+  void logits(Rows x, const Matrix& weight, std::span<const LogitsUse> uses, float softcap, Rows out) override;
   void rope_table(const RopeSpec& rope, const StepIndex& index, Rows out) override;
   void norm_rope(Rows x, int n_heads, DevicePtr norm, float eps, const RopeSpec& rope, Rows table) override;
   void append_kv(Rows keys, Rows values, const StepIndex& index, const KvLayer& layer) override;
@@ -104,6 +105,8 @@ class CpuBackend final : public Backend {
 
   /// Adds biases to finished products and scales them, in the jobs that ask for it.
   void finish_jobs(std::span<const MatmulJob> jobs);
+
+  void uncapped_logits(Rows x, const Matrix& weight, std::span<const LogitsUse> uses, Rows out);
 
   /// Adds to values[output] the share of `row`'s rounding error.
   void refine(const Matrix& weight, int output, int row, float* values);

@@ -10,9 +10,21 @@
 
 namespace commissure::cpu {
 
-void CpuBackend::logits(Rows x, const Matrix& weight, std::span<const LogitsUse> uses, Rows out) {
+void CpuBackend::logits(Rows x, const Matrix& weight, std::span<const LogitsUse> uses, float softcap, Rows out) {
   const MatrixSource& source = static_cast<const CpuMatrix&>(weight).source();
-  if (matmul_ && head_search_.run({&source, x, uses, out}, *matmul_, *kernels_.pointwise, pool_)) return;
+  if (!matmul_ || !head_search_.run({&source, x, uses, softcap, out}, *matmul_, *kernels_.pointwise, pool_)) {
+    uncapped_logits(x, weight, uses, out);
+  }
+  if (softcap == 0.0f) return;
+  pool_.run([&](int part, int n_parts) {
+    const auto [first, last] = share(out.n_cols, part, n_parts);
+    for (int row = 0; row < out.n_rows; ++row) {
+      kernels_.pointwise->soft_cap(row_of(out, row) + first, last - first, softcap);
+    }
+  });
+}
+
+void CpuBackend::uncapped_logits(Rows x, const Matrix& weight, std::span<const LogitsUse> uses, Rows out) {
   const MatmulJob job{&weight, out};
   const bool refines = matmul_ && is_quantised(weight.dtype());
   matmul(x, {&job, 1}, refines ? InputPlanes::kOne : InputPlanes::kAll);

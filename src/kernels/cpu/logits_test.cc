@@ -77,13 +77,36 @@ TEST(Logits, ARowDoesNotDependOnItsNeighboursOrTheThreads) {
   }
 }
 
+TEST(Logits, ASoftcapBendsThemAndKeepsTheirOrder) {
+  const std::vector<float> x = random_values(std::size_t{kRows} * kWidth, 9);
+  for (const std::string& isa : available_isas()) {
+    const auto backend = backend_for(isa, 2);
+    const auto weight = backend->load_matrix(head()).value();
+    const auto in = testing::upload(*backend, x, kRows);
+    const auto out = testing::upload(*backend, std::vector<float>(std::size_t{kRows} * kVocabulary), kRows);
+    const std::vector<LogitsUse> uses(kRows);
+    backend->logits(in.rows, *weight, uses, out.rows);
+    const auto plain = testing::download(*backend, out.rows);
+    for (const float cap : {30.0f, 2.5f}) {
+      backend->logits(in.rows, *weight, uses, cap, out.rows);
+      const auto capped = testing::download(*backend, out.rows);
+      for (std::size_t i = 0; i < plain.size(); ++i) {
+        EXPECT_NEAR(capped[i], cap * std::tanh(plain[i] / cap), 4e-7f * cap) << isa << " " << plain[i];
+      }
+    }
+  }
+}
+
 TEST(Logits, NanRowsDoNotCrash) {
   for (const std::string& isa : available_isas()) {
     const auto backend = backend_for(isa);
     const auto weight = backend->load_matrix(head()).value();
     const auto x = testing::upload(*backend, std::vector<float>(kWidth, NAN), 1);
     const auto out = testing::upload(*backend, std::vector<float>(kVocabulary), 1);
-    backend->logits(x.rows, *weight, std::vector<LogitsUse>{{.target = 3}}, out.rows);
+    for (const float cap : {0.0f, 30.0f}) {
+      backend->logits(x.rows, *weight, std::vector<LogitsUse>{{.target = 3}}, cap, out.rows);
+      EXPECT_TRUE(std::isnan(testing::download(*backend, out.rows)[7])) << isa;
+    }
   }
 }
 

@@ -97,6 +97,12 @@ int first_above(const float* x, int n, float floor) {
   return i;
 }
 
+void soft_cap(float* x, int n, float cap) {
+  for (int i = 0; i < n; ++i) {
+    if (x[i] >= std::numeric_limits<float>::lowest()) x[i] = cap * std::tanh(x[i] / cap);
+  }
+}
+
 void unpack_bf16(const std::uint16_t* from, int n, float* out) {
   for (int i = 0; i < n; ++i) out[i] = to_float(from[i]);
 }
@@ -171,6 +177,7 @@ void fold(const AttendItem& item, const float* q, HeadBlock<const Stored> block,
   float max = state.max;
   for (int slot = first; slot < last; ++slot) {
     weights[slot] = item.scale * score(q, block, slot);
+    if (item.softcap > 0.0f) weights[slot] = item.softcap * std::tanh(weights[slot] / item.softcap);
     max = std::max(max, weights[slot]);
   }
   const float keep = std::exp(state.max - max);  // 0 for the first block: exp(-inf)
@@ -226,8 +233,8 @@ void matmul(const MatrixSource& weight, Rows x, Rows out, int first, int last) {
   }
 }
 
-const PointwiseKernels kPointwise = {rms_norm, norm_rope,   gated_silu,  gated_gelu, add,
-                                     maximum,  first_above, unpack_bf16, pack_bf16};
+const PointwiseKernels kPointwise = {rms_norm, norm_rope,   gated_silu, gated_gelu,  add,
+                                     maximum,  first_above, soft_cap,   unpack_bf16, pack_bf16};
 const AttentionKernels kAttention = {{append_bf16, attend<bf16>}, {append_int8, attend<std::int8_t>}, nullptr};
 
 }  // namespace commissure::cpu::reference

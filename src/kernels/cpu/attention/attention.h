@@ -44,6 +44,7 @@ struct AttendItem {
   int first_position = 0;  ///< of the first row
   int window = 0;          ///< 0: all earlier positions
   float scale = 1.0f;
+  float softcap = 0.0f;  ///< 0: none; else scaled scores s become softcap * tanh(s / softcap)
   /// Queries and weights meet keys and values rounded to bf16, else in f32. A weight is scaled before it is rounded.
   bool rounds = false;
   const std::byte* cache = nullptr;      ///< the kv head's part of block 0

@@ -148,6 +148,16 @@ inline f32x16 score_scale(float scale, const float* scales) {
   return scales == nullptr ? set1(scale) : load(scales) * set1(scale);
 }
 
+/// Leaves capped scores, in base 2 and with nothing left to multiply them with. A row of its own, so that models
+/// without a cap pay for one comparison a block.
+[[gnu::noinline]] inline void cap_scores(float* scores, float scale, const float* scales, float cap) {
+  const f32x16 highest = set1(cap * 1.44269504f), doubled = highest + highest, inverse = set1(2.0f / cap);
+  for (int i = 0; i < kBlockPositions; i += kLanes) {
+    const f32x16 s = load(scores + i) * score_scale(scale, scales == nullptr ? nullptr : scales + i);
+    store(scores + i, highest - doubled / (set1(1.0f) + exp2(s * inverse)));  // tanh u is 1 - 2 / (1 + e^2u)
+  }
+}
+
 /// What 16 weights from `slot` on multiply the stored values with. A slot out of the row's sight may have any scale,
 /// and what is too small for a normal float is 0, for which vdpbf16ps takes it.
 template <typename Stored>
@@ -164,7 +174,8 @@ template <typename Math, int kQueries>
 void weigh(Group<typename Math::Multiplier>& group, const AttendItem& item,
            const BlockPart<typename Math::Stored>& block) {
   constexpr int kVectors = kBlockPositions / kLanes;
-  const float scale = item.scale * 1.44269504f;  // log2 e
+  const float scale = item.softcap > 0.0f ? 1.0f : item.scale * 1.44269504f;  // log2 e
+  const float* key_scales = item.softcap > 0.0f ? nullptr : block.scales;
   float new_max[kQueries];
   alignas(64) float fall[kLanes] = {};  // of what was folded before, one lane a query
 #pragma GCC unroll 4
@@ -172,7 +183,7 @@ void weigh(Group<typename Math::Multiplier>& group, const AttendItem& item,
     f32x16 s[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      const float* scales = block.scales == nullptr ? nullptr : block.scales + v * kLanes;
+      const float* scales = key_scales == nullptr ? nullptr : key_scales + v * kLanes;
       s[v] = load(group.scores[query] + v * kLanes) * score_scale(scale, scales);
     }
     if (block.first > 0 || block.last < kBlockPositions) {
@@ -265,6 +276,9 @@ void fold(Group<typename Math::Multiplier>& group, const AttendItem& item,
           const BlockPart<typename Math::Stored>& block) {
   if (group.n == kQueries) {
     score<Math, kQueries>(group, block, item.head_dim);
+    for (int query = 0; item.softcap > 0.0f && query < kQueries; ++query) {
+      cap_scores(group.scores[query], item.scale * 1.44269504f, block.scales, item.softcap);
+    }
     weigh<Math, kQueries>(group, item, block);
     fold_values<Math, kQueries>(group, block, padded_head_dim(item.head_dim));
   } else if constexpr (kQueries > 1) {

@@ -71,6 +71,7 @@ void AttentionPlan::add_tiles(const Call& call, int n_parts) {
                           .first_position = position,
                           .window = call.options.window,
                           .scale = call.options.scale,
+                          .softcap = call.options.softcap,
                           .rounds = !call.options.keeps_f32,
                           .cache = address<const std::byte>(call.layer.data) + to_size(kv_head) * head_bytes,
                           .block_stride = to_size(heads.n_kv_heads) * head_bytes,

@@ -20,6 +20,12 @@ constexpr int kMostSkipped = 32;
 /// Asking for one of so many outputs pays; asking for more lowers the floor until too many reach it.
 constexpr int kOutputsPerLargest = 4096;
 
+/// A value below which the soft cap leaves no logit as large as it leaves `floor`, whichever kernel computes it.
+float below_cap(float floor, float softcap) {
+  constexpr double kRoom = 2e-6;  // a kernel's tanh is within some 1e-7
+  return static_cast<float>(std::atanh(std::max(-1.0, std::tanh(double{floor} / softcap) - kRoom)) * softcap);
+}
+
 bool asks_for_few(const HeadRows& rows) {
   const int most = std::max(4, rows.out.n_cols / kOutputsPerLargest);
   return std::ranges::all_of(rows.uses, [&](const LogitsUse& use) {
@@ -117,7 +123,7 @@ bool HeadSearch::find_floor(const HeadRows& rows, int row) {
   if (std::ranges::any_of(reached_, [](float value) { return std::isnan(value); })) return false;
   if (std::cmp_less(reached_.size(), n)) return false;
   std::ranges::nth_element(reached_, reached_.begin() + (n - 1), std::ranges::greater());
-  floors_[row] = reached_[n - 1];
+  floors_[row] = rows.softcap == 0.0f ? reached_[n - 1] : below_cap(reached_[n - 1], rows.softcap);
   return true;
 }
 

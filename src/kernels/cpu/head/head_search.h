@@ -30,6 +30,7 @@ struct HeadRows {
   const MatrixSource* weight = nullptr;
   Rows x;
   std::span<const LogitsUse> uses;  ///< one per row
+  float softcap = 0.0f;             ///< of Backend::logits, which comes later: logits that it makes equal are found
   Rows out;
 };
 

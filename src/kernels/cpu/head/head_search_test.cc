@@ -66,13 +66,13 @@ MatrixSource screened(Backend& backend, MatrixSource source) {
 }
 
 std::vector<float> logits(Backend& backend, const MatrixSource& source, const std::vector<float>& x,
-                          const std::vector<LogitsUse>& uses) {
+                          const std::vector<LogitsUse>& uses, float softcap = 0.0f) {
   const auto weight = backend.load_matrix(source).value();
   const int n_rows = count_of(uses);
   const auto in = testing::upload(backend, x, n_rows);
   const auto n_values = uses.size() * to_size(source.n_rows);
   const auto out = testing::upload(backend, std::vector<float>(n_values, NAN), n_rows);
-  backend.logits(in.rows, *weight, uses, out.rows);
+  backend.logits(in.rows, *weight, uses, softcap, out.rows);
   return testing::download(backend, out.rows);
 }
 
@@ -134,6 +134,26 @@ TEST(HeadSearch, EqualOutputsAreAllFound) {
     const auto found = logits(*backend, source, x, {{.n_largest = 1}});
     EXPECT_TRUE(found[17] == found[2500] && found[17] == found[5002]) << isa;
     EXPECT_EQ(std::ranges::max_element(found) - found.begin(), 17) << isa;
+  }
+}
+
+TEST(HeadSearch, LogitsThatASoftcapMakesEqualAreAllFound) {
+  std::vector<float> values = with_outliers(std::size_t{kHeadRows} * kHeadWidth, 8, 0.05f);
+  const std::vector<float> x = random_values(kHeadWidth, 9);
+  for (const auto& [output, size] : {std::pair(17, 1.0f), {2500, 1.25f}, {5002, 1.5f}}) {
+    for (int i = 0; i < kHeadWidth; ++i) values[output * kHeadWidth + i] = size * x[i];
+  }
+  for (const std::string& isa : testing::fast_isas()) {
+    const auto backend = backend_for(isa);
+    const MatrixSource whole = head(DType::kF32, values), searched = screened(*backend, whole);
+    for (const float cap : {5.0f, 40.0f, 1000.0f}) {
+      const auto all = logits(*backend, whole, x, {{.n_largest = 1}}, cap);
+      const auto found = logits(*backend, searched, x, {{.n_largest = 1}}, cap);
+      EXPECT_EQ(all[17] == all[5002], cap == 5.0f) << isa << ": where it saturates, and only there";
+      if (searched.screen.bytes.empty()) continue;
+      EXPECT_GT(check_found(all, found, 1), kHeadRows / 2) << isa << ", " << cap;
+      EXPECT_EQ(std::ranges::max_element(found) - found.begin(), std::ranges::max_element(all) - all.begin()) << isa;
+    }
   }
 }
 

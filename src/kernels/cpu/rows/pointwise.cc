@@ -148,9 +148,20 @@ int first_above(const float* x, int n, float floor) {
   return i;
 }
 
+/// tanh u is 1 - 2 / (1 + e^2u), within some 1e-7: what counts is the distance between logits.
+void soft_cap(float* x, int n, float cap) {
+  const f32x16 highest = set1(cap), doubled = set1(2.0f * cap), inverse = set1(2.0f / cap),
+               lowest = set1(-3.4028235e38f);
+  each_vector(n, [&](int i, int k) {
+    const f32x16 v = load_first(x + i, k);
+    if (reduce_max(v) == kLowest) return;  // most of a searched head
+    store_first(x + i, select_less(v, lowest, v, highest - doubled / (set1(1.0f) + exp(v * inverse))), k);
+  });
+}
+
 }  // namespace
 
-const PointwiseKernels kPointwise = {rms_norm, norm_rope,   gated_silu,  gated_gelu, add,
-                                     maximum,  first_above, unpack_bf16, pack_bf16};
+const PointwiseKernels kPointwise = {rms_norm, norm_rope,   gated_silu, gated_gelu,  add,
+                                     maximum,  first_above, soft_cap,   unpack_bf16, pack_bf16};
 
 }  // namespace commissure::cpu::COMMISSURE_ISA_NS

@@ -39,6 +39,8 @@ struct PointwiseKernels {
   float (*maximum)(const float* x, int n);
   /// Index of the first value above `floor`, n when there is none. NaN is not above anything.
   int (*first_above)(const float* x, int n, float floor);
+  /// In place: x = cap * tanh(x / cap); -infinity stays.
+  void (*soft_cap)(float* x, int n, float cap);
   void (*unpack_bf16)(const std::uint16_t* from, int n, float* out);
   /// Rounds to nearest even; NaN stays NaN.
   void (*pack_bf16)(const float* from, int n, std::uint16_t* out);
