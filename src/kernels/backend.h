@@ -288,6 +288,12 @@ class Backend {
   /// out[i] = x[rows[i]].
   virtual void gather(Rows x, std::span<const std::int32_t> rows, Rows out) = 0;
 
+  /// x = 0.
+  virtual void clear(Rows x) = 0;
+
+  /// x[rows[i]] += weights[i] * y[i], fused where the device can. No row is named twice.
+  virtual void scatter_add(Rows x, std::span<const std::int32_t> rows, std::span<const float> weights, Rows y) = 0;
+
   /// bf16 rows (dense [n_rows, n_cols]) to f32 and back; packing rounds to nearest even.
   virtual void unpack_bf16(DevicePtr from, Rows out) = 0;
   virtual void pack_bf16(Rows x, DevicePtr to) = 0;
@@ -301,6 +307,9 @@ class Backend {
   /// Waits for everything queued and makes `n_bytes` at `from` readable by the host until the next operation is
   /// queued. A CPU backend hands out the memory itself. Errors: kInternal, the device failed.
   virtual Result<std::span<const std::byte>> fetch(DevicePtr from, std::size_t n_bytes) = 0;
+
+  /// As fetch(), but in the midst of a step: a CPU keeps its threads awake.
+  virtual Result<std::span<const std::byte>> peek(DevicePtr from, std::size_t n_bytes) { return fetch(from, n_bytes); }
 };
 
 inline DeviceBuffer::~DeviceBuffer() {

@@ -5,57 +5,12 @@
 #include <string_view>
 #include <utility>
 
+#include "model/config_fields.h"
 #include "model/decoder_spec.h"
 #include "model/raw_spec.h"
 
 namespace commissure {
 namespace {
-
-/// Reads members of a config.json object; the first failure names the field. null counts as absent.
-class Fields {
- public:
-  explicit Fields(const Json& object) : object_(object) {}
-
-  const Json* find(std::string_view name) const { return find_member(object_, name); }
-
-  Result<std::int64_t> integer(std::string_view name) const {
-    if (find(name) == nullptr) return Error(Code::kInvalidArgument, "config.json: ", name, " is missing");
-    return integer_or(name, 0);
-  }
-
-  Result<std::int64_t> integer_or(std::string_view name, std::int64_t fallback) const {
-    const Json* value = find(name);
-    if (value == nullptr) return fallback;
-    const bool fits =
-        value->is_number_integer() && (!value->is_number_unsigned() || value->get<std::uint64_t>() < (1ull << 62));
-    if (!fits) return Error(Code::kInvalidArgument, "config.json: ", name, " must be an integer");
-    return value->get<std::int64_t>();
-  }
-
-  Result<double> number_or(std::string_view name, double fallback) const {
-    const Json* value = find(name);
-    if (value == nullptr) return fallback;
-    if (!value->is_number()) return Error(Code::kInvalidArgument, "config.json: ", name, " must be a number");
-    return value->get<double>();
-  }
-
-  Result<bool> boolean_or(std::string_view name, bool fallback) const {
-    const Json* value = find(name);
-    if (value == nullptr) return fallback;
-    if (!value->is_boolean()) return Error(Code::kInvalidArgument, "config.json: ", name, " must be true or false");
-    return value->get<bool>();
-  }
-
-  Result<std::string> text_or(std::string_view name, std::string fallback) const {
-    const Json* value = find(name);
-    if (value == nullptr) return fallback;
-    if (!value->is_string()) return Error(Code::kInvalidArgument, "config.json: ", name, " must be a string");
-    return value->get<std::string>();
-  }
-
- private:
-  const Json& object_;
-};
 
 Result<YarnScaling> read_yarn(const Fields& fields, std::int64_t n_context) {
   YarnScaling yarn;
@@ -72,7 +27,8 @@ Result<YarnScaling> read_yarn(const Fields& fields, std::int64_t n_context) {
   return yarn;
 }
 
-/// `scaling` is a rope_scaling or rope_parameters object; it may carry theta itself (the newer form).
+}  // namespace
+
 Result<RawRope> read_rope(const Json* scaling, double theta, std::int64_t n_context) {
   RawRope rope;
   rope.theta = theta;
@@ -105,7 +61,6 @@ Result<RawRope> read_rope(const Json* scaling, double theta, std::int64_t n_cont
   return Error(Code::kUnimplemented, "rope scaling \"", type, "\" is not supported; supported: linear, llama3, yarn");
 }
 
-/// The older form keeps theta and rope_scaling apart, the newer has rope_parameters, per layer type or flat.
 const Json* rope_object(const Fields& fields, std::string_view layer_type) {
   const Json* parameters = fields.find("rope_parameters");
   if (parameters == nullptr) return layer_type == "sliding_attention" ? nullptr : fields.find("rope_scaling");
@@ -138,9 +93,6 @@ Result<RawSpec> read_common(const Fields& fields) {
     return Error(Code::kUnimplemented, "config.json: ", key, " is ", causal ? "false" : "true",
                  ": this is an encoder, and only models that look back alone are supported");
   }
-  if (TRY(fields.number_or("partial_rotary_factor", 1.0)) != 1.0) {
-    return Error(Code::kUnimplemented, "config.json: partial_rotary_factor other than 1 is not supported");
-  }
   raw.qkv_bias = raw.output_bias = TRY(fields.boolean_or("attention_bias", false));
   if (TRY(fields.boolean_or("mlp_bias", false))) {
     return Error(Code::kUnimplemented, "config.json: mlp_bias: biases of the feed-forward are not supported");
@@ -148,7 +100,6 @@ Result<RawSpec> read_common(const Fields& fields) {
   return raw;
 }
 
-/// transformers multiplies by sqrt(width) in the embedding's own type.
 double rounded_embedding_scale(std::int64_t d_model, DType dtype) {
   const auto scale = static_cast<float>(std::sqrt(static_cast<double>(d_model)));
   if (dtype == DType::kBF16) return to_float(to_bf16(scale));
@@ -156,10 +107,19 @@ double rounded_embedding_scale(std::int64_t d_model, DType dtype) {
   return scale;
 }
 
-Result<RawSpec> read_gemma3(const Fields& fields, DType embedding_dtype) {
+Status refuse_partial_rotation(const Fields& fields) {
+  if (TRY(fields.number_or("partial_rotary_factor", 1.0)) == 1.0) return {};
+  return Error(Code::kUnimplemented, "config.json: partial_rotary_factor other than 1 is not supported");
+}
+
+namespace {
+
+/// What Gemma 2 and 3 share.
+Result<RawSpec> read_gemma(const Fields& fields, std::int64_t n_vocab, std::int64_t n_context, DType embedding_dtype) {
   RawSpec raw = TRY(read_common(fields));
-  raw.n_vocab = TRY(fields.integer_or("vocab_size", 262208));
-  raw.n_context = TRY(fields.integer_or("max_position_embeddings", 131072));
+  TRY(refuse_partial_rotation(fields));
+  raw.n_vocab = TRY(fields.integer_or("vocab_size", n_vocab));
+  raw.n_context = TRY(fields.integer_or("max_position_embeddings", n_context));
   raw.n_heads = TRY(fields.integer_or("num_attention_heads", 8));
   raw.n_kv_heads = TRY(fields.integer_or("num_key_value_heads", 4));
   raw.head_dim = TRY(fields.integer_or("head_dim", 256));
@@ -173,20 +133,33 @@ Result<RawSpec> read_gemma3(const Fields& fields, DType embedding_dtype) {
   if (activation != "gelu_pytorch_tanh") {
     return Error(Code::kUnimplemented, "config.json: hidden_activation \"", activation, "\" is not supported");
   }
-  for (const auto* cap : {"attn_logit_softcapping", "final_logit_softcapping"}) {
-    if (TRY(fields.number_or(cap, 0.0)) != 0.0)
-      return Error(Code::kUnimplemented, "config.json: ", cap, " is not supported");
-  }
+  raw.attention_softcap = TRY(fields.number_or("attn_logit_softcapping", 0.0));
+  raw.final_softcap = TRY(fields.number_or("final_logit_softcapping", 0.0));
   raw.activation = Activation::kGeluTanh;
-  raw.qk_norm = true;
   raw.post_norms = true;
   raw.norm_offset = 1.0;
   raw.embedding_scale = rounded_embedding_scale(raw.d_model, embedding_dtype);
+  if (const Json* types = fields.find("layer_types")) raw.sliding = TRY(read_layer_types(*types));
+  return raw;
+}
 
+Result<RawSpec> read_gemma2(const Fields& fields, DType embedding_dtype) {
+  RawSpec raw = TRY(read_gemma(fields, 256000, 8192, embedding_dtype));
+  // Absent means the family's caps; an explicit null means none.
+  if (!fields.has("attn_logit_softcapping")) raw.attention_softcap = 50.0;
+  if (!fields.has("final_logit_softcapping")) raw.final_softcap = 30.0;
+  if (fields.find("layer_types") == nullptr) raw.sliding = sliding_pattern(raw.n_layers, 2);
+  raw.rope = TRY(
+      read_rope(rope_object(fields, "full_attention"), TRY(fields.number_or("rope_theta", 10000.0)), raw.n_context));
+  return raw;
+}
+
+Result<RawSpec> read_gemma3(const Fields& fields, DType embedding_dtype) {
+  RawSpec raw = TRY(read_gemma(fields, 262208, 131072, embedding_dtype));
+  raw.qk_norm = true;
   const std::int64_t period =
       TRY(fields.integer_or("sliding_window_pattern", TRY(fields.integer_or("_sliding_window_pattern", 6))));
-  const Json* types = fields.find("layer_types");
-  raw.sliding = types != nullptr ? TRY(read_layer_types(*types)) : sliding_pattern(raw.n_layers, period);
+  if (fields.find("layer_types") == nullptr) raw.sliding = sliding_pattern(raw.n_layers, period);
   raw.rope = TRY(
       read_rope(rope_object(fields, "full_attention"), TRY(fields.number_or("rope_theta", 1000000.0)), raw.n_context));
   raw.sliding_rope = TRY(read_rope(rope_object(fields, "sliding_attention"),
@@ -202,14 +175,9 @@ Result<std::int64_t> even_share(std::int64_t d_model, std::int64_t n_heads) {
                n_heads, ", and there is no head_dim");
 }
 
-/// What a family means where its config.json says nothing.
-struct Defaults {
-  std::int64_t head_dim = 0;  ///< 0: the even share of the width
-  double rope_theta = 10000.0;
-  bool tied_head = false;
-};
+}  // namespace
 
-Result<RawSpec> read_llama(const Fields& fields, const Defaults& defaults = {}) {
+Result<RawSpec> read_llama(const Fields& fields, const Defaults& defaults) {
   RawSpec raw = TRY(read_common(fields));
   raw.n_vocab = TRY(fields.integer("vocab_size"));
   raw.n_context = TRY(fields.integer_or("max_position_embeddings", 2048));
@@ -222,10 +190,14 @@ Result<RawSpec> read_llama(const Fields& fields, const Defaults& defaults = {}) 
   if (activation != "silu") {
     return Error(Code::kUnimplemented, "config.json: hidden_act \"", activation, "\" is not supported");
   }
+  if (!defaults.reads_rope) return raw;
+  TRY(refuse_partial_rotation(fields));
   raw.rope = TRY(read_rope(rope_object(fields, "full_attention"),
                            TRY(fields.number_or("rope_theta", defaults.rope_theta)), raw.n_context));
   return raw;
 }
+
+namespace {
 
 Result<RawSpec> read_mistral(const Fields& fields, const Json& object) {
   RawSpec raw = TRY(read_llama(fields));
@@ -303,6 +275,21 @@ Result<RawSpec> read_smollm3(const Fields& fields) {
   return raw;
 }
 
+Result<RawSpec> read_qwen2_moe(const Fields& fields) {
+  RawSpec raw = TRY(read_qwen2(fields));
+  if (fields.find("num_key_value_heads") == nullptr) raw.n_kv_heads = 16;
+  raw.qkv_bias = TRY(fields.boolean_or("qkv_bias", true));
+  TRY(read_qwen_experts(fields, /*has_shared=*/true, raw));
+  return raw;
+}
+
+Result<RawSpec> read_qwen3_moe(const Fields& fields) {
+  RawSpec raw = TRY(read_qwen3(fields));
+  if (fields.find("num_key_value_heads") == nullptr) raw.n_kv_heads = 4;
+  TRY(read_qwen_experts(fields, /*has_shared=*/false, raw));
+  return raw;
+}
+
 Result<RawSpec> read_granite(const Fields& fields) {
   RawSpec raw = TRY(read_llama(fields));
   raw.embedding_scale = TRY(fields.number_or("embedding_multiplier", 1.0));
@@ -320,7 +307,8 @@ struct Family {
   std::string_view architecture;  ///< the name we use
   std::string_view text_type;     ///< model_type of text_config; empty: config.json is flat
 };
-constexpr std::array<Family, 10> kFamilies = {{
+constexpr std::array<Family, 14> kFamilies = {{
+    {"gemma2", "gemma2", ""},
     {"gemma3", "gemma3", "gemma3_text"},
     {"gemma3_text", "gemma3", ""},
     {"granite", "granite", ""},
@@ -328,8 +316,11 @@ constexpr std::array<Family, 10> kFamilies = {{
     {"mistral", "mistral", ""},
     {"mistral3", "mistral", "mistral"},
     {"olmo2", "olmo2", ""},
+    {"phi3", "phi3", ""},
     {"qwen2", "qwen2", ""},
+    {"qwen2_moe", "qwen2_moe", ""},
     {"qwen3", "qwen3", ""},
+    {"qwen3_moe", "qwen3_moe", ""},
     {"smollm3", "smollm3", ""},
 }};
 
@@ -355,13 +346,17 @@ Result<const Json*> text_config(const Json& config, const Family& family) {
 
 Result<RawSpec> read_family(std::string_view architecture, const Json& config, DType embedding_dtype) {
   const Fields fields(config);
+  if (architecture == "gemma2") return read_gemma2(fields, embedding_dtype);
   if (architecture == "gemma3") return read_gemma3(fields, embedding_dtype);
   if (architecture == "granite") return read_granite(fields);
   if (architecture == "olmo2") return read_olmo2(fields);
   if (architecture == "smollm3") return read_smollm3(fields);
   if (architecture == "mistral") return read_mistral(fields, config);
+  if (architecture == "phi3") return read_phi3(fields);
   if (architecture == "qwen2") return read_qwen2(fields);
+  if (architecture == "qwen2_moe") return read_qwen2_moe(fields);
   if (architecture == "qwen3") return read_qwen3(fields);
+  if (architecture == "qwen3_moe") return read_qwen3_moe(fields);
   return read_llama(fields);
 }
 
@@ -379,7 +374,12 @@ Result<DecoderSpec> spec_from_config(const Json& config, DType embedding_dtype) 
   RawSpec raw = TRY(read_family(family->architecture, *text, embedding_dtype));
   raw.architecture = family->architecture;
   DecoderSpec spec = TRY(build_spec(raw));
-  spec.naming = {CheckpointFormat::kSafetensors, "model.", "lm_head.weight"};
+  const bool is_fused = raw.architecture == "phi3";
+  spec.naming = {.format = CheckpointFormat::kSafetensors,
+                 .prefix = "model.",
+                 .head = "lm_head.weight",
+                 .fused_qkv = is_fused,
+                 .fused_gate_up = is_fused};
   return spec;
 }
 

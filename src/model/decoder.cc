@@ -9,14 +9,15 @@
 namespace commissure {
 namespace {
 
-/// Floats per row of the widest branch: attention's q, k, v and result, or the feed-forward's gate and up. The two
-/// never live at the same time and share their memory.
+/// Floats per row of the widest branch: attention's q, k, v and result, or the feed-forward's gate and up, or what
+/// experts need. They never live at the same time and share their memory.
 std::size_t wide_floats(const DecoderSpec& spec, const ModelPart& part) {
   std::size_t widest = 0;
   for (int layer = part.first_layer; layer < part.last_layer; ++layer) {
     const LayerSpec& l = spec.layers[layer];
     const std::size_t attention = n_elements(2, l.heads.head_dim, l.heads.n_heads + l.heads.n_kv_heads);
-    widest = std::max({widest, attention, n_elements(2, l.d_ff)});
+    const std::size_t experts = ExpertBranch::scratch_floats(l.experts, spec.d_model);
+    widest = std::max({widest, attention, n_elements(2, l.d_ff), experts});
   }
   return widest;
 }
@@ -56,6 +57,7 @@ Decoder::Decoder(Backend& backend, const DecoderSpec& spec, const ModelPart& par
       part_(part),
       max_rows_(max_rows),
       weights_(std::move(weights)),
+      experts_(backend),
       uses_rope_(spec.ropes.size(), false) {
   for (int layer = part.first_layer; layer < part.last_layer; ++layer) {
     if (const int rope = spec.layers[layer].rope; rope >= 0) uses_rope_[rope] = true;
@@ -160,13 +162,17 @@ void Decoder::attention(const LayerSpec& spec, const LayerWeights& weights, cons
 void Decoder::feed_forward(const LayerSpec& spec, const LayerWeights& weights, int n_rows) {
   const Rows x = residual(n_rows);
   const Rows branch = normed(n_rows);
+  if (spec.pre_norms) backend_.rms_norm(x, weights.feed_forward_norm.ptr(), spec_.norm_eps, branch);
+  const Rows in = spec.pre_norms ? branch : x;
+  if (spec.experts.n_experts > 0) {
+    const ExpertBranch::Planes cut = {planes(InputPlanes::kOne), planes(InputPlanes::kTwo)};
+    const Rows sum = experts_.run(spec, weights, cut, in, wide_.ptr(), max_rows_);
+    return backend_.add(x, sum, weights.post_feed_forward_norm.ptr(), spec_.norm_eps, /*round=*/true);
+  }
   Carver carve(wide_.ptr(), n_rows);
   const Rows gate = carve.take(spec.d_ff);
   const Rows up = carve.take(spec.d_ff);
-
-  if (spec.pre_norms) backend_.rms_norm(x, weights.feed_forward_norm.ptr(), spec_.norm_eps, branch);
-  backend_.matmul(spec.pre_norms ? branch : x,
-                  std::array<MatmulJob, 2>{{{weights.gate.get(), gate}, {weights.up.get(), up}}},
+  backend_.matmul(in, std::array<MatmulJob, 2>{{{weights.gate.get(), gate}, {weights.up.get(), up}}},
                   planes(InputPlanes::kOne));
   backend_.gated(spec.activation, gate, up, gate);
   // Its input has the widest range of all; one plane here costs a third of the whole model's rounding error.

@@ -9,13 +9,14 @@
 #include "core/result.h"
 #include "kernels/backend.h"
 #include "model/decoder_spec.h"
+#include "model/expert_branch.h"
 #include "model/layer_weights.h"
 
 namespace commissure {
 
 /// Runs one part of a model, in Backend calls only. Whatever the part, a residual row has the same bits at the end of
 /// every layer: it is rounded to bf16 there and after the embedding, which is what a boundary carries.
-/// Threading: one thread at a time; no call waits for the device.
+/// Threading: one thread at a time; no call waits for the device, but for layers with experts (ExpertBranch).
 class Decoder {
  public:
   /// `max_rows` bounds every later step; activations for that many rows are allocated here, once.
@@ -65,6 +66,7 @@ class Decoder {
   const ModelPart part_;
   const int max_rows_;
   PartWeights weights_;
+  ExpertBranch experts_;
   std::vector<bool> uses_rope_;  ///< [n_ropes of the spec]: a layer of this part rotates by it
   DeviceBuffer residual_;        // [max_rows, d_model]
   DeviceBuffer normed_;          // [max_rows, d_model]: a branch's input, then its output

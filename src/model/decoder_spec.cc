@@ -5,18 +5,20 @@
 #include <cstring>
 #include <string_view>
 
+#include <fmt/format.h>
+
 #include "model/raw_spec.h"
 #include "model/tensor_names.h"
 
 namespace commissure {
 namespace {
 
-/// rope_freqs.weight as floats; absent is empty.
-Result<std::vector<float>> read_rope_divisors(const Checkpoint& checkpoint) {
-  const TensorInfo* tensor = checkpoint.find("rope_freqs.weight");
+/// A short list of floats; absent is empty.
+Result<std::vector<float>> read_rope_list(const Checkpoint& checkpoint, const char* name) {
+  const TensorInfo* tensor = checkpoint.find(name);
   if (tensor == nullptr) return std::vector<float>{};
   if (tensor->dtype != DType::kF32 || tensor->shape.size() != 1 || tensor->n_bytes > 4096) {
-    return Error(Code::kInvalidArgument, checkpoint.location(), ": rope_freqs.weight must be a short list of F32");
+    return Error(Code::kInvalidArgument, checkpoint.location(), ": ", name, " must be a short list of F32");
   }
   const ByteRange range = TRY(checkpoint.load(*tensor));
   std::vector<float> divisors(range.bytes.size() / sizeof(float));
@@ -35,7 +37,11 @@ Result<DecoderSpec> read_gguf(const Checkpoint& checkpoint) {
   facts.has_head = checkpoint.find("output.weight") != nullptr;
   facts.has_qkv_bias = checkpoint.find("blk.0.attn_q.bias") != nullptr;
   facts.has_output_bias = checkpoint.find("blk.0.attn_output.bias") != nullptr;
-  facts.rope_divisors = TRY(read_rope_divisors(checkpoint));
+  facts.has_fused_qkv = checkpoint.find("blk.0.attn_qkv.weight") != nullptr;
+  facts.has_separate_gate = checkpoint.find("blk.0.ffn_gate.weight") != nullptr;
+  facts.rope_divisors = TRY(read_rope_list(checkpoint, "rope_freqs.weight"));
+  facts.long_factors = TRY(read_rope_list(checkpoint, "rope_factors_long.weight"));
+  facts.short_factors = TRY(read_rope_list(checkpoint, "rope_factors_short.weight"));
   return spec_from_gguf(checkpoint.metadata(), facts);
 }
 
@@ -50,6 +56,15 @@ constexpr std::array<NamingForm, 3> kNamingForms = {{
     {"model.language_model.", "lm_head.weight"},
 }};
 
+/// Both forms are about: libraries save the experts of a layer one by one, or as they hold them.
+bool has_packed_experts(const Checkpoint& checkpoint, const DecoderSpec& spec) {
+  for (int layer = 0; layer < spec.n_layers(); ++layer) {
+    if (spec.layers[layer].experts.n_experts == 0) continue;
+    return checkpoint.find(fmt::format("{}layers.{}.mlp.experts.gate_up_proj", spec.naming.prefix, layer)) != nullptr;
+  }
+  return false;
+}
+
 Result<DecoderSpec> read_safetensors(const Checkpoint& checkpoint) {
   TRY(check_config_family(checkpoint.config()));
   for (const NamingForm& form : kNamingForms) {
@@ -63,6 +78,7 @@ Result<DecoderSpec> read_safetensors(const Checkpoint& checkpoint) {
     DecoderSpec spec = TRY(spec_from_config(checkpoint.config(), table->dtype));
     spec.naming.prefix = form.prefix;
     spec.naming.head = form.head;
+    spec.naming.packed_experts = has_packed_experts(checkpoint, spec);
     return spec;
   }
   return Error(Code::kInvalidArgument,
@@ -73,7 +89,7 @@ Result<DecoderSpec> read_safetensors(const Checkpoint& checkpoint) {
 }  // namespace
 
 std::string supported_architectures() {
-  return "gemma3, granite, llama, mistral, mistral3, olmo2, qwen2, qwen3, smollm3";
+  return "gemma2, gemma3, granite, llama, mistral, mistral3, olmo2, phi3, qwen2, qwen2_moe, qwen3, qwen3_moe, smollm3";
 }
 
 std::string_view precision_name(Precision precision) { return precision == Precision::kExact ? "exact" : "fast"; }

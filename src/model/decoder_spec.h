@@ -17,10 +17,23 @@
 /// A decoder described by data: one forward pass (model/decoder.h) runs whatever this says.
 namespace commissure {
 
+/// Gated feed-forwards of which every row takes a few, as a router says: the n_used experts with the largest of the
+/// router's logits, each weighed by its probability.
+struct ExpertSpec {
+  int n_experts = 0;             ///< 0: the layer has none
+  int n_used = 0;                ///< of a row
+  int d_ff = 0;                  ///< of every expert
+  int shared_d_ff = 0;           ///< of one more expert that every row takes, weighed by a sigmoid; 0: there is none
+  bool normalised = false;       ///< the weights of a row's experts are divided by their sum
+  bool softmax_of_used = false;  ///< probabilities are those among a row's experts instead of among all
+  bool operator==(const ExpertSpec&) const = default;
+};
+
 /// One layer: attention plus gated feed-forward with their norms.
 struct LayerSpec {
   HeadLayout heads;
-  int d_ff = 0;
+  int d_ff = 0;  ///< 0: the layer has experts instead
+  ExpertSpec experts;
   int rope = 0;                    ///< index into DecoderSpec::ropes; -1: queries and keys are not rotated
   int window = 0;                  ///< positions a row sees; 0: all earlier ones; W: its own and the W - 1 before it
   float attention_scale = 1.0f;    ///< multiplies q.k
@@ -38,8 +51,11 @@ struct LayerSpec {
 /// How the checkpoint spells its tensors (model/tensor_names.h turns it into names).
 struct TensorNaming {
   CheckpointFormat format = CheckpointFormat::kGguf;
-  std::string prefix;  ///< safetensors: what stands before "embed_tokens.weight", e.g. "model."
-  std::string head;    ///< safetensors: full name of the output matrix, when it is not the embedding
+  std::string prefix;           ///< safetensors: what stands before "embed_tokens.weight", e.g. "model."
+  std::string head;             ///< safetensors: full name of the output matrix, when it is not the embedding
+  bool fused_qkv = false;       ///< queries, keys and values are the rows of one matrix
+  bool fused_gate_up = false;   ///< so are a feed-forward's gate and up
+  bool packed_experts = false;  ///< safetensors: all experts of a layer in one tensor, gate and up fused
   bool operator==(const TensorNaming&) const = default;
 };
 
@@ -87,7 +103,11 @@ struct GgufFacts {
   bool has_head = false;             ///< output.weight exists
   bool has_qkv_bias = false;         ///< blk.0.attn_q.bias exists
   bool has_output_bias = false;      ///< blk.0.attn_output.bias exists
-  std::vector<float> rope_divisors;  ///< rope_freqs.weight, or empty
+  bool has_fused_qkv = false;        ///< blk.0.attn_qkv.weight exists
+  bool has_separate_gate = false;    ///< blk.0.ffn_gate.weight exists
+  std::vector<float> rope_divisors = {};  ///< rope_freqs.weight, or empty
+  std::vector<float> long_factors = {};   ///< rope_factors_long.weight, or empty
+  std::vector<float> short_factors = {};  ///< rope_factors_short.weight, or empty
 };
 /// The spec of a GGUF header, tensors not checked. Errors: as read_decoder_spec.
 Result<DecoderSpec> spec_from_gguf(const Metadata& metadata, const GgufFacts& facts);

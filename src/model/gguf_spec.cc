@@ -15,6 +15,7 @@ constexpr double kGemmaLocalTheta = 10000.0;
 constexpr double kGemmaGlobalTheta = 1000000.0;
 constexpr std::int64_t kGemmaPeriod = 6;
 constexpr std::int64_t kGemma27BLayers = 62;
+constexpr std::int64_t kGemma2With27BLayers = 46;
 constexpr std::int64_t kGemma4BLayers = 34;
 
 /// Reads "<architecture>.<name>" keys; the first failure names the key.
@@ -59,7 +60,7 @@ class Keys {
   std::string prefix_;
 };
 
-Result<RawSpec> read_common(const Keys& keys, const GgufFacts& facts) {
+Result<RawSpec> read_common(const Keys& keys, const GgufFacts& facts, bool may_rotate_part = false) {
   RawSpec raw;
   raw.n_layers = TRY(keys.integer("block_count"));
   raw.d_model = TRY(keys.integer("embedding_length"));
@@ -79,18 +80,16 @@ Result<RawSpec> read_common(const Keys& keys, const GgufFacts& facts) {
   const std::int64_t even_share = raw.n_heads > 0 ? raw.d_model / raw.n_heads : 0;
   raw.head_dim = TRY(keys.integer_or("attention.key_length", even_share));
   const std::int64_t value_dim = TRY(keys.integer_or("attention.value_length", raw.head_dim));
-  const std::int64_t rotated = TRY(keys.integer_or("rope.dimension_count", raw.head_dim));
-  if (value_dim != raw.head_dim || rotated != raw.head_dim) {
+  raw.n_rotated = TRY(keys.integer_or("rope.dimension_count", raw.head_dim));
+  if (value_dim != raw.head_dim || (raw.n_rotated != raw.head_dim && !may_rotate_part)) {
     return Error(Code::kUnimplemented, "GGUF header: key length ", raw.head_dim, ", value length ", value_dim,
-                 " and rope dimensions ", rotated, " must be equal");
+                 " and rope dimensions ", raw.n_rotated, " must be equal");
   }
   if (const auto causal = keys.metadata().boolean(keys.full("attention.causal")); causal == false) {
     return Error(Code::kUnimplemented, "GGUF header: ", keys.full("attention.causal"),
                  " is false: this is an encoder, and only models that look back alone are supported");
   }
-  if (TRY(keys.integer_or("expert_count", 0)) > 0) {
-    return Error(Code::kUnimplemented, "mixture-of-experts models are not supported yet");
-  }
+  raw.experts.n_experts = TRY(keys.integer_or("expert_count", 0));
   return raw;
 }
 
@@ -145,6 +144,38 @@ Result<RawSpec> read_qwen(const Keys& keys, const GgufFacts& facts, bool qk_norm
   return raw;
 }
 
+/// Qwen 2 and 3 with experts in every layer. What the file does not say is as in all published ones.
+Result<RawSpec> read_qwen_moe(const Keys& keys, const GgufFacts& facts, bool qk_norm) {
+  RawSpec raw = TRY(read_qwen(keys, facts, qk_norm));
+  RawExperts& experts = raw.experts;
+  if (experts.n_experts == 0) return Error(Code::kInvalidArgument, "GGUF header: ", keys.full("expert_count"), " is 0");
+  experts.n_used = TRY(keys.integer("expert_used_count"));
+  experts.d_ff = TRY(keys.integer("expert_feed_forward_length"));
+  experts.normalised = qk_norm;
+  if (!qk_norm) experts.shared_d_ff = TRY(keys.integer("expert_shared_feed_forward_length"));
+  return raw;
+}
+
+/// Long factors are taken whenever the model was made for more positions than the short ones serve.
+Result<RawSpec> read_phi3(const Keys& keys, const GgufFacts& facts) {
+  RawSpec raw = TRY(read_common(keys, facts, /*may_rotate_part=*/true));
+  raw.rope.theta = TRY(keys.number_or("rope.freq_base", 10000.0));
+  if (facts.long_factors.empty() || facts.short_factors.empty()) {
+    TRY(read_scaling(keys, 1.0, raw.n_context, raw.rope));
+    return raw;
+  }
+  const double original =
+      TRY(keys.number_or("rope.scaling.original_context_length", static_cast<double>(raw.n_context)));
+  if (!(original > 1.0)) {
+    return Error(Code::kInvalidArgument, "GGUF header: ", keys.full("rope.scaling.original_context_length"), " is ",
+                 original);
+  }
+  const double factor = static_cast<double>(raw.n_context) / original;
+  raw.rope.divisors = factor > 1.0 ? facts.long_factors : facts.short_factors;
+  raw.rope.magnitude = TRY(keys.number_or("rope.scaling.attn_factor", long_rope_magnitude(factor, original)));
+  return raw;
+}
+
 Result<RawSpec> read_olmo2(const Keys& keys, const GgufFacts& facts) {
   RawSpec raw = TRY(read_llama(keys, facts));
   raw.rope.interleaved = false;
@@ -176,26 +207,41 @@ Result<RawSpec> read_granite(const Keys& keys, const GgufFacts& facts) {
 }
 
 /// Newer files list the pattern: a period, or true for every sliding layer.
-Result<std::vector<bool>> read_sliding(const Keys& keys, std::int64_t n_layers) {
+Result<std::vector<bool>> read_sliding(const Keys& keys, std::int64_t n_layers, std::int64_t period) {
   const std::string key = keys.full("attention.sliding_window_pattern");
   if (const auto* list = keys.metadata().find<std::vector<bool>>(key)) return *list;
-  return sliding_pattern(n_layers, TRY(keys.integer_or("attention.sliding_window_pattern", kGemmaPeriod)));
+  return sliding_pattern(n_layers, TRY(keys.integer_or("attention.sliding_window_pattern", period)));
 }
 
-Result<RawSpec> read_gemma3(const Keys& keys, const GgufFacts& facts) {
+/// What Gemma 2 and 3 share. `largest`: layers of the size whose scores are scaled by the even share of the width.
+Result<RawSpec> read_gemma(const Keys& keys, const GgufFacts& facts, std::int64_t largest) {
   RawSpec raw = TRY(read_common(keys, facts));
-  if (TRY(keys.number_or("final_logit_softcapping", 0.0)) != 0.0 ||
-      TRY(keys.number_or("attn_logit_softcapping", 0.0)) != 0.0) {
-    return Error(Code::kUnimplemented, "logit softcapping is not supported");
-  }
-  raw.qk_norm = true;
   raw.post_norms = true;
   raw.activation = Activation::kGeluTanh;
   raw.embedding_scale = std::sqrt(static_cast<double>(raw.d_model));
-  if (raw.n_layers == kGemma27BLayers && raw.attention_scale == 0.0 && raw.n_heads > 0 && raw.d_model > 0) {
+  if (raw.n_layers == largest && raw.attention_scale == 0.0 && raw.n_heads > 0 && raw.d_model > 0) {
     raw.attention_scale = 1.0 / std::sqrt(static_cast<double>(raw.d_model) / static_cast<double>(raw.n_heads));
   }
-  raw.sliding = TRY(read_sliding(keys, raw.n_layers));
+  return raw;
+}
+
+Result<RawSpec> read_gemma2(const Keys& keys, const GgufFacts& facts) {
+  RawSpec raw = TRY(read_gemma(keys, facts, kGemma2With27BLayers));
+  raw.attention_softcap = TRY(keys.number_or("attn_logit_softcapping", 50.0));
+  raw.final_softcap = TRY(keys.number_or("final_logit_softcapping", 30.0));
+  raw.window = TRY(keys.integer_or("attention.sliding_window", 4096));
+  raw.sliding = TRY(read_sliding(keys, raw.n_layers, 2));
+  raw.rope.theta = TRY(keys.number_or("rope.freq_base", 10000.0));
+  TRY(read_scaling(keys, 1.0, raw.n_context, raw.rope));
+  return raw;
+}
+
+Result<RawSpec> read_gemma3(const Keys& keys, const GgufFacts& facts) {
+  RawSpec raw = TRY(read_gemma(keys, facts, kGemma27BLayers));
+  raw.attention_softcap = TRY(keys.number_or("attn_logit_softcapping", 0.0));
+  raw.final_softcap = TRY(keys.number_or("final_logit_softcapping", 0.0));
+  raw.qk_norm = true;
+  raw.sliding = TRY(read_sliding(keys, raw.n_layers, kGemmaPeriod));
 
   // Some multimodal files omit both keys and mean the 4B values.
   const bool omits_rope = !keys.has("rope.freq_base") && !keys.has("rope.scaling.type");
@@ -208,8 +254,8 @@ Result<RawSpec> read_gemma3(const Keys& keys, const GgufFacts& facts) {
   return raw;
 }
 
-constexpr std::array<std::string_view, 7> kArchitectures = {"gemma3", "granite", "llama",  "olmo2",
-                                                            "qwen2",  "qwen3",   "smollm3"};
+constexpr std::array<std::string_view, 11> kArchitectures = {
+    "gemma2", "gemma3", "granite", "llama", "olmo2", "phi3", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "smollm3"};
 
 Result<std::string> find_architecture(const Metadata& metadata) {
   const std::string* architecture = metadata.text("general.architecture");
@@ -222,12 +268,16 @@ Result<std::string> find_architecture(const Metadata& metadata) {
 }
 
 Result<RawSpec> read_family(const Keys& keys, std::string_view architecture, const GgufFacts& facts) {
+  if (architecture == "gemma2") return read_gemma2(keys, facts);
   if (architecture == "gemma3") return read_gemma3(keys, facts);
   if (architecture == "granite") return read_granite(keys, facts);
   if (architecture == "olmo2") return read_olmo2(keys, facts);
   if (architecture == "smollm3") return read_smollm3(keys, facts);
+  if (architecture == "phi3") return read_phi3(keys, facts);
   if (architecture == "qwen2") return read_qwen(keys, facts, /*qk_norm=*/false);
   if (architecture == "qwen3") return read_qwen(keys, facts, /*qk_norm=*/true);
+  if (architecture == "qwen2moe") return read_qwen_moe(keys, facts, /*qk_norm=*/false);
+  if (architecture == "qwen3moe") return read_qwen_moe(keys, facts, /*qk_norm=*/true);
   return read_llama(keys, facts);
 }
 
@@ -242,8 +292,17 @@ Result<DecoderSpec> spec_from_gguf(const Metadata& metadata, const GgufFacts& fa
   const std::string architecture = TRY(find_architecture(metadata));
   RawSpec raw = TRY(read_family(Keys(metadata, architecture), architecture, facts));
   raw.architecture = architecture;
+  if (raw.experts.n_experts > 0 && raw.experts.n_used == 0) {
+    return Error(Code::kUnimplemented, "GGUF header: ", architecture, ".expert_count is ", raw.experts.n_experts,
+                 ", but models of this architecture with experts are not supported; supported: qwen2moe, qwen3moe");
+  }
   DecoderSpec spec = TRY(build_spec(raw));
-  spec.naming = {CheckpointFormat::kGguf, "", "output.weight"};
+  const bool is_phi = architecture == "phi3";
+  spec.naming = {.format = CheckpointFormat::kGguf,
+                 .prefix = "",
+                 .head = "output.weight",
+                 .fused_qkv = is_phi && facts.has_fused_qkv,
+                 .fused_gate_up = is_phi && !facts.has_separate_gate};
   return spec;
 }
 

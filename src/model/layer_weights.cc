@@ -27,8 +27,16 @@ DeviceBuffer& vector_place(PartWeights& weights, LayerWeights* layer, TensorRole
   }
 }
 
-std::unique_ptr<Matrix>& matrix_place(PartWeights& weights, LayerWeights* layer, TensorRole role) {
-  switch (role) {
+std::unique_ptr<Matrix>& matrix_place(PartWeights& weights, LayerWeights* layer, const ExpectedTensor& tensor) {
+  switch (tensor.role) {
+    case TensorRole::kRouter: return layer->router;
+    case TensorRole::kExpertGate: return layer->experts[tensor.expert].gate;
+    case TensorRole::kExpertUp: return layer->experts[tensor.expert].up;
+    case TensorRole::kExpertDown: return layer->experts[tensor.expert].down;
+    case TensorRole::kSharedRouter: return layer->shared_router;
+    case TensorRole::kSharedGate: return layer->shared.gate;
+    case TensorRole::kSharedUp: return layer->shared.up;
+    case TensorRole::kSharedDown: return layer->shared.down;
     case TensorRole::kQuery: return layer->query;
     case TensorRole::kKey: return layer->key;
     case TensorRole::kValue: return layer->value;
@@ -37,7 +45,7 @@ std::unique_ptr<Matrix>& matrix_place(PartWeights& weights, LayerWeights* layer,
     case TensorRole::kUp: return layer->up;
     case TensorRole::kDown: return layer->down;
     case TensorRole::kHead: return weights.own_head;
-    default: CHECK(role == TensorRole::kEmbedding); return weights.embedding;
+    default: CHECK(tensor.role == TensorRole::kEmbedding); return weights.embedding;
   }
 }
 
@@ -50,6 +58,9 @@ MatrixSource as_source(const TensorInfo& tensor, ByteRange range) {
   source.data = {range.bytes, std::move(range.owner)};
   return source;
 }
+
+/// Experts stay as stored: a pack file is read whole before it is used, and few experts are.
+bool is_packed(const ExpectedTensor& tensor) { return is_matrix(tensor.role) && tensor.expert < 0; }
 
 /// A head's screen is one more entry of the pack file.
 std::string screen_name(const std::string& tensor) { return tensor + "#screen"; }
@@ -110,7 +121,7 @@ Result<PackedModel> pack_weights(Backend& backend, const Checkpoint& checkpoint,
   const std::vector<ExpectedTensor> expected = expected_tensors(spec, whole);
   const std::vector<TensorInfo> tensors = TRY(part_tensors(checkpoint, spec, whole));
   for (std::size_t i = 0; i < tensors.size(); ++i) {
-    if (is_matrix(expected[i].role)) matrices.emplace(tensors[i].name, tensors[i]);
+    if (is_packed(expected[i])) matrices.emplace(tensors[i].name, tensors[i]);
   }
   const auto writer = TRY(PackWriter::create(path, layout, checkpoint.fingerprint()));
   std::vector<std::byte> packed;
@@ -144,6 +155,9 @@ Result<PartWeights> load_weights(Backend& backend, const Checkpoint& checkpoint,
 
   PartWeights weights;
   weights.layers.resize(part.last_layer - part.first_layer);
+  for (int layer = part.first_layer; layer < part.last_layer; ++layer) {
+    weights.layers[layer - part.first_layer].experts.resize(spec.layers[layer].experts.n_experts);
+  }
   std::uint64_t done_bytes = 0;
   Packs packs(backend, checkpoint);
   TensorReader reader(checkpoint, tensors);
@@ -156,11 +170,11 @@ Result<PartWeights> load_weights(Backend& backend, const Checkpoint& checkpoint,
       const float offset = is_norm(expected[i].role) ? spec.norm_offset : 0.0f;
       vector_place(weights, place, expected[i].role) = TRY(backend.load_vector(source, offset, scale));
     } else {
-      source.packed = packs.find(source);
+      if (is_packed(expected[i])) source.packed = packs.find(source);
       if (part.has_head && source.name == head_name(spec)) source.screen = packs.find_screen(source);
       // Its stored bytes were sampled and are not read again, unless tokens are looked up in them.
       if (!source.packed.bytes.empty() && expected[i].role != TensorRole::kEmbedding) checkpoint.release(tensors[i]);
-      matrix_place(weights, place, expected[i].role) = TRY(backend.load_matrix(source));
+      matrix_place(weights, place, expected[i]) = TRY(backend.load_matrix(source));
     }
     done_bytes += tensors[i].n_bytes;
     if (progress && !progress(done_bytes, total_bytes)) return Error(Code::kCancelled, "loading was stopped");

@@ -14,6 +14,12 @@
 
 namespace commissure {
 
+/// One expert's matrices.
+struct ExpertWeights {
+  std::unique_ptr<Matrix> gate, up;  // [d_ff of an expert, d_model]
+  std::unique_ptr<Matrix> down;      // [d_model, d_ff of an expert]
+};
+
 /// One layer's weights on the device. Norms and biases that the layer's spec does not have stay empty.
 struct LayerWeights {
   DeviceBuffer attention_norm;                          // [d_model]
@@ -28,6 +34,10 @@ struct LayerWeights {
   std::unique_ptr<Matrix> gate, up;                     // [d_ff, d_model]
   std::unique_ptr<Matrix> down;                         // [d_model, d_ff]
   DeviceBuffer post_feed_forward_norm;                  // [d_model]
+  std::unique_ptr<Matrix> router;                       // [n_experts, d_model]
+  std::vector<ExpertWeights> experts;                   // of a mapped file untouched until a row takes one
+  std::unique_ptr<Matrix> shared_router;                // [1, d_model]
+  ExpertWeights shared;                                 // every row takes it
 };
 
 /// The weights of one part of a model on the device.

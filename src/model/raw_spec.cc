@@ -11,6 +11,7 @@ constexpr std::int64_t kMaxWidth = 1 << 17;
 constexpr std::int64_t kMaxHeads = 1024;
 constexpr std::int64_t kMaxHeadDim = 1024;
 constexpr std::int64_t kMaxFeedForward = 1 << 20;
+constexpr std::int64_t kMaxExperts = 4096;
 constexpr std::int64_t kMaxVocab = 1 << 24;
 constexpr std::int64_t kMaxContext = 1 << 26;
 
@@ -34,7 +35,20 @@ Status check_yarn(const RawRope& rope) {
   return check_range("attention_factor", yarn.magnitude, 1e-3, 1e3);
 }
 
-Status check_rope(const RawRope& rope, std::int64_t head_dim) {
+Status check_experts(const RawSpec& raw) {
+  const RawExperts& experts = raw.experts;
+  TRY(check_range("number of experts", experts.n_experts, 0, kMaxExperts));
+  if (experts.n_experts == 0) return {};
+  TRY(check_range("experts used of a row", experts.n_used, 1, experts.n_experts));
+  TRY(check_range("feed-forward width of an expert", experts.d_ff, 1, kMaxFeedForward));
+  TRY(check_range("feed-forward width of the shared expert", experts.shared_d_ff, 0, kMaxFeedForward));
+  if (raw.sparse.empty() || static_cast<std::int64_t>(raw.sparse.size()) == raw.n_layers) return {};
+  return Error(Code::kInvalidArgument, "model configuration: experts are given for ", raw.sparse.size(),
+               " layers, the model has ", raw.n_layers);
+}
+
+/// `n_rotated`: values of a head that turn.
+Status check_rope(const RawRope& rope, std::int64_t n_rotated) {
   TRY(check_range("rope theta", rope.theta, 1.0, 1e15));
   TRY(check_range("rope scaling factor", rope.linear_factor, 1e-3, 1e6));
   if (rope.llama3) {
@@ -48,13 +62,15 @@ Status check_rope(const RawRope& rope, std::int64_t head_dim) {
     }
   }
   if (rope.yarn) TRY(check_yarn(rope));
-  if (!rope.divisors.empty() && static_cast<std::int64_t>(rope.divisors.size()) != head_dim / 2) {
-    return Error(Code::kInvalidArgument, "rope_freqs.weight has ", rope.divisors.size(), " values, expected ",
-                 head_dim / 2);
+  if (!rope.divisors.empty() && static_cast<std::int64_t>(rope.divisors.size()) != n_rotated / 2) {
+    return Error(Code::kInvalidArgument, "there are ", rope.divisors.size(), " rope factors, expected ", n_rotated / 2);
   }
-  for (const float divisor : rope.divisors) TRY(check_range("rope_freqs.weight", double{divisor}, 1e-6, 1e6));
+  for (const float divisor : rope.divisors) TRY(check_range("rope factor", double{divisor}, 1e-6, 1e6));
+  TRY(check_range("attention_factor", rope.magnitude, 1e-3, 1e3));
   return {};
 }
+
+std::int64_t n_rotated(const RawSpec& raw) { return raw.n_rotated > 0 ? raw.n_rotated : raw.head_dim; }
 
 Status check_numbers(const RawSpec& raw) {
   TRY(check_range("number of layers", raw.n_layers, 1, kMaxLayers));
@@ -91,14 +107,20 @@ Status check_numbers(const RawSpec& raw) {
   if (!raw.rotates.empty() && raw.qk_norm && !raw.wide_qk_norm) {
     return Error(Code::kUnimplemented, "model configuration: layers without rotation but with norms of their heads");
   }
-  TRY(check_rope(raw.rope, raw.head_dim));
-  if (raw.sliding_rope) TRY(check_rope(*raw.sliding_rope, raw.head_dim));
+  TRY(check_range("rotated values of a head", raw.n_rotated, 0, raw.head_dim));
+  if (raw.n_rotated % 2 != 0) {
+    return Error(Code::kInvalidArgument, "model configuration: ", raw.n_rotated, " rotated values of a head are odd");
+  }
+  TRY(check_rope(raw.rope, n_rotated(raw)));
+  if (raw.sliding_rope) TRY(check_rope(*raw.sliding_rope, n_rotated(raw)));
+  TRY(check_experts(raw));
   return {};
 }
 
-RopeSpec build_rope(const RawRope& raw, int head_dim) {
+RopeSpec build_rope(const RawRope& raw, int n_rotated) {
   RopeSpec rope;
-  rope.frequencies = rope_frequencies(head_dim, raw.theta);
+  rope.frequencies = rope_frequencies(n_rotated, raw.theta);
+  rope.magnitude = static_cast<float>(raw.magnitude);
   if (raw.linear_factor != 1.0) scale_linear(rope.frequencies, raw.linear_factor);
   if (raw.llama3) scale_llama3(rope.frequencies, *raw.llama3);
   if (raw.yarn) {
@@ -108,6 +130,15 @@ RopeSpec build_rope(const RawRope& raw, int head_dim) {
   if (!raw.divisors.empty()) divide(rope.frequencies, raw.divisors);
   rope.interleaved = raw.interleaved;
   return rope;
+}
+
+ExpertSpec build_experts(const RawExperts& raw) {
+  return {.n_experts = static_cast<int>(raw.n_experts),
+          .n_used = static_cast<int>(raw.n_used),
+          .d_ff = static_cast<int>(raw.d_ff),
+          .shared_d_ff = static_cast<int>(raw.shared_d_ff),
+          .normalised = raw.normalised,
+          .softmax_of_used = raw.softmax_of_used};
 }
 
 }  // namespace
@@ -135,12 +166,11 @@ Result<DecoderSpec> build_spec(const RawSpec& raw) {
   spec.tied_head = raw.tied_head;
 
   const int head_dim = static_cast<int>(raw.head_dim);
-  spec.ropes.push_back(build_rope(raw.rope, head_dim));
-  if (raw.sliding_rope) spec.ropes.push_back(build_rope(*raw.sliding_rope, head_dim));
+  spec.ropes.push_back(build_rope(raw.rope, static_cast<int>(n_rotated(raw))));
+  if (raw.sliding_rope) spec.ropes.push_back(build_rope(*raw.sliding_rope, static_cast<int>(n_rotated(raw))));
 
   LayerSpec layer;
   layer.heads = {static_cast<int>(raw.n_heads), static_cast<int>(raw.n_kv_heads), head_dim};
-  layer.d_ff = static_cast<int>(raw.d_ff);
   layer.attention_softcap = static_cast<float>(raw.attention_softcap);
   layer.qkv_bias = raw.qkv_bias;
   layer.output_bias = raw.output_bias;
@@ -157,6 +187,9 @@ Result<DecoderSpec> build_spec(const RawSpec& raw) {
     layer.window = sliding ? static_cast<int>(raw.window) : 0;
     const bool rotates = raw.rotates.empty() || raw.rotates[i];
     layer.rope = !rotates ? -1 : sliding && raw.sliding_rope ? 1 : 0;
+    const bool is_sparse = raw.experts.n_experts > 0 && (raw.sparse.empty() || raw.sparse[i]);
+    layer.experts = is_sparse ? build_experts(raw.experts) : ExpertSpec();
+    layer.d_ff = is_sparse ? 0 : static_cast<int>(raw.d_ff);
     spec.layers.push_back(layer);
   }
   return spec;

@@ -20,8 +20,19 @@ struct RawRope {
   double linear_factor = 1.0;
   std::optional<Llama3Scaling> llama3;
   std::optional<YarnScaling> yarn;
-  std::vector<float> divisors;
+  std::vector<float> divisors;  ///< of every frequency: a file's rope_freqs, or the factors of a longrope
+  double magnitude = 1.0;       ///< multiplies cosines and sines; with yarn, yarn's is taken
   bool interleaved = false;
+};
+
+/// The experts of a layer as a configuration states them; ExpertSpec has the meanings.
+struct RawExperts {
+  std::int64_t n_experts = 0;
+  std::int64_t n_used = 0;
+  std::int64_t d_ff = 0;
+  std::int64_t shared_d_ff = 0;
+  bool normalised = false;
+  bool softmax_of_used = false;
 };
 
 /// A model's numbers as read, before any range check: the common ground of GGUF headers and config.json.
@@ -34,6 +45,7 @@ struct RawSpec {
   std::int64_t n_heads = 0;
   std::int64_t n_kv_heads = 0;
   std::int64_t head_dim = 0;
+  std::int64_t n_rotated = 0;  ///< first values of a head that turn, the frequencies being theirs alone; 0: all
   std::int64_t d_ff = 0;
   std::int64_t window = 0;
   double norm_eps = 0.0;
@@ -54,6 +66,8 @@ struct RawSpec {
   Activation activation = Activation::kSilu;
   std::vector<bool> sliding;  ///< by layer: it sees `window` positions only; empty: every layer does
   std::vector<bool> rotates;  ///< by layer: queries and keys are rotated; empty: in every layer
+  std::vector<bool> sparse;   ///< by layer: it has experts; empty: all have, where there are experts
+  RawExperts experts;
   RawRope rope;
   std::optional<RawRope> sliding_rope;  ///< of sliding layers; absent: they use `rope` too
 };

@@ -40,6 +40,10 @@ double yarn_magnitude(double factor, double weight) {
   return factor <= 1.0 ? 1.0 : 0.1 * weight * std::log(factor) + 1.0;
 }
 
+double long_rope_magnitude(double factor, double original_context) {
+  return factor <= 1.0 ? 1.0 : std::sqrt(1.0 + std::log(factor) / std::log(original_context));
+}
+
 void scale_yarn(std::vector<float>& frequencies, double theta, const YarnScaling& scaling) {
   const auto head_dim = 2.0 * static_cast<double>(frequencies.size());
   // The pair whose angle makes `turns` turns within the original context.

@@ -37,6 +37,10 @@ void scale_yarn(std::vector<float>& frequencies, double theta, const YarnScaling
 /// The factor of cosines and sines where a configuration does not name it: 0.1 weight ln(factor) + 1.
 double yarn_magnitude(double factor, double weight = 1.0);
 
+/// LongRoPE's factor of cosines and sines where a configuration does not name it: sqrt(1 + ln(factor) / ln(original)).
+/// Source: arXiv:2402.13753; transformers for the default.
+double long_rope_magnitude(double factor, double original_context);
+
 /// Divides frequency i by divisors[i] (GGUF's rope_freqs tensor); the sizes are equal.
 void divide(std::vector<float>& frequencies, std::span<const float> divisors);
 

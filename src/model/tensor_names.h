@@ -32,6 +32,14 @@ enum class TensorRole {
   kUp,
   kDown,
   kPostFeedForwardNorm,
+  kRouter,
+  kExpertGate,
+  kExpertUp,
+  kExpertDown,
+  kSharedRouter,
+  kSharedGate,
+  kSharedUp,
+  kSharedDown,
 };
 
 inline bool is_bias(TensorRole role) {
@@ -61,6 +69,11 @@ struct ExpectedTensor {
   int layer = -1;  ///< -1: outside the layers
   std::string name;
   std::vector<std::int64_t> shape;
+  /// Where the tensor is some rows of a larger one in the file: the larger one's shape, and the first of the rows, all
+  /// dimensions but the last counted as rows. Else empty.
+  std::vector<std::int64_t> whole_shape = {};
+  std::int64_t first = 0;
+  int expert = -1;  ///< of an expert's own matrices
 };
 
 /// Name of the output matrix's tensor; the embedding's when the head is tied.
@@ -70,7 +83,8 @@ std::string head_name(const DecoderSpec& spec);
 /// part has both.
 std::vector<ExpectedTensor> expected_tensors(const DecoderSpec& spec, const ModelPart& part);
 
-/// The checkpoint's entries for `part`, shapes checked, in the order of expected_tensors.
+/// The checkpoint's entries for `part`, shapes checked, in the order of expected_tensors; of a larger tensor the rows
+/// alone, which are part of the entry's name then.
 /// Errors: kInvalidArgument, a missing tensor or one of another shape, with name, found and expected.
 Result<std::vector<TensorInfo>> part_tensors(const Checkpoint& checkpoint, const DecoderSpec& spec,
                                              const ModelPart& part);

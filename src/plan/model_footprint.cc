@@ -21,10 +21,20 @@ namespace {
 
 constexpr int kStepRows = 512;
 
-/// Bytes and elements of one part's tensors.
+/// Bytes and elements of one part's tensors, and of the experts among them.
 struct PartSize {
   double bytes = 0;
   double elements = 0;
+  double expert_bytes = 0;
+  double expert_elements = 0;
+
+  void add(const ExpectedTensor& tensor, double n_bytes, double n_elements) {
+    bytes += n_bytes;
+    elements += n_elements;
+    if (tensor.expert < 0) return;
+    expert_bytes += n_bytes;
+    expert_elements += n_elements;
+  }
 };
 using PartSizes = std::function<Result<PartSize>(const ModelPart&)>;
 
@@ -53,6 +63,10 @@ Result<ModelFootprint> add_up(const DecoderSpec& spec, const PartSizes& size_of)
     entry.kv_position_bytes =
         static_cast<double>(kv_position_bytes(spec.kv_type, shape.heads.n_kv_heads, shape.heads.head_dim));
     entry.window = shape.window;
+    if (shape.experts.n_experts == 0) continue;
+    entry.expert_bytes = size.expert_bytes;
+    entry.expert_parameters = size.expert_elements;
+    entry.used_share = static_cast<double>(shape.experts.n_used) / shape.experts.n_experts;
   }
   const PartSize head = TRY(size_of({0, 0, false, true}));
   model.head_bytes = head.bytes;
@@ -79,9 +93,9 @@ Result<MeasuredModel> measure_config(const std::string& path, KvType kv_type) {
                                                   if (!n) {
                                                     return Error(Code::kInvalidArgument, tensor.name, " is too large");
                                                   }
-                                                  size.elements += static_cast<double>(*n);
+                                                  const auto count = static_cast<double>(*n);
+                                                  size.add(tensor, count * sizeof(bf16), count);
                                                 }
-                                                size.bytes = size.elements * sizeof(bf16);
                                                 return size;
                                               })),
                       .context = spec.n_context,
@@ -102,9 +116,10 @@ Result<MeasuredModel> measure_model(const std::string& model, const std::string&
   MeasuredModel measured;
   measured.footprint = TRY(add_up(spec, [&](const ModelPart& part) -> Result<PartSize> {
     PartSize size;
-    for (const TensorInfo& tensor : TRY(part_tensors(*checkpoint, spec, part))) {
-      size.bytes += static_cast<double>(tensor.n_bytes);
-      size.elements += static_cast<double>(tensor.n_elements());
+    const std::vector<TensorInfo> tensors = TRY(part_tensors(*checkpoint, spec, part));
+    const std::vector<ExpectedTensor> expected = expected_tensors(spec, part);
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      size.add(expected[i], static_cast<double>(tensors[i].n_bytes), static_cast<double>(tensors[i].n_elements()));
     }
     return size;
   }));

@@ -151,6 +151,10 @@ bool PlannedStage::fits(double margin) const {
   return needed_bytes() <= machine->usable_bytes * (1 - margin) && (!has_gpu() || row_log_bytes <= host_room(margin));
 }
 
+double LayerFootprint::read_bytes(double rows) const {
+  return weight_bytes - expert_bytes * std::pow(1 - used_share, rows);
+}
+
 double ModelFootprint::total_bytes() const {
   double total = embedding_bytes + (tied ? 0 : head_bytes);
   for (const LayerFootprint& layer : layers) total += layer.weight_bytes;
@@ -181,7 +185,10 @@ ModelFootprint requantised(const ModelFootprint& model, const std::string& name,
   ModelFootprint other = model;
   other.weights = name;
   other.times.clear();
-  for (LayerFootprint& layer : other.layers) layer.weight_bytes = layer.parameters * bits / 8;
+  for (LayerFootprint& layer : other.layers) {
+    layer.weight_bytes = layer.parameters * bits / 8;
+    layer.expert_bytes = layer.expert_parameters * bits / 8;
+  }
   other.head_bytes = other.head_parameters * bits / 8;
   if (other.head_parameters > 0 && model.head_bytes > 0) {
     other.embedding_bytes = model.embedding_bytes * other.head_bytes / model.head_bytes;
@@ -203,32 +210,35 @@ PlannedStage plan_stage(const ModelFootprint& model, LayerRange layers, const Ma
                         int n_stages) {
   PlannedStage stage{.layers = layers, .machine = &machine, .scratch_bytes = model.scratch_bytes};
   const int rows = rows_of(n_stages, wish.streams);
-  double parameters = 0, kv_per_stream = 0;
+  const int chunk_rows = std::min(wish.prompt, kChunkRows);
+  double parameters = 0, kv_per_stream = 0, step_read_bytes = 0, chunk_read_bytes = 0;
   for (int i = layers.first; i < layers.last; ++i) {
     const LayerFootprint& layer = model.layers[i];
     stage.weight_bytes += layer.weight_bytes;
-    parameters += layer.parameters;
+    parameters += layer.row_parameters();
+    step_read_bytes += layer.read_bytes(rows);
+    chunk_read_bytes += layer.read_bytes(chunk_rows);
     const int seen = layer.window > 0 ? std::min(layer.window, wish.context) : wish.context;
     stage.kv_bytes += layer.kv_position_bytes * static_cast<double>(held_positions(layer, wish, n_stages));
     kv_per_stream += layer.kv_position_bytes * seen;
   }
-  double weight_read_bytes = stage.weight_bytes;
   const bool is_first = layers.first == 0;
   const bool is_last = layers.last == count_of(model.layers);
   if (!is_last)
     stage.row_log_bytes = model.boundary_row_bytes * static_cast<double>(held_positions({}, wish, n_stages));
   if (is_last) {
     stage.weight_bytes += model.head_bytes;
-    weight_read_bytes += model.head_bytes;
+    step_read_bytes += model.head_bytes;
+    chunk_read_bytes += model.head_bytes;
     parameters += model.head_parameters;
   }
-  const double read_bytes = weight_read_bytes + kv_per_stream * rows;
+  const double read_bytes = step_read_bytes + kv_per_stream * rows;
   if (is_first && !(is_last && model.tied)) stage.weight_bytes += model.embedding_bytes;
   stage.step_seconds = std::max(read_bytes / machine.bytes_per_second, 2 * parameters * rows / machine.ops_per_second);
   // Of a prompt only the last row needs the head; what a chunk reads of the cache hides behind its products.
   const double head = is_last ? model.head_parameters : 0;
-  const double ops = 2 * ((parameters - head) * std::min(wish.prompt, kChunkRows) + head);
-  stage.chunk_seconds = std::max(weight_read_bytes / machine.bytes_per_second, ops / machine.ops_per_second);
+  const double ops = 2 * ((parameters - head) * chunk_rows + head);
+  stage.chunk_seconds = std::max(chunk_read_bytes / machine.bytes_per_second, ops / machine.ops_per_second);
   if (const LayerTimes* const times = times_on(model, machine)) take_times(*times, wish, rows, stage);
   return stage;
 }

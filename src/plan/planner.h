@@ -17,6 +17,15 @@ struct LayerFootprint {
   double parameters = 0;
   double kv_position_bytes = 0;
   int window = 0;  ///< positions a row looks back; 0: all
+  // Of a layer with experts, of which a row takes a few:
+  double expert_bytes = 0;       ///< of all experts together, part of weight_bytes
+  double expert_parameters = 0;  ///< part of parameters
+  double used_share = 1;         ///< of the experts, by one row
+
+  /// Bytes that `rows` rows read: of the experts those that at least one row may be expected to take.
+  double read_bytes(double rows) const;
+  /// Parameters that one row is multiplied with.
+  double row_parameters() const { return parameters - (1 - used_share) * expert_parameters; }
 };
 
 /// A model in the numbers that decide where it fits and how fast it runs.

@@ -189,6 +189,27 @@ TEST(Planner, RowsHandedOnTakeHostMemory) {
   EXPECT_TRUE(on_gpu.fits(0.04));
 }
 
+TEST(Planner, SpeedCountsTheExpertsThatRowsTakeMemoryAll) {
+  const LayerFootprint layer = {
+      .weight_bytes = 10e9, .parameters = 5e9, .expert_bytes = 8e9, .expert_parameters = 4e9, .used_share = 0.25};
+  EXPECT_DOUBLE_EQ(layer.read_bytes(1), 2e9 + 8e9 / 4);
+  EXPECT_DOUBLE_EQ(layer.read_bytes(2), 2e9 + 8e9 * (1 - 0.75 * 0.75)) << "two rows share some experts";
+  EXPECT_NEAR(layer.read_bytes(512), 10e9, 1);
+  EXPECT_DOUBLE_EQ(layer.row_parameters(), 1e9 + 4e9 / 4);
+  ModelFootprint model;
+  model.name = "m";
+  model.layers = {layer, layer};
+  Machine machine = make_machine("m", 100, 100, 1);
+  const PlannedStage stage = plan_stage(model, {0, 2}, machine, {}, 1);
+  EXPECT_EQ(stage.weight_bytes, 20e9);
+  EXPECT_DOUBLE_EQ(stage.step_seconds, 8e9 / machine.bytes_per_second);
+  EXPECT_DOUBLE_EQ(stage.chunk_seconds,
+                   std::max(20e9 / machine.bytes_per_second, 2 * 4e9 * 512 / machine.ops_per_second));
+  const ModelFootprint smaller = requantised(model, "Q8_0", 8);
+  EXPECT_EQ(smaller.layers[0].weight_bytes, 5e9);
+  EXPECT_EQ(smaller.layers[0].expert_bytes, 4e9);
+}
+
 TEST(Planner, StagesAreLevelInTimeNotInLayers) {
   ModelFootprint model;
   model.name = "m";

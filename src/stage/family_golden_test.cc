@@ -124,10 +124,31 @@ TEST_P(FamilyGolden, AnyCutAndChunkGivesTheSameBits) {
 
 TEST_P(FamilyGolden, AChangeOfAnyKindOfTensorIsSeen) {
   FamilyCase changed = family();
-  for (const char* part :
-       {"embed_tokens", "lm_head", "q_proj.weight", "k_proj.weight", "v_proj.weight", "o_proj.weight", "q_proj.bias",
-        "k_proj.bias", "v_proj.bias", "o_proj.bias", "q_norm", "k_norm", "gate_proj", "up_proj", "down_proj",
-        "input_layernorm", "post_attention_layernorm", "model.norm"}) {
+  for (const char* part : {"embed_tokens",
+                           "lm_head",
+                           "q_proj.weight",
+                           "k_proj.weight",
+                           "v_proj.weight",
+                           "o_proj.weight",
+                           "q_proj.bias",
+                           "k_proj.bias",
+                           "v_proj.bias",
+                           "o_proj.bias",
+                           "q_norm",
+                           "k_norm",
+                           "gate_proj",
+                           "up_proj",
+                           "down_proj",
+                           "input_layernorm",
+                           "post_attention_layernorm",
+                           "model.norm",
+                           "qkv_proj",
+                           "pre_feedforward_layernorm",
+                           "post_feedforward_layernorm",
+                           "mlp.gate.weight",
+                           "experts.3.down_proj",
+                           "shared_expert.",
+                           "shared_expert_gate"}) {
     const std::string shapes = dump_json(family().shapes);
     if (shapes.find(part) == std::string::npos) continue;
     changed.altered = part;
@@ -139,12 +160,17 @@ TEST_P(FamilyGolden, AChangeOfAnyKindOfTensorIsSeen) {
 TEST_P(FamilyGolden, AnotherMultiplierOrListIsSeen) {
   FamilyCase changed = family();
   Json& config = changed.config;
-  for (const char* key :
-       {"embedding_multiplier", "residual_multiplier", "attention_multiplier", "logits_scaling", "no_rope_layers"}) {
+  for (const char* key : {"embedding_multiplier", "residual_multiplier", "attention_multiplier", "logits_scaling",
+                          "no_rope_layers", "attn_logit_softcapping", "final_logit_softcapping",
+                          "query_pre_attn_scalar", "num_experts_per_tok", "norm_topk_prob"}) {
     config = family().config;
-    if (!config.contains(key)) continue;
+    if (!config.contains(key) || config[key].is_null()) continue;
     if (config[key].is_array()) {
       config[key][0] = 1 - config[key][0].get<int>();
+    } else if (config[key].is_boolean()) {
+      config[key] = !config[key].get<bool>();
+    } else if (config[key].is_number_integer()) {
+      config[key] = config[key].get<int>() - 1;
     } else {
       config[key] = config[key].get<double>() * 1.25;
     }

@@ -18,7 +18,7 @@ std::vector<std::int64_t> shape_of(const Json& shape) { return shape.get<std::ve
 bool holds(const std::string& name, const char* part) { return name.find(part) != std::string::npos; }
 
 /// As weights() in the script.
-std::vector<float> values_of(const std::string& name, const std::vector<std::int64_t>& shape) {
+std::vector<float> values_of(const std::string& name, const std::vector<std::int64_t>& shape, float norm_centre) {
   std::int64_t n = 1;
   for (const std::int64_t size : shape) n *= size;
   std::vector<float> values = noise(name, kSeed, n);
@@ -28,7 +28,7 @@ std::vector<float> values_of(const std::string& name, const std::vector<std::int
     if (name.ends_with(".bias")) {
       value = 0.5f * value;
     } else {
-      value = shape.size() == 1 ? 1.0f + 0.25f * value : value * scale;
+      value = shape.size() == 1 ? norm_centre + 0.25f * value : value * scale;
     }
   }
   return values;
@@ -50,10 +50,21 @@ void write_header(const Json& header, GgufWriter& writer) {
 
 std::vector<float> values_in(const FamilyCase& family, const std::string& name,
                              const std::vector<std::int64_t>& shape) {
-  std::vector<float> values = values_of(name, shape);
+  const float norm_centre = family.config["model_type"] == "gemma2" ? 0.0f : 1.0f;
+  std::vector<float> values = values_of(name, shape, norm_centre);
   const bool is_altered = !family.altered.empty() && holds(name, family.altered.c_str());
   for (std::size_t i = 0; is_altered && i < values.size(); i += 2) values[i] *= 0.5f;
   return values;
+}
+
+/// In F32, or, where it is no vector, in the type that is asked for.
+void write_matrix(const std::string& name, const std::vector<std::int64_t>& shape, const std::vector<float>& values,
+                  DType matrices, GgufWriter& writer) {
+  if (shape.size() == 1 || matrices == DType::kF32) {
+    writer.tensor(float_tensor(name, shape, values));
+  } else {
+    writer.tensor({name, DType::kQ8_0, shape, q8_0_bytes(values)});
+  }
 }
 
 /// How many heads' rows a converter interleaves in this tensor; 0: none.
@@ -97,16 +108,34 @@ std::string family_gguf(const FamilyCase& family, DType matrices) {
   write_header(family.gguf["header"], writer);
   for (const auto& [name, sizes] : family.shapes.items()) {
     const std::vector<std::int64_t> shape = shape_of(sizes);
+    if (!family.gguf["names"].contains(name)) continue;  // an expert's, in one of the stacked tensors
     std::vector<float> values = values_in(family, name, shape);
+    if (shape.size() == 1 && holds(name, "norm")) {
+      for (float& value : values) value += family.gguf["norm_offset"].get<float>();
+    }
     if (const int n_heads = interleaved_heads(family, name); n_heads > 0) {
       values = interleaved_rows(values, n_heads, shape.size() == 1 ? 1 : shape[1]);
     }
     const auto gguf_name = family.gguf["names"][name].get<std::string>();
-    if (shape.size() == 1 || matrices == DType::kF32) {
-      writer.tensor(float_tensor(gguf_name, shape, values));
+    if (shape.size() == 2 && shape[0] == 1) {
+      writer.tensor(float_tensor(gguf_name, {shape[1]}, values));  // converters drop the first dimension
     } else {
-      writer.tensor({gguf_name, DType::kQ8_0, shape, q8_0_bytes(values)});
+      write_matrix(gguf_name, shape, values, matrices, writer);
     }
+  }
+  for (const auto& [gguf_name, names] : family.gguf["stacked"].items()) {
+    std::vector<float> all;
+    std::vector<std::int64_t> shape;
+    for (const Json& name : names) {
+      shape = shape_of(family.shapes[name.get<std::string>()]);
+      const std::vector<float> values = values_in(family, name.get<std::string>(), shape);
+      all.insert(all.end(), values.begin(), values.end());
+    }
+    shape.insert(shape.begin(), static_cast<std::int64_t>(names.size()));
+    write_matrix(gguf_name, shape, all, matrices, writer);
+  }
+  for (const auto& [gguf_name, list] : family.gguf["lists"].items()) {
+    writer.tensor(float_tensor(gguf_name, {static_cast<std::int64_t>(list.size())}, list.get<std::vector<float>>()));
   }
   if (const auto divisors = family.gguf["rope_freqs"].get<std::vector<float>>(); !divisors.empty()) {
     writer.tensor(float_tensor("rope_freqs.weight", {static_cast<std::int64_t>(divisors.size())}, divisors));

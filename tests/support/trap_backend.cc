@@ -119,6 +119,16 @@ void TrapBackend::add(Rows x, Rows y, DevicePtr norm, float eps, bool round) {
   inner_->add(x, y, norm, eps, round);
 }
 
+void TrapBackend::clear(Rows x) {
+  const Opened opened(*this);
+  inner_->clear(x);
+}
+
+void TrapBackend::scatter_add(Rows x, std::span<const std::int32_t> rows, std::span<const float> weights, Rows y) {
+  const Opened opened(*this);
+  inner_->scatter_add(x, rows, weights, y);
+}
+
 void TrapBackend::gather(Rows x, std::span<const std::int32_t> rows, Rows out) {
   const Opened opened(*this);
   inner_->gather(x, rows, out);

@@ -11,6 +11,7 @@ position, and the likeliest token there. Tolerances are the reader's business.
 """
 import json
 import pathlib
+import re
 import sys
 
 import gguf
@@ -27,6 +28,9 @@ COMMON = {"vocab_size": VOCAB, "hidden_size": 64, "intermediate_size": 96, "num_
           "pad_token_id": None}
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 64, "rope_theta": 500000.0}
+
+LONGROPE = {"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 64}
+FACTORS = {"short_factor": [1.0, 1.125, 1.25, 1.5, 1.75, 2.0], "long_factor": [1.0, 1.5, 2.5, 4.0, 8.0, 16.0]}
 
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, "rope_theta": 10000.0}
 
@@ -48,6 +52,25 @@ CASES = [
     ("smollm3", "smollm3", {"num_hidden_layers": 4, "rope_theta": 50000.0}, "smollm3"),
     ("smollm3-list", "smollm3", {"no_rope_layers": [0, 1, 0], "tie_word_embeddings": False}, None),
     ("olmo2", "olmo2", {"rope_theta": 500000.0}, "olmo2"),
+    # The caps are low enough to bend this model's scores and logits.
+    ("gemma2", "gemma2", {"head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 24, "attn_logit_softcapping": 2.0,
+                          "final_logit_softcapping": 0.25}, "gemma2"),
+    ("gemma2-scalar", "gemma2", {"head_dim": 32, "query_pre_attn_scalar": 20, "sliding_window": 24, "num_hidden_layers": 4,
+                                 "attn_logit_softcapping": None, "final_logit_softcapping": None}, None),
+    ("phi3-window", "phi3", {"sliding_window": 24, "rms_norm_eps": 1e-5}, "phi3"),
+    ("phi3-long", "phi3", {"rope_parameters": LONGROPE | FACTORS, "partial_rotary_factor": 0.75, "tie_word_embeddings": True,
+                           "original_max_position_embeddings": 64, "max_position_embeddings": 256}, "phi3"),
+    # 150 tokens are within the original context: the short factors.
+    ("phi3-short", "phi3", {"rope_parameters": LONGROPE | FACTORS | {"original_max_position_embeddings": 1024},
+                            "partial_rotary_factor": 0.75, "original_max_position_embeddings": 1024}, None),
+    ("qwen3-moe", "qwen3_moe", {"head_dim": 32, "num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
+                                "norm_topk_prob": True}, "qwen3moe"),
+    # Experts in every second layer but the last of them, in the packed tensors that libraries hold in memory.
+    ("qwen3-moe-packed", "qwen3_moe", {"head_dim": 16, "num_experts": 5, "num_experts_per_tok": 3, "moe_intermediate_size": 32,
+                                       "norm_topk_prob": False, "num_hidden_layers": 6, "decoder_sparse_step": 2,
+                                       "mlp_only_layers": [5]}, None),
+    ("qwen2-moe", "qwen2_moe", {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
+                                "shared_expert_intermediate_size": 64, "tie_word_embeddings": True}, "qwen2moe"),
     # Biases are scaled with the branch.
     ("granite", "granite", {"embedding_multiplier": 12.0, "logits_scaling": 1.25, "residual_multiplier": 0.375,
                             "attention_multiplier": 0.3125, "attention_bias": True, "tie_word_embeddings": True}, "granite"),
@@ -75,19 +98,38 @@ def weights(name: str, shape: torch.Size, norm_centre: float) -> torch.Tensor:
     elif "embed_tokens" in name or "lm_head" in name:
         values = np.float32(0.0234375) * values  # logits as flat as those of untrained models
     else:
-        values = values * (np.float32(2.0) / np.sqrt(np.float32(shape[1])))
+        values = values * (np.float32(2.0) / np.sqrt(np.float32(shape[-1])))
     return torch.from_numpy(values.reshape(shape))
 
 
-def make_model(model_type: str, changes: dict):
+def unpacked(name: str, shape: torch.Size) -> list[tuple[list[str], torch.Size]]:
+    """The files' names of a tensor that holds all experts of a layer: for each expert those whose rows it joins."""
+    layer = name.rsplit(".", 1)[0]
+    kinds = ["gate_proj", "up_proj"] if name.endswith("gate_up_proj") else ["down_proj"]
+    rows = shape[1] // len(kinds)
+    return [([f"{layer}.{expert}.{kind}.weight" for kind in kinds], torch.Size([rows, shape[2]])) for expert in range(shape[0])]
+
+
+def make_model(model_type: str, changes: dict, is_packed: bool):
+    centre = 0.0 if model_type == "gemma2" else 1.0  # w of (1 + w), or w
     config = transformers.AutoConfig.for_model(model_type, **(COMMON | changes))
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
-    state = {name: weights(name, tensor.shape, 1.0) for name, tensor in model.state_dict().items()
-             if not (config.tie_word_embeddings and name == "lm_head.weight")}
+    state, files = {}, {}
+    for name, tensor in model.state_dict().items():
+        if config.tie_word_embeddings and name == "lm_head.weight":
+            continue
+        if ".experts." in name and not is_packed:
+            experts = []
+            for parts, shape in unpacked(name, tensor.shape):
+                files |= {part: weights(part, shape, centre) for part in parts}
+                experts.append(torch.cat([files[part] for part in parts]))
+            state[name] = torch.stack(experts)
+        else:
+            state[name] = files[name] = weights(name, tensor.shape, centre)
     missing, unexpected = model.load_state_dict(state, strict=False)
     assert not unexpected and all(name == "lm_head.weight" for name in missing), (missing, unexpected)
     model.tie_weights()
-    return config, model, {name: list(tensor.shape) for name, tensor in state.items()}
+    return config, model, {name: list(tensor.shape) for name, tensor in files.items()}
 
 
 def rope_divisors(config, model) -> list[float]:
@@ -120,8 +162,33 @@ def gguf_form(architecture: str, config, model, names: list[str]) -> dict:
     if architecture == "granite":
         header |= {llm.EMBEDDING_SCALE: config.embedding_multiplier, llm.RESIDUAL_SCALE: config.residual_multiplier,
                    llm.LOGIT_SCALE: config.logits_scaling, attention.SCALE: config.attention_multiplier}
+    if architecture == "gemma2":
+        header |= {keys.LLM.ATTN_LOGIT_SOFTCAPPING: config.attn_logit_softcapping,
+                   keys.LLM.FINAL_LOGIT_SOFTCAPPING: config.final_logit_softcapping, attention.SLIDING_WINDOW: config.sliding_window}
+    lists = {}
+    if architecture == "phi3":
+        rope = config.rope_parameters
+        header |= {keys.Rope.DIMENSION_COUNT: int(config.hidden_size // config.num_attention_heads * rope["partial_rotary_factor"]),
+                   attention.SLIDING_WINDOW: config.sliding_window or 0}
+        if rope["rope_type"] == "longrope":
+            header[keys.Rope.SCALING_ORIG_CTX_LEN] = config.original_max_position_embeddings
+            header[keys.Rope.SCALING_ATTN_FACTOR] = model.model.rotary_emb.attention_scaling
+            lists = {"rope_factors_long.weight": rope["long_factor"], "rope_factors_short.weight": rope["short_factor"]}
+    if architecture.endswith("moe"):
+        header |= {llm.EXPERT_COUNT: config.num_experts, llm.EXPERT_USED_COUNT: config.num_experts_per_tok,
+                   llm.EXPERT_FEED_FORWARD_LENGTH: config.moe_intermediate_size}
+    if architecture == "qwen2moe":
+        header[llm.EXPERT_SHARED_FEED_FORWARD_LENGTH] = config.shared_expert_intermediate_size
+    stacked = {}  # tensors that hold all experts of a layer: the files' names in order
+    for name in names:
+        if match := re.fullmatch(r"(.*\.experts)\.\d+\.(\w+)\.weight", name):
+            stacked.setdefault(table.get_name(f"{match[1]}.{match[2]}") + ".weight", []).append(name)
+    names = [name for name in names if not any(name in own for own in stacked.values())]
     return {
         "architecture": architecture,
+        "norm_offset": 1.0 if architecture == "gemma2" else 0.0,
+        "stacked": stacked,
+        "lists": lists,
         "header": {key.format(arch=architecture): value for key, value in header.items()},
         "names": {name: table.get_name(name, try_suffixes=(".weight", ".bias")) for name in names},
         "permuted": architecture in ("llama", "granite", "smollm3"),  # rows of q and k, by head
@@ -130,7 +197,7 @@ def gguf_form(architecture: str, config, model, names: list[str]) -> dict:
 
 
 def case(name: str, model_type: str, changes: dict, architecture: str | None) -> dict:
-    config, model, shapes = make_model(model_type, changes)
+    config, model, shapes = make_model(model_type, changes, name.endswith("-packed"))
     ids = (np.abs(noise(f"ids of {name}", N_TOKENS)) * VOCAB).astype(int).tolist()
     with torch.no_grad():
         logits = model(torch.tensor([ids])).logits[0].double()

@@ -204,6 +204,16 @@ void CpuBackend::gather(Rows x, std::span<const std::int32_t> rows, Rows out) {
   }
 }
 
+void CpuBackend::clear(Rows x) {
+  for (int row = 0; row < x.n_rows; ++row) std::memset(row_of(x, row), 0, x.n_cols * sizeof(float));
+}
+
+void CpuBackend::scatter_add(Rows x, std::span<const std::int32_t> rows, std::span<const float> weights, Rows y) {
+  DCHECK(rows.size() == weights.size() && std::cmp_equal(rows.size(), y.n_rows));
+  for_rows(y.n_rows, y.n_cols,
+           [&](int i) { kernels_.pointwise->add_scaled(row_of(x, rows[i]), row_of(y, i), weights[i], y.n_cols); });
+}
+
 void CpuBackend::unpack_bf16(DevicePtr from, Rows out) {
   for_rows(out.n_rows, out.n_cols, [&](int row) {
     const auto* values = address<const std::uint16_t>(from) + static_cast<std::ptrdiff_t>(row) * out.n_cols;
@@ -229,6 +239,10 @@ void CpuBackend::for_each(int n, const std::function<void(int i, int part)>& f) 
 
 Result<std::span<const std::byte>> CpuBackend::fetch(DevicePtr from, std::size_t n_bytes) {
   pool_.rest();  // a step ends here: until the next one the cores belong to others
+  return std::span<const std::byte>(address<const std::byte>(from), n_bytes);
+}
+
+Result<std::span<const std::byte>> CpuBackend::peek(DevicePtr from, std::size_t n_bytes) {
   return std::span<const std::byte>(address<const std::byte>(from), n_bytes);
 }
 

@@ -89,10 +89,13 @@ class CpuBackend final : public Backend {
   void gated(Activation activation, Rows gate, Rows up, Rows out) override;
   void add(Rows x, Rows y, DevicePtr norm, float eps, bool round) override;
   void gather(Rows x, std::span<const std::int32_t> rows, Rows out) override;
+  void clear(Rows x) override;
+  void scatter_add(Rows x, std::span<const std::int32_t> rows, std::span<const float> weights, Rows y) override;
   void unpack_bf16(DevicePtr from, Rows out) override;
   void pack_bf16(Rows x, DevicePtr to) override;
   void for_each(int n, const std::function<void(int i, int part)>& f) override;
   Result<std::span<const std::byte>> fetch(DevicePtr from, std::size_t n_bytes) override;
+  Result<std::span<const std::byte>> peek(DevicePtr from, std::size_t n_bytes) override;
 
  private:
   /// Calls f(row) for every row: on the caller when all rows together are less work than waking the pool is worth.

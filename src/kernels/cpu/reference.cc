@@ -83,6 +83,10 @@ void add(float* x, const float* y, const Residual& residual, int n) {
   }
 }
 
+void add_scaled(float* x, const float* y, float scale, int n) {
+  for (int i = 0; i < n; ++i) x[i] = std::fma(scale, y[i], x[i]);
+}
+
 float maximum(const float* x, int n) {
   float largest = -std::numeric_limits<float>::infinity();
   for (int i = 0; i < n; ++i) {
@@ -233,7 +237,7 @@ void matmul(const MatrixSource& weight, Rows x, Rows out, int first, int last) {
   }
 }
 
-const PointwiseKernels kPointwise = {rms_norm, norm_rope,   gated_silu, gated_gelu,  add,
+const PointwiseKernels kPointwise = {rms_norm, norm_rope,   gated_silu, gated_gelu,  add,      add_scaled,
                                      maximum,  first_above, soft_cap,   unpack_bf16, pack_bf16};
 const AttentionKernels kAttention = {{append_bf16, attend<bf16>}, {append_int8, attend<std::int8_t>}, nullptr};
 

@@ -146,7 +146,7 @@ TEST(HeadSearch, LogitsThatASoftcapMakesEqualAreAllFound) {
   for (const std::string& isa : testing::fast_isas()) {
     const auto backend = backend_for(isa);
     const MatrixSource whole = head(DType::kF32, values), searched = screened(*backend, whole);
-    for (const float cap : {5.0f, 40.0f, 1000.0f}) {
+    for (const float cap : {5.0f, 2000.0f}) {
       const auto all = logits(*backend, whole, x, {{.n_largest = 1}}, cap);
       const auto found = logits(*backend, searched, x, {{.n_largest = 1}}, cap);
       EXPECT_EQ(all[17] == all[5002], cap == 5.0f) << isa << ": where it saturates, and only there";

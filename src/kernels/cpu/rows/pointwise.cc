@@ -122,6 +122,11 @@ void add(float* x, const float* y, const Residual& residual, int n) {
   });
 }
 
+void add_scaled(float* x, const float* y, float scale, int n) {
+  const f32x16 factor = set1(scale);
+  each_vector(n, [&](int i, int k) { store_first(x + i, fma(factor, load_first(y + i, k), load_first(x + i, k)), k); });
+}
+
 constexpr float kLowest = -__builtin_inff();
 
 float maximum(const float* x, int n) {
@@ -161,7 +166,7 @@ void soft_cap(float* x, int n, float cap) {
 
 }  // namespace
 
-const PointwiseKernels kPointwise = {rms_norm, norm_rope,   gated_silu, gated_gelu,  add,
+const PointwiseKernels kPointwise = {rms_norm, norm_rope,   gated_silu, gated_gelu,  add,      add_scaled,
                                      maximum,  first_above, soft_cap,   unpack_bf16, pack_bf16};
 
 }  // namespace commissure::cpu::COMMISSURE_ISA_NS

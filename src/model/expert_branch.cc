@@ -1,0 +1,169 @@
+#include "model/expert_branch.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "core/check.h"
+#include "core/index.h"
+
+namespace commissure {
+namespace {
+
+int widest(const ExpertSpec& spec) { return std::max(spec.d_ff, spec.shared_d_ff); }
+
+float or_lowest(float logit) { return std::isnan(logit) ? -std::numeric_limits<float>::infinity() : logit; }
+
+Result<std::span<const float>> read_floats(Backend& backend, Rows rows) {
+  const std::size_t n = n_elements(rows.n_rows, rows.n_cols);
+  const auto bytes = TRY(backend.peek(rows.data, n * sizeof(float)));
+  return std::span(reinterpret_cast<const float*>(bytes.data()), n);
+}
+
+}  // namespace
+
+void RowsByExpert::choose(std::span<const float> logits, const ExpertSpec& spec, float scale,
+                          std::span<std::int32_t> experts, std::span<float> weights) {
+  order_.resize(logits.size());
+  std::iota(order_.begin(), order_.end(), 0);
+  const auto before = [&](std::int32_t a, std::int32_t b) {
+    const float first = or_lowest(logits[a]), second = or_lowest(logits[b]);
+    return first > second || (first == second && a < b);
+  };
+  std::partial_sort(order_.begin(), order_.begin() + spec.n_used, order_.end(), before);
+  const float top = logits[order_.front()];
+  std::copy_n(order_.begin(), spec.n_used, experts.begin());
+  std::ranges::sort(experts);
+  float used = 0.0f, all = 0.0f;
+  for (int i = 0; i < spec.n_used; ++i) {
+    weights[i] = std::exp(logits[experts[i]] - top);
+    used += weights[i];
+  }
+  for (const float logit : logits) all += std::exp(logit - top);
+  const float sum = spec.normalised || spec.softmax_of_used ? used : all;
+  for (float& weight : weights) weight = weight / sum * scale;
+}
+
+void RowsByExpert::assign(std::span<const float> logits, int n_rows, const ExpertSpec& spec, float scale) {
+  const std::size_t n_used = to_size(spec.n_used), n_experts = to_size(spec.n_experts);
+  CHECK(logits.size() == to_size(n_rows) * n_experts);
+  chosen_.resize(to_size(n_rows) * n_used);
+  chosen_weights_.resize(chosen_.size());
+  ends_.assign(n_experts + 1, 0);
+  for (std::size_t row = 0; row < to_size(n_rows); ++row) {
+    const auto experts = std::span(chosen_).subspan(row * n_used, n_used);
+    choose(logits.subspan(row * n_experts, n_experts), spec, scale, experts,
+           std::span(chosen_weights_).subspan(row * n_used, n_used));
+    for (const std::int32_t expert : experts) ++ends_[to_size(expert) + 1];
+  }
+  std::partial_sum(ends_.begin(), ends_.end(), ends_.begin());
+  rows_.resize(chosen_.size());
+  weights_.resize(chosen_.size());
+  places_.assign(ends_.begin(), ends_.end() - 1);  // where each expert's next row goes
+  for (std::size_t i = 0; i < chosen_.size(); ++i) {
+    const std::size_t place = places_[to_size(chosen_[i])]++;
+    rows_[place] = static_cast<std::int32_t>(i / n_used);
+    weights_[place] = chosen_weights_[i];
+  }
+}
+
+/// Rows of one layer's branch, all in the decoder's scratch.
+struct ExpertBranch::Scratch {
+  Rows logits;     ///< [n_rows, n_experts]
+  Rows rows;       ///< [n_rows, d_model]: an expert's rows, then its results
+  Rows sum;        ///< [n_rows, d_model]
+  DevicePtr wide;  ///< max_rows * 2 * the widest expert's d_ff floats
+};
+
+std::size_t ExpertBranch::scratch_floats(const ExpertSpec& spec, int d_model) {
+  return spec.n_experts == 0 ? 0 : to_size(spec.n_experts) + n_elements(2, d_model) + n_elements(2, widest(spec));
+}
+
+Rows ExpertBranch::run(const LayerSpec& spec, const LayerWeights& weights, Planes planes, Rows x, DevicePtr scratch,
+                       int max_rows) {
+  const ExpertSpec& experts = spec.experts;
+  const auto take = [&](int n_cols) {
+    const Rows rows = Rows::dense(scratch, x.n_rows, n_cols);
+    scratch = scratch.offset(n_elements(x.n_rows, n_cols) * sizeof(float));
+    return rows;
+  };
+  Scratch parts;
+  parts.logits = take(experts.n_experts);
+  parts.rows = take(x.n_cols);
+  parts.sum = take(x.n_cols);
+  parts.wide = scratch;
+  backend_.clear(parts.sum);
+  // What is chosen should not hang on how the router's input was rounded.
+  backend_.matmul(x, std::array<MatmulJob, 1>{{{weights.router.get(), parts.logits}}}, InputPlanes::kAll);
+  const auto logits = read_floats(backend_, parts.logits);
+  if (!logits) return parts.sum;  // the device failed, and the end of the step says so
+  taken_.assign(*logits, x.n_rows, experts, spec.residual_scale);
+  if (x.n_rows == 1 && experts.n_used <= max_rows) {
+    run_row(spec, weights, planes, x, parts);
+  } else {
+    for (int expert = 0; expert < experts.n_experts; ++expert) {
+      const auto rows = taken_.rows(expert);
+      if (rows.empty()) continue;
+      const Rows own = parts.rows.slice(0, count_of(rows));
+      backend_.gather(x, rows, own);
+      run_expert(spec, weights.experts[expert], planes, own, own, parts);
+      backend_.scatter_add(parts.sum, rows, taken_.weights(expert), own);
+    }
+  }
+  if (experts.shared_d_ff > 0) run_shared(spec, weights, planes, x, parts);
+  return parts.sum;
+}
+
+/// result = the expert's feed-forward of x; the two may be the same rows.
+void ExpertBranch::run_expert(const LayerSpec& spec, const ExpertWeights& expert, Planes planes, Rows x, Rows result,
+                              const Scratch& scratch) {
+  const int d_ff = static_cast<int>(expert.gate->n_rows());
+  const Rows gate = Rows::dense(scratch.wide, x.n_rows, d_ff);
+  const Rows up = Rows::dense(scratch.wide.offset(n_elements(x.n_rows, d_ff) * sizeof(float)), x.n_rows, d_ff);
+  backend_.matmul(x, std::array<MatmulJob, 2>{{{expert.gate.get(), gate}, {expert.up.get(), up}}}, planes.in);
+  backend_.gated(spec.activation, gate, up, gate);
+  backend_.matmul(gate, std::array<MatmulJob, 1>{{{expert.down.get(), result}}}, planes.down);
+}
+
+/// A single row: its experts read the same input, so that all their gates and ups are one product.
+void ExpertBranch::run_row(const LayerSpec& spec, const LayerWeights& weights, Planes planes, Rows x,
+                           const Scratch& scratch) {
+  const int n_used = spec.experts.n_used, d_ff = spec.experts.d_ff;
+  const Rows gates = Rows::dense(scratch.wide, n_used, d_ff);
+  const Rows ups = Rows::dense(scratch.wide.offset(n_elements(n_used, d_ff) * sizeof(float)), n_used, d_ff);
+  jobs_.clear();
+  for (int expert = 0; expert < spec.experts.n_experts; ++expert) {
+    if (taken_.rows(expert).empty()) continue;
+    const int i = count_of(jobs_) / 2;
+    jobs_.push_back({weights.experts[expert].gate.get(), gates.slice(i, 1)});
+    jobs_.push_back({weights.experts[expert].up.get(), ups.slice(i, 1)});
+  }
+  backend_.matmul(x, jobs_, planes.in);
+  backend_.gated(spec.activation, gates, ups, gates);
+  int i = 0;
+  for (int expert = 0; expert < spec.experts.n_experts; ++expert) {
+    if (taken_.rows(expert).empty()) continue;
+    backend_.matmul(gates.slice(i++, 1), std::array<MatmulJob, 1>{{{weights.experts[expert].down.get(), scratch.rows}}},
+                    planes.down);
+    backend_.scatter_add(scratch.sum, taken_.rows(expert), taken_.weights(expert), scratch.rows);
+  }
+}
+
+/// The expert that every row takes, weighed by a sigmoid.
+void ExpertBranch::run_shared(const LayerSpec& spec, const LayerWeights& weights, Planes planes, Rows x,
+                              const Scratch& scratch) {
+  const Rows logits = Rows::dense(scratch.logits.data, x.n_rows, 1);
+  backend_.matmul(x, std::array<MatmulJob, 1>{{{weights.shared_router.get(), logits}}}, InputPlanes::kAll);
+  const auto values = read_floats(backend_, logits);
+  if (!values) return;
+  shared_weights_.clear();
+  for (const float value : *values) shared_weights_.push_back(spec.residual_scale / (1.0f + std::exp(-value)));
+  all_rows_.resize(values->size());
+  std::iota(all_rows_.begin(), all_rows_.end(), 0);
+  run_expert(spec, weights.shared, planes, x, scratch.rows, scratch);
+  backend_.scatter_add(scratch.sum, all_rows_, shared_weights_, scratch.rows);
+}
+
+}  // namespace commissure

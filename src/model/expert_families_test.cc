@@ -1,0 +1,206 @@
+// What files of families with experts, fused matrices or soft caps say of them: sizes, traits, and what is refused.
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+
+#include "model/decoder_spec.h"
+#include "model/tensor_names.h"
+
+namespace commissure::testing {
+namespace {
+
+struct Parameters {
+  std::int64_t all = 0;
+  std::int64_t active = 0;  ///< without the experts that a row does not take
+};
+
+Parameters parameters(const DecoderSpec& spec) {
+  Parameters sum;
+  for (const ExpectedTensor& tensor : expected_tensors(spec, {0, spec.n_layers(), true, true})) {
+    const std::int64_t n = *count_elements(tensor.shape);
+    sum.all += n;
+    if (tensor.expert < 0 || tensor.expert < spec.layers[tensor.layer].experts.n_used) sum.active += n;
+  }
+  return sum;
+}
+
+DecoderSpec read(const std::string& config) {
+  const auto spec = spec_from_config(*parse_json(config), DType::kBF16);
+  EXPECT_TRUE(spec.has_value()) << config << ": " << (spec ? "" : spec.error().message());
+  return spec ? *spec : DecoderSpec();
+}
+
+std::string refusal(const std::string& config) {
+  const auto spec = spec_from_config(*parse_json(config), DType::kBF16);
+  return spec ? "accepted" : spec.error().message();
+}
+
+struct Size {
+  const char* name;
+  const char* family;
+  int layers, width, heads, kv_heads, head_dim, feed_forward, vocabulary;
+  bool tied;
+  std::int64_t all, active;  ///< published
+  const char* more;
+};
+
+std::string config_of(const Size& size) {
+  Json config = {{"model_type", size.family},         {"num_hidden_layers", size.layers},
+                 {"hidden_size", size.width},         {"intermediate_size", size.feed_forward},
+                 {"num_attention_heads", size.heads}, {"num_key_value_heads", size.kv_heads},
+                 {"vocab_size", size.vocabulary},     {"tie_word_embeddings", size.tied}};
+  if (size.head_dim * size.heads != size.width) config["head_dim"] = size.head_dim;
+  config.update(*parse_json(size.more));
+  return dump_json(config);
+}
+
+TEST(ExpertFamilies, HaveTheirPublishedSizes) {
+  for (const Size& size : std::initializer_list<Size>{
+           {"Gemma 2 2B", "gemma2", 26, 2304, 8, 4, 256, 9216, 256000, true, 2614341888, 2614341888, "{}"},
+           {"Gemma 2 9B", "gemma2", 42, 3584, 16, 8, 256, 14336, 256000, true, 9241705984, 9241705984, "{}"},
+           {"Gemma 2 27B", "gemma2", 46, 4608, 32, 16, 128, 36864, 256000, true, 27227128320, 27227128320,
+            R"({"query_pre_attn_scalar":144})"},
+           {"Phi-3-mini", "phi3", 32, 3072, 32, 32, 96, 8192, 32064, false, 3821079552, 3821079552, "{}"},
+           {"Phi-3-medium", "phi3", 40, 5120, 40, 10, 128, 17920, 32064, false, 13960238080, 13960238080, "{}"},
+           {"Phi-4", "phi3", 40, 5120, 40, 10, 128, 17920, 100352, false, 14659507200, 14659507200, "{}"},
+           {"Phi-4-mini", "phi3", 32, 3072, 24, 8, 128, 8192, 200064, true, 3836021760, 3836021760,
+            R"({"partial_rotary_factor":0.75})"},
+           {"Qwen3-30B-A3B", "qwen3_moe", 48, 2048, 32, 4, 128, 6144, 151936, false, 30532122624, 3353032704,
+            R"({"num_experts":128,"num_experts_per_tok":8,"moe_intermediate_size":768,"norm_topk_prob":true})"},
+           {"Qwen3-235B-A22B", "qwen3_moe", 94, 4096, 64, 4, 128, 12288, 151936, false, 235093634560, 22190763520,
+            R"({"num_experts":128,"num_experts_per_tok":8,"moe_intermediate_size":1536,"norm_topk_prob":true})"},
+           {"Qwen1.5-MoE-A2.7B", "qwen2_moe", 24, 2048, 16, 16, 128, 5632, 151936, false, 14315784192, 2689173504,
+            "{}"},
+           {"Qwen2-57B-A14B", "qwen2_moe", 28, 3584, 28, 4, 128, 18944, 151936, false, 57408658944, 14249270784,
+            R"({"num_experts":64,"num_experts_per_tok":8,"moe_intermediate_size":2560,
+                "shared_expert_intermediate_size":20480})"},
+       }) {
+    const DecoderSpec spec = read(config_of(size));
+    EXPECT_EQ(parameters(spec).all, size.all) << size.name;
+    EXPECT_EQ(parameters(spec).active, size.active) << size.name;
+  }
+}
+
+/// A small config of `family` with members added or replaced.
+std::string small(const std::string& family, const std::string& changes) {
+  Json config = *parse_json(R"({"num_hidden_layers":4,"hidden_size":64,"intermediate_size":96,
+    "num_attention_heads":4,"num_key_value_heads":2,"vocab_size":100})");
+  config["model_type"] = family;
+  config.update(*parse_json(changes));
+  return dump_json(config);
+}
+
+TEST(ExpertFamilies, Gemma2AlternatesAndCapsUnlessItSaysNot) {
+  const DecoderSpec spec = read(small("gemma2", "{}"));
+  EXPECT_EQ(spec.final_softcap, 30.0f);
+  EXPECT_EQ(spec.layers[0].attention_softcap, 50.0f);
+  EXPECT_EQ(spec.layers[0].window, 4096);
+  EXPECT_EQ(spec.layers[1].window, 0);
+  EXPECT_TRUE(spec.tied_head && spec.layers[0].post_norms && !spec.layers[0].qk_norm);
+  EXPECT_FLOAT_EQ(spec.layers[0].attention_scale, 1.0f / 16);
+  const DecoderSpec without =
+      read(small("gemma2", R"({"final_logit_softcapping":null,"attn_logit_softcapping":null})"));
+  EXPECT_EQ(without.final_softcap, 0.0f);
+  EXPECT_EQ(without.layers[0].attention_softcap, 0.0f);
+  EXPECT_EQ(read(small("gemma3_text", "{}")).final_softcap, 0.0f);
+  EXPECT_NE(refusal(small("gemma2", R"({"final_logit_softcapping":-1})")).find("final softcap is -1"),
+            std::string::npos);
+}
+
+TEST(ExpertFamilies, PhiTurnsAPartOfAHeadByTheFactorsOfItsContext) {
+  const auto config = [](int context) {
+    return small("phi3", R"({"partial_rotary_factor":0.5,"original_max_position_embeddings":64,
+      "rope_scaling":{"type":"su","short_factor":[1,1,1,2],"long_factor":[1,2,4,8]},"max_position_embeddings":)" +
+                             std::to_string(context) + "}");
+  };
+  const DecoderSpec long_one = read(config(1024)), short_one = read(config(64));
+  ASSERT_EQ(long_one.ropes[0].frequencies.size(), 4u);
+  EXPECT_FLOAT_EQ(long_one.ropes[0].frequencies[3], static_cast<float>(std::pow(1e4, -6.0 / 8) / 8));
+  EXPECT_FLOAT_EQ(short_one.ropes[0].frequencies[3], static_cast<float>(std::pow(1e4, -6.0 / 8) / 2));
+  EXPECT_FLOAT_EQ(long_one.ropes[0].magnitude, std::sqrt(1.0f + std::log(16.0f) / std::log(64.0f)));
+  EXPECT_FLOAT_EQ(short_one.ropes[0].magnitude, 1.0f);
+  EXPECT_TRUE(long_one.naming.fused_qkv && long_one.naming.fused_gate_up);
+}
+
+TEST(ExpertFamilies, PhiRefusesFactorsThatDoNotFit) {
+  const std::string begin = R"({"original_max_position_embeddings":64,"rope_scaling":{"type":"longrope",)";
+  EXPECT_NE(refusal(small("phi3", begin + R"("short_factor":[1,2],"long_factor":[1,2]}})"))
+                .find("2 rope factors, expected 8"),
+            std::string::npos);
+  EXPECT_NE(refusal(small("phi3", begin + R"("short_factor":[1,2]}})")).find("long_factor must be a list"),
+            std::string::npos);
+  EXPECT_NE(refusal(small("phi3", R"({"partial_rotary_factor":1.5})")).find("partial_rotary_factor"),
+            std::string::npos);
+  EXPECT_NE(refusal(small("phi3", R"({"rope_scaling":{"type":"longrope","short_factor":[],"long_factor":[]}})"))
+                .find("original_max_position_embeddings must be given"),
+            std::string::npos);
+}
+
+TEST(ExpertFamilies, FusedMatricesArePartsOfOneTensor) {
+  const DecoderSpec spec = read(small("phi3", "{}"));
+  std::vector<std::string> parts;
+  for (const ExpectedTensor& tensor : expected_tensors(spec, {1, 2, false, false})) {
+    if (tensor.whole_shape.empty()) continue;
+    parts.push_back(tensor.name + " " + std::to_string(tensor.first) + "+" + std::to_string(tensor.shape[0]) + "/" +
+                    std::to_string(tensor.whole_shape[0]));
+  }
+  EXPECT_EQ(parts, (std::vector<std::string>{"model.layers.1.self_attn.qkv_proj.weight 0+64/128",
+                                             "model.layers.1.self_attn.qkv_proj.weight 64+32/128",
+                                             "model.layers.1.self_attn.qkv_proj.weight 96+32/128",
+                                             "model.layers.1.mlp.gate_up_proj.weight 0+96/192",
+                                             "model.layers.1.mlp.gate_up_proj.weight 96+96/192"}));
+}
+
+TEST(ExpertFamilies, OnlySparseLayersHaveExperts) {
+  const DecoderSpec spec = read(small("qwen3_moe", R"({"decoder_sparse_step":2,"mlp_only_layers":[3],
+    "num_local_experts":6,"num_experts_per_tok":2,"moe_intermediate_size":32})"));
+  for (const int layer : {0, 2, 3}) {
+    EXPECT_EQ(spec.layers[layer].experts.n_experts, 0) << layer;
+    EXPECT_EQ(spec.layers[layer].d_ff, 96) << layer;
+  }
+  const ExpertSpec expected = {.n_experts = 6, .n_used = 2, .d_ff = 32};
+  EXPECT_EQ(spec.layers[1].experts, expected);
+  EXPECT_EQ(spec.layers[1].d_ff, 0);
+}
+
+TEST(ExpertFamilies, ExpertsThatContradictThemselvesAreRefusedByName) {
+  const auto message = [](const std::string& changes) { return refusal(small("qwen3_moe", changes)); };
+  EXPECT_NE(message(R"({"num_experts":4,"num_experts_per_tok":5})").find("experts used of a row is 5, must be 1 to 4"),
+            std::string::npos);
+  EXPECT_NE(message(R"({"num_experts":4,"num_local_experts":8})").find("num_experts is 4, num_local_experts 8"),
+            std::string::npos);
+  EXPECT_NE(message(R"({"num_experts":100000})").find("number of experts is 100000"), std::string::npos);
+  EXPECT_NE(message(R"({"mlp_only_layers":[4]})").find("mlp_only_layers lists 4, which is no layer of 4"),
+            std::string::npos);
+  EXPECT_NE(message(R"({"decoder_sparse_step":0})").find("decoder_sparse_step is 0"), std::string::npos);
+}
+
+TEST(ExpertFamilies, GgufOfAFamilyWithoutExpertsMayNotNameSome) {
+  Metadata metadata;
+  for (const char* family : {"llama.", "qwen3moe."}) {
+    for (const auto& [key, value] : {std::pair{"block_count", 2},
+                                     {"context_length", 64},
+                                     {"embedding_length", 64},
+                                     {"feed_forward_length", 96},
+                                     {"attention.head_count", 4},
+                                     {"expert_count", 8}}) {
+      metadata.set(std::string(family) + key, std::int64_t{value});
+    }
+    metadata.set(std::string(family) + "attention.layer_norm_rms_epsilon", 1e-6);
+  }
+  const auto message = [&](const char* architecture) {
+    metadata.set("general.architecture", std::string(architecture));
+    const auto spec = spec_from_gguf(metadata, {.n_vocab = 9});
+    return spec ? "accepted" : spec.error().message();
+  };
+  EXPECT_NE(message("llama").find("llama.expert_count is 8"), std::string::npos);
+  EXPECT_NE(message("qwen3moe").find("qwen3moe.expert_used_count is missing"), std::string::npos);
+  metadata.set("qwen3moe.expert_used_count", std::int64_t{2});
+  metadata.set("qwen3moe.expert_feed_forward_length", std::int64_t{32});
+  EXPECT_EQ(message("qwen3moe"), "accepted");
+}
+
+}  // namespace
+}  // namespace commissure::testing
