@@ -63,13 +63,14 @@ CASES = [
     # 150 tokens are within the original context: the short factors.
     ("phi3-short", "phi3", {"rope_parameters": LONGROPE | FACTORS | {"original_max_position_embeddings": 1024},
                             "partial_rotary_factor": 0.75, "original_max_position_embeddings": 1024}, None),
-    ("qwen3-moe", "qwen3_moe", {"head_dim": 32, "num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
+    ("qwen3-moe", "qwen3_moe", {"head_dim": 32, "num_experts": 8, "num_experts_per_tok": 4, "moe_intermediate_size": 32,
                                 "norm_topk_prob": True}, "qwen3moe"),
     # Experts in every second layer but the last of them, in the packed tensors that libraries hold in memory.
     ("qwen3-moe-packed", "qwen3_moe", {"head_dim": 16, "num_experts": 5, "num_experts_per_tok": 3, "moe_intermediate_size": 32,
                                        "norm_topk_prob": False, "num_hidden_layers": 6, "decoder_sparse_step": 2,
                                        "mlp_only_layers": [5]}, None),
-    ("qwen2-moe", "qwen2_moe", {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
+    # As many are used as leave the last one little weight: one that flips in bf16 would be all that a mean tells.
+    ("qwen2-moe", "qwen2_moe", {"num_experts": 6, "num_experts_per_tok": 3, "moe_intermediate_size": 32,
                                 "shared_expert_intermediate_size": 64, "tie_word_embeddings": True}, "qwen2moe"),
     # Biases are scaled with the branch.
     ("granite", "granite", {"embedding_multiplier": 12.0, "logits_scaling": 1.25, "residual_multiplier": 0.375,
