@@ -6,7 +6,7 @@ namespace commissure {
 namespace {
 
 /// Which layers have experts: every decoder_sparse_step-th that mlp_only_layers does not list.
-Result<std::vector<bool>> read_sparse_layers(const Fields& fields, std::int64_t n_layers) {
+Result<std::vector<bool>> read_sparse_layers(const ConfigFields& fields, std::int64_t n_layers) {
   const std::int64_t step = TRY(fields.integer_or("decoder_sparse_step", 1));
   if (step < 1)
     return Error(Code::kInvalidArgument, "config.json: decoder_sparse_step is ", step, ", must be positive");
@@ -28,7 +28,7 @@ Result<std::vector<bool>> read_sparse_layers(const Fields& fields, std::int64_t 
 
 }  // namespace
 
-Status read_qwen_experts(const Fields& fields, bool has_shared, RawSpec& raw) {
+Status read_qwen_experts(const ConfigFields& fields, bool has_shared, RawSpec& raw) {
   RawExperts& experts = raw.experts;
   // Libraries have written either name.
   const std::int64_t local = TRY(fields.integer_or("num_local_experts", has_shared ? 60 : 128));

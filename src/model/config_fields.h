@@ -14,9 +14,9 @@
 namespace commissure {
 
 /// Reads members of a config.json object; the first failure names the field. null counts as absent.
-class Fields {
+class ConfigFields {
  public:
-  explicit Fields(const Json& object) : object_(object) {}
+  explicit ConfigFields(const Json& object) : object_(object) {}
 
   const Json* find(std::string_view name) const { return find_member(object_, name); }
   /// Whether the field is there, if only as null.
@@ -62,7 +62,7 @@ class Fields {
 };
 
 /// What nearly all families say with the same words. Errors: kInvalidArgument and kUnimplemented, naming the field.
-Result<RawSpec> read_common(const Fields& fields);
+Result<RawSpec> read_common(const ConfigFields& fields);
 
 /// What a family means where its config.json says nothing, and what else it may say.
 struct Defaults {
@@ -73,13 +73,13 @@ struct Defaults {
 };
 
 /// A Llama, and every family that says things as Llama does. Errors: as read_common.
-Result<RawSpec> read_llama(const Fields& fields, const Defaults& defaults = {});
+Result<RawSpec> read_llama(const ConfigFields& fields, const Defaults& defaults = {});
 
 /// `scaling` is a rope_scaling or rope_parameters object; it may carry theta itself (the newer form).
 Result<RawRope> read_rope(const Json* scaling, double theta, std::int64_t n_context);
 
 /// The older form keeps theta and rope_scaling apart, the newer has rope_parameters, per layer type or flat.
-const Json* rope_object(const Fields& fields, std::string_view layer_type);
+const Json* rope_object(const ConfigFields& fields, std::string_view layer_type);
 
 /// RawSpec::sliding of a layer_types list.
 Result<std::vector<bool>> read_layer_types(const Json& types);
@@ -88,12 +88,12 @@ Result<std::vector<bool>> read_layer_types(const Json& types);
 double rounded_embedding_scale(std::int64_t d_model, DType dtype);
 
 /// Errors: kUnimplemented, only a part of every head is rotated.
-Status refuse_partial_rotation(const Fields& fields);
+Status refuse_partial_rotation(const ConfigFields& fields);
 
 /// Phi 3, 3.5, 4 and 4-mini.
-Result<RawSpec> read_phi3(const Fields& fields);
+Result<RawSpec> read_phi3(const ConfigFields& fields);
 
 /// Experts of Qwen's families: Qwen 2 (with an expert that every row takes) and 3.
-Status read_qwen_experts(const Fields& fields, bool has_shared, RawSpec& raw);
+Status read_qwen_experts(const ConfigFields& fields, bool has_shared, RawSpec& raw);
 
 }  // namespace commissure

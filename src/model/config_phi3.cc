@@ -8,7 +8,7 @@
 namespace commissure {
 namespace {
 
-Result<std::vector<float>> read_factors(const Fields& fields, std::string_view name) {
+Result<std::vector<float>> read_factors(const ConfigFields& fields, std::string_view name) {
   const Json* list = fields.find(name);
   std::vector<float> factors;
   if (list != nullptr && list->is_array()) {
@@ -23,7 +23,7 @@ Result<std::vector<float>> read_factors(const Fields& fields, std::string_view n
 }
 
 /// `rope` says "longrope"; both it and the whole configuration may name the context of the short factors.
-Status read_long_rope(const Fields& rope, const Fields& config, RawSpec& raw) {
+Status read_long_rope(const ConfigFields& rope, const ConfigFields& config, RawSpec& raw) {
   double original = TRY(config.number_or("original_max_position_embeddings", 0.0));
   if (original == 0.0) original = TRY(rope.number_or("original_max_position_embeddings", 0.0));
   if (!(original > 1.0)) {
@@ -39,7 +39,7 @@ Status read_long_rope(const Fields& rope, const Fields& config, RawSpec& raw) {
 
 }  // namespace
 
-Result<RawSpec> read_phi3(const Fields& fields) {
+Result<RawSpec> read_phi3(const ConfigFields& fields) {
   RawSpec raw = TRY(read_llama(fields, {.reads_rope = false}));
   raw.norm_eps = TRY(fields.number_or("rms_norm_eps", 1e-5));
   raw.window = TRY(fields.integer_or("sliding_window", 0));
@@ -50,7 +50,7 @@ Result<RawSpec> read_phi3(const Fields& fields) {
     raw.rope = TRY(read_rope(object, theta, raw.n_context));
   } else {
     Json plain = *object;
-    const Fields rope(*object);
+    const ConfigFields rope(*object);
     share = TRY(rope.number_or("partial_rotary_factor", share));
     plain.erase("partial_rotary_factor");
     const std::string type = TRY(rope.text_or("rope_type", TRY(rope.text_or("type", "default"))));

@@ -12,7 +12,7 @@
 namespace commissure {
 namespace {
 
-Result<YarnScaling> read_yarn(const Fields& fields, std::int64_t n_context) {
+Result<YarnScaling> read_yarn(const ConfigFields& fields, std::int64_t n_context) {
   YarnScaling yarn;
   yarn.factor = TRY(fields.number_or("factor", 0.0));  // 0 is out of range, and named then
   yarn.original_context = TRY(fields.number_or("original_max_position_embeddings", static_cast<double>(n_context)));
@@ -34,7 +34,7 @@ Result<RawRope> read_rope(const Json* scaling, double theta, std::int64_t n_cont
   rope.theta = theta;
   if (scaling == nullptr) return rope;
   if (!scaling->is_object()) return Error(Code::kInvalidArgument, "config.json: rope scaling must be an object");
-  const Fields fields(*scaling);
+  const ConfigFields fields(*scaling);
   rope.theta = TRY(fields.number_or("rope_theta", theta));
   if (TRY(fields.number_or("partial_rotary_factor", 1.0)) != 1.0) {
     return Error(Code::kUnimplemented, "config.json: rope with a partial_rotary_factor other than 1 is not supported");
@@ -61,7 +61,7 @@ Result<RawRope> read_rope(const Json* scaling, double theta, std::int64_t n_cont
   return Error(Code::kUnimplemented, "rope scaling \"", type, "\" is not supported; supported: linear, llama3, yarn");
 }
 
-const Json* rope_object(const Fields& fields, std::string_view layer_type) {
+const Json* rope_object(const ConfigFields& fields, std::string_view layer_type) {
   const Json* parameters = fields.find("rope_parameters");
   if (parameters == nullptr) return layer_type == "sliding_attention" ? nullptr : fields.find("rope_scaling");
   if (const Json* typed = find_member(*parameters, layer_type)) return typed;
@@ -82,7 +82,7 @@ Result<std::vector<bool>> read_layer_types(const Json& types) {
   return sliding;
 }
 
-Result<RawSpec> read_common(const Fields& fields) {
+Result<RawSpec> read_common(const ConfigFields& fields) {
   RawSpec raw;
   raw.n_layers = TRY(fields.integer("num_hidden_layers"));
   raw.d_model = TRY(fields.integer("hidden_size"));
@@ -107,7 +107,7 @@ double rounded_embedding_scale(std::int64_t d_model, DType dtype) {
   return scale;
 }
 
-Status refuse_partial_rotation(const Fields& fields) {
+Status refuse_partial_rotation(const ConfigFields& fields) {
   if (TRY(fields.number_or("partial_rotary_factor", 1.0)) == 1.0) return {};
   return Error(Code::kUnimplemented, "config.json: partial_rotary_factor other than 1 is not supported");
 }
@@ -115,7 +115,8 @@ Status refuse_partial_rotation(const Fields& fields) {
 namespace {
 
 /// What Gemma 2 and 3 share.
-Result<RawSpec> read_gemma(const Fields& fields, std::int64_t n_vocab, std::int64_t n_context, DType embedding_dtype) {
+Result<RawSpec> read_gemma(const ConfigFields& fields, std::int64_t n_vocab, std::int64_t n_context,
+                           DType embedding_dtype) {
   RawSpec raw = TRY(read_common(fields));
   TRY(refuse_partial_rotation(fields));
   raw.n_vocab = TRY(fields.integer_or("vocab_size", n_vocab));
@@ -143,7 +144,7 @@ Result<RawSpec> read_gemma(const Fields& fields, std::int64_t n_vocab, std::int6
   return raw;
 }
 
-Result<RawSpec> read_gemma2(const Fields& fields, DType embedding_dtype) {
+Result<RawSpec> read_gemma2(const ConfigFields& fields, DType embedding_dtype) {
   RawSpec raw = TRY(read_gemma(fields, 256000, 8192, embedding_dtype));
   // Absent means the family's caps; an explicit null means none.
   if (!fields.has("attn_logit_softcapping")) raw.attention_softcap = 50.0;
@@ -154,7 +155,7 @@ Result<RawSpec> read_gemma2(const Fields& fields, DType embedding_dtype) {
   return raw;
 }
 
-Result<RawSpec> read_gemma3(const Fields& fields, DType embedding_dtype) {
+Result<RawSpec> read_gemma3(const ConfigFields& fields, DType embedding_dtype) {
   RawSpec raw = TRY(read_gemma(fields, 262208, 131072, embedding_dtype));
   raw.qk_norm = true;
   const std::int64_t period =
@@ -177,7 +178,7 @@ Result<std::int64_t> even_share(std::int64_t d_model, std::int64_t n_heads) {
 
 }  // namespace
 
-Result<RawSpec> read_llama(const Fields& fields, const Defaults& defaults) {
+Result<RawSpec> read_llama(const ConfigFields& fields, const Defaults& defaults) {
   RawSpec raw = TRY(read_common(fields));
   raw.n_vocab = TRY(fields.integer("vocab_size"));
   raw.n_context = TRY(fields.integer_or("max_position_embeddings", 2048));
@@ -199,7 +200,7 @@ Result<RawSpec> read_llama(const Fields& fields, const Defaults& defaults) {
 
 namespace {
 
-Result<RawSpec> read_mistral(const Fields& fields, const Json& object) {
+Result<RawSpec> read_mistral(const ConfigFields& fields, const Json& object) {
   RawSpec raw = TRY(read_llama(fields));
   raw.n_kv_heads = TRY(fields.integer_or("num_key_value_heads", 8));
   // Absent means the family's default of 4096; an explicit null means no window.
@@ -208,7 +209,7 @@ Result<RawSpec> read_mistral(const Fields& fields, const Json& object) {
 }
 
 /// The window of the layers from max_window_layers on, which few Qwen models use.
-Status read_qwen_window(const Fields& fields, RawSpec& raw) {
+Status read_qwen_window(const ConfigFields& fields, RawSpec& raw) {
   const bool has_window = TRY(fields.boolean_or("use_sliding_window", false));
   const Json* types = fields.find("layer_types");
   if (types != nullptr) raw.sliding = TRY(read_layer_types(*types));
@@ -225,7 +226,7 @@ Status read_qwen_window(const Fields& fields, RawSpec& raw) {
   return {};
 }
 
-Result<RawSpec> read_qwen2(const Fields& fields) {
+Result<RawSpec> read_qwen2(const ConfigFields& fields) {
   RawSpec raw = TRY(read_llama(fields));
   raw.n_kv_heads = TRY(fields.integer_or("num_key_value_heads", 32));
   raw.qkv_bias = true;
@@ -234,7 +235,7 @@ Result<RawSpec> read_qwen2(const Fields& fields) {
   return raw;
 }
 
-Result<RawSpec> read_qwen3(const Fields& fields) {
+Result<RawSpec> read_qwen3(const ConfigFields& fields) {
   RawSpec raw = TRY(read_llama(fields, {.head_dim = 128}));
   raw.n_kv_heads = TRY(fields.integer_or("num_key_value_heads", 32));
   raw.qk_norm = true;
@@ -243,7 +244,7 @@ Result<RawSpec> read_qwen3(const Fields& fields) {
 }
 
 /// Norms stand after the branches, not before them, and heads are normed all at once.
-Result<RawSpec> read_olmo2(const Fields& fields) {
+Result<RawSpec> read_olmo2(const ConfigFields& fields) {
   RawSpec raw = TRY(read_llama(fields));
   raw.norm_eps = TRY(fields.number_or("rms_norm_eps", 1e-5));
   raw.pre_norms = false;
@@ -253,7 +254,7 @@ Result<RawSpec> read_olmo2(const Fields& fields) {
 }
 
 /// Some layers rotate nothing.
-Result<RawSpec> read_smollm3(const Fields& fields) {
+Result<RawSpec> read_smollm3(const ConfigFields& fields) {
   RawSpec raw = TRY(read_llama(fields, {.rope_theta = 2000000.0, .tied_head = true}));
   raw.n_kv_heads = TRY(fields.integer_or("num_key_value_heads", 4));
   TRY(read_qwen_window(fields, raw));
@@ -275,7 +276,7 @@ Result<RawSpec> read_smollm3(const Fields& fields) {
   return raw;
 }
 
-Result<RawSpec> read_qwen2_moe(const Fields& fields) {
+Result<RawSpec> read_qwen2_moe(const ConfigFields& fields) {
   RawSpec raw = TRY(read_qwen2(fields));
   if (fields.find("num_key_value_heads") == nullptr) raw.n_kv_heads = 16;
   raw.qkv_bias = TRY(fields.boolean_or("qkv_bias", true));
@@ -283,14 +284,14 @@ Result<RawSpec> read_qwen2_moe(const Fields& fields) {
   return raw;
 }
 
-Result<RawSpec> read_qwen3_moe(const Fields& fields) {
+Result<RawSpec> read_qwen3_moe(const ConfigFields& fields) {
   RawSpec raw = TRY(read_qwen3(fields));
   if (fields.find("num_key_value_heads") == nullptr) raw.n_kv_heads = 4;
   TRY(read_qwen_experts(fields, /*has_shared=*/false, raw));
   return raw;
 }
 
-Result<RawSpec> read_granite(const Fields& fields) {
+Result<RawSpec> read_granite(const ConfigFields& fields) {
   RawSpec raw = TRY(read_llama(fields));
   raw.embedding_scale = TRY(fields.number_or("embedding_multiplier", 1.0));
   raw.residual_scale = TRY(fields.number_or("residual_multiplier", 1.0));
@@ -325,7 +326,7 @@ constexpr std::array<Family, 14> kFamilies = {{
 }};
 
 Result<const Family*> find_family(const Json& config) {
-  const std::string model_type = TRY(Fields(config).text_or("model_type", ""));
+  const std::string model_type = TRY(ConfigFields(config).text_or("model_type", ""));
   if (model_type.empty()) return Error(Code::kInvalidArgument, "config.json: model_type is missing");
   const auto* family = std::ranges::find(kFamilies, std::string_view(model_type), &Family::model_type);
   if (family != kFamilies.end()) return family;
@@ -338,14 +339,14 @@ Result<const Json*> text_config(const Json& config, const Family& family) {
   if (family.text_type.empty()) return &config;
   const Json* text = find_member(config, "text_config");
   if (text == nullptr) return Error(Code::kInvalidArgument, "config.json: text_config is missing");
-  const std::string type = TRY(Fields(*text).text_or("model_type", std::string(family.text_type)));
+  const std::string type = TRY(ConfigFields(*text).text_or("model_type", std::string(family.text_type)));
   if (type == family.text_type) return text;
   return Error(Code::kUnimplemented, "config.json: text_config has model_type \"", type, "\", with ", family.model_type,
                " only \"", family.text_type, "\" is supported");
 }
 
 Result<RawSpec> read_family(std::string_view architecture, const Json& config, DType embedding_dtype) {
-  const Fields fields(config);
+  const ConfigFields fields(config);
   if (architecture == "gemma2") return read_gemma2(fields, embedding_dtype);
   if (architecture == "gemma3") return read_gemma3(fields, embedding_dtype);
   if (architecture == "granite") return read_granite(fields);
