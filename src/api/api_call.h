@@ -1,6 +1,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +25,9 @@ struct ApiService::Call {
 
   /// The body as an object; answers 400 itself when it is none.
   std::optional<Json> body();
+
+  /// Whether its client has left, for work that takes long.
+  std::function<bool()> is_unwanted() const;
 
   RequestInfo info() const;
   void answer(const Json& value, int status = 200);

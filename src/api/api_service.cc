@@ -28,6 +28,7 @@ class DecoratedResponder final : public Responder {
   void begin_stream(HttpResponse head) override { inner_->begin_stream(with_extra(std::move(head))); }
   void write(std::string bytes) override { inner_->write(std::move(bytes)); }
   void end_stream(bool close) override { inner_->end_stream(close); }
+  bool is_gone() const override { return inner_->is_gone(); }
   void on_gone(std::function<void()> callback) override { inner_->on_gone(std::move(callback)); }
   void on_silence(std::chrono::milliseconds silence, std::function<void()> callback) override {
     inner_->on_silence(silence, std::move(callback));
@@ -137,6 +138,10 @@ std::optional<Json> ApiService::Call::body() {
   return std::move(*parsed);
 }
 
+std::function<bool()> ApiService::Call::is_unwanted() const {
+  return [client = responder] { return client->is_gone(); };
+}
+
 RequestInfo ApiService::Call::info() const {
   constexpr std::size_t kMaxUserAgent = 200;
   const std::string* agent = request.header("user-agent");
@@ -176,6 +181,16 @@ bool ApiService::is_authorized(const HttpRequest& request) const {
     for (const std::string& key : options_.api_keys) found |= equal_secrets(given, key);  // all of them: no early exit
   }
   return found;
+}
+
+bool ApiService::is_quick(const HttpRequest& request) {
+  constexpr std::size_t kMostBytes = 4 << 10;
+  if (request.body.size() > kMostBytes) return false;
+  const std::string path = route_path(request.path);
+  if (path == "/v1/completions" || path == "/generate" || path == "/detokenize") return true;
+  // Of /tokenize, `messages` are rendered; the member's name may be written with escapes.
+  const auto holds = [&](std::string_view text) { return request.body.find(text) != std::string::npos; };
+  return path == "/tokenize" && !holds("messages") && !holds("\\u");
 }
 
 void ApiService::handle(HttpRequest request, std::shared_ptr<Responder> responder) const {

@@ -24,6 +24,8 @@ class ApiService {
   ApiService(Engine& engine, ApiOptions options) : engine_(engine), options_(std::move(options)) {}
 
   void handle(HttpRequest request, std::shared_ptr<Responder> responder) const;
+  /// HttpServerOptions::is_quick: a few kilobytes, of which no template is rendered.
+  static bool is_quick(const HttpRequest& request);
   HttpHandler handler() const {
     return [this](HttpRequest request, std::shared_ptr<Responder> responder) {
       handle(std::move(request), std::move(responder));

@@ -461,6 +461,21 @@ TEST_F(ApiServiceTest, RendersChatsBesideTheConnections) {
   EXPECT_EQ(held->n_held, n_workers + 1) << "of clients that left, nothing is rendered";
 }
 
+TEST(ApiService, ShortBodiesOfWhichNoTemplateIsRenderedAreQuick) {
+  const auto is_quick = [](std::string path, std::string body) {
+    return ApiService::is_quick({.method = "POST", .path = std::move(path), .query = "", .body = std::move(body)});
+  };
+  for (const char* path :
+       {"/tokenize", "/v1/tokenize", "/detokenize", "/v1/completions", "/completions", "/generate"}) {
+    EXPECT_TRUE(is_quick(path, R"({"prompt":"a"})")) << path;
+    EXPECT_FALSE(is_quick(path, std::string(5000, ' '))) << path;
+  }
+  EXPECT_FALSE(is_quick("/v1/chat/completions", "{}"));
+  EXPECT_FALSE(is_quick("/apply-template", "{}"));
+  EXPECT_FALSE(is_quick("/tokenize", R"({"messages":[]})"));
+  EXPECT_FALSE(is_quick("/tokenize", R"({"mess\u0061ges":[]})"));
+}
+
 TEST_F(ApiServiceTest, IsNotMistakenForAnotherHost) {
   const auto status = [&](std::string_view host, std::string_view method = "GET", std::string_view path = "/health") {
     RawClient client(server_->port());

@@ -162,7 +162,7 @@ std::vector<std::string> model_names(const ServedModel& model, const ApiOptions&
   return names;
 }
 
-ChatPrompt render_chat(Fields& fields, const ServedModel& model, bool sanitize) {
+ChatPrompt render_chat(Fields& fields, const ServedModel& model, bool sanitize, const Unwanted& is_unwanted) {
   if (model.chat_template == nullptr) {
     if (!model.chat_template_problem.empty()) {
       fields.fail("messages", "the model's " + model.chat_template_problem +
@@ -189,7 +189,7 @@ ChatPrompt render_chat(Fields& fields, const ServedModel& model, bool sanitize) 
   }
   Json variables = model_variables(model);
   for (auto& [name, value] : given.items()) variables[name] = std::move(value);
-  auto text = model.chat_template->render(variables);
+  auto text = model.chat_template->render(variables, {.is_unwanted = is_unwanted});
   if (!text) {
     fields.fail("messages", "the model's chat template refused the messages: " + text.error().message());
     return {};
@@ -197,7 +197,8 @@ ChatPrompt render_chat(Fields& fields, const ServedModel& model, bool sanitize) 
   return sanitize ? without_marks(*text, mark) : ChatPrompt{std::move(*text)};
 }
 
-ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& model, const ApiOptions& options) {
+ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& model, const ApiOptions& options,
+                                          const Unwanted& is_unwanted) {
   Fields fields(body);
   check_model(fields, model_names(model, options));
   ChatRequest result{.fields = read_generation_fields(fields, model, options)};
@@ -215,7 +216,7 @@ ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& m
   if (fields.boolean("echo").value_or(false)) fields.fail("echo", "'echo' is not supported here; use /v1/completions");
 
   if (!fields.ok()) return tl::unexpected(*fields.error());
-  const ChatPrompt prompt = render_chat(fields, model, sanitizes(fields, options));
+  const ChatPrompt prompt = render_chat(fields, model, sanitizes(fields, options), is_unwanted);
   if (auto error = check_text(model, options, prompt.text, "messages")) fields.fail(*error);
   if (!fields.ok()) return tl::unexpected(*fields.error());
   const bool add_special = fields.boolean("add_special_tokens").value_or(false);

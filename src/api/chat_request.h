@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "api/api_options.h"
@@ -13,14 +14,18 @@ struct ChatRequest {
   bool logprobs = false;
 };
 
+/// Whether nobody waits for an answer any more; empty: somebody does.
+using Unwanted = std::function<bool()>;
+
 /// Reads a /v1/chat/completions body: messages through the model's template to tokens.
 /// Errors: 400 naming the field, 404 another model.
 /// Threading: any thread; renders and tokenises, so it takes time with the prompt's length.
-ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& model, const ApiOptions& options);
+ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& model, const ApiOptions& options,
+                                          const Unwanted& is_unwanted = {});
 
 /// `messages` (and template options) of a body as prompt text. Findings go to `fields`.
 ///   sanitize  control tokens that the body spells are plain text
-ChatPrompt render_chat(Fields& fields, const ServedModel& model, bool sanitize);
+ChatPrompt render_chat(Fields& fields, const ServedModel& model, bool sanitize, const Unwanted& is_unwanted);
 
 /// The served name and its aliases.
 std::vector<std::string> model_names(const ServedModel& model, const ApiOptions& options);

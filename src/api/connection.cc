@@ -163,7 +163,9 @@ void Connection::dispatch() {
   head_only_ = request.method == "HEAD";
   exchange_ = ++last_exchange_;
   std::shared_ptr<Responder> responder = make_responder();
-  if (request.body.empty()) return handle(*context_, std::move(request), responder);
+  if (request.body.empty() || context_->options.is_quick(request)) {
+    return handle(*context_, std::move(request), responder);
+  }
   const std::size_t n_bytes = request.body.size();
   auto& workers = n_bytes < context_->options.long_body_bytes ? context_->workers : context_->long_workers;
   net::post(workers, [self = shared_from_this(), request = std::move(request), responder = std::move(responder),

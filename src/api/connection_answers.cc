@@ -20,9 +20,7 @@ class Connection::Exchange final : public Responder {
   ~Exchange() override {
     run([](Connection& c) {
       if (c.streaming_) return c.close();
-      c.respond({.status = 500,
-                 .body = R"({"error":{"message":"the request was dropped","type":"server_error",)"
-                         R"("param":null,"code":"internal"}})"});
+      c.respond(error_answer(500, "the request was dropped"));
     });
   }
 
@@ -42,6 +40,7 @@ class Connection::Exchange final : public Responder {
   void end_stream(bool close) override {
     run([close](Connection& c) { c.end_stream(close); });
   }
+  bool is_gone() const override { return connection_->closed_; }
   void on_gone(std::function<void()> callback) override {
     net::dispatch(connection_->socket_.get_executor(),
                   [c = connection_, n = number_, f = std::move(callback)]() mutable {

@@ -61,7 +61,7 @@ AnswerShape make_shape(const ServedModel& model, const ApiOptions& options, cons
 void ApiService::chat(Call& call) const {
   const auto body = call.body();
   if (!body) return;
-  auto parsed = parse_chat_request(*body, engine_.model(), options_);
+  auto parsed = parse_chat_request(*body, engine_.model(), options_, call.is_unwanted());
   if (!parsed) return call.fail(parsed.error());
 
   GenerationJob job = make_job(call.info(), call.request.body, parsed->fields, options_);

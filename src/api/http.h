@@ -51,6 +51,9 @@ class Responder {
   /// `close`: the connection ends with this response.
   virtual void end_stream(bool close) = 0;
 
+  /// Whether the client is known to have gone away, so that work for it may stop.
+  virtual bool is_gone() const { return false; }
+
   /// Calls back at most once: the client went away, or reads too slowly, before the response was complete.
   virtual void on_gone(std::function<void()> callback) = 0;
 

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -25,6 +26,10 @@ struct HttpServerOptions {
   std::size_t long_body_bytes = 256 << 10;  ///< bodies from this size go to the workers of long ones
   int send_buffer_bytes = 0;                ///< of the socket; 0: the system's choice
   int max_connections = 1024;               ///< more get 503 and are closed; each holds a file
+
+  /// Whether a request with a body is so little work that a hop to a worker would cost more: it is answered on its
+  /// connection's thread.
+  std::function<bool(const HttpRequest&)> is_quick = [](const HttpRequest&) { return false; };
 
   std::chrono::milliseconds idle_timeout{620'000};  ///< between requests; above Google load balancers' 600 s
   std::chrono::milliseconds read_timeout{60'000};   ///< from a request's first byte to its last

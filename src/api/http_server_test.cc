@@ -387,6 +387,29 @@ TEST_F(HttpServerTest, NoBodyReachesTheThreadsOfTheConnections) {
   for (const auto& client : clients) EXPECT_EQ(body_of(client->read_response()), "POST /block  b");
 }
 
+TEST_F(HttpServerTest, AQuickRequestWaitsForNoWorker) {
+  start({.n_workers = 1, .is_quick = [](const HttpRequest& request) { return request.path == "/quick"; }});
+  RawClient blocking(port());
+  blocking.send(http_request("POST", "/block", "b"));
+  ASSERT_TRUE(eventually([&] { return echo_.n_blocked == 1; }));
+  RawClient client(port());
+  client.send(http_request("POST", "/quick", "q"));
+  EXPECT_EQ(body_of(client.read_response()), "POST /quick  q");
+  echo_.let_go();
+  EXPECT_EQ(body_of(blocking.read_response()), "POST /block  b");
+}
+
+TEST_F(HttpServerTest, TellsWhileItIsAskedWhetherAClientLeft) {
+  start({});
+  RawClient client(port());
+  client.send(http_request("POST", "/hold", "b"));
+  ASSERT_TRUE(eventually([&] { return echo_.n_held == 1; }));
+  EXPECT_FALSE(echo_.held.front()->is_gone());
+  client.reset();
+  EXPECT_TRUE(eventually([&] { return echo_.held.front()->is_gone(); }));
+  echo_.release();
+}
+
 TEST_F(HttpServerTest, ForgetsTheBodyOfAClientThatLeft) {
   start({.n_workers = 1});
   RawClient blocking(port());

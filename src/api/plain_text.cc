@@ -1,6 +1,9 @@
 #include "api/plain_text.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <optional>
 
 #include "core/index.h"
 #include "text/utf8.h"
@@ -9,12 +12,24 @@ namespace commissure {
 
 namespace {
 
+/// Where its first character stands that is no space, when a control token's spelling goes on there.
+std::optional<std::size_t> continued_at(std::string_view text, const Tokenizer& tokenizer) {
+  const std::size_t begin = text.find_first_not_of(" \t\r\n");  // templates trim
+  if (begin == std::string_view::npos) return std::nullopt;
+  const std::string_view rest = text.substr(begin, text.find_last_not_of(" \t\r\n") + 1 - begin);
+  return tokenizer.continues_control(rest) ? std::optional(begin) : std::nullopt;
+}
+
 /// Behind the first character, not before it: a template that cuts a text at a spelling must not leave the mark alone
 /// in front of its own control token.
-std::string marked_text(std::string_view text, const Tokenizer& tokenizer, std::string_view mark) {
+std::string marked_text(std::string_view text, const Tokenizer& tokenizer, std::string_view mark,
+                        bool may_continue = true) {
+  std::vector<std::size_t> places = tokenizer.control_places(text);
+  const auto continued = may_continue ? continued_at(text, tokenizer) : std::nullopt;
+  if (continued && (places.empty() || places.front() > *continued)) places.insert(places.begin(), *continued);
   std::string result;
   std::size_t done = 0;
-  for (const std::size_t place : tokenizer.control_places(text)) {
+  for (const std::size_t place : places) {
     const std::size_t end = place + to_size(decode_code_point(text, place).n_bytes);
     result.append(text.substr(done, end - done)).append(mark);
     done = end;
@@ -32,13 +47,18 @@ std::size_t previous_code_point(std::string_view text) {
 }  // namespace
 
 std::string unused_mark(const Json& value) {
+  constexpr char32_t kFirst = 0xFDD0;
+  constexpr std::string_view kCommon = "\xEF\xB7";  // what their UTF-8 begins with
   const std::string all = dump_json(value);
-  for (char32_t noncharacter = 0xFDD0; noncharacter <= 0xFDEF; ++noncharacter) {
-    std::string mark;
-    append_code_point(mark, noncharacter);
-    if (all.find(mark) == std::string::npos) return mark;
+  std::uint32_t seen = 0;
+  for (std::size_t at = all.find(kCommon); at != std::string::npos; at = all.find(kCommon, at + 1)) {
+    const char32_t found = decode_code_point(all, at).value;
+    if (found >= kFirst && found < kFirst + 32) seen |= std::uint32_t{1} << (found - kFirst);
   }
-  return "";
+  if (seen == ~std::uint32_t{0}) return "";
+  std::string mark;
+  append_code_point(mark, kFirst + static_cast<char32_t>(std::countr_one(seen)));
+  return mark;
 }
 
 Json with_marks(const Json& value, const Tokenizer& tokenizer, std::string_view mark) {
@@ -50,8 +70,12 @@ Json with_marks(const Json& value, const Tokenizer& tokenizer, std::string_view 
   }
   if (!value.is_object()) return value;
   Json::object_t members;
-  for (const auto& [name, member] : value.items())
-    members.emplace_back(marked_text(name, tokenizer, mark), with_marks(member, tokenizer, mark));
+  for (const auto& [name, member] : value.items()) {
+    const bool is_compared = member.is_string() && (name == "role" || name == "type");
+    members.emplace_back(marked_text(name, tokenizer, mark, false),
+                         is_compared ? Json(marked_text(member.get_ref<const std::string&>(), tokenizer, mark, false))
+                                     : with_marks(member, tokenizer, mark));
+  }
   return members;
 }
 

@@ -9,8 +9,10 @@
 #include "text/tokenizer.h"
 
 // "sanitize": control tokens that somebody wrote into a request stay plain text, while those of the chat template
-// count. The request's strings are marked before they are rendered, and the rendered text tells by the marks where not
-// to look. A spelling whose first character stands in the template's own text is not covered.
+// count. The request's strings are marked before they are rendered, and the rendered text tells by the marks what no
+// control token may cover. Beside whole spellings and their beginnings, a string that begins with the rest of one, or
+// is a part of one, is marked, in case the template's own text has what comes before it; so is none that a `role` or
+// `type` is, which templates compare and build their own tokens with.
 namespace commissure {
 
 /// A prompt as text, and where in it a control token's spelling is plain text (EncodeOptions::plain_at).
@@ -23,7 +25,7 @@ struct ChatPrompt {
 std::string unused_mark(const Json& value);
 
 /// `value` with `mark` behind the first character of every control token that its strings and its members' names spell,
-/// or begin to spell at their end.
+/// begin to spell at their end, or go on with at their beginning. Work and length are linear in those of `value`.
 Json with_marks(const Json& value, const Tokenizer& tokenizer, std::string_view mark);
 
 /// The text without its marks, and where they were.

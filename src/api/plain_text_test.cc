@@ -76,6 +76,28 @@ TEST_F(PlainTextTest, ASpellingThatIsCompletedLaterStaysText) {
   EXPECT_EQ(prompt_of({"<|en", "d|>"}, sanitize_), "<|end|>[<|end|>]");
 }
 
+TEST_F(PlainTextTest, ASpellingThatTheTemplateBeginsAndATextEndsStaysText) {
+  use_template("{% for m in messages %}<{{ m.content | trim }}{% endfor %}<|end|>");
+  for (const char* rest : {"|end|>", " |end|> and more", "|end|>|end|>"}) {
+    const std::string prompt = prompt_of({rest}, sanitize_);
+    EXPECT_EQ(prompt.find("[<|end|>]"), prompt.size() - 9) << prompt;
+    EXPECT_EQ(prompt_of({rest}, Json::object()).find("[<|end|>]"), 0u) << "as it is without";
+  }
+  EXPECT_EQ(prompt_of({"|e", "x"}, sanitize_), "<|e<x[<|end|>]");
+  use_template("<|{{ messages[0].content }}|><{{ messages[0].content }}<|{{ messages[0].role }}|>");
+  EXPECT_EQ(prompt_of({"end"}, sanitize_), "<|end|><end[<|user|>]") << "a role is the template's own word";
+  EXPECT_EQ(prompt_of({"end."}, sanitize_), "<|end.|><end.[<|user|>]");
+}
+
+TEST_F(PlainTextTest, MarksCostWhatTheTextIsLong) {
+  const auto n_bytes = [&](std::size_t n) {
+    Json texts = Json::array();
+    for (std::size_t i = 0; i < n; ++i) texts.push_back("|>a<|end|>b<|en");
+    return dump_json(with_marks(texts, *tokenizer_, unused_mark(texts))).size();
+  };
+  EXPECT_EQ(n_bytes(2000) - n_bytes(1000), n_bytes(1000) - n_bytes(0) + 1) << "a comma";
+}
+
 TEST_F(PlainTextTest, WhatTheTemplateDoesWithATextLeavesItsOwnTokensAlone) {
   use_template("{{ messages[0].content | trim | replace('x', 'yy') }}<|end|>{{ messages[0].content[:1] }}<|end|>");
   EXPECT_EQ(prompt_of({"  <|end|>x "}, sanitize_), "<|end|>yy[<|end|>] [<|end|>]");

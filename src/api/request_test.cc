@@ -46,6 +46,15 @@ TEST_F(RequestTest, RendersTheTemplateWithoutASecondBos) {
   EXPECT_EQ(text_of(result->fields.request.prompt), "<bos>[user]hi[assistant]");
 }
 
+TEST_F(RequestTest, StopsToRenderForAClientThatLeft) {
+  engine_.mutable_model().chat_template =
+      ChatTemplate::compile("{% for a in range(99999) %}{% for b in range(9) %}x{% endfor %}{% endfor %}").value();
+  int n_asked = 0;
+  const auto result = parse_chat_request(chat_body(), engine_.model(), options_, [&] { return ++n_asked == 2; });
+  ASSERT_FALSE(result);
+  EXPECT_EQ(n_asked, 2);
+}
+
 TEST_F(RequestTest, TreatsDeveloperAsSystemAndJoinsTextParts) {
   const auto result = chat(json(R"({"messages":[{"role":"developer","content":"d"},
       {"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},

@@ -17,10 +17,11 @@ struct TokenizeInput {
   bool parse_special = true;
 };
 
-std::optional<TokenizeInput> tokenize_input(Fields& fields, const ServedModel& model, bool sanitize) {
+std::optional<TokenizeInput> tokenize_input(Fields& fields, const ServedModel& model, bool sanitize,
+                                            const Unwanted& is_unwanted) {
   TokenizeInput input;
   if (fields.find("messages") != nullptr) {
-    input = {.prompt = render_chat(fields, model, sanitize), .add_special = false};
+    input = {.prompt = render_chat(fields, model, sanitize, is_unwanted), .add_special = false};
   } else if (auto prompt = fields.text("prompt")) {
     input = {.prompt = {std::move(*prompt)}, .parse_special = !sanitize};
   } else if (auto content = fields.text("content")) {
@@ -51,7 +52,7 @@ void ApiService::tokenize(Call& call) const {
   Fields fields(*body);
   check_model(fields, model_names(engine_.model(), options_));
   const Tokenizer& tokenizer = *engine_.model().tokenizer;
-  const auto input = tokenize_input(fields, engine_.model(), sanitizes(fields, options_));
+  const auto input = tokenize_input(fields, engine_.model(), sanitizes(fields, options_), call.is_unwanted());
   const bool with_pieces = fields.boolean("with_pieces").value_or(false);
   const bool with_texts = fields.boolean("return_token_strs").value_or(false);
   if (!fields.ok()) return call.fail(*fields.error());
@@ -106,7 +107,7 @@ void ApiService::apply_template(Call& call) const {
   if (!body) return;
   Fields fields(*body);
   check_model(fields, model_names(engine_.model(), options_));
-  const std::string text = fields.ok() ? render_chat(fields, engine_.model(), false).text : "";
+  const std::string text = fields.ok() ? render_chat(fields, engine_.model(), false, call.is_unwanted()).text : "";
   if (!fields.ok()) return call.fail(*fields.error());
   call.answer({{"prompt", text}});
 }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "core/json_fields.h"
+#include "support/text_lines.h"
 
 namespace commissure {
 namespace {
@@ -20,11 +21,7 @@ std::vector<Json> events_of(auto&& work) {
   work(console);
   const std::string out = ::testing::internal::GetCapturedStdout();
   std::vector<Json> events;
-  for (std::size_t begin = 0; begin < out.size();) {
-    const std::size_t end = out.find('\n', begin);
-    events.push_back(parse_json(out.substr(begin, end - begin)).value());
-    begin = end + 1;
-  }
+  for (const std::string_view line : testing::lines_of(out)) events.push_back(parse_json(line).value());
   return events;
 }
 

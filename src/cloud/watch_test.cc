@@ -8,6 +8,7 @@
 #include "cloud/endpoint.h"
 #include "support/cloud_test_spec.h"
 #include "support/temp_folder.h"
+#include "support/text_lines.h"
 
 namespace commissure {
 namespace {
@@ -93,11 +94,7 @@ TEST_F(CloudWatch, TellsAnAbsentDeploymentFromAnUnwellOne) {
 TEST_F(CloudWatch, ShowsStatusWithinEightyColumns) {
   deployed({service("demo-a"), service("demo-b")});
   const std::string out = status().out;
-  for (std::size_t begin = 0; begin < out.size();) {
-    const std::size_t end = out.find('\n', begin);
-    EXPECT_LE(end - begin, 80u) << out.substr(begin, end - begin);
-    begin = end + 1;
-  }
+  for (const std::string_view line : testing::lines_of(out)) EXPECT_LE(line.size(), 80u) << line;
 }
 
 TEST_F(CloudWatch, IgnoresServicesOfOtherDeployments) {

@@ -6,6 +6,7 @@
 #include "support/command_run.h"
 #include "support/environment_guard.h"
 #include "support/temp_folder.h"
+#include "support/text_lines.h"
 #include "terminal/subprocess.h"
 
 namespace commissure {
@@ -96,14 +97,11 @@ TEST_F(LocalCommands, StatusFitsEightyColumns) {
   put(chain());
   const std::string out = run_command(add_status, {}).out;
   std::size_t n_table = 0;
-  for (std::size_t begin = 0; begin < out.size();) {
-    const std::size_t end = out.find('\n', begin);
-    const std::string line = out.substr(begin, end - begin);
+  for (const std::string_view line : testing::lines_of(out)) {
     if (line.starts_with("STAGE") || line.starts_with("a ") || line.starts_with("b ")) {
       EXPECT_LE(line.size(), 80u) << line;
       ++n_table;
     }
-    begin = end + 1;
   }
   EXPECT_EQ(n_table, 3u) << out;
 }

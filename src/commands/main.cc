@@ -179,8 +179,11 @@ int main(int argc, char** argv) {
     } catch (const std::bad_alloc&) {
       std::fprintf(stderr, "commissure %s: no memory is left; `commissure doctor` tells how much there is\n",
                    command->get_name().c_str());
-    } catch (const std::system_error& error) {  // a thread that the system did not grant
-      std::fprintf(stderr, "commissure %s: the system refuses: %s\n", command->get_name().c_str(), error.what());
+    } catch (const std::system_error& error) {
+      std::fprintf(stderr,
+                   "commissure %s: the system grants no thread (%s): raise the limits of memory (ulimit -v), of "
+                   "processes (ulimit -u) or of the container\n",
+                   command->get_name().c_str(), error.what());
     }
     return 1;
   }

@@ -8,6 +8,7 @@
 #include "support/command_run.h"
 #include "support/environment_guard.h"
 #include "support/temp_folder.h"
+#include "support/text_lines.h"
 #include "support/toy_model.h"
 
 namespace commissure {
@@ -17,11 +18,7 @@ using testing::CommandOutcome;
 using testing::run_command;
 
 void expect_fits(const std::string& text, std::size_t n_columns) {
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find('\n', begin), text.size());
-    EXPECT_LE(end - begin, n_columns) << text.substr(begin, end - begin);
-    begin = end + 1;
-  }
+  for (const std::string_view line : testing::lines_of(text)) EXPECT_LE(line.size(), n_columns) << line;
 }
 
 /// `inspect`, `models`, `init` and `plan` beside a cache of the test's own.

@@ -11,6 +11,7 @@
 #include "commands/outside.h"
 #include "core/json_fields.h"
 #include "local/local_chain.h"
+#include "terminal/word_wrap.h"
 
 namespace commissure {
 
@@ -64,23 +65,14 @@ bool is_well(const Json& stages) {
 
 /// Whose sampling defaults hold, and below it "temperature 0, top_p 0.95", in lines of at most 80 columns.
 std::string sampling_text(const Json& defaults) {
-  constexpr std::size_t kWidth = 80;
-  std::string text = fmt::format("Sampling defaults ({}):\n ", text_of(defaults, "from"));
-  std::size_t column = 1;
-  const char* separator = "";
+  constexpr int kIndent = 2, kWidth = 80;
+  std::string values;
   for (const auto& [name, value] : defaults["values"].items()) {
     const std::string shown = value.is_number() ? fmt::format("{:g}", value.get<double>()) : dump_json(value);
-    const std::string entry = fmt::format(" {} {}", name, shown);
-    text += separator;
-    if (column + entry.size() + 1 > kWidth) {
-      text += "\n ";
-      column = 1;
-    }
-    text += entry;
-    column += entry.size() + 1;
-    separator = ",";
+    values += fmt::format("{}{} {}", values.empty() ? "" : ", ", name, shown);
   }
-  return text + "\n";
+  return fmt::format("Sampling defaults ({}):\n  {}\n", text_of(defaults, "from"),
+                     wrapped_lines(values, kIndent, kWidth));
 }
 
 void print(const Json& report) {

@@ -184,19 +184,6 @@ Finding examine_gcloud(const Surroundings& here) {
   return finding;
 }
 
-/// `text` broken at `width` columns, its further lines below the first one's column.
-std::string wrapped(std::string_view text, int indent, int width) {
-  WordWrap wrap(width > indent + 20 ? width - indent : 0);
-  std::string lines = wrap.push(text);
-  lines += wrap.finish();
-  std::string out;
-  for (const char letter : lines) {
-    out += letter;
-    if (letter == '\n') out.append(static_cast<std::size_t>(indent), ' ');
-  }
-  return out;
-}
-
 }  // namespace
 
 std::string_view severity_name(FindingSeverity severity) {
@@ -263,9 +250,9 @@ std::string examination_text(const std::vector<Finding>& findings, int width) {
   std::string text;
   for (const Finding& finding : findings) {
     text += fmt::format("{:<8} {:<11} {}\n", severity_name(finding.severity), finding.topic,
-                        wrapped(finding.fact, kFactColumn, width));
+                        wrapped_lines(finding.fact, kFactColumn, width));
     if (!finding.advice.empty()) {
-      text += fmt::format("{:>{}}{}\n", "> ", kFactColumn, wrapped(finding.advice, kFactColumn, width));
+      text += fmt::format("{:>{}}{}\n", "> ", kFactColumn, wrapped_lines(finding.advice, kFactColumn, width));
     }
   }
   return text +

@@ -1,4 +1,5 @@
 #include "doctor/examination.h"
+#include "support/text_lines.h"
 
 #include <gtest/gtest.h>
 
@@ -148,8 +149,7 @@ TEST(Examination, TheTextFitsItsColumnsAndEndsWithTheVerdict) {
       Error(Code::kPermissionDenied, "cannot write to /a/folder/whose/name/is/long/enough/to/need/a/second/line");
   here.machine.huge_pages = "never";
   const std::string text = examination_text(examine(here), 80);
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 80u) << line;
+  for (const std::string_view line : testing::lines_of(text)) EXPECT_LE(line.size(), 80u) << line;
   EXPECT_TRUE(holds(text, "failure  models      cannot write to"));
   EXPECT_TRUE(holds(text, "No stage can run here"));
   EXPECT_TRUE(holds(examination_text(examine(good_machine()), 0), "A stage can run here.\n"));

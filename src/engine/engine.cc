@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/index.h"
+#include "core/scarce.h"
 #include "engine/engine_loop.h"
 
 namespace commissure {
@@ -27,7 +28,7 @@ class ThreadedEngine final : public Engine {
         shared_(inbox_capacity(options_)),
         metrics_(model_.name, options_),
         loop_(model_, options_, chain_, shared_, metrics_) {
-    chain_.start([this](Result<StageOutput> answer) { shared_.inbox.push(std::move(answer)); });
+    chain_.start([this](Result<StageOutput> answer) { take(std::move(answer)); });
     thread_ = std::jthread([this](const std::stop_token& stop) { loop_.run(stop); });
   }
 
@@ -48,6 +49,7 @@ class ThreadedEngine final : public Engine {
   void drain(std::chrono::milliseconds grace) override;
 
  private:
+  void take(EngineMessage answer);
   Status admit();
   Result<int> resolve_max_tokens(const GenerationRequest& asked) const;
   Result<std::unique_ptr<Request>> make_request(GenerationRequest asked, EventSink sink);
@@ -75,6 +77,14 @@ Result<int> ThreadedEngine::resolve_max_tokens(const GenerationRequest& asked) c
                  ": shorten the prompt or max_tokens");
   }
   return static_cast<int>(asked.max_tokens >= 0 ? n_asked : capacity - n_prompt);
+}
+
+/// On a link's thread. A step without its answer would be waited for without end, so this waits for the memory to put
+/// it down.
+void ThreadedEngine::take(EngineMessage answer) {
+  do_once_possible([&] {
+    if (!shared_.inbox.try_push(std::move(answer))) shared_.inbox.push(std::move(answer));
+  });
 }
 
 Result<std::unique_ptr<Request>> ThreadedEngine::make_request(GenerationRequest asked, EventSink sink) {

@@ -28,9 +28,24 @@ TEST_P(EngineBatching, EveryRequestGetsWhatItGetsAlone) {
     Bench bench(options);
     expect_same(run_together(bench.start(), requests), alone);
     EXPECT_TRUE(bench.is_idle());
-    if (shape.n_kv_blocks < 8 && max_partial_prefills == 1) {
-      EXPECT_GT(bench.engine->stats().preemptions, 0u);
-    }
+  }
+}
+
+TEST(EnginePreemption, RequestsGetWhatTheyGetAlone) {
+  std::vector<GenerationRequest> requests;
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+    requests.push_back(make_request(60, 200, seed));  // two blocks at first, five in the end
+    requests.back().ignore_eos = true;
+  }
+  const std::vector<Answer> alone = run_alone(requests);
+  for (const int max_partial_prefills : {4, 1}) {
+    EngineOptions options = small_options();
+    options.n_kv_blocks = 8;
+    options.max_partial_prefills = max_partial_prefills;
+    Bench bench(options);
+    expect_same(run_together(bench.start(), requests), alone);
+    EXPECT_GT(bench.engine->stats().preemptions, 0u);
+    EXPECT_TRUE(bench.is_idle());
   }
 }
 

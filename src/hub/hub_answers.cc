@@ -11,6 +11,7 @@ namespace commissure {
 namespace {
 
 constexpr std::size_t kMostPathBytes = 1024;
+constexpr std::size_t kMostNameBytes = 240;    // file systems take 255, and a download's own name ends in some more
 constexpr std::size_t kMostCommitBytes = 128;  // twice a SHA-256 in hexadecimal
 
 bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
@@ -18,9 +19,15 @@ bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x
 }  // namespace
 
 bool is_safe_path(std::string_view path) {
-  return !path.empty() && path.size() <= kMostPathBytes && path.front() != '/' &&
-         path.find("..") == std::string_view::npos && path.find('\\') == std::string_view::npos &&
-         std::ranges::none_of(path, is_control);
+  if (path.empty() || path.size() > kMostPathBytes) return false;
+  if (path.find('\\') != std::string_view::npos || std::ranges::any_of(path, is_control)) return false;
+  for (std::size_t begin = 0; begin <= path.size();) {
+    const std::size_t end = std::min(path.find('/', begin), path.size());
+    const std::string_view name = path.substr(begin, end - begin);
+    if (name.empty() || name == "." || name == ".." || name.size() > kMostNameBytes) return false;
+    begin = end + 1;
+  }
+  return true;
 }
 
 Result<std::vector<HubFile>> read_file_list(std::string_view repo, const Json& tree) {

@@ -17,8 +17,8 @@ struct HubFile {
   std::string sha256;  ///< large files only; the hub knows no SHA-256 of the others
 };
 
-/// Whether a name from the hub may become a file's below a folder of this machine: relative, without "..", as short as
-/// file systems take it, and without control characters.
+/// Whether a name from the hub may become a file's below a folder of this machine: relative, without "." and ".." and
+/// empty names between its slashes, each as short as file systems take it, and without control characters.
 bool is_safe_path(std::string_view path);
 
 /// The files of the hub's answer to /api/models/REPO/tree/COMMIT. Errors: kDataLoss, no list, or an unsafe path in it.

@@ -33,6 +33,13 @@ TEST(HubAnswers, RefusesPathsThatLeaveTheFolderOrAreNone) {
   EXPECT_LT(files.error().message().size(), 300u);
 }
 
+TEST(HubAnswers, APathIsSafeNameByName) {
+  for (const char* safe : {"a..gguf", "..a", "a/b..c/d", ".hidden", "a/..."}) EXPECT_TRUE(is_safe_path(safe)) << safe;
+  for (const char* unsafe : {"a//b", "a/", "./a", "a/./b", "a/.."}) EXPECT_FALSE(is_safe_path(unsafe)) << unsafe;
+  EXPECT_TRUE(is_safe_path("a/" + std::string(240, 'x')));
+  EXPECT_FALSE(is_safe_path("a/" + std::string(241, 'x'))) << "no file system takes the name of its download";
+}
+
 TEST(HubAnswers, TakesACommitThatIsOneWord) {
   EXPECT_EQ(read_commit("o/r", *parse_json(R"({"sha": "0123abc"})")).value(), "0123abc");
   for (const char* info : {R"({"sha": "a/../../b"})", R"({"sha": "a?x=1"})", R"({"sha": ""})", R"({"sha": 1})", "[]"}) {

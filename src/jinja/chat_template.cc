@@ -19,7 +19,7 @@ bool shows_parts(const jinja::Syntax& syntax) {
                           {"eos_token", ""},
                           {"tools", nullptr},
                           {"documents", nullptr}};
-  constexpr jinja::Limits kLimits{.fuel = 200'000, .memory_bytes = 4u << 20, .text_bytes = 1u << 20, .depth = 500};
+  const jinja::Limits kLimits{.fuel = 200'000, .memory_bytes = 4u << 20, .text_bytes = 1u << 20, .depth = 500};
   const auto text = jinja::Render(syntax, kLimits).run(variables);
   return text && text->find(kText) != std::string::npos && text->find("'text'") == std::string::npos &&
          text->find("\"text\"") == std::string::npos;

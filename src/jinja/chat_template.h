@@ -28,7 +28,8 @@ class ChatTemplate {
 
   /// The text that transformers' apply_chat_template gives. `variables`: an object of messages, add_generation_prompt,
   /// bos_token, eos_token, tools, and anything else the caller passes on; it outlives the call.
-  /// Errors: kInvalidArgument, raise_exception's text or what went wrong in which line; kResourceExhausted, a limit.
+  /// Errors: kInvalidArgument, raise_exception's text or what went wrong in which line; kResourceExhausted, a limit;
+  /// kCancelled, Limits::is_unwanted.
   Result<std::string> render(const Json& variables, const jinja::Limits& limits = {}) const;
 
   /// Whether it walks over a message's content where that is a list of parts (found by trying).

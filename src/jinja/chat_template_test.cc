@@ -96,8 +96,25 @@ TEST(ChatTemplate, ReportsBrokenTemplatesWithTheirLine) {
   EXPECT_FALSE(ChatTemplate::compile("{{ \xff }}").has_value());
 }
 
+TEST(ChatTemplate, StopsWhenNobodyWaitsForTheText) {
+  const char* const kLong = "{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}";
+  const auto compiled = ChatTemplate::compile(kLong);
+  ASSERT_TRUE(compiled.has_value());
+  const auto n_asked_of = [&](int n_most) {
+    int n_asked = 0;
+    const auto text = (*compiled)->render(Json::object(), {.is_unwanted = [&] { return ++n_asked == n_most; }});
+    EXPECT_FALSE(text.has_value());
+    EXPECT_EQ(text.error().code(), n_most > 0 ? Code::kCancelled : Code::kResourceExhausted);
+    return n_asked;
+  };
+  EXPECT_EQ(n_asked_of(3), 3) << "it does nothing more";
+  const int n_asked = n_asked_of(0);
+  EXPECT_GT(n_asked, 100) << "within a hundredth of the work that a template may do";
+  EXPECT_LT(n_asked, 1000) << "and not at every step";
+}
+
 TEST(ChatTemplate, StopsTemplatesThatWorkForEver) {
-  constexpr jinja::Limits kLimits{.fuel = 500'000, .memory_bytes = 8u << 20, .text_bytes = 1u << 20, .depth = 1500};
+  const jinja::Limits kLimits{.fuel = 500'000, .memory_bytes = 8u << 20, .text_bytes = 1u << 20, .depth = 1500};
   for (const char* source : {
            "{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}",
            "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}",

@@ -63,11 +63,12 @@ Result<std::string> format_float(Render& render, double value, const Spec& spec)
     body = TRY(float_body(spec.type == '%' ? 100 * magnitude : magnitude, type, precision, spec.alternate));
     if (spec.type == '%') body += '%';
   }
-  if (spec.grouping != 0) {
-    const std::size_t end = std::min(body.find_first_of(".e%"), body.size());
-    body = grouped(body.substr(0, end), spec.grouping, 3) + body.substr(end);
-  }
   const std::string sign = sign_of(std::signbit(value), spec.sign);
+  if (spec.grouping != 0 && std::isfinite(value)) {
+    const std::size_t end = std::min(body.find_first_of(".e%"), body.size());
+    const std::string rest = body.substr(end);
+    body = TRY(filled_groups(render, body.substr(0, end), spec, 3, sign.size() + rest.size())) + rest;
+  }
   return padded(render, sign + body, spec, '>', sign.size());
 }
 
@@ -91,8 +92,9 @@ Result<std::string> format_value(Render& render, const Value& value, std::string
     if (spec.type == 'c') return unknown();
     if (spec.type != 0 && std::string_view("dnxXob").find(spec.type) == std::string_view::npos) return unknown();
     std::string digits = integer_digits(magnitude_of(value.as_integer()), spec.type == 0 ? 'd' : spec.type);
-    if (spec.grouping != 0) digits = grouped(digits, spec.grouping, spec.type == 0 || spec.type == 'd' ? 3 : 4);
     const std::string head = sign_of(value.as_integer() < 0, spec.sign) + prefix_of(spec);
+    const std::size_t size = spec.type == 0 || spec.type == 'd' ? 3 : 4;
+    if (spec.grouping != 0) digits = TRY(filled_groups(render, std::move(digits), spec, size, head.size()));
     return padded(render, head + digits, spec, '>', head.size());
   }
   if (!value.is_text()) {

@@ -39,6 +39,21 @@ Result<std::string> padded(Render& render, std::string_view body, const Spec& sp
   return fill(missing / 2) + std::string(body) + fill(missing - missing / 2);
 }
 
+Result<std::string> filled_groups(Render& render, std::string digits, const Spec& spec, std::size_t size,
+                                  std::size_t n_beside) {
+  const std::int64_t columns = spec.width - static_cast<std::int64_t>(n_beside);
+  if (spec.fill == "0" && spec.align == '=' && columns > 0) {
+    const auto n_columns = static_cast<std::size_t>(columns);
+    if (n_columns > render.limits().text_bytes)
+      return Error(Code::kResourceExhausted, "the template makes too long a text");
+    TRY(render.spend(n_columns / 16));
+    // One column in size + 1 is a separator's; never the first, so the text may be one column wider.
+    const std::size_t n_digits = n_columns - (n_columns - 1) / (size + 1);
+    if (n_digits > digits.size()) digits.insert(0, n_digits - digits.size(), '0');
+  }
+  return grouped(std::move(digits), spec.grouping, size);
+}
+
 std::string grouped(std::string digits, char separator, std::size_t size) {
   std::string result;
   for (std::size_t i = 0; i < digits.size(); ++i) {

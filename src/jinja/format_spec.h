@@ -34,6 +34,11 @@ Result<std::int64_t> read_count(std::string_view text, std::size_t& at);
 Result<std::string> padded(Render& render, std::string_view body, const Spec& spec, char natural,
                            std::size_t n_head = 0);
 
+/// Digits in groups of `size` as the spec wants them; where it fills with zeros, these are grouped too, as far as the
+/// width reaches beside the `n_beside` bytes that are no digits. Errors: as padded.
+Result<std::string> filled_groups(Render& render, std::string digits, const Spec& spec, std::size_t size,
+                                  std::size_t n_beside);
+
 /// Digits in groups of `size`, counted from the right, with `separator` between them.
 std::string grouped(std::string digits, char separator, std::size_t size);
 

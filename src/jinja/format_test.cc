@@ -58,6 +58,15 @@ TEST(JinjaBraces, ShowNumbersInEveryForm) {
   EXPECT_EQ(value_of("'{:d} {:x}'.format(-9223372036854775807, -255)"), "-9223372036854775807 -ff");
 }
 
+TEST(JinjaBraces, GroupTheZerosThatFillANumber) {
+  EXPECT_EQ(value_of("'{:010_d}|{:010,}|{:012,d}|{:06_}'.format(1234, 12, 1234, 0 - 5)"),
+            "00_001_234|00,000,012|0,000,001,234|-0_005");
+  EXPECT_EQ(value_of("'{:#012_x}|{:+012,d}|{:0=12,d}|{:*=12,d}|{:0>12,d}'.format(1234, 1234, 1234, 1234, 1234)"),
+            "0x0_0000_04d2|+000,001,234|0,000,001,234|*******1,234|00000001,234");
+  EXPECT_EQ(value_of("'{:012,.2f}|{:020_.3f}|{:012,.1%}|{:010_d}'.format(1234.5, 0 - 1234567.5, 12.5, 1234567890123)"),
+            "0,001,234.50|-000_001_234_567.500|0,001,250.0%|1_234_567_890_123");
+}
+
 TEST(JinjaBraces, FindTheirArguments) {
   EXPECT_EQ(value_of("'{0[a]}{1[0]}{2!r}{k}'.format({'a': 1}, [7], 'q', k=3)"), "17'q'3");
   EXPECT_EQ(value_of("'{{}}{}{{'.format(1)"), "{}1{");

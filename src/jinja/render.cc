@@ -8,7 +8,15 @@
 
 namespace commissure::jinja {
 
-Error Render::out_of_fuel() const { return Error(Code::kResourceExhausted, "the template does too much work"); }
+Status Render::refuel(std::uint64_t units) {
+  constexpr std::uint64_t kPortion = 50'000;
+  if (limits().is_unwanted && limits().is_unwanted()) return Error(Code::kCancelled, "nobody waits for the text");
+  if (units - fuel_ > tank_) return Error(Code::kResourceExhausted, "the template does too much work");
+  const std::uint64_t more = std::min(tank_, std::max(units - fuel_, kPortion));
+  tank_ -= more;
+  fuel_ += more;
+  return {};
+}
 
 Error Render::too_deep() const {
   return Error(Code::kResourceExhausted, "the template nests calls or values too deeply");

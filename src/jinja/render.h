@@ -31,7 +31,7 @@ struct Scope {
 /// Threading: one thread, once.
 class Render {
  public:
-  Render(const Syntax& syntax, const Limits& limits) : syntax_(syntax), heap_(limits), fuel_(limits.fuel) {}
+  Render(const Syntax& syntax, const Limits& limits) : syntax_(syntax), heap_(limits), tank_(limits.fuel) {}
   Render(const Render&) = delete;
   Render& operator=(const Render&) = delete;
 
@@ -44,9 +44,9 @@ class Render {
   Heap& heap() { return heap_; }
   const Limits& limits() const { return heap_.limits(); }
 
-  /// Errors: kResourceExhausted, the template does too much.
+  /// Errors: kResourceExhausted, the template does too much; kCancelled, nobody waits for its text any more.
   Status spend(std::uint64_t units = 1) {
-    if (units > fuel_) return out_of_fuel();
+    if (units > fuel_) TRY(refuel(units));
     fuel_ -= units;
     return {};
   }
@@ -83,7 +83,7 @@ class Render {
  private:
   enum class Flow : std::uint8_t { kNext, kBreak, kContinue };
 
-  Error out_of_fuel() const;
+  Status refuel(std::uint64_t units);
   Error too_deep() const;
 
   // render.cc: statements
@@ -128,7 +128,8 @@ class Render {
 
   const Syntax& syntax_;
   Heap heap_;
-  std::uint64_t fuel_;
+  std::uint64_t tank_;      // fuel that is left
+  std::uint64_t fuel_ = 0;  // of it, taken out already: a few milliseconds' worth, after which somebody may have left
   int depth_ = 0;
   Scope* scope_ = nullptr;
   std::string* out_ = nullptr;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "api/metric_names.h"
+#include "support/text_lines.h"
 
 namespace commissure {
 namespace {
@@ -56,11 +57,7 @@ TEST(ChainTop, IsHealthyWithoutMetrics) {
 
 TEST(ChainTop, FitsEightyColumns) {
   const std::string text = top_text("http://x", {sample_of(0, 1, 1, MetricNames::kOwn)});
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = text.find('\n', begin);
-    EXPECT_LE(end - begin, 80u) << text;
-    begin = end + 1;
-  }
+  for (const std::string_view line : testing::lines_of(text)) EXPECT_LE(line.size(), 80u) << text;
 }
 
 TEST(ChainTop, CountsAStageThatBeganAgainFromZero) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "measure/load_plot.h"
+#include "support/text_lines.h"
 
 namespace commissure {
 namespace {
@@ -180,11 +181,7 @@ TEST(LoadReport, TablesFitEightyColumns) {
   for (int i = 0; i < 3; ++i) result.records.push_back(record(1234.5678, 12345.6789, 3));
   const LoadReport report = make_report(result, {});
   for (const std::string& table : {report_text(report), sweep_text({{64, report}})}) {
-    for (std::size_t begin = 0; begin < table.size();) {
-      const std::size_t end = table.find('\n', begin);
-      EXPECT_LE(end - begin, 80u) << table;
-      begin = end + 1;
-    }
+    for (const std::string_view line : testing::lines_of(table)) EXPECT_LE(line.size(), 80u) << table;
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include "plan/plan_plot.h"
 #include "support/temp_folder.h"
+#include "support/text_lines.h"
 #include "support/toy_model.h"
 
 namespace commissure {
@@ -40,11 +41,8 @@ class Plans : public ::testing::Test {
 /// The lines of a text that belong to its tables: all but what a person reads as a sentence.
 std::vector<std::string> table_lines(const std::string& text) {
   std::vector<std::string> lines;
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = text.find('\n', begin);
-    const std::string line = text.substr(begin, end - begin);
-    if (!line.starts_with("  no: ")) lines.push_back(line);
-    begin = end + 1;
+  for (const std::string_view line : testing::lines_of(text)) {
+    if (!line.starts_with("  no: ")) lines.emplace_back(line);
   }
   return lines;
 }

@@ -41,6 +41,8 @@ class BlockManager {
   std::uint64_t n_forgotten() const { return prefixes_.n_erased(); }
   /// Look-ups of beginnings so far.
   std::uint64_t n_lookups() const { return prefixes_.n_lookups(); }
+  /// What was kept and forgotten (PrefixIndex::each_change).
+  const PrefixIndex& prefixes() const { return prefixes_; }
   /// Keeps a block that is in use, for sequences with the same beginning; nobody may write to it from now on. Returns
   /// the id of the beginning; none when the beginning before it is not kept, so that nobody could find this block.
   std::optional<PrefixId> keep(PrefixKey key, BlockId block);

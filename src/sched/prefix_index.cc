@@ -29,6 +29,7 @@ PrefixId PrefixIndex::insert(PrefixKey key, BlockId block) {
   CHECK(!contains(block));
   const auto [it, is_new] = entries_.try_emplace(std::move(key), Entry{block, last_id_.next()});
   if (is_new) {
+    note_change(it->first.parent);
     last_id_ = last_id_.next();
     ids_.insert(last_id_);
     by_block_.emplace(block, it);
@@ -39,6 +40,7 @@ PrefixId PrefixIndex::insert(PrefixKey key, BlockId block) {
 void PrefixIndex::erase(BlockId block) {
   const auto it = by_block_.find(block);
   CHECK(it != by_block_.end());
+  note_change(it->second->first.parent);
   ids_.erase(it->second->second.id);
   entries_.erase(it->second);
   by_block_.erase(it);
@@ -50,6 +52,7 @@ void PrefixIndex::clear() {
   entries_.clear();
   by_block_.clear();
   ids_.clear();
+  first_change_ = ++n_changes_;
 }
 
 }  // namespace commissure

@@ -54,13 +54,29 @@ class PrefixIndex {
   std::uint64_t n_erased() const { return n_erased_; }
   std::uint64_t n_lookups() const { return n_lookups_; }
 
+  /// Keys entered and erased so far.
+  std::uint64_t n_changes() const { return n_changes_; }
+  /// Calls `note` with the parent of each key that was entered or erased after the first `since` changes. False: these
+  /// are not all remembered.
+  template <typename Note>
+  bool each_change(std::uint64_t since, Note note) const {
+    if (since < first_change_ || n_changes_ - since > changes_.size()) return false;
+    for (std::uint64_t i = since; i < n_changes_; ++i) note(changes_[i % changes_.size()]);
+    return true;
+  }
+
  private:
+  void note_change(PrefixId parent) { changes_[n_changes_++ % changes_.size()] = parent; }
+
   using Entries = std::map<PrefixKey, Entry>;
   Entries entries_;
   std::unordered_map<BlockId, Entries::iterator> by_block_;
   std::unordered_set<PrefixId> ids_;  // of entries_
   PrefixId last_id_;
   std::uint64_t n_erased_ = 0;
+  std::array<PrefixId, 1024> changes_{};  // a ring: the latest
+  std::uint64_t n_changes_ = 0;
+  std::uint64_t first_change_ = 0;       // those before it are not remembered
   mutable std::uint64_t n_lookups_ = 0;  // for tests: each compares tokens
 };
 

@@ -179,6 +179,9 @@ class Scheduler {
 
   bool may_reuse(const Sequence& sequence) const;
   int find_prefix(Sequence& sequence);
+  void note_windows(FoundPrefix& found) const;
+  bool has_window(const Sequence& sequence, FoundPrefix& found, int entry) const;
+  int n_usable(Sequence& sequence);
   PrefixMatch match_prefix(Sequence& sequence);
   bool is_being_computed(const Sequence& sequence, int next) const;
   void take_prefix(Sequence& sequence, PrefixMatch match);

@@ -94,9 +94,9 @@ std::vector<Scheduler::Newcomer> Scheduler::newcomers(const Sequence& oldest, bo
   for (const auto& [priority, id] : waiting_) {
     if (!may_admit || priority > oldest.spec.priority || ++n_looked_at > kMostLookedAt) break;
     Sequence& sequence = *sequences_.at(id);
-    const int n_found = find_prefix(sequence);
-    if (is_being_computed(sequence, n_found)) continue;
-    look_at(sequence, sequence.n_ready_rows() - n_found * kBlockPositions, std::exchange(is_next, false));
+    if (is_being_computed(sequence, find_prefix(sequence))) continue;
+    const int n_begun = n_usable(sequence) * kBlockPositions;
+    look_at(sequence, sequence.n_ready_rows() - n_begun, std::exchange(is_next, false));
   }
   std::ranges::stable_sort(found, {}, &Newcomer::n_left);
   return found;

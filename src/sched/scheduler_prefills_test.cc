@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 
 #include "support/scheduler_test_support.h"
@@ -297,6 +298,68 @@ TEST(PrefixLookUps, AWaitingSequenceIsLookedUpOnce) {
   const std::uint64_t few = n_lookups(64 * 64);
   EXPECT_LE(few, 25u) << "one for each step that may have brought something new";
   EXPECT_LE(n_lookups(64 * 128), few + 2) << "twice the prompt, the same work";
+}
+
+/// A model with windows, whose pool holds a few.
+SchedulerOptions windowed(std::int32_t n_blocks) {
+  SchedulerOptions made = options(512, n_blocks);
+  made.max_mixed_prefill_rows = 512;
+  made.window = 128;
+  made.n_window_blocks = 12;
+  return made;
+}
+
+/// Answers steps until all that was asked for runs and only decodes.
+void run_prompts(Scheduler& scheduler) {
+  for (bool decodes = false; !decodes;) {
+    const StepBatch batch = next(scheduler);
+    ASSERT_TRUE(scheduler.commit(answer(batch)).has_value());
+    decodes = batch.slices.size() == 1 && batch.slices.front().sample;
+  }
+}
+
+TEST(Prefills, WaitingForBlocksLooksForWindowsOnlyWhereTheyChanged) {
+  const auto n_lookups = [](int n_blocks) {
+    const int n_prompt = n_blocks * kBlockPositions;
+    Scheduler scheduler(windowed(n_blocks + 50));
+    const SequenceSpec first = prompt(1, n_prompt, 1);
+    EXPECT_TRUE(scheduler.add(first).has_value());
+    run_prompts(scheduler);
+    scheduler.remove(first.id);
+    EXPECT_TRUE(scheduler.add(prompt(2, 39 * kBlockPositions, 200)).has_value());  // takes the windows of the first
+    run_prompts(scheduler);
+    SequenceSpec again = prompt(3, n_prompt + 30 * kBlockPositions);  // finds no room for its rows
+    std::ranges::copy(first.prompt, again.prompt.begin());
+    EXPECT_TRUE(scheduler.add(again).has_value());
+    const auto lookups = [&] { return scheduler.windows().blocks().n_lookups(); };
+    EXPECT_TRUE(scheduler.commit(answer(next(scheduler))).has_value());
+    EXPECT_GE(lookups(), to_size(n_blocks)) << "once, all of them are looked for";
+    const std::uint64_t before = lookups();
+    for (int step = 0; step < 50; ++step) EXPECT_TRUE(scheduler.commit(answer(next(scheduler))).has_value());
+    EXPECT_EQ(scheduler.n_waiting(), 1);
+    return lookups() - before;
+  };
+  EXPECT_LE(n_lookups(64), 4u);
+  EXPECT_LE(n_lookups(256), 4u) << "a longer prompt, the same work";
+}
+
+TEST(Prefills, OneWhoseWindowsAreGoneHasAllItsRowsLeft) {
+  Scheduler scheduler(windowed(400));
+  const SequenceSpec first = prompt(1, 700, 1);
+  ASSERT_TRUE(scheduler.add(first).has_value());
+  run_prompts(scheduler);
+  scheduler.remove(first.id);
+  ASSERT_TRUE(scheduler.add(prompt(2, 7000)).has_value());
+  ASSERT_TRUE(scheduler.commit(answer(next(scheduler))).has_value());
+  ASSERT_TRUE(scheduler.commit(answer(next(scheduler))).has_value());  // no window of the first is left
+  ASSERT_TRUE(scheduler.add(prompt(3, 6000)).has_value());
+  SequenceSpec again = first;
+  again.id = SequenceId(4);
+  ASSERT_TRUE(scheduler.add(again).has_value());
+  const StepBatch batch = next(scheduler);
+  for (const SequenceRows& rows : batch.slices) {
+    EXPECT_NE(rows.sequence, again.id) << "with 700 rows left it does not pass the one before it: " << describe(batch);
+  }
 }
 
 }  // namespace

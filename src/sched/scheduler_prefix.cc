@@ -24,51 +24,97 @@ bool Scheduler::may_reuse(const Sequence& sequence) const {
   return options_.prefix_cache && sequence.spec.reuse_prefix && !sequence.spec.score_prompt && !sequence.only_scores();
 }
 
-/// Blocks of a waiting sequence's beginning that are kept, as many as it may begin behind. Remembers them, so that a
-/// sequence that waits for many steps is not looked up from its first block in each.
+/// Blocks of a waiting sequence's beginning that are kept. Remembers them, so that a sequence that waits for many steps
+/// is not looked up from its first block in each.
 int Scheduler::find_prefix(Sequence& sequence) {
   if (!may_reuse(sequence)) return 0;
-  std::vector<PrefixIndex::Entry>& found = sequence.found;
-  if (std::exchange(sequence.found_at, blocks_.n_forgotten()) != blocks_.n_forgotten()) {
-    const auto gone = std::ranges::find_if(found, [&](const PrefixIndex::Entry& entry) { return !blocks_.has(entry); });
-    found.erase(gone, found.end());
+  FoundPrefix& found = sequence.found;
+  std::vector<PrefixIndex::Entry>& entries = found.entries;
+  const std::size_t n_before = entries.size();
+  if (std::exchange(found.n_forgotten, blocks_.n_forgotten()) != blocks_.n_forgotten()) {
+    const auto is_gone = [&](const PrefixIndex::Entry& entry) { return !blocks_.has(entry); };
+    entries.erase(std::ranges::find_if(entries, is_gone), entries.end());
+    found.beside.resize(std::min(found.beside.size(), entries.size()));
+    if (entries.size() < n_before) found.n_usable.reset();
   }
   const int n_most = (count_of(sequence.tokens) - 1) / kBlockPositions;
-  while (count_of(found) < n_most) {
-    const PrefixId parent = found.empty() ? PrefixId() : found.back().id;
-    const auto next = blocks_.find(key_of(sequence, parent, count_of(found)));
+  while (count_of(entries) < n_most) {
+    const PrefixId parent = entries.empty() ? PrefixId() : entries.back().id;
+    const auto next = blocks_.find(key_of(sequence, parent, count_of(entries)));
     if (!next) break;
-    found.push_back(*next);
+    entries.push_back(*next);
+    found.n_usable.reset();
   }
-  return count_of(found);
+  return count_of(entries);
 }
 
-/// The longest beginning that is there for all layers: its blocks, and of those for windows the ones that the rows
-/// behind it see.
-Scheduler::PrefixMatch Scheduler::match_prefix(Sequence& sequence) {
-  PrefixMatch match;
-  int n = find_prefix(sequence);
-  const std::vector<PrefixIndex::Entry>& found = sequence.found;
+/// Forgets what is no longer true of the blocks of windows beside those that were found.
+void Scheduler::note_windows(FoundPrefix& found) const {
+  const PrefixIndex& kept = windows_.blocks().prefixes();
+  const auto look_again = [&](PrefixId parent) {
+    // A block is kept after the one before it, so ids rise along a beginning.
+    const auto at = std::ranges::lower_bound(found.entries, parent, {}, &PrefixIndex::Entry::id);
+    const bool is_first = parent == PrefixId();
+    if (!is_first && (at == found.entries.end() || at->id != parent)) return;
+    const std::size_t entry = is_first ? 0 : to_size(at - found.entries.begin()) + 1;
+    if (entry >= found.beside.size() || !std::exchange(found.beside[entry], std::nullopt)) return;
+    found.n_usable.reset();
+  };
+  if (!kept.each_change(found.n_changes, look_again)) {
+    found.beside.clear();
+    found.n_usable.reset();
+  }
+  found.n_changes = kept.n_changes();
+  found.beside.resize(found.entries.size());
+}
+
+bool Scheduler::has_window(const Sequence& sequence, FoundPrefix& found, int entry) const {
+  std::optional<BlockId>& beside = found.beside[entry];
+  if (!beside) {
+    const PrefixId parent = entry == 0 ? PrefixId() : found.entries[entry - 1].id;
+    const auto kept = windows_.blocks().find(key_of(sequence, parent, entry));
+    beside = kept ? kept->block : FoundPrefix::kNotKept;
+  }
+  return *beside != FoundPrefix::kNotKept;
+}
+
+/// As many of the blocks of its beginning as a waiting sequence may begin behind: those that are kept for all layers,
+/// of windows the ones that the rows behind them see.
+int Scheduler::n_usable(Sequence& sequence) {
+  const int n_found = find_prefix(sequence);
+  if (!windows_.is_on()) return n_found;
+  FoundPrefix& found = sequence.found;
+  note_windows(found);
+  if (found.n_usable) return *found.n_usable;
   // From the end: the window's entries without a gap before n, and where there is one, n moves before it.
-  while (windows_.is_on() && n > 0) {
-    const int n_seen = n - windows_.first_seen(n * kBlockPositions);
-    if (count_of(match.window) == n_seen) break;
-    const int entry = n - 1 - count_of(match.window);
-    const PrefixId parent = entry == 0 ? PrefixId() : found[entry - 1].id;
-    if (const auto beside = windows_.blocks().find(key_of(sequence, parent, entry))) {
-      match.window.push_back(beside->block);
+  int n = n_found;
+  for (int n_held = 0; n > 0 && n_held < n - windows_.first_seen(n * kBlockPositions);) {
+    const int entry = n - 1 - n_held;
+    if (has_window(sequence, found, entry)) {
+      ++n_held;
     } else {
-      match.window.clear();
       n = entry;
+      n_held = 0;
     }
   }
-  std::ranges::reverse(match.window);
+  found.n_usable = n;
+  return n;
+}
+
+/// The longest beginning that is there.
+Scheduler::PrefixMatch Scheduler::match_prefix(Sequence& sequence) {
+  PrefixMatch match;
+  const int n = n_usable(sequence);
+  const FoundPrefix& found = sequence.found;
+  for (int i = windows_.is_on() ? windows_.first_seen(n * kBlockPositions) : n; i < n; ++i) {
+    match.window.push_back(*found.beside[i]);
+  }
   match.blocks.reserve(to_size(n));
   for (int i = 0; i < n; ++i) {
-    match.blocks.push_back(found[i].block);
-    if (blocks_.n_references(found[i].block) == 0) ++match.n_free;
+    match.blocks.push_back(found.entries[i].block);
+    if (blocks_.n_references(found.entries[i].block) == 0) ++match.n_free;
   }
-  if (n > 0) match.last = found[n - 1].id;
+  if (n > 0) match.last = found.entries[n - 1].id;
   return match;
 }
 

@@ -27,6 +27,19 @@ struct SequenceSpec {
   bool reuse_prefix = true;   ///< may begin with blocks that other sequences computed
 };
 
+/// The kept blocks of the beginning of a sequence that waits, as they were last looked up, so that each step looks up
+/// only what is new.
+struct FoundPrefix {
+  std::vector<PrefixIndex::Entry> entries;
+  std::uint64_t n_forgotten = 0;  ///< BlockManager::n_forgotten as of then
+  /// Of these entries, those that were looked up among the blocks of the windows: the block, or kNotKept.
+  std::vector<std::optional<BlockId>> beside = {};
+  std::uint64_t n_changes = 0;                 ///< of the windows, PrefixIndex::n_changes as of then
+  std::optional<int> n_usable = std::nullopt;  ///< entries that it may begin behind; none: not known
+
+  static constexpr BlockId kNotKept = BlockId(-1);
+};
+
 /// One request's token log and how much of it the stages have. The log is all that is needed to compute the
 /// sequence again, so preemption and recovery only reset `rows` and the block table.
 struct Sequence {
@@ -40,10 +53,7 @@ struct Sequence {
   int n_blocks_sent = 0;                        ///< block table entries the stages know
   int n_kept = 0;                               ///< first entries that are full and known to the prefix cache
   std::optional<PrefixId> prefix = PrefixId();  ///< the beginning that these entries hold; none: it was forgotten
-  /// While it waits: the kept blocks of its beginning as they were last looked up, and when that was
-  /// (BlockManager::n_forgotten).
-  std::vector<PrefixIndex::Entry> found;
-  std::uint64_t found_at = 0;
+  FoundPrefix found;                            ///< while it waits
   bool params_sent = false;
   /// Which life this is: a life ends when the sequence has to be computed again, and results of an earlier life are
   /// dropped.

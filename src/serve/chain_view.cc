@@ -53,11 +53,11 @@ void ChainView::refresh() {
   const std::future<void> answer = told->get_future();
   next_->describe_later(kLaterAnswer,
                         [shared = shared_, self = self_.info(), told](Result<std::vector<StageInfo>> stages) {
+                          shared->asking = false;  // first: memory may run out on the way
                           shared->others.with([&](auto& others) {
                             others = stages ? std::move(*stages) : std::vector{unreachable_stage(self, stages.error())};
                           });
                           shared->answered = Clock::now().time_since_epoch().count();
-                          shared->asking = false;
                           told->set_value();
                         });
   const bool may_differ = shared_->others.with([](const auto& others) {

@@ -251,6 +251,7 @@ Status StageRunner::serve_api() {
   http.address = settings_.address();
   http.port = settings_.port;
   http.max_connections = connections_within(open_file_limit_);
+  http.is_quick = &ApiService::is_quick;
   http_ = TRY(HttpServer::start(http, api_->handler()));
   log_info("serving", {{"url", "http://" + host_and_port(settings_.address(), http_->port())}, {"model", model_.name}});
   return {};

@@ -165,8 +165,10 @@ Status check_numbers(const StageSettings& settings) {
   if (!(settings.max_slowdown >= 0) || settings.max_slowdown > 1000) {
     return invalid("--max-slowdown is ", settings.max_slowdown, "; it must be 0 to 1000");
   }
-  if (settings.max_model_len < 0) return invalid("--max-model-len is ", settings.max_model_len, "; it must be above 0");
-  if (settings.kv_tokens < 0) return invalid("--kv-tokens is ", settings.kv_tokens, "; it must be above 0");
+  if (settings.max_model_len < 0)
+    return invalid("--max-model-len is ", settings.max_model_len, "; it must be 0, the model's own, or more");
+  if (settings.kv_tokens < 0)
+    return invalid("--kv-tokens is ", settings.kv_tokens, "; it must be 0, as many as fit, or more");
   if (settings.kv_tokens > 0 && settings.kv_memory > 0) {
     return invalid("--kv-tokens and --kv-memory both set the size of the KV cache; give one of them");
   }

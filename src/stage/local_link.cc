@@ -4,6 +4,8 @@
 #include <optional>
 #include <utility>
 
+#include "core/scarce.h"
+
 namespace commissure {
 namespace {
 
@@ -68,16 +70,19 @@ void LocalLink::stop() {
 void LocalLink::run(const std::stop_token& stop) {
   while (std::optional<Item> item = queue_.pop()) {
     if (stop.stop_requested()) {
-      sink_(Error(Code::kCancelled, "stage ", stage_.plan().name(), " is stopping"));
+      sink_(Error(Code::kCancelled, "stage stops"));
       continue;
     }
-    Result<StageOutput> output = run_step(std::move(*item), stop);
+    Result<StageOutput> output = unless_scarce([&] { return run_step(std::move(*item), stop); },
+                                               []() -> Result<StageOutput> { return no_memory(); });
     if (output || !is_about_the_stream(output.error().code())) {
       sink_(std::move(output));
     } else {
       fail_stream(output.error());
     }
-    if (!spans_.empty()) options_.on_spans(spans_.take());
+    done_unless_scarce([&] {
+      if (!spans_.empty()) options_.on_spans(spans_.take());
+    });
   }
 }
 
@@ -116,7 +121,7 @@ Result<StageOutput> LocalLink::run_step(Item item, const std::stop_token& stop) 
 void LocalLink::fail_stream(const Error& error) {
   int n_failed = 1;
   while (queue_.try_pop()) ++n_failed;  // before the caller learns: what it submits then belongs to a new life
-  for (int i = 0; i < n_failed; ++i) sink_(error);
+  for (int i = 0; i < n_failed; ++i) sink_(copy_of(error));
 }
 
 }  // namespace commissure

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "core/log.h"
+#include "core/scarce.h"
 #include "stage/stage_memory.h"
 
 namespace commissure {
@@ -69,19 +70,25 @@ void Stage::begin_load() {
   state_ = LoadState::kLoading;
   loaded_bytes_ = 0;
   // A failed loader has set its state as its last act under the lock, so this joins at once.
-  loader_ = std::jthread([this](const std::stop_token& stop) { load(stop); });
+  const auto begin = [this] { loader_ = std::jthread([this](const std::stop_token& stop) { load(stop); }); };
+  if (done_unless_scarce(begin)) return;
+  state_ = LoadState::kFailed;
+  problem_ = no_memory(Code::kUnavailable);  // so it is tried again
 }
 
 void Stage::load(const std::stop_token& stop) {
   const auto start = std::chrono::steady_clock::now();
-  Result<std::unique_ptr<Executor>> executor = load_executor(stop);
+  using Loaded = Result<std::unique_ptr<Executor>>;
+  Loaded executor = unless_scarce([&] { return load_executor(stop); }, [this]() -> Loaded { return too_large(); });
   load_ms_ = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
   const Status status = executor ? Status() : Status(executor.error());
-  if (status) {
-    log_info("stage ready", {{"stage", plan_.name()}, {"weight_bytes", weight_bytes_}, {"load_ms", load_ms_.load()}});
-  } else {
-    log_error("stage failed to load", {{"stage", plan_.name()}, {"problem", status.error().to_string()}});
-  }
+  done_unless_scarce([&] {
+    if (status) {
+      log_info("stage ready", {{"stage", plan_.name()}, {"weight_bytes", weight_bytes_}, {"load_ms", load_ms_.load()}});
+    } else {
+      log_error("stage failed to load", {{"stage", plan_.name()}, {"problem", status.error().to_string()}});
+    }
+  });
   {
     const MutexLock lock(mutex_);
     if (executor) executor_ = std::move(*executor);
@@ -99,6 +106,14 @@ Result<std::unique_ptr<Executor>> Stage::load_executor(const std::stop_token& st
   };
   PartWeights weights = TRY(load_weights(backend_, checkpoint_, spec_, model_part(plan_), progress));
   return Executor::create(backend_, spec_, plan_, std::move(weights), options_.max_rows, kv_);
+}
+
+Error Stage::too_large() const {
+  const auto in_words = [this] {
+    return Error(Code::kResourceExhausted, "no memory for its ", weight_bytes_,
+                 " bytes of weights: raise the limit (ulimit -v), or cut the model into more stages");
+  };
+  return unless_scarce(in_words, [] { return no_memory(); });
 }
 
 Error Stage::not_ready() const {

@@ -72,6 +72,7 @@ class Stage {
   Stage(Backend& backend, const Checkpoint& checkpoint, DecoderSpec spec, const StagePlan& plan, StageOptions options);
   void load(const std::stop_token& stop);
   Result<std::unique_ptr<Executor>> load_executor(const std::stop_token& stop);
+  Error too_large() const;
   Error not_ready() const;
 
   Backend& backend_;

@@ -1,10 +1,10 @@
 #include "step/chain_link.h"
 
 #include <algorithm>
-#include <new>
 #include <utility>
 
 #include "core/check.h"
+#include "core/scarce.h"
 
 namespace commissure {
 namespace {
@@ -21,12 +21,17 @@ std::uint32_t unaccounted_us(std::chrono::steady_clock::time_point since, const 
 
 /// Without memory for it a step is refused, and no more.
 Status submit_to(StageLink& link, StageInput input) {
-  const std::uint64_t step = input.batch.step.value;
-  try {
-    return link.submit(std::move(input));
-  } catch (const std::bad_alloc&) {
-    return Error(Code::kResourceExhausted, "no memory to hand step ", step, " on");
-  }
+  return unless_scarce([&] { return link.submit(std::move(input)); }, []() -> Status { return no_memory(); });
+}
+
+/// The answer of the later stages with the times of the first one's before theirs.
+StageOutput with_timings(std::vector<StageTiming> timings, std::chrono::steady_clock::time_point handed_over,
+                         StageOutput output) {
+  if (!timings.empty()) timings.back().wire_us = unaccounted_us(handed_over, output.timings) / 2;
+  timings.insert(timings.end(), output.timings.begin(), output.timings.end());
+  if (auto* tokens = std::get_if<SampledTokens>(&output.value)) tokens->timings = timings;
+  output.timings = std::move(timings);
+  return output;
 }
 
 }  // namespace
@@ -80,9 +85,7 @@ void ChainLink::on_first(Result<StageOutput> output) {
   {
     const MutexLock lock(mutex_);
     Step& step = oldest(Place::kFirst);
-    if (output && !std::holds_alternative<Boundary>(output->value)) {
-      output = Error(Code::kFailedPrecondition, "a stage before the last one sampled: check the cuts of all stages");
-    }
+    if (output && !std::holds_alternative<Boundary>(output->value)) output = copy_of(sampled_too_early_);
     if (!output || step.doom || stopping_) {
       finish(step, std::move(output));
       return deliver();
@@ -103,11 +106,11 @@ void ChainLink::on_rest(Result<StageOutput> output) {
   const MutexLock lock(mutex_);
   Step& step = oldest(Place::kRest);
   if (output) {
-    std::vector<StageTiming> timings = std::move(step.timings);
-    if (!timings.empty()) timings.back().wire_us = unaccounted_us(step.handed_over, output->timings) / 2;
-    timings.insert(timings.end(), output->timings.begin(), output->timings.end());
-    if (auto* tokens = std::get_if<SampledTokens>(&output->value)) tokens->timings = timings;
-    output->timings = std::move(timings);
+    output = unless_scarce(
+        [&]() -> Result<StageOutput> {
+          return with_timings(std::move(step.timings), step.handed_over, std::move(*output));
+        },
+        []() -> Result<StageOutput> { return no_memory(); });
   }
   finish(step, std::move(output));
   deliver();
@@ -121,7 +124,7 @@ ChainLink::Step& ChainLink::oldest(Place place) {
 
 void ChainLink::finish(Step& step, Result<StageOutput> answer) {
   const bool cut_short = stopping_ && (!answer || step.place == Place::kFirst);
-  if (cut_short) answer = Error(Code::kCancelled, "the pipeline is stopping");
+  if (cut_short) answer = copy_of(stopping_error_);
   step.answer = std::move(answer);
   step.place = Place::kDone;
 }
@@ -131,15 +134,15 @@ void ChainLink::deliver() {
   delivering_ = true;
   while (!steps_.empty() && steps_.front().answer) {
     Result<StageOutput> answer = std::move(*steps_.front().answer);
-    const std::optional<Error> doom = std::move(steps_.front().doom);
+    std::optional<Error> doom = std::move(steps_.front().doom);
     steps_.pop_front();
     if (doom && !stopping_) {
-      answer = *doom;
+      answer = *std::move(doom);
     } else if (!answer && is_about_the_stream(answer.error().code())) {
       // A link lost its sequences. Steps behind this one would reach (or have reached) a fresh stream that knows
       // nothing of them, so they fail with the same error. Steps submitted from now on are not touched.
       for (Step& later : steps_) {
-        if (!later.doom) later.doom = answer.error();
+        if (!later.doom) later.doom = copy_of(answer.error());
       }
     }
     const MutexUnlock free(mutex_);

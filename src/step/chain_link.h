@@ -54,6 +54,9 @@ class ChainLink final : public StageLink {
   /// Sends answers from the front to the sink, with the lock released around each call.
   void deliver() REQUIRES(mutex_);
 
+  const Error stopping_error_{Code::kCancelled, "the pipeline is stopping"};
+  const Error sampled_too_early_{Code::kFailedPrecondition,
+                                 "a stage before the last one sampled: check the cuts of all stages"};
   StageLink& first_;
   StageLink& rest_;
   Sink sink_;

@@ -40,7 +40,7 @@ constexpr bool is_about_the_stream(Code code) {
 /// sequence goes on behind these rows.
 class StageLink {
  public:
-  /// Called on the link's own thread; must not block for long and must not call stop().
+  /// Called on the link's own thread; must not block for long, must not call stop() and must not throw.
   using Sink = std::function<void(Result<StageOutput>)>;
 
   virtual ~StageLink() = default;

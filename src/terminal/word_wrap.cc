@@ -40,6 +40,18 @@ char32_t decode(std::string_view character) {
 
 }  // namespace
 
+std::string wrapped_lines(std::string_view text, int indent, int width) {
+  WordWrap wrap(width > indent + 20 ? width - indent : 0);
+  std::string lines = wrap.push(text);
+  lines += wrap.finish();
+  std::string out;
+  for (const char letter : lines) {
+    out += letter;
+    if (letter == '\n') out.append(static_cast<std::size_t>(indent), ' ');
+  }
+  return out;
+}
+
 int terminal_width() {
   winsize size{};
   if (isatty(STDOUT_FILENO) == 0 || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) return 0;

@@ -31,6 +31,10 @@ class WordWrap {
   std::string partial_;  ///< the beginning of a character
 };
 
+/// `text` in lines that end before `width` columns, the further ones begun with `indent` spaces; not broken where there
+/// is little room (0: none).
+std::string wrapped_lines(std::string_view text, int indent, int width);
+
 /// Columns of the terminal that standard output goes to; 0: it goes to no terminal.
 int terminal_width();
 

@@ -60,5 +60,11 @@ TEST(CharactersOf, AreTheTextInPieces) {
   EXPECT_EQ(characters_of("x\xe6\x97"), (std::vector<std::string_view>{"x", "\xe6\x97"})) << "one that is cut off";
 }
 
+TEST(WordWrap, FurtherLinesBeginBelowTheFirst) {
+  EXPECT_EQ(wrapped_lines("temperature 0, top_p 0.95, min_p 0.1, top_k 40", 2, 30),
+            "temperature 0, top_p 0.95,\n  min_p 0.1, top_k 40");
+  EXPECT_EQ(wrapped_lines("one two", 2, 0), "one two");
+}
+
 }  // namespace
 }  // namespace commissure

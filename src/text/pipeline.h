@@ -47,6 +47,9 @@ class Pipeline : public Tokenizer {
   std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options) const override;
   int n_tokens() const override { return parts_.vocabulary->n_tokens(); }
   std::vector<std::size_t> control_places(std::string_view text) const override;
+  bool continues_control(std::string_view text) const override {
+    return parts_.specials.continues_control(text) || parts_.normalised_specials.continues_control(text);
+  }
   std::string token_bytes(TokenId token, bool show_control) const override;
   std::string_view token_text(TokenId token) const override {
     return contains(token) ? parts_.vocabulary->text(token) : std::string_view();

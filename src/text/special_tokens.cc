@@ -9,6 +9,9 @@ namespace commissure {
 
 namespace {
 
+constexpr std::size_t kLongestSpelling = 64;  // of those whose rest is recognised; as many bytes
+constexpr std::size_t kMostTails = 1 << 16;   // and so many different ones
+
 /// Whether a word character touches [begin, end) from outside.
 bool is_inside_word(std::string_view text, std::size_t begin, std::size_t end) {
   const CodePoint after = decode_code_point(text, end);
@@ -73,15 +76,19 @@ void SpecialTokens::add(std::string_view text, const SpecialToken& special) {
   if (slot >= 0) return;
   slot = static_cast<std::int32_t>(specials_.size());
   specials_.push_back(special);
+  if (!special.is_control || text.size() > kLongestSpelling) return;
+  for (std::size_t begin = 1; begin < text.size() && tails_.size() < kMostTails; ++begin) {
+    if ((static_cast<unsigned char>(text[begin]) & 0xC0u) != 0x80u) tails_.emplace(text.substr(begin));
+  }
 }
 
-std::int32_t SpecialTokens::longest_at(std::string_view text, std::size_t begin, bool with_control,
+std::int32_t SpecialTokens::longest_at(std::string_view text, std::size_t begin, std::size_t control_end,
                                        std::size_t& end) const {
   std::int32_t best = -1;
   std::int32_t node = roots_[static_cast<unsigned char>(text[begin])];
   for (std::size_t position = begin + 1; node >= 0; ++position) {
     const std::int32_t special = nodes_[node].special;
-    if (special >= 0 && (with_control || !specials_[special].is_control)) {
+    if (special >= 0 && (position <= control_end || !specials_[special].is_control)) {
       best = special;
       end = position;
     }
@@ -102,6 +109,15 @@ bool SpecialTokens::begins_control(std::string_view text, std::size_t begin) con
   return false;
 }
 
+bool SpecialTokens::continues_control(std::string_view text) const {
+  for (std::size_t n = 1; n <= std::min(text.size(), kLongestSpelling); ++n) {
+    const auto tail = tails_.lower_bound(text.substr(0, n));
+    if (tail == tails_.end() || !tail->starts_with(text.substr(0, n))) return false;
+    if (tail->size() == n) return true;
+  }
+  return !text.empty();
+}
+
 std::vector<std::size_t> SpecialTokens::control_places(std::string_view text) const {
   std::vector<std::size_t> places;
   for (std::size_t begin = 0; begin < text.size(); ++begin) {
@@ -115,8 +131,9 @@ std::optional<SpecialTokens::Match> SpecialTokens::find(std::string_view text, s
   for (std::size_t begin = from; begin < text.size(); ++begin) {
     if (roots_[static_cast<unsigned char>(text[begin])] < 0) continue;
     std::size_t end = begin;
-    const bool is_plain = std::ranges::binary_search(plain_at, begin);
-    const std::int32_t found = longest_at(text, begin, with_control && !is_plain, end);
+    const auto plain = std::ranges::lower_bound(plain_at, begin);
+    const std::size_t control_end = !with_control ? 0 : plain == plain_at.end() ? text.size() : *plain;
+    const std::int32_t found = longest_at(text, begin, control_end, end);
     if (found < 0) continue;
     const SpecialToken& special = specials_[found];
     if (special.single_word && is_inside_word(text, begin, end)) continue;

@@ -1,8 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <set>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -33,7 +36,7 @@ class SpecialTokens {
   };
   /// The first match at or after `from`. Finding all matches of a text costs at most its length times the
   /// longest special token.
-  ///   plain_at  bytes of the text, ascending, at which no control token begins, whatever is written there
+  ///   plain_at  bytes of the text, ascending, that no control token covers, whatever is written there
   std::optional<Match> find(std::string_view text, std::size_t from, bool with_control,
                             std::span<const std::size_t> plain_at = {}) const;
 
@@ -41,11 +44,16 @@ class SpecialTokens {
   /// text cuts off. Places inside another spelling count too: they matter once the other one is plain text.
   std::vector<std::size_t> control_places(std::string_view text) const;
 
+  /// Whether `text` begins with, or is, the rest of a control token's spelling, so that what stands before it (and
+  /// behind it) could complete that. Spellings beyond 64 bytes do not count.
+  bool continues_control(std::string_view text) const;
+
   bool empty() const { return specials_.empty(); }
 
  private:
   std::int32_t child(std::int32_t node, unsigned char byte) const;
-  std::int32_t longest_at(std::string_view text, std::size_t begin, bool with_control, std::size_t& end) const;
+  /// The longest special token at `begin`, and in `end` where it ends; control tokens only up to `control_end`.
+  std::int32_t longest_at(std::string_view text, std::size_t begin, std::size_t control_end, std::size_t& end) const;
   bool begins_control(std::string_view text, std::size_t begin) const;
 
   // A trie in three columns; children of a node form a list through next_.
@@ -56,6 +64,7 @@ class SpecialTokens {
   std::vector<Node> nodes_;
   std::int32_t roots_[256];
   std::vector<SpecialToken> specials_;
+  std::set<std::string, std::less<>> tails_;  // of control tokens' spellings, without their first bytes
 };
 
 }  // namespace commissure

@@ -17,7 +17,7 @@ namespace commissure {
 struct EncodeOptions {
   bool add_special = true;    ///< put BOS (and EOS) where the model wants them
   bool parse_special = true;  ///< control tokens written out in the text become their ids
-  /// Bytes of the text, ascending, at which a control token's spelling stays plain text all the same: places where
+  /// Bytes of the text, ascending, that make a control token's spelling plain text where it covers them: places where
   /// somebody else wrote into a prompt. See Tokenizer::control_places.
   std::span<const std::size_t> plain_at = {};
 };
@@ -43,6 +43,10 @@ class Tokenizer {
   /// The bytes of `text`, ascending, at which the spelling of a control token begins, also one that the end of the text
   /// cuts off: text that follows might complete it.
   virtual std::vector<std::size_t> control_places(std::string_view text) const = 0;
+
+  /// Whether `text` begins with, or is, the rest of a control token's spelling: what stands before it might complete
+  /// that.
+  virtual bool continues_control(std::string_view text) const = 0;
 
   virtual int n_tokens() const = 0;
   bool contains(TokenId token) const { return token.value >= 0 && token.value < n_tokens(); }

@@ -132,6 +132,21 @@ TEST(Tokenizer, ControlPlacesAreWhereverASpellingBeginsOrMayBeCompleted) {
   EXPECT_EQ(nested->encode(text, {.plain_at = all}), nested->encode(text, {.parse_special = false}));
 }
 
+TEST(Tokenizer, AControlTokenIsPlainTextWhereItCoversWhatTheCallerSays) {
+  const auto tokenizer = make(bpe_metadata({"i m"}));
+  const std::string text = "<|im_end|>";
+  for (std::size_t place = 0; place < text.size(); ++place) {
+    const std::vector<std::size_t> covered = {place};
+    EXPECT_EQ(tokenizer->encode(text, {.plain_at = covered}), tokenizer->encode(text, {.parse_special = false}));
+  }
+  const std::vector<std::size_t> behind = {text.size()};
+  EXPECT_EQ(tokenizer->encode(text + "a", {.plain_at = behind}), tokenizer->encode(text + "a", {}));
+  for (const char* rest : {"|im_end|>", "|im_end|>b", ">", "im_", "endoftext|>"})
+    EXPECT_TRUE(tokenizer->continues_control(rest)) << rest;
+  for (const char* other : {"", "<|im_end|>", "im_x", "a>", "im_end|x"})
+    EXPECT_FALSE(tokenizer->continues_control(other)) << other;
+}
+
 TEST(Tokenizer, OrdinaryTokensThatLookLikeAnEndDoNotEnd) {
   Metadata gguf = spm_metadata({"<|im_end|>", "<end_of_turn>"});
   EXPECT_EQ(make(gguf)->end_tokens(), (std::vector<TokenId>{TokenId(2)}));

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "support/text_lines.h"
 #include "terminal/word_wrap.h"
 
 namespace commissure {
@@ -44,13 +45,9 @@ TEST(VerifyTable, HasAlignedColumnsWithinEighty) {
   const std::string table = verify_table(
       of.cases, of.expected,
       {compare_all("plain", of.cases, of.expected, found, {}), {.name = "cut", .skipped = "no chain here"}});
-  std::size_t n_lines = 0;
-  for (std::size_t begin = 0; begin < table.size(); ++n_lines) {
-    const std::size_t end = table.find('\n', begin);
-    EXPECT_EQ(columns_of(table.substr(begin, end - begin)), 77u) << table;
-    begin = end + 1;
-  }
-  EXPECT_EQ(n_lines, 3u);
+  const auto lines = testing::lines_of(table);
+  for (const std::string_view line : lines) EXPECT_EQ(columns_of(line), 77u) << table;
+  EXPECT_EQ(lines.size(), 3u);
   EXPECT_NE(table.find("1 + 2   DIFFERS         -\n"), std::string::npos) << table;
   EXPECT_NE(table.find("1 + 1      same         -\n"), std::string::npos) << table;
 }

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <optional>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -109,7 +110,10 @@ Status RemoteSource::read_parts(std::span<std::byte> out, std::uint64_t offset) 
   {
     std::vector<std::jthread> helpers;
     const std::uint64_t n_parts = (out.size() + kPartBytes - 1) / kPartBytes;
-    for (std::uint64_t i = 1; i < std::min(n_parts, kMaxPartsInFlight); ++i) helpers.emplace_back(work);
+    try {
+      for (std::uint64_t i = 1; i < std::min(n_parts, kMaxPartsInFlight); ++i) helpers.emplace_back(work);
+    } catch (const std::system_error&) {  // no thread: those that are there do it
+    }
     work();
   }
   return result.copy();

@@ -1,5 +1,7 @@
 #include "weights/tensor_reader.h"
 
+#include <system_error>
+
 namespace commissure {
 
 namespace {
@@ -24,7 +26,12 @@ void TensorReader::read_ahead() {
     const TensorInfo& tensor = tensors_[at];
     if (!ahead_.empty() && bytes_ahead_ + tensor.n_bytes > kMaxBytesAhead) return;
     bytes_ahead_ += tensor.n_bytes;
-    ahead_.push_back(std::async(std::launch::async, [this, &tensor] { return checkpoint_.load(tensor); }));
+    const auto load = [this, &tensor] { return checkpoint_.load(tensor); };
+    try {
+      ahead_.push_back(std::async(std::launch::async, load));
+    } catch (const std::system_error&) {  // no thread for it: it is read when its turn comes
+      ahead_.push_back(std::async(std::launch::deferred, load));
+    }
   }
 }
 

@@ -2,11 +2,9 @@
 
 #include <absl/synchronization/mutex.h>
 
-#include <new>
 #include <utility>
 
 #include "core/check.h"
-#include "core/log.h"
 
 namespace commissure {
 
@@ -50,11 +48,7 @@ void CallQueue::run(grpc::CompletionQueue& queue) {
   bool ok = false;
   while (queue.Next(&tag, &ok)) {
     const Completion completion = *static_cast<Completion*>(tag);  // which may go with its owner
-    try {
-      completion.call(completion.owner, ok);
-    } catch (const std::bad_alloc&) {  // messages are taken without; what is left is small, and its call hangs
-      log_warning("out of memory", {{"for", "an event of a call"}});
-    }
+    completion.call(completion.owner, ok);
   }
 }
 

@@ -27,7 +27,8 @@ struct Completion {
 /// There is one thread, because gRPC lets a single thread of a process wait for the network at a time and hands this
 /// role on after every event. With two threads (gRPC's callback API has at least two) each event wakes both, and a step
 /// through three stages on one machine loses twice the time that its messages take. So nothing of the wire uses the
-/// callback API, and what a Completion calls must not wait for the network or for another Completion.
+/// callback API, and what a Completion calls must not wait for the network or for another Completion. It must not throw
+/// either: where memory runs out, it ends its own call (core/scarce.h), so that nobody waits for that.
 /// Threading: any thread.
 class CallQueue {
  public:

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/log.h"
+#include "core/scarce.h"
 #include "wire/grpc_link_impl.h"
 
 namespace commissure {
@@ -145,31 +146,32 @@ Status GrpcLink::Impl::on_frame(Frame frame) {
   return Error(Code::kDataLoss, "a stage sent a step upstream");
 }
 
+/// What may lack memory comes before the step is taken out of those that wait: the end of the stream answers these.
 Status GrpcLink::Impl::on_answer(StepId step, Result<SampledTokens> answer) {
   StageOutput output;
+  if (answer) output.timings = answer->timings;
   {
     const MutexLock lock(mutex_);
     if (in_flight_.empty() || in_flight_.front().batch.step != step) {
       return Error(Code::kDataLoss, "an answer to step ", step.value, ", which is not the oldest in flight");
     }
-    output.batch = std::move(in_flight_.front().batch);
-    last_sign_ = Clock::now();
-    ++n_signs_;
-    pace_.note(last_sign_ - in_flight_.front().since, output.batch.n_rows());
-    in_flight_.pop_front();
     if (answer) {
       sent_steps_.on_answer(session_);
     } else if (is_about_the_stream(answer.error().code())) {
       reopen();  // one further down is lost: only a fresh handshake tells what every stage still has
       is_lost_ = true;
     }
+    output.batch = std::move(in_flight_.front().batch);
+    last_sign_ = Clock::now();
+    ++n_signs_;
+    pace_.note(last_sign_ - in_flight_.front().since, output.batch.n_rows());
+    in_flight_.pop_front();
     room_.notify_one();
   }
   if (!answer) {
     sink_(std::move(answer).error());
     return {};
   }
-  output.timings = answer->timings;
   output.value = std::move(*answer);
   sink_(std::move(output));
   return {};

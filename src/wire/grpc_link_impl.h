@@ -83,7 +83,9 @@ class GrpcLink::Impl final : public LinkStream::Events {
   void remember_sequences(const StepBatch& batch) REQUIRES(mutex_);
 
   void run(const std::stop_token& stop);
+  void open_stream() REQUIRES(mutex_);
   void watch_stream() REQUIRES(mutex_);
+  void look_at_stream(Clock::time_point opened) REQUIRES(mutex_);
   void watch_steps(Clock::time_point now) REQUIRES(mutex_);
   void leave(const std::string& reason) REQUIRES(mutex_);
   /// Ends the stream, and the keeper opens the next one at once.

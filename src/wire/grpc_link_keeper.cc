@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "core/log.h"
+#include "core/scarce.h"
 #include "wire/grpc_link_impl.h"
 #include "wire/handshake.h"
 #include "wire/reconnect_pause.h"
@@ -57,16 +58,9 @@ void GrpcLink::Impl::run(const std::stop_token& stop) {
     const Clock::time_point opened = Clock::now();
     state_ = State::kConnecting;
     over_ = restarting_ = false;
-    stream_ = std::make_unique<LinkStream>(channel_, *queue_, *this);
-    LinkStream& stream = *stream_;
-    stream.open();
-    {
-      const MutexUnlock free(mutex_);
-      stream.send(next_hello());
-    }
-    watch_stream();
+    if (done_unless_scarce([this]() REQUIRES(mutex_) { open_stream(); })) watch_stream();
 
-    std::unique_ptr<LinkStream> dead = std::move(stream_);
+    const std::unique_ptr<LinkStream> dead = std::move(stream_);
     const bool at_once = restarting_ || (refused_ && !was_refused && options_.security.identity);
     // A peer that let us wait (it is loading) need not be spared another wait.
     const bool patient = n_streams_ > n_before || Clock::now() - opened > options_.max_backoff;
@@ -74,10 +68,24 @@ void GrpcLink::Impl::run(const std::stop_token& stop) {
     if (stopping_) return;
     if (at_once) continue;
     if (n_streams_ > n_before) {
-      log_warning("stream lost", {{"to", options_.endpoint.target}, {"why", last_error_.to_string()}});
+      done_unless_scarce([this]() REQUIRES(mutex_) {
+        log_warning("stream lost", {{"to", options_.endpoint.target}, {"why", last_error_.to_string()}});
+      });
     }
     changed_.wait_for(mutex_, waits, [this]() REQUIRES(mutex_) { return stopping_; });
   }
+}
+
+/// Where memory runs out, no stream is open, or it is on its way to its end.
+void GrpcLink::Impl::open_stream() {
+  stream_ = std::make_unique<LinkStream>(channel_, *queue_, *this);
+  LinkStream& stream = *stream_;
+  stream.open();
+  const auto greet = [&]() REQUIRES(mutex_) {
+    const MutexUnlock free(mutex_);
+    stream.send(next_hello());
+  };
+  if (!done_unless_scarce(greet)) stream.cancel(no_memory(Code::kUnavailable));
 }
 
 void GrpcLink::Impl::watch_stream() {
@@ -86,18 +94,22 @@ void GrpcLink::Impl::watch_stream() {
   const auto glance =
       std::clamp<std::chrono::milliseconds>(std::min(options_.step_deadline, options_.handshake_deadline) / 8,
                                             std::chrono::milliseconds(1), std::chrono::milliseconds(1000));
-  const bool ages = options_.max_stream_age.count() > 0;
   while (!over_) {
     changed_.wait_for(mutex_, glance, [this]() REQUIRES(mutex_) { return over_; });
     if (over_ || !stream_) break;
-    const Clock::time_point now = Clock::now();
-    if (state_ == State::kConnecting && now - std::max(opened, last_sign_) > options_.handshake_deadline) {
-      stream_->cancel(Error(Code::kDeadlineExceeded, "no handshake, and no sign of work, within ",
-                            options_.handshake_deadline.count(), " ms"));
-    }
-    if (ages && now - ready_since_ > options_.max_stream_age) leave("the stream is at its greatest age");
-    watch_steps(now);
+    done_unless_scarce([&]() REQUIRES(mutex_) { look_at_stream(opened); });  // else it looks again soon
   }
+}
+
+void GrpcLink::Impl::look_at_stream(Clock::time_point opened) {
+  const Clock::time_point now = Clock::now();
+  if (state_ == State::kConnecting && now - std::max(opened, last_sign_) > options_.handshake_deadline) {
+    stream_->cancel(Error(Code::kDeadlineExceeded, "no handshake, and no sign of work, within ",
+                          options_.handshake_deadline.count(), " ms"));
+  }
+  const bool ages = options_.max_stream_age.count() > 0;
+  if (ages && now - ready_since_ > options_.max_stream_age) leave("the stream is at its greatest age");
+  watch_steps(now);
 }
 
 void GrpcLink::Impl::watch_steps(Clock::time_point now) {
@@ -136,20 +148,23 @@ Error GrpcLink::Impl::as_stream_error(const Error& why) {
 }
 
 void GrpcLink::Impl::on_closed(const Error& why) {
-  std::deque<Step> lost;
+  const auto told = [&] { return as_stream_error(why).within(peer_); };
+  const auto without_words = [] { return no_memory(Code::kUnavailable); };
+  Error error = unless_scarce(told, without_words);
+  std::size_t n_lost = 0;
   bool report = false;
-  Error error = as_stream_error(why).within(peer_);
   {
     const MutexLock lock(mutex_);
     report = (std::exchange(is_lost_, false) || is_open()) && !stopping_ && on_lost_;
     state_ = State::kConnecting;
-    last_error_ = explain(why);
-    lost.swap(in_flight_);
+    last_error_ = unless_scarce([&]() REQUIRES(mutex_) { return explain(why); }, without_words);
+    n_lost = in_flight_.size();
+    in_flight_.clear();
     sequences_.clear();
-    if (stopping_) error = Error(Code::kCancelled, "the link is stopped");
+    if (stopping_) error = Error(Code::kCancelled, "link is stopped");
     room_.notify_all();
   }
-  for (std::size_t i = 0; i < lost.size(); ++i) sink_(error);
+  for (; n_lost > 0; --n_lost) sink_(copy_of(error));
   if (report) on_lost_(error);
   const MutexLock lock(mutex_);
   over_ = true;

@@ -78,7 +78,9 @@ class IdentityCheck::Keys {
   void keep_fresh(const std::stop_token& stop) {
     const MutexLock lock(mutex_);
     while (!stop.stop_requested()) {
-      if (wanted_ || !keys_ || Clock::now() - fetched_ > kRefreshEvery) fetch();
+      if (wanted_ || !keys_ || Clock::now() - fetched_ > kRefreshEvery) {
+        done_unless_scarce([this]() REQUIRES(mutex_) { fetch(); });  // else it is tried again soon
+      }
       const seconds pause = keys_ ? kRefreshPause : kRetryPause;
       changed_.wait_for(mutex_, stop, pause, [this]() REQUIRES(mutex_) { return wanted_; });
     }

@@ -1,8 +1,8 @@
 #include "wire/link_stream.h"
 
-#include <new>
 #include <utility>
 
+#include "core/scarce.h"
 #include "wire/codec.h"
 
 namespace commissure {
@@ -39,20 +39,26 @@ void LinkStream::on_started(bool ok) {
   if (!outgoing_.empty()) write_next();
 }
 
-Status LinkStream::take_frame() {
-  try {
-    return events_.on_frame(TRY(decode_frame(incoming_)));
-  } catch (const std::bad_alloc&) {
-    return Error(Code::kResourceExhausted, "no memory for a frame of ", incoming_.Length(), " bytes");
-  }
+/// What there is no memory for ends the stream, so that nobody waits for it.
+bool LinkStream::take_frame() {
+  const auto take = [&]() -> Status { return events_.on_frame(TRY(decode_frame(incoming_))); };
+  return unless_scarce(
+      [&] {
+        const Status handled = take();
+        if (!handled) cancel(handled.error());
+        return handled.has_value();
+      },
+      [&] {
+        cancel(no_memory());
+        return false;
+      });
 }
 
 void LinkStream::on_read(bool ok) {
   if (ok) {
-    const Status handled = take_frame();
+    const bool goes_on = take_frame();
     incoming_.Clear();
-    if (handled) return call_->Read(&incoming_, &read_);
-    cancel(handled.error());
+    if (goes_on) return call_->Read(&incoming_, &read_);
   }
   const MutexLock lock(mutex_);
   finish();
@@ -83,14 +89,17 @@ void LinkStream::on_finished(bool) {
 }
 
 void LinkStream::close_when_quiet() {
-  std::optional<Error> why;
   {
     const MutexLock lock(mutex_);
     if (!is_over_ || writing_) return;
-    why = why_;
   }
-  if (!why) why = status_.ok() ? Error(Code::kUnavailable, "the stage ended the stream") : from_grpc(status_);
-  events_.on_closed(*why);
+  events_.on_closed(unless_scarce([&] { return reason(); }, [] { return no_memory(Code::kUnavailable); }));
+}
+
+Error LinkStream::reason() {
+  const MutexLock lock(mutex_);
+  if (why_) return *why_;
+  return status_.ok() ? Error(Code::kUnavailable, "the stage ended the stream") : from_grpc(status_);
 }
 
 }  // namespace commissure

@@ -23,9 +23,10 @@ class LinkStream {
   class Events {
    public:
     virtual ~Events() = default;
-    /// An error ends the stream. Nothing is read while this runs.
+    /// An error ends the stream, and so does a lack of memory. Nothing is read while this runs.
     virtual Status on_frame(Frame frame) = 0;
-    /// The last event: no on_frame runs or follows. The stream may be destroyed by any thread from now on.
+    /// The last event: no on_frame runs or follows. The stream may be destroyed by any thread from now on. Must not
+    /// throw.
     virtual void on_closed(const Error& why) = 0;
   };
 
@@ -41,7 +42,8 @@ class LinkStream {
  private:
   void on_started(bool ok);
   void on_read(bool ok);
-  Status take_frame();
+  /// Whether to read on.
+  bool take_frame();
   void on_written(bool ok);
   void on_finished(bool ok);
   void write_next() REQUIRES(mutex_);
@@ -49,6 +51,7 @@ class LinkStream {
   void finish() REQUIRES(mutex_);
   /// Tells the end once gRPC has let go of the stream.
   void close_when_quiet();
+  Error reason();
 
   Events& events_;
   grpc::ClientContext context_;

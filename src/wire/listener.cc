@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "core/log.h"
+#include "core/scarce.h"
 
 namespace commissure {
 namespace {
@@ -179,25 +180,34 @@ void Listener::stop() {
 }
 
 void Listener::run() {
-  bool paused = false;  // no file descriptor is left
+  bool is_short = false;  // of file descriptors or memory
   while (!stopping_) {
-    std::vector<pollfd> polled = {{wake_, POLLIN, 0}};
-    for (const Socket& socket : sockets_) polled.push_back({paused ? -1 : socket.fd, POLLIN, 0});
-    {
-      const MutexLock lock(mutex_);
-      for (const auto& [peer, connection] : connections_) polled.push_back({connection.fd, 0, 0});
-    }
-    ::poll(polled.data(), polled.size(), paused ? kOutOfFilesPauseMs : -1);
-    paused = false;
-    std::vector<int> gone;
-    for (std::size_t i = 1 + sockets_.size(); i < polled.size(); ++i) {
-      if (polled[i].revents != 0) gone.push_back(polled[i].fd);
-    }
-    reap(gone);
-    for (std::size_t i = 0; i < sockets_.size(); ++i) {
-      if (polled[i + 1].revents != 0 && !accept_from(sockets_[i])) paused = true;
+    const bool pauses = std::exchange(is_short, false);
+    if (!done_unless_scarce([&] { is_short = !accept_waiting(pauses); })) {
+      is_short = true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(kOutOfFilesPauseMs));
     }
   }
+}
+
+bool Listener::accept_waiting(bool pauses) {
+  std::vector<pollfd> polled = {{wake_, POLLIN, 0}};
+  for (const Socket& socket : sockets_) polled.push_back({pauses ? -1 : socket.fd, POLLIN, 0});
+  {
+    const MutexLock lock(mutex_);
+    for (const auto& [peer, connection] : connections_) polled.push_back({connection.fd, 0, 0});
+  }
+  ::poll(polled.data(), polled.size(), pauses ? kOutOfFilesPauseMs : -1);
+  std::vector<int> gone;
+  for (std::size_t i = 1 + sockets_.size(); i < polled.size(); ++i) {
+    if (polled[i].revents != 0) gone.push_back(polled[i].fd);
+  }
+  reap(gone);
+  bool is_short = false;
+  for (std::size_t i = 0; i < sockets_.size(); ++i) {
+    if (polled[i + 1].revents != 0 && !accept_from(sockets_[i])) is_short = true;
+  }
+  return !is_short;
 }
 
 void Listener::reap(const std::vector<int>& gone) {
@@ -226,25 +236,36 @@ bool Listener::accept_from(const Socket& socket) {
       warn(last_full_, "no file descriptor is left for a connection", "");
       return false;
     }
-    std::size_t door = socket.endpoint * kDoors;
     if (is_tcp) {
-      const std::string peer = peer_name(address);
-      const MutexLock lock(mutex_);
-      if (std::ssize(connections_) >= limits_.max_connections && !drop_idle()) {
-        warn(last_full_, "too many connections, each with a call", peer);
-        ::close(fd);
-        ::close(copy);
-        continue;
-      }
       set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
       set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, kUserTimeoutMs);
-      if (const auto old = connections_.find(peer); old != connections_.end()) ::close(old->second.fd);
-      door = choose_door(socket.endpoint);
-      connections_[peer] = {copy, door, Clock::now()};
     }
-    take_(door, socket.fd, fd);
+    std::optional<std::size_t> door = socket.endpoint * kDoors;
+    const auto enter_peer = [&] { door = enter(peer_name(address), copy, socket.endpoint); };
+    const bool had_memory = !is_tcp || done_unless_scarce(enter_peer);
+    if (had_memory && door) {
+      take_(*door, socket.fd, fd);
+      continue;
+    }
+    ::close(fd);
+    ::close(copy);
+    if (!had_memory) return false;
   }
   return true;
+}
+
+/// The door for a new connection; none: there are too many.
+std::optional<std::size_t> Listener::enter(const std::string& peer, int copy, std::size_t endpoint) {
+  const MutexLock lock(mutex_);
+  if (std::ssize(connections_) >= limits_.max_connections && !drop_idle()) {
+    warn(last_full_, "too many connections, each with a call", peer);
+    return std::nullopt;
+  }
+  const std::size_t door = choose_door(endpoint);
+  const auto [at, is_new] = connections_.try_emplace(peer);
+  if (!is_new) ::close(at->second.fd);
+  at->second = {copy, door, Clock::now()};
+  return door;
 }
 
 bool Listener::drop_idle() {
@@ -261,7 +282,8 @@ bool Listener::drop_idle() {
 void Listener::warn(Clock::time_point& last, const char* what, const std::string& peer) {
   if (Clock::now() - last < kLogPause && last != Clock::time_point()) return;
   last = Clock::now();
-  log_warning(what, {{"peer", peer}, {"connections", connections_.size()}});
+  done_unless_scarce(
+      [&]() REQUIRES(mutex_) { log_warning(what, {{"peer", peer}, {"connections", connections_.size()}}); });
 }
 
 void Listener::on_call(const std::string& peer) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -78,8 +79,12 @@ class Listener {
   Status listen_unix(std::size_t index, const std::string& path);
   Status listen_tcp(std::size_t index, const std::string& target);
   void run();
-  /// False: no file descriptor is left.
+  /// Waits for connections and takes them; after `pauses` for a moment only for those that end. False: no file
+  /// descriptor is left.
+  bool accept_waiting(bool pauses);
+  /// False: no file descriptor or no memory is left.
   bool accept_from(const Socket& socket);
+  std::optional<std::size_t> enter(const std::string& peer, int copy, std::size_t endpoint);
   void reap(const std::vector<int>& gone);
   bool drop_idle() REQUIRES(mutex_);
   /// The one with the fewest connections.

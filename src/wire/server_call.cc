@@ -1,8 +1,8 @@
 #include "wire/server_call.h"
 
-#include <new>
 #include <utility>
 
+#include "core/scarce.h"
 #include "wire/codec.h"
 
 namespace commissure {
@@ -18,7 +18,7 @@ void ServerCall::on_arrived(bool ok) {
     const MutexLock lock(mutex_);
     n_pending_ = 1;  // ended_, which comes for every call that came
   }
-  if (ok) peer_ = context_.peer();
+  if (ok) done_unless_scarce([&] { peer_ = context_.peer(); });
   host_.on_arrived(*this, ok);
 }
 
@@ -83,13 +83,16 @@ ServerCall::Events* ServerCall::events() {
   return events_;
 }
 
-/// A message that there is no memory for ends its call, and no other.
-Result<ServerCall::Next> ServerCall::take(Events& events, const grpc::ByteBuffer& message) {
-  try {
-    return events.on_message(*this, message);
-  } catch (const std::bad_alloc&) {
-    return Error(Code::kResourceExhausted, "no memory for a message of ", message.Length(), " bytes");
-  }
+void ServerCall::fail() { finish(to_grpc(no_memory())); }
+
+/// A message that there is no memory or no thread for ends its call, and no other.
+void ServerCall::take(Events& events, const grpc::ByteBuffer& message) {
+  const auto taken = [&] {
+    const Result<Next> next = events.on_message(*this, message);
+    if (!next) finish(to_grpc(next.error()));
+    if (next && *next == Next::kRead) resume();
+  };
+  if (!done_unless_scarce(taken)) fail();
 }
 
 void ServerCall::on_read(bool ok) {
@@ -101,11 +104,9 @@ void ServerCall::on_read(bool ok) {
     }
     grpc::ByteBuffer message;
     message.Swap(&incoming_);  // resume() may come, and the next read with it, before on_message returns
-    const Result<Next> next = take(events, message);
-    if (!next) finish(to_grpc(next.error()));
-    if (next && *next == Next::kRead) resume();
-  } else {
-    events.on_peer_gone(*this);
+    take(events, message);
+  } else if (!done_unless_scarce([&] { events.on_peer_gone(*this); })) {
+    fail();
   }
   leave();
 }
@@ -125,7 +126,7 @@ void ServerCall::on_written(bool ok) {
 void ServerCall::on_ended(bool) {
   Events* const events = this->events();
   if (context_.IsCancelled()) {
-    host_.on_dropped(*this);
+    done_unless_scarce([&] { host_.on_dropped(*this); });  // only counted there
     if (events != nullptr) events->on_cancelled(*this);
   }
   leave();

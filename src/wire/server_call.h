@@ -22,7 +22,7 @@ class ServerCall {
  public:
   enum class Next { kRead, kPause };
 
-  /// Who answers the call.
+  /// Who answers the call. Where memory runs out in one of the first two events, the call ends.
   class Events {
    public:
     virtual ~Events() = default;
@@ -30,9 +30,9 @@ class ServerCall {
     virtual Result<Next> on_message(ServerCall& call, const grpc::ByteBuffer& message) = 0;
     /// The peer ended its side or went away. More sends are allowed, and finish() is still due.
     virtual void on_peer_gone(ServerCall& call) = 0;
-    /// The call is over for the peer as well.
+    /// The call is over for the peer as well. Must not throw.
     virtual void on_cancelled(ServerCall&) {}
-    /// The last event; finish() was called before.
+    /// The last event; finish() was called before. Must not throw.
     virtual void on_done(ServerCall& call) = 0;
   };
 
@@ -40,7 +40,8 @@ class ServerCall {
   class Host {
    public:
     virtual ~Host() = default;
-    /// A call has come, and begin() or finish() is due. Not ok: the server shuts down and no call will come.
+    /// A call has come, and begin() or finish() is due. Not ok: the server shuts down and no call will come. Must not
+    /// throw, nor on_over.
     virtual void on_arrived(ServerCall& call, bool ok) = 0;
     /// The peer dropped the call before it had its end.
     virtual void on_dropped(ServerCall& call) = 0;
@@ -57,6 +58,8 @@ class ServerCall {
   void send(grpc::ByteBuffer message);
   /// Ends the call after what was queued before. Of several calls the first one's status counts.
   void finish(const grpc::Status& status);
+  /// Ends the call for want of memory; needs none.
+  void fail();
   /// Ends the call if it was begun and its peer has said nothing yet. False: it has, or the call ends anyway.
   bool finish_if_silent(const grpc::Status& status);
   void resume();
@@ -73,7 +76,7 @@ class ServerCall {
   void on_arrived(bool ok);
   void on_ended(bool ok);
   void on_read(bool ok);
-  Result<Next> take(Events& events, const grpc::ByteBuffer& message);
+  void take(Events& events, const grpc::ByteBuffer& message);
   void on_written(bool ok);
   void on_finished(bool ok);
   // Operations are started with the lock held; gRPC never completes one inside the call.

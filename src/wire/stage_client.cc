@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <list>
 #include <thread>
 #include <utility>
 
 #include "core/mutex.h"
+#include "core/scarce.h"
 #include "wire/channel.h"
 #include "wire/codec.h"
 #include "wire/stage.grpc.pb.h"
@@ -77,14 +79,23 @@ Result<std::vector<StageInfo>> StageClient::Impl::describe(std::chrono::system_c
 void StageClient::describe_later(std::chrono::milliseconds timeout,
                                  std::function<void(Result<std::vector<StageInfo>>)> done) {
   const auto deadline = std::chrono::system_clock::now() + timeout;
-  const MutexLock lock(impl_->mutex);
-  impl_->later.remove_if([](const Impl::Later& later) { return later.is_over.load(); });
-  Impl::Later& later = impl_->later.emplace_back();
-  later.thread =
-      std::jthread([impl = impl_.get(), &later, deadline, done = std::move(done)](const std::stop_token& stop) {
-        done(impl->describe(deadline, stop));
-        later.is_over = true;
-      });
+  const auto call = [this, deadline, done](const std::stop_token& stop) {
+    using Stages = Result<std::vector<StageInfo>>;
+    Stages stages = unless_scarce([&]() -> Stages { return impl_->describe(deadline, stop); },
+                                  []() -> Stages { return no_memory(Code::kUnavailable); });
+    done_unless_scarce([&] { done(std::move(stages)); });
+  };
+  const auto begin = [&] {
+    const MutexLock lock(impl_->mutex);
+    impl_->later.remove_if([](const Impl::Later& later) { return later.is_over.load(); });
+    std::list<Impl::Later> fresh(1);
+    fresh.front().thread = std::jthread([call, later = &fresh.front()](const std::stop_token& stop) {
+      call(stop);
+      later->is_over = true;
+    });
+    impl_->later.splice(impl_->later.end(), fresh);  // it stays where it is, and its address too
+  };
+  if (!done_unless_scarce(begin)) done(no_memory(Code::kUnavailable));
 }
 
 Status StageClient::wake(std::chrono::milliseconds timeout, const ChainReport& report, const std::stop_token& stop) {
@@ -174,9 +185,12 @@ Status wake_chain(const LocalStage& self, StageClient* next, std::chrono::millis
         rest.stages = stages;
         rest.changed.notify_all();
       };
-      const Status status = next->wake(timeout, keep, inner);
+      done_unless_scarce([&] {
+        const Status status = next->wake(timeout, keep, inner);
+        const MutexLock lock(rest.mutex);
+        if (!status) rest.stages = {unreachable_stage(self.info(), status.error())};
+      });
       const MutexLock lock(rest.mutex);
-      if (!status) rest.stages = {unreachable_stage(self.info(), status.error())};
       rest.over = true;
       rest.changed.notify_all();
     });

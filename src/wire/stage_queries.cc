@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/mutex.h"
+#include "core/scarce.h"
 #include "wire/codec.h"
 #include "wire/health.pb.h"
 
@@ -50,7 +51,9 @@ class Query final : public ServerCall::Events {
     if (!message.DumpToSingleSlice(&request).ok()) return Error(Code::kDataLoss, "the request cannot be read");
     thread_ =
         std::jthread([this, &call, bytes = std::string(reinterpret_cast<const char*>(request.begin()), request.size())](
-                         const std::stop_token& stop) { call.finish(answer_(call, bytes, stop)); });
+                         const std::stop_token& stop) {
+          if (!done_unless_scarce([&] { call.finish(answer_(call, bytes, stop)); })) call.fail();
+        });
     return ServerCall::Next::kPause;
   }
   void on_peer_gone(ServerCall& call) override {

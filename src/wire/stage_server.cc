@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <string_view>
 #include <thread>
 #include <unordered_map>
@@ -13,6 +14,7 @@
 
 #include "core/mutex.h"
 #include "core/queue.h"
+#include "core/scarce.h"
 #include "wire/channel.h"
 #include "wire/door.h"
 #include "wire/server_call.h"
@@ -81,12 +83,15 @@ class StageServer::Impl final : public ServerCall::Host {
     const MutexLock lock(mutex_);
     auto call = std::make_unique<ServerCall>(*this);
     ServerCall& awaited = *call;
-    calls_.emplace(&awaited, std::move(call));
+    calls_.try_emplace(&awaited, std::move(call));
     awaited.await(calls_of_all_methods_, *calls_queue_);
   }
   void on_arrived(ServerCall& call, bool ok) override {
     if (!ok) return on_over(call);
-    await_call();
+    if (!done_unless_scarce([this] { await_call(); })) is_deaf_ = true;  // the doorman awaits the next one
+    if (!done_unless_scarce([&] { let_in(call); })) call.fail();
+  }
+  void let_in(ServerCall& call) {
     listener->on_call(call.peer());
     // Who calls is looked at on another thread: the keys to check a token may have to be fetched.
     ServerCall* arrived = &call;
@@ -125,14 +130,21 @@ class StageServer::Impl final : public ServerCall::Host {
     auto next_glance = std::chrono::steady_clock::now() + kSilenceGlance;
     while (true) {
       if (const auto call = arrivals_.pop_for(kSilenceGlance)) {
-        service.take(**call);
+        if (!done_unless_scarce([&] { service.take(**call); })) (*call)->fail();
       } else if (stop.stop_requested()) {
         return;
       }
       if (std::chrono::steady_clock::now() < next_glance) continue;
       next_glance = std::chrono::steady_clock::now() + kSilenceGlance;
-      drop_silent_questions();
+      done_unless_scarce([this] { look_around(); });
     }
+  }
+  void look_around() {
+    if (is_deaf_) {
+      await_call();
+      is_deaf_ = false;
+    }
+    drop_silent_questions();
   }
   void drop_silent_questions() {
     const auto too_old = std::chrono::steady_clock::now() - limits_.request_wait;
@@ -157,6 +169,7 @@ class StageServer::Impl final : public ServerCall::Host {
   std::unordered_map<const ServerCall*, std::unique_ptr<ServerCall>> calls_ GUARDED_BY(mutex_);
   std::array<std::vector<ServerCall*>, static_cast<std::size_t>(Kind::kEnd)> places_ GUARDED_BY(mutex_);
   BoundedQueue<ServerCall*> arrivals_{kAllPlaces};
+  std::atomic<bool> is_deaf_ = false;  // there was no memory to await the next call
   std::jthread doorman_;
 };
 

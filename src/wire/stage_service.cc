@@ -1,10 +1,10 @@
 #include "wire/stage_service.h"
 
 #include <algorithm>
-#include <new>
 #include <utility>
 
 #include "core/log.h"
+#include "core/scarce.h"
 #include "wire/codec.h"
 #include "wire/stage_queries.h"
 #include "wire/stage_service_impl.h"
@@ -22,7 +22,9 @@ StageService::Impl::Impl(StageServiceOptions options) : options_(std::move(optio
     });
     options_.next->on_leaving([this](const std::string& reason) {
       const MutexLock lock(mutex_);
-      if (active_ != nullptr) active_->send(encode_frame(Goodbye{"a stage behind: " + reason}));
+      done_unless_scarce([&]() REQUIRES(mutex_) {
+        if (active_ != nullptr) active_->send(encode_frame(Goodbye{"a stage behind: " + reason}));
+      });
     });
   }
   keeper_ = std::jthread([this](const std::stop_token& stop) { keep(stop); });
@@ -47,7 +49,9 @@ void StageService::Impl::stop(std::chrono::milliseconds grace) {
     const MutexLock lock(mutex_);
     if (stopped_) return;
     stopped_ = stopping_ = true;
-    if (active_ != nullptr) active_->send(encode_frame(Goodbye{"this stage is shutting down"}));
+    done_unless_scarce([&]() REQUIRES(mutex_) {
+      if (active_ != nullptr) active_->send(encode_frame(Goodbye{"this stage is shutting down"}));
+    });
     // Steps are taken until the stage before has moved, so that none on the way is lost.
     changed_.wait_for(mutex_, grace, [this]() REQUIRES(mutex_) { return in_flight_.empty() && active_ == nullptr; });
     for (ServerCall* stream : streams_) end_stream(*stream, Error(Code::kUnavailable, "this stage is shutting down"));
@@ -121,12 +125,12 @@ Status StageService::Impl::check_step(const StageInput& input) const {
   return {};
 }
 
-Status StageService::Impl::hand_on(StageLink& link, StageInput input) {
-  try {
-    return link.submit(std::move(input));
-  } catch (const std::bad_alloc&) {
-    return Error(Code::kResourceExhausted, "no memory to take a step");
-  }
+Status StageService::Impl::try_step(StageInput input) {
+  TRY(check_step(input));
+  StageLink* const link = link_;
+  if (link == nullptr) return Error(Code::kUnavailable, "this stage is shutting down");
+  const MutexUnlock free(mutex_);
+  return link->submit(std::move(input));
 }
 
 Result<ServerCall::Next> StageService::Impl::on_step(ServerCall& stream, StageInput input) {
@@ -137,18 +141,13 @@ Result<ServerCall::Next> StageService::Impl::on_step(ServerCall& stream, StageIn
   if (last_step_ && id <= *last_step_) {
     return Error(Code::kDataLoss, "step ", id.value, " came after step ", last_step_->value);
   }
+  Step& step = in_flight_.emplace_back(Step{id, Clock::now()});
   last_step_ = id;
-  last_work_ = Clock::now();
-  Step& step = in_flight_.emplace_back(Step{id, last_work_});
-  Status accepted = check_step(input);
-  StageLink* const link = link_;
-  if (link == nullptr) accepted = Error(Code::kUnavailable, "this stage is shutting down");
-  if (accepted) {
-    const MutexUnlock free(mutex_);
-    accepted = hand_on(*link, std::move(input));
-  }
+  last_work_ = step.since;
+  const Status accepted = unless_scarce([&]() REQUIRES(mutex_) { return try_step(std::move(input)); },
+                                        []() -> Status { return no_memory(); });
   // A refused step has no answer of its own to come, so it is still the newest one here.
-  if (!accepted) answer(step, encode_frame(StepError{id, accepted.error()}));
+  if (!accepted) answer(step, try_encode(id, accepted.error()));
   paused_ = &stream == active_ && std::cmp_greater_equal(in_flight_.size(), options_.max_in_flight);
   return paused_ ? ServerCall::Next::kPause : ServerCall::Next::kRead;
 }
@@ -157,31 +156,41 @@ void StageService::Impl::on_output(Result<StageOutput> output) {
   const MutexLock lock(mutex_);
   const auto step = std::find_if(in_flight_.begin(), in_flight_.end(), [](const Step& s) { return !s.answer; });
   if (step == in_flight_.end()) return;
+  answer(*step, try_encode(step->id, std::move(output)));
+}
+
+/// Where there is no memory for an answer the step fails instead; nothing where there is none for that either.
+std::optional<grpc::ByteBuffer> StageService::Impl::try_encode(StepId step, Result<StageOutput> output) {
+  using Message = std::optional<grpc::ByteBuffer>;
+  const auto fail = [&] {
+    return unless_scarce([&]() -> Message { return encode_frame(StepError{step, no_memory()}); },
+                         []() -> Message { return std::nullopt; });
+  };
+  const auto encode = [&]() REQUIRES(mutex_) -> Message { return encode_answer(step, std::move(output)); };
+  return unless_scarce(encode, fail);
+}
+
+grpc::ByteBuffer StageService::Impl::encode_answer(StepId step, Result<StageOutput> output) {
   if (output && !std::holds_alternative<SampledTokens>(output->value)) {
     output = Error(Code::kFailedPrecondition, "the last stage of the chain does not sample: check the cuts");
   }
-  if (!output) return answer(*step, encode_frame(StepError{step->id, output.error()}));
+  if (!output) return encode_frame(StepError{step, std::move(output).error()});
   if (active_ != nullptr) rows_.on_step(session_);
   auto& tokens = std::get<SampledTokens>(output->value);
-  tokens.step = step->id;
+  tokens.step = step;
   tokens.timings = std::move(output->timings);
-  answer(*step, encode_answer(tokens));
+  return encode_frame(tokens);
 }
 
-/// Where there is no memory for an answer the step fails instead.
-grpc::ByteBuffer StageService::Impl::encode_answer(const SampledTokens& tokens) {
-  try {
-    return encode_frame(tokens);
-  } catch (const std::bad_alloc&) {
-    return encode_frame(StepError{tokens.step, Error(Code::kResourceExhausted, "no memory for the answer")});
-  }
-}
-
-void StageService::Impl::answer(Step& step, grpc::ByteBuffer message) {
-  step.answer = std::move(message);
+void StageService::Impl::answer(Step& step, std::optional<grpc::ByteBuffer> message) {
+  if (!message && active_ != nullptr) end_stream(*active_, no_memory(Code::kUnavailable));
+  step.answer = message ? std::move(*message) : grpc::ByteBuffer();
   while (!in_flight_.empty() && in_flight_.front().answer) {
     // Steps of a stream that is gone are awaited, so that the stage is quiet before the next one, and dropped.
-    if (active_ != nullptr) active_->send(std::move(*in_flight_.front().answer));
+    const auto send = [this]() REQUIRES(mutex_) {
+      if (active_ != nullptr) active_->send(std::move(*in_flight_.front().answer));
+    };
+    if (!done_unless_scarce(send)) end_stream(*active_, no_memory(Code::kUnavailable));
     in_flight_.pop_front();
     last_work_ = Clock::now();
   }
@@ -197,10 +206,12 @@ void StageService::Impl::end_stream(ServerCall& stream, const Error& why) {
     active_ = nullptr;
     paused_ = false;
     if (stopping_) changed_.notify_all();
-    log_limited(ends_, Severity::kWarning, "stream ended", {{"session", session_.name}, {"why", why.to_string()}});
+    done_unless_scarce([&]() REQUIRES(mutex_) {
+      log_limited(ends_, Severity::kWarning, "stream ended", {{"session", session_.name}, {"why", why.to_string()}});
+    });
   }
   if (&stream == pending_) pending_ = nullptr;
-  stream.finish(to_grpc(why));
+  if (!done_unless_scarce([&] { stream.finish(to_grpc(why)); })) stream.fail();
 }
 
 void StageService::Impl::on_peer_gone(ServerCall& stream) {

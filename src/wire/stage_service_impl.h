@@ -49,15 +49,21 @@ class StageService::Impl final : public ServerCall::Events {
   Result<ServerCall::Next> on_step(ServerCall& stream, StageInput input);
   Status check_succession(const ServerCall& stream, const ChainSession& session) REQUIRES(mutex_);
   Status check_step(const StageInput& input) const REQUIRES(mutex_);
-  static Status hand_on(StageLink& link, StageInput input);
+  Status try_step(StageInput input) REQUIRES(mutex_);
   void on_output(Result<StageOutput> output);
-  static grpc::ByteBuffer encode_answer(const SampledTokens& tokens);
+  std::optional<grpc::ByteBuffer> try_encode(StepId step, Result<StageOutput> output) REQUIRES(mutex_);
+  grpc::ByteBuffer encode_answer(StepId step, Result<StageOutput> output) REQUIRES(mutex_);
 
-  void answer(Step& step, grpc::ByteBuffer message) REQUIRES(mutex_);
+  /// Without a message, which there was no memory for, its stream ends.
+  void answer(Step& step, std::optional<grpc::ByteBuffer> message) REQUIRES(mutex_);
+  /// Needs no memory.
   void end_stream(ServerCall& stream, const Error& why) REQUIRES(mutex_);
 
   void keep(const std::stop_token& stop);
+  void look_around() REQUIRES(mutex_);
   void advance_handshake() REQUIRES(mutex_);
+  /// Every stage from here on forgets what the pending stream does not resume.
+  void begin_stream() REQUIRES(mutex_);
   /// Starts loading here and, at the same time, behind.
   void wake();
   /// Nothing while the chain is not ready yet; an error when it will not be.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/log.h"
+#include "core/scarce.h"
 #include "wire/codec.h"
 #include "wire/handshake.h"
 #include "wire/stage_queries.h"
@@ -68,14 +69,18 @@ void StageService::Impl::keep(const std::stop_token& stop) {
   const auto glance = std::min(kSilenceGlance, options_.busy_interval / 2);
   const MutexLock lock(mutex_);
   while (!stop.stop_requested()) {
-    drop_silent_streams();
-    if (pending_ != nullptr) advance_handshake();
-    tell_busy();
+    done_unless_scarce([this]() REQUIRES(mutex_) { look_around(); });  // else it looks again soon
     const ServerCall* const waiting = pending_;
     const bool attached = link_ != nullptr;
     changed_.wait_for(mutex_, stop, waiting != nullptr ? kHandshakeGlance : glance,
                       [&]() REQUIRES(mutex_) { return pending_ != waiting || attached != (link_ != nullptr); });
   }
+}
+
+void StageService::Impl::look_around() {
+  drop_silent_streams();
+  if (pending_ != nullptr) advance_handshake();
+  tell_busy();
 }
 
 void StageService::Impl::drop_silent_streams() {
@@ -111,8 +116,10 @@ void StageService::Impl::wake() {
   // The link to the next stage is started only when this one is loaded, so the next one is woken beside it.
   if (options_.next_client == nullptr || waker_.joinable()) return;
   waker_ = std::jthread([next = options_.next_client](const std::stop_token& stop) {
-    const Status woken = next->wake(kWakeTimeout, [](const auto&) {}, stop);
-    if (!woken) log_warning("the next stage was not woken", {{"why", woken.error().to_string()}});
+    done_unless_scarce([&] {
+      const Status woken = next->wake(kWakeTimeout, [](const auto&) {}, stop);
+      if (!woken) log_warning("the next stage was not woken", {{"why", woken.error().to_string()}});
+    });
   });
 }
 
@@ -121,13 +128,10 @@ void StageService::Impl::advance_handshake() {
   ServerCall* const stream = pending_;
   if (!pending_is_clean_) {
     pending_is_clean_ = true;
-    keeps_rows_ = rows_.begin(session_);
-    const StageMemory left = rows_.left();
-    const ChainSession session = session_;
-    const MutexUnlock free(mutex_);
-    wake();
-    options_.on_new_stream(left);
-    if (options_.next != nullptr) options_.next->restart(session);
+    if (!done_unless_scarce([this]() REQUIRES(mutex_) { begin_stream(); })) {
+      pending_is_clean_ = false;  // it is tried again
+      return;
+    }
   }
   const StageInfo info = [&]() REQUIRES(mutex_) {
     const MutexUnlock free(mutex_);
@@ -138,12 +142,22 @@ void StageService::Impl::advance_handshake() {
   if (!hello) return end_stream(*stream, hello.error());
   if (!hello->has_value()) return;
   info_ = info;
+  stream->send(encode_frame(**hello));
   active_ = std::exchange(pending_, nullptr);
   last_step_.reset();
   last_work_ = Clock::now();
   ++n_streams_;
-  active_->send(encode_frame(**hello));
   log_limited(begins_, Severity::kInfo, "stream taken", {{"session", session_.name}});
+}
+
+void StageService::Impl::begin_stream() {
+  keeps_rows_ = rows_.begin(session_);
+  const StageMemory left = rows_.left();
+  const ChainSession session = session_;
+  const MutexUnlock free(mutex_);
+  wake();
+  options_.on_new_stream(left);
+  if (options_.next != nullptr) options_.next->restart(session);
 }
 
 Result<std::optional<Hello>> StageService::Impl::try_ready(const StageInfo& info) {

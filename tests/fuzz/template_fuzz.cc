@@ -21,7 +21,7 @@ const Json& variables() {
 }
 
 void check(std::string_view source) {
-  constexpr jinja::Limits kLimits{.fuel = 20'000, .memory_bytes = 1u << 20, .text_bytes = 256u << 10, .depth = 400};
+  const jinja::Limits kLimits{.fuel = 20'000, .memory_bytes = 1u << 20, .text_bytes = 256u << 10, .depth = 400};
   const auto compiled = ChatTemplate::compile(source);
   if (!fuzz::is_accepted(compiled)) return;
   const auto text = (*compiled)->render(variables(), kLimits);

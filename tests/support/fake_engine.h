@@ -21,6 +21,7 @@ class ByteTokenizer : public Tokenizer {
   std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options) const override;
   int n_tokens() const override { return 258; }
   std::vector<std::size_t> control_places(std::string_view text) const override;
+  bool continues_control(std::string_view) const override { return false; }
   std::string token_bytes(TokenId token, bool show_control) const override;
   std::string_view token_text(TokenId token) const override;
   bool is_control(TokenId token) const override { return token.value >= 256; }

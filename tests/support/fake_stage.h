@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <string>
 #include <thread>
 #include <utility>
@@ -149,6 +150,19 @@ inline GrpcLinkOptions fake_link_options(const Endpoint& endpoint, std::function
   return options;
 }
 
+/// Memory that runs out once, at the n-th call of spend() from arm(n) on.
+class ScarceMemory {
+ public:
+  void arm(int n) { left_ = n; }
+  void spend() {
+    if (left_ >= 0 && left_-- == 0) throw std::bad_alloc();
+  }
+  bool is_spent() const { return left_ < 0; }
+
+ private:
+  std::atomic<int> left_ = -1;
+};
+
 /// One stage process in miniature: what an app builds for stage B, C, ...
 class FakeProcess {
  public:
@@ -159,6 +173,7 @@ class FakeProcess {
     StageServiceOptions options;
     options.self = {[this] { return this->info(); }, [this] { ++n_wakes; }};
     options.on_new_stream = [this](StageMemory left) {
+      memory.spend();
       ++n_resets;
       if (left == StageMemory::kNothing) ++n_forgets;
     };
@@ -184,7 +199,8 @@ class FakeProcess {
   ~FakeProcess() { server->stop(std::chrono::milliseconds(0)); }
 
   void serve() { service->serve(chain ? static_cast<StageLink&>(*chain) : local); }
-  StageInfo info() const {
+  StageInfo info() {
+    memory.spend();
     const std::lock_guard lock(mutex_);
     return info_;
   }
@@ -203,6 +219,7 @@ class FakeProcess {
   std::atomic<int> n_resets = 0;   ///< streams before which sequences were forgotten
   std::atomic<int> n_forgets = 0;  ///< of them, those before which the rows were, too
   std::atomic<int> n_wakes = 0;
+  ScarceMemory memory;  ///< of what it is asked about itself, and of a new stream
 
  private:
   mutable std::mutex mutex_;

@@ -21,6 +21,7 @@ class FakeTokenizer final : public Tokenizer {
     return tokens;
   }
   std::vector<std::size_t> control_places(std::string_view) const override { return {}; }
+  bool continues_control(std::string_view) const override { return false; }
   int n_tokens() const override { return kTokens; }
   std::string token_bytes(TokenId token, bool show_control) const override {
     if (is_control(token)) return show_control ? std::string(token_text(token)) : "";

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 #include <type_traits>
@@ -14,10 +15,11 @@ namespace commissure::jinja {
 
 /// What one render may use. A template is code from a stranger: every step costs fuel, every byte memory.
 struct Limits {
-  std::uint64_t fuel = 10'000'000;       ///< steps: one node evaluated, one item or 16 bytes looked at
-  std::size_t memory_bytes = 96u << 20;  ///< all values made and all text written
-  std::size_t text_bytes = 16u << 20;    ///< one text, the output too
-  int depth = 1500;                      ///< evaluations within evaluations, macros included
+  std::uint64_t fuel = 10'000'000;              ///< steps: one node evaluated, one item or 16 bytes looked at
+  std::size_t memory_bytes = 96u << 20;         ///< all values made and all text written
+  std::size_t text_bytes = 16u << 20;           ///< one text, the output too
+  int depth = 1500;                             ///< evaluations within evaluations, macros included
+  std::function<bool()> is_unwanted = nullptr;  ///< asked now and then: whether nobody waits for the text any more
 };
 
 /// Values of one render: taken from blocks, given back all at once when the render ends, so that no value has a

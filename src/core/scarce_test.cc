@@ -1,0 +1,46 @@
+#include "core/scarce.h"
+
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+
+#include "support/failing_new.h"
+
+namespace commissure {
+namespace {
+
+TEST(Scarce, WhatThereIsNoMemoryOrThreadForGivesTheOtherAnswer) {
+  EXPECT_EQ(unless_scarce([] { return 1; }, [] { return 2; }), 1);
+  EXPECT_EQ(unless_scarce([]() -> int { throw std::bad_alloc(); }, [] { return 2; }), 2);
+  const auto no_thread = []() -> int { throw std::system_error(EAGAIN, std::generic_category()); };
+  EXPECT_EQ(unless_scarce(no_thread, [] { return 2; }), 2);
+  EXPECT_FALSE(done_unless_scarce(no_thread));
+  EXPECT_THROW((void)unless_scarce([]() -> int { throw std::runtime_error("a fault"); }, [] { return 2; }),
+               std::runtime_error)
+      << "a fault is none of its business";
+}
+
+TEST(Scarce, WhatHasToBeDoneIsTriedUntilThereIsMemory) {
+  int n_tries = 0;
+  do_once_possible([&] {
+    if (++n_tries < 3) throw std::bad_alloc();
+  });
+  EXPECT_EQ(n_tries, 3);
+}
+
+#ifdef COMMISSURE_FAILING_NEW
+TEST(Scarce, AnErrorIsToldWithoutMemoryForItsWords) {
+  const Error long_one(Code::kDataLoss, std::string(100, 'x'));
+  EXPECT_EQ(copy_of(long_one), long_one);
+  const FailingNew failing(1, FailingNew::Where::kHere);
+  const Error told = copy_of(long_one);
+  const bool is_told = told.code() == Code::kDataLoss && told.message() == "no memory";
+  if (!is_told || failing.n_failed() != 1) std::abort();  // an expectation takes memory
+}
+#endif
+
+}  // namespace
+}  // namespace commissure

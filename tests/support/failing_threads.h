@@ -1,0 +1,18 @@
+#pragma once
+
+namespace commissure {
+
+/// While it lives, the system grants no thread to any thread but the one that made it. One at a time. Test programs
+/// link failing_threads.cc for it, and not under a sanitizer, which takes pthread_create for itself.
+class FailingThreads {
+ public:
+  FailingThreads();
+  ~FailingThreads();
+  FailingThreads(const FailingThreads&) = delete;
+  FailingThreads& operator=(const FailingThreads&) = delete;
+
+  /// Threads that were refused.
+  int n_failed() const;
+};
+
+}  // namespace commissure
