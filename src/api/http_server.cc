@@ -16,6 +16,7 @@
 
 #include "api/connection.h"
 #include "core/log.h"
+#include "core/scarce.h"
 
 namespace commissure {
 
@@ -34,6 +35,9 @@ class HttpServer::State {
         retry_(strand_) {
     context_->closed = [this](std::uint64_t number) { net::post(strand_, [this, number] { forget(number); }); };
   }
+
+  /// Where not all of its threads were granted, the others end.
+  ~State() { context_->io.stop(); }
 
   Status listen();
   void run();
@@ -164,6 +168,8 @@ void HttpServer::State::stop(std::chrono::milliseconds grace) {
 }
 
 Result<std::unique_ptr<HttpServer>> HttpServer::start(HttpServerOptions options, HttpHandler handler) {
+  // Where the system grants a pool of Asio's only some threads, that one waits for these without end.
+  TRY(try_threads(std::max(1, options.n_threads) + 2 * options.n_workers));
   auto state = std::make_unique<State>(std::move(options), std::move(handler));
   TRY(state->listen());
   state->run();

@@ -41,7 +41,7 @@ struct HttpServerOptions {
 class HttpServer {
  public:
   /// Binds and serves. Errors: kInvalidArgument, address or port; kAlreadyExists, the port is in use (named);
-  /// kUnavailable, the system refuses.
+  /// kUnavailable, the system refuses, a thread for example.
   static Result<std::unique_ptr<HttpServer>> start(HttpServerOptions options, HttpHandler handler);
 
   /// As stop with no grace.

@@ -17,6 +17,9 @@ namespace commissure {
 /// An error that needs no memory itself.
 inline Error no_memory(Code code = Code::kResourceExhausted) { return Error(code, "no memory"); }
 
+/// Whether the system grants so many threads at once. Errors: kUnavailable, with what to do.
+Status try_threads(int n);
+
 /// What `work` gives; where memory runs out in it, or the system grants no thread, what `otherwise` gives, which must
 /// need neither.
 template <typename Work, typename Otherwise>

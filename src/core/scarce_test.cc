@@ -8,6 +8,7 @@
 #include <string>
 
 #include "support/failing_new.h"
+#include "support/failing_threads.h"
 
 namespace commissure {
 namespace {
@@ -29,6 +30,18 @@ TEST(Scarce, WhatHasToBeDoneIsTriedUntilThereIsMemory) {
     if (++n_tries < 3) throw std::bad_alloc();
   });
   EXPECT_EQ(n_tries, 3);
+}
+
+TEST(Scarce, TheThreadsOfThisProcessAreGrantedUnlessTheSystemRefuses) {
+  EXPECT_TRUE(try_threads(0));
+  EXPECT_TRUE(try_threads(8));
+#ifdef COMMISSURE_FAILING_NEW
+  const FailingThreads failing(FailingThreads::Where::kHere);
+  const Status refused = try_threads(8);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(failing.n_failed(), 1);
+  EXPECT_NE(refused.error().message().find("0 of 8"), std::string::npos) << refused.error().message();
+#endif
 }
 
 #ifdef COMMISSURE_FAILING_NEW

@@ -11,6 +11,7 @@
 #include "api/http_server.h"
 #include "core/core_lease.h"
 #include "core/log.h"
+#include "core/scarce.h"
 #include "core/version.h"
 #include "engine/engine.h"
 #include "hub/model_store.h"
@@ -35,6 +36,7 @@ namespace commissure {
 namespace {
 
 /// Cloud Run kills 10 s after SIGTERM.
+constexpr int kThreads = 32;  // own, HTTP's, gRPC's, and some for questions
 constexpr std::chrono::milliseconds kGrace{8'000};
 constexpr std::chrono::milliseconds kWakeLimit{600'000};
 constexpr int kMostSlots = 8;  // what a stage's queue holds
@@ -118,6 +120,8 @@ Status StageRunner::build() {
 }
 
 Status StageRunner::build_links() {
+  // gRPC waits without end where a thread of its own is refused, so what a stage needs is tried before.
+  TRY(try_threads(kThreads));
   if (!settings_.trace_collector.empty()) {
     spans_ = std::make_shared<SpanExporter>(settings_.trace_collector, "commissure", "stage " + settings_.stage);
   }

@@ -15,7 +15,7 @@ if QUICK:
 MIB = 1 << 20
 
 # At the start: at every limit an end with a line, or a stage that serves.
-for limit_mib in (64, 150, 250, 400):
+for limit_mib in (64, 150, 180, 250, 300, 400, 800):
     with subprocess.Popen(["bash", "-c", f"ulimit -v {limit_mib * 1024}; exec {PROGRAM} stage --stage a --cuts 15 --next unix:/nowhere --model {SMOL} --port {free_port()}"],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as stage:
         try:

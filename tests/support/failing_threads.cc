@@ -9,6 +9,7 @@
 namespace {
 
 std::atomic<bool> fails = false;
+std::atomic<bool> fails_here = false;
 std::atomic<int> n_failures = 0;
 thread_local bool is_maker = false;
 
@@ -16,8 +17,9 @@ thread_local bool is_maker = false;
 
 namespace commissure {
 
-FailingThreads::FailingThreads() {
+FailingThreads::FailingThreads(Where where) {
   is_maker = true;
+  fails_here = where == Where::kHere;
   n_failures = 0;
   fails = true;
 }
@@ -33,7 +35,7 @@ int FailingThreads::n_failed() const { return n_failures; }
 
 extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*run)(void*),
                               void* argument) {
-  if (fails && !is_maker) {
+  if (fails && is_maker == fails_here) {
     ++n_failures;
     return EAGAIN;
   }
