@@ -58,6 +58,16 @@ variable "kv_dtype" {
   }
 }
 
+variable "quant" {
+  description = "What stages make of float weights while they load them: none, int8 or nf4, with +head the head too."
+  type        = string
+  default     = "none"
+  validation {
+    condition     = contains(["none", "int8", "nf4", "int8+head", "nf4+head"], var.quant)
+    error_message = "quant must be none, int8, nf4, int8+head or nf4+head."
+  }
+}
+
 variable "precision" {
   description = "COMMISSURE_PRECISION of every stage: empty, fast or exact."
   type        = string
@@ -186,6 +196,7 @@ locals {
         COMMISSURE_ALLOWED_CALLERS  = local.accounts[local.letters[index - 1]]
       } : {},
       var.kv_dtype == "int8" ? { COMMISSURE_KV_DTYPE = "int8" } : {},
+      coalesce(stage.quant, var.quant) == "none" ? {} : { QUANT = coalesce(stage.quant, var.quant) },
       var.precision == "" ? {} : { COMMISSURE_PRECISION = var.precision },
     )
   ]

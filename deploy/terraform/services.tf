@@ -11,6 +11,7 @@ variable "stages" {
     min_instances    = optional(number, 0)
     max_instances    = optional(number, 1)
     concurrency      = optional(number, 16)
+    quant            = optional(string)
   }))
   validation {
     condition     = length(var.stages) >= 1 && length(var.stages) <= 26

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "commands/command.h"
+#include "commands/quant_choice.h"
 #include "core/json.h"
 #include "hub/model_store.h"
 #include "plan/split_plan.h"
@@ -24,6 +25,7 @@ struct InspectOptions {
   std::int64_t kv_tokens = 0;
   std::uint64_t kv_memory = 0;
   std::string kv_dtype = "auto";
+  std::string quant;
 };
 
 std::string shape_text(const TensorInfo& tensor) {
@@ -49,6 +51,7 @@ Result<Inspection> inspect(const InspectOptions& options) {
   const std::vector<int> cuts = options.cuts.empty()
                                     ? TRY(choose_cuts(*result.checkpoint, result.spec, options.n_stages))
                                     : TRY(parse_cuts(options.cuts));
+  TRY(quantise_stages(*result.checkpoint, result.spec, cuts, options.quant));
   result.context = TRY(plan_context(result.spec, cuts, {options.max_model_len, options.kv_tokens, options.kv_memory}));
   result.stages = TRY(estimate_stages(*result.checkpoint, result.spec, cuts, result.context.kv, 512));
   return result;
@@ -84,7 +87,7 @@ Json to_json(const Inspection& model, bool with_tensors) {
                {"d_model", model.spec.d_model},
                {"n_vocab", model.spec.n_vocab},
                {"context", model.spec.n_context},
-               {"fingerprint", model.checkpoint->fingerprint()},
+               {"fingerprint", model.checkpoint->quantised_fingerprint()},
                {"header_bytes", model.checkpoint->header_bytes()},
                {"types", types},
                {"layer_bytes", layers},
@@ -167,6 +170,10 @@ CommandRun add_inspect(CLI::App& app) {
       ->excludes(kv_tokens);
   app.add_option("--kv-dtype,--kv-cache-dtype", options->kv_dtype, "keys and values as bf16 (auto) or int8")
       ->check(CLI::IsMember({"auto", "bf16", "int8"}));
+  app.add_option("--quant", options->quant,
+                 "count the weights as a stage holds them that quantises at load: int8 or nf4, with +head the head "
+                 "too; one for all stages or one for each")
+      ->check(quant_name_check());
   app.add_flag("--json", options->as_json, "print JSON");
   return [options]() -> Result<int> {
     const Inspection inspection = TRY(inspect(*options));

@@ -100,6 +100,21 @@ constexpr Entry kCommands[] = {
      "It pays when several sequences decode at once, and for two-plane products. Needs AVX2 or AVX-512, which read the "
      "same file.\n\n"
      "Examples:\n  commissure pack gemma3-270m\n  commissure pack ./model.gguf"},
+    {"quantise", "Write a model with quantised weights", commissure::add_quantise,
+     "What --quant of `stage` and `up` does at every load, done once: the same bits. A folder of safetensors becomes "
+     "a\n"
+     "folder of safetensors, a GGUF a GGUF (int8 is its Q8_0; nf4 is a type that only this program reads).\n\n"
+     "Examples:\n"
+     "  commissure quantise ./gemma-3-27b-it --quant nf4 --out ./gemma-3-27b-it-nf4\n"
+     "  commissure quantise ./model-bf16.gguf --quant int8 --out ./model-int8"},
+    {"eval", "Measure perplexity, and what quantisation costs", commissure::add_eval,
+     "Computes the log-probability of every token of a text, in windows of --context tokens that know nothing of each\n"
+     "other. With --against, also how far the two models' distributions are apart: mean Kullback-Leibler divergence "
+     "in\n"
+     "nats, and how often both have the same likeliest token.\n\n"
+     "Examples:\n"
+     "  commissure eval ./gemma-3-1b-it --text wiki.txt\n"
+     "  commissure eval ./gemma-3-1b-it --quant nf4 --against ./gemma-3-1b-it --text wiki.txt --json | jq .mean_kl"},
     {"plan", "Find the cheapest chain for a model and what it costs", commissure::add_plan,
      "Reads the model's header, no weights. Times are computed from the machines' memory bandwidth: "
      "docs/planner.md.\n\n"

@@ -9,6 +9,7 @@
 #include "commands/choice.h"
 #include "commands/command.h"
 #include "commands/outside.h"
+#include "commands/quant_choice.h"
 #include "plan/plan_making.h"
 #include "plan/plan_plot.h"
 #include "plan/plan_report.h"
@@ -105,6 +106,11 @@ CommandRun add_plan(CLI::App& app) {
   app.add_option("--kv-dtype,--kv-cache-dtype", options.kv_dtype,
                  "count keys and values as bf16 (auto) or int8; default: the file's, or auto")
       ->check(CLI::IsMember({"auto", "bf16", "int8"}));
+  app.add_option(
+         "--quant", options.quant,
+         "count float weights as stages hold them that quantise at load: none, int8 or nf4, with +head the head "
+         "too; default: as the file says")
+      ->check(quant_name_check());
   app.add_option("--machines", options.machines, "only these of the catalogue, e.g. l4,cpu-8")->delimiter(',');
   app.add_option("--catalogue", options.catalogue, "prices and machines; default: the built-in deploy/catalogue.yaml");
   app.add_option("--layer-times", options.layer_times,

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "commands/command.h"
+#include "commands/quant_choice.h"
 #include "core/ascii.h"
 #include "core/environment.h"
 #include "core/log.h"
@@ -17,7 +18,7 @@ namespace {
 /// Flags as given; empty optionals leave what the environment says.
 struct StageFlags {
   std::optional<std::string> stage, cuts, model, model_name, device, next, host, listen, isa, precision, kv_dtype,
-      lease;
+      lease, quant;
   std::optional<std::string> metrics_names, served_names, cors_origins, allowed_hosts, chat_template;
   std::optional<int> port, threads, max_model_len, max_sequences, max_step_rows, max_partial_prefills, queue_limit,
       max_stream_age, step_deadline;
@@ -54,6 +55,7 @@ Result<StageSettings> settle(const StageFlags& flags) {
   take(flags.isa, settings.isa);
   take(flags.precision, settings.precision);
   take(flags.kv_dtype, settings.kv_dtype);
+  take(flags.quant, settings.quant);
   take(flags.lease, settings.lease);
   take(flags.metrics_names, settings.metrics_names);
   take(flags.port, settings.port);
@@ -91,7 +93,7 @@ Result<int> run(const StageFlags& flags) {
   const Status ended = run_stage(*settings);
   if (ended) return 0;
   log_error(ended.error().message());  // where `status` finds it
-  return Error(ended.error());
+  return settings->quant == "none" ? Result<int>(Error(ended.error())) : refuse(ended.error(), "stage");
 }
 
 /// They write into `settings`, over what the environment says.
@@ -151,6 +153,10 @@ void add_machine_flags(CLI::App& app, StageFlags& flags) {
   app.add_option("--kv-dtype,--kv-cache-dtype", flags.kv_dtype,
                  "keys and values as bf16, or int8: half the memory; the same on all stages; default: auto, which is "
                  "bf16 (COMMISSURE_KV_DTYPE)");
+  app.add_option("--quant", flags.quant,
+                 "quantise float weights while they are loaded: none, int8 or nf4, with +head the head too; one for "
+                 "all stages or one for each, e.g. int8,nf4,none; default: none (QUANT)")
+      ->check(quant_name_check());
   app.add_option("--lease", flags.lease, "core lease file shared by the stages of one machine (COMMISSURE_LEASE)");
 }
 

@@ -13,6 +13,7 @@
 #include "commands/choice.h"
 #include "commands/command.h"
 #include "commands/outside.h"
+#include "commands/quant_choice.h"
 #include "commands/up_text.h"
 #include "core/ascii.h"
 #include "hub/hub.h"
@@ -41,6 +42,7 @@ struct UpOptions {
   std::string isa;
   std::string precision;
   std::string kv_dtype;
+  std::string quant;
   int max_model_len = 0;
   std::int64_t kv_tokens = 0;
   std::uint64_t kv_memory = 0;
@@ -116,6 +118,7 @@ std::vector<std::string> stage_flags(const UpOptions& options, const std::string
   const std::string& precision = options.precision.empty() ? default_precision : options.precision;
   if (!precision.empty()) flag("--precision", precision);
   if (!options.kv_dtype.empty()) flag("--kv-dtype", options.kv_dtype);
+  if (!options.quant.empty()) flag("--quant", options.quant);
   if (options.max_model_len > 0) flag("--max-model-len", std::to_string(options.max_model_len));
   if (options.kv_tokens > 0) flag("--kv-tokens", std::to_string(options.kv_tokens));
   if (options.kv_memory > 0) flag("--kv-memory", std::to_string(options.kv_memory));
@@ -147,7 +150,7 @@ Result<PlannedChain> plan_chain(const UpOptions& options) {
   const DecoderSpec spec = TRY(read_decoder_spec(*checkpoint));
   chain.cuts =
       options.cuts.empty() ? TRY(choose_cuts(*checkpoint, spec, options.n_stages)) : TRY(parse_cuts(options.cuts));
-  TRY(plan_stages(spec.n_layers(), chain.cuts));
+  TRY(quantise_stages(*checkpoint, spec, chain.cuts, options.quant));
   chain.name = options.name;
   chain.model = model.location;
   const std::vector<std::string> names = split_list(options.served_names);
@@ -242,7 +245,9 @@ Status await_processes(const LocalState& state) {
 Result<int> up_local(const UpOptions& options) {
   catch_stop_signals();
   TRY(check_chain_name(options.name));
-  const PlannedChain planned = TRY(plan_chain(options));
+  auto plan = plan_chain(options);
+  if (!plan && !options.quant.empty()) return refuse(plan.error(), "up");
+  const PlannedChain planned = TRY(std::move(plan));
   bool is_new = false;
   LocalState state = TRY(start_or_join(planned.options, is_new));
   const ApiAddress endpoint = local_api(state);
@@ -350,6 +355,10 @@ CommandRun add_up(CLI::App& app) {
   app.add_option("--kv-dtype,--kv-cache-dtype", options->kv_dtype,
                  "keys and values as bf16, or int8: half the memory; default: auto, which is bf16")
       ->check(CLI::IsMember({"auto", "bf16", "int8"}));
+  app.add_option("--quant", options->quant,
+                 "local: quantise float weights while they are loaded: none, int8 or nf4, with +head the head too; one "
+                 "for all stages or one for each, e.g. int8,nf4,none; default: none")
+      ->check(quant_name_check());
   add_capacity_flags(app, *options);
   add_name_flags(app, *options);
   app.add_flag("--no-prefix-caching", options->no_prefix_cache, "compute every prompt from its first token");

@@ -88,14 +88,23 @@ Status load_reference(Verification& run) {
   if (!model) return model.error().within("the reference (name another one with --reference)");
   std::size_t longest = 0;
   for (const VerifyCase& one : run.cases) longest = std::max(longest, one.text.size());
+  std::vector<int> cuts;
+  std::string quants;
+  for (const VerifiedStage& stage : run.stages) {
+    if (stage.first_layer > 0) cuts.push_back(stage.first_layer);
+    const std::size_t plus = stage.fingerprint.find('+');
+    quants += (quants.empty() ? "" : ",") + (plus == std::string::npos ? "none" : stage.fingerprint.substr(plus + 1));
+  }
   // A token has at least one byte; a few more for what the tokenizer puts before the text.
   const ReferenceOptions options = {.isa = run.tolerance.exact ? reference_isa(run) : "",
                                     .precision = run.stages.front().precision,
                                     .kv_dtype = run.stages.front().kv_dtype,
+                                    .cuts = std::move(cuts),
+                                    .quants = std::move(quants),
                                     .context = static_cast<int>(longest) + 16 + run.options.max_tokens};
   run.reference = TRY(ReferenceModel::load(*model, options));
   for (const VerifiedStage& stage : run.stages) {
-    if (stage.fingerprint == run.reference->info().fingerprint) continue;
+    if (model_fingerprint(stage.fingerprint) == model_fingerprint(run.reference->info().fingerprint)) continue;
     return Error(Code::kFailedPrecondition, model->location, " is not the model that stage ", stage.name,
                  " serves (its tensors differ in name, shape or type); name the right file with --reference");
   }

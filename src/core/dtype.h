@@ -7,7 +7,7 @@
 
 namespace commissure {
 
-/// Element types of tensors: plain floats and the block formats of GGUF.
+/// Element types of tensors: plain floats, the block formats of GGUF, and NF4.
 /// Source: ggml block formats, written down in src/kernels/quant.h.
 enum class DType : std::uint8_t {
   kF32,
@@ -22,6 +22,8 @@ enum class DType : std::uint8_t {
   kQ5_K,
   kQ6_K,
   kI32,
+  kNF4,
+  kU8,  ///< bytes that stand for something else: no numbers to compute with
 };
 
 /// Size of a block: `n_elements` values are stored in `n_bytes` bytes (1 element for plain types).

@@ -19,16 +19,19 @@ constexpr int kMostSequences = 1024;
 Status check_wishes(const YAML::Node& node, bool is_stage) {
   if (!node.IsMap()) return {};
   constexpr const char* kOneFile =
-      "; all stages of a chain compute one model file, as it is stored, and refuse neighbours with another: a chain of "
-      "two would answer as neither does. ";
+      "; all stages of a chain compute one model file and refuse neighbours with another: a chain of two would answer "
+      "as "
+      "neither does. ";
   for (const char* key : {"quantisation", "quantization", "dtype", "precision", "kv_dtype", "model", "weights"}) {
     const YAML::Node found = node[key];
     const bool is_ours = !is_stage && (std::string_view(key) != "quantization" && std::string_view(key) != "dtype");
     if (!found.IsDefined() || is_ours) continue;
     const std::string where = is_stage ? " cannot differ by stage" : " is not a key";
-    return at_file_line(found.Mark(), key + where + kOneFile +
-                                          "Outside `stages`, `quantisation` chooses a GGUF of a hub "
-                                          "repository and `kv_dtype` how keys and values are kept");
+    return at_file_line(found.Mark(),
+                        key + where + kOneFile +
+                            "Outside `stages`, `quantisation` chooses a GGUF of a hub "
+                            "repository and `kv_dtype` how keys and values are kept; `quant`, there or of "
+                            "a stage, quantises float weights while they are loaded");
   }
   return {};
 }
@@ -46,7 +49,8 @@ struct KeyReader {
 
   Status take(std::string& field) const {
     if (key.choices.empty()) return section.take(key.name, field);
-    field = TRY(section.choose(key.name, key.choices));
+    std::string choice = TRY(section.choose(key.name, key.choices));
+    if (section.has(key.name)) field = std::move(choice);  // else the default, or what the deployment says of all
     return {};
   }
   Status take(int& field) const { return section.take(key.name, field, key.least, key.most); }
@@ -116,6 +120,7 @@ Status read_stages(const YAML::Node& node, const Environment& variables, CloudFi
   for (std::size_t i = 0; i < each.size(); ++i) {
     CloudStage stage;
     stage.letter = std::string(1, static_cast<char>('a' + i));
+    stage.quant = file.quant;
     if (!each[i].IsNull() && !each[i].IsMap()) return at_file_line(each[i].Mark(), "a stage must be a map");
     TRY(read_stage(each[i], variables, file, stage, node.IsMap() ? "count" : nullptr));
     file.spec.stages.push_back(std::move(stage));

@@ -20,6 +20,7 @@ struct CloudFile {
   std::string image;              ///< "" when `up` builds it
   int context = 0;                ///< longest sequence; 0: the model's, at most 8192
   std::string kv_dtype = "auto";  ///< auto (bf16), bf16 or int8
+  std::string quant = "none";     ///< of the stages that name none of their own
   double budget = 0;              ///< most USD an hour while all stages are up; 0: no matter
   int streams = 0;                ///< full contexts that every stage has room for; 0: four
 

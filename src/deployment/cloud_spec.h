@@ -19,6 +19,7 @@ struct CloudStage {
   int min_instances = 0;
   int max_instances = 1;
   int concurrency = 16;
+  std::string quant = "none";  ///< how float weights are quantised while they are loaded
   std::vector<std::pair<std::string, std::string>> environment;  ///< beyond the stage contract
 
   bool operator==(const CloudStage&) const = default;

@@ -89,6 +89,12 @@ const FileKey kDeploymentKeys[] = {
      .choices = {"auto", "bf16", "int8"},
      .variable = "COMMISSURE_KV_DTYPE",
      .untold = "bf16"},
+    {.name = "quant",
+     .about = "float weights become int8 or nf4 while stages load them; with +head the head too",
+     .field = &CloudFile::quant,
+     .example = "nf4",
+     .choices = {"none", "int8", "nf4", "int8+head", "nf4+head"},
+     .seen = "QUANT"},
     {.name = "weights",
      .about =
          "how stages read the weights: by ranges from the bucket, mounted through a volume, or baked into the image",
@@ -202,6 +208,13 @@ const FileKey kStageKeys[] = {
      .least = 1,
      .most = 1000,
      .seen = "--concurrency"},
+    {.name = "quant",
+     .about = "as `quant` of the deployment, of this stage",
+     .field = &CloudStage::quant,
+     .example = "int8",
+     .choices = {"none", "int8", "nf4", "int8+head", "nf4+head"},
+     .otherwise = "the deployment's",
+     .variable = "QUANT"},
 };
 
 const FileKey kNetworkKeys[] = {

@@ -80,6 +80,8 @@ Result<std::string> Section::choose(const char* key, std::span<const char* const
   return at_file_line(node_[key].Mark(), std::string(key) + " is \"" + *value + "\"; it must be one of: " + list);
 }
 
+bool Section::has(const char* key) const { return node_.IsMap() && node_[key].IsDefined() && !node_[key].IsNull(); }
+
 YAML::Node Section::child(const char* key) {
   known_.emplace_back(key);
   const YAML::Node value = node_[key];

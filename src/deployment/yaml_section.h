@@ -32,6 +32,8 @@ class Section {
 
   /// One of `choices`; the first where the key is absent.
   Result<std::string> choose(const char* key, std::span<const char* const> choices);
+  /// Whether the key is there with a value.
+  bool has(const char* key) const;
   /// Makes a key known that somebody else reads.
   void allow(const char* key) { known_.emplace_back(key); }
 

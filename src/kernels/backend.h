@@ -86,7 +86,7 @@ struct MatrixSource {
   DType dtype = DType::kF32;
   std::int64_t n_rows = 0;
   std::int64_t n_cols = 0;
-  HostBytes data;
+  HostBytes data;         ///< empty: only products are asked of the matrix, and `packed` is enough for them
   HostBytes packed = {};  ///< the same matrix as the backend's pack_matrix() wrote it, or empty
   HostBytes screen = {};  ///< of a head (output matrix): what pack_screen() wrote, or empty
 };

@@ -85,6 +85,11 @@ void dequantise_block(const BlockQ6_K& b, float* y) {
   for (int e = 0; e < 256; ++e) y[e] = d * static_cast<float>(b.scales[e / 16]) * static_cast<float>(q6_value(b, e));
 }
 
+void dequantise_block(const BlockNF4& b, float* y) {
+  const float d = half_to_float(b.d);
+  for (int j = 0; j < 64; ++j) y[j] = d * static_cast<float>(kNf4Values[nibble(b.qs + j / 32 * 16, j % 32)]);
+}
+
 template <typename Block, int kElements>
 void dequantise_blocks(const std::byte* from, std::span<float> to) {
   CHECK(to.size() % kElements == 0);
@@ -118,7 +123,9 @@ void dequantise(DType dtype, const std::byte* from, std::span<float> to) {
     case DType::kQ4_K: return dequantise_blocks<BlockQ4_K, 256>(from, to);
     case DType::kQ5_K: return dequantise_blocks<BlockQ5_K, 256>(from, to);
     case DType::kQ6_K: return dequantise_blocks<BlockQ6_K, 256>(from, to);
-    case DType::kI32: break;
+    case DType::kNF4: return dequantise_blocks<BlockNF4, 64>(from, to);
+    case DType::kI32:
+    case DType::kU8: break;
   }
   CHECK(false && "no float values in this dtype");
 }

@@ -54,7 +54,18 @@ struct BlockQ6_K {
   std::int8_t scales[16];
   std::uint16_t d;
 };
+/// y = d * kNf4Values[q], q the nibble: each half of 32 values has its nibbles as Q4_0
+struct BlockNF4 {
+  std::uint16_t d;
+  std::uint8_t qs[32];
+};
 #pragma pack(pop)
+
+/// NF4's 16 values, the quantiles of a normal distribution, in 1 / kNf4Scale of a block's largest: so rounded they
+/// multiply as int8, at most 0.004 of the largest from the values that bitsandbytes uses.
+/// Source: QLoRA, arXiv:2305.14314, appendix E.
+inline constexpr std::int8_t kNf4Values[16] = {-112, -78, -59, -44, -32, -21, -10, 0, 9, 18, 28, 38, 49, 63, 81, 112};
+inline constexpr float kNf4Scale = 112.0f;
 
 /// Scale and minimum of sub-block j (0..7) of a Q4_K or Q5_K block's 12 packed bytes.
 struct SubScale {

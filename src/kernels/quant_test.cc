@@ -43,6 +43,8 @@ TEST(Quant, DequantisesKnownBlocks) {
       {DType::kQ4_K, {{0, 183.25f}, {31, 105.75f}, {33, 22.0f}, {100, 64.5f}, {129, 3.0f}, {255, 41.75f}}},
       {DType::kQ5_K, {{0, 431.25f}, {31, 105.75f}, {33, 10.0f}, {100, 134.5f}, {129, 3.0f}, {255, 71.75f}}},
       {DType::kQ6_K, {{0, -715.5f}, {31, -48.0f}, {33, -336.0f}, {100, 1261.5f}, {129, 208.0f}, {255, -30.0f}}},
+      // By hand: the format is our own.
+      {DType::kNF4, {{0, -10.5f}, {15, -56.0f}, {16, -10.5f}, {32, -10.5f}, {63, 31.5f}}},
   };
   for (const KnownBlock& block : blocks) {
     std::vector<float> y(block_size(block.dtype).n_elements);

@@ -1,6 +1,8 @@
 #include "model/layer_weights.h"
 
+#include <cstdlib>
 #include <map>
+#include <memory>
 #include <utility>
 
 #include "core/check.h"
@@ -110,6 +112,20 @@ class Packs {
   std::shared_ptr<const PackFile> pack_;
 };
 
+/// A matrix that was quantised just now, in the backend's own layout, where it has one, instead of as it was made.
+HostBytes pack_made(Backend& backend, const MatrixSource& source) {
+  constexpr std::size_t kAlignment = 64;
+  const std::size_t n_bytes = backend.packed_bytes(source);
+  if (n_bytes == 0) return {};
+  const std::size_t n_allocated = (n_bytes + kAlignment - 1) / kAlignment * kAlignment;
+  const std::shared_ptr<std::byte> memory(static_cast<std::byte*>(std::aligned_alloc(kAlignment, n_allocated)),
+                                          std::free);
+  CHECK(memory != nullptr);
+  const std::span<std::byte> packed(memory.get(), n_bytes);
+  backend.pack_matrix(source, packed);
+  return {packed, memory};
+}
+
 }  // namespace
 
 Result<PackedModel> pack_weights(Backend& backend, const Checkpoint& checkpoint, const DecoderSpec& spec) {
@@ -170,8 +186,14 @@ Result<PartWeights> load_weights(Backend& backend, const Checkpoint& checkpoint,
       const float offset = is_norm(expected[i].role) ? spec.norm_offset : 0.0f;
       vector_place(weights, place, expected[i].role) = TRY(backend.load_vector(source, offset, scale));
     } else {
-      if (is_packed(expected[i])) source.packed = packs.find(source);
-      if (part.has_head && source.name == head_name(spec)) source.screen = packs.find_screen(source);
+      if (!checkpoint.is_made(tensors[i])) {
+        if (is_packed(expected[i])) source.packed = packs.find(source);
+      } else if (expected[i].layer >= 0) {
+        source.packed = pack_made(backend, source);
+        if (!source.packed.bytes.empty()) source.data = {};
+      }
+      if (part.has_head && source.name == head_name(spec) && !checkpoint.is_made(tensors[i]))
+        source.screen = packs.find_screen(source);
       // Its stored bytes were sampled and are not read again, unless tokens are looked up in them.
       if (!source.packed.bytes.empty() && expected[i].role != TensorRole::kEmbedding) checkpoint.release(tensors[i]);
       matrix_place(weights, place, expected[i]) = TRY(backend.load_matrix(source));

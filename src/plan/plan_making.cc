@@ -11,6 +11,7 @@
 #include "deployment/cloud_limits.h"
 #include "plan/file_cuts.h"
 #include "plan/split_plan.h"
+#include "weights/quantisation.h"
 
 namespace commissure {
 
@@ -110,6 +111,20 @@ std::vector<std::string> problems_of(const ChainPlan& plan, const PlanWish& wish
   return problems;
 }
 
+/// Bits of a quantised weight with its share of a scale. NF4 as the kernels of a CPU hold it; files need 4.25.
+double bits_of(Quantisation type) { return type == Quantisation::kInt8 ? 8.5 : 4.5; }
+
+/// The model as a stage holds it that quantises its layers. Errors: kInvalidArgument, it is quantised already.
+Result<ModelFootprint> quantised_part(const ModelFootprint& model, LayerRange layers, const std::string& name) {
+  const QuantWish wish = TRY(parse_quant(name));
+  if (!wish) return model;
+  if (model.weights != "BF16" && model.weights != "F16" && model.weights != "F32") {
+    return Error(Code::kInvalidArgument, "quant: the weights are quantised already (", model.weights,
+                 "); it is for models of BF16, F16 or F32 weights");
+  }
+  return with_quantised(model, layers, bits_of(wish.type), wish.head);
+}
+
 Result<FilePlan> plan_file(const CloudFile& file, const ModelFootprint& model, const Catalogue& catalogue,
                            const PlanWish& wish) {
   const CloudSpec& spec = file.spec;
@@ -125,7 +140,8 @@ Result<FilePlan> plan_file(const CloudFile& file, const ModelFootprint& model, c
   const std::vector<StagePlan> places = TRY(plan_stages(count_of(model.layers), spec.cuts));
   std::vector<PlannedStage> stages;
   for (std::size_t i = 0; i < places.size(); ++i) {
-    stages.push_back(plan_stage(model, places[i].layers, planned.machines[i], wish, count_of(places)));
+    const ModelFootprint held = TRY(quantised_part(model, places[i].layers, spec.stages[i].quant));
+    stages.push_back(plan_stage(held, places[i].layers, planned.machines[i], wish, count_of(places)));
   }
   planned.plan = total_chain(model, std::move(stages), catalogue, wish);
   planned.problems = problems_of(planned.plan, wish);
@@ -173,6 +189,13 @@ Result<Planning> make_plans(const PlanOptions& options) {
   planning.model = TRY(
       measure_model(options.model.empty() ? file->model : options.model, file ? file->revision : "", planning.kv_type));
   TRY(read_layer_times(options.layer_times, planning.kv_type, planning.model.footprint));
+  if (!options.quant.empty()) {
+    ModelFootprint& footprint = planning.model.footprint;
+    footprint = TRY(quantised_part(footprint, {0, count_of(footprint.layers)}, options.quant));
+    if (options.quant != "none") footprint.weights = options.quant;
+    if (file)
+      for (CloudStage& stage : file->spec.stages) stage.quant = "none";  // it is counted already
+  }
   planning.catalogue = TRY(read_catalogue(options.catalogue));
   if (file && file->spec.weights.baked)
     planning.catalogue.source_bytes_per_second = planning.catalogue.image_bytes_per_second;

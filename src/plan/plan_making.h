@@ -18,6 +18,7 @@ struct PlanOptions {
   std::string region;             ///< "": the file's region, or europe-west4
   std::string kv_dtype;           ///< auto (bf16), bf16 or int8; "": the file's value, or auto
   std::string weights;            ///< format of the file's chain: "" as stored, or Q8_0, Q4_K_M
+  std::string quant;              ///< as stages quantise at load, all of them; "": as the file says of each
   std::vector<std::string> machines;
   std::string catalogue;
   std::vector<std::string> layer_times;  ///< files of `bench --layers --out`

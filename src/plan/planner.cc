@@ -196,6 +196,17 @@ ModelFootprint requantised(const ModelFootprint& model, const std::string& name,
   return other;
 }
 
+ModelFootprint with_quantised(const ModelFootprint& model, LayerRange layers, double bits, bool head) {
+  ModelFootprint other = model;
+  other.times.clear();
+  for (int i = layers.first; i < layers.last; ++i) {
+    LayerFootprint& layer = other.layers[to_size(i)];
+    layer.weight_bytes = layer.parameters * bits / 8;
+  }
+  if (head && layers.last == count_of(model.layers)) other.head_bytes = other.head_parameters * bits / 8;
+  return other;
+}
+
 int prompt_chunks(const PlanWish& wish) { return (wish.prompt + kChunkRows - 1) / kChunkRows; }
 
 std::int64_t held_positions(const LayerFootprint& layer, const PlanWish& wish, int n_stages) {

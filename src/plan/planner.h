@@ -53,6 +53,10 @@ Status add_times(ModelFootprint& model, LayerTimes times, std::string_view kv_dt
 /// times are dropped.
 ModelFootprint requantised(const ModelFootprint& model, const std::string& name, double bits);
 
+/// The same model with the matrices of some layers, and the head when `head` is set, in `bits` bits a parameter.
+/// Measured times are dropped.
+ModelFootprint with_quantised(const ModelFootprint& model, LayerRange layers, double bits, bool head);
+
 struct PlanWish {
   int context = 8192;              ///< positions of one stream
   int streams = 1;                 ///< streams at once, each with a full context

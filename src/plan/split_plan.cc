@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/index.h"
+#include "model/quantise_at_load.h"
 #include "model/tensor_names.h"
 #include "stage/row_log.h"
 #include "stage/stage_memory.h"
 #include "step/step_batch.h"
+#include "weights/quantisation.h"
 
 namespace commissure {
 
@@ -81,6 +84,17 @@ Result<std::vector<int>> choose_cuts(const Checkpoint& checkpoint, const Decoder
   for (int layer = 0; layer < spec.n_layers(); ++layer) layers.push_back(layer_bytes(checkpoint, spec, layer));
   // An embedding is looked up row by row, which costs no time, so only the head weighs at the ends.
   return balance_cuts(layers, 0, part_bytes(checkpoint, spec, {0, 0, false, true}), n_stages);
+}
+
+Status quantise_stages(Checkpoint& checkpoint, const DecoderSpec& spec, std::span<const int> cuts,
+                       std::string_view quants) {
+  const std::vector<StagePlan> stages = TRY(plan_stages(spec.n_layers(), cuts));
+  const auto wishes = parse_quants(quants, count_of(stages));
+  if (!wishes) return wishes.error().within("--quant");
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    TRY(quantise_at_load(checkpoint, spec, model_part(stages[i]), (*wishes)[i]));
+  }
+  return {};
 }
 
 Result<std::vector<StageEstimate>> estimate_stages(const Checkpoint& checkpoint, const DecoderSpec& spec,

@@ -34,6 +34,11 @@ Result<std::vector<StageEstimate>> estimate_stages(const Checkpoint& checkpoint,
 /// Cuts that level the stages' bytes. Errors: as balance_cuts.
 Result<std::vector<int>> choose_cuts(const Checkpoint& checkpoint, const DecoderSpec& spec, int n_stages);
 
+/// Makes `checkpoint` hand out each stage's matrices as `quants` (parse_quants) says, so that all that counts bytes
+/// counts the quantised ones. Errors: kInvalidArgument, as parse_quants and quantise_at_load, or cuts that do not fit.
+Status quantise_stages(Checkpoint& checkpoint, const DecoderSpec& spec, std::span<const int> cuts,
+                       std::string_view quants);
+
 /// Bytes of one layer's tensors.
 std::uint64_t layer_bytes(const Checkpoint& checkpoint, const DecoderSpec& spec, int layer);
 

@@ -15,6 +15,7 @@
 #include "core/version.h"
 #include "engine/engine.h"
 #include "hub/model_store.h"
+#include "model/quantise_at_load.h"
 #include "net/host.h"
 #include "net/span_exporter.h"
 #include "plan/split_plan.h"
@@ -24,6 +25,7 @@
 #include "serve/waking_link.h"
 #include "stage/local_link.h"
 #include "stage/stage.h"
+#include "stage/stage_memory.h"
 #include "step/chain_link.h"
 #include "terminal/progress.h"
 #include "wire/call_queue.h"
@@ -105,6 +107,8 @@ Status StageRunner::build() {
   spec.precision = TRY(parse_precision(settings_.precision));
   spec.kv_type = TRY(parse_kv_type(settings_.kv_dtype));
   const std::vector<StagePlan> plans = TRY(plan_stages(spec.n_layers(), settings_.cuts));
+  const std::vector<QuantWish> quants = TRY(parse_quants(settings_.quant, settings_.n_stages()));
+  TRY(quantise_at_load(*checkpoint_, spec, model_part(plans[settings_.index()]), quants[settings_.index()]));
   context_ = TRY(plan_context(spec, settings_.cuts,
                               {settings_.max_model_len, settings_.kv_tokens, settings_.kv_memory,
                                settings_.max_sequences, settings_.max_step_rows}));

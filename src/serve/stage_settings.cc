@@ -10,6 +10,7 @@
 #include "net/host.h"
 #include "net/http.h"
 #include "step/stage_plan.h"
+#include "weights/quantisation.h"
 #include "wire/frame.h"
 
 namespace commissure {
@@ -87,6 +88,7 @@ Status apply_environment(const Environment& environment, StageSettings& settings
   take("COMMISSURE_ISA", settings.isa);
   take("COMMISSURE_PRECISION", settings.precision);
   take("COMMISSURE_KV_DTYPE", settings.kv_dtype);
+  take("QUANT", settings.quant);
   take("COMMISSURE_LEASE", settings.lease);
   take("COMMISSURE_METRICS_NAMES", settings.metrics_names);
   if (const auto base = environment("OTEL_EXPORTER_OTLP_ENDPOINT")) {
@@ -202,6 +204,9 @@ Status validate(const StageSettings& settings) {
   if (const auto type = parse_kv_type(settings.kv_dtype); !type) {
     return type.error().within("--kv-dtype (COMMISSURE_KV_DTYPE)");
   }
+  if (const auto quants = parse_quants(settings.quant, settings.n_stages()); !quants) {
+    return quants.error().within("--quant (QUANT)");
+  }
   if (settings.metrics_names != "own" && settings.metrics_names != "vllm" && settings.metrics_names != "both") {
     return invalid("--metrics-names (COMMISSURE_METRICS_NAMES) is \"", settings.metrics_names,
                    "\"; it must be own, vllm or both");
@@ -240,6 +245,7 @@ std::vector<std::pair<std::string, std::string>> describe(const StageSettings& s
       {"threads", settings.threads == 0 ? "all" : std::to_string(settings.threads)},
       {"next", text(settings.next, "none")},
       {"listen", settings.listen.empty() ? host_and_port(settings.address(), settings.port) : settings.listen},
+      {"quantisation", settings.quant},
       {"lazy", settings.lazy ? "yes" : "no"},
       {"prefix cache", settings.prefix_cache ? "yes" : "no"},
       {"weights", settings.read_weights ? "read" : "mapped"},

@@ -15,7 +15,7 @@ namespace commissure {
 /// What one stage process is told when it starts. Flags win over the environment.
 ///
 /// Environment: STAGE (a..z), COMMISSURE_HOST, K1 ... K25 or CUTS (layer boundaries), MODEL_DIR, MODEL_NAME, DEVICE,
-/// NEXT_ENDPOINT or <next letter>_ENDPOINT (B_ENDPOINT on stage a), PORT, COMMISSURE_THREADS, COMMISSURE_ISA,
+/// QUANT, NEXT_ENDPOINT or <next letter>_ENDPOINT (B_ENDPOINT on stage a), PORT, COMMISSURE_THREADS, COMMISSURE_ISA,
 /// COMMISSURE_PRECISION, COMMISSURE_KV_DTYPE, COMMISSURE_API_KEY, COMMISSURE_API_KEY_FILE, COMMISSURE_LEASE,
 /// COMMISSURE_LAZY, COMMISSURE_SERVED_MODEL_NAME, COMMISSURE_CORS_ORIGINS, COMMISSURE_ALLOWED_HOSTS,
 /// COMMISSURE_MAX_STREAM_AGE, COMMISSURE_STEP_DEADLINE, COMMISSURE_METRICS_NAMES, COMMISSURE_LOG_PROMPTS,
@@ -40,6 +40,7 @@ struct StageSettings {
   std::string isa;
   std::string precision = "fast";
   std::string kv_dtype = "auto";  ///< auto (bf16), bf16 or int8
+  std::string quant = "none";     ///< none, int8 or nf4, with +head the head too; one for all stages or one for each
   std::string lease;              ///< core lease file shared by the stages of one machine
   int max_stream_age = -1;  ///< seconds until a stream to the next stage is moved; 0: never, -1: 55 min on Cloud Run
   int step_deadline = 60;   ///< seconds without a sign of work after which the stages behind count as dead

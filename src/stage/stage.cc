@@ -35,7 +35,7 @@ Stage::Stage(Backend& backend, const Checkpoint& checkpoint, DecoderSpec spec, c
       spec_(std::move(spec)),
       plan_(plan),
       options_(std::move(options)),
-      fingerprint_(checkpoint.fingerprint()) {}
+      fingerprint_(checkpoint.quantised_fingerprint()) {}
 
 Result<std::unique_ptr<Stage>> Stage::create(Backend& backend, const Checkpoint& checkpoint, DecoderSpec spec,
                                              const StagePlan& plan, const StageOptions& options) {

@@ -46,13 +46,17 @@ std::string_view load_state_name(LoadState state) {
   return "failed";
 }
 
+std::string_view model_fingerprint(std::string_view fingerprint) {
+  return fingerprint.substr(0, fingerprint.find('+'));
+}
+
 Status validate_neighbours(const StageInfo& before, const StageInfo& after) {
   TRY(validate_alone(before));
   TRY(validate_alone(after));
   const auto refused = [&](auto&&... what) {
     return Error(Code::kFailedPrecondition, describe(before), " and ", describe(after), ": ", what...);
   };
-  if (before.fingerprint != after.fingerprint) {
+  if (model_fingerprint(before.fingerprint) != model_fingerprint(after.fingerprint)) {
     return refused("they hold different models; start both from the same checkpoint");
   }
   if (before.precision != after.precision) {

@@ -15,8 +15,9 @@ std::string_view load_state_name(LoadState state);
 
 /// What a stage says of itself in the handshake, in `status` and in /health.
 struct StageInfo {
-  std::string model;        ///< model name, for people
-  std::string fingerprint;  ///< hash over config and tensor table; equal on all stages of a chain
+  std::string model;  ///< model name, for people
+  /// Hash over config and tensor table, equal on all stages of a chain; behind a "+" how this stage quantises.
+  std::string fingerprint;
   StagePlan plan;
   std::string precision;  ///< numeric mode of the whole chain: "fast" or "exact"
   std::string kv_dtype;   ///< how the whole chain stores keys and values: "bf16" or "int8"
@@ -39,6 +40,9 @@ struct StageInfo {
 
   bool operator==(const StageInfo&) const = default;
 };
+
+/// A fingerprint without what stands behind its "+".
+std::string_view model_fingerprint(std::string_view fingerprint);
 
 /// Checks that `after` continues `before`: same model, precision, KV type and width, adjoining layers and indices, and
 /// room for the blocks and rows that `before` counts on. Errors: kFailedPrecondition, naming both sides.

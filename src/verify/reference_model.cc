@@ -4,6 +4,7 @@
 #include <future>
 
 #include "core/index.h"
+#include "plan/split_plan.h"
 #include "serve/served_model.h"
 #include "stage/local_link.h"
 #include "step/stage_plan.h"
@@ -62,6 +63,10 @@ Result<std::unique_ptr<ReferenceModel>> ReferenceModel::load(const LocalModel& m
   DecoderSpec spec = TRY(read_decoder_spec(*made->checkpoint_));
   spec.precision = TRY(parse_precision(wanted.precision));
   spec.kv_type = TRY(parse_kv_type(wanted.kv_dtype));
+  // A model that was written quantised is as the chain's stages are.
+  if (made->checkpoint_->quantisation().empty()) {
+    TRY(quantise_stages(*made->checkpoint_, spec, wanted.cuts, wanted.quants));
+  }
   made->served_ = TRY(read_served_model(*made->checkpoint_, model, wanted.context));
   made->backend_ = TRY(make_cpu_backend({.n_threads = 0, .pin = false, .isa = wanted.isa}));
   StageOptions options;

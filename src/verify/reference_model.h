@@ -18,7 +18,9 @@ struct ReferenceOptions {
   std::string isa;  ///< as in make_cpu_backend
   std::string precision = "fast";
   std::string kv_dtype = "auto";
-  int context = 0;  ///< positions that prompt and answer may have together
+  std::vector<int> cuts;  ///< of the chain, whose stages may quantise each in a way of its own
+  std::string quants;     ///< as parse_quants() takes them
+  int context = 0;        ///< positions that prompt and answer may have together
 };
 
 /// A whole model as one stage in this process: what the deployed chain is compared with.

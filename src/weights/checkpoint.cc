@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/check.h"
+#include "core/index.h"
 #include "weights/checkpoint_builder.h"
 #include "weights/header_reader.h"
 #include "weights/location.h"
@@ -35,14 +37,41 @@ Result<const TensorInfo*> Checkpoint::require(std::string_view name) const {
                " (is it complete, and of the architecture it claims?)");
 }
 
-Result<ByteRange> Checkpoint::load(const TensorInfo& tensor) const {
+void Checkpoint::quantise(const std::string& name, DType dtype) {
+  TensorInfo& tensor = tensors_[by_name_.at(name)];
+  CHECK(!is_made(tensor) && !is_quantised(tensor.dtype));
+  made_.emplace(name, MadeTensor{.stored = tensor, .dtype = dtype});
+  tensor.dtype = dtype;
+  tensor.n_bytes = to_size(tensor.n_elements() / tensor.shape.back()) * row_bytes(dtype, tensor.shape.back());
+}
+
+const TensorInfo& Checkpoint::stored(const TensorInfo& tensor) const {
+  const auto made = made_.find(tensor.name);
+  return made == made_.end() ? tensor : made->second.stored;
+}
+
+Result<ByteRange> Checkpoint::load_stored(const TensorInfo& tensor) const {
   return sources_.at(tensor.source)->read(tensor.offset, tensor.n_bytes);
+}
+
+Result<ByteRange> Checkpoint::load(const TensorInfo& tensor) const {
+  const auto made = made_.find(tensor.name);
+  if (made == made_.end()) return load_stored(tensor);
+  auto bytes = make_tensor(made->second, [this](const TensorInfo& part) { return load_stored(part); });
+  if (!bytes) return bytes.error().within(location_);
+  release(tensor);
+  return bytes;
+}
+
+Result<Checkpoint::RawMetadata> Checkpoint::raw_metadata() const {
+  return RawMetadata{n_keys_, TRY(sources_.front()->read(keys_begin_, keys_end_ - keys_begin_))};
 }
 
 int Checkpoint::reads_at_once(const TensorInfo& tensor) const { return sources_.at(tensor.source)->reads_at_once(); }
 
 void Checkpoint::prefetch(const TensorInfo& tensor) const {
-  sources_.at(tensor.source)->prefetch(tensor.offset, tensor.n_bytes);
+  const TensorInfo& place = stored(tensor);
+  sources_.at(place.source)->prefetch(place.offset, place.n_bytes);
 }
 
 bool Checkpoint::is_mapped() const {
@@ -50,7 +79,8 @@ bool Checkpoint::is_mapped() const {
 }
 
 void Checkpoint::release(const TensorInfo& tensor) const {
-  sources_.at(tensor.source)->release(tensor.offset, tensor.n_bytes);
+  const TensorInfo& place = stored(tensor);
+  sources_.at(place.source)->release(place.offset, place.n_bytes);
 }
 
 Result<std::string> Checkpoint::read_side_file(std::string_view file_name, std::uint64_t max_bytes) const {

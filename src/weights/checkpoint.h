@@ -13,6 +13,7 @@
 #include "core/result.h"
 #include "weights/byte_source.h"
 #include "weights/gguf.h"
+#include "weights/made_tensor.h"
 #include "weights/tensor_info.h"
 
 namespace commissure {
@@ -37,6 +38,12 @@ class Checkpoint {
 
   /// GGUF's key-value header; empty for safetensors.
   const Metadata& metadata() const { return metadata_; }
+  /// The same as it stands in the (first) file, without the count of keys before it.
+  struct RawMetadata {
+    std::uint64_t n_keys = 0;
+    ByteRange bytes;
+  };
+  Result<RawMetadata> raw_metadata() const;
   /// config.json of a safetensors model; null for GGUF.
   const Json& config() const { return config_; }
   /// Another file of the model folder (tokenizer.json, generation_config.json, ...).
@@ -53,7 +60,16 @@ class Checkpoint {
   /// As find. Errors: kNotFound, the checkpoint has no such tensor, or has it in a type that is not supported.
   Result<const TensorInfo*> require(std::string_view name) const;
 
-  /// The tensor's bytes, exactly these and no others. Errors: as ByteSource::read.
+  /// From now on the matrix is of `dtype` (Q8_0 or NF4): load() makes it from the floats that are stored. Not while
+  /// another thread uses the checkpoint.
+  void quantise(const std::string& name, DType dtype);
+  /// What quantise() was called for, or what the model's files say that they were written with: "nf4"; "" for neither.
+  const std::string& quantisation() const { return quantisation_; }
+  void set_quantisation(std::string name) { quantisation_ = std::move(name); }
+  /// Whether load() makes this tensor, in memory of its own.
+  bool is_made(const TensorInfo& tensor) const { return made_.contains(tensor.name); }
+
+  /// The tensor's bytes; of the files, exactly what is needed for them. Errors: as ByteSource::read and make_tensor.
   Result<ByteRange> load(const TensorInfo& tensor) const;
   /// Hints that the tensor will be loaded soon (starts the disk; with kMap, maps its pages).
   void prefetch(const TensorInfo& tensor) const;
@@ -71,12 +87,17 @@ class Checkpoint {
   /// thread uses metadata().
   void drop_vocabulary();
 
-  /// A hash (hex) over config and tensor table: equal for the same model wherever its files lie.
+  /// A hash (hex) over config and tensor table as they are stored: equal for the same model wherever its files lie.
   std::string fingerprint() const;
+  /// The same with the quantisation behind it: "0f3a...+nf4".
+  std::string quantised_fingerprint() const;
 
  private:
   friend class CheckpointBuilder;
   Checkpoint() = default;
+  /// The tensor as its file holds it.
+  const TensorInfo& stored(const TensorInfo& tensor) const;
+  Result<ByteRange> load_stored(const TensorInfo& tensor) const;
 
   CheckpointFormat format_ = CheckpointFormat::kGguf;
   std::string location_;
@@ -87,6 +108,10 @@ class Checkpoint {
   std::unordered_map<std::string, std::size_t> by_name_;
   std::map<std::string, std::string, std::less<>> unsupported_;  // name -> dtype of tensors we cannot use
   std::map<std::string, std::uint64_t> array_lengths_;
+  std::uint64_t n_keys_ = 0, keys_begin_ = 0, keys_end_ = 0;  // of a GGUF: where its metadata stands
+  std::unordered_map<std::string, MadeTensor> made_;
+  std::string quantisation_;
+  std::string written_fingerprint_;  // of the model that this one was written from; "" where it was not
   std::vector<std::unique_ptr<ByteSource>> sources_;
   std::uint64_t header_bytes_ = 0;
 };

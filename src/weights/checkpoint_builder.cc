@@ -9,6 +9,7 @@
 #include "weights/location.h"
 #include "weights/read_file.h"
 #include "weights/safetensors.h"
+#include "weights/written_quant.h"
 
 namespace commissure {
 
@@ -16,6 +17,7 @@ namespace {
 
 constexpr std::uint64_t kMaxConfigBytes = 4u << 20;
 constexpr std::uint64_t kMaxIndexBytes = 64u << 20;
+constexpr std::uint64_t kMaxBnbStateBytes = 64u << 10;
 
 }  // namespace
 
@@ -30,9 +32,13 @@ Result<std::unique_ptr<Checkpoint>> CheckpointBuilder::build() {
   const std::string_view name = file_name_of(file);
   if (name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json")) {
     TRY(open_safetensors(file));
+    TRY(add_packed());
   } else {
     TRY(open_gguf(file));
   }
+  WrittenFrom from = written_from(checkpoint_->config_, checkpoint_->metadata_);
+  checkpoint_->quantisation_ = std::move(from.quantisation);
+  checkpoint_->written_fingerprint_ = std::move(from.fingerprint);
   for (const auto& source : checkpoint_->sources_) checkpoint_->header_bytes_ += source->bytes_read();
   return std::move(checkpoint_);
 }
@@ -47,6 +53,9 @@ Status CheckpointBuilder::open_gguf(std::string file) {
   GgufHeader header = TRY(read_gguf_header(*source, vocabulary_));
   checkpoint_->format_ = CheckpointFormat::kGguf;
   checkpoint_->metadata_ = std::move(header.metadata);
+  checkpoint_->n_keys_ = header.n_keys;
+  checkpoint_->keys_begin_ = header.keys_begin;
+  checkpoint_->keys_end_ = header.keys_end;
   checkpoint_->array_lengths_ = std::move(header.array_lengths);
   TRY(add_tensors(std::move(header.tensors), std::move(source)));
   return add_splits(file);
@@ -116,6 +125,11 @@ Status CheckpointBuilder::add_safetensors(const std::string& file) {
   TRY(refuse_placeholder(*source));
   SafetensorsHeader header = TRY(read_safetensors_header(*source));
   checkpoint_->unsupported_.insert(header.unsupported.begin(), header.unsupported.end());
+  for (TensorInfo& tensor : header.bytes) {
+    tensor.source = count_of(checkpoint_->sources_);
+    std::string name = tensor.name;
+    byte_tensors_.emplace(std::move(name), std::move(tensor));
+  }
   return add_tensors(std::move(header.tensors), std::move(source));
 }
 
@@ -135,18 +149,71 @@ Status CheckpointBuilder::read_config(const std::string& file) {
 
 Status CheckpointBuilder::add_tensors(std::vector<TensorInfo> tensors, std::unique_ptr<ByteSource> source) {
   const int index = count_of(checkpoint_->sources_);
+  checkpoint_->sources_.push_back(std::move(source));
   for (TensorInfo& tensor : tensors) {
     tensor.source = index;
-    const auto [entry, is_new] = checkpoint_->by_name_.try_emplace(tensor.name, checkpoint_->tensors_.size());
-    if (!is_new) {
-      const TensorInfo& other = checkpoint_->tensors_[entry->second];
-      return Error(Code::kDataLoss, source->name(), ": tensor ", printable(tensor.name), " is also in ",
-                   checkpoint_->sources_[other.source]->name());
-    }
-    checkpoint_->tensors_.push_back(std::move(tensor));
+    TRY(add_tensor(std::move(tensor)));
   }
-  checkpoint_->sources_.push_back(std::move(source));
   return {};
+}
+
+Status CheckpointBuilder::add_tensor(TensorInfo tensor) {
+  const auto [entry, is_new] = checkpoint_->by_name_.try_emplace(tensor.name, checkpoint_->tensors_.size());
+  if (!is_new) {
+    const TensorInfo& other = checkpoint_->tensors_[entry->second];
+    return Error(Code::kDataLoss, checkpoint_->sources_[tensor.source]->name(), ": tensor ", printable(tensor.name),
+                 " is also in ", checkpoint_->sources_[other.source]->name());
+  }
+  checkpoint_->tensors_.push_back(std::move(tensor));
+  return {};
+}
+
+Status CheckpointBuilder::add_packed() {
+  std::unordered_set<std::string> states;
+  for (const auto& [name, bytes] : byte_tensors_) {
+    if (auto written = as_written(bytes)) {
+      checkpoint_->unsupported_.erase(name);
+      TRY(add_tensor(*std::move(written)));
+      continue;
+    }
+    const auto description = byte_tensors_.find(name + std::string(kBnbStateSuffix));
+    if (description == byte_tensors_.end()) continue;
+    TRY(add_bnb(bytes, description->second));
+    for (std::string& state : bnb_state_names(name)) states.insert(std::move(state));
+    checkpoint_->unsupported_.erase(name);
+  }
+  if (!states.empty()) drop_tensors(states);
+  return {};
+}
+
+Status CheckpointBuilder::add_bnb(const TensorInfo& codes, const TensorInfo& description) {
+  const std::string& file = checkpoint_->sources_[codes.source]->name();
+  if (description.n_bytes > kMaxBnbStateBytes) {
+    return Error(Code::kDataLoss, file, ": tensor ", printable(description.name), " of ", description.n_bytes,
+                 " bytes describes nothing (the file is corrupt)");
+  }
+  const ByteRange bytes = TRY(checkpoint_->load_stored(description));
+  const std::string_view json(reinterpret_cast<const char*>(bytes.bytes.data()), bytes.bytes.size());
+  auto state = read_bnb_state(codes, json, [this](const std::string& name) -> const TensorInfo* {
+    const auto found = byte_tensors_.find(name);
+    return found == byte_tensors_.end() ? checkpoint_->find(name) : &found->second;
+  });
+  if (!state) return state.error().within(file);
+  TensorInfo tensor = codes;
+  tensor.dtype = DType::kNF4;
+  tensor.shape = state->shape;
+  tensor.n_bytes = to_size(tensor.shape[0]) * row_bytes(tensor.dtype, tensor.shape[1]);
+  checkpoint_->made_.emplace(codes.name, MadeTensor{.stored = codes, .dtype = tensor.dtype, .bnb = *std::move(state)});
+  return add_tensor(std::move(tensor));
+}
+
+void CheckpointBuilder::drop_tensors(const std::unordered_set<std::string>& names) {
+  for (const std::string& name : names) checkpoint_->unsupported_.erase(name);
+  std::erase_if(checkpoint_->tensors_, [&](const TensorInfo& tensor) { return names.contains(tensor.name); });
+  checkpoint_->by_name_.clear();
+  for (std::size_t i = 0; i < checkpoint_->tensors_.size(); ++i) {
+    checkpoint_->by_name_.emplace(checkpoint_->tensors_[i].name, i);
+  }
 }
 
 }  // namespace commissure

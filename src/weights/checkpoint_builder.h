@@ -1,8 +1,10 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "core/result.h"
@@ -27,14 +29,21 @@ class CheckpointBuilder {
   Status open_index(const std::string& index_file);
   Status add_safetensors(const std::string& file);
   Status read_config(const std::string& file);
+  /// Adds the matrices that lie in byte tensors: those of `commissure quantise` and of bitsandbytes.
+  Status add_packed();
+  Status add_bnb(const TensorInfo& codes, const TensorInfo& description);
+  void drop_tensors(const std::unordered_set<std::string>& names);
 
   /// Adds the tensors of one file, whose bytes `source` reads. Errors: kDataLoss, a tensor's name is in another file
   /// already.
   Status add_tensors(std::vector<TensorInfo> tensors, std::unique_ptr<ByteSource> source);
 
+  Status add_tensor(TensorInfo tensor);
+
   const ReadMode mode_;
   const Vocabulary vocabulary_;
   std::unique_ptr<Checkpoint> checkpoint_;
+  std::map<std::string, TensorInfo> byte_tensors_;
 };
 
 }  // namespace commissure

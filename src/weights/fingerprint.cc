@@ -60,6 +60,7 @@ std::string canonical_config(const Json& config) {
 }  // namespace
 
 std::string Checkpoint::fingerprint() const {
+  if (!written_fingerprint_.empty()) return written_fingerprint_;
   Sha256 hash;
   if (format_ == CheckpointFormat::kGguf) {
     add_metadata(hash, metadata_);
@@ -73,10 +74,17 @@ std::string Checkpoint::fingerprint() const {
   for (const TensorInfo& tensor : tensors_) by_name.push_back(&tensor);
   std::ranges::sort(by_name, {}, &TensorInfo::name);
   for (const TensorInfo* tensor : by_name) {
+    const auto made = made_.find(tensor->name);
+    const bool as_stored = made != made_.end() && !made->second.bnb;
     add(hash, tensor->name);
-    add(hash, fmt::format("{}{}", dtype_name(tensor->dtype), shape_text(tensor->shape)));
+    add(hash, fmt::format("{}{}", dtype_name(as_stored ? made->second.stored.dtype : tensor->dtype),
+                          shape_text(tensor->shape)));
   }
   return hash.finish();
+}
+
+std::string Checkpoint::quantised_fingerprint() const {
+  return quantisation_.empty() ? fingerprint() : fingerprint() + "+" + quantisation_;
 }
 
 }  // namespace commissure

@@ -153,7 +153,10 @@ Result<GgufHeader> read_gguf_header(ByteSource& source, Vocabulary vocabulary) {
   HeaderReader reader(source);
   GgufHeader header;
   const Counts counts = TRY(read_preamble(reader));
+  header.n_keys = counts.n_keys;
+  header.keys_begin = reader.position();
   TRY(read_gguf_metadata(reader, counts.n_keys, vocabulary, header));
+  header.keys_end = reader.position();
 
   std::unordered_set<std::string_view> names;  // views of header.tensors, which is reserved and so never moves
   header.tensors.reserve(counts.n_tensors);

@@ -23,6 +23,8 @@ struct GgufHeader {
   std::map<std::string, std::uint64_t> array_lengths;
   std::vector<TensorInfo> tensors;  ///< in file order; `source` is left 0
   std::uint64_t n_bytes = 0;        ///< header bytes, before the padding
+  std::uint64_t n_keys = 0;
+  std::uint64_t keys_begin = 0, keys_end = 0;  ///< where the keys with their values stand in the file
 };
 
 /// Reads and checks a GGUF header, versions 2 and 3, little-endian. Touches no tensor data.

@@ -5,6 +5,9 @@
 
 #include <fmt/format.h>
 
+#include "core/check.h"
+#include "weights/written_quant.h"
+
 namespace commissure {
 
 namespace {
@@ -15,7 +18,8 @@ struct GgmlType {
   std::optional<DType> dtype = std::nullopt;
 };
 
-// Source: ggml.h, enum ggml_type. Types that ggml removed keep their old names here, for messages.
+// Source: ggml.h, enum ggml_type, and the one type of our own. Types that ggml removed keep their old names here, for
+// messages.
 constexpr GgmlType kTypes[] = {
     {0, "F32", DType::kF32},
     {1, "F16", DType::kF16},
@@ -60,6 +64,7 @@ constexpr GgmlType kTypes[] = {
     {40, "NVFP4"},
     {41, "Q1_0"},
     {42, "Q2_0"},
+    {kGgmlNf4, "NF4", DType::kNF4},
 };
 
 const GgmlType* find_type(std::uint32_t number) {
@@ -72,6 +77,12 @@ const GgmlType* find_type(std::uint32_t number) {
 std::optional<DType> dtype_of_ggml(std::uint32_t type) {
   const GgmlType* entry = find_type(type);
   return entry == nullptr ? std::nullopt : entry->dtype;
+}
+
+std::uint32_t ggml_type_of(DType dtype) {
+  const auto* const type = std::ranges::find(kTypes, std::optional(dtype), &GgmlType::dtype);
+  CHECK(type != std::end(kTypes));
+  return type->number;
 }
 
 std::string ggml_type_label(std::uint32_t type) {

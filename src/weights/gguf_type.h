@@ -11,6 +11,9 @@ namespace commissure {
 /// The DType of a ggml type number, or nothing when we have no such type.
 std::optional<DType> dtype_of_ggml(std::uint32_t type);
 
+/// The ggml type number of a DType that GGUF has: any but U8.
+std::uint32_t ggml_type_of(DType dtype);
+
 /// "Q4_K (12)", "IQ2_XS (17)", "unknown type 99": every type that ggml ever named.
 std::string ggml_type_label(std::uint32_t type);
 

@@ -159,8 +159,12 @@ Result<SafetensorsHeader> read_safetensors_header(ByteSource& source) {
     if (const auto dtype = dtype_of(entry.dtype)) {
       header.tensors.push_back({std::string(entry.name), *dtype, std::move(entry.shape), 0,
                                 header.n_bytes + entry.begin, entry.end - entry.begin});
-    } else {
-      header.unsupported.emplace_back(entry.name, entry.dtype);
+      continue;
+    }
+    header.unsupported.emplace_back(entry.name, entry.dtype);
+    if (entry.dtype == "U8") {
+      header.bytes.push_back({std::string(entry.name), DType::kU8, std::move(entry.shape), 0,
+                              header.n_bytes + entry.begin, entry.end - entry.begin});
     }
   }
   return header;

@@ -17,6 +17,8 @@ struct SafetensorsHeader {
   /// Name and dtype of tensors in types we do not compute with (I64, F8_E4M3, ...): listed, not refused, because many
   /// checkpoints carry such a buffer that nothing needs.
   std::vector<std::pair<std::string, std::string>> unsupported;
+  /// Those of them that are plain bytes (U8), as packed formats keep their codes.
+  std::vector<TensorInfo> bytes;
   std::uint64_t n_bytes = 0;  ///< header bytes with the length before them
 };
 

@@ -31,7 +31,7 @@ inline Json whole_number(int least, int most) { return {{"type", "integer"}, {"m
 
 /// The default that the key's field says.
 inline std::string default_of(const FileKey& key) {
-  if (!key.choices.empty()) return key.choices.front();
+  if (!key.choices.empty()) return *key.otherwise != '\0' ? "" : key.choices.front();
   const bool is_none = *key.otherwise != '\0' || std::holds_alternative<double CloudFile::*>(key.field);
   return is_none ? "" : key_text(key, CloudFile(), CloudStage());
 }

@@ -9,10 +9,13 @@
 #include <vector>
 
 #include "core/check.h"
+#include "core/index.h"
 #include "core/queue.h"
 #include "kernels/backend.h"
+#include "model/quantise_at_load.h"
 #include "stage/local_link.h"
 #include "stage/stage.h"
+#include "stage/stage_memory.h"
 #include "step/chain_link.h"
 #include "support/temp_folder.h"
 #include "support/toy_model.h"
@@ -56,12 +59,12 @@ inline SequenceRows with_windows(SequenceRows rows) {
   return rows;
 }
 
-/// A chain of stages in this process, cut at `cuts`, behind one link. Where a slice says nothing of the table of a
-/// windowed model, it gets the entries of the other one.
+/// A chain of stages in this process, cut at `cuts` and quantised as `quants` (parse_quants) says, behind one link.
+/// Where a slice says nothing of the table of a windowed model, it gets the entries of the other one.
 class Chain {
  public:
   Chain(Backend& backend, const std::string& path, const std::vector<int>& cuts, const StageOptions& options,
-        KvType kv_type = KvType::kBF16, Precision precision = Precision::kFast) {
+        KvType kv_type = KvType::kBF16, Precision precision = Precision::kFast, const std::string& quants = "") {
     auto spec = read_decoder_spec(*open_checkpoint(path));
     CHECK(spec.has_value());
     spec->kv_type = kv_type;
@@ -69,8 +72,12 @@ class Chain {
     has_windows_ = widest_window(*spec) > 0;
     auto plans = plan_stages(spec->n_layers(), cuts);
     CHECK(plans.has_value());
+    const auto wishes = parse_quants(quants, count_of(*plans));
+    CHECK(wishes.has_value());
     for (const StagePlan& plan : *plans) {
       checkpoints_.push_back(open_checkpoint(path));
+      const QuantWish wish = (*wishes)[to_size(plan.index)];
+      CHECK(quantise_at_load(*checkpoints_.back(), *spec, model_part(plan), wish).has_value());
       auto stage = Stage::create(backend, *checkpoints_.back(), *spec, plan, options);
       CHECK(stage.has_value());
       stages_.push_back(std::move(*stage));

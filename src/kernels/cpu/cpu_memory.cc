@@ -16,8 +16,8 @@ namespace commissure::cpu {
 
 namespace {
 
-/// Checks that the bytes are a [n_rows, n_cols] tensor of the dtype; returns how many values that is.
-Result<std::size_t> n_values(const MatrixSource& source) {
+/// Checks that a tensor [n_rows, n_cols] of the dtype can be.
+Status check_shape(const MatrixSource& source) {
   const BlockSize block = block_size(source.dtype);
   if (!Matmul::supports(source.dtype)) {
     return Error(Code::kUnimplemented, source.name, ": no kernel for ", dtype_name(source.dtype), " weights");
@@ -31,6 +31,12 @@ Result<std::size_t> n_values(const MatrixSource& source) {
     return Error(Code::kInvalidArgument, source.name, ": rows of ", source.n_cols, " values cannot be ",
                  dtype_name(source.dtype), ", whose blocks hold ", block.n_elements);
   }
+  return {};
+}
+
+/// Checks that the bytes are such a tensor; returns how many values that is.
+Result<std::size_t> n_values(const MatrixSource& source) {
+  TRY(check_shape(source));
   // At most 2^30 * 2^32: no overflow.
   const std::size_t n_bytes = source.n_rows * row_bytes(source.dtype, source.n_cols);
   if (n_bytes != source.data.bytes.size()) {
@@ -94,7 +100,8 @@ void CpuBackend::upload(DevicePtr to, std::span<const std::byte> from) {
 }
 
 Result<std::unique_ptr<Matrix>> CpuBackend::load_matrix(const MatrixSource& source) {
-  TRY(n_values(source));
+  const bool is_packed_alone = source.data.bytes.empty() && !source.packed.bytes.empty();
+  is_packed_alone ? TRY(check_shape(source)) : (void)TRY(n_values(source));
   if (const std::size_t n = source.packed.bytes.size(); n != 0 && n != packed_bytes(source)) {
     return Error(Code::kInvalidArgument, source.name, ": ", n, " packed bytes, expected ", packed_bytes(source));
   }
@@ -109,7 +116,7 @@ std::string CpuBackend::packed_layout() const {
 }
 
 std::size_t CpuBackend::packed_bytes(const MatrixSource& source) const {
-  if (!matmul_ || !is_quantised(source.dtype) || !n_values(source)) return 0;
+  if (!matmul_ || !is_quantised(source.dtype) || !check_shape(source)) return 0;
   return matmul_->packed_bytes(source.dtype, source.n_rows, source.n_cols);
 }
 

@@ -65,7 +65,7 @@ Matmul::Matmul(Isa isa, const Bf16Kernels* bf16, const WideKernels* wide)
   CHECK(isa != Isa::kReference && can_run(isa));
 }
 
-bool Matmul::supports(DType dtype) { return dtype != DType::kI32; }
+bool Matmul::supports(DType dtype) { return dtype != DType::kI32 && dtype != DType::kU8; }
 
 void Matmul::run(const MatmulInput& x, std::span<const MatmulTask> tasks, ThreadPool& pool) {
   const std::size_t column_bytes = groups_of(x.n_cols) * sizeof(ColumnGroup) * x.n_planes + 64;
@@ -145,6 +145,9 @@ void Matmul::run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks
 bool Matmul::are_packed(std::span<const MatmulTask> tasks) const {
   const auto quantised = [](const MatmulTask& task) { return is_quantised(task.dtype); };
   const auto unpacked = [&](const MatmulTask& task) { return quantised(task) && task.packed == nullptr; };
+  const auto packed_alone = [&](const MatmulTask& task) { return quantised(task) && task.weight == nullptr; };
+  // Its tasks' neighbours have to be packed then, too.
+  DCHECK(std::none_of(tasks.begin(), tasks.end(), packed_alone) || std::none_of(tasks.begin(), tasks.end(), unpacked));
   return kernels_->packed != nullptr && std::any_of(tasks.begin(), tasks.end(), quantised) &&
          std::none_of(tasks.begin(), tasks.end(), unpacked);
 }

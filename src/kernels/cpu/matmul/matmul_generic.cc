@@ -51,6 +51,13 @@ void load_group(const Block* row, int group, int n, WeightGroup& out) {
   for (int i = 0; i < n; ++i) unpack(row[group * kChains + i], out, i);
 }
 
+void load_group(const BlockNF4* row, int group, int n, WeightGroup& out) {
+  for (int i = 0; i < n; ++i) {
+    const BlockNF4& b = row[(group * kChains + i) / 2];
+    unpack_block(b, out, i, [&](int j) { return kNf4Values[nibble(b.qs + i % 2 * 16, j)]; });
+  }
+}
+
 /// Sub-block j of Q4_K and Q5_K: `high` adds the fifth bit of value l.
 template <typename Block, typename High>
 void load_k_group(const Block& b, int half, WeightGroup& out, High high) {
@@ -137,6 +144,7 @@ void few(const MatmulPart& part) {
     case DType::kQ4_K: return rows<BlockQ4_K, true>(part);
     case DType::kQ5_K: return rows<BlockQ5_K, true>(part);
     case DType::kQ6_K: return rows<BlockQ6_K>(part);
+    case DType::kNF4: return rows<BlockNF4>(part);
     default: CHECK(false && "not a quantised type");
   }
 }

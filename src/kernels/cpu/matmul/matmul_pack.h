@@ -1,5 +1,7 @@
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/cpu/matmul/matmul_packed.h"
 
 /// Writing the layout that matmul_packed.h reads.
@@ -24,7 +26,7 @@ std::byte* put_scales(const MatmulPart& part, const std::byte* rows, int n_rows,
   using Block = typename Format::Block;
   using Half = std::uint16_t;
   const int sub = b % Format::kBlocks;
-  if (sub == 0) {  // a block of a simple format, or the first of a K format's eight
+  if (sub == 0 || !PackedSizes<Format>::kIsK) {  // a block of a simple format, or the first of a K format's eight
     to = put_rows<Format, Half>(part, rows, n_rows, b, to, [](const Block& block) { return block.d; });
     if constexpr (requires(Block block) { block.m; }) {
       to = put_rows<Format, Half>(part, rows, n_rows, b, to, [](const Block& block) { return block.m; });
@@ -59,7 +61,7 @@ template <typename Format>
 std::byte* put_quants(const TileBlock& tile, std::byte* to) {
   const auto bytes = [&](int j) { return &tile.w[j][0][0]; };
   constexpr int kLine = sizeof tile.w[0];
-  if constexpr (Format::kBits == 8) {
+  if constexpr (PackedSizes<Format>::kBits == 8) {
     for (int i = 0; i < 8 * kLine; ++i) to[i] = static_cast<std::byte>(bytes(0)[i] ^ (Format::kSigned ? 0x80 : 0));
     return to + sizeof tile.w;
   }
@@ -83,6 +85,10 @@ std::byte* put_quants(const TileBlock& tile, std::byte* to) {
   return to;
 }
 
+/// What unpacks the bits that are to be packed.
+template <typename Format>
+using StoredBits = std::conditional_t<Format::kHasCodes, FormatNF4Codes, Format>;
+
 template <typename Format>
 void pack_rows(const MatmulPart& part, std::byte* out) {
   const int n_blocks = part.n_cols / kBlock;
@@ -91,7 +97,7 @@ void pack_rows(const MatmulPart& part, std::byte* out) {
     const std::byte* rows = part.weights + r * part.row_bytes;
     TileBlock tile[kChains];
     for (int b = 0; b < n_blocks; ++b) {
-      if (b % kChains == 0) unpack_group<Format>(part, rows, n_rows, b / kChains, tile);
+      if (b % kChains == 0) unpack_group<StoredBits<Format>>(part, rows, n_rows, b / kChains, tile);
       out = put_scales<Format>(part, rows, n_rows, b, out);
       out = put_quants<Format>(tile[b % kChains], out);
     }

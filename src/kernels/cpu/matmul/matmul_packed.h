@@ -15,6 +15,7 @@
 ///       Q5           u64 [8]: bit 4 r + i of word j is bit 4 of row r's value 4j + i
 ///       Q6           u8 [2][16 rows][4]: bits 4 and 5 of dword 4h + i at bit 2i of byte row h
 ///       Q8           u8 [8][16 rows][4], offset by 128
+///       NF4          the codes, as Q4; both halves of a block of 64 have its scale
 namespace commissure::cpu::COMMISSURE_ISA_NS {
 
 template <typename Format>
@@ -22,7 +23,8 @@ struct PackedSizes {
   static constexpr bool kIsK = Format::kBlocks == 8;
   static constexpr std::size_t kSuper = kIsK ? (Format::kHasMinimum ? 64 : 32) : 0;
   static constexpr std::size_t kScales = !kIsK && Format::kHasMinimum && !Format::kMinimumIsScale ? 64 : 32;
-  static constexpr std::size_t kBlockBytes = kScales + 64 * Format::kBits;
+  static constexpr int kBits = Format::kHasCodes ? 4 : Format::kBits;
+  static constexpr std::size_t kBlockBytes = kScales + 64 * kBits;
   /// Bytes of 16 rows of n_blocks each.
   static constexpr std::size_t tile(int n_blocks) { return n_blocks * kBlockBytes + n_blocks / 8 * kSuper; }
 };
@@ -52,12 +54,13 @@ class PackedBlock {
 
   [[gnu::always_inline]] inline RowInts quants(int j, int row) const {
     const std::byte* quants = block_ + Sizes::kScales;
-    if constexpr (Format::kBits == 8) {
+    if constexpr (Sizes::kBits == 8) {
       const RowInts v = load_rows(quants + 64 * j + 4 * row);
       return Format::kSigned ? bit_xor(v, broadcast_byte(-128)) : v;
     }
     const RowInts v = load_rows(quants + 64 * (j % 4) + 4 * row);
     const RowInts low = bit_and(j < 4 ? v : words_right<4>(v), broadcast_byte(15));
+    if constexpr (Format::kHasCodes) return look_up(Format::values(), low);
     if constexpr (Format::kBits == 5) return add_fifth_bits_of_rows(low, quants + 256 + 8 * j + row / 2);
     if constexpr (Format::kBits == 6) return bit_or(low, high_bits(j, quants + 256 + 4 * row));
     return low;

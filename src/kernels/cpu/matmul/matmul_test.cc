@@ -22,8 +22,8 @@
 namespace commissure::cpu {
 namespace {
 
-constexpr DType kQuantised[] = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0,
-                                DType::kQ5_1, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
+constexpr DType kQuantised[] = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,
+                                DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kNF4};
 constexpr DType kFloats[] = {DType::kF32, DType::kF16, DType::kBF16};
 
 /// Where AMX's kernels find their tiles on a CPU that has none.
@@ -90,6 +90,7 @@ void tame(DType dtype, std::byte* at, std::mt19937& random) {
     case DType::kQ4_K: return tame_block<BlockQ4_K>(at, random);
     case DType::kQ5_K: return tame_block<BlockQ5_K>(at, random);
     case DType::kQ6_K: return tame_block<BlockQ6_K>(at, random);
+    case DType::kNF4: return tame_block<BlockNF4>(at, random);
     default: CHECK(false);
   }
 }
@@ -195,6 +196,7 @@ TwinBlock twin_block(const Weights& w, int row, int b) {
     case DType::kQ5_1: return twin_block_of<BlockQ5_1>(w, row, b);
     case DType::kQ4_K: return twin_block_of<BlockQ4_K>(w, row, b);
     case DType::kQ5_K: return twin_block_of<BlockQ5_K>(w, row, b);
+    case DType::kNF4: return twin_block_of<BlockNF4>(w, row, b);
     default: return twin_block_of<BlockQ6_K>(w, row, b);
   }
 }
@@ -412,7 +414,8 @@ TEST(Matmul, PackedWeightsGiveTheBitsOfThoseAsStored) {
     for (DType dtype : kQuantised) {
       for (int n_rows : {1, 16, 35}) {
         for (int n_blocks : {1, 5, 16, 24}) {
-          const int n_cols = n_blocks * std::max(32, block_size(dtype).n_elements / 8);
+          const int block = block_size(dtype).n_elements;
+          const int n_cols = n_blocks * (block == 256 ? 32 : block);
           if (n_cols % block_size(dtype).n_elements != 0) continue;
           const Weights w = random_weights(dtype, n_rows, n_cols, 81);
           const std::vector<std::byte> packed = pack(matmul, pool, w, n_rows);
@@ -461,7 +464,7 @@ TEST(Matmul, EveryIsaPacksTheSameBytes) {
 Weights extreme_weights(DType dtype, int n_rows, int n_cols) {
   Weights w = random_weights(dtype, n_rows, n_cols, 93);
   const bool is_q8 = dtype == DType::kQ8_0, is_q6 = dtype == DType::kQ6_K;
-  const bool has_minimum = dtype != DType::kQ4_0 && dtype != DType::kQ5_0 && !is_q8 && !is_q6;
+  const bool has_minimum = dtype != DType::kQ4_0 && dtype != DType::kQ5_0 && dtype != DType::kNF4 && !is_q8 && !is_q6;
   const std::size_t block = block_size(dtype).n_bytes;
   const std::uint16_t one = float_to_half(1.0f);
   std::fill(w.bytes.begin(), w.bytes.end(), static_cast<std::byte>(is_q8 ? 0x80 : 0xff));
@@ -541,8 +544,8 @@ TEST(Matmul, AmxGivesTheBitsOfAvx512) {
     for (DType dtype : kQuantised) {
       // Chains of unequal length, without any block, and of more than one run of blocks.
       const auto weights = [=](int n_rows, int n_blocks) {
-        const bool is_k = block_size(dtype).n_elements == 256;
-        return random_weights(dtype, n_rows, 32 * (is_k ? (n_blocks + 7) / 8 * 8 : n_blocks), 101);
+        const int block = block_size(dtype).n_elements;
+        return random_weights(dtype, n_rows, (32 * n_blocks + block - 1) / block * block, 101);
       };
       expect_the_bits_of_avx512(kernels, weights(3, 6), every_count, 1);
       expect_the_bits_of_avx512(kernels, weights(35, 2), std::array{8, 9, 31}, 2);
@@ -558,7 +561,7 @@ TEST(Matmul, AmxAsItShipsGivesTheBitsOfAvx512) {
   const TrappedTiles tiles;
   for (DType dtype : kQuantised) {
     const int before = TrappedTiles::n_trapped();
-    const Weights w = random_weights(dtype, 19, block_size(dtype).n_elements == 256 ? 768 : 736, 107);
+    const Weights w = random_weights(dtype, 19, block_size(dtype).n_elements == 256 ? 768 : 704, 107);
     expect_the_bits_of_avx512({Isa::kAvx512, TestTiles::kTrapped}, w, std::array{8, 9, 29}, 2);
     EXPECT_GT(TrappedTiles::n_trapped(), before);
   }

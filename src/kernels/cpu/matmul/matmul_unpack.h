@@ -11,8 +11,9 @@
 ///   kHasMinimum   y = d * q + m
 ///   kMinimumIsScale  m is d once more and is not stored
 ///   kHasHalfScale integer scale per 16 values (Q6_K)
-///   kBits         bits of a stored weight
-///   kSigned       bytes are int8 (Q8_0 without VNNI)
+///   kBits         bits of a weight as it is multiplied
+///   kHasCodes     a stored weight is a 4-bit code, and its value is looked up (NF4)
+///   kSigned       bytes are int8 (Q8_0 and NF4 without VNNI)
 namespace commissure::cpu::COMMISSURE_ISA_NS {
 
 constexpr int kNoBias = -1;
@@ -32,6 +33,7 @@ struct FormatDefaults {
   static constexpr bool kHasMinimum = false;
   static constexpr bool kMinimumIsScale = false;
   static constexpr bool kHasHalfScale = false;
+  static constexpr bool kHasCodes = false;
   static constexpr bool kSigned = false;
 };
 
@@ -60,7 +62,7 @@ inline __m256i add_fifth_bits(__m256i q, const std::uint8_t* qh) {
 #endif
 }
 
-/// Four consecutive blocks of a row.
+/// The consecutive blocks of a row that hold four times 32 values.
 template <typename Block>
 struct WholeGroup {
   const Block* blocks;
@@ -164,6 +166,42 @@ struct FormatQ8_0 : FormatDefaults {
   }
 };
 
+/// Two blocks of 64 to a group. Their values are looked up with a shuffle.
+struct FormatNF4 : FormatDefaults {
+  using Block = BlockNF4;
+  static constexpr int kBlocks = 2;
+  static constexpr int kBits = 8;
+  static constexpr bool kHasCodes = true;
+#if defined(__AVX512F__)
+  static constexpr int kBiasShift = 7;
+  static __m128i values() { return _mm_xor_si128(load16(kNf4Values), _mm_set1_epi8(-128)); }
+#else
+  static constexpr bool kSigned = true;
+  static __m128i values() { return load16(kNf4Values); }
+#endif
+  static __m256i bytes(__m256i codes) { return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(values()), codes); }
+  template <typename Group>
+  static void load_codes(const Group& b, WeightGroup& out) {
+    for (int i = 0; i < kChains; ++i) out.w[i] = nibbles(b[i / 2].qs + i % 2 * 16);
+    const std::uint32_t pair = std::uint32_t{b[0].d} | std::uint32_t{b[1].d} << 16;
+    const __m128 d = _mm_cvtph_ps(_mm_cvtsi32_si128(static_cast<int>(pair)));
+    out.d = _mm_shuffle_ps(d, d, _MM_SHUFFLE(1, 1, 0, 0));
+  }
+  template <typename Group>
+  static void load(const Group& b, WeightGroup& out) {
+    load_codes(b, out);
+    for (int i = 0; i < kChains; ++i) out.w[i] = bytes(out.w[i]);
+  }
+};
+
+/// The codes themselves, for packing.
+struct FormatNF4Codes : FormatNF4 {
+  template <typename Group>
+  static void load(const Group& b, WeightGroup& out) {
+    load_codes(b, out);
+  }
+};
+
 /// Scales and minima of sub-blocks [4 half, 4 half + 4): sub_scale() for four at once.
 template <typename Block>
 void k_scales(const Block& b, int half, WeightGroup& out) {
@@ -251,6 +289,7 @@ void with_format(DType dtype, F f) {
     case DType::kQ4_K: return f(FormatQ4_K());
     case DType::kQ5_K: return f(FormatQ5_K());
     case DType::kQ6_K: return f(FormatQ6_K());
+    case DType::kNF4: return f(FormatNF4());
     default: return;
   }
 }
@@ -265,11 +304,12 @@ template <typename Format>
   if constexpr (Format::kBlocks == 8) {
     Format::load(blocks + g / 2, g % 2, out);
   } else {
+    constexpr int kPerGroup = kChains / Format::kBlocks;
     const int left = n_blocks - g * kChains;
     if (left >= kChains) {
-      Format::load(WholeGroup<Block>{blocks + g * kChains}, out);
+      Format::load(WholeGroup<Block>{blocks + g * kPerGroup}, out);
     } else {
-      Format::load(ShortGroup<Block>{blocks + g * kChains, left}, out);
+      Format::load(ShortGroup<Block>{blocks + g * kPerGroup, left / Format::kBlocks}, out);
     }
   }
   return out;

@@ -40,6 +40,10 @@ inline RowInts add_fifth_bits_of_rows(RowInts w, const std::byte* bits) {
   std::memcpy(&mask, bits, sizeof mask);
   return _mm512_mask_add_epi8(w, mask, w, _mm512_set1_epi8(16));
 }
+/// table[code] for every byte.
+inline RowInts look_up(__m128i table, RowInts codes) {
+  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), codes);
+}
 inline RowInts add(RowInts a, RowInts b) { return _mm512_add_epi32(a, b); }
 inline RowInts multiply(RowInts a, RowInts b) { return _mm512_mullo_epi32(a, b); }
 template <int kBits>
@@ -83,6 +87,9 @@ RowInts words_right(RowInts a) {
 }
 inline RowInts add_fifth_bits_of_rows(RowInts w, const std::byte* bits) {
   return add_fifth_bits(w, reinterpret_cast<const std::uint8_t*>(bits));
+}
+inline RowInts look_up(__m128i table, RowInts codes) {
+  return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), codes);
 }
 inline RowInts add(RowInts a, RowInts b) { return _mm256_add_epi32(a, b); }
 inline RowInts multiply(RowInts a, RowInts b) { return _mm256_mullo_epi32(a, b); }

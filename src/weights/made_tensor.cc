@@ -1,0 +1,146 @@
+#include "weights/made_tensor.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "core/index.h"
+#include "kernels/quant.h"
+#include "kernels/quantise.h"
+#include "weights/header_reader.h"
+
+namespace commissure {
+namespace {
+
+/// Below this many values for each, threads cost more than they give.
+constexpr std::int64_t kValuesPerThread = 1 << 18;
+constexpr int kMostThreads = 16;
+
+int n_cores() {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+/// Calls f(row) for all rows until one returns false; returns that row, or -1.
+template <typename F>
+std::int64_t for_rows(std::int64_t n_rows, std::int64_t n_cols, F f) {
+  const std::int64_t wanted = std::clamp<std::int64_t>(n_rows * n_cols / kValuesPerThread, 1, kMostThreads);
+  const std::int64_t n_threads = std::min({wanted, std::int64_t{n_cores()}, n_rows});
+  std::atomic<std::int64_t> broken = -1;
+  const auto run = [&](std::int64_t part) {
+    const std::int64_t last = n_rows * (part + 1) / n_threads;
+    for (std::int64_t row = n_rows * part / n_threads; row < last && broken < 0; ++row) {
+      if (!f(row)) broken = row;
+    }
+  };
+  std::vector<std::jthread> others;
+  for (std::int64_t part = 1; part < n_threads; ++part) others.emplace_back(run, part);
+  run(0);
+  others.clear();
+  return broken;
+}
+
+/// Memory that is written once, whole.
+struct Written {
+  explicit Written(std::size_t n_bytes)
+      : memory(std::make_shared_for_overwrite<std::byte[]>(n_bytes)), bytes(memory.get(), n_bytes) {}
+  ByteRange range() const { return {bytes, memory}; }
+
+  std::shared_ptr<std::byte[]> memory;  // shared: as ByteRange hands it on
+  std::span<std::byte> bytes;
+};
+
+Result<ByteRange> quantise_tensor(const MadeTensor& made, std::span<const std::byte> stored) {
+  const std::vector<std::int64_t>& shape = made.stored.shape;
+  const std::int64_t n_rows = shape.size() == 2 ? shape[0] : 1, n_cols = shape.back();
+  const std::size_t from_bytes = row_bytes(made.stored.dtype, n_cols), to_bytes = row_bytes(made.dtype, n_cols);
+  const Written out(to_size(n_rows) * to_bytes);
+  const std::int64_t broken = for_rows(n_rows, n_cols, [&](std::int64_t row) {
+    thread_local std::vector<float> values;
+    values.resize(to_size(n_cols));
+    dequantise(made.stored.dtype, &stored[to_size(row) * from_bytes], values);
+    return quantise(made.dtype, values, &out.bytes[to_size(row) * to_bytes]);
+  });
+  if (broken < 0) return out.range();
+  return Error(Code::kDataLoss, "tensor ", printable(made.stored.name), ": row ", broken,
+               " has a value that is infinite, NaN or too large to be quantised (is the file damaged?)");
+}
+
+// --- bitsandbytes ---
+
+std::vector<float> floats_of(std::span<const std::byte> bytes) {
+  std::vector<float> values(bytes.size() / sizeof(float));
+  std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
+  return values;
+}
+
+/// All scales of a matrix, of blocks of any length.
+Result<std::vector<float>> read_scales(const BnbState& state, const ReadStored& read) {
+  const ByteRange absmax = TRY(read(state.absmax));
+  if (!state.nested) return floats_of(absmax.bytes);
+  const std::vector<float> map = floats_of(TRY(read(state.nested->map)).bytes);
+  const std::vector<float> nested = floats_of(TRY(read(state.nested->absmax)).bytes);
+  std::vector<float> scales(absmax.bytes.size());
+  for (std::size_t i = 0; i < scales.size(); ++i) {
+    scales[i] = map[std::to_integer<std::size_t>(absmax.bytes[i])] * nested[i / to_size(state.nested->block)] +
+                state.nested->offset;
+  }
+  return scales;
+}
+
+bool is_nf4(const std::vector<float>& map) {
+  return std::ranges::equal(map, kBnbNf4Values, [](float a, float b) { return std::fabs(a - b) < 1e-4f; });
+}
+
+/// 64 codes, the even ones in the high nibbles, to our order.
+void reorder_codes(const std::byte* from, std::uint8_t* to) {
+  const auto code = [&](int i) {
+    const auto byte = std::to_integer<unsigned>(from[i / 2]);
+    return i % 2 == 0 ? byte >> 4 : byte & 15u;
+  };
+  for (int half = 0; half < 2; ++half) {
+    for (int j = 0; j < 16; ++j) {
+      to[16 * half + j] = static_cast<std::uint8_t>(code(32 * half + j) | code(32 * half + j + 16) << 4);
+    }
+  }
+}
+
+Result<ByteRange> convert_bnb(const MadeTensor& made, std::span<const std::byte> codes, const ReadStored& read) {
+  constexpr std::int64_t kBlock = 64;
+  const BnbState& state = *made.bnb;
+  const std::string name = printable(made.stored.name);
+  if (!is_nf4(floats_of(TRY(read(state.map)).bytes))) {
+    return Error(Code::kDataLoss, "tensor ", name, ": its quant_map holds other values than NF4's");
+  }
+  const std::vector<float> scales = TRY(read_scales(state, read));
+  const auto n_blocks = static_cast<std::int64_t>(codes.size()) * 2 / kBlock;
+  const Written out(to_size(n_blocks) * sizeof(BlockNF4));
+  const std::int64_t broken = for_rows(n_blocks, kBlock, [&](std::int64_t block) {
+    const float scale = scales[to_size(block * kBlock / state.block)] / kNf4Scale;
+    BlockNF4 ours;
+    ours.d = float_to_half(scale);
+    if (!(scale >= 0.0f) || !std::isfinite(half_to_float(ours.d))) return false;
+    reorder_codes(&codes[to_size(block * kBlock / 2)], ours.qs);
+    std::memcpy(&out.bytes[to_size(block) * sizeof ours], &ours, sizeof ours);
+    return true;
+  });
+  if (broken < 0) return out.range();
+  return Error(Code::kDataLoss, "tensor ", name, ": the scale of values from ", broken * kBlock,
+               " on is negative, not finite or too large (the file is corrupt)");
+}
+
+}  // namespace
+
+Result<ByteRange> make_tensor(const MadeTensor& made, const ReadStored& read) {
+  const ByteRange stored = TRY(read(made.stored));
+  return made.bnb ? convert_bnb(made, stored.bytes, read) : quantise_tensor(made, stored.bytes);
+}
+
+}  // namespace commissure

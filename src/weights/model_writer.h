@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "core/result.h"
+#include "weights/checkpoint.h"
+
+namespace commissure {
+
+struct WriteOptions {
+  bool expand = false;  ///< quantised tensors become BF16
+  /// Called after every tensor with the bytes so far and in all. False stops.
+  std::function<bool(std::uint64_t done_bytes, std::uint64_t total_bytes)> progress;
+};
+
+/// Writes a model into `folder`, which is made where it is missing: every tensor as `checkpoint` hands it out, and what
+/// lies beside or before the tensors as it is. A GGUF becomes model.gguf; a safetensors model model.safetensors with
+/// config.json, written last, and its tokenizer. Returns the bytes of the weights' file.
+/// Errors: kAlreadyExists, the folder holds something; kInvalidArgument, a GGUF in several files; kResourceExhausted,
+/// the disk is full; kUnavailable or kPermissionDenied, the folder cannot be written; kCancelled; as Checkpoint::load.
+Result<std::uint64_t> write_model(const Checkpoint& checkpoint, const std::string& folder, const WriteOptions& options);
+
+}  // namespace commissure

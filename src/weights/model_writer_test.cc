@@ -1,0 +1,155 @@
+#include "weights/model_writer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "kernels/quant.h"
+#include "support/checkpoint_writer.h"
+#include "support/temp_folder.h"
+#include "weights/written_quant.h"
+
+namespace commissure {
+namespace {
+
+using testing::float_tensor;
+using testing::GgufWriter;
+using testing::safetensors_bytes;
+using testing::TempFolder;
+using testing::ToyTensor;
+
+std::vector<float> waves(int n) {
+  std::vector<float> values(n);
+  for (int i = 0; i < n; ++i) values[i] = 0.05f * std::sin(static_cast<float>(i));
+  return values;
+}
+
+std::vector<ToyTensor> tensors() {
+  return {float_tensor("a.weight", {3, 64}, waves(192)), float_tensor("b.weight", {2, 32}, waves(64)),
+          float_tensor("norm.weight", {5}, waves(5))};
+}
+
+std::string write_source(const TempFolder& folder, bool is_gguf) {
+  if (is_gguf) {
+    GgufWriter writer;
+    writer.text("general.architecture", "llama").texts("tokenizer.ggml.tokens", {"a", "b"});
+    for (ToyTensor& tensor : tensors()) writer.tensor(std::move(tensor));
+    return folder.write("toy.gguf", writer.bytes());
+  }
+  folder.write("config.json", R"({"model_type": "llama"})");
+  folder.write("tokenizer.json", R"({"model": {}})");
+  folder.write("model.safetensors", safetensors_bytes(tensors()));
+  return folder.path();
+}
+
+std::unique_ptr<Checkpoint> opened(const std::string& location) {
+  auto checkpoint = Checkpoint::open(location);
+  EXPECT_TRUE(checkpoint.has_value()) << checkpoint.error().message();
+  return checkpoint ? std::move(*checkpoint) : nullptr;
+}
+
+std::string bytes_of(const Checkpoint& checkpoint, const char* name) {
+  const auto range = checkpoint.load(*checkpoint.find(name));
+  EXPECT_TRUE(range.has_value());
+  return range ? std::string(reinterpret_cast<const char*>(range->bytes.data()), range->bytes.size()) : "";
+}
+
+TEST(ModelWriter, EveryTensorComesBackAsItWasHandedOut) {
+  for (const bool is_gguf : {false, true}) {
+    const TempFolder source, target;
+    const auto before = opened(write_source(source, is_gguf));
+    before->quantise("a.weight", DType::kNF4);
+    before->quantise("b.weight", DType::kQ8_0);
+    before->set_quantisation("nf4");
+    const auto n_bytes = write_model(*before, target.path() + "/new/out", {});
+    ASSERT_TRUE(n_bytes.has_value()) << n_bytes.error().message();
+    const auto after = opened(target.path() + "/new/out");
+    ASSERT_EQ(after->tensors().size(), 3u);
+    EXPECT_TRUE(after->unsupported_dtypes().empty());
+    for (const char* name : {"a.weight", "b.weight", "norm.weight"}) {
+      EXPECT_EQ(bytes_of(*after, name), bytes_of(*before, name)) << name << " gguf " << is_gguf;
+      EXPECT_EQ(after->find(name)->dtype, before->find(name)->dtype);
+      EXPECT_EQ(after->find(name)->shape, before->find(name)->shape);
+      EXPECT_FALSE(after->is_made(*after->find(name)));
+    }
+    EXPECT_EQ(after->fingerprint(), before->fingerprint());
+    EXPECT_EQ(after->quantised_fingerprint(), before->fingerprint() + "+nf4");
+    if (is_gguf) {
+      EXPECT_EQ(*after->metadata().text("general.architecture"), "llama");
+    } else {
+      EXPECT_EQ(after->read_side_file("tokenizer.json").value(), R"({"model": {}})");
+    }
+  }
+}
+
+TEST(ModelWriter, ExpandsWhatIsQuantisedToBf16) {
+  const TempFolder source, target;
+  const auto before = opened(write_source(source, true));
+  before->quantise("a.weight", DType::kQ8_0);
+  ASSERT_TRUE(write_model(*before, target.path() + "/out", {.expand = true, .progress = {}}).has_value());
+  const auto after = opened(target.path() + "/out");
+  EXPECT_EQ(after->find("a.weight")->dtype, DType::kBF16);
+  EXPECT_EQ(after->find("b.weight")->dtype, DType::kF32);
+  const std::string q8 = bytes_of(*before, "a.weight"), half = bytes_of(*after, "a.weight");
+  std::vector<float> values(192);
+  dequantise(DType::kQ8_0, reinterpret_cast<const std::byte*>(q8.data()), values);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    bf16 found = 0;
+    std::memcpy(&found, &half[2 * i], sizeof found);
+    EXPECT_EQ(found, to_bf16(values[i]));
+  }
+  EXPECT_EQ(after->quantisation(), "");
+}
+
+TEST(ModelWriter, LeavesAFolderAloneThatHoldsSomething) {
+  const TempFolder source, target;
+  target.write("mine", "text");
+  const auto refused = write_model(*opened(write_source(source, false)), target.path(), {});
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), Code::kAlreadyExists);
+}
+
+TEST(ModelWriter, AStopLeavesNoModel) {
+  const TempFolder source, target;
+  const auto stopped = write_model(*opened(write_source(source, true)), target.path() + "/out",
+                                   {.progress = [](std::uint64_t, std::uint64_t) { return false; }});
+  ASSERT_FALSE(stopped.has_value());
+  EXPECT_EQ(stopped.error().code(), Code::kCancelled);
+  EXPECT_FALSE(Checkpoint::open(target.path() + "/out").has_value());
+}
+
+TEST(MadeTensor, NamesTheRowThatHoldsNoNumber) {
+  for (const float bad : {NAN, std::numeric_limits<float>::infinity()}) {
+    const TempFolder folder;
+    std::vector<float> values = waves(192);
+    values[64 * 2 + 5] = bad;
+    folder.write("config.json", "{}");
+    folder.write("model.safetensors", safetensors_bytes({float_tensor("a.weight", {3, 64}, values)}));
+    const auto checkpoint = opened(folder.path());
+    checkpoint->quantise("a.weight", DType::kNF4);
+    const auto range = checkpoint->load(*checkpoint->find("a.weight"));
+    ASSERT_FALSE(range.has_value());
+    EXPECT_EQ(range.error().code(), Code::kDataLoss);
+    EXPECT_NE(range.error().message().find("tensor \"a.weight\": row 2"), std::string::npos) << range.error().message();
+  }
+}
+
+TEST(WrittenQuant, BytesOfAnotherShapeAreNoMatrix) {
+  const auto tensor = [](const std::string& name, std::vector<std::int64_t> shape) {
+    return TensorInfo{.name = name, .dtype = DType::kU8, .shape = std::move(shape)};
+  };
+  const auto read = as_written(tensor(written_name("w", DType::kNF4), {3, 68}));
+  ASSERT_TRUE(read.has_value());
+  EXPECT_EQ(read->name, "w");
+  EXPECT_EQ(read->shape, (std::vector<std::int64_t>{3, 128}));
+  EXPECT_EQ(as_written(tensor(written_name("w", DType::kQ8_0), {3, 68}))->shape[1], 64);
+  EXPECT_FALSE(as_written(tensor("w", {3, 68})));
+  EXPECT_FALSE(as_written(tensor(written_name("w", DType::kNF4), {3, 67})));
+  EXPECT_FALSE(as_written(tensor(written_name("w", DType::kNF4), {204})));
+  EXPECT_FALSE(as_written(tensor(written_name("w", DType::kNF4), {3, 0})));
+}
+
+}  // namespace
+}  // namespace commissure
