@@ -78,7 +78,7 @@ def answer(folder, stages):
     # Long enough to pass the window, and a chunk's border.
     body = {"prompt": "Three stages answer as one does, whatever the family. " * 4, "max_tokens": 12, "temperature": 0, "logprobs": 3,
             "ignore_eos": True}
-    with Chain(folder, stages=stages, flags=["--max-step-rows", "64"]) as chain:
+    with Chain(folder, stages=stages, flags=["--max-num-batched-tokens", "64"]) as chain:
         completion = chain.post("/v1/completions", body)
         assert completion["usage"]["completion_tokens"] == 12, completion
         return completion["choices"][0]
@@ -90,6 +90,6 @@ for family, *rest in FAMILIES:
         write_model(folder, family, *rest)
         whole, cut = answer(folder, 1), answer(folder, 3)
         assert cut == whole, f"{family}: {whole} in one stage, {cut} in three"
-        assert len(set(whole["logprobs"]["tokens"])) > 1, whole
+        assert len(set(whole["logprobs"]["token_logprobs"])) > 1, whole
         print(f"{family}: {whole['text']!r}")
 print("families: ok")
