@@ -11,7 +11,7 @@ import tempfile
 from harness import ROOT, Chain
 
 COMMON = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
-          "vocab_size": 1600, "max_position_embeddings": 512, "rms_norm_eps": 1e-6, "head_dim": 16}
+          "max_position_embeddings": 512, "rms_norm_eps": 1e-6, "head_dim": 16}
 NORMS = ["input_layernorm", "post_attention_layernorm"]
 
 
@@ -39,7 +39,7 @@ FAMILIES = [
     ("phi3", "mistral", {"tie_word_embeddings": True, "partial_rotary_factor": 0.75, "original_max_position_embeddings": 64,
                          "rope_scaling": {"type": "longrope", "short_factor": [1] * 6, "long_factor": [1, 1.5, 2, 3, 5, 8]}},
      NORMS, fused, "F32"),
-    ("qwen3_moe", "qwen2", {"tie_word_embeddings": True, "num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
+    ("qwen3_moe", "qwen2", {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
                             "norm_topk_prob": True}, NORMS, experts, "BF16"),
 ]
 
@@ -57,8 +57,13 @@ def values(rng, shape, dtype):
 
 
 def write_model(folder, family, tokenizer, more, norms, tensors_of, dtype):
-    config = COMMON | {"model_type": family} | more
-    shapes = {"model.embed_tokens.weight": (COMMON["vocab_size"], 64), "model.norm.weight": (64,)}
+    source = ROOT / f"tests/golden/tokenizer/{tokenizer}.json"
+    vocabulary = json.loads(source.read_text())
+    ids = [*vocabulary["model"]["vocab"].values(), *(token["id"] for token in vocabulary["added_tokens"])]
+    config = COMMON | {"model_type": family, "vocab_size": max(ids) + 1} | more
+    shapes = {"model.embed_tokens.weight": (config["vocab_size"], 64), "model.norm.weight": (64,)}
+    if not config.get("tie_word_embeddings", family == "gemma2"):
+        shapes["lm_head.weight"] = (config["vocab_size"], 64)
     for layer in range(COMMON["num_hidden_layers"]):
         parts = dict.fromkeys(norms, (64,)) | tensors_of(config)
         shapes |= {f"model.layers.{layer}.{name}.weight": shape for name, shape in parts.items()}
@@ -71,11 +76,11 @@ def write_model(folder, family, tokenizer, more, norms, tensors_of, dtype):
     text = json.dumps(header).encode()
     (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + b"".join(data))
     (folder / "config.json").write_text(json.dumps(config))
-    shutil.copy(ROOT / f"tests/golden/tokenizer/{tokenizer}.json", folder / "tokenizer.json")
+    shutil.copy(source, folder / "tokenizer.json")
 
 
 def answer(folder, stages):
-    # Long enough to pass the window, and a chunk's border.
+    # Long enough to pass the window and the border of a block.
     body = {"prompt": "Three stages answer as one does, whatever the family. " * 4, "max_tokens": 12, "temperature": 0, "logprobs": 3,
             "ignore_eos": True}
     with Chain(folder, stages=stages, flags=["--max-num-batched-tokens", "64"]) as chain:
