@@ -11,9 +11,13 @@ bool is_meant(const ExpectedTensor& tensor, const DecoderSpec& spec, const Model
 }
 
 /// Errors: kInvalidArgument, a matrix of the layers is quantised in the files; kUnimplemented, one is a part of a
-/// tensor.
+/// tensor, or of experts.
 Status refuse_what_cannot(const Checkpoint& checkpoint, const DecoderSpec& spec) {
   for (const ExpectedTensor& tensor : expected_tensors(spec, {0, spec.n_layers(), false, false})) {
+    if (tensor.expert >= 0 || tensor.role == TensorRole::kRouter) {
+      return Error(Code::kUnimplemented, checkpoint.location(), ": ", tensor.name,
+                   " belongs to experts, which --quant (QUANT, quant:) does not know; run the model without it");
+    }
     if (is_matrix(tensor.role) && !tensor.whole_shape.empty()) {
       return Error(
           Code::kUnimplemented, checkpoint.location(), ": ", tensor.name,

@@ -1,6 +1,7 @@
 #include "model/tensor_names.h"
 
 #include <algorithm>
+#include <initializer_list>
 #include <string_view>
 #include <unordered_set>
 #include <utility>
@@ -40,6 +41,14 @@ RoleName role_name(TensorRole role, bool post_norms) {
     case TensorRole::kUp: return {"ffn_up", "mlp.up_proj"};
     case TensorRole::kDown: return {"ffn_down", "mlp.down_proj"};
     case TensorRole::kPostFeedForwardNorm: return {"post_ffw_norm", "post_feedforward_layernorm"};
+    case TensorRole::kRouter: return {"ffn_gate_inp", "mlp.gate"};
+    case TensorRole::kExpertGate: return {"ffn_gate_exps", "gate_proj"};
+    case TensorRole::kExpertUp: return {"ffn_up_exps", "up_proj"};
+    case TensorRole::kExpertDown: return {"ffn_down_exps", "down_proj"};
+    case TensorRole::kSharedRouter: return {"ffn_gate_inp_shexp", "mlp.shared_expert_gate"};
+    case TensorRole::kSharedGate: return {"ffn_gate_shexp", "mlp.shared_expert.gate_proj"};
+    case TensorRole::kSharedUp: return {"ffn_up_shexp", "mlp.shared_expert.up_proj"};
+    case TensorRole::kSharedDown: return {"ffn_down_shexp", "mlp.shared_expert.down_proj"};
     case TensorRole::kEmbedding:
     case TensorRole::kFinalNorm:
     case TensorRole::kHead: break;
@@ -63,18 +72,108 @@ std::string final_norm_name(const DecoderSpec& spec) {
   return spec.naming.format == CheckpointFormat::kGguf ? "output_norm.weight" : spec.naming.prefix + "norm.weight";
 }
 
+/// One layer's tensors in the order they are used.
+class LayerTensors {
+ public:
+  LayerTensors(const DecoderSpec& spec, int layer, std::vector<ExpectedTensor>& out)
+      : spec_(spec), layer_(layer), out_(out) {}
+
+  void put(TensorRole role, std::vector<std::int64_t> shape) {
+    out_.push_back({role, layer_, layer_tensor_name(spec_, role, layer_), std::move(shape)});
+  }
+
+  /// Matrices [n_rows, n_cols] that the file holds as the rows of one, in this order.
+  void put_fused(std::string_view gguf, std::string_view safetensors,
+                 std::initializer_list<std::pair<TensorRole, std::int64_t>> parts, std::int64_t n_cols) {
+    std::int64_t n_rows = 0, first = 0;
+    for (const auto& [role, n] : parts) n_rows += n;
+    const std::string name = spec_.naming.format == CheckpointFormat::kGguf
+                                 ? fmt::format("blk.{}.{}.weight", layer_, gguf)
+                                 : fmt::format("{}layers.{}.{}.weight", spec_.naming.prefix, layer_, safetensors);
+    for (const auto& [role, n] : parts) {
+      out_.push_back({role, layer_, name, {n, n_cols}, {n_rows, n_cols}, first});
+      first += n;
+    }
+  }
+
+  void put_gate_up(TensorRole gate, TensorRole up, std::int64_t d_ff) {
+    const std::int64_t d = spec_.d_model;
+    if (spec_.naming.fused_gate_up) return put_fused("ffn_up", "mlp.gate_up_proj", {{gate, d_ff}, {up, d_ff}}, d);
+    put(gate, {d_ff, d});
+    put(up, {d_ff, d});
+  }
+
+  void put_experts(const ExpertSpec& experts) {
+    const std::int64_t d = spec_.d_model, n = experts.n_experts, d_ff = experts.d_ff;
+    const bool is_gguf = spec_.naming.format == CheckpointFormat::kGguf;
+    put(TensorRole::kRouter, {n, d});
+    for (int expert = 0; expert < experts.n_experts; ++expert) {
+      if (spec_.naming.packed_experts) {
+        put_rows("mlp.experts.gate_up_proj", TensorRole::kExpertGate, expert, {d_ff, d}, {n, 2 * d_ff, d}, 2 * expert);
+        put_rows("mlp.experts.gate_up_proj", TensorRole::kExpertUp, expert, {d_ff, d}, {n, 2 * d_ff, d},
+                 2 * expert + 1);
+        put_rows("mlp.experts.down_proj", TensorRole::kExpertDown, expert, {d, d_ff}, {n, d, d_ff}, expert);
+      } else {
+        put_expert(is_gguf, TensorRole::kExpertGate, expert, n, {d_ff, d});
+        put_expert(is_gguf, TensorRole::kExpertUp, expert, n, {d_ff, d});
+        put_expert(is_gguf, TensorRole::kExpertDown, expert, n, {d, d_ff});
+      }
+    }
+    if (experts.shared_d_ff == 0) return;
+    put(TensorRole::kSharedRouter, is_gguf ? std::vector<std::int64_t>{d} : std::vector<std::int64_t>{1, d});
+    put(TensorRole::kSharedGate, {experts.shared_d_ff, d});
+    put(TensorRole::kSharedUp, {experts.shared_d_ff, d});
+    put(TensorRole::kSharedDown, {d, experts.shared_d_ff});
+  }
+
+ private:
+  /// The `index`-th block of rows in a safetensors file's tensor of all experts.
+  void put_rows(std::string_view name, TensorRole role, int expert, std::vector<std::int64_t> shape,
+                std::vector<std::int64_t> whole, int index) {
+    const std::int64_t first = index * shape[0];
+    out_.push_back({role, layer_, fmt::format("{}layers.{}.{}", spec_.naming.prefix, layer_, name), std::move(shape),
+                    std::move(whole), first, expert});
+  }
+
+  void put_expert(bool is_gguf, TensorRole role, int expert, std::int64_t n_experts, std::vector<std::int64_t> shape) {
+    if (is_gguf) {
+      const std::int64_t first = expert * shape[0];
+      std::vector<std::int64_t> whole = {n_experts, shape[0], shape[1]};
+      out_.push_back(
+          {role, layer_, layer_tensor_name(spec_, role, layer_), std::move(shape), std::move(whole), first, expert});
+    } else {
+      out_.push_back({role,
+                      layer_,
+                      fmt::format("{}layers.{}.mlp.experts.{}.{}.weight", spec_.naming.prefix, layer_, expert,
+                                  role_name(role, false).safetensors),
+                      std::move(shape),
+                      {},
+                      0,
+                      expert});
+    }
+  }
+
+  const DecoderSpec& spec_;
+  const int layer_;
+  std::vector<ExpectedTensor>& out_;
+};
+
 void append_layer(const DecoderSpec& spec, int layer, std::vector<ExpectedTensor>& out) {
   const LayerSpec& l = spec.layers[layer];
   const std::int64_t d = spec.d_model;
   const std::int64_t q = std::int64_t{l.heads.n_heads} * l.heads.head_dim;
   const std::int64_t kv = std::int64_t{l.heads.n_kv_heads} * l.heads.head_dim;
-  const auto put = [&](TensorRole role, std::vector<std::int64_t> shape) {
-    out.push_back({role, layer, layer_tensor_name(spec, role, layer), std::move(shape)});
-  };
+  LayerTensors tensors(spec, layer, out);
+  const auto put = [&](TensorRole role, std::vector<std::int64_t> shape) { tensors.put(role, std::move(shape)); };
   if (l.pre_norms) put(TensorRole::kAttentionNorm, {d});
-  put(TensorRole::kQuery, {q, d});
-  put(TensorRole::kKey, {kv, d});
-  put(TensorRole::kValue, {kv, d});
+  if (spec.naming.fused_qkv) {
+    tensors.put_fused("attn_qkv", "self_attn.qkv_proj",
+                      {{TensorRole::kQuery, q}, {TensorRole::kKey, kv}, {TensorRole::kValue, kv}}, d);
+  } else {
+    put(TensorRole::kQuery, {q, d});
+    put(TensorRole::kKey, {kv, d});
+    put(TensorRole::kValue, {kv, d});
+  }
   if (l.qkv_bias) put(TensorRole::kQueryBias, {q});
   if (l.qkv_bias) put(TensorRole::kKeyBias, {kv});
   if (l.qkv_bias) put(TensorRole::kValueBias, {kv});
@@ -84,18 +183,52 @@ void append_layer(const DecoderSpec& spec, int layer, std::vector<ExpectedTensor
   if (l.output_bias) put(TensorRole::kAttentionOutputBias, {d});
   if (l.post_norms) put(TensorRole::kPostAttentionNorm, {d});
   if (l.pre_norms) put(TensorRole::kFeedForwardNorm, {d});
-  put(TensorRole::kGate, {l.d_ff, d});
-  put(TensorRole::kUp, {l.d_ff, d});
-  put(TensorRole::kDown, {d, l.d_ff});
+  if (l.experts.n_experts > 0) tensors.put_experts(l.experts);
+  if (l.d_ff > 0) {
+    tensors.put_gate_up(TensorRole::kGate, TensorRole::kUp, l.d_ff);
+    put(TensorRole::kDown, {d, l.d_ff});
+  }
   if (l.post_norms) put(TensorRole::kPostFeedForwardNorm, {d});
+}
+
+Error missing(const Checkpoint& checkpoint, const ExpectedTensor& expected) {
+  if (const std::string dtype = checkpoint.unsupported_dtype(expected.name); !dtype.empty()) {
+    return Error(Code::kUnimplemented, checkpoint.location(), ": tensor ", expected.name, " has dtype ", dtype,
+                 ", which is not supported; supported: F32, F16, BF16");
+  }
+  const auto& shape = expected.whole_shape.empty() ? expected.shape : expected.whole_shape;
+  return Error(Code::kInvalidArgument, checkpoint.location(), ": tensor ", expected.name, " is missing (expected ",
+               shape_text(shape), "); the file is incomplete or of another model");
+}
+
+/// The checkpoint's entry, whole, its shape checked.
+Result<const TensorInfo*> find_tensor(const Checkpoint& checkpoint, const ExpectedTensor& expected) {
+  const TensorInfo* tensor = checkpoint.find(expected.name);
+  if (tensor == nullptr) return missing(checkpoint, expected);
+  const auto& shape = expected.whole_shape.empty() ? expected.shape : expected.whole_shape;
+  if (tensor->shape == shape) return tensor;
+  return Error(Code::kInvalidArgument, checkpoint.location(), ": tensor ", expected.name, " has shape ",
+               shape_text(tensor->shape), ", its configuration asks for ", shape_text(shape));
+}
+
+/// Rows of a larger tensor as a tensor of their own.
+TensorInfo rows_of(const TensorInfo& whole, const ExpectedTensor& rows) {
+  TensorInfo slice = whole;
+  const std::uint64_t n_rows = static_cast<std::uint64_t>(whole.n_elements() / whole.shape.back());
+  const std::uint64_t row_bytes = whole.n_bytes / n_rows;
+  slice.name = fmt::format("{}[{}:{}]", whole.name, rows.first, rows.first + rows.shape[0]);
+  slice.shape = rows.shape;
+  slice.offset += static_cast<std::uint64_t>(rows.first) * row_bytes;
+  slice.n_bytes = static_cast<std::uint64_t>(rows.shape[0]) * row_bytes;
+  return slice;
 }
 
 /// Whether a tensor is part of the language model, and so must be used.
 bool is_of_text_model(const DecoderSpec& spec, std::string_view name) {
   if (spec.naming.format == CheckpointFormat::kGguf) {
     // Rotation divisors were read with the header; some files hold an image encoder as well.
-    return name != "rope_freqs.weight" && !name.ends_with(".attn_rot_embd.weight") && !name.starts_with("v.") &&
-           !name.starts_with("mm.");
+    return name != "rope_freqs.weight" && name != "rope_factors_long.weight" && name != "rope_factors_short.weight" &&
+           !name.ends_with(".attn_rot_embd.weight") && !name.starts_with("v.") && !name.starts_with("mm.");
   }
   if (name == spec.naming.head) return false;  // of a tied head, saved once more
   return (name.starts_with(spec.naming.prefix) || name.find("lm_head.") != std::string_view::npos) &&
@@ -126,22 +259,12 @@ Result<std::vector<TensorInfo>> part_tensors(const Checkpoint& checkpoint, const
                                              const ModelPart& part) {
   std::vector<TensorInfo> found;
   for (const ExpectedTensor& expected : expected_tensors(spec, part)) {
-    const TensorInfo* tensor = checkpoint.find(expected.name);
-    if (tensor == nullptr) {
-      if (const std::string dtype = checkpoint.unsupported_dtype(expected.name); !dtype.empty()) {
-        return Error(Code::kUnimplemented, checkpoint.location(), ": tensor ", expected.name, " has dtype ", dtype,
-                     ", which is not supported; supported: F32, F16, BF16");
-      }
-      return Error(Code::kInvalidArgument, checkpoint.location(), ": tensor ", expected.name, " is missing (expected [",
-                   fmt::format("{}", fmt::join(expected.shape, ", ")),
-                   "]); the file is incomplete or of another model");
+    const TensorInfo* tensor = TRY(find_tensor(checkpoint, expected));
+    if (!expected.whole_shape.empty() && checkpoint.is_made(*tensor)) {
+      return Error(Code::kUnimplemented, checkpoint.location(), ": tensor ", expected.name,
+                   " holds several matrices, which are not read out of one that bitsandbytes has quantised");
     }
-    if (tensor->shape != expected.shape) {
-      return Error(Code::kInvalidArgument, checkpoint.location(), ": tensor ", expected.name, " has shape [",
-                   fmt::format("{}", fmt::join(tensor->shape, ", ")), "], its configuration asks for [",
-                   fmt::format("{}", fmt::join(expected.shape, ", ")), "]");
-    }
-    found.push_back(*tensor);
+    found.push_back(expected.whole_shape.empty() ? *tensor : rows_of(*tensor, expected));
   }
   return found;
 }

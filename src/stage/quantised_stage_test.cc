@@ -175,6 +175,39 @@ TEST(QuantiseAtLoad, RefusesATensorOfSeveralMatrices) {
   EXPECT_NE(done.error().message().find("holds several matrices"), std::string::npos) << done.error().message();
 }
 
+TEST(QuantiseAtLoad, RefusesExperts) {
+  const Files files(ToyModel{}, false);
+  auto checkpoint = open_checkpoint(files.location());
+  auto spec = read_decoder_spec(*checkpoint);
+  for (LayerSpec& layer : spec->layers) layer.experts.n_experts = 4;
+  const auto done = quantise_at_load(*checkpoint, *spec, {0, spec->n_layers(), true, true}, *parse_quant("int8"));
+  ASSERT_FALSE(done.has_value());
+  EXPECT_EQ(done.error().code(), Code::kUnimplemented);
+  EXPECT_NE(done.error().message().find("belongs to experts"), std::string::npos) << done.error().message();
+}
+
+TEST(QuantiseAtLoad, RowsOfATensorThatIsMadeAreNotHandedOut) {
+  const Files files(ToyModel{}, false);
+  auto checkpoint = open_checkpoint(files.location());
+  auto spec = read_decoder_spec(*checkpoint);
+  spec->naming.fused_qkv = true;
+  const std::string name = "model.layers.0.self_attn.qkv_proj.weight";
+  const TempFolder folder;
+  folder.write("config.json", toy_config(ToyModel{}));
+  folder.write("model.safetensors",
+               safetensors_bytes({float_tensor("model.embed_tokens.weight", {100, 64}, std::vector<float>(6400)),
+                                  float_tensor("model.layers.0.input_layernorm.weight", {64}, std::vector<float>(64)),
+                                  float_tensor(name, {256, 64}, std::vector<float>(256 * 64))}));
+  auto fused = open_checkpoint(folder.path());
+  const ModelPart first = {0, 1, false, false};
+  const auto plain = part_tensors(*fused, *spec, first);
+  fused->quantise(name, DType::kNF4);
+  const auto made = part_tensors(*fused, *spec, first);
+  ASSERT_FALSE(plain.has_value() || made.has_value());  // tensors behind it are missing
+  EXPECT_NE(plain.error().message().find("o_proj.weight is missing"), std::string::npos) << plain.error().message();
+  EXPECT_NE(made.error().message().find("holds several matrices"), std::string::npos) << made.error().message();
+}
+
 TEST(QuantiseAtLoad, AsksForTheQuantisedBytesAlone) {
   const Files files(ToyModel{}, false);
   const auto plain = open_checkpoint(files.location()), made = quantised(files.location(), "int8");
