@@ -7,6 +7,7 @@
 
 #include "model/decoder_spec.h"
 #include "model/tensor_names.h"
+#include "support/small_config.h"
 
 namespace commissure::testing {
 namespace {
@@ -83,17 +84,8 @@ TEST(ExpertFamilies, HaveTheirPublishedSizes) {
   }
 }
 
-/// A small config of `family` with members added or replaced.
-std::string small(const std::string& family, const std::string& changes) {
-  Json config = *parse_json(R"({"num_hidden_layers":4,"hidden_size":64,"intermediate_size":96,
-    "num_attention_heads":4,"num_key_value_heads":2,"vocab_size":100})");
-  config["model_type"] = family;
-  config.update(*parse_json(changes));
-  return dump_json(config);
-}
-
 TEST(ExpertFamilies, Gemma2AlternatesAndCapsUnlessItSaysNot) {
-  const DecoderSpec spec = read(small("gemma2", "{}"));
+  const DecoderSpec spec = read(small_config("gemma2", "{}"));
   EXPECT_EQ(spec.final_softcap, 30.0f);
   EXPECT_EQ(spec.layers[0].attention_softcap, 50.0f);
   EXPECT_EQ(spec.layers[0].window, 4096);
@@ -101,19 +93,19 @@ TEST(ExpertFamilies, Gemma2AlternatesAndCapsUnlessItSaysNot) {
   EXPECT_TRUE(spec.tied_head && spec.layers[0].post_norms && !spec.layers[0].qk_norm);
   EXPECT_FLOAT_EQ(spec.layers[0].attention_scale, 1.0f / 16);
   const DecoderSpec without =
-      read(small("gemma2", R"({"final_logit_softcapping":null,"attn_logit_softcapping":null})"));
+      read(small_config("gemma2", R"({"final_logit_softcapping":null,"attn_logit_softcapping":null})"));
   EXPECT_EQ(without.final_softcap, 0.0f);
   EXPECT_EQ(without.layers[0].attention_softcap, 0.0f);
-  EXPECT_EQ(read(small("gemma3_text", "{}")).final_softcap, 0.0f);
-  EXPECT_NE(refusal(small("gemma2", R"({"final_logit_softcapping":-1})")).find("final softcap is -1"),
+  EXPECT_EQ(read(small_config("gemma3_text", "{}")).final_softcap, 0.0f);
+  EXPECT_NE(refusal(small_config("gemma2", R"({"final_logit_softcapping":-1})")).find("final softcap is -1"),
             std::string::npos);
 }
 
 TEST(ExpertFamilies, PhiTurnsAPartOfAHeadByTheFactorsOfItsContext) {
   const auto config = [](int context) {
-    return small("phi3", R"({"partial_rotary_factor":0.5,"original_max_position_embeddings":64,
+    return small_config("phi3", R"({"partial_rotary_factor":0.5,"original_max_position_embeddings":64,
       "rope_scaling":{"type":"su","short_factor":[1,1,1,2],"long_factor":[1,2,4,8]},"max_position_embeddings":)" +
-                             std::to_string(context) + "}");
+                                    std::to_string(context) + "}");
   };
   const DecoderSpec long_one = read(config(1024)), short_one = read(config(64));
   ASSERT_EQ(long_one.ropes[0].frequencies.size(), 4u);
@@ -126,20 +118,20 @@ TEST(ExpertFamilies, PhiTurnsAPartOfAHeadByTheFactorsOfItsContext) {
 
 TEST(ExpertFamilies, PhiRefusesFactorsThatDoNotFit) {
   const std::string begin = R"({"original_max_position_embeddings":64,"rope_scaling":{"type":"longrope",)";
-  EXPECT_NE(refusal(small("phi3", begin + R"("short_factor":[1,2],"long_factor":[1,2]}})"))
+  EXPECT_NE(refusal(small_config("phi3", begin + R"("short_factor":[1,2],"long_factor":[1,2]}})"))
                 .find("2 rope factors, expected 8"),
             std::string::npos);
-  EXPECT_NE(refusal(small("phi3", begin + R"("short_factor":[1,2]}})")).find("long_factor must be a list"),
+  EXPECT_NE(refusal(small_config("phi3", begin + R"("short_factor":[1,2]}})")).find("long_factor must be a list"),
             std::string::npos);
-  EXPECT_NE(refusal(small("phi3", R"({"partial_rotary_factor":1.5})")).find("partial_rotary_factor"),
+  EXPECT_NE(refusal(small_config("phi3", R"({"partial_rotary_factor":1.5})")).find("partial_rotary_factor"),
             std::string::npos);
-  EXPECT_NE(refusal(small("phi3", R"({"rope_scaling":{"type":"longrope","short_factor":[],"long_factor":[]}})"))
+  EXPECT_NE(refusal(small_config("phi3", R"({"rope_scaling":{"type":"longrope","short_factor":[],"long_factor":[]}})"))
                 .find("original_max_position_embeddings must be given"),
             std::string::npos);
 }
 
 TEST(ExpertFamilies, FusedMatricesArePartsOfOneTensor) {
-  const DecoderSpec spec = read(small("phi3", "{}"));
+  const DecoderSpec spec = read(small_config("phi3", "{}"));
   std::vector<std::string> parts;
   for (const ExpectedTensor& tensor : expected_tensors(spec, {1, 2, false, false})) {
     if (tensor.whole_shape.empty()) continue;
@@ -154,7 +146,7 @@ TEST(ExpertFamilies, FusedMatricesArePartsOfOneTensor) {
 }
 
 TEST(ExpertFamilies, OnlySparseLayersHaveExperts) {
-  const DecoderSpec spec = read(small("qwen3_moe", R"({"decoder_sparse_step":2,"mlp_only_layers":[3],
+  const DecoderSpec spec = read(small_config("qwen3_moe", R"({"decoder_sparse_step":2,"mlp_only_layers":[3],
     "num_local_experts":6,"num_experts_per_tok":2,"moe_intermediate_size":32})"));
   for (const int layer : {0, 2, 3}) {
     EXPECT_EQ(spec.layers[layer].experts.n_experts, 0) << layer;
@@ -166,7 +158,7 @@ TEST(ExpertFamilies, OnlySparseLayersHaveExperts) {
 }
 
 TEST(ExpertFamilies, ExpertsThatContradictThemselvesAreRefusedByName) {
-  const auto message = [](const std::string& changes) { return refusal(small("qwen3_moe", changes)); };
+  const auto message = [](const std::string& changes) { return refusal(small_config("qwen3_moe", changes)); };
   EXPECT_NE(message(R"({"num_experts":4,"num_experts_per_tok":5})").find("experts used of a row is 5, must be 1 to 4"),
             std::string::npos);
   EXPECT_NE(message(R"({"num_experts":4,"num_local_experts":8})").find("num_experts is 4, num_local_experts 8"),

@@ -7,6 +7,7 @@
 #include "model/decoder_spec.h"
 #include "model/tensor_names.h"
 #include "support/checkpoint_writer.h"
+#include "support/small_config.h"
 #include "support/temp_folder.h"
 #include "support/toy_model.h"
 
@@ -89,24 +90,17 @@ TEST(Families, HaveTheirPublishedSizes) {
   }
 }
 
-/// A small config of `family` with members added or replaced.
-std::string small(const std::string& family, const std::string& changes) {
-  Json config = *parse_json(R"({"num_hidden_layers":4,"hidden_size":64,"intermediate_size":96,
-    "num_attention_heads":4,"num_key_value_heads":2,"vocab_size":100})");
-  config["model_type"] = family;
-  config.update(*parse_json(changes));
-  return dump_json(config);
-}
-
 TEST(Families, QwensWindowBeginsAtItsLayer) {
   for (const char* family : {"qwen2", "qwen3"}) {
     const auto unused =
-        read(small(family, R"({"use_sliding_window":false,"sliding_window":32,"max_window_layers":2})"));
+        read(small_config(family, R"({"use_sliding_window":false,"sliding_window":32,"max_window_layers":2})"));
     EXPECT_EQ(widest_window(*unused), 0);
-    const auto used = read(small(family, R"({"use_sliding_window":true,"sliding_window":32,"max_window_layers":3})"));
+    const auto used =
+        read(small_config(family, R"({"use_sliding_window":true,"sliding_window":32,"max_window_layers":3})"));
     EXPECT_EQ(used->layers[2].window, 0);
     EXPECT_EQ(used->layers[3].window, 32);
-    const auto listed = read(small(family, R"({"use_sliding_window":true,"sliding_window":32,"max_window_layers":3,
+    const auto listed =
+        read(small_config(family, R"({"use_sliding_window":true,"sliding_window":32,"max_window_layers":3,
       "layer_types":["sliding_attention","full_attention","full_attention","full_attention"]})"));
     EXPECT_EQ(listed->layers[0].window, 32) << "the list counts more than the number";
     EXPECT_EQ(listed->layers[3].window, 0);
@@ -114,13 +108,14 @@ TEST(Families, QwensWindowBeginsAtItsLayer) {
 }
 
 TEST(Families, Qwen3sHeadsHave128ValuesUnlessItSaysSo) {
-  EXPECT_EQ(read(small("qwen3", "{}"))->layers[0].heads.head_dim, 128);
-  EXPECT_EQ(read(small("qwen3", R"({"head_dim":32})"))->layers[0].heads.head_dim, 32);
-  EXPECT_EQ(read(small("qwen2", "{}"))->layers[0].heads.head_dim, 16);
+  EXPECT_EQ(read(small_config("qwen3", "{}"))->layers[0].heads.head_dim, 128);
+  EXPECT_EQ(read(small_config("qwen3", R"({"head_dim":32})"))->layers[0].heads.head_dim, 32);
+  EXPECT_EQ(read(small_config("qwen2", "{}"))->layers[0].heads.head_dim, 16);
 }
 
 TEST(Families, TheTextModelOfAMultimodalMistralIsRead) {
-  Json config = {{"model_type", "mistral3"}, {"text_config", *parse_json(small("mistral", R"({"head_dim":32})"))}};
+  Json config = {{"model_type", "mistral3"},
+                 {"text_config", *parse_json(small_config("mistral", R"({"head_dim":32})"))}};
   const auto spec = read(dump_json(config));
   ASSERT_TRUE(spec.has_value()) << spec.error().message();
   EXPECT_EQ(spec->architecture, "mistral");
@@ -131,9 +126,9 @@ TEST(Families, TheTextModelOfAMultimodalMistralIsRead) {
 
 TEST(Families, YarnSlowsTheFrequenciesThatTurnSeldom) {
   const auto spec = [](const std::string& more) {
-    return *read(
-        small("qwen2", R"({"rope_scaling":{"rope_type":"yarn","factor":4.0,"original_max_position_embeddings":32768)" +
-                           more + "},\"rope_theta\":1000000.0,\"head_dim\":128}"));
+    return *read(small_config(
+        "qwen2", R"({"rope_scaling":{"rope_type":"yarn","factor":4.0,"original_max_position_embeddings":32768)" + more +
+                     "},\"rope_theta\":1000000.0,\"head_dim\":128}"));
   };
   const RopeSpec yarn = spec("").ropes[0];
   const auto plain = [](int pair) { return std::pow(1e6, -2.0 * pair / 128); };
@@ -145,20 +140,21 @@ TEST(Families, YarnSlowsTheFrequenciesThatTurnSeldom) {
   EXPECT_FLOAT_EQ(spec(R"(,"mscale":1.0,"mscale_all_dim":1.0)").ropes[0].magnitude, 1.0f);
   EXPECT_FLOAT_EQ(spec(R"(,"attention_factor":1.5)").ropes[0].magnitude, 1.5f);
   for (const char* wrong : {R"("factor":0)", R"("factor":4,"beta_fast":0.5)", R"("factor":4,"attention_factor":-1)"}) {
-    const auto refused = read(small("qwen3", std::string(R"({"rope_scaling":{"rope_type":"yarn",)") + wrong + "}}"));
+    const auto refused =
+        read(small_config("qwen3", std::string(R"({"rope_scaling":{"rope_type":"yarn",)") + wrong + "}}"));
     ASSERT_FALSE(refused.has_value()) << wrong;
     EXPECT_EQ(refused.error().code(), Code::kInvalidArgument);
   }
 }
 
 TEST(Families, SmolLm3RotatesNothingInEveryFourthLayerOrWhereItsListSays) {
-  const auto by_interval = read(small("smollm3", "{}"));
+  const auto by_interval = read(small_config("smollm3", "{}"));
   EXPECT_EQ(by_interval->layers[2].rope, 0);
   EXPECT_EQ(by_interval->layers[3].rope, -1);
-  const auto by_list = read(small("smollm3", R"({"no_rope_layers":[0,1,1,1]})"));
+  const auto by_list = read(small_config("smollm3", R"({"no_rope_layers":[0,1,1,1]})"));
   EXPECT_EQ(by_list->layers[0].rope, -1);
   EXPECT_EQ(by_list->layers[3].rope, 0);
-  EXPECT_FALSE(read(small("smollm3", R"({"no_rope_layers":[0,1]})")).has_value());
+  EXPECT_FALSE(read(small_config("smollm3", R"({"no_rope_layers":[0,1]})")).has_value());
 }
 
 TEST(Families, RefuseFilesThatContradictThemselves) {
@@ -176,7 +172,7 @@ TEST(Families, RefuseFilesThatContradictThemselves) {
             {"hidden_size 64", "num_attention_heads 6"}},
            {"qwen3", R"({"num_key_value_heads":3})", {"4 attention heads", "3 key/value heads"}},
            {"qwen3", R"({"layer_types":["full_attention"]})", {"1 layers", "has 4"}}}) {
-    const auto spec = read(small(wrong.family, wrong.changes));
+    const auto spec = read(small_config(wrong.family, wrong.changes));
     ASSERT_FALSE(spec.has_value()) << wrong.changes;
     EXPECT_EQ(spec.error().code(), Code::kInvalidArgument);
     for (const char* part : wrong.named) {
@@ -221,7 +217,7 @@ TEST(Families, EveryNameInTheListOfSupportedOnesIsRead) {
   for (std::size_t end = list.find(", "); end != std::string::npos; end = list.find(", ")) {
     const std::string name = list.substr(0, end);
     list.erase(0, end + 2);
-    Json config = *parse_json(small(name, "{}"));
+    Json config = *parse_json(small_config(name, "{}"));
     Json text = config;
     text.erase("model_type");
     config["text_config"] = text;

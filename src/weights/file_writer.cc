@@ -1,10 +1,12 @@
 #include "weights/file_writer.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <system_error>
 #include <utility>
 
@@ -22,10 +24,12 @@ Error io_error(const std::string& path, const char* what) {
 }  // namespace
 
 Result<std::unique_ptr<FileWriter>> FileWriter::create(std::string path) {
-  std::string temporary = path + ".part";
-  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd < 0) return io_error(temporary, "create the file");
-  return std::unique_ptr<FileWriter>(new FileWriter(std::move(path), std::move(temporary), fd));
+  std::unique_ptr<FileWriter> writer(new FileWriter(std::move(path)));
+  // A name of its own, also beside a process of another container with the same id.
+  writer->fd_ = ::mkostemp(writer->temporary_.data(), O_CLOEXEC);
+  if (writer->fd_ < 0) return io_error(writer->temporary_, "create the file");
+  if (::fchmod(writer->fd_, 0644) != 0) return io_error(writer->temporary_, "make the file readable");
+  return writer;
 }
 
 FileWriter::~FileWriter() {
@@ -35,12 +39,18 @@ FileWriter::~FileWriter() {
 }
 
 Status FileWriter::write(std::span<const std::byte> bytes) {
+  TRY(write_at(n_bytes_, bytes));
+  n_bytes_ += bytes.size();
+  return {};
+}
+
+Status FileWriter::write_at(std::uint64_t offset, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
-    const ssize_t n = ::write(fd_, bytes.data(), bytes.size());
+    const ssize_t n = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) return io_error(temporary_, "write");
     bytes = bytes.subspan(static_cast<std::size_t>(n));
-    n_bytes_ += static_cast<std::uint64_t>(n);
+    offset += static_cast<std::uint64_t>(n);
   }
   return {};
 }
@@ -52,8 +62,8 @@ Status FileWriter::pad(std::uint64_t alignment) {
 
 Status FileWriter::finish() {
   if (::fsync(fd_) != 0) return io_error(temporary_, "write");
-  if (::close(std::exchange(fd_, -1)) != 0) return io_error(temporary_, "write");
   if (std::rename(temporary_.c_str(), path_.c_str()) != 0) return io_error(path_, "rename to it");
+  ::close(std::exchange(fd_, -1));
   return {};
 }
 

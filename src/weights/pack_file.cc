@@ -1,17 +1,9 @@
 #include "weights/pack_file.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <limits>
 #include <system_error>
 #include <utility>
 
@@ -46,14 +38,6 @@ std::uint32_t sample(std::span<const std::byte> bytes) {
     sum = crc32c(bytes.subspan((bytes.size() - kPieceBytes) / (kPieces - 1) * i, kPieceBytes), sum);
   }
   return crc32c(bytes.last(kPieceBytes), sum);
-}
-
-Error io_error(const std::string& path, const char* what) {
-  const int cause = errno;
-  const Code code = cause == ENOSPC || cause == EDQUOT                    ? Code::kResourceExhausted
-                    : cause == EACCES || cause == EPERM || cause == EROFS ? Code::kPermissionDenied
-                                                                          : Code::kUnavailable;
-  return Error(code, path, ": cannot ", what, ": ", std::generic_category().message(cause));
 }
 
 bool is_text(const Json* value, std::string_view text) {
@@ -132,40 +116,13 @@ Result<ByteRange> PackFile::find(const std::string& name, std::span<const std::b
   return ByteRange{packed, file_};
 }
 
-PackWriter::PackWriter(std::string path, std::string layout, std::string fingerprint)
-    : path_(std::move(path)),
-      temporary_(path_ + ".XXXXXX"),
-      layout_(std::move(layout)),
-      fingerprint_(std::move(fingerprint)) {}
-
 Result<std::unique_ptr<PackWriter>> PackWriter::create(std::string path, std::string layout, std::string fingerprint) {
-  std::unique_ptr<PackWriter> writer(new PackWriter(std::move(path), std::move(layout), std::move(fingerprint)));
-  // A name of its own, also beside a process of another container with the same id.
-  writer->fd_ = ::mkostemp(writer->temporary_.data(), O_CLOEXEC);
-  if (writer->fd_ < 0) return io_error(writer->temporary_, "create the file");
-  if (::fchmod(writer->fd_, 0644) != 0) return io_error(writer->temporary_, "make the file readable");
-  return writer;
-}
-
-PackWriter::~PackWriter() {
-  if (fd_ < 0) return;
-  ::close(fd_);
-  ::unlink(temporary_.c_str());
-}
-
-Status PackWriter::write(std::uint64_t offset, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return io_error(temporary_, "write");
-    bytes = bytes.subspan(n);
-    offset += static_cast<std::uint64_t>(n);
-  }
-  return {};
+  auto file = TRY(FileWriter::create(std::move(path)));
+  return std::unique_ptr<PackWriter>(new PackWriter(std::move(file), std::move(layout), std::move(fingerprint)));
 }
 
 Status PackWriter::add(const std::string& name, std::span<const std::byte> source, std::span<const std::byte> packed) {
-  TRY(write(end_, packed));
+  TRY(file_->write_at(end_, packed));
   tensors_[name] = {end_, packed.size(), sample(source), crc32c(packed)};
   end_ += (packed.size() + kAlignment - 1) / kAlignment * kAlignment;
   return {};
@@ -179,12 +136,10 @@ Status PackWriter::finish() {
   header.table_crc = crc32c(table_bytes);
   header.table_offset = end_;
   header.table_bytes = table_bytes.size();
-  TRY(write(end_, table_bytes));
-  TRY(write(0, std::as_bytes(std::span(&header, 1))));
-  if (::fsync(fd_) != 0) return io_error(temporary_, "write");
-  if (std::rename(temporary_.c_str(), path_.c_str()) != 0) return io_error(path_, "rename to it");
+  TRY(file_->write_at(end_, table_bytes));
+  TRY(file_->write_at(0, std::as_bytes(std::span(&header, 1))));
+  TRY(file_->finish());
   end_ += table_bytes.size();
-  ::close(std::exchange(fd_, -1));
   return {};
 }
 

@@ -7,10 +7,12 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "core/result.h"
 #include "weights/byte_source.h"
 #include "weights/checkpoint.h"
+#include "weights/file_writer.h"
 #include "weights/mapped_file.h"
 
 /// A checkpoint's matrices once more, in the layout that a device's kernels read fastest; made once by
@@ -61,9 +63,6 @@ class PackWriter {
  public:
   /// Errors: kPermissionDenied or kUnavailable, the folder cannot be written.
   static Result<std::unique_ptr<PackWriter>> create(std::string path, std::string layout, std::string fingerprint);
-  PackWriter(const PackWriter&) = delete;
-  PackWriter& operator=(const PackWriter&) = delete;
-  ~PackWriter();
 
   /// Errors: kResourceExhausted, the disk is full; kUnavailable, the write failed otherwise.
   Status add(const std::string& name, std::span<const std::byte> source, std::span<const std::byte> packed);
@@ -72,11 +71,11 @@ class PackWriter {
   std::uint64_t n_bytes() const { return end_; }
 
  private:
-  PackWriter(std::string path, std::string layout, std::string fingerprint);
-  Status write(std::uint64_t offset, std::span<const std::byte> bytes);
+  PackWriter(std::unique_ptr<FileWriter> file, std::string layout, std::string fingerprint)
+      : file_(std::move(file)), layout_(std::move(layout)), fingerprint_(std::move(fingerprint)) {}
 
-  std::string path_, temporary_, layout_, fingerprint_;
-  int fd_ = -1;
+  std::unique_ptr<FileWriter> file_;
+  std::string layout_, fingerprint_;
   std::uint64_t end_ = 64;
   Json tensors_ = Json::object();
 };

@@ -87,7 +87,8 @@ def check_module(files):
     used = set(re.findall(r"each\.value\.([a-z]\w*)", service)) - {"value"}
     for name in used - of_stage:
         assert re.search(rf"^      {name} += ", chain, re.M), f"the chain's stages have no {name}"
-    assert of_stage <= used, f"nothing becomes of {of_stage - used}"
+    of_environment = set(re.findall(r"\bstage\.([a-z]\w*)", chain))
+    assert of_stage <= used | of_environment, f"nothing becomes of {of_stage - used - of_environment}"
     for fixed in (r"cpu_idle += false", r"startup_cpu_boost += true", r'execution_environment += "EXECUTION_ENVIRONMENT_GEN2"', r'"nvidia\.com/gpu" = "1"', r'egress = "ALL_TRAFFIC"'):
         assert re.search(fixed, service), fixed  # --no-cpu-throttling, --cpu-boost, --execution-environment, --gpu=1, --vpc-egress
     assert 'for_each = var.weights == "baked" ? {} : local.stages' in (MODULE / "access.tf").read_text(), "baked weights are read by nobody"
