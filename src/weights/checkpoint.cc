@@ -6,6 +6,7 @@
 #include "core/check.h"
 #include "core/index.h"
 #include "weights/checkpoint_builder.h"
+#include "weights/find_model_file.h"
 #include "weights/header_reader.h"
 #include "weights/location.h"
 #include "weights/read_file.h"
@@ -50,6 +51,12 @@ const TensorInfo& Checkpoint::stored(const TensorInfo& tensor) const {
   return made == made_.end() ? tensor : made->second.stored;
 }
 
+std::uint64_t Checkpoint::stored_bytes(const TensorInfo& tensor) const {
+  const auto made = made_.find(tensor.name);
+  if (made == made_.end()) return tensor.n_bytes;
+  return made->second.stored.n_bytes + (made->second.bnb ? made->second.bnb->absmax.n_bytes : 0);
+}
+
 Result<ByteRange> Checkpoint::load_stored(const TensorInfo& tensor) const {
   return sources_.at(tensor.source)->read(tensor.offset, tensor.n_bytes);
 }
@@ -90,6 +97,10 @@ Result<std::string> Checkpoint::read_side_file(std::string_view file_name, std::
     return Error(Code::kInvalidArgument, printable(file_name), ": is not the name of a file in the model's folder");
   }
   return read_whole(sibling_of(file_, file_name), max_bytes);
+}
+
+Result<std::vector<std::string>> Checkpoint::list_side_folder(std::string_view name) const {
+  return list_folder(sibling_of(file_, name));
 }
 
 void Checkpoint::drop_vocabulary() {

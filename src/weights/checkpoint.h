@@ -50,6 +50,10 @@ class Checkpoint {
   /// Errors: kNotFound; kInvalidArgument, larger than `max_bytes`.
   Result<std::string> read_side_file(std::string_view file_name, std::uint64_t max_bytes = 64u << 20) const;
 
+  /// The names of the files in a folder of the model folder (additional_chat_templates); none where there is no such
+  /// folder, and of a URL, behind which nothing can be listed. Errors: as find_model_file.
+  Result<std::vector<std::string>> list_side_folder(std::string_view name) const;
+
   const std::vector<TensorInfo>& tensors() const { return tensors_; }
   /// nullptr when the checkpoint has no such tensor.
   const TensorInfo* find(std::string_view name) const;
@@ -71,6 +75,8 @@ class Checkpoint {
 
   /// The tensor's bytes; of the files, exactly what is needed for them. Errors: as ByteSource::read and make_tensor.
   Result<ByteRange> load(const TensorInfo& tensor) const;
+  /// Bytes of the files that load() reads for the tensor: where it is made, of what it is made from.
+  std::uint64_t stored_bytes(const TensorInfo& tensor) const;
   /// Hints that the tensor will be loaded soon (starts the disk; with kMap, maps its pages).
   void prefetch(const TensorInfo& tensor) const;
   /// How many loads of this tensor and its neighbours are worth having under way at once.

@@ -125,12 +125,13 @@ Status CheckpointBuilder::add_safetensors(const std::string& file) {
   TRY(refuse_placeholder(*source));
   SafetensorsHeader header = TRY(read_safetensors_header(*source));
   checkpoint_->unsupported_.insert(header.unsupported.begin(), header.unsupported.end());
+  TRY(add_tensors(std::move(header.tensors), std::move(source)));
   for (TensorInfo& tensor : header.bytes) {
-    tensor.source = count_of(checkpoint_->sources_);
-    std::string name = tensor.name;
-    byte_tensors_.emplace(std::move(name), std::move(tensor));
+    tensor.source = count_of(checkpoint_->sources_) - 1;
+    const auto [entry, is_new] = byte_tensors_.try_emplace(tensor.name, tensor);
+    if (!is_new) return also_in(tensor, entry->second);
   }
-  return add_tensors(std::move(header.tensors), std::move(source));
+  return {};
 }
 
 Status CheckpointBuilder::read_config(const std::string& file) {
@@ -159,13 +160,14 @@ Status CheckpointBuilder::add_tensors(std::vector<TensorInfo> tensors, std::uniq
 
 Status CheckpointBuilder::add_tensor(TensorInfo tensor) {
   const auto [entry, is_new] = checkpoint_->by_name_.try_emplace(tensor.name, checkpoint_->tensors_.size());
-  if (!is_new) {
-    const TensorInfo& other = checkpoint_->tensors_[entry->second];
-    return Error(Code::kDataLoss, checkpoint_->sources_[tensor.source]->name(), ": tensor ", printable(tensor.name),
-                 " is also in ", checkpoint_->sources_[other.source]->name());
-  }
+  if (!is_new) return also_in(tensor, checkpoint_->tensors_[entry->second]);
   checkpoint_->tensors_.push_back(std::move(tensor));
   return {};
+}
+
+Error CheckpointBuilder::also_in(const TensorInfo& tensor, const TensorInfo& other) const {
+  return Error(Code::kDataLoss, checkpoint_->sources_[tensor.source]->name(), ": tensor ", printable(tensor.name),
+               " is also in ", checkpoint_->sources_[other.source]->name());
 }
 
 Status CheckpointBuilder::add_packed() {

@@ -39,6 +39,8 @@ class CheckpointBuilder {
   Status add_tensors(std::vector<TensorInfo> tensors, std::unique_ptr<ByteSource> source);
 
   Status add_tensor(TensorInfo tensor);
+  /// Two files hold a tensor of the same name.
+  Error also_in(const TensorInfo& tensor, const TensorInfo& other) const;
 
   const ReadMode mode_;
   const Vocabulary vocabulary_;

@@ -147,6 +147,9 @@ TEST(Checkpoint, RefusesBrokenSafetensorsFolders) {
   EXPECT_HAS(refusal(folder.path()), "its shard \"model-00002-of-00002.safetensors\" is missing");
   folder.write("model-00002-of-00002.safetensors", safetensors_bytes(toy_tensors()));
   EXPECT_HAS(refusal(folder.path()), "is also in");
+  folder.write("model-00001-of-00002.safetensors", safetensors_bytes({{"u", DType::kU8, {4}, "abcd"}}));
+  folder.write("model-00002-of-00002.safetensors", safetensors_bytes({{"u", DType::kU8, {4}, "efgh"}}));
+  EXPECT_HAS(refusal(folder.path()), "tensor \"u\" is also in");
   folder.write("config.json", "{\"a\":");
   EXPECT_HAS(refusal(folder.path()), "config.json: invalid JSON");
   std::filesystem::remove(folder.path("config.json"));

@@ -366,5 +366,26 @@ TEST(TensorReader, ReadsAheadAndHandsOutInOrder) {
   EXPECT_EQ(refused.next().error().code(), Code::kPermissionDenied);
 }
 
+TEST(TensorReader, CountsWhatItReadsNotWhatIsMadeOfIt) {
+  std::vector<testing::ToyTensor> tensors;
+  for (int i = 0; i < 8; ++i) {
+    tensors.push_back(testing::float_tensor(fmt::format("t{}", i), {4, 64}, std::vector<float>(256, 0.5f)));
+  }
+  FakeCloud cloud;
+  cloud.objects["st%2Fmodel.safetensors"] = testing::safetensors_bytes(tensors);
+  cloud.objects["st%2Fconfig.json"] = R"({"model_type":"llama"})";
+  cloud.pages[""] = {{"items", {{{"name", "st/config.json"}}, {{"name", "st/model.safetensors"}}}}};
+  const Variable host("STORAGE_EMULATOR_HOST", cloud.server.url("/").substr(7));
+  const auto checkpoint = Checkpoint::open("gs://b/st");
+  ASSERT_TRUE(checkpoint.has_value()) << checkpoint.error().message();
+  for (const testing::ToyTensor& tensor : tensors) (*checkpoint)->quantise(tensor.name, DType::kNF4);
+  EXPECT_EQ((*checkpoint)->stored_bytes((*checkpoint)->tensors()[0]), 1024u);
+  TensorReader reader(**checkpoint, (*checkpoint)->tensors(), 2 * 1024);
+  ASSERT_TRUE(reader.next().has_value());
+  EXPECT_EQ(reader.n_ahead(), 2u) << "1 KiB each, though only 136 bytes of it are kept";
+  for (int i = 1; i < 8; ++i) EXPECT_TRUE(reader.next().has_value());
+  EXPECT_EQ(reader.n_ahead(), 0u);
+}
+
 }  // namespace
 }  // namespace commissure

@@ -15,7 +15,7 @@ namespace {
 
 Error io_error(const std::string& path, const char* what) {
   const int cause = errno;
-  const Code code = cause == ENOSPC || cause == EDQUOT                    ? Code::kResourceExhausted
+  const Code code = cause == ENOSPC || cause == EDQUOT || cause == EFBIG  ? Code::kResourceExhausted
                     : cause == EACCES || cause == EPERM || cause == EROFS ? Code::kPermissionDenied
                                                                           : Code::kUnavailable;
   return Error(code, path, ": cannot ", what, ": ", std::generic_category().message(cause));

@@ -22,7 +22,8 @@ class FileWriter {
   FileWriter& operator=(const FileWriter&) = delete;
   ~FileWriter();
 
-  /// Appends. Errors: kResourceExhausted, the disk is full; kUnavailable, the write failed otherwise.
+  /// Appends. Errors: kResourceExhausted, the disk is full, or a file may not be so large; kUnavailable, the write
+  /// failed otherwise.
   Status write(std::span<const std::byte> bytes);
   Status write(std::string_view text) { return write(std::as_bytes(std::span(text))); }
   /// Zeros up to the next multiple of `alignment`.

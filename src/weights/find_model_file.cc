@@ -87,4 +87,16 @@ Result<std::string> find_model_file(const std::string& location) {
   return choose(folder, TRY(list_local_folder(folder)));
 }
 
+Result<std::vector<std::string>> list_folder(const std::string& folder) {
+  if (is_cloud(folder)) {
+    CloudAccess access(CloudOptions::from_environment());
+    return list_cloud_folder(access, folder + "/");
+  }
+  std::error_code error;
+  if (is_url(folder) || !fs::is_directory(folder, error)) return std::vector<std::string>();
+  auto names = TRY(list_local_folder(folder));
+  std::ranges::sort(names);
+  return names;
+}
+
 }  // namespace commissure

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "core/result.h"
 
@@ -12,5 +13,9 @@ namespace commissure {
 /// nothing there, or a folder without a model; kInvalidArgument, several candidates, all named; as
 /// CloudAccess::fetch_json.
 Result<std::string> find_model_file(const std::string& location);
+
+/// The names in a folder, local or gs://; none where there is no such folder, and of a URL. Errors: kPermissionDenied;
+/// as CloudAccess::fetch_json.
+Result<std::vector<std::string>> list_folder(const std::string& folder);
 
 }  // namespace commissure

@@ -1,17 +1,18 @@
 #include "weights/made_tensor.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <span>
 #include <thread>
 #include <vector>
 
+#include "core/cpu_count.h"
 #include "core/index.h"
+#include "core/scarce.h"
 #include "kernels/quant.h"
 #include "kernels/quantise.h"
 #include "weights/header_reader.h"
@@ -23,26 +24,32 @@ namespace {
 constexpr std::int64_t kValuesPerThread = 1 << 18;
 constexpr int kMostThreads = 16;
 
-int n_cores() {
-  cpu_set_t set;
-  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+/// How many parts so much work is worth, one for each thread.
+int parts_of(std::int64_t n_rows, std::int64_t n_cols) {
+  const std::int64_t wanted = std::clamp<std::int64_t>(n_rows * n_cols / kValuesPerThread, 1, kMostThreads);
+  return static_cast<int>(std::max<std::int64_t>(1, std::min({wanted, std::int64_t{n_allowed_cpus()}, n_rows})));
 }
 
-/// Calls f(row) for all rows until one returns false; returns that row, or -1.
+/// Calls f(row, part) for all rows until one returns false; returns that row, or -1. `f` allocates nothing: nobody
+/// could catch what is thrown on another thread. Where the system grants no thread, those that there are do all.
 template <typename F>
-std::int64_t for_rows(std::int64_t n_rows, std::int64_t n_cols, F f) {
-  const std::int64_t wanted = std::clamp<std::int64_t>(n_rows * n_cols / kValuesPerThread, 1, kMostThreads);
-  const std::int64_t n_threads = std::min({wanted, std::int64_t{n_cores()}, n_rows});
+std::int64_t for_rows(std::int64_t n_rows, int n_parts, F f) {
+  std::atomic<int> next = 0;
   std::atomic<std::int64_t> broken = -1;
-  const auto run = [&](std::int64_t part) {
-    const std::int64_t last = n_rows * (part + 1) / n_threads;
-    for (std::int64_t row = n_rows * part / n_threads; row < last && broken < 0; ++row) {
-      if (!f(row)) broken = row;
+  const auto work = [&] {
+    for (int part = next++; part < n_parts; part = next++) {
+      const std::int64_t last = n_rows * (part + 1) / n_parts;
+      for (std::int64_t row = n_rows * part / n_parts; row < last && broken < 0; ++row) {
+        if (!f(row, part)) broken = row;
+      }
     }
   };
   std::vector<std::jthread> others;
-  for (std::int64_t part = 1; part < n_threads; ++part) others.emplace_back(run, part);
-  run(0);
+  others.reserve(to_size(n_parts - 1));
+  for (int i = 1; i < n_parts; ++i) {
+    if (!done_unless_scarce([&] { others.emplace_back(work); })) break;
+  }
+  work();
   others.clear();
   return broken;
 }
@@ -62,9 +69,10 @@ Result<ByteRange> quantise_tensor(const MadeTensor& made, std::span<const std::b
   const std::int64_t n_rows = shape.size() == 2 ? shape[0] : 1, n_cols = shape.back();
   const std::size_t from_bytes = row_bytes(made.stored.dtype, n_cols), to_bytes = row_bytes(made.dtype, n_cols);
   const Written out(to_size(n_rows) * to_bytes);
-  const std::int64_t broken = for_rows(n_rows, n_cols, [&](std::int64_t row) {
-    thread_local std::vector<float> values;
-    values.resize(to_size(n_cols));
+  const int n_parts = parts_of(n_rows, n_cols);
+  std::vector<float> values_of_parts(to_size(n_parts * n_cols));
+  const std::int64_t broken = for_rows(n_rows, n_parts, [&](std::int64_t row, int part) {
+    const std::span values = std::span(values_of_parts).subspan(to_size(part * n_cols), to_size(n_cols));
     dequantise(made.stored.dtype, &stored[to_size(row) * from_bytes], values);
     return quantise(made.dtype, values, &out.bytes[to_size(row) * to_bytes]);
   });
@@ -122,7 +130,7 @@ Result<ByteRange> convert_bnb(const MadeTensor& made, std::span<const std::byte>
   const std::vector<float> scales = TRY(read_scales(state, read));
   const auto n_blocks = static_cast<std::int64_t>(codes.size()) * 2 / kBlock;
   const Written out(to_size(n_blocks) * sizeof(BlockNF4));
-  const std::int64_t broken = for_rows(n_blocks, kBlock, [&](std::int64_t block) {
+  const std::int64_t broken = for_rows(n_blocks, parts_of(n_blocks, kBlock), [&](std::int64_t block, int) {
     const float scale = scales[to_size(block * kBlock / state.block)] / kNf4Scale;
     BlockNF4 ours;
     ours.d = float_to_half(scale);
@@ -140,7 +148,12 @@ Result<ByteRange> convert_bnb(const MadeTensor& made, std::span<const std::byte>
 
 Result<ByteRange> make_tensor(const MadeTensor& made, const ReadStored& read) {
   const ByteRange stored = TRY(read(made.stored));
-  return made.bnb ? convert_bnb(made, stored.bytes, read) : quantise_tensor(made, stored.bytes);
+  try {
+    return made.bnb ? convert_bnb(made, stored.bytes, read) : quantise_tensor(made, stored.bytes);
+  } catch (const std::bad_alloc&) {
+    return Error(Code::kResourceExhausted, "tensor ", printable(made.stored.name), ": no memory to quantise its ",
+                 stored.bytes.size(), " bytes");
+  }
 }
 
 }  // namespace commissure

@@ -23,9 +23,9 @@ struct MadeTensor {
 using ReadStored = std::function<Result<ByteRange>(const TensorInfo& tensor)>;
 
 /// Makes floats Q8_0 or NF4, or bitsandbytes' NF4 our own (the same codes in the order of our blocks, scales rounded to
-/// f16), with some threads.
-/// Errors: those of `read`; kDataLoss with the tensor's name: a value is infinite or NaN or too large for any scale, or
-/// bitsandbytes' scales and maps are none.
+/// f16), with as many threads as are worth it and there are.
+/// Errors: those of `read`; kResourceExhausted, no memory; kDataLoss with the tensor's name: a value is infinite or NaN
+/// or too large for any scale, or bitsandbytes' scales and maps are none.
 Result<ByteRange> make_tensor(const MadeTensor& made, const ReadStored& read);
 
 }  // namespace commissure

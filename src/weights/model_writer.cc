@@ -1,8 +1,10 @@
 #include "weights/model_writer.h"
 
 #include <filesystem>
+#include <iterator>
 #include <memory>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "core/index.h"
@@ -24,6 +26,25 @@ constexpr std::uint32_t kGgufText = 8;  // the type number of a string
 constexpr const char* kSideFiles[] = {"tokenizer.json",    "tokenizer_config.json",   "special_tokens_map.json",
                                       "added_tokens.json", "generation_config.json",  "chat_template.jinja",
                                       "tokenizer.model",   "preprocessor_config.json"};
+constexpr const char* kTemplateFolder = "additional_chat_templates";
+
+/// Files that get their names together, once all are written.
+class FileSet {
+ public:
+  Result<FileWriter*> add(std::string path) {
+    files_.push_back(TRY(FileWriter::create(std::move(path))));
+    return files_.back().get();
+  }
+  Status add(std::string path, std::string_view text) { return TRY(add(std::move(path)))->write(text); }
+  /// In the order in which they were added.
+  Status finish() {
+    for (const auto& file : files_) TRY(file->finish());
+    return {};
+  }
+
+ private:
+  std::vector<std::unique_ptr<FileWriter>> files_;
+};
 
 template <typename T>
 void put(std::string& out, T value) {
@@ -86,19 +107,20 @@ Status write_tensors(FileWriter& file, const Checkpoint& checkpoint, const std::
 
 Result<std::string> gguf_header(const Checkpoint& checkpoint, const std::vector<TensorInfo>& tensors) {
   const Checkpoint::RawMetadata keys = TRY(checkpoint.raw_metadata());
-  const bool is_marked = !checkpoint.quantisation().empty();
+  std::vector<std::pair<const char*, std::string>> marks;
+  if (!checkpoint.quantisation().empty()) {
+    marks = {{kWrittenQuantisationKey, checkpoint.quantisation()}, {kWrittenFingerprintKey, checkpoint.fingerprint()}};
+    std::erase_if(marks, [&](const auto& mark) { return checkpoint.metadata().has(mark.first); });
+  }
   std::string header = "GGUF";
   put(header, std::uint32_t{3});
   put(header, std::uint64_t{tensors.size()});
-  put(header, keys.n_keys + (is_marked ? 2 : 0));
+  put(header, keys.n_keys + marks.size());
   header.append(reinterpret_cast<const char*>(keys.bytes.bytes.data()), keys.bytes.bytes.size());
-  if (is_marked) {
-    for (const auto& [key, value] : {std::pair(kWrittenQuantisationKey, checkpoint.quantisation()),
-                                     std::pair(kWrittenFingerprintKey, checkpoint.fingerprint())}) {
-      put_text(header, key);
-      put(header, kGgufText);
-      put_text(header, value);
-    }
+  for (const auto& [key, value] : marks) {
+    put_text(header, key);
+    put(header, kGgufText);
+    put_text(header, value);
   }
   for (const TensorInfo& tensor : tensors) {
     put_text(header, tensor.name);
@@ -113,10 +135,6 @@ Result<std::string> gguf_header(const Checkpoint& checkpoint, const std::vector<
 }
 
 Result<std::uint64_t> write_gguf(const Checkpoint& checkpoint, const std::string& folder, const WriteOptions& options) {
-  if (checkpoint.metadata().integer("split.count").value_or(1) > 1) {
-    return Error(Code::kInvalidArgument, checkpoint.location(),
-                 ": lies in several files; join them first (llama-gguf-split --merge)");
-  }
   const auto alignment =
       static_cast<std::uint64_t>(checkpoint.metadata().integer("general.alignment").value_or(kGgufAlignment));
   const std::vector<TensorInfo> tensors = laid_out(checkpoint, options.expand, alignment);
@@ -147,17 +165,19 @@ std::string safetensors_header(const std::vector<TensorInfo>& tensors) {
   return text;
 }
 
-Status write_text(const std::string& path, std::string_view text) {
-  const auto file = TRY(FileWriter::create(path));
-  TRY(file->write(text));
-  return file->finish();
-}
-
-Status copy_side_files(const Checkpoint& checkpoint, const std::string& folder) {
-  for (const char* name : kSideFiles) {
+Status copy_side_files(const Checkpoint& checkpoint, const std::string& folder, FileSet& files) {
+  std::vector<std::string> names(std::begin(kSideFiles), std::end(kSideFiles));
+  for (const std::string& name : TRY(checkpoint.list_side_folder(kTemplateFolder))) {
+    if (name.ends_with(".jinja")) names.push_back(std::string(kTemplateFolder) + "/" + name);
+  }
+  for (const std::string& name : names) {
     const auto text = checkpoint.read_side_file(name);
-    if (text) TRY(write_text(folder + "/" + name, *text));
-    if (!text && text.error().code() != Code::kNotFound) return text.error();
+    if (!text && text.error().code() == Code::kNotFound) continue;
+    if (!text) return text.error();
+    std::error_code error;
+    if (name.find('/') != std::string::npos) fs::create_directory(folder + "/" + kTemplateFolder, error);
+    if (error) return Error(Code::kPermissionDenied, folder, "/", kTemplateFolder, ": ", error.message());
+    TRY(files.add(folder + "/" + name, *text));
   }
   return {};
 }
@@ -166,38 +186,50 @@ Result<std::uint64_t> write_safetensors(const Checkpoint& checkpoint, const std:
                                         const WriteOptions& options) {
   // The format allows no gaps.
   const std::vector<TensorInfo> tensors = laid_out(checkpoint, options.expand, 1);
-  const auto file = TRY(FileWriter::create(folder + "/model.safetensors"));
+  FileSet files;
+  TRY(copy_side_files(checkpoint, folder, files));
+  FileWriter* const file = TRY(files.add(folder + "/model.safetensors"));
   const std::string header = safetensors_header(tensors);
   std::string length;
   put(length, std::uint64_t{header.size()});
   TRY(file->write(std::string_view(length)));
   TRY(file->write(std::string_view(header)));
   TRY(write_tensors(*file, checkpoint, tensors, 1, options));
-  TRY(file->finish());
-  TRY(copy_side_files(checkpoint, folder));
   Json config = checkpoint.config();
   config.erase("quantization_config");
   if (!checkpoint.quantisation().empty()) {
     config["quantization_config"] = WrittenFrom{checkpoint.quantisation(), checkpoint.fingerprint()}.to_json();
   }
-  TRY(write_text(folder + "/config.json", pretty_json(config)));
+  TRY(files.add(folder + "/config.json", pretty_json(config)));
+  TRY(files.finish());
   return file->n_bytes();
 }
 
 }  // namespace
 
+Status check_expandable(const Checkpoint& checkpoint) {
+  if (checkpoint.quantisation().empty()) return {};
+  return Error(Code::kInvalidArgument, checkpoint.location(),
+               ": was written by `commissure quantise`; expand the model it was made from");
+}
+
 Result<std::uint64_t> write_model(const Checkpoint& checkpoint, const std::string& folder,
                                   const WriteOptions& options) {
+  if (options.expand) TRY(check_expandable(checkpoint));
+  if (checkpoint.metadata().integer("split.count").value_or(1) > 1) {
+    return Error(Code::kInvalidArgument, checkpoint.location(),
+                 ": lies in several files; join them first (llama-gguf-split --merge)");
+  }
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) return Error(Code::kPermissionDenied, folder, ": cannot be made: ", error.message());
-  if (options.expand && !checkpoint.quantisation().empty()) {
-    return Error(Code::kInvalidArgument, checkpoint.location(),
-                 ": was written by `commissure quantise`; expand the model it was made from");
-  }
-  if (!fs::is_empty(folder, error)) return Error(Code::kAlreadyExists, folder, ": holds something; name a new folder");
-  return checkpoint.format() == CheckpointFormat::kGguf ? write_gguf(checkpoint, folder, options)
-                                                        : write_safetensors(checkpoint, folder, options);
+  const bool is_empty = fs::is_empty(folder, error);
+  if (error) return Error(Code::kPermissionDenied, folder, ": cannot be read: ", error.message());
+  if (!is_empty) return Error(Code::kAlreadyExists, folder, ": holds something; name a new folder");
+  auto written = checkpoint.format() == CheckpointFormat::kGguf ? write_gguf(checkpoint, folder, options)
+                                                                : write_safetensors(checkpoint, folder, options);
+  if (!written) fs::remove(folder + "/" + kTemplateFolder, error);  // which holds nothing then
+  return written;
 }
 
 }  // namespace commissure

@@ -15,11 +15,16 @@ struct WriteOptions {
   std::function<bool(std::uint64_t done_bytes, std::uint64_t total_bytes)> progress;
 };
 
+/// Errors: kInvalidArgument, the model was written quantised by this program, and the one it was made from says more.
+Status check_expandable(const Checkpoint& checkpoint);
+
 /// Writes a model into `folder`, which is made where it is missing: every tensor as `checkpoint` hands it out, and what
 /// lies beside or before the tensors as it is. A GGUF becomes model.gguf; a safetensors model model.safetensors with
-/// config.json, written last, and its tokenizer. Returns the bytes of the weights' file.
-/// Errors: kAlreadyExists, the folder holds something; kInvalidArgument, a GGUF in several files; kResourceExhausted,
-/// the disk is full; kUnavailable or kPermissionDenied, the folder cannot be written; kCancelled; as Checkpoint::load.
+/// config.json, its tokenizer and chat templates. Files get their names once all are written, config.json last; after
+/// an error before that the folder is empty. Returns the bytes of the weights' file.
+/// Errors: kAlreadyExists, the folder holds something; kInvalidArgument, a GGUF in several files, or as
+/// check_expandable; kResourceExhausted, the disk is full; kUnavailable or kPermissionDenied, the folder cannot be
+/// written; kCancelled; as Checkpoint::load.
 Result<std::uint64_t> write_model(const Checkpoint& checkpoint, const std::string& folder, const WriteOptions& options);
 
 }  // namespace commissure

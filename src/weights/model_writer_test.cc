@@ -2,13 +2,20 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/resource.h>
+
 #include <cmath>
+#include <csignal>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <limits>
 
 #include "kernels/quant.h"
 #include "support/checkpoint_writer.h"
 #include "support/temp_folder.h"
+#include "weights/file_writer.h"
 #include "weights/written_quant.h"
 
 namespace commissure {
@@ -48,6 +55,22 @@ std::unique_ptr<Checkpoint> opened(const std::string& location) {
   auto checkpoint = Checkpoint::open(location);
   EXPECT_TRUE(checkpoint.has_value()) << checkpoint.error().message();
   return checkpoint ? std::move(*checkpoint) : nullptr;
+}
+
+void add_template(const TempFolder& source) {
+  std::filesystem::create_directory(source.path("additional_chat_templates"));
+  source.write("additional_chat_templates/rag.jinja", "{{ documents }}");
+}
+
+std::vector<std::string> names_in(const std::string& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) names.push_back(entry.path().filename());
+  return names;
+}
+
+std::string text_of(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 std::string bytes_of(const Checkpoint& checkpoint, const char* name) {
@@ -109,15 +132,78 @@ TEST(ModelWriter, LeavesAFolderAloneThatHoldsSomething) {
   const auto refused = write_model(*opened(write_source(source, false)), target.path(), {});
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().code(), Code::kAlreadyExists);
+  EXPECT_EQ(names_in(target.path()), std::vector<std::string>{"mine"});
+  EXPECT_EQ(text_of(target.path("mine")), "text");
 }
 
-TEST(ModelWriter, AStopLeavesNoModel) {
+TEST(ModelWriter, AStopLeavesNothing) {
+  for (const bool is_gguf : {false, true}) {
+    for (const int last : {1, 2, 3}) {
+      const TempFolder source, target;
+      write_source(source, is_gguf);
+      add_template(source);
+      int n_calls = 0;
+      const auto stopped =
+          write_model(*opened(is_gguf ? source.path("toy.gguf") : source.path()), target.path() + "/out",
+                      {.progress = [&](std::uint64_t, std::uint64_t) { return ++n_calls < last; }});
+      ASSERT_FALSE(stopped.has_value());
+      EXPECT_EQ(stopped.error().code(), Code::kCancelled);
+      EXPECT_EQ(names_in(target.path() + "/out"), std::vector<std::string>()) << is_gguf << last;
+    }
+  }
+}
+
+TEST(ModelWriter, ChatTemplatesComeAlong) {
   const TempFolder source, target;
-  const auto stopped = write_model(*opened(write_source(source, true)), target.path() + "/out",
-                                   {.progress = [](std::uint64_t, std::uint64_t) { return false; }});
-  ASSERT_FALSE(stopped.has_value());
-  EXPECT_EQ(stopped.error().code(), Code::kCancelled);
-  EXPECT_FALSE(Checkpoint::open(target.path() + "/out").has_value());
+  write_source(source, false);
+  add_template(source);
+  source.write("additional_chat_templates/notes.txt", "no template");
+  ASSERT_TRUE(write_model(*opened(source.path()), target.path() + "/out", {}).has_value());
+  EXPECT_EQ(text_of(target.path() + "/out/additional_chat_templates/rag.jinja"), "{{ documents }}");
+  EXPECT_EQ(names_in(target.path() + "/out/additional_chat_templates"), std::vector<std::string>{"rag.jinja"});
+}
+
+TEST(ModelWriter, WhatItMarksIsMarkedOnce) {
+  const TempFolder source, target;
+  const auto before = opened(write_source(source, true));
+  before->quantise("a.weight", DType::kNF4);
+  before->set_quantisation("nf4");
+  ASSERT_TRUE(write_model(*before, target.path() + "/first", {}).has_value());
+  const auto first = opened(target.path() + "/first");
+  ASSERT_TRUE(write_model(*first, target.path() + "/again", {}).has_value());
+  const auto again = opened(target.path() + "/again");
+  ASSERT_NE(again, nullptr) << "keys that stand twice are refused";
+  EXPECT_EQ(again->quantised_fingerprint(), first->quantised_fingerprint());
+}
+
+TEST(ModelWriter, WhatItWroteIsNotExpanded) {
+  const TempFolder source, target;
+  const auto before = opened(write_source(source, false));
+  before->quantise("a.weight", DType::kNF4);
+  before->set_quantisation("nf4");
+  const auto refused = write_model(*before, target.path() + "/out", {.expand = true, .progress = {}});
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), Code::kInvalidArgument);
+  EXPECT_EQ(names_in(target.path()), std::vector<std::string>()) << "nor is its folder made";
+}
+
+TEST(FileWriter, AFullDiskLeavesNoFile) {
+  const TempFolder folder;
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit tight{64u << 10, before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &tight);
+  {
+    const auto file = FileWriter::create(folder.path("large"));
+    ASSERT_TRUE(file.has_value()) << file.error().message();
+    EXPECT_TRUE((*file)->write(std::string(40u << 10, 'a')).has_value());
+    const Status full = (*file)->write(std::string(40u << 10, 'b'));
+    EXPECT_EQ(full ? Code::kOk : full.error().code(), Code::kResourceExhausted);
+  }
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_EQ(names_in(folder.path()), std::vector<std::string>());
 }
 
 TEST(MadeTensor, NamesTheRowThatHoldsNoNumber) {

@@ -6,8 +6,7 @@ namespace commissure {
 
 namespace {
 
-constexpr std::size_t kMaxAhead = 32;                // tensors: each may be a single request
-constexpr std::uint64_t kMaxBytesAhead = 64u << 20;  // memory over the weights; a larger tensor comes alone
+constexpr std::size_t kMaxAhead = 32;  // tensors: each may be a single request
 
 }  // namespace
 
@@ -16,7 +15,7 @@ Result<ByteRange> TensorReader::next() {
   read_ahead();
   Result<ByteRange> read = ahead_.front().get();
   ahead_.pop_front();
-  bytes_ahead_ -= tensors_[next_++].n_bytes;
+  bytes_ahead_ -= checkpoint_.stored_bytes(tensors_[next_++]);
   if (read) read_ahead();  // while the caller works on this one
   return read;
 }
@@ -24,8 +23,9 @@ Result<ByteRange> TensorReader::next() {
 void TensorReader::read_ahead() {
   for (std::size_t at = next_ + ahead_.size(); at < tensors_.size() && ahead_.size() < kMaxAhead; ++at) {
     const TensorInfo& tensor = tensors_[at];
-    if (!ahead_.empty() && bytes_ahead_ + tensor.n_bytes > kMaxBytesAhead) return;
-    bytes_ahead_ += tensor.n_bytes;
+    const std::uint64_t n_bytes = checkpoint_.stored_bytes(tensor);
+    if (!ahead_.empty() && bytes_ahead_ + n_bytes > max_bytes_ahead_) return;
+    bytes_ahead_ += n_bytes;
     const auto load = [this, &tensor] { return checkpoint_.load(tensor); };
     try {
       ahead_.push_back(std::async(std::launch::async, load));
