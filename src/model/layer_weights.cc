@@ -112,18 +112,38 @@ class Packs {
   std::shared_ptr<const PackFile> pack_;
 };
 
+/// A layer's quantised matrices are multiplied together, all packed or all as stored, and what is made while it is
+/// loaded is kept packed alone. Errors: kDataLoss, a layer has some of both kinds.
+Status refuse_mixed_layers(const Checkpoint& checkpoint, const std::vector<ExpectedTensor>& expected,
+                           const std::vector<TensorInfo>& tensors) {
+  const ExpectedTensor *made = nullptr, *stored = nullptr;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    if (i > 0 && expected[i].layer != expected[i - 1].layer) made = stored = nullptr;
+    if (expected[i].layer < 0 || !is_quantised(tensors[i].dtype)) continue;
+    (checkpoint.is_made(tensors[i]) ? made : stored) = &expected[i];
+    if (made == nullptr || stored == nullptr) continue;
+    return Error(Code::kDataLoss, checkpoint.location(), ": tensor ", made->name,
+                 " is quantised anew while it is loaded (bitsandbytes, --quant), and ", stored->name,
+                 " is stored quantised; one layer cannot have both");
+  }
+  return {};
+}
+
 /// A matrix that was quantised just now, in the backend's own layout, where it has one, instead of as it was made.
-HostBytes pack_made(Backend& backend, const MatrixSource& source) {
+/// Errors: kResourceExhausted, no memory.
+Result<HostBytes> pack_made(Backend& backend, const MatrixSource& source) {
   constexpr std::size_t kAlignment = 64;
   const std::size_t n_bytes = backend.packed_bytes(source);
-  if (n_bytes == 0) return {};
+  if (n_bytes == 0) return HostBytes{};
   const std::size_t n_allocated = (n_bytes + kAlignment - 1) / kAlignment * kAlignment;
   const std::shared_ptr<std::byte> memory(static_cast<std::byte*>(std::aligned_alloc(kAlignment, n_allocated)),
                                           std::free);
-  CHECK(memory != nullptr);
+  if (memory == nullptr) {
+    return Error(Code::kResourceExhausted, "tensor ", source.name, ": no memory for its ", n_bytes, " bytes, packed");
+  }
   const std::span<std::byte> packed(memory.get(), n_bytes);
   backend.pack_matrix(source, packed);
-  return {packed, memory};
+  return HostBytes{packed, memory};
 }
 
 }  // namespace
@@ -166,6 +186,7 @@ Result<PartWeights> load_weights(Backend& backend, const Checkpoint& checkpoint,
                                  const ModelPart& part, const LoadProgress& progress) {
   const std::vector<ExpectedTensor> expected = expected_tensors(spec, part);
   const std::vector<TensorInfo> tensors = TRY(part_tensors(checkpoint, spec, part));
+  TRY(refuse_mixed_layers(checkpoint, expected, tensors));
   std::uint64_t total_bytes = 0;
   for (const TensorInfo& tensor : tensors) total_bytes += tensor.n_bytes;
 
@@ -189,7 +210,7 @@ Result<PartWeights> load_weights(Backend& backend, const Checkpoint& checkpoint,
       if (!checkpoint.is_made(tensors[i])) {
         if (is_packed(expected[i])) source.packed = packs.find(source);
       } else if (expected[i].layer >= 0) {
-        source.packed = pack_made(backend, source);
+        source.packed = TRY(pack_made(backend, source));
         if (!source.packed.bytes.empty()) source.data = {};
       }
       if (part.has_head && source.name == head_name(spec) && !checkpoint.is_made(tensors[i]))

@@ -91,6 +91,7 @@ Status quantise_stages(Checkpoint& checkpoint, const DecoderSpec& spec, std::spa
   const std::vector<StagePlan> stages = TRY(plan_stages(spec.n_layers(), cuts));
   const auto wishes = parse_quants(quants, count_of(stages));
   if (!wishes) return wishes.error().within("--quant");
+  if (const Status fit = check_stage_quants(spec, *wishes); !fit) return fit.error().within("--quant");
   for (std::size_t i = 0; i < stages.size(); ++i) {
     TRY(quantise_at_load(checkpoint, spec, model_part(stages[i]), (*wishes)[i]));
   }

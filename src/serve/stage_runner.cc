@@ -108,6 +108,7 @@ Status StageRunner::build() {
   spec.kv_type = TRY(parse_kv_type(settings_.kv_dtype));
   const std::vector<StagePlan> plans = TRY(plan_stages(spec.n_layers(), settings_.cuts));
   const std::vector<QuantWish> quants = TRY(parse_quants(settings_.quant, settings_.n_stages()));
+  if (const Status fit = check_stage_quants(spec, quants); !fit) return fit.error().within("--quant (QUANT)");
   TRY(quantise_at_load(*checkpoint_, spec, model_part(plans[settings_.index()]), quants[settings_.index()]));
   context_ = TRY(plan_context(spec, settings_.cuts,
                               {settings_.max_model_len, settings_.kv_tokens, settings_.kv_memory,

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "core/index.h"
+#include "model/layer_weights.h"
 #include "support/stage_fixture.h"
 #include "weights/model_writer.h"
 
@@ -66,7 +67,6 @@ TEST_P(Quantised, AnyCutGivesTheSameBits) {
       Chain whole(*backend, files.location(), {}, options(), KvType::kBF16, Precision::kFast, quant);
       const auto expected = run(whole, model.n_vocab);
       ASSERT_EQ(expected.size(), to_size(kPrompt));
-      if (is_gguf && std::string_view(quant) == "nf4+head") continue;  // the first stage's rows would be as stored
       Chain three(*backend, files.location(), {2, 5}, options(), KvType::kBF16, Precision::kFast, quant);
       EXPECT_EQ(run(three, model.n_vocab), expected) << quant;
     }
@@ -162,6 +162,44 @@ TEST(QuantiseAtLoad, RefusesAModelThatIsQuantisedAlready) {
   EXPECT_NE(done.error().message().find("quantised already (blk.0.attn_q.weight is Q8_0)"), std::string::npos)
       << done.error().message();
   EXPECT_EQ(checkpoint->quantised_fingerprint(), checkpoint->fingerprint());
+}
+
+TEST(QuantiseAtLoad, ATiedHeadIsOneThingToTheFirstStageAndTheLast) {
+  const auto tied = read_decoder_spec(*open_checkpoint(Files({.tied_head = true}, true).location()));
+  const auto own = read_decoder_spec(*open_checkpoint(Files({.tied_head = false}, true).location()));
+  for (const char* same : {"int8+head", "int8,nf4,none", "nf4+head,none,nf4+head", "none,nf4+head,int8"}) {
+    EXPECT_TRUE(check_stage_quants(*tied, *parse_quants(same, 3)).has_value()) << same;
+  }
+  for (const char* differs : {"int8+head,int8,int8", "none,none,nf4+head", "int8+head,none,nf4+head"}) {
+    const auto wishes = parse_quants(differs, 3);
+    EXPECT_TRUE(check_stage_quants(*own, *wishes).has_value()) << differs;
+    const Status refused = check_stage_quants(*tied, *wishes);
+    ASSERT_FALSE(refused.has_value()) << differs;
+    EXPECT_EQ(refused.error().code(), Code::kInvalidArgument);
+    EXPECT_NE(refused.error().message().find("the first stage is"), std::string::npos) << refused.error().message();
+  }
+}
+
+TEST(QuantiseAtLoad, ALayerThatIsPartlyStoredQuantisedIsRefusedAtLoad) {
+  const Files files(ToyModel{}, false);
+  auto before = open_checkpoint(files.location());
+  before->quantise("model.layers.1.self_attn.q_proj.weight", DType::kQ8_0);
+  const TempFolder folder;
+  ASSERT_TRUE(write_model(*before, folder.path() + "/out", {}).has_value());
+  const auto backend = cpu_backend("generic");
+  const auto load = [&](const char* made) {
+    auto mixed = open_checkpoint(folder.path() + "/out");
+    mixed->quantise(made, DType::kNF4);
+    const auto spec = read_decoder_spec(*mixed);
+    return load_weights(*backend, *mixed, *spec, {0, spec->n_layers(), true, true}, {});
+  };
+  const auto refused = load("model.layers.1.self_attn.k_proj.weight");
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), Code::kDataLoss);
+  for (const char* name : {"model.layers.1.self_attn.q_proj.weight", "model.layers.1.self_attn.k_proj.weight"}) {
+    EXPECT_NE(refused.error().message().find(name), std::string::npos) << refused.error().message();
+  }
+  EXPECT_TRUE(load("model.layers.2.self_attn.k_proj.weight").has_value()) << "another layer's";
 }
 
 TEST(QuantiseAtLoad, RefusesATensorOfSeveralMatrices) {

@@ -146,8 +146,8 @@ bool Matmul::are_packed(std::span<const MatmulTask> tasks) const {
   const auto quantised = [](const MatmulTask& task) { return is_quantised(task.dtype); };
   const auto unpacked = [&](const MatmulTask& task) { return quantised(task) && task.packed == nullptr; };
   const auto packed_alone = [&](const MatmulTask& task) { return quantised(task) && task.weight == nullptr; };
-  // Its tasks' neighbours have to be packed then, too.
-  DCHECK(std::none_of(tasks.begin(), tasks.end(), packed_alone) || std::none_of(tasks.begin(), tasks.end(), unpacked));
+  // Its tasks' neighbours have to be packed then, too: load_weights sees to it.
+  CHECK(std::none_of(tasks.begin(), tasks.end(), packed_alone) || std::none_of(tasks.begin(), tasks.end(), unpacked));
   return kernels_->packed != nullptr && std::any_of(tasks.begin(), tasks.end(), quantised) &&
          std::none_of(tasks.begin(), tasks.end(), unpacked);
 }

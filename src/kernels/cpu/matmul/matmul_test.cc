@@ -659,6 +659,27 @@ TEST(Matmul, SharesOneInputAmongTasks) {
   }
 }
 
+TEST(MatmulDeathTest, WhatIsPackedAloneIsNotMultipliedWithWhatIsNot) {
+  const Weights w = random_weights(DType::kQ8_0, 16, 64, 79);
+  Matmul matmul(best_isa());
+  ThreadPool pool(1);
+  std::vector<std::byte> packed(matmul.packed_bytes(w.dtype, w.n_rows, w.n_cols));
+  if (packed.empty()) GTEST_SKIP() << "these kernels have no packed layout";
+  matmul.pack_weights(w.dtype, w.bytes.data(), w.n_rows, w.n_cols, packed.data(), pool);
+  const std::vector<float> x = random_columns(1, 64, 83);
+  std::vector<float> out(32);
+  const MatmulTask tasks[] = {
+      {.dtype = w.dtype, .weight = nullptr, .n_rows = 16, .out = out.data(), .out_stride = 16, .packed = packed.data()},
+      {.dtype = w.dtype,
+       .weight = w.bytes.data(),
+       .n_rows = 16,
+       .out = out.data() + 16,
+       .out_stride = 16,
+       .packed = nullptr}};
+  matmul.run({x.data(), 64, 1, 64}, {tasks, 1}, pool);
+  EXPECT_DEATH(matmul.run({x.data(), 64, 1, 64}, tasks, pool), "packed_alone");
+}
+
 TEST(Matmul, SurvivesZerosAndShowsNonFiniteInputs) {
   for (const Kernels& kernels : runnable_kernels()) {
     const Weights w = random_weights(DType::kQ8_0, 16, 64, 73);
