@@ -10,6 +10,7 @@
 #include "hub/model_header.h"
 #include "hub/model_store.h"
 #include "model/decoder_spec.h"
+#include "model/quantise_at_load.h"
 #include "model/tensor_names.h"
 #include "stage/row_log.h"
 #include "stage/stage_memory.h"
@@ -103,6 +104,7 @@ Result<MeasuredModel> measure_config(const std::string& path, KvType kv_type) {
                       .header = nullptr};
   model.footprint.name = spec.architecture;
   model.footprint.weights = "BF16";
+  if (const Status able = check_quantisable(spec, nullptr); !able) model.footprint.no_quant = able.error();
   return model;
 }
 
@@ -125,6 +127,7 @@ Result<MeasuredModel> measure_model(const std::string& model, const std::string&
   }));
   measured.footprint.name = is_remote_model(model) ? model : TRY(resolve_model(model, false)).name;
   measured.footprint.weights = main_dtype(*checkpoint);
+  if (const Status able = check_quantisable(spec, checkpoint.get()); !able) measured.footprint.no_quant = able.error();
   measured.context = spec.n_context;
   measured.header = std::move(checkpoint);
   return measured;

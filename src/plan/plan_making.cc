@@ -9,6 +9,7 @@
 #include "core/index.h"
 #include "core/units.h"
 #include "deployment/cloud_limits.h"
+#include "model/quantise_at_load.h"
 #include "plan/file_cuts.h"
 #include "plan/split_plan.h"
 #include "weights/quantisation.h"
@@ -114,14 +115,11 @@ std::vector<std::string> problems_of(const ChainPlan& plan, const PlanWish& wish
 /// Bits of a quantised weight with its share of a scale. NF4 as the kernels of a CPU hold it; files need 4.25.
 double bits_of(Quantisation type) { return type == Quantisation::kInt8 ? 8.5 : 4.5; }
 
-/// The model as a stage holds it that quantises its layers. Errors: kInvalidArgument, it is quantised already.
+/// The model as a stage holds it that quantises its layers. Errors: as check_quantisable.
 Result<ModelFootprint> quantised_part(const ModelFootprint& model, LayerRange layers, const std::string& name) {
   const QuantWish wish = TRY(parse_quant(name));
   if (!wish) return model;
-  if (model.weights != "BF16" && model.weights != "F16" && model.weights != "F32") {
-    return Error(Code::kInvalidArgument, "quant: the weights are quantised already (", model.weights,
-                 "); it is for models of BF16, F16 or F32 weights");
-  }
+  if (model.no_quant) return *model.no_quant;
   return with_quantised(model, layers, bits_of(wish.type), wish.head);
 }
 
@@ -138,6 +136,11 @@ Result<FilePlan> plan_file(const CloudFile& file, const ModelFootprint& model, c
         TRY(shaped_machine(catalogue, stage.gpu, TRY(parse_cpus(stage.cpu)), TRY(parse_memory_gib(stage.memory)))));
   }
   const std::vector<StagePlan> places = TRY(plan_stages(count_of(model.layers), spec.cuts));
+  if (model.tied) {
+    std::vector<QuantWish> quants;
+    for (const CloudStage& stage : spec.stages) quants.push_back(TRY(parse_quant(stage.quant)));
+    if (const Status fit = check_tied_quants(quants); !fit) return fit.error().within("quant");
+  }
   std::vector<PlannedStage> stages;
   for (std::size_t i = 0; i < places.size(); ++i) {
     const ModelFootprint held = TRY(quantised_part(model, places[i].layers, spec.stages[i].quant));

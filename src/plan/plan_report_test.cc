@@ -8,6 +8,7 @@
 #include "support/temp_folder.h"
 #include "support/text_lines.h"
 #include "support/toy_model.h"
+#include "weights/model_writer.h"
 
 namespace commissure {
 namespace {
@@ -153,6 +154,56 @@ TEST_F(Plans, AFilesWeightsAreOnesThatThereAre) {
   EXPECT_EQ(make_plans(options).error().message(), "--weights is Q2; there are: BF16, Q8_0, Q4_K_M");
   options.weights = "Q8_0";
   EXPECT_EQ(make(options).chosen().weights, "Q8_0");
+}
+
+/// Why a config.json with these fields cannot be planned with `quant`.
+std::string quant_problem(const testing::TempFolder& folder, const Json& fields, const std::string& quant) {
+  Json config = parse_json(testing::toy_config({.n_layers = 6})).value();
+  for (const auto& [key, value] : fields.items()) config[key] = value;
+  PlanOptions options;
+  options.model = folder.write("config.json", dump_json(config));
+  options.quant = quant;
+  const auto planning = make_plans(options);
+  return planning ? "" : planning.error().message();
+}
+
+TEST_F(Plans, RefuseToQuantiseWhatStagesRefuse) {
+  const Json experts = {{"model_type", "qwen3_moe"},
+                        {"num_experts", 4},
+                        {"num_experts_per_tok", 2},
+                        {"moe_intermediate_size", 32},
+                        {"norm_topk_prob", true}};
+  const Json fused = {{"model_type", "phi3"}, {"original_max_position_embeddings", 4096}};
+  for (const Json& fields : {experts, fused}) EXPECT_EQ(quant_problem(folder_, fields, "none"), "");
+  EXPECT_NE(quant_problem(folder_, experts, "int8").find("belongs to experts"), std::string::npos);
+  EXPECT_NE(quant_problem(folder_, fused, "nf4").find("holds several matrices"), std::string::npos);
+}
+
+TEST_F(Plans, AModelIsQuantisedWhereALayerIs) {
+  const testing::TempFolder source;
+  source.write("config.json", testing::toy_config({}));
+  source.write("model.safetensors", testing::toy_safetensors({}));
+  const std::unique_ptr<Checkpoint> checkpoint = Checkpoint::open(source.path()).value();
+  checkpoint->quantise("model.layers.3.mlp.up_proj.weight", DType::kQ8_0);
+  ASSERT_TRUE(write_model(*checkpoint, folder_.path("partly"), {}).has_value());
+  PlanOptions options;
+  options.model = folder_.path("partly");
+  EXPECT_EQ(make(options).model.footprint.weights, "F32") << "by most of its bytes";
+  options.quant = "int8";
+  const auto planning = make_plans(options);
+  ASSERT_FALSE(planning.has_value());
+  EXPECT_NE(planning.error().message().find("quantised already (model.layers.3"), std::string::npos)
+      << planning.error().message();
+}
+
+TEST_F(Plans, ATiedHeadIsQuantisedInTheFirstStageAndTheLast) {
+  PlanOptions options;
+  options.file = file("cuts: [3]\nstages: [{quant: int8}, {quant: int8+head}]\n");
+  const auto planning = make_plans(options);
+  ASSERT_FALSE(planning.has_value());
+  EXPECT_NE(planning.error().message().find("both must be +head"), std::string::npos) << planning.error().message();
+  options.file = file("cuts: [3]\nstages: [{quant: nf4+head}, {quant: nf4+head}]\n");
+  EXPECT_TRUE(make_plans(options).has_value());
 }
 
 TEST_F(Plans, ArePicturesWithACurveForEachAlternative) {

@@ -184,6 +184,8 @@ Status add_times(ModelFootprint& model, LayerTimes times, std::string_view kv_dt
 ModelFootprint requantised(const ModelFootprint& model, const std::string& name, double bits) {
   ModelFootprint other = model;
   other.weights = name;
+  other.no_quant =
+      Error(Code::kInvalidArgument, "the weights are quantised already (", name, "), --quant (quant:) is for others");
   other.times.clear();
   for (LayerFootprint& layer : other.layers) {
     layer.weight_bytes = layer.parameters * bits / 8;
@@ -202,8 +204,11 @@ ModelFootprint with_quantised(const ModelFootprint& model, LayerRange layers, do
   for (int i = layers.first; i < layers.last; ++i) {
     LayerFootprint& layer = other.layers[to_size(i)];
     layer.weight_bytes = layer.parameters * bits / 8;
+    layer.expert_bytes = layer.expert_parameters * bits / 8;
   }
-  if (head && layers.last == count_of(model.layers)) other.head_bytes = other.head_parameters * bits / 8;
+  if (!head) return other;
+  if (layers.last == count_of(model.layers)) other.head_bytes = other.head_parameters * bits / 8;
+  if (layers.first == 0 && model.tied) other.embedding_bytes = other.head_parameters * bits / 8;
   return other;
 }
 

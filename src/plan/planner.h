@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,9 +37,11 @@ struct ModelFootprint {
   double embedding_bytes = 0;  ///< held by the first stage, looked up row by row
   double head_bytes = 0;       ///< held and read by the last stage; of a tied head the embedding's bytes
   double head_parameters = 0;
-  bool tied = false;                ///< the head is the embedding: a chain of one stage holds it once
-  double scratch_bytes = 0;         ///< activations of one stage
-  double boundary_row_bytes = 0;    ///< bytes that a stage hands on for one position
+  bool tied = false;              ///< the head is the embedding: a chain of one stage holds it once
+  double scratch_bytes = 0;       ///< activations of one stage
+  double boundary_row_bytes = 0;  ///< bytes that a stage hands on for one position
+  /// Why stages refuse to quantise its weights while they load them; nothing where they do.
+  std::optional<Error> no_quant{};
   std::vector<LayerTimes> times{};  ///< measured times, one entry per machine; other machines get computed times
 
   double total_bytes() const;

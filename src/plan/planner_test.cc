@@ -210,6 +210,26 @@ TEST(Planner, SpeedCountsTheExpertsThatRowsTakeMemoryAll) {
   EXPECT_EQ(smaller.layers[0].expert_bytes, 4e9);
 }
 
+TEST(Planner, QuantisedLayersAreSmallerWithTheirExperts) {
+  ModelFootprint model;
+  model.layers.push_back(
+      {.weight_bytes = 10e9, .parameters = 5e9, .expert_bytes = 8e9, .expert_parameters = 4e9, .used_share = 0.125});
+  model.layers.push_back({.weight_bytes = 10e9, .parameters = 5e9});
+  model.embedding_bytes = model.head_bytes = 2e9;
+  model.head_parameters = 1e9;
+  const ModelFootprint first = with_quantised(model, {0, 1}, 4, true);
+  EXPECT_EQ(first.layers[0].weight_bytes, 2.5e9);
+  EXPECT_EQ(first.layers[0].expert_bytes, 2e9);
+  EXPECT_GT(first.layers[0].read_bytes(1), 0);
+  EXPECT_EQ(first.layers[1].weight_bytes, 10e9);
+  EXPECT_EQ(first.head_bytes, 2e9) << "another stage's";
+  EXPECT_EQ(first.embedding_bytes, 2e9);
+  model.tied = true;
+  EXPECT_EQ(with_quantised(model, {0, 1}, 4, true).embedding_bytes, 0.5e9) << "the head it shares";
+  EXPECT_EQ(with_quantised(model, {0, 1}, 4, false).embedding_bytes, 2e9);
+  EXPECT_EQ(with_quantised(model, {1, 2}, 4, true).head_bytes, 0.5e9);
+}
+
 TEST(Planner, StagesAreLevelInTimeNotInLayers) {
   ModelFootprint model;
   model.name = "m";
