@@ -21,6 +21,10 @@ variable "stages" {
     condition     = length(var.stages) == 1 || alltrue([for stage in var.stages : stage.max_instances == 1])
     error_message = "A chain has one instance of each stage: max_instances must be 1."
   }
+  validation {
+    condition     = alltrue([for stage in var.stages : stage.quant == null || contains(["none", "int8", "nf4", "int8+head", "nf4+head"], coalesce(stage.quant, "none"))])
+    error_message = "quant of a stage must be none, int8, nf4, int8+head or nf4+head."
+  }
 }
 
 resource "google_cloud_run_v2_service" "stage" {

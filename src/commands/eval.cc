@@ -48,13 +48,13 @@ void cut_windows(std::vector<std::vector<TokenId>>& windows, std::int64_t most) 
 Result<int> eval(const EvalCommand& command) {
   const std::string text = TRY(read_text(command.text));
   auto loaded = WindowModel::load(TRY(resolve_model(command.model, false)), command.options.quant, command.options);
-  if (!loaded) return refuse(loaded.error(), "eval");
+  if (!loaded) return refuse(loaded.error(), command.options.quant, "eval");
   const std::unique_ptr<WindowModel> model = *std::move(loaded);
   std::unique_ptr<WindowModel> against;
   if (!command.against.empty()) {
     against = TRY(WindowModel::load(TRY(resolve_model(command.against, false)), "", command.options));
   }
-  std::vector<std::vector<TokenId>> windows = windows_of(model->tokenizer(), text, command.options.context);
+  std::vector<std::vector<TokenId>> windows = TRY(windows_of(model->tokenizer(), text, command.options.context));
   cut_windows(windows, command.max_tokens);
   if (windows.empty()) return Error(Code::kInvalidArgument, command.text, ": holds no two tokens");
   std::uint64_t n_tokens = 0;

@@ -173,10 +173,12 @@ CommandRun add_inspect(CLI::App& app) {
   app.add_option("--quant", options->quant,
                  "count the weights as a stage holds them that quantises at load: int8 or nf4, with +head the head "
                  "too; one for all stages or one for each")
-      ->check(quant_name_check());
+      ->check(quant_names_check());
   app.add_flag("--json", options->as_json, "print JSON");
   return [options]() -> Result<int> {
-    const Inspection inspection = TRY(inspect(*options));
+    const auto inspected = inspect(*options);
+    if (!inspected) return refuse(inspected.error(), options->quant, "inspect");
+    const Inspection& inspection = *inspected;
     if (options->as_json) {
       fmt::print("{}\n", pretty_json(to_json(inspection, options->tensors)));
     } else {

@@ -103,7 +103,8 @@ constexpr Entry kCommands[] = {
     {"quantise", "Write a model with quantised weights", commissure::add_quantise,
      "What --quant of `stage` and `up` does at every load, done once: the same bits. A folder of safetensors becomes "
      "a\n"
-     "folder of safetensors, a GGUF a GGUF (int8 is its Q8_0; nf4 is a type that only this program reads).\n\n"
+     "folder of safetensors, a GGUF a GGUF (int8 is its Q8_0; nf4 is a type that only this program reads).\n"
+     "--quant bf16 expands a model that others have quantised; what this command wrote, it refuses to expand.\n\n"
      "Examples:\n"
      "  commissure quantise ./gemma-3-27b-it --quant nf4 --out ./gemma-3-27b-it-nf4\n"
      "  commissure quantise ./model-bf16.gguf --quant int8 --out ./model-int8"},

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -68,6 +69,42 @@ TEST_F(ModelCommands, InspectPrintsTablesForPeople) {
   const std::size_t stages = shown.out.find("STAGE"), tensors = shown.out.find("TENSOR");
   expect_fits(shown.out.substr(stages, shown.out.find("\nKV (") - stages), 80);
   expect_fits(shown.out.substr(tensors), 80);
+}
+
+TEST_F(ModelCommands, AQuantisationThatCannotBeIsAWrongFlag) {
+  const std::string done = folder_.write("q8.gguf", testing::toy_gguf({.matrices = DType::kQ8_0}));
+  const std::string out = folder_.path("out");
+  const auto status = [&](CommandRun (*add)(CLI::App&), const std::vector<std::string>& arguments) {
+    const CommandOutcome outcome = run_command(add, arguments);
+    EXPECT_NE(outcome.problem + outcome.err, "");
+    return outcome.status;
+  };
+  EXPECT_EQ(status(add_inspect, {done, "--quant", "int8"}), 2) << "quantised already";
+  EXPECT_EQ(status(add_inspect, {model_, "--stages", "2", "--quant", "int8,nf4,none"}), 2);
+  EXPECT_EQ(status(add_inspect, {model_, "--stages", "2", "--quant", "int8,int8+head"}), 2) << "the head is tied";
+  EXPECT_EQ(status(add_inspect, {model_, "--cuts", "9", "--quant", "none"}), 1) << "is about something else";
+  EXPECT_EQ(status(add_plan, {config_, "--quant", "nf4,int8"}), 2);
+  EXPECT_EQ(status(add_plan, {done, "--quant", "nf4"}), 2);
+  EXPECT_EQ(status(add_eval, {done, "--text", config_, "--quant", "nf4,nf4"}), 2);
+  EXPECT_EQ(status(add_quantise, {model_, "--quant", "none", "--out", out}), 2);
+  EXPECT_EQ(status(add_quantise, {model_, "--quant", "int8,nf4", "--out", out}), 2);
+  EXPECT_EQ(status(add_quantise, {done, "--quant", "int8", "--out", out}), 2);
+  EXPECT_FALSE(std::filesystem::exists(out));
+  environment_.set("QUANT", "int3");
+  EXPECT_EQ(status(add_stage, {"--model", model_}), 2);
+  environment_.unset("QUANT");
+  EXPECT_EQ(status(add_stage, {"--model", model_, "--quant", "int8,nf4,none"}), 2);
+}
+
+TEST_F(ModelCommands, QuantiseTakesTheOtherWayWhatOthersQuantised) {
+  const std::string done = folder_.write("q8.gguf", testing::toy_gguf({.matrices = DType::kQ8_0}));
+  EXPECT_EQ(run_command(add_quantise, {done, "--quant", "bf16", "--out", folder_.path("wide")}).status, 0);
+  EXPECT_EQ(run_command(add_quantise, {model_, "--quant", "int8", "--out", folder_.path("own")}).status, 0);
+  const std::string again = folder_.path("again");
+  const CommandOutcome refused = run_command(add_quantise, {folder_.path("own"), "--quant", "bf16", "--out", again});
+  EXPECT_EQ(refused.status, 2);
+  EXPECT_NE(refused.err.find("expand the model it was made from"), std::string::npos) << refused.err;
+  EXPECT_FALSE(std::filesystem::exists(again));
 }
 
 TEST_F(ModelCommands, InspectSaysWhatIsWrongWithAWish) {

@@ -64,7 +64,9 @@ Result<int> plan(PlanCommand command, bool file_is_named) {
                  "--dry-run shows the commands for a file: leave the model out, or add --config");
   if (command.dry_run) return print_commands(command);
   if (use_file) options.file = TRY(read_cloud_file(command.choice, process_environment));
-  const Planning planning = TRY(make_plans(options));
+  const auto made = make_plans(options);
+  if (!made) return refuse(made.error(), options.quant, "plan");
+  const Planning& planning = *made;
   if (!command.plot.empty()) TRY(write_plot(command.plot, planning));
   if (command.as_json) {
     fmt::print("{}\n", pretty_json(plans_json(planning)));

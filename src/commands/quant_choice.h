@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <string>
-#include <vector>
+#include <string_view>
 
 #include <CLI/CLI.hpp>
 
@@ -12,11 +12,20 @@
 
 namespace commissure {
 
-/// Takes what parse_quant takes, one name or several apart by commas, and `others`.
-inline CLI::Validator quant_name_check(const std::vector<std::string>& others = {}) {
+/// Takes what parse_quant takes, one name.
+inline CLI::Validator quant_name_check() {
   return CLI::Validator(
-      [others](const std::string& text) -> std::string {
-        if (std::ranges::find(others, text) != others.end()) return "";
+      [](const std::string& text) -> std::string {
+        const auto wish = parse_quant(text);
+        return wish ? "" : wish.error().message();
+      },
+      "", "quantisation");
+}
+
+/// Takes what parse_quants takes: one name, or one for each stage, apart by commas.
+inline CLI::Validator quant_names_check() {
+  return CLI::Validator(
+      [](const std::string& text) -> std::string {
         const int n = 1 + static_cast<int>(std::ranges::count(text, ','));
         const auto wishes = parse_quants(text, n);
         return wishes ? "" : wishes.error().message();
@@ -24,9 +33,11 @@ inline CLI::Validator quant_name_check(const std::vector<std::string>& others = 
       "", "quantisation");
 }
 
-/// The exit status of a wish that this model cannot have, which is said on a line of its own: as of a wrong flag.
-inline Result<int> refuse(const Error& error, const char* command) {
-  if (error.code() != Code::kInvalidArgument) return Error(error);
+/// The exit status of a `wish` (--quant, QUANT) that there is not, or that this model cannot have, which is said on a
+/// line of its own: as of a wrong flag. Other errors are handed on.
+inline Result<int> refuse(const Error& error, std::string_view wish, const char* command) {
+  const bool is_about_wish = error.code() == Code::kInvalidArgument || error.code() == Code::kUnimplemented;
+  if (wish.empty() || wish == "none" || !is_about_wish) return Error(error);
   std::fprintf(stderr, "commissure %s: %s\n", command, error.message().c_str());
   return 2;
 }

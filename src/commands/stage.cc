@@ -36,8 +36,8 @@ void take(const std::optional<T>& flag, T& setting) {
   if (flag) setting = *flag;
 }
 
-Result<StageSettings> settle(const StageFlags& flags) {
-  StageSettings settings;
+/// `settings` is as far as it got where something is wrong with it.
+Status settle(const StageFlags& flags, StageSettings& settings) {
   TRY(apply_environment(process_environment, settings));
   settings.security = *flags.security;
   if (flags.cuts) settings.cuts = TRY(parse_cuts(*flags.cuts));
@@ -76,24 +76,26 @@ Result<StageSettings> settle(const StageFlags& flags) {
   settings.prefix_cache &= !flags.no_prefix_cache;
   settings.read_weights |= flags.read_weights;
   settings.allow_plaintext |= flags.allow_plaintext;
-  TRY(validate(settings));
-  return settings;
+  return validate(settings);
 }
 
 Result<int> run(const StageFlags& flags) {
   const bool on_platform = process_environment("K_SERVICE").has_value();  // Cloud Run collects JSON lines
   configure_log(flags.json_logs || on_platform ? LogFormat::kJson : LogFormat::kText, Severity::kInfo, "stage");
-  const auto settings = settle(flags);
-  if (!settings) return Error(settings.error());
+  StageSettings settings;
+  if (const Status ready = settle(flags, settings); !ready) {
+    const bool is_about_quant = !parse_quants(settings.quant, settings.n_stages());
+    return is_about_quant ? refuse(ready.error(), settings.quant, "stage") : Result<int>(Error(ready.error()));
+  }
   configure_log(flags.json_logs || on_platform ? LogFormat::kJson : LogFormat::kText, Severity::kInfo,
-                "stage " + settings->stage);
+                "stage " + settings.stage);
   LogFields fields;
-  for (const auto& [name, value] : describe(*settings)) fields.emplace_back(name, value);
+  for (const auto& [name, value] : describe(settings)) fields.emplace_back(name, value);
   log_info("starting", fields);
-  const Status ended = run_stage(*settings);
+  const Status ended = run_stage(settings);
   if (ended) return 0;
   log_error(ended.error().message());  // where `status` finds it
-  return settings->quant == "none" ? Result<int>(Error(ended.error())) : refuse(ended.error(), "stage");
+  return refuse(ended.error(), settings.quant, "stage");
 }
 
 /// They write into `settings`, over what the environment says.
@@ -156,7 +158,7 @@ void add_machine_flags(CLI::App& app, StageFlags& flags) {
   app.add_option("--quant", flags.quant,
                  "quantise float weights while they are loaded: none, int8 or nf4, with +head the head too; one for "
                  "all stages or one for each, e.g. int8,nf4,none; default: none (QUANT)")
-      ->check(quant_name_check());
+      ->check(quant_names_check());
   app.add_option("--lease", flags.lease, "core lease file shared by the stages of one machine (COMMISSURE_LEASE)");
 }
 

@@ -246,7 +246,7 @@ Result<int> up_local(const UpOptions& options) {
   catch_stop_signals();
   TRY(check_chain_name(options.name));
   auto plan = plan_chain(options);
-  if (!plan && !options.quant.empty()) return refuse(plan.error(), "up");
+  if (!plan) return refuse(plan.error(), options.quant, "up");
   const PlannedChain planned = TRY(std::move(plan));
   bool is_new = false;
   LocalState state = TRY(start_or_join(planned.options, is_new));
@@ -358,7 +358,7 @@ CommandRun add_up(CLI::App& app) {
   app.add_option("--quant", options->quant,
                  "local: quantise float weights while they are loaded: none, int8 or nf4, with +head the head too; one "
                  "for all stages or one for each, e.g. int8,nf4,none; default: none")
-      ->check(quant_name_check());
+      ->check(quant_names_check());
   add_capacity_flags(app, *options);
   add_name_flags(app, *options);
   app.add_flag("--no-prefix-caching", options->no_prefix_cache, "compute every prompt from its first token");

@@ -124,6 +124,11 @@ Result<std::unique_ptr<WindowModel>> WindowModel::load(const LocalModel& local, 
 }
 
 Status WindowModel::run(std::span<const TokenId> window) {
+  for (const TokenId token : window) {
+    if (token.value >= 0 && token.value < spec_.n_vocab) continue;
+    return Error(Code::kInvalidArgument, "the text has token ", token.value, ", the model ", spec_.n_vocab,
+                 " tokens: the tokenizer is another model's");
+  }
   const int n_rows = count_of(window);
   StepShape shape;
   for (const TokenId token : window) shape.tokens.push_back(token.value);
@@ -149,17 +154,25 @@ Result<std::span<const float>> WindowModel::logits(int first, int n) {
   return std::span(reinterpret_cast<const float*>(bytes.data()), n_values);
 }
 
-std::vector<std::vector<TokenId>> windows_of(const Tokenizer& tokenizer, std::string_view text, int context) {
-  const std::vector<TokenId> before = tokenizer.encode("", {}), all = tokenizer.encode(text, {});
-  const bool begins = all.size() >= before.size() && std::equal(before.begin(), before.end(), all.begin());
-  const std::size_t n_before = begins ? before.size() : 0, n_own = to_size(context) - n_before;
+Result<std::vector<std::vector<TokenId>>> windows_of(const Tokenizer& tokenizer, std::string_view text, int context) {
+  const std::vector<TokenId> all = tokenizer.encode(text, {});
+  std::vector<TokenId> own = tokenizer.encode(text, {.add_special = false, .plain_at = {}});
+  auto begin = std::ranges::search(all, own).begin();
+  if (begin == all.end()) {  // the text's own tokens are others beside the special ones
+    own = all;
+    begin = all.begin();
+  }
+  const std::vector<TokenId> before(all.begin(), begin);
+  if (context < 2 || before.size() >= to_size(context)) {
+    return Error(Code::kInvalidArgument, "a window of ", context, " tokens has no room for a text: the tokenizer puts ",
+                 before.size(), " before each");
+  }
+  const std::size_t n_own = to_size(context) - before.size();
   std::vector<std::vector<TokenId>> windows;
-  for (std::size_t at = n_before; at < all.size(); at += n_own) {
-    const std::size_t n = std::min(n_own, all.size() - at);
-    std::vector<TokenId>& window =
-        windows.emplace_back(before.begin(), before.begin() + static_cast<std::ptrdiff_t>(n_before));
-    const auto from = all.begin() + static_cast<std::ptrdiff_t>(at);
-    window.insert(window.end(), from, from + static_cast<std::ptrdiff_t>(n));
+  for (std::size_t at = 0; at < own.size(); at += n_own) {
+    const std::span<const TokenId> part = std::span(own).subspan(at, std::min(n_own, own.size() - at));
+    std::vector<TokenId>& window = windows.emplace_back(before);
+    window.insert(window.end(), part.begin(), part.end());
     if (window.size() < 2) windows.pop_back();  // no token has another before it
   }
   return windows;

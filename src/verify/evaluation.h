@@ -60,7 +60,8 @@ class WindowModel {
   int n_vocab() const { return spec_.n_vocab; }
   const std::string& fingerprint() const { return fingerprint_; }
 
-  /// Computes all layers for a window, which begins at position 0.
+  /// Computes all layers for a window, which begins at position 0. Errors: kInvalidArgument, a token that the model
+  /// does not have.
   Status run(std::span<const TokenId> window);
   /// Logits of the window's rows [first, first + n), at most kRows of them, until the next call.
   Result<std::span<const float>> logits(int first, int n);
@@ -79,11 +80,13 @@ class WindowModel {
   DeviceBuffer logits_;  // [kRows, n_vocab]
 };
 
-/// The windows of a text: each begins with what the tokenizer puts before a text.
-std::vector<std::vector<TokenId>> windows_of(const Tokenizer& tokenizer, std::string_view text, int context);
+/// The windows of a text, of at most `context` tokens: each begins with what the tokenizer puts before a text; what it
+/// puts behind one is left out. Errors: kInvalidArgument, a window would have no room for a token of the text.
+Result<std::vector<std::vector<TokenId>>> windows_of(const Tokenizer& tokenizer, std::string_view text, int context);
 
 /// Scores every token of the windows but each one's first. `against` may be null. `on_tokens` gets the number of tokens
-/// so far. Errors: kInvalidArgument, the two have different vocabularies; kInternal, a model computes no numbers.
+/// so far. Errors: kInvalidArgument, the two have vocabularies of different sizes (what their tokens spell is not
+/// compared), or not the windows' tokens; kInternal, a model computes no numbers.
 Result<Evaluation> evaluate(WindowModel& model, WindowModel* against, const std::vector<std::vector<TokenId>>& windows,
                             const std::function<void(std::int64_t n_tokens)>& on_tokens);
 
