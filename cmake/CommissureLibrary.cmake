@@ -45,6 +45,7 @@ endfunction()
 set(COMMISSURE_PRECOMPILES OFF)
 if(COMMISSURE_UNITY AND CMAKE_CXX_COMPILER_ID STREQUAL Clang)
   set(COMMISSURE_PRECOMPILES ON)
+  add_compile_options(-pthread)  # some packages ask for it, and what uses a precompiled header must agree with it
   commissure_precompiled_headers(commissure_headers_of_hot_rooms)
   commissure_precompiled_headers(commissure_headers_of_cold_rooms OPTIONS ${COMMISSURE_COLD_OPTIONS})
   if(BUILD_TESTING)
