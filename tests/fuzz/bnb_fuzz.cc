@@ -20,7 +20,9 @@ std::map<std::string, TensorInfo> choose_tensors(fuzz::Choices& choices) {
   std::map<std::string, TensorInfo> tensors;
   for (const std::string& name : bnb_state_names("w")) {
     if (choices.once_in(16)) continue;
-    TensorInfo tensor{.name = name, .dtype = kTypes[choices.below(4)]};
+    TensorInfo tensor;
+    tensor.name = name;
+    tensor.dtype = kTypes[choices.below(4)];
     const std::int64_t likely[] = {16, 256, 1, 2, 4, 8};
     tensor.shape = {choices.once_in(8) ? choices.byte() : likely[choices.below(6)]};
     tensor.n_bytes = row_bytes(tensor.dtype, tensor.shape[0]);
