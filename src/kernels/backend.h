@@ -16,7 +16,8 @@
 #include "kernels/kv_type.h"
 
 /// The operations that every device implements. Buffers are opaque, operations are queued, and a step waits for the
-/// device once: in fetch(). Nothing outside src/kernels may follow a DevicePtr.
+/// device in fetch(), at its end; where the host has a say in the midst of it (experts), in peek(). Nothing outside
+/// src/kernels may follow a DevicePtr.
 ///
 /// Contract of every operation: a row's result depends on that row alone, bit for bit. It never depends on how many
 /// other rows are in the batch, how a prompt was cut into chunks, or how many threads the device uses.
@@ -308,7 +309,8 @@ class Backend {
   /// queued. A CPU backend hands out the memory itself. Errors: kInternal, the device failed.
   virtual Result<std::span<const std::byte>> fetch(DevicePtr from, std::size_t n_bytes) = 0;
 
-  /// As fetch(), but in the midst of a step: a CPU keeps its threads awake.
+  /// As fetch(), but in the midst of a step: a CPU keeps its threads awake. After an error nothing that was queued runs
+  /// any more, so the caller may give the step up.
   virtual Result<std::span<const std::byte>> peek(DevicePtr from, std::size_t n_bytes) { return fetch(from, n_bytes); }
 };
 

@@ -182,7 +182,7 @@ Result<Bench::Pass> Bench::run(const StepShape& shape, int n_head_rows) {
   decoder_->embed(*index, n_rows);
   pass.embedding = TRY(lap());
   for (int layer = 0; layer < n_layers_; ++layer) {
-    decoder_->run_layer(layer, *index, kv_->layer(layer), n_rows);
+    TRY(decoder_->run_layer(layer, *index, kv_->layer(layer), n_rows));
     const int kind = times_.kind_index[layer];
     pass.kinds[kind] += TRY(lap());
     ++counts[kind];

@@ -54,7 +54,7 @@ Result<RawSpec> read_phi3(const ConfigFields& fields) {
     share = TRY(rope.number_or("partial_rotary_factor", share));
     plain.erase("partial_rotary_factor");
     const std::string type = TRY(rope.text_or("rope_type", TRY(rope.text_or("type", "default"))));
-    if (type == "longrope" || type == "su") {
+    if (type == "longrope" || type == "su" || type == "yarn") {  // its older names in this family, as in transformers
       raw.rope.theta = TRY(rope.number_or("rope_theta", theta));
       TRY(read_long_rope(rope, fields, raw));
     } else {
@@ -65,7 +65,9 @@ Result<RawSpec> read_phi3(const ConfigFields& fields) {
     return Error(Code::kInvalidArgument, "config.json: partial_rotary_factor must be above 0, and 1 at most");
   }
   raw.n_rotated = static_cast<std::int64_t>(static_cast<double>(raw.head_dim) * share);
-  return raw;
+  if (raw.n_rotated >= 2) return raw;
+  return Error(Code::kInvalidArgument, "config.json: partial_rotary_factor leaves ", raw.n_rotated, " values of ",
+               raw.head_dim, " in a head to rotate, must be 2 at least");
 }
 
 }  // namespace commissure

@@ -208,6 +208,12 @@ Result<RawSpec> read_mistral(const ConfigFields& fields, const Json& object) {
   return raw;
 }
 
+/// Of families whose rule for it is not Qwen 2's own, and which no published model uses.
+Status refuse_qwen_window(const ConfigFields& fields) {
+  if (!TRY(fields.boolean_or("use_sliding_window", false))) return {};
+  return Error(Code::kUnimplemented, "config.json: use_sliding_window is not supported in this family");
+}
+
 /// The window of the layers from max_window_layers on, which few Qwen models use.
 Status read_qwen_window(const ConfigFields& fields, RawSpec& raw) {
   const bool has_window = TRY(fields.boolean_or("use_sliding_window", false));
@@ -218,7 +224,8 @@ Status read_qwen_window(const ConfigFields& fields, RawSpec& raw) {
     return Error(Code::kInvalidArgument,
                  "config.json: use_sliding_window is false, but layer_types lists sliding_attention");
   }
-  raw.window = TRY(fields.integer_or("sliding_window", 4096));
+  // Absent means the family's default of 4096; an explicit null means no window.
+  raw.window = TRY(fields.integer_or("sliding_window", fields.has("sliding_window") ? 0 : 4096));
   const std::int64_t first = TRY(fields.integer_or("max_window_layers", 28));
   for (std::int64_t layer = 0; types == nullptr && layer < std::min(raw.n_layers, kMaxLayers); ++layer) {
     raw.sliding.push_back(layer >= first);
@@ -257,10 +264,8 @@ Result<RawSpec> read_olmo2(const ConfigFields& fields) {
 Result<RawSpec> read_smollm3(const ConfigFields& fields) {
   RawSpec raw = TRY(read_llama(fields, {.rope_theta = 2000000.0, .tied_head = true}));
   raw.n_kv_heads = TRY(fields.integer_or("num_key_value_heads", 4));
+  TRY(refuse_qwen_window(fields));
   TRY(read_qwen_window(fields, raw));
-  if (raw.window != 0) {
-    return Error(Code::kUnimplemented, "config.json: use_sliding_window is not supported in this family");
-  }
   const Json* list = fields.find("no_rope_layers");
   if (list == nullptr) {
     raw.rotates = sliding_pattern(raw.n_layers, TRY(fields.integer_or("no_rope_layer_interval", 4)));
@@ -277,6 +282,7 @@ Result<RawSpec> read_smollm3(const ConfigFields& fields) {
 }
 
 Result<RawSpec> read_qwen2_moe(const ConfigFields& fields) {
+  TRY(refuse_qwen_window(fields));
   RawSpec raw = TRY(read_qwen2(fields));
   if (fields.find("num_key_value_heads") == nullptr) raw.n_kv_heads = 16;
   raw.qkv_bias = TRY(fields.boolean_or("qkv_bias", true));
@@ -285,6 +291,7 @@ Result<RawSpec> read_qwen2_moe(const ConfigFields& fields) {
 }
 
 Result<RawSpec> read_qwen3_moe(const ConfigFields& fields) {
+  TRY(refuse_qwen_window(fields));
   RawSpec raw = TRY(read_qwen3(fields));
   if (fields.find("num_key_value_heads") == nullptr) raw.n_kv_heads = 4;
   TRY(read_qwen_experts(fields, /*has_shared=*/false, raw));

@@ -108,12 +108,12 @@ void Decoder::embed(const StepIndex& index, int n_rows) {
   unpack_residual(n_rows, packed_.ptr());
 }
 
-void Decoder::run_layer(int layer, const StepIndex& index, const KvLayer& kv, int n_rows) {
+Status Decoder::run_layer(int layer, const StepIndex& index, const KvLayer& kv, int n_rows) {
   DCHECK(layer >= part_.first_layer && layer < part_.last_layer);
   const LayerSpec& spec = spec_.layers[layer];
   const LayerWeights& weights = weights_.layers[layer - part_.first_layer];
   attention(spec, weights, index, kv, n_rows);
-  feed_forward(spec, weights, n_rows);
+  return feed_forward(spec, weights, n_rows);
 }
 
 void Decoder::norm_and_rotate(const LayerSpec& spec, const LayerWeights& weights, Rows q, Rows k) {
@@ -159,15 +159,16 @@ void Decoder::attention(const LayerSpec& spec, const LayerWeights& weights, cons
   backend_.add(x, branch, weights.post_attention_norm.ptr(), spec_.norm_eps, /*round=*/false);
 }
 
-void Decoder::feed_forward(const LayerSpec& spec, const LayerWeights& weights, int n_rows) {
+Status Decoder::feed_forward(const LayerSpec& spec, const LayerWeights& weights, int n_rows) {
   const Rows x = residual(n_rows);
   const Rows branch = normed(n_rows);
   if (spec.pre_norms) backend_.rms_norm(x, weights.feed_forward_norm.ptr(), spec_.norm_eps, branch);
   const Rows in = spec.pre_norms ? branch : x;
   if (spec.experts.n_experts > 0) {
     const ExpertBranch::Planes cut = {planes(InputPlanes::kOne), planes(InputPlanes::kTwo)};
-    const Rows sum = experts_.run(spec, weights, cut, in, wide_.ptr(), max_rows_);
-    return backend_.add(x, sum, weights.post_feed_forward_norm.ptr(), spec_.norm_eps, /*round=*/true);
+    const Rows sum = TRY(experts_.run(spec, weights, cut, in, wide_.ptr(), max_rows_));
+    backend_.add(x, sum, weights.post_feed_forward_norm.ptr(), spec_.norm_eps, /*round=*/true);
+    return {};
   }
   Carver carve(wide_.ptr(), n_rows);
   const Rows gate = carve.take(spec.d_ff);
@@ -179,6 +180,7 @@ void Decoder::feed_forward(const LayerSpec& spec, const LayerWeights& weights, i
   backend_.matmul(gate, std::array<MatmulJob, 1>{{{weights.down.get(), branch, {}, spec.residual_scale}}},
                   planes(InputPlanes::kTwo));
   backend_.add(x, branch, weights.post_feed_forward_norm.ptr(), spec_.norm_eps, /*round=*/true);
+  return {};
 }
 
 void Decoder::logits(std::span<const std::int32_t> rows, std::span<const LogitsUse> uses, Rows out) {

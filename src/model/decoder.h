@@ -39,7 +39,8 @@ class Decoder {
   /// residual = embedding of the step's tokens, scaled and rounded to bf16. Parts with an embedding only.
   void embed(const StepIndex& index, int n_rows);
   /// Advances the residual by one layer, named by its index in the whole model; a layer of this part.
-  void run_layer(int layer, const StepIndex& index, const KvLayer& kv, int n_rows);
+  /// Errors: as Backend::peek, in a layer with experts; the residual is of no use then.
+  Status run_layer(int layer, const StepIndex& index, const KvLayer& kv, int n_rows);
   /// Final norm and head for the residual's rows `rows` (at most max_rows): out [rows.size(), n_vocab], as precise as
   /// Backend::logits makes them for `uses` [rows.size()]. The residual is unchanged. Parts with a head only.
   void logits(std::span<const std::int32_t> rows, std::span<const LogitsUse> uses, Rows out);
@@ -56,7 +57,7 @@ class Decoder {
   void norm_and_rotate(const LayerSpec& spec, const LayerWeights& weights, Rows q, Rows k);
   void attention(const LayerSpec& spec, const LayerWeights& weights, const StepIndex& index, const KvLayer& kv,
                  int n_rows);
-  void feed_forward(const LayerSpec& spec, const LayerWeights& weights, int n_rows);
+  Status feed_forward(const LayerSpec& spec, const LayerWeights& weights, int n_rows);
 
   /// How the activations of a product are cut; the down projection takes two planes in either mode.
   InputPlanes planes(InputPlanes fast) const { return spec_.precision == Precision::kExact ? InputPlanes::kAll : fast; }
@@ -71,7 +72,7 @@ class Decoder {
   DeviceBuffer residual_;        // [max_rows, d_model]
   DeviceBuffer normed_;          // [max_rows, d_model]: a branch's input, then its output
   DeviceBuffer wide_;            // a branch's inside: q, k, v, attended; or gate, up
-  DeviceBuffer rope_tables_;     // [n_ropes, max_rows, head_dim]
+  DeviceBuffer rope_tables_;     // rope by rope: [max_rows, 2 * its pairs]
   DeviceBuffer packed_;          // bf16 [max_rows, d_model]
 };
 

@@ -9,6 +9,7 @@
 #include "model/rope.h"
 #include "model/tensor_names.h"
 #include "support/checkpoint_writer.h"
+#include "support/small_config.h"
 #include "support/temp_folder.h"
 #include "support/toy_model.h"
 
@@ -26,16 +27,6 @@ DecoderSpec config_spec(const std::string& text, DType dtype = DType::kBF16) {
 Error refusal(const std::string& text) {
   const auto spec = spec_from_config(*parse_json(text), DType::kBF16);
   return spec ? Error(Code::kOk, "accepted") : spec.error();
-}
-
-std::int64_t n_parameters(const DecoderSpec& spec) {
-  std::int64_t total = 0;
-  for (const ExpectedTensor& tensor : expected_tensors(spec, {0, spec.n_layers(), true, true})) {
-    std::int64_t n = 1;
-    for (const std::int64_t side : tensor.shape) n *= side;
-    total += n;
-  }
-  return total;
 }
 
 int n_full_layers(const DecoderSpec& spec) {
@@ -89,7 +80,7 @@ TEST(DecoderSpec, ReadsEveryGemma3Size) {
   for (const Gemma& gemma : gemma_sizes()) {
     SCOPED_TRACE(gemma.name);
     const DecoderSpec spec = config_spec(gemma.config);
-    EXPECT_EQ(n_parameters(spec), gemma.parameters);
+    EXPECT_EQ(count_parameters(spec).all, gemma.parameters);
     EXPECT_EQ(n_full_layers(spec), gemma.full_layers);
     EXPECT_EQ(spec.layers[0].window, gemma.window);
     EXPECT_EQ(spec.layers[5].window, 0);
@@ -115,7 +106,7 @@ TEST(DecoderSpec, ReadsLlamaAndSmolLM) {
     "max_position_embeddings":131072,"rms_norm_eps":1e-05,"rope_theta":500000.0,"tie_word_embeddings":true,
     "hidden_act":"silu","rope_scaling":{"factor":32.0,"high_freq_factor":4.0,"low_freq_factor":1.0,
     "original_max_position_embeddings":8192,"rope_type":"llama3"}})");
-  EXPECT_EQ(n_parameters(llama), 1235814400);
+  EXPECT_EQ(count_parameters(llama).all, 1235814400);
   EXPECT_FLOAT_EQ(llama.ropes[0].frequencies[0], 1.0f) << "short waves stay";
   EXPECT_NEAR(llama.ropes[0].frequencies[31] * 32.0, std::pow(500000.0, -62.0 / 64), 1e-9) << "long waves slow down";
   EXPECT_FALSE(llama.ropes[0].interleaved);
@@ -125,7 +116,7 @@ TEST(DecoderSpec, ReadsLlamaAndSmolLM) {
     "intermediate_size":1536,"num_attention_heads":9,"num_key_value_heads":3,"vocab_size":49152,
     "max_position_embeddings":8192,"rms_norm_eps":1e-05,"tie_word_embeddings":true,
     "rope_parameters":{"rope_type":"default","rope_theta":100000}})");
-  EXPECT_EQ(n_parameters(smol), 134515008);
+  EXPECT_EQ(count_parameters(smol).all, 134515008);
   EXPECT_EQ(smol.layers[0].heads.head_dim, 64);
   EXPECT_NEAR(smol.ropes[0].frequencies[1], std::pow(100000.0, -2.0 / 64), 1e-6);
 }
@@ -134,14 +125,15 @@ TEST(DecoderSpec, ReadsMistralWithAndWithoutAWindow) {
   const std::string common = R"("model_type":"mistral","num_hidden_layers":32,"hidden_size":4096,
     "intermediate_size":14336,"num_attention_heads":32,"num_key_value_heads":8,"vocab_size":32768,"rope_theta":1e6)";
   const DecoderSpec v3 = config_spec("{" + common + R"(,"sliding_window":null})");
-  EXPECT_EQ(n_parameters(v3), 7248023552);
+  EXPECT_EQ(count_parameters(v3).all, 7248023552);
   EXPECT_EQ(v3.layers[31].window, 0);
   EXPECT_FALSE(v3.tied_head);
   EXPECT_EQ(config_spec("{" + common + R"(,"sliding_window":4096})").layers[31].window, 4096);
   EXPECT_EQ(config_spec("{" + common + "}").layers[0].window, 4096) << "the family's default";
-  EXPECT_EQ(n_parameters(config_spec(R"({"model_type":"mistral","num_hidden_layers":40,"hidden_size":5120,
+  EXPECT_EQ(count_parameters(config_spec(R"({"model_type":"mistral","num_hidden_layers":40,"hidden_size":5120,
     "intermediate_size":14336,"num_attention_heads":32,"num_key_value_heads":8,"head_dim":128,"vocab_size":131072,
-    "sliding_window":null})")),
+    "sliding_window":null})"))
+                .all,
             12247782400)
       << "heads times head_dim is not the model width";
 }
@@ -326,7 +318,7 @@ TEST(DecoderSpec, ReadsSmolLm2) {
   const auto smol = real_spec("SmolLM2-135M-Instruct.Q4_1.gguf");
   if (!smol && smol.error().code() == Code::kNotFound) GTEST_SKIP() << smol.error().message();
   ASSERT_TRUE(smol.has_value()) << smol.error().message();
-  EXPECT_EQ(n_parameters(*smol), 134515008);
+  EXPECT_EQ(count_parameters(*smol).all, 134515008);
   EXPECT_TRUE(smol->tied_head);
 }
 
@@ -334,7 +326,7 @@ TEST(DecoderSpec, ReadsGemma3) {
   const auto gemma = real_spec("gemma-3-270m-q4_k_m.gguf");
   if (!gemma && gemma.error().code() == Code::kNotFound) GTEST_SKIP() << gemma.error().message();
   ASSERT_TRUE(gemma.has_value()) << gemma.error().message();
-  EXPECT_EQ(n_parameters(*gemma), 268098176);
+  EXPECT_EQ(count_parameters(*gemma).all, 268098176);
   EXPECT_EQ(n_full_layers(*gemma), 3);
   EXPECT_FLOAT_EQ(gemma->embedding_scale, std::sqrt(640.0f));
 }

@@ -81,8 +81,8 @@ std::size_t ExpertBranch::scratch_floats(const ExpertSpec& spec, int d_model) {
   return spec.n_experts == 0 ? 0 : to_size(spec.n_experts) + n_elements(2, d_model) + n_elements(2, widest(spec));
 }
 
-Rows ExpertBranch::run(const LayerSpec& spec, const LayerWeights& weights, Planes planes, Rows x, DevicePtr scratch,
-                       int max_rows) {
+Result<Rows> ExpertBranch::run(const LayerSpec& spec, const LayerWeights& weights, Planes planes, Rows x,
+                               DevicePtr scratch, int max_rows) {
   const ExpertSpec& experts = spec.experts;
   const auto take = [&](int n_cols) {
     const Rows rows = Rows::dense(scratch, x.n_rows, n_cols);
@@ -97,9 +97,8 @@ Rows ExpertBranch::run(const LayerSpec& spec, const LayerWeights& weights, Plane
   backend_.clear(parts.sum);
   // What is chosen should not hang on how the router's input was rounded.
   backend_.matmul(x, std::array<MatmulJob, 1>{{{weights.router.get(), parts.logits}}}, InputPlanes::kAll);
-  const auto logits = read_floats(backend_, parts.logits);
-  if (!logits) return parts.sum;  // the device failed, and the end of the step says so
-  taken_.assign(*logits, x.n_rows, experts, spec.residual_scale);
+  const auto logits = TRY(read_floats(backend_, parts.logits));
+  taken_.assign(logits, x.n_rows, experts, spec.residual_scale);
   if (x.n_rows == 1 && experts.n_used <= max_rows) {
     run_row(spec, weights, planes, x, parts);
   } else {
@@ -112,7 +111,7 @@ Rows ExpertBranch::run(const LayerSpec& spec, const LayerWeights& weights, Plane
       backend_.scatter_add(parts.sum, rows, taken_.weights(expert), own);
     }
   }
-  if (experts.shared_d_ff > 0) run_shared(spec, weights, planes, x, parts);
+  if (experts.shared_d_ff > 0) TRY(run_shared(spec, weights, planes, x, parts));
   return parts.sum;
 }
 
@@ -152,18 +151,18 @@ void ExpertBranch::run_row(const LayerSpec& spec, const LayerWeights& weights, P
 }
 
 /// The expert that every row takes, weighed by a sigmoid.
-void ExpertBranch::run_shared(const LayerSpec& spec, const LayerWeights& weights, Planes planes, Rows x,
-                              const Scratch& scratch) {
+Status ExpertBranch::run_shared(const LayerSpec& spec, const LayerWeights& weights, Planes planes, Rows x,
+                                const Scratch& scratch) {
   const Rows logits = Rows::dense(scratch.logits.data, x.n_rows, 1);
   backend_.matmul(x, std::array<MatmulJob, 1>{{{weights.shared_router.get(), logits}}}, InputPlanes::kAll);
-  const auto values = read_floats(backend_, logits);
-  if (!values) return;
+  const auto values = TRY(read_floats(backend_, logits));
   shared_weights_.clear();
-  for (const float value : *values) shared_weights_.push_back(spec.residual_scale / (1.0f + std::exp(-value)));
-  all_rows_.resize(values->size());
+  for (const float value : values) shared_weights_.push_back(spec.residual_scale / (1.0f + std::exp(-value)));
+  all_rows_.resize(values.size());
   std::iota(all_rows_.begin(), all_rows_.end(), 0);
   run_expert(spec, weights.shared, planes, x, scratch.rows, scratch);
   backend_.scatter_add(scratch.sum, all_rows_, shared_weights_, scratch.rows);
+  return {};
 }
 
 }  // namespace commissure

@@ -40,7 +40,8 @@ class RowsByExpert {
 
 /// The feed-forward of layers with experts. Every expert that a row takes multiplies all its rows at once; the results
 /// join in the order of the experts, so a row's bits do not depend on who else takes its experts (decision 009).
-/// Threading: one thread. Waits for the device once a layer: the host deals out the rows.
+/// Threading: one thread. Waits for the device once a layer, since the host deals out the rows, and once more for the
+/// weights of an expert that every row takes.
 class ExpertBranch {
  public:
   /// Of the products, as Decoder takes them.
@@ -53,16 +54,17 @@ class ExpertBranch {
   /// Floats of scratch for each row.
   static std::size_t scratch_floats(const ExpertSpec& spec, int d_model);
 
-  /// The branch's output for x [n_rows, d_model], in scratch.
+  /// The branch's output for x [n_rows, d_model], in scratch. Errors: as Backend::peek.
   ///   scratch  max_rows * scratch_floats() floats, n_rows <= max_rows
-  Rows run(const LayerSpec& spec, const LayerWeights& weights, Planes planes, Rows x, DevicePtr scratch, int max_rows);
+  Result<Rows> run(const LayerSpec& spec, const LayerWeights& weights, Planes planes, Rows x, DevicePtr scratch,
+                   int max_rows);
 
  private:
   struct Scratch;
   void run_expert(const LayerSpec& spec, const ExpertWeights& expert, Planes planes, Rows x, Rows result,
                   const Scratch& scratch);
   void run_row(const LayerSpec& spec, const LayerWeights& weights, Planes planes, Rows x, const Scratch& scratch);
-  void run_shared(const LayerSpec& spec, const LayerWeights& weights, Planes planes, Rows x, const Scratch& scratch);
+  Status run_shared(const LayerSpec& spec, const LayerWeights& weights, Planes planes, Rows x, const Scratch& scratch);
 
   Backend& backend_;
   RowsByExpert taken_;

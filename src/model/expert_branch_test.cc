@@ -3,9 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <memory>
 #include <vector>
 
+#include "kernels/quant.h"
+#include "kernels/quantise.h"
 #include "support/backend_testing.h"
 
 namespace commissure::testing {
@@ -72,26 +75,40 @@ struct Experts {
   Values shared;
 };
 
-std::unique_ptr<Matrix> matrix(Backend& backend, int n_rows, int n_cols, unsigned seed, std::vector<float>& values) {
-  values = random_values(n_elements(n_rows, n_cols), seed, 1.0f / std::sqrt(static_cast<float>(n_cols)));
-  return backend.load_matrix(source_of(DType::kF32, n_rows, values, n_cols)).value();
+/// `values` rounded to F32, BF16 or Q8_0.
+MatrixSource stored(DType dtype, int n_rows, const std::vector<float>& values, int n_cols) {
+  if (dtype == DType::kF32) return source_of(dtype, n_rows, values, n_cols);
+  std::vector<std::byte> bytes(row_bytes(dtype, n_cols) * to_size(n_rows));
+  if (dtype == DType::kQ8_0) {
+    EXPECT_TRUE(quantise(dtype, values, bytes.data()));
+  } else {
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const bf16 value = to_bf16(values[i]);
+      std::memcpy(&bytes[i * sizeof value], &value, sizeof value);
+    }
+  }
+  return source_of(dtype, n_rows, std::move(bytes), n_cols);
 }
 
-Experts make_experts(Backend& backend, bool has_shared) {
+Experts make_experts(Backend& backend, bool has_shared, DType dtype = DType::kF32) {
   Experts made;
   made.spec.experts = {
       .n_experts = kExperts, .n_used = kUsed, .d_ff = kInner, .shared_d_ff = has_shared ? kSharedInner : 0};
-  made.weights.router = matrix(backend, kExperts, kWidth, 1, made.router);
+  const auto matrix = [&](int n_rows, int n_cols, unsigned seed, std::vector<float>& values) {
+    values = random_values(n_elements(n_rows, n_cols), seed, 1.0f / std::sqrt(static_cast<float>(n_cols)));
+    return backend.load_matrix(stored(dtype, n_rows, values, n_cols)).value();
+  };
+  made.weights.router = matrix(kExperts, kWidth, 1, made.router);
   made.values.resize(kExperts);
   const auto fill = [&](ExpertWeights& weights, Experts::Values& values, int inner, unsigned seed) {
-    weights.gate = matrix(backend, inner, kWidth, seed, values.gate);
-    weights.up = matrix(backend, inner, kWidth, seed + 1, values.up);
-    weights.down = matrix(backend, kWidth, inner, seed + 2, values.down);
+    weights.gate = matrix(inner, kWidth, seed, values.gate);
+    weights.up = matrix(inner, kWidth, seed + 1, values.up);
+    weights.down = matrix(kWidth, inner, seed + 2, values.down);
   };
   made.weights.experts.resize(kExperts);
   for (unsigned i = 0; i < kExperts; ++i) fill(made.weights.experts[i], made.values[i], kInner, 10 + 3 * i);
   if (has_shared) {
-    made.weights.shared_router = matrix(backend, 1, kWidth, 2, made.shared_router);
+    made.weights.shared_router = matrix(1, kWidth, 2, made.shared_router);
     fill(made.weights.shared, made.shared, kSharedInner, 100);
   }
   return made;
@@ -111,8 +128,9 @@ std::vector<float> output(Backend& backend, const Experts& experts, int first, i
     const int n_rows = std::min(chunk, first + n - row);
     const auto in = upload(backend, std::span(x).subspan(n_elements(row, kWidth), n_elements(n_rows, kWidth)), n_rows);
     const ExpertBranch::Planes planes = {InputPlanes::kOne, InputPlanes::kTwo};
-    const Rows sum = branch.run(experts.spec, experts.weights, planes, in.rows, scratch->ptr(), max_rows);
-    const std::vector<float> values = download(backend, sum);
+    const auto sum = branch.run(experts.spec, experts.weights, planes, in.rows, scratch->ptr(), max_rows);
+    EXPECT_TRUE(sum.has_value());
+    const std::vector<float> values = download(backend, *sum);
     out.insert(out.end(), values.begin(), values.end());
   }
   return out;
@@ -179,13 +197,17 @@ TEST(ExpertBranch, FollowsTheDefinitionOnEveryIsa) {
 
 TEST(ExpertBranch, ARowsBitsDoNotDependOnWhoElseTakesItsExperts) {
   for (const std::string& isa : available_isas()) {
-    const auto backend = backend_for(isa, 3);
-    const Experts experts = make_experts(*backend, true);
-    const std::vector<float> together = output(*backend, experts, 0, kRows, kRows);
-    EXPECT_TRUE(same_bits(output(*backend, experts, 0, kRows, 1), together)) << isa << ": alone";
-    EXPECT_TRUE(same_bits(output(*backend, experts, 0, kRows, 7), together)) << isa << ": in chunks";
-    const auto last = std::span(together).last(n_elements(3, kWidth));
-    EXPECT_TRUE(same_bits(output(*backend, experts, kRows - 3, 3, 3), last)) << isa << ": in other company";
+    for (const DType dtype : {DType::kF32, DType::kBF16, DType::kQ8_0}) {
+      SCOPED_TRACE(isa + ", " + std::string(dtype_name(dtype)));
+      const auto backend =
+          backend_for(isa, dtype == DType::kF32 ? 3 : 1);  // the threads are one test, the types another
+      const Experts experts = make_experts(*backend, true, dtype);
+      const std::vector<float> together = output(*backend, experts, 0, kRows, kRows);
+      EXPECT_TRUE(same_bits(output(*backend, experts, 0, kRows, 1), together)) << "alone";
+      EXPECT_TRUE(same_bits(output(*backend, experts, 0, kRows, 7), together)) << "in chunks";
+      const auto last = std::span(together).last(n_elements(3, kWidth));
+      EXPECT_TRUE(same_bits(output(*backend, experts, kRows - 3, 3, 3), last)) << "in other company";
+    }
   }
 }
 

@@ -7,25 +7,15 @@
 
 #include "model/decoder_spec.h"
 #include "model/tensor_names.h"
+#include "support/checkpoint_writer.h"
+#ifdef COMMISSURE_FAILING_NEW
+#include "support/failing_new.h"
+#endif
 #include "support/small_config.h"
+#include "support/temp_folder.h"
 
 namespace commissure::testing {
 namespace {
-
-struct Parameters {
-  std::int64_t all = 0;
-  std::int64_t active = 0;  ///< without the experts that a row does not take
-};
-
-Parameters parameters(const DecoderSpec& spec) {
-  Parameters sum;
-  for (const ExpectedTensor& tensor : expected_tensors(spec, {0, spec.n_layers(), true, true})) {
-    const std::int64_t n = *count_elements(tensor.shape);
-    sum.all += n;
-    if (tensor.expert < 0 || tensor.expert < spec.layers[tensor.layer].experts.n_used) sum.active += n;
-  }
-  return sum;
-}
 
 DecoderSpec read(const std::string& config) {
   const auto spec = spec_from_config(*parse_json(config), DType::kBF16);
@@ -38,27 +28,8 @@ std::string refusal(const std::string& config) {
   return spec ? "accepted" : spec.error().message();
 }
 
-struct Size {
-  const char* name;
-  const char* family;
-  int layers, width, heads, kv_heads, head_dim, feed_forward, vocabulary;
-  bool tied;
-  std::int64_t all, active;  ///< published
-  const char* more;
-};
-
-std::string config_of(const Size& size) {
-  Json config = {{"model_type", size.family},         {"num_hidden_layers", size.layers},
-                 {"hidden_size", size.width},         {"intermediate_size", size.feed_forward},
-                 {"num_attention_heads", size.heads}, {"num_key_value_heads", size.kv_heads},
-                 {"vocab_size", size.vocabulary},     {"tie_word_embeddings", size.tied}};
-  if (size.head_dim * size.heads != size.width) config["head_dim"] = size.head_dim;
-  config.update(*parse_json(size.more));
-  return dump_json(config);
-}
-
 TEST(ExpertFamilies, HaveTheirPublishedSizes) {
-  for (const Size& size : std::initializer_list<Size>{
+  for (const ModelSize& size : std::initializer_list<ModelSize>{
            {"Gemma 2 2B", "gemma2", 26, 2304, 8, 4, 256, 9216, 256000, true, 2614341888, 2614341888, "{}"},
            {"Gemma 2 9B", "gemma2", 42, 3584, 16, 8, 256, 14336, 256000, true, 9241705984, 9241705984, "{}"},
            {"Gemma 2 27B", "gemma2", 46, 4608, 32, 16, 128, 36864, 256000, true, 27227128320, 27227128320,
@@ -78,9 +49,9 @@ TEST(ExpertFamilies, HaveTheirPublishedSizes) {
             R"({"num_experts":64,"num_experts_per_tok":8,"moe_intermediate_size":2560,
                 "shared_expert_intermediate_size":20480})"},
        }) {
-    const DecoderSpec spec = read(config_of(size));
-    EXPECT_EQ(parameters(spec).all, size.all) << size.name;
-    EXPECT_EQ(parameters(spec).active, size.active) << size.name;
+    const Parameters found = count_parameters(read(size_config(size)));
+    EXPECT_EQ(found.all, size.parameters) << size.name;
+    EXPECT_EQ(found.active, size.active) << size.name;
   }
 }
 
@@ -114,6 +85,9 @@ TEST(ExpertFamilies, PhiTurnsAPartOfAHeadByTheFactorsOfItsContext) {
   EXPECT_FLOAT_EQ(long_one.ropes[0].magnitude, std::sqrt(1.0f + std::log(16.0f) / std::log(64.0f)));
   EXPECT_FLOAT_EQ(short_one.ropes[0].magnitude, 1.0f);
   EXPECT_TRUE(long_one.naming.fused_qkv && long_one.naming.fused_gate_up);
+  Json older = *parse_json(config(1024));
+  older["rope_scaling"]["type"] = "yarn";  // what early files of this family call it
+  EXPECT_EQ(read(dump_json(older)).ropes, long_one.ropes);
 }
 
 TEST(ExpertFamilies, PhiRefusesFactorsThatDoNotFit) {
@@ -164,34 +138,109 @@ TEST(ExpertFamilies, ExpertsThatContradictThemselvesAreRefusedByName) {
   EXPECT_NE(message(R"({"num_experts":4,"num_local_experts":8})").find("num_experts is 4, num_local_experts 8"),
             std::string::npos);
   EXPECT_NE(message(R"({"num_experts":100000})").find("number of experts is 100000"), std::string::npos);
+  EXPECT_NE(message(R"({"num_experts":4096,"num_hidden_layers":17})")
+                .find("4096 experts in each of 17 layers are more than 65536"),
+            std::string::npos);
   EXPECT_NE(message(R"({"mlp_only_layers":[4]})").find("mlp_only_layers lists 4, which is no layer of 4"),
             std::string::npos);
   EXPECT_NE(message(R"({"decoder_sparse_step":0})").find("decoder_sparse_step is 0"), std::string::npos);
 }
 
-TEST(ExpertFamilies, GgufOfAFamilyWithoutExpertsMayNotNameSome) {
-  Metadata metadata;
-  for (const char* family : {"llama.", "qwen3moe."}) {
-    for (const auto& [key, value] : {std::pair{"block_count", 2},
-                                     {"context_length", 64},
-                                     {"embedding_length", 64},
-                                     {"feed_forward_length", 96},
-                                     {"attention.head_count", 4},
-                                     {"expert_count", 8}}) {
-      metadata.set(std::string(family) + key, std::int64_t{value});
-    }
-    metadata.set(std::string(family) + "attention.layer_norm_rms_epsilon", 1e-6);
+#ifdef COMMISSURE_FAILING_NEW
+TEST(ExpertFamilies, ATensorThatIsMissingIsFoundBeforeMuchMemoryIsTaken) {
+  const TempFolder folder;
+  folder.write("config.json", small_config("qwen3_moe", R"({"num_experts":64,"num_hidden_layers":1024,
+    "num_experts_per_tok":2,"moe_intermediate_size":32})"));
+  folder.write("model.safetensors",
+               safetensors_bytes({counting_tensor("model.embed_tokens.weight", DType::kF32, {100, 64}, 1)}));
+  const auto checkpoint = Checkpoint::open(folder.path());
+  ASSERT_TRUE(checkpoint.has_value()) << checkpoint.error().message();
+  const FailingNew none_larger(1 << 20, FailingNew::Where::kHere);  // names and shapes of all experts take 30 MB
+  const auto spec = read_decoder_spec(**checkpoint);
+  ASSERT_FALSE(spec.has_value());
+  EXPECT_NE(spec.error().message().find("layers.0.input_layernorm.weight is missing"), std::string::npos)
+      << spec.error().message();
+}
+#endif
+
+TEST(ExpertFamilies, AWindowOfQwenWithExpertsIsRefusedByName) {
+  for (const char* family : {"qwen2_moe", "qwen3_moe"}) {
+    EXPECT_NE(refusal(small_config(family, R"({"use_sliding_window":true})")).find("use_sliding_window"),
+              std::string::npos);
+    EXPECT_EQ(widest_window(read(small_config(family, R"({"use_sliding_window":false,"sliding_window":32})"))), 0);
   }
-  const auto message = [&](const char* architecture) {
-    metadata.set("general.architecture", std::string(architecture));
-    const auto spec = spec_from_gguf(metadata, {.n_vocab = 9});
-    return spec ? "accepted" : spec.error().message();
-  };
-  EXPECT_NE(message("llama").find("llama.expert_count is 8"), std::string::npos);
-  EXPECT_NE(message("qwen3moe").find("qwen3moe.expert_used_count is missing"), std::string::npos);
-  metadata.set("qwen3moe.expert_used_count", std::int64_t{2});
-  metadata.set("qwen3moe.expert_feed_forward_length", std::int64_t{32});
-  EXPECT_EQ(message("qwen3moe"), "accepted");
+}
+
+TEST(ExpertFamilies, SoftCapsThatKernelsCannotComputeAreRefused) {
+  for (const char* cap : {"1e-30", "0.0009", "10001", "-1"}) {
+    for (const char* key : {"final_logit_softcapping", "attn_logit_softcapping"}) {
+      const std::string changes = std::string("{\"") + key + "\":" + cap + "}";
+      EXPECT_NE(refusal(small_config("gemma2", changes)).find("softcap is"), std::string::npos) << changes;
+    }
+  }
+  EXPECT_EQ(read(small_config("gemma2", R"({"final_logit_softcapping":0})")).final_softcap, 0.0f);
+  EXPECT_EQ(read(small_config("gemma2", R"({"final_logit_softcapping":0.001})")).final_softcap, 0.001f);
+}
+
+std::string gguf_refusal(const Metadata& metadata, const GgufFacts& facts) {
+  const auto spec = spec_from_gguf(metadata, facts);
+  return spec ? "accepted" : spec.error().message();
+}
+
+TEST(ExpertFamilies, GgufOfPhiHasBothListsOfFactorsOrNone) {
+  const Metadata metadata = small_gguf_header("phi3");
+  const std::vector<float> factors(8, 2.0f);
+  GgufFacts facts = {.n_vocab = 9};
+  EXPECT_EQ(gguf_refusal(metadata, facts), "accepted");
+  facts.long_factors = factors;
+  EXPECT_NE(gguf_refusal(metadata, facts).find("only one is there"), std::string::npos);
+  facts.short_factors = factors;
+  EXPECT_EQ(gguf_refusal(metadata, facts), "accepted");
+  facts.long_factors.clear();
+  EXPECT_NE(gguf_refusal(metadata, facts).find("only one is there"), std::string::npos);
+}
+
+TEST(ExpertFamilies, NoPhiRotatesLessThanTwoValues) {
+  Metadata metadata = small_gguf_header("phi3");
+  for (const int n : {0, -2}) {
+    metadata.set("phi3.rope.dimension_count", std::int64_t{n});
+    EXPECT_NE(gguf_refusal(metadata, {.n_vocab = 9}).find("rope.dimension_count is " + std::to_string(n)),
+              std::string::npos);
+  }
+  EXPECT_NE(refusal(small_config("phi3", R"({"partial_rotary_factor":0.01})")).find("leaves 0 values of 16"),
+            std::string::npos);
+}
+
+TEST(ExpertFamilies, FactorsOfALongRopeAreOverlookedInNoFamilyButPhi) {
+  const TempFolder folder;
+  GgufWriter writer;
+  writer.tensor(float_tensor("rope_factors_long.weight", {2}, {1, 2}));
+  writer.tensor(float_tensor("rope_factors_short.weight", {2}, {1, 2}));
+  const auto checkpoint = Checkpoint::open(folder.write("model.gguf", writer.bytes()));
+  ASSERT_TRUE(checkpoint.has_value()) << checkpoint.error().message();
+  DecoderSpec spec;
+  spec.architecture = "phi3";
+  EXPECT_TRUE(refuse_surplus(**checkpoint, spec).has_value());
+  spec.architecture = "llama";
+  const Status refused = refuse_surplus(**checkpoint, spec);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_NE(refused.error().message().find("rope_factors_long.weight"), std::string::npos);
+}
+
+TEST(ExpertFamilies, GgufOfAFamilyWithoutExpertsMayNotNameSome) {
+  Metadata llama = small_gguf_header("llama"), qwen = small_gguf_header("qwen3moe");
+  llama.set("llama.expert_count", std::int64_t{8});
+  qwen.set("qwen3moe.expert_count", std::int64_t{8});
+  EXPECT_NE(gguf_refusal(llama, {.n_vocab = 9}).find("llama.expert_count is 8"), std::string::npos);
+  EXPECT_NE(gguf_refusal(qwen, {.n_vocab = 9}).find("qwen3moe.expert_used_count is missing"), std::string::npos);
+  qwen.set("qwen3moe.expert_feed_forward_length", std::int64_t{32});
+  for (const int n_used : {0, -1}) {
+    qwen.set("qwen3moe.expert_used_count", std::int64_t{n_used});
+    EXPECT_NE(gguf_refusal(qwen, {.n_vocab = 9}).find("expert_used_count is " + std::to_string(n_used)),
+              std::string::npos);
+  }
+  qwen.set("qwen3moe.expert_used_count", std::int64_t{2});
+  EXPECT_EQ(gguf_refusal(qwen, {.n_vocab = 9}), "accepted");
 }
 
 }  // namespace

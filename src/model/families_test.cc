@@ -16,16 +16,6 @@ namespace {
 
 Result<DecoderSpec> read(const std::string& config) { return spec_from_config(*parse_json(config), DType::kBF16); }
 
-std::int64_t n_parameters(const DecoderSpec& spec) {
-  std::int64_t total = 0;
-  for (const ExpectedTensor& tensor : expected_tensors(spec, {0, spec.n_layers(), true, true})) {
-    std::int64_t n = 1;
-    for (const std::int64_t side : tensor.shape) n *= side;
-    total += n;
-  }
-  return total;
-}
-
 /// Bytes of bf16 keys and values of one position in all layers.
 std::int64_t kv_bytes(const DecoderSpec& spec) {
   std::int64_t total = 0;
@@ -33,27 +23,9 @@ std::int64_t kv_bytes(const DecoderSpec& spec) {
   return total;
 }
 
-struct Size {
-  const char* name;
-  const char* family;
-  int layers, width, heads, kv_heads, head_dim, feed_forward, vocabulary;
-  bool tied;
-  std::int64_t parameters;  ///< published
-};
-
-/// config.json; heads of the even share go unsaid, as files leave them out.
-std::string config_of(const Size& size) {
-  Json config = {{"model_type", size.family},         {"num_hidden_layers", size.layers},
-                 {"hidden_size", size.width},         {"intermediate_size", size.feed_forward},
-                 {"num_attention_heads", size.heads}, {"num_key_value_heads", size.kv_heads},
-                 {"vocab_size", size.vocabulary},     {"tie_word_embeddings", size.tied}};
-  if (size.head_dim * size.heads != size.width) config["head_dim"] = size.head_dim;
-  if (std::string_view(size.family) == "mistral") config["sliding_window"] = nullptr;
-  return dump_json(config);
-}
-
 TEST(Families, HaveTheirPublishedSizes) {
-  for (const Size& size : std::initializer_list<Size>{
+  constexpr const char* kNoWindow = R"({"sliding_window":null})";
+  for (const ModelSize& size : std::initializer_list<ModelSize>{
            {"Qwen2.5-0.5B", "qwen2", 24, 896, 14, 2, 64, 4864, 151936, true, 494032768},
            {"Qwen2.5-1.5B", "qwen2", 28, 1536, 12, 2, 128, 8960, 151936, true, 1543714304},
            {"Qwen2.5-3B", "qwen2", 36, 2048, 16, 2, 128, 11008, 151936, true, 3085938688},
@@ -67,9 +39,9 @@ TEST(Families, HaveTheirPublishedSizes) {
            {"Qwen3-8B", "qwen3", 36, 4096, 32, 8, 128, 12288, 151936, false, 8190735360},
            {"Qwen3-14B", "qwen3", 40, 5120, 40, 8, 128, 17408, 151936, false, 14768307200},
            {"Qwen3-32B", "qwen3", 64, 5120, 64, 8, 128, 25600, 151936, false, 32762123264},
-           {"Mistral 7B v0.3", "mistral", 32, 4096, 32, 8, 128, 14336, 32768, false, 7248023552},
-           {"Mistral Nemo", "mistral", 40, 5120, 32, 8, 128, 14336, 131072, false, 12247782400},
-           {"Mistral Small 3", "mistral", 40, 5120, 32, 8, 128, 32768, 131072, false, 23572403200},
+           {"Mistral 7B v0.3", "mistral", 32, 4096, 32, 8, 128, 14336, 32768, false, 7248023552, 0, kNoWindow},
+           {"Mistral Nemo", "mistral", 40, 5120, 32, 8, 128, 14336, 131072, false, 12247782400, 0, kNoWindow},
+           {"Mistral Small 3", "mistral", 40, 5120, 32, 8, 128, 32768, 131072, false, 23572403200, 0, kNoWindow},
            {"Llama 3.2 3B", "llama", 28, 3072, 24, 8, 128, 8192, 128256, true, 3212749824},
            {"Llama 3.1 8B", "llama", 32, 4096, 32, 8, 128, 14336, 128256, false, 8030261248},
            {"Llama 3.3 70B", "llama", 80, 8192, 64, 8, 128, 28672, 128256, false, 70553706496},
@@ -78,9 +50,9 @@ TEST(Families, HaveTheirPublishedSizes) {
            {"Granite 3.1 2B", "granite", 40, 2048, 32, 8, 64, 8192, 49155, true, 2533531648},
            {"OLMo 2 7B", "olmo2", 32, 4096, 32, 32, 128, 11008, 100352, false, 7298617344},
        }) {
-    const auto spec = read(config_of(size));
+    const auto spec = read(size_config(size));
     ASSERT_TRUE(spec.has_value()) << size.name << ": " << spec.error().message();
-    EXPECT_EQ(n_parameters(*spec), size.parameters) << size.name;
+    EXPECT_EQ(count_parameters(*spec).all, size.parameters) << size.name;
     EXPECT_EQ(kv_bytes(*spec), std::int64_t{4} * size.layers * size.kv_heads * size.head_dim) << size.name;
     EXPECT_EQ(spec->layers[0].heads.head_dim, size.head_dim) << size.name;
     EXPECT_EQ(widest_window(*spec), 0) << size.name;
@@ -104,6 +76,9 @@ TEST(Families, QwensWindowBeginsAtItsLayer) {
       "layer_types":["sliding_attention","full_attention","full_attention","full_attention"]})"));
     EXPECT_EQ(listed->layers[0].window, 32) << "the list counts more than the number";
     EXPECT_EQ(listed->layers[3].window, 0);
+    const auto none =
+        read(small_config(family, R"({"use_sliding_window":true,"sliding_window":null,"max_window_layers":0})"));
+    EXPECT_EQ(widest_window(*none), 0);
   }
 }
 
@@ -266,22 +241,9 @@ TEST(Families, TensorsThatChangeNothingMayBeThere) {
 }
 
 TEST(Families, GgufSaysByItsTensorsWhetherThereAreBiases) {
-  Metadata metadata;
-  metadata.set("general.architecture", std::string("llama"));
-  for (const auto& [key, value] : {std::pair{"block_count", 2},
-                                   {"context_length", 64},
-                                   {"embedding_length", 64},
-                                   {"feed_forward_length", 96},
-                                   {"attention.head_count", 4}}) {
-    for (const char* family : {"llama.", "qwen2.", "qwen3."})
-      metadata.set(std::string(family) + key, std::int64_t{value});
-  }
-  for (const char* family : {"llama.", "qwen2.", "qwen3."}) {
-    metadata.set(std::string(family) + "attention.layer_norm_rms_epsilon", 1e-6);
-    metadata.set(std::string(family) + "attention.sliding_window", std::int64_t{32});
-  }
-  const auto spec = [&](const char* architecture, bool has_bias) {
-    metadata.set("general.architecture", std::string(architecture));
+  const auto spec = [](const std::string& architecture, bool has_bias) {
+    Metadata metadata = small_gguf_header(architecture);
+    metadata.set(architecture + ".attention.sliding_window", std::int64_t{32});
     return *spec_from_gguf(metadata, {.n_vocab = 9, .has_qkv_bias = has_bias, .rope_divisors = {}});
   };
   EXPECT_FALSE(spec("llama", false).layers[0].qkv_bias);

@@ -150,6 +150,10 @@ Result<RawSpec> read_qwen_moe(const Keys& keys, const GgufFacts& facts, bool qk_
   RawExperts& experts = raw.experts;
   if (experts.n_experts == 0) return Error(Code::kInvalidArgument, "GGUF header: ", keys.full("expert_count"), " is 0");
   experts.n_used = TRY(keys.integer("expert_used_count"));
+  if (experts.n_used < 1) {
+    return Error(Code::kInvalidArgument, "GGUF header: ", keys.full("expert_used_count"), " is ", experts.n_used,
+                 ", must be 1 at least");
+  }
   experts.d_ff = TRY(keys.integer("expert_feed_forward_length"));
   experts.normalised = qk_norm;
   if (!qk_norm) experts.shared_d_ff = TRY(keys.integer("expert_shared_feed_forward_length"));
@@ -160,7 +164,14 @@ Result<RawSpec> read_qwen_moe(const Keys& keys, const GgufFacts& facts, bool qk_
 Result<RawSpec> read_phi3(const Keys& keys, const GgufFacts& facts) {
   RawSpec raw = TRY(read_common(keys, facts, /*may_rotate_part=*/true));
   raw.rope.theta = TRY(keys.number_or("rope.freq_base", 10000.0));
-  if (facts.long_factors.empty() || facts.short_factors.empty()) {
+  if (raw.n_rotated < 2) {
+    return Error(Code::kInvalidArgument, "GGUF header: ", keys.full("rope.dimension_count"), " is ", raw.n_rotated,
+                 ", must be 2 at least");
+  }
+  if (facts.long_factors.empty() != facts.short_factors.empty()) {
+    return Error(Code::kInvalidArgument, "of rope_factors_long.weight and rope_factors_short.weight only one is there");
+  }
+  if (facts.long_factors.empty()) {
     TRY(read_scaling(keys, 1.0, raw.n_context, raw.rope));
     return raw;
   }

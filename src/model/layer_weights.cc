@@ -154,8 +154,8 @@ Result<PackedModel> pack_weights(Backend& backend, const Checkpoint& checkpoint,
   if (path.empty()) return Error(Code::kFailedPrecondition, checkpoint.location(), ": pull a remote model first");
   const ModelPart whole = {.first_layer = 0, .last_layer = spec.n_layers(), .has_embedding = true, .has_head = true};
   std::map<std::string, TensorInfo> matrices;  // by name: a tied head is the embedding once more
-  const std::vector<ExpectedTensor> expected = expected_tensors(spec, whole);
   const std::vector<TensorInfo> tensors = TRY(part_tensors(checkpoint, spec, whole));
+  const std::vector<ExpectedTensor> expected = expected_tensors(spec, whole);
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     if (is_packed(expected[i])) matrices.emplace(tensors[i].name, tensors[i]);
   }
@@ -184,8 +184,8 @@ Result<PackedModel> pack_weights(Backend& backend, const Checkpoint& checkpoint,
 
 Result<PartWeights> load_weights(Backend& backend, const Checkpoint& checkpoint, const DecoderSpec& spec,
                                  const ModelPart& part, const LoadProgress& progress) {
-  const std::vector<ExpectedTensor> expected = expected_tensors(spec, part);
   const std::vector<TensorInfo> tensors = TRY(part_tensors(checkpoint, spec, part));
+  const std::vector<ExpectedTensor> expected = expected_tensors(spec, part);
   TRY(refuse_mixed_layers(checkpoint, expected, tensors));
   std::uint64_t total_bytes = 0;
   for (const TensorInfo& tensor : tensors) total_bytes += tensor.n_bytes;

@@ -12,6 +12,7 @@ constexpr std::int64_t kMaxHeads = 1024;
 constexpr std::int64_t kMaxHeadDim = 1024;
 constexpr std::int64_t kMaxFeedForward = 1 << 20;
 constexpr std::int64_t kMaxExperts = 4096;
+constexpr std::int64_t kMaxModelExperts = 1 << 16;  // every one has names and shapes in memory
 constexpr std::int64_t kMaxVocab = 1 << 24;
 constexpr std::int64_t kMaxContext = 1 << 26;
 
@@ -23,6 +24,12 @@ Status check_range(std::string_view name, std::int64_t value, std::int64_t low, 
 Status check_range(std::string_view name, double value, double low, double high) {
   if (value >= low && value <= high) return {};  // false for NaN too
   return Error(Code::kInvalidArgument, "model configuration: ", name, " is ", value, ", must be ", low, " to ", high);
+}
+
+/// Outside this range a value divided by the cap, or the product with it, leaves what f32 kernels compute.
+Status check_softcap(std::string_view name, double cap) {
+  if (cap == 0.0) return {};
+  return check_range(name, cap, 1e-3, 1e4);
 }
 
 Status check_yarn(const RawRope& rope) {
@@ -39,6 +46,10 @@ Status check_experts(const RawSpec& raw) {
   const RawExperts& experts = raw.experts;
   TRY(check_range("number of experts", experts.n_experts, 0, kMaxExperts));
   if (experts.n_experts == 0) return {};
+  if (experts.n_experts * raw.n_layers > kMaxModelExperts) {
+    return Error(Code::kInvalidArgument, "model configuration: ", experts.n_experts, " experts in each of ",
+                 raw.n_layers, " layers are more than ", kMaxModelExperts);
+  }
   TRY(check_range("experts used of a row", experts.n_used, 1, experts.n_experts));
   TRY(check_range("feed-forward width of an expert", experts.d_ff, 1, kMaxFeedForward));
   TRY(check_range("feed-forward width of the shared expert", experts.shared_d_ff, 0, kMaxFeedForward));
@@ -84,8 +95,8 @@ Status check_numbers(const RawSpec& raw) {
   TRY(check_range("sliding window", raw.window, 0, kMaxContext));
   TRY(check_range("norm epsilon", raw.norm_eps, 0.0, 0.1));
   TRY(check_range("attention scale", raw.attention_scale, 0.0, 1e3));
-  TRY(check_range("attention softcap", raw.attention_softcap, 0.0, 1e6));
-  TRY(check_range("final softcap", raw.final_softcap, 0.0, 1e6));
+  TRY(check_softcap("attention softcap", raw.attention_softcap));
+  TRY(check_softcap("final softcap", raw.final_softcap));
   TRY(check_range("embedding scale", raw.embedding_scale, 1e-6, 1e6));
   TRY(check_range("residual scale", raw.residual_scale, 1e-6, 1e6));
   TRY(check_range("logit scale", raw.logit_scale, 1e-6, 1e6));

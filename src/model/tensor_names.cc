@@ -105,52 +105,47 @@ class LayerTensors {
 
   void put_experts(const ExpertSpec& experts) {
     const std::int64_t d = spec_.d_model, n = experts.n_experts, d_ff = experts.d_ff;
-    const bool is_gguf = spec_.naming.format == CheckpointFormat::kGguf;
     put(TensorRole::kRouter, {n, d});
     for (int expert = 0; expert < experts.n_experts; ++expert) {
       if (spec_.naming.packed_experts) {
-        put_rows("mlp.experts.gate_up_proj", TensorRole::kExpertGate, expert, {d_ff, d}, {n, 2 * d_ff, d}, 2 * expert);
-        put_rows("mlp.experts.gate_up_proj", TensorRole::kExpertUp, expert, {d_ff, d}, {n, 2 * d_ff, d},
-                 2 * expert + 1);
-        put_rows("mlp.experts.down_proj", TensorRole::kExpertDown, expert, {d, d_ff}, {n, d, d_ff}, expert);
+        const std::string gate_up = experts_name("gate_up_proj");
+        put_rows(gate_up, TensorRole::kExpertGate, expert, {d_ff, d}, {n, 2 * d_ff, d}, 2 * expert);
+        put_rows(gate_up, TensorRole::kExpertUp, expert, {d_ff, d}, {n, 2 * d_ff, d}, 2 * expert + 1);
+        put_rows(experts_name("down_proj"), TensorRole::kExpertDown, expert, {d, d_ff}, {n, d, d_ff}, expert);
       } else {
-        put_expert(is_gguf, TensorRole::kExpertGate, expert, n, {d_ff, d});
-        put_expert(is_gguf, TensorRole::kExpertUp, expert, n, {d_ff, d});
-        put_expert(is_gguf, TensorRole::kExpertDown, expert, n, {d, d_ff});
+        put_expert(TensorRole::kExpertGate, expert, n, {d_ff, d});
+        put_expert(TensorRole::kExpertUp, expert, n, {d_ff, d});
+        put_expert(TensorRole::kExpertDown, expert, n, {d, d_ff});
       }
     }
     if (experts.shared_d_ff == 0) return;
-    put(TensorRole::kSharedRouter, is_gguf ? std::vector<std::int64_t>{d} : std::vector<std::int64_t>{1, d});
+    put(TensorRole::kSharedRouter, is_gguf() ? std::vector<std::int64_t>{d} : std::vector<std::int64_t>{1, d});
     put(TensorRole::kSharedGate, {experts.shared_d_ff, d});
     put(TensorRole::kSharedUp, {experts.shared_d_ff, d});
     put(TensorRole::kSharedDown, {d, experts.shared_d_ff});
   }
 
  private:
-  /// The `index`-th block of rows in a safetensors file's tensor of all experts.
-  void put_rows(std::string_view name, TensorRole role, int expert, std::vector<std::int64_t> shape,
-                std::vector<std::int64_t> whole, int index) {
-    const std::int64_t first = index * shape[0];
-    out_.push_back({role, layer_, fmt::format("{}layers.{}.{}", spec_.naming.prefix, layer_, name), std::move(shape),
-                    std::move(whole), first, expert});
+  bool is_gguf() const { return spec_.naming.format == CheckpointFormat::kGguf; }
+  std::string experts_name(std::string_view name) const {
+    return fmt::format("{}layers.{}.mlp.experts.{}", spec_.naming.prefix, layer_, name);
   }
 
-  void put_expert(bool is_gguf, TensorRole role, int expert, std::int64_t n_experts, std::vector<std::int64_t> shape) {
-    if (is_gguf) {
-      const std::int64_t first = expert * shape[0];
-      std::vector<std::int64_t> whole = {n_experts, shape[0], shape[1]};
-      out_.push_back(
-          {role, layer_, layer_tensor_name(spec_, role, layer_), std::move(shape), std::move(whole), first, expert});
-    } else {
-      out_.push_back({role,
-                      layer_,
-                      fmt::format("{}layers.{}.mlp.experts.{}.{}.weight", spec_.naming.prefix, layer_, expert,
-                                  role_name(role, false).safetensors),
-                      std::move(shape),
-                      {},
-                      0,
-                      expert});
-    }
+  /// The `index`-th block of rows in a tensor of all experts.
+  void put_rows(std::string name, TensorRole role, int expert, std::vector<std::int64_t> shape,
+                std::vector<std::int64_t> whole, int index) {
+    const std::int64_t first = index * shape[0];
+    out_.push_back({role, layer_, std::move(name), std::move(shape), std::move(whole), first, expert});
+  }
+
+  /// In GGUF all experts' matrices of a kind are one tensor, in safetensors each is its own.
+  void put_expert(TensorRole role, int expert, std::int64_t n_experts, std::vector<std::int64_t> shape) {
+    const bool is_one = is_gguf();
+    std::vector<std::int64_t> whole = {n_experts, shape[0], shape[1]};
+    std::string name = is_one ? layer_tensor_name(spec_, role, layer_)
+                              : experts_name(fmt::format("{}.{}.weight", expert, role_name(role, false).safetensors));
+    if (is_one) return put_rows(std::move(name), role, expert, std::move(shape), std::move(whole), expert);
+    out_.push_back({role, layer_, std::move(name), std::move(shape), {}, 0, expert});
   }
 
   const DecoderSpec& spec_;
@@ -196,19 +191,17 @@ Error missing(const Checkpoint& checkpoint, const ExpectedTensor& expected) {
     return Error(Code::kUnimplemented, checkpoint.location(), ": tensor ", expected.name, " has dtype ", dtype,
                  ", which is not supported; supported: F32, F16, BF16");
   }
-  const auto& shape = expected.whole_shape.empty() ? expected.shape : expected.whole_shape;
   return Error(Code::kInvalidArgument, checkpoint.location(), ": tensor ", expected.name, " is missing (expected ",
-               shape_text(shape), "); the file is incomplete or of another model");
+               shape_text(expected.stored_shape()), "); the file is incomplete or of another model");
 }
 
 /// The checkpoint's entry, whole, its shape checked.
 Result<const TensorInfo*> find_tensor(const Checkpoint& checkpoint, const ExpectedTensor& expected) {
   const TensorInfo* tensor = checkpoint.find(expected.name);
   if (tensor == nullptr) return missing(checkpoint, expected);
-  const auto& shape = expected.whole_shape.empty() ? expected.shape : expected.whole_shape;
-  if (tensor->shape == shape) return tensor;
+  if (tensor->shape == expected.stored_shape()) return tensor;
   return Error(Code::kInvalidArgument, checkpoint.location(), ": tensor ", expected.name, " has shape ",
-               shape_text(tensor->shape), ", its configuration asks for ", shape_text(shape));
+               shape_text(tensor->shape), ", its configuration asks for ", shape_text(expected.stored_shape()));
 }
 
 /// Rows of a larger tensor as a tensor of their own.
@@ -223,11 +216,33 @@ TensorInfo rows_of(const TensorInfo& whole, const ExpectedTensor& rows) {
   return slice;
 }
 
+/// The checkpoint's entry for the tensor.
+Result<TensorInfo> find_part(const Checkpoint& checkpoint, const ExpectedTensor& expected) {
+  const TensorInfo* tensor = TRY(find_tensor(checkpoint, expected));
+  if (expected.whole_shape.empty()) return *tensor;
+  if (!checkpoint.is_made(*tensor)) return rows_of(*tensor, expected);
+  return Error(Code::kUnimplemented, checkpoint.location(), ": tensor ", expected.name,
+               " holds several matrices, which are not read out of one that bitsandbytes has quantised");
+}
+
+/// What stands before a part's layers, and behind them.
+void append_before(const DecoderSpec& spec, const ModelPart& part, std::vector<ExpectedTensor>& out) {
+  if (!part.has_embedding) return;
+  out.push_back({TensorRole::kEmbedding, -1, embedding_name(spec), {spec.n_vocab, spec.d_model}});
+}
+void append_behind(const DecoderSpec& spec, const ModelPart& part, std::vector<ExpectedTensor>& out) {
+  if (!part.has_head) return;
+  out.push_back({TensorRole::kFinalNorm, -1, final_norm_name(spec), {spec.d_model}});
+  if (spec.tied_head && part.has_embedding) return;
+  out.push_back({TensorRole::kHead, -1, head_name(spec), {spec.n_vocab, spec.d_model}});
+}
+
 /// Whether a tensor is part of the language model, and so must be used.
 bool is_of_text_model(const DecoderSpec& spec, std::string_view name) {
   if (spec.naming.format == CheckpointFormat::kGguf) {
     // Rotation divisors were read with the header; some files hold an image encoder as well.
-    return name != "rope_freqs.weight" && name != "rope_factors_long.weight" && name != "rope_factors_short.weight" &&
+    const bool is_long_rope = name == "rope_factors_long.weight" || name == "rope_factors_short.weight";
+    return name != "rope_freqs.weight" && !(is_long_rope && spec.architecture == "phi3") &&
            !name.ends_with(".attn_rot_embd.weight") && !name.starts_with("v.") && !name.starts_with("mm.");
   }
   if (name == spec.naming.head) return false;  // of a tied head, saved once more
@@ -241,31 +256,29 @@ std::string head_name(const DecoderSpec& spec) { return spec.tied_head ? embeddi
 
 std::vector<ExpectedTensor> expected_tensors(const DecoderSpec& spec, const ModelPart& part) {
   std::vector<ExpectedTensor> out;
-  const std::vector<std::int64_t> table = {spec.n_vocab, spec.d_model};
-  if (part.has_embedding) out.push_back({TensorRole::kEmbedding, -1, embedding_name(spec), table});
+  append_before(spec, part, out);
   for (int layer = part.first_layer; layer < part.last_layer; ++layer) append_layer(spec, layer, out);
-  if (part.has_head) {
-    out.push_back({TensorRole::kFinalNorm, -1, final_norm_name(spec), {spec.d_model}});
-    if (!spec.tied_head) {
-      out.push_back({TensorRole::kHead, -1, spec.naming.head, table});
-    } else if (!part.has_embedding) {
-      out.push_back({TensorRole::kHead, -1, embedding_name(spec), table});
-    }
-  }
+  append_behind(spec, part, out);
   return out;
 }
 
 Result<std::vector<TensorInfo>> part_tensors(const Checkpoint& checkpoint, const DecoderSpec& spec,
                                              const ModelPart& part) {
   std::vector<TensorInfo> found;
-  for (const ExpectedTensor& expected : expected_tensors(spec, part)) {
-    const TensorInfo* tensor = TRY(find_tensor(checkpoint, expected));
-    if (!expected.whole_shape.empty() && checkpoint.is_made(*tensor)) {
-      return Error(Code::kUnimplemented, checkpoint.location(), ": tensor ", expected.name,
-                   " holds several matrices, which are not read out of one that bitsandbytes has quantised");
-    }
-    found.push_back(expected.whole_shape.empty() ? *tensor : rows_of(*tensor, expected));
+  std::vector<ExpectedTensor> expected;  // of a layer at a time
+  const auto find_expected = [&]() -> Status {
+    for (const ExpectedTensor& tensor : expected) found.push_back(TRY(find_part(checkpoint, tensor)));
+    expected.clear();
+    return {};
+  };
+  append_before(spec, part, expected);
+  TRY(find_expected());
+  for (int layer = part.first_layer; layer < part.last_layer; ++layer) {
+    append_layer(spec, layer, expected);
+    TRY(find_expected());
   }
+  append_behind(spec, part, expected);
+  TRY(find_expected());
   return found;
 }
 

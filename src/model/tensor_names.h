@@ -74,6 +74,9 @@ struct ExpectedTensor {
   std::vector<std::int64_t> whole_shape = {};
   std::int64_t first = 0;
   int expert = -1;  ///< of an expert's own matrices
+
+  /// The shape of the file's tensor.
+  const std::vector<std::int64_t>& stored_shape() const { return whole_shape.empty() ? shape : whole_shape; }
 };
 
 /// Name of the output matrix's tensor; the embedding's when the head is tied.
@@ -84,7 +87,8 @@ std::string head_name(const DecoderSpec& spec);
 std::vector<ExpectedTensor> expected_tensors(const DecoderSpec& spec, const ModelPart& part);
 
 /// The checkpoint's entries for `part`, shapes checked, in the order of expected_tensors; of a larger tensor the rows
-/// alone, which are part of the entry's name then.
+/// alone, which are part of the entry's name then. The first that is missing ends it: a configuration may ask for far
+/// more than its file holds.
 /// Errors: kInvalidArgument, a missing tensor or one of another shape, with name, found and expected.
 Result<std::vector<TensorInfo>> part_tensors(const Checkpoint& checkpoint, const DecoderSpec& spec,
                                              const ModelPart& part);

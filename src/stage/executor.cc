@@ -160,7 +160,7 @@ Status Executor::run_layers(const StageInput& input, const std::vector<SequenceS
   }
   for (int layer = plan_.layers.first; layer < plan_.layers.last; ++layer) {
     const bool has_window = decoder_->spec().layers[layer].window > 0;
-    decoder_->run_layer(layer, has_window ? *windows : *index, kv_.layer(layer), n_rows);
+    TRY(decoder_->run_layer(layer, has_window ? *windows : *index, kv_.layer(layer), n_rows));
     if (n_summed > 0) TRY(sum_layer(input.batch, layer - plan_.layers.first, checksums));
     n_done_.fetch_add(1, std::memory_order_relaxed);
   }

@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <limits>
 
 #include "kernels/cpu/cpu_backend.h"
 #include "stage/stage_memory.h"
+#include "support/family_model.h"
 #include "support/stage_fixture.h"
 #include "support/trap_backend.h"
 #include "weights/pack_file.h"
@@ -138,6 +140,52 @@ TEST_F(ExecutorTest, NeverTouchesDeviceMemoryItself) {
   const auto trapped = make_executor(trap, *checkpoint_, plan_);
   EXPECT_EQ(sampled(trapped->step(input_of(greedy_rows({1, 2, 3})))),
             sampled(plain->step(input_of(greedy_rows({1, 2, 3})))));
+}
+
+/// A device that fails once, in a step's midst.
+class FailingPeek final : public TrapBackend {
+ public:
+  using TrapBackend::TrapBackend;
+  Result<std::span<const std::byte>> peek(DevicePtr from, std::size_t n_bytes) override {
+    if (n_before_ >= 0 && n_before_-- == 0) return Error(Code::kInternal, "the device failed");
+    return TrapBackend::peek(from, n_bytes);
+  }
+  /// So many peeks go well before the one that does not.
+  void fail_after(int n) { n_before_ = n; }
+  bool has_failed() const { return n_before_ < 0; }
+
+ private:
+  int n_before_ = -1;
+};
+
+TEST(ExecutorOfExperts, AStepWhoseRouterCannotBeReadFailsAndCommitsNothing) {
+  const auto families = family_cases(std::string(COMMISSURE_SOURCE_DIR) + "/tests/golden/families");
+  const auto family = std::ranges::find(families, "qwen2-moe", &FamilyCase::name);
+  ASSERT_NE(family, families.end());
+  const TempFolder folder;
+  write_family_safetensors(*family, folder);
+  const auto checkpoint = open_checkpoint(folder.path());
+  FailingPeek backend(cpu_backend("reference"));
+  const auto executor = make_executor(backend, *checkpoint, whole_plan(*read_decoder_spec(*checkpoint)));
+  const auto step = [&](SequenceRows rows) {
+    StageInput input;
+    input.batch.slices.push_back(std::move(rows));
+    return executor->step(std::move(input));
+  };
+  SequenceRows next = rows_of(1, 3, {4}, 0);
+  next.sample = true;
+  ASSERT_TRUE(step(greedy_rows({1, 2, 3})).has_value());
+  const auto expected = sampled(step(next));
+  const int n_layers = count_of(read_decoder_spec(*checkpoint)->layers);
+  for (int n = 0; n < 2 * n_layers; ++n) {  // two a layer: the router, and that of the expert all rows take
+    ASSERT_TRUE(step(greedy_rows({1, 2, 3})).has_value());
+    backend.fail_after(n);
+    const auto failed = step(next);
+    ASSERT_TRUE(backend.has_failed()) << n;
+    ASSERT_FALSE(failed.has_value()) << n;
+    EXPECT_EQ(failed.error().message(), "the device failed");
+    EXPECT_EQ(sampled(step(next)), expected) << n;
+  }
 }
 
 }  // namespace

@@ -139,7 +139,9 @@ Status WindowModel::run(std::span<const TokenId> window) {
   const auto index = backend_->make_step_index(shape);
   decoder_->begin_step(*index, n_rows);
   decoder_->embed(*index, n_rows);
-  for (int layer = 0; layer < spec_.n_layers(); ++layer) decoder_->run_layer(layer, *index, kv_->layer(layer), n_rows);
+  for (int layer = 0; layer < spec_.n_layers(); ++layer) {
+    TRY(decoder_->run_layer(layer, *index, kv_->layer(layer), n_rows));
+  }
   TRY(backend_->fetch(logits_.ptr(), 0));  // the index must outlive the queued work
   return {};
 }

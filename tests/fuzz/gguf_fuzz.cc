@@ -1,5 +1,9 @@
 // A GGUF file: header, then what is made of its keys.
 
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
 #include "core/json.h"
 #include "fuzz/fuzz.h"
 #include "fuzz/model_facts.h"
@@ -20,6 +24,28 @@ void check_tokenizer(const Metadata& metadata) {
   (void)(*tokenizer)->decode(tokens);
 }
 
+/// What the tensors say of the model, as read_decoder_spec() takes it from them.
+GgufFacts facts_of(MemorySource& source, const GgufHeader& header) {
+  GgufFacts facts = {.n_vocab = 3, .has_head = true, .rope_divisors = {}, .long_factors = {}, .short_factors = {}};
+  const auto list_of = [&](const TensorInfo& tensor) {
+    std::vector<float> values(std::min<std::uint64_t>(tensor.n_bytes, 4096) / sizeof(float));
+    const auto range = source.read(tensor.offset, values.size() * sizeof(float));
+    CHECK(range.has_value());
+    std::memcpy(values.data(), range->bytes.data(), range->bytes.size());
+    return values;
+  };
+  for (const TensorInfo& tensor : header.tensors) {
+    if (tensor.name == "blk.0.attn_q.bias") facts.has_qkv_bias = true;
+    if (tensor.name == "blk.0.attn_output.bias") facts.has_output_bias = true;
+    if (tensor.name == "blk.0.attn_qkv.weight") facts.has_fused_qkv = true;
+    if (tensor.name == "blk.0.ffn_gate.weight") facts.has_separate_gate = true;
+    if (tensor.name == "rope_freqs.weight") facts.rope_divisors = list_of(tensor);
+    if (tensor.name == "rope_factors_long.weight") facts.long_factors = list_of(tensor);
+    if (tensor.name == "rope_factors_short.weight") facts.short_factors = list_of(tensor);
+  }
+  return facts;
+}
+
 }  // namespace
 
 /// A header that is accepted promises that every tensor can be read, and that keeping the vocabulary changes nothing
@@ -33,7 +59,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const TensorInfo& tensor : header->tensors) {
     CHECK(tensor.n_elements() > 0 && source.read(tensor.offset, tensor.n_bytes).has_value());
   }
-  fuzz::check_spec(spec_from_gguf(header->metadata, {.n_vocab = 3, .has_head = true, .rope_divisors = {}}));
+  fuzz::check_spec(spec_from_gguf(header->metadata, facts_of(source, *header)));
   fuzz::check_defaults(defaults_of_gguf(header->metadata));
   check_tokenizer(header->metadata);
   return 0;

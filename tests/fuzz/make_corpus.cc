@@ -58,6 +58,24 @@ GgufWriter model(const std::string& family) {
   return writer;
 }
 
+/// Experts, one of which every row takes.
+GgufWriter experts(const std::string& family) {
+  GgufWriter writer = model(family);
+  writer.u32(family + ".expert_count", 4).u32(family + ".expert_used_count", 2);
+  writer.u32(family + ".expert_feed_forward_length", 32).u32(family + ".expert_shared_feed_forward_length", 48);
+  return writer;
+}
+
+/// Fused matrices, and factors of a longrope.
+GgufWriter phi() {
+  GgufWriter writer = model("phi3");
+  writer.u32("phi3.rope.scaling.original_context_length", 64);
+  writer.tensor(float_tensor("rope_factors_long.weight", {8}, {1, 1, 2, 3, 4, 5, 6, 7}));
+  writer.tensor(float_tensor("rope_factors_short.weight", {8}, {1, 1, 1, 1, 1, 1, 1, 2}));
+  writer.tensor(counting_tensor("blk.0.attn_qkv.weight", DType::kF32, {4, 4}, 4));
+  return writer;
+}
+
 /// SentencePiece's kind of vocabulary.
 GgufWriter pieces() {
   GgufWriter writer;
@@ -108,7 +126,11 @@ int main(int argc, char** argv) {
   write(folder / "gguf" / "aligned", aligned.bytes());
   write(folder / "gguf" / "split", toy().splits(2)[1]);
   write(folder / "gguf" / "empty", GgufWriter().bytes());
-  for (const char* family : {"llama", "gemma3", "mistral"}) write(folder / "gguf" / family, model(family).bytes());
+  for (const char* family : {"llama", "gemma2", "gemma3", "mistral", "smollm3"}) {
+    write(folder / "gguf" / family, model(family).bytes());
+  }
+  for (const char* family : {"qwen2moe", "qwen3moe"}) write(folder / "gguf" / family, experts(family).bytes());
+  write(folder / "gguf" / "phi3", phi().bytes());
   write(folder / "gguf" / "pieces", pieces().bytes());
   // An array of bytes that claims more than a machine holds, and one of arrays.
   const std::string count = little_endian<std::uint64_t>(std::uint64_t{1} << 40);

@@ -16,11 +16,20 @@ inline void check_spec(const Result<DecoderSpec>& spec) {
   if (!is_accepted(spec)) return;
   CHECK(spec->d_model > 0 && spec->n_vocab > 0 && spec->n_context > 0 && !spec->layers.empty());
   CHECK(spec->d_model <= 1 << 17 && spec->n_vocab <= 1 << 24 && spec->n_context <= 1 << 26);
+  int n_experts = 0;
   for (const LayerSpec& layer : spec->layers) {
-    CHECK(layer.heads.n_heads > 0 && layer.heads.n_kv_heads > 0 && layer.heads.head_dim > 0 && layer.d_ff > 0);
+    const ExpertSpec& experts = layer.experts;
+    CHECK(layer.heads.n_heads > 0 && layer.heads.n_kv_heads > 0 && layer.heads.head_dim > 0);
+    CHECK((layer.d_ff > 0) != (experts.n_experts > 0));
+    n_experts += experts.n_experts;
+    if (experts.n_experts > 0) {
+      CHECK(experts.n_used > 0 && experts.n_used <= experts.n_experts && experts.d_ff > 0 && experts.shared_d_ff >= 0);
+    }
     CHECK(layer.heads.n_heads % layer.heads.n_kv_heads == 0 && layer.window >= 0);
-    CHECK(has_index(spec->ropes, layer.rope));
+    CHECK(layer.rope == -1 || has_index(spec->ropes, layer.rope));
   }
+  CHECK(n_experts <= 1 << 16);
+  for (const RopeSpec& rope : spec->ropes) CHECK(!rope.frequencies.empty());
   CHECK(widest_window(*spec) >= 0);
 }
 

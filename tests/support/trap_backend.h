@@ -14,7 +14,7 @@
 /// Threading: as the wrapped backend's.
 namespace commissure {
 
-class TrapBackend final : public Backend {
+class TrapBackend : public Backend {
  public:
   explicit TrapBackend(std::unique_ptr<Backend> inner) : inner_(std::move(inner)) {}
 

@@ -199,13 +199,12 @@ void CpuBackend::add(Rows x, Rows y, DevicePtr norm, float eps, bool round) {
 }
 
 void CpuBackend::gather(Rows x, std::span<const std::int32_t> rows, Rows out) {
-  for (int row = 0; row < out.n_rows; ++row) {
-    std::memcpy(row_of(out, row), row_of(x, rows[row]), out.n_cols * sizeof(float));
-  }
+  for_rows(out.n_rows, out.n_cols,
+           [&](int row) { std::memcpy(row_of(out, row), row_of(x, rows[row]), out.n_cols * sizeof(float)); });
 }
 
 void CpuBackend::clear(Rows x) {
-  for (int row = 0; row < x.n_rows; ++row) std::memset(row_of(x, row), 0, x.n_cols * sizeof(float));
+  for_rows(x.n_rows, x.n_cols, [&](int row) { std::memset(row_of(x, row), 0, x.n_cols * sizeof(float)); });
 }
 
 void CpuBackend::scatter_add(Rows x, std::span<const std::int32_t> rows, std::span<const float> weights, Rows y) {

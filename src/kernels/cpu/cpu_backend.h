@@ -109,7 +109,8 @@ class CpuBackend final : public Backend {
   /// Adds biases to finished products and scales them, in the jobs that ask for it.
   void finish_jobs(std::span<const MatmulJob> jobs);
 
-  void uncapped_logits(Rows x, const Matrix& weight, std::span<const LogitsUse> uses, Rows out);
+  /// The logits before the soft cap, of which those that the cap leaves near the largest are refined.
+  void uncapped_logits(Rows x, const Matrix& weight, std::span<const LogitsUse> uses, float softcap, Rows out);
 
   /// Adds to values[output] the share of `row`'s rounding error.
   void refine(const Matrix& weight, int output, int row, float* values);

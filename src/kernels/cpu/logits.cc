@@ -13,7 +13,7 @@ namespace commissure::cpu {
 void CpuBackend::logits(Rows x, const Matrix& weight, std::span<const LogitsUse> uses, float softcap, Rows out) {
   const MatrixSource& source = static_cast<const CpuMatrix&>(weight).source();
   if (!matmul_ || !head_search_.run({&source, x, uses, softcap, out}, *matmul_, *kernels_.pointwise, pool_)) {
-    uncapped_logits(x, weight, uses, out);
+    uncapped_logits(x, weight, uses, softcap, out);
   }
   if (softcap == 0.0f) return;
   pool_.run([&](int part, int n_parts) {
@@ -24,7 +24,8 @@ void CpuBackend::logits(Rows x, const Matrix& weight, std::span<const LogitsUse>
   });
 }
 
-void CpuBackend::uncapped_logits(Rows x, const Matrix& weight, std::span<const LogitsUse> uses, Rows out) {
+void CpuBackend::uncapped_logits(Rows x, const Matrix& weight, std::span<const LogitsUse> uses, float softcap,
+                                 Rows out) {
   const MatmulJob job{&weight, out};
   const bool refines = matmul_ && is_quantised(weight.dtype());
   matmul(x, {&job, 1}, refines ? InputPlanes::kOne : InputPlanes::kAll);
@@ -43,7 +44,7 @@ void CpuBackend::uncapped_logits(Rows x, const Matrix& weight, std::span<const L
     const auto [first, last] = share(out.n_cols, part, n_parts);
     for (int row = 0; row < x.n_rows; ++row) {
       const float* maxima = refine_.maxima.data() + row * n_parts;
-      const float floor = *std::max_element(maxima, maxima + n_parts) - kRefinedRange;
+      const float floor = floor_below(*std::max_element(maxima, maxima + n_parts), kRefinedRange, softcap);
       float* values = row_of(out, row);
       const std::int32_t target = uses[row].target;
       const bool target_is_low = target >= first && target < last && !(values[target] > floor);

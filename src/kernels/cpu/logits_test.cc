@@ -33,6 +33,9 @@ std::vector<float> product(Backend& backend, const Matrix& weight, Rows x, Input
   return testing::download(backend, out.rows);
 }
 
+/// What a soft cap leaves of a logit; 0: no cap.
+double bent(float logit, float cap) { return cap == 0.0f ? double{logit} : cap * std::tanh(double{logit} / cap); }
+
 TEST(Logits, WhatCanMatterIsAsExactAsTwoPlanes) {
   const std::vector<LogitsUse> uses = {{}, {.target = 0}, {.target = 1002}, {.target = 500}, {}};
   for (const std::string& isa : testing::fast_isas()) {
@@ -42,21 +45,29 @@ TEST(Logits, WhatCanMatterIsAsExactAsTwoPlanes) {
     const auto one = product(*backend, *weight, x.rows, InputPlanes::kOne);
     const auto two = product(*backend, *weight, x.rows, InputPlanes::kTwo);
     const auto out = testing::upload(*backend, std::vector<float>(std::size_t{kRows} * kVocabulary), kRows);
-    backend->logits(x.rows, *weight, uses, out.rows);
-    const auto values = testing::download(*backend, out.rows);
-    int n_refined = 0;
-    for (int row = 0; row < kRows; ++row) {
-      const int first = row * kVocabulary;
-      const float floor = *std::max_element(&one[first], &one[first] + kVocabulary) - kRefinedRange;
-      for (int i = 0; i < kVocabulary; ++i) {
-        const int at = first + i;
-        const bool refined = one[at] > floor || uses[row].target == i;
-        n_refined += refined ? 1 : 0;
-        ASSERT_EQ(values[at], refined ? two[at] : one[at]) << isa << ", row " << row << ", output " << i;
+    for (const float cap : {0.0f, 30.0f}) {
+      const double tolerance = 4e-7 * cap;
+      backend->logits(x.rows, *weight, uses, cap, out.rows);
+      const auto values = testing::download(*backend, out.rows);
+      int n_refined = 0, n_far = 0;  // of them those that only the cap brings into the range, and whose planes differ
+      for (int row = 0; row < kRows; ++row) {
+        const int first = row * kVocabulary;
+        const float largest = *std::max_element(&one[first], &one[first] + kVocabulary);
+        for (int i = 0; i < kVocabulary; ++i) {
+          const int at = first + i;
+          const bool in_range = bent(one[at], cap) > bent(largest, cap) - kRefinedRange;
+          const bool refined = in_range || uses[row].target == i;
+          n_refined += refined ? 1 : 0;
+          const bool differs = std::abs(bent(one[at], cap) - bent(two[at], cap)) > 2 * tolerance;
+          n_far += in_range && one[at] < largest - kRefinedRange && differs ? 1 : 0;
+          ASSERT_NEAR(values[at], bent(refined ? two[at] : one[at], cap), tolerance)
+              << isa << ", cap " << cap << ", row " << row << ", output " << i;
+        }
       }
+      EXPECT_GT(n_refined, 2 * kRows) << isa;  // else this test shows nothing
+      EXPECT_LT(n_refined, kVocabulary) << isa;
+      EXPECT_EQ(n_far > 2 * kRows, cap > 0.0f) << isa << ": " << n_far;
     }
-    EXPECT_GT(n_refined, 2 * kRows) << isa;  // else this test shows nothing
-    EXPECT_LT(n_refined, kVocabulary) << isa;
   }
 }
 
@@ -77,11 +88,17 @@ TEST(Logits, ARowDoesNotDependOnItsNeighboursOrTheThreads) {
   }
 }
 
+/// Its logits are exact, all of them: floats have no planes.
+MatrixSource float_head() {
+  return testing::source_of(DType::kF32, kVocabulary, random_values(std::size_t{kVocabulary} * kWidth, 5, 1.2f),
+                            kWidth);
+}
+
 TEST(Logits, ASoftcapBendsThemAndKeepsTheirOrder) {
   const std::vector<float> x = random_values(std::size_t{kRows} * kWidth, 9);
   for (const std::string& isa : available_isas()) {
     const auto backend = backend_for(isa, 2);
-    const auto weight = backend->load_matrix(head()).value();
+    const auto weight = backend->load_matrix(float_head()).value();
     const auto in = testing::upload(*backend, x, kRows);
     const auto out = testing::upload(*backend, std::vector<float>(std::size_t{kRows} * kVocabulary), kRows);
     const std::vector<LogitsUse> uses(kRows);
@@ -93,6 +110,23 @@ TEST(Logits, ASoftcapBendsThemAndKeepsTheirOrder) {
       for (std::size_t i = 0; i < plain.size(); ++i) {
         EXPECT_NEAR(capped[i], cap * std::tanh(plain[i] / cap), 4e-7f * cap) << isa << " " << plain[i];
       }
+    }
+  }
+}
+
+TEST(Logits, ASoftcapThatBringsAllIntoTheRangeHasAllOfThemExact) {
+  constexpr float kCap = 2.5f;
+  static_assert(2 * kCap < kRefinedRange);
+  for (const std::string& isa : available_isas()) {
+    const auto backend = backend_for(isa, 2);
+    const auto weight = backend->load_matrix(head()).value();
+    const auto x = testing::upload(*backend, random_values(std::size_t{kRows} * kWidth, 9), kRows);
+    const auto two = product(*backend, *weight, x.rows, InputPlanes::kTwo);
+    const auto out = testing::upload(*backend, std::vector<float>(std::size_t{kRows} * kVocabulary), kRows);
+    backend->logits(x.rows, *weight, std::vector<LogitsUse>(kRows), kCap, out.rows);
+    const auto capped = testing::download(*backend, out.rows);
+    for (std::size_t i = 0; i < two.size(); ++i) {
+      EXPECT_NEAR(capped[i], bent(two[i], kCap), 4e-7 * kCap) << isa << " " << two[i];
     }
   }
 }

@@ -20,12 +20,6 @@ constexpr int kMostSkipped = 32;
 /// Asking for one of so many outputs pays; asking for more lowers the floor until too many reach it.
 constexpr int kOutputsPerLargest = 4096;
 
-/// A value below which the soft cap leaves no logit as large as it leaves `floor`, whichever kernel computes it.
-float below_cap(float floor, float softcap) {
-  constexpr double kRoom = 2e-6;  // a kernel's tanh is within some 1e-7
-  return static_cast<float>(std::atanh(std::max(-1.0, std::tanh(double{floor} / softcap) - kRoom)) * softcap);
-}
-
 bool asks_for_few(const HeadRows& rows) {
   const int most = std::max(4, rows.out.n_cols / kOutputsPerLargest);
   return std::ranges::all_of(rows.uses, [&](const LogitsUse& use) {
@@ -34,6 +28,13 @@ bool asks_for_few(const HeadRows& rows) {
 }
 
 }  // namespace
+
+float floor_below(float top, float range, float softcap) {
+  if (softcap == 0.0f) return top - range;
+  constexpr double kRoom = 2e-6;  // a kernel's tanh is within some 1e-7
+  const double capped = std::tanh(double{top} / softcap) - double{range} / softcap;
+  return static_cast<float>(std::atanh(std::max(-1.0, capped - kRoom)) * softcap);  // -infinity: all are that close
+}
 
 void ColumnPlanes::resize(int n_rows, int n_cols) {
   n_cols_ = n_cols;
@@ -123,7 +124,7 @@ bool HeadSearch::find_floor(const HeadRows& rows, int row) {
   if (std::ranges::any_of(reached_, [](float value) { return std::isnan(value); })) return false;
   if (std::cmp_less(reached_.size(), n)) return false;
   std::ranges::nth_element(reached_, reached_.begin() + (n - 1), std::ranges::greater());
-  floors_[row] = rows.softcap == 0.0f ? reached_[n - 1] : below_cap(reached_[n - 1], rows.softcap);
+  floors_[row] = floor_below(reached_[n - 1], 0.0f, rows.softcap);
   return true;
 }
 
@@ -186,10 +187,11 @@ HeadSearch::Output HeadSearch::product(const HeadRows& rows, int row, int output
 void HeadSearch::put(const HeadRows& rows, int row, int first, int last, const Share& share) {
   float top = kNever;  // the largest of all coarse products is among these: its bound reaches any floor
   for (int part = 0; part < n_parts_; ++part) top = std::max(top, share_of(row, part).top);
+  const float refined_floor = floor_below(top, kRefinedRange, rows.softcap);
   float* values = row_of(rows.out, row);
   std::fill(values + first, values + last, kNever);
   for (const Output& output : share.outputs) {
-    values[output.index] = output.coarse > top - kRefinedRange ? output.coarse + output.fine : output.coarse;
+    values[output.index] = output.coarse > refined_floor ? output.coarse + output.fine : output.coarse;
   }
 }
 

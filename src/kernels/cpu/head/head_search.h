@@ -34,6 +34,10 @@ struct HeadRows {
   Rows out;
 };
 
+/// A value such that the soft cap leaves no logit below it as close to what it leaves `top` as `range`, whichever
+/// kernel computes it; without a cap (0), top - range.
+float floor_below(float top, float range, float softcap);
+
 /// Finds the largest logits of a row without reading the whole head. The head's screen (screen.h) gives an upper bound
 /// of every logit. First the outputs with the largest bounds are computed: the smallest logit that must be found is at
 /// least the n-th largest of theirs, the floor. Then every output whose bound reaches the floor is computed. Every

@@ -105,14 +105,16 @@ TEST_P(HeadSearchOf, WhatIsFoundHasTheBitsOfTheWholeHead) {
         const auto x = with_outliers(n_elements(n_rows, kHeadWidth), 40 + static_cast<unsigned>(n_rows), 2.0f);
         std::vector<LogitsUse> uses;
         for (int row = 0; row < n_rows; ++row) uses.push_back({.n_largest = 1 + row});
-        const auto all = logits(*backend, source, x, uses), found = logits(*backend, with_screen, x, uses);
-        for (int row = 0; row < n_rows; ++row) {
-          const auto at = [&](const std::vector<float>& values) {
-            return std::span(values).subspan(row * kHeadRows, kHeadRows);
-          };
-          const int n_left_out = check_found(at(all), at(found), 1 + row);
-          if (with_screen.screen.bytes.empty()) continue;
-          EXPECT_GT(n_left_out, kHeadRows / 2) << isa << ", row " << row;
+        for (const float cap : {0.0f, 30.0f}) {
+          const auto all = logits(*backend, source, x, uses, cap), found = logits(*backend, with_screen, x, uses, cap);
+          for (int row = 0; row < n_rows; ++row) {
+            const auto at = [&](const std::vector<float>& values) {
+              return std::span(values).subspan(row * kHeadRows, kHeadRows);
+            };
+            const int n_left_out = check_found(at(all), at(found), 1 + row);
+            if (with_screen.screen.bytes.empty()) continue;
+            EXPECT_GT(n_left_out, kHeadRows / 2) << isa << ", row " << row << ", cap " << cap;
+          }
         }
       }
     }
