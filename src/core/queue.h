@@ -21,8 +21,9 @@ class BoundedQueue {
   BoundedQueue(const BoundedQueue&) = delete;
   BoundedQueue& operator=(const BoundedQueue&) = delete;
 
-  /// Waits for room. False, and the item dropped, when `stop` is requested or the queue is closed.
-  bool push(T item, const std::stop_token& stop = {}) {
+  /// Waits for room. False when `stop` is requested or the queue is closed. Then, and where there is no memory for it,
+  /// `item` is untouched.
+  bool push(T&& item, const std::stop_token& stop = {}) {
     {
       const MutexLock lock(mutex_);
       const auto may_go_on = [this]() REQUIRES(mutex_) { return closed_ || items_.size() < capacity_; };

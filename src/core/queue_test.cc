@@ -2,7 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <memory>
+#include <new>
 #include <thread>
+#include <utility>
+
+#include "support/failing_new.h"
 
 namespace commissure {
 namespace {
@@ -18,6 +24,40 @@ TEST(BoundedQueue, KeepsOrderAndBounds) {
   EXPECT_EQ(queue.pop(), 3);
   EXPECT_EQ(queue.try_pop(), std::nullopt);
 }
+
+TEST(BoundedQueue, WhatIsNotTakenStaysWithItsOwner) {
+  BoundedQueue<std::unique_ptr<int>> queue(1);
+  queue.close();
+  auto item = std::make_unique<int>(1);
+  EXPECT_FALSE(queue.push(std::move(item)));
+  EXPECT_NE(item, nullptr);
+  EXPECT_FALSE(queue.try_push(std::move(item)));
+  EXPECT_NE(item, nullptr);
+}
+
+#ifdef COMMISSURE_FAILING_NEW
+TEST(BoundedQueue, WhatThereIsNoMemoryForMayBePushedAgain) {
+  struct Item {
+    std::unique_ptr<int> value = std::make_unique<int>(1);
+    std::array<char, 600> much = {};  // each takes an allocation of its own
+  };
+  BoundedQueue<Item> queue(100);
+  Item item;
+  bool is_refused = false;
+  {
+    const FailingNew failing(sizeof(Item), FailingNew::Where::kHere);
+    try {
+      queue.push(std::move(item));
+    } catch (const std::bad_alloc&) {
+      is_refused = true;
+    }
+  }
+  ASSERT_TRUE(is_refused);
+  ASSERT_NE(item.value, nullptr);
+  EXPECT_TRUE(queue.push(std::move(item)));
+  EXPECT_NE(queue.pop()->value, nullptr);
+}
+#endif
 
 TEST(BoundedQueue, CloseDrainsThenEnds) {
   BoundedQueue<int> queue(4);

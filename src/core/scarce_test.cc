@@ -45,6 +45,26 @@ TEST(Scarce, TheThreadsOfThisProcessAreGrantedUnlessTheSystemRefuses) {
 }
 
 #ifdef COMMISSURE_FAILING_NEW
+TEST(Scarce, ThreadsAreTriedWithoutMemoryTooAndNobodyWaits) {
+  for (const std::size_t n_bytes : {1u, 16u, 24u, 32u, 40u, 48u, 64u, 100u}) {
+    Status refused;
+    {
+      const FailingNew failing(n_bytes, FailingNew::Where::kHere);
+      refused = try_threads(8);
+    }
+    ASSERT_FALSE(refused) << n_bytes;
+    EXPECT_EQ(refused.error().code(), Code::kUnavailable);
+  }
+  Status refused;
+  {
+    const FailingThreads no_threads(FailingThreads::Where::kHere);
+    const FailingNew failing(50, FailingNew::Where::kHere);
+    refused = try_threads(2);
+  }
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error(), no_memory(Code::kUnavailable)) << "no memory for more words";
+}
+
 TEST(Scarce, AnErrorIsToldWithoutMemoryForItsWords) {
   const Error long_one(Code::kDataLoss, std::string(100, 'x'));
   EXPECT_EQ(copy_of(long_one), long_one);

@@ -82,9 +82,7 @@ Result<int> ThreadedEngine::resolve_max_tokens(const GenerationRequest& asked) c
 /// On a link's thread. A step without its answer would be waited for without end, so this waits for the memory to put
 /// it down.
 void ThreadedEngine::take(EngineMessage answer) {
-  do_once_possible([&] {
-    if (!shared_.inbox.try_push(std::move(answer))) shared_.inbox.push(std::move(answer));
-  });
+  do_once_possible([&] { shared_.inbox.push(std::move(answer)); });
 }
 
 Result<std::unique_ptr<Request>> ThreadedEngine::make_request(GenerationRequest asked, EventSink sink) {
@@ -155,11 +153,16 @@ Result<RequestHandle> ThreadedEngine::submit(GenerationRequest asked, EventSink 
     return Error(Code::kResourceExhausted, "the queue is full: ", limit,
                  " requests are running or waiting, try again later");
   }
-  shared_.gates.with([&](auto& gates) { gates.emplace(handle, request->gate); });
-  if (!shared_.inbox.push(std::move(request))) {
+  const auto hand_over = [&]() -> Status {
+    shared_.gates.with([&](auto& gates) { gates.emplace(handle, request->gate); });
+    if (shared_.inbox.push(std::move(request))) return {};
+    return Error(Code::kUnavailable, "the server is shutting down");
+  };
+  Status taken = unless_scarce(hand_over, []() -> Status { return no_memory(Code::kUnavailable); });
+  if (!taken) {
     shared_.gates.with([&](auto& gates) { gates.erase(handle); });
     --shared_.n_alive;
-    return Error(Code::kUnavailable, "the server is shutting down");
+    return std::move(taken).error();
   }
   return handle;
 }
@@ -169,7 +172,8 @@ void ThreadedEngine::cancel(RequestHandle handle) {
     const auto it = gates.find(handle);
     return it == gates.end() ? nullptr : it->second;
   });
-  if (gate != nullptr && gate->close()) shared_.inbox.push(CancelMessage{handle});
+  if (gate == nullptr || !gate->close()) return;
+  done_unless_scarce([&] { shared_.inbox.push(CancelMessage{handle}); });  // else it runs to its end, unheard
 }
 
 Status ThreadedEngine::health() const {

@@ -36,7 +36,7 @@ class LocalLinkTest : public ::testing::Test {
 TEST_F(LocalLinkTest, LoadsAColdStageOnTheFirstSubmit) {
   BoundedQueue<Status> loaded(1);  // outlives the stage's loader
   const auto stage = make_stage();
-  stage->on_loaded([&](const Status& status) { loaded.push(status); });
+  stage->on_loaded([&](const Status& status) { loaded.push(Status(status)); });
   EXPECT_EQ(stage->info().state, LoadState::kCold);
   LocalLink link(*stage);
   link.start(sink_);

@@ -2,14 +2,15 @@
 
 #include <cstddef>
 
+#include "support/failing.h"
+
 namespace commissure {
 
-/// While it lives, allocations of at least `n_bytes` throw std::bad_alloc: on all threads but the one that made it, or
-/// on that one alone. One at a time. Test programs link failing_new.cc for it, and not under a sanitizer, which brings
-/// its own operator new.
+/// While it lives, allocations of at least `n_bytes` throw std::bad_alloc. One at a time. Test programs link
+/// failing_new.cc for it, and not under a sanitizer, which brings its own operator new.
 class FailingNew {
  public:
-  enum class Where { kOtherThreads, kHere };
+  using Where = Failing::Where;
 
   explicit FailingNew(std::size_t n_bytes, Where where = Where::kOtherThreads);
   ~FailingNew();

@@ -1,13 +1,14 @@
 #pragma once
 
+#include "support/failing.h"
+
 namespace commissure {
 
-/// While it lives, the system grants no thread: to any thread but the one that made it, or to that one alone. One at a
-/// time. Test programs
-/// link failing_threads.cc for it, and not under a sanitizer, which takes pthread_create for itself.
+/// While it lives, the system grants no thread. One at a time. Test programs link failing_threads.cc for it, and not
+/// under a sanitizer, which takes pthread_create for itself.
 class FailingThreads {
  public:
-  enum class Where { kOtherThreads, kHere };
+  using Where = Failing::Where;
 
   explicit FailingThreads(Where where = Where::kOtherThreads);
   ~FailingThreads();
