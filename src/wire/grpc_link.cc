@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "core/log.h"
-#include "core/scarce.h"
 #include "wire/grpc_link_impl.h"
 
 namespace commissure {
@@ -119,7 +118,7 @@ void GrpcLink::Impl::stop() {
   {
     const MutexLock lock(mutex_);
     stopping_ = true;
-    if (stream_ && !over_) stream_->cancel(Error(Code::kCancelled, "the link is stopped"));
+    if (stream_ && !over_) stream_->cancel(stopped_);
     changed_.notify_all();
     room_.notify_all();
   }

@@ -101,6 +101,7 @@ class GrpcLink::Impl final : public LinkStream::Events {
   const std::shared_ptr<CallQueue> queue_;
   const std::shared_ptr<grpc::Channel> channel_;
   const std::string peer_;  // for people
+  const Error stopped_{Code::kCancelled, "the link is stopped"};
   const std::uint64_t head_ = static_cast<std::uint64_t>(
       std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
           .count());  // of stage A's sessions (StreamEpoch)

@@ -161,7 +161,7 @@ void GrpcLink::Impl::on_closed(const Error& why) {
     n_lost = in_flight_.size();
     in_flight_.clear();
     sequences_.clear();
-    if (stopping_) error = Error(Code::kCancelled, "link is stopped");
+    if (stopping_) error = copy_of(stopped_);
     room_.notify_all();
   }
   for (; n_lost > 0; --n_lost) sink_(copy_of(error));

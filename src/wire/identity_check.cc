@@ -9,6 +9,7 @@
 
 #include "core/log.h"
 #include "core/mutex.h"
+#include "core/scarce.h"
 #include "net/http.h"
 #include "net/jwks.h"
 #include "net/jwt.h"
@@ -79,7 +80,7 @@ class IdentityCheck::Keys {
     const MutexLock lock(mutex_);
     while (!stop.stop_requested()) {
       if (wanted_ || !keys_ || Clock::now() - fetched_ > kRefreshEvery) {
-        done_unless_scarce([this]() REQUIRES(mutex_) { fetch(); });  // else it is tried again soon
+        done_unless_scarce([this]() REQUIRES(mutex_) { fetch(); });  // else a line of the log is missing
       }
       const seconds pause = keys_ ? kRefreshPause : kRetryPause;
       changed_.wait_for(mutex_, stop, pause, [this]() REQUIRES(mutex_) { return wanted_; });
@@ -89,7 +90,8 @@ class IdentityCheck::Keys {
   void fetch() REQUIRES(mutex_) {
     auto fresh = [&]() REQUIRES(mutex_) {
       const MutexUnlock free(mutex_);
-      return read_keys(source_);
+      return unless_scarce([&] { return read_keys(source_); },
+                           []() -> Result<Jwks> { return no_memory(Code::kUnavailable); });
     }();
     wanted_ = false;
     fetched_ = Clock::now();

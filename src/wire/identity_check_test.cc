@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <thread>
 
 #include "core/json.h"
 #include "support/eventually.h"
+#include "support/failing_new.h"
 #include "support/fake_tokens.h"
 #include "support/http_server.h"
 #include "support/temp_folder.h"
@@ -117,6 +119,19 @@ TEST(IdentityCheck, FetchesTheKeysOfAUrlBesideTheCalls) {
   up = true;
   EXPECT_TRUE(eventually([&] { return check->check(token).has_value(); }));
 }
+
+#ifdef COMMISSURE_FAILING_NEW
+TEST(IdentityCheck, KeysThatThereIsNoMemoryForAreNotFetchedWithoutEnd) {
+  constexpr std::size_t kMuch = 60'000;
+  const auto check = IdentityCheck::create(rules("http://127.0.0.1:1/" + std::string(kMuch, 'k'))).value();
+  const std::string token = "Bearer " + TokenSigner("g1").sign(good_claims());
+  const FailingNew failing(kMuch);
+  EXPECT_EQ(check->check(token).error().code(), Code::kUnavailable);
+  ASSERT_TRUE(eventually([&] { return failing.n_failed() > 0; }));
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_LT(failing.n_failed(), 10);
+}
+#endif
 
 TEST(IdentityCheck, WantsToKnowWhomToLetIn) {
   IdentityRules nobody = rules();

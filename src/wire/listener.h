@@ -79,8 +79,8 @@ class Listener {
   Status listen_unix(std::size_t index, const std::string& path);
   Status listen_tcp(std::size_t index, const std::string& target);
   void run();
-  /// Waits for connections and takes them; after `pauses` for a moment only for those that end. False: no file
-  /// descriptor is left.
+  /// Waits for connections and takes them; where it `pauses`, for a moment, and only for those that end. False: no file
+  /// descriptor or no memory is left.
   bool accept_waiting(bool pauses);
   /// False: no file descriptor or no memory is left.
   bool accept_from(const Socket& socket);

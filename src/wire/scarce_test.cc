@@ -1,6 +1,12 @@
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cstdlib>
+#include <functional>
+#include <optional>
+
 #include "support/eventually.h"
+#include "support/failing_new.h"
 #include "support/failing_threads.h"
 #include "support/fake_stage.h"
 
@@ -12,15 +18,6 @@ namespace {
 
 using namespace std::chrono_literals;
 using testing::eventually;
-
-StageInput step_of_one_row(std::uint64_t id) {
-  SequenceRows rows;
-  rows.sequence = SequenceId(id);
-  rows.tokens = {TokenId(1)};
-  rows.new_blocks = {BlockId(0)};
-  rows.sample = true;
-  return {{StepId(id), {rows}, {}}, make_boundary(StepId(id), 1, kFakeWidth, std::vector<bf16>(kFakeWidth))};
-}
 
 /// Steps through a link until one is answered with tokens; every step that was taken has to be answered.
 bool gets_through(GrpcLink& link, BoundedQueue<Result<StageOutput>>& answers, std::uint64_t& next_id) {
@@ -60,7 +57,6 @@ TEST(Scarce, EveryStepOfAStreamThatEndsWithoutMemoryIsAnswered) {
   const SocketDir dir;
   FakeProcess b(fake_info(1, 2), dir.endpoint("b"));
   ScarceMemory memory;
-  std::atomic<int> n_done = 0;
   BoundedQueue<Result<StageOutput>> answers(100);
   GrpcLinkOptions options = fake_link_options(dir.endpoint("b"), [] { return fake_info(0, 2); });
   options.step_deadline_floor = options.step_deadline = 50ms;
@@ -87,7 +83,40 @@ TEST(Scarce, EveryStepOfAStreamThatEndsWithoutMemoryIsAnswered) {
   link.stop();
 }
 
+TEST(Scarce, AWakeThatCannotHearOfTheLaterStagesFails) {
+  const SocketDir dir;
+  StageClient nobody(dir.endpoint("nobody"));
+  const LocalStage self = {[here = std::this_thread::get_id()] {
+                             if (std::this_thread::get_id() != here) throw std::bad_alloc();
+                             return fake_info(0, 2);
+                           },
+                           [] {}};
+  const Status woken = wake_chain(self, &nobody, 100ms, [](const auto&) {}, {});
+  ASSERT_FALSE(woken.has_value());
+  EXPECT_EQ(woken.error().code(), Code::kResourceExhausted) << woken.error().message();
+}
+
 #ifdef COMMISSURE_FAILING_NEW
+
+TEST(Scarce, AQuestionForLaterIsAnsweredAtOnceWhereThereIsNoMemoryForIt) {
+  const SocketDir dir;
+  StageClient client(dir.endpoint("nobody"));
+  std::optional<Code> told;
+  const std::function<void(Result<std::vector<StageInfo>>)> done =
+      [&told, large = std::array<std::byte, 1000>()](const Result<std::vector<StageInfo>>& stages) {
+        told = stages || large.empty() ? Code::kOk : stages.error().code();
+      };
+  for (const std::size_t n_bytes : {1u, 500u}) {
+    told.reset();
+    auto question = done;
+    {
+      const FailingNew failing(n_bytes, FailingNew::Where::kHere);
+      client.describe_later(10s, std::move(question));
+      if (failing.n_failed() == 0) std::abort();  // an expectation takes memory
+    }
+    EXPECT_EQ(told, Code::kUnavailable);
+  }
+}
 
 TEST(Scarce, AQuestionWithoutAThreadFailsAloneAndTheNextIsAnswered) {
   const SocketDir dir;

@@ -79,21 +79,19 @@ Result<std::vector<StageInfo>> StageClient::Impl::describe(std::chrono::system_c
 void StageClient::describe_later(std::chrono::milliseconds timeout,
                                  std::function<void(Result<std::vector<StageInfo>>)> done) {
   const auto deadline = std::chrono::system_clock::now() + timeout;
-  const auto call = [this, deadline, done](const std::stop_token& stop) {
-    using Stages = Result<std::vector<StageInfo>>;
-    Stages stages = unless_scarce([&]() -> Stages { return impl_->describe(deadline, stop); },
-                                  []() -> Stages { return no_memory(Code::kUnavailable); });
-    done_unless_scarce([&] { done(std::move(stages)); });
-  };
-  const auto begin = [&] {
-    const MutexLock lock(impl_->mutex);
-    impl_->later.remove_if([](const Impl::Later& later) { return later.is_over.load(); });
+  // Of this client the thread may outlive the pointer, not what it points to.
+  const auto begin = [&, impl = impl_.get()] {
+    const MutexLock lock(impl->mutex);
+    impl->later.remove_if([](const Impl::Later& later) { return later.is_over.load(); });
     std::list<Impl::Later> fresh(1);
-    fresh.front().thread = std::jthread([call, later = &fresh.front()](const std::stop_token& stop) {
-      call(stop);
+    fresh.front().thread = std::jthread([impl, deadline, done, later = &fresh.front()](const std::stop_token& stop) {
+      using Stages = Result<std::vector<StageInfo>>;
+      Stages stages = unless_scarce([&]() -> Stages { return impl->describe(deadline, stop); },
+                                    []() -> Stages { return no_memory(Code::kUnavailable); });
+      done_unless_scarce([&] { done(std::move(stages)); });
       later->is_over = true;
     });
-    impl_->later.splice(impl_->later.end(), fresh);  // it stays where it is, and its address too
+    impl->later.splice(impl->later.end(), fresh);  // it stays where it is, and its address too
   };
   if (!done_unless_scarce(begin)) done(no_memory(Code::kUnavailable));
 }
@@ -160,6 +158,7 @@ struct Rest {
   StoppableCondition changed;
   std::vector<StageInfo> stages GUARDED_BY(mutex);
   bool over GUARDED_BY(mutex);
+  bool is_unknown GUARDED_BY(mutex) = false;  // there was no memory for what they said
 };
 
 Status outcome(const std::vector<StageInfo>& chain) {
@@ -185,12 +184,13 @@ Status wake_chain(const LocalStage& self, StageClient* next, std::chrono::millis
         rest.stages = stages;
         rest.changed.notify_all();
       };
-      done_unless_scarce([&] {
+      const bool is_known = done_unless_scarce([&] {
         const Status status = next->wake(timeout, keep, inner);
         const MutexLock lock(rest.mutex);
         if (!status) rest.stages = {unreachable_stage(self.info(), status.error())};
       });
       const MutexLock lock(rest.mutex);
+      rest.is_unknown = !is_known;
       rest.over = true;
       rest.changed.notify_all();
     });
@@ -199,14 +199,15 @@ Status wake_chain(const LocalStage& self, StageClient* next, std::chrono::millis
   std::vector<StageInfo> told;
   while (true) {
     std::vector<StageInfo> chain = {self.info()};
-    bool over = has_ended(chain.front());
+    bool over = has_ended(chain.front()), is_unknown = false;
     {
       const MutexLock lock(rest.mutex);
       chain.insert(chain.end(), rest.stages.begin(), rest.stages.end());
       over = over && rest.over;
+      is_unknown = rest.is_unknown;
     }
     if (chain != told) report(chain);
-    if (over) return outcome(chain);
+    if (over) return is_unknown ? no_memory() : outcome(chain);
     if (stop.stop_requested()) return Error(Code::kCancelled, "waking was cancelled");
     told = std::move(chain);
     const MutexLock lock(rest.mutex);

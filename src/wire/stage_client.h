@@ -27,7 +27,8 @@ class StageClient {
   /// kCancelled: `stop` was requested.
   Result<std::vector<StageInfo>> describe(std::chrono::milliseconds timeout, const std::stop_token& stop = {});
 
-  /// As describe, but calls back from a thread of its own: once, at the latest while the client is destroyed.
+  /// As describe, but calls back from a thread of its own: once, at the latest while the client is destroyed. Where
+  /// there is no thread or no memory for it, it calls back before it returns; it throws nothing but what `done` does.
   void describe_later(std::chrono::milliseconds timeout, std::function<void(Result<std::vector<StageInfo>>)> done);
 
   /// Loads the next stage and all behind it, at the same time; waits for a stage that has yet to start. Reports come on
@@ -56,7 +57,8 @@ std::vector<StageInfo> describe_chain(const LocalStage& self, StageClient* next,
 
 /// Loads this stage and all after it at the same time and reports on the calling thread, whenever something changed,
 /// until every stage is ready or has failed. `next` is null on the last stage.
-/// Errors: kCancelled, `stop` was requested; kUnavailable, naming the first stage that failed.
+/// Errors: kCancelled, `stop` was requested; kUnavailable, naming the first stage that failed; kResourceExhausted, no
+/// memory to hear of the later stages.
 Status wake_chain(const LocalStage& self, StageClient* next, std::chrono::milliseconds timeout,
                   const ChainReport& report, const std::stop_token& stop);
 

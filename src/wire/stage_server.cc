@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <new>
 #include <string_view>
 #include <thread>
 #include <unordered_map>
@@ -84,7 +85,12 @@ class StageServer::Impl final : public ServerCall::Host {
     auto call = std::make_unique<ServerCall>(*this);
     ServerCall& awaited = *call;
     calls_.try_emplace(&awaited, std::move(call));
-    awaited.await(calls_of_all_methods_, *calls_queue_);
+    try {
+      awaited.await(calls_of_all_methods_, *calls_queue_);
+    } catch (const std::bad_alloc&) {  // gRPC does not know it, so nothing would ever take it out again
+      calls_.erase(&awaited);
+      throw;
+    }
   }
   void on_arrived(ServerCall& call, bool ok) override {
     if (!ok) return on_over(call);

@@ -791,14 +791,10 @@ constexpr std::size_t kLists = sizeof(TokenId) * kMaxTokenList;
 
 /// A step whose parameters hold one large list.
 StageInput large_step(std::uint64_t id) {
-  SequenceRows rows;
-  rows.sequence = SequenceId(id);
-  rows.tokens = {TokenId(1)};
-  rows.new_blocks = {BlockId(0)};
-  rows.sample = true;
-  rows.params = SamplingParams{.banned = {}};
-  rows.params->allowed.assign(kMaxTokenList, TokenId(3));
-  return {{StepId(id), {rows}, {}}, make_boundary(StepId(id), 1, kFakeWidth, std::vector<bf16>(kFakeWidth))};
+  StageInput input = step_of_one_row(id);
+  SamplingParams& params = input.batch.slices.front().params.emplace();
+  params.allowed.assign(kMaxTokenList, TokenId(3));
+  return input;
 }
 
 TEST(Stream, AStepThatCannotBeEncodedIsRefusedAlone) {

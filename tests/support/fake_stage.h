@@ -140,6 +140,16 @@ struct SocketDir {
   Endpoint endpoint(const std::string& name) const { return *parse_endpoint("unix:" + (path / name).string()); }
 };
 
+/// A step that begins a sequence of its own and samples after its one row.
+inline StageInput step_of_one_row(std::uint64_t id) {
+  SequenceRows rows;
+  rows.sequence = SequenceId(id);
+  rows.tokens = {TokenId(1)};
+  rows.new_blocks = {BlockId(0)};
+  rows.sample = true;
+  return {{StepId(id), {rows}, {}}, make_boundary(StepId(id), 1, kFakeWidth, std::vector<bf16>(kFakeWidth))};
+}
+
 /// Limits short enough for tests, long enough for a busy machine.
 inline GrpcLinkOptions fake_link_options(const Endpoint& endpoint, std::function<StageInfo()> self) {
   GrpcLinkOptions options;
