@@ -16,19 +16,31 @@ constexpr std::size_t kMostCommitBytes = 128;  // twice a SHA-256 in hexadecimal
 
 bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
 
-}  // namespace
-
-bool is_safe_path(std::string_view path) {
-  if (path.empty() || path.size() > kMostPathBytes) return false;
-  if (path.find('\\') != std::string_view::npos || std::ranges::any_of(path, is_control)) return false;
+/// Whether all names between the path's slashes are as `is_good` wants them.
+template <typename IsGood>
+bool all_names(std::string_view path, IsGood is_good) {
   for (std::size_t begin = 0; begin <= path.size();) {
     const std::size_t end = std::min(path.find('/', begin), path.size());
-    const std::string_view name = path.substr(begin, end - begin);
-    if (name.empty() || name == "." || name == ".." || name.size() > kMostNameBytes) return false;
+    if (!is_good(path.substr(begin, end - begin))) return false;
     begin = end + 1;
   }
   return true;
 }
+
+/// Whether it names a file below a folder and nothing else.
+bool stays_below(std::string_view path) {
+  if (path.find('\\') != std::string_view::npos || std::ranges::any_of(path, is_control)) return false;
+  return all_names(path, [](std::string_view name) { return !name.empty() && name != "." && name != ".."; });
+}
+
+bool is_short(std::string_view path) {
+  return path.size() <= kMostPathBytes &&
+         all_names(path, [](std::string_view name) { return name.size() <= kMostNameBytes; });
+}
+
+}  // namespace
+
+bool is_safe_path(std::string_view path) { return stays_below(path) && is_short(path); }
 
 Result<std::vector<HubFile>> read_file_list(std::string_view repo, const Json& tree) {
   if (!tree.is_array()) return Error(Code::kDataLoss, repo, ": the hub's file list is no list");
@@ -39,10 +51,11 @@ Result<std::vector<HubFile>> read_file_list(std::string_view repo, const Json& t
     const Json* size = find_member(entry, "size");
     if (path == nullptr || !path->is_string() || type == nullptr || *type != "file") continue;
     HubFile file{path->get<std::string>(), 0, ""};
-    if (!is_safe_path(file.path)) {
+    if (!stays_below(file.path)) {
       return Error(Code::kDataLoss, repo, ": refused the file name ", printable(file.path), " of ", file.path.size(),
                    " bytes");
     }
+    if (!is_short(file.path)) continue;  // no folder of this machine could hold it
     if (size != nullptr && size->is_number_unsigned()) file.n_bytes = size->get<std::uint64_t>();
     if (const Json* lfs = find_member(entry, "lfs")) {
       if (const Json* oid = find_member(*lfs, "oid"); oid != nullptr && oid->is_string())

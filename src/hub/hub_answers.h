@@ -21,7 +21,8 @@ struct HubFile {
 /// empty names between its slashes, each as short as file systems take it, and without control characters.
 bool is_safe_path(std::string_view path);
 
-/// The files of the hub's answer to /api/models/REPO/tree/COMMIT. Errors: kDataLoss, no list, or an unsafe path in it.
+/// The files of the hub's answer to /api/models/REPO/tree/COMMIT, but for those with names too long for file systems.
+/// Errors: kDataLoss, no list, or a path in it that is unsafe for another reason.
 Result<std::vector<HubFile>> read_file_list(std::string_view repo, const Json& tree);
 
 /// The commit of the hub's answer to /api/models/REPO/revision/NAME, which becomes part of URLs. Errors: kDataLoss,

@@ -28,9 +28,25 @@ TEST(HubAnswers, RefusesPathsThatLeaveTheFolderOrAreNone) {
     EXPECT_EQ(files.error().code(), Code::kDataLoss);
   }
   EXPECT_EQ(read_file_list("o/r", one_file("a\x1b[2J")).error().message().find('\x1b'), std::string::npos);
-  const auto files = read_file_list("o/r", one_file(std::string(2'000'000, 'Q')));
+  const auto files = read_file_list("o/r", one_file("../" + std::string(2'000'000, 'Q')));
   ASSERT_FALSE(files.has_value());
   EXPECT_LT(files.error().message().size(), 300u);
+}
+
+TEST(HubAnswers, AFileWhoseNameIsTooLongIsLeftOut) {
+  Json tree = one_file("config.json");
+  for (const std::string& path : {std::string(241, 'x'), "a/" + std::string(2'000'000, 'Q') + "/b"}) {
+    tree.push_back(one_file(path).front());
+  }
+  std::string deep = "a";
+  while (deep.size() <= 1024) deep += "/" + std::string(200, 'd');
+  tree.push_back(one_file(deep).front());
+  tree.push_back(one_file("model.safetensors").front());
+  const auto files = read_file_list("o/r", tree);
+  ASSERT_TRUE(files.has_value()) << "the others can be had";
+  ASSERT_EQ(files->size(), 2u);
+  EXPECT_EQ(files->front().path, "config.json");
+  EXPECT_EQ(files->back().path, "model.safetensors");
 }
 
 TEST(HubAnswers, APathIsSafeNameByName) {
