@@ -1,7 +1,9 @@
 #include "serve/chain_view.h"
 
 #include <algorithm>
+#include <functional>
 #include <future>
+#include <utility>
 
 namespace commissure {
 
@@ -48,18 +50,20 @@ void ChainView::refresh() {
     return;
   }
   const auto age = Clock::now().time_since_epoch() - Clock::duration(shared_->answered.load());
-  if (age < kFresh || shared_->asking.exchange(true)) return;
+  if (age < kFresh || shared_->asking) return;
   const auto told = std::make_shared<std::promise<void>>();
   const std::future<void> answer = told->get_future();
-  next_->describe_later(kLaterAnswer,
-                        [shared = shared_, self = self_.info(), told](Result<std::vector<StageInfo>> stages) {
-                          shared->asking = false;  // first: memory may run out on the way
-                          shared->others.with([&](auto& others) {
-                            others = stages ? std::move(*stages) : std::vector{unreachable_stage(self, stages.error())};
-                          });
-                          shared->answered = Clock::now().time_since_epoch().count();
-                          told->set_value();
-                        });
+  std::function<void(Result<std::vector<StageInfo>>)> done = [shared = shared_, self = self_.info(),
+                                                              told](Result<std::vector<StageInfo>> stages) {
+    shared->asking = false;  // first: memory may run out on the way
+    shared->others.with([&](auto& others) {
+      others = stages ? std::move(*stages) : std::vector{unreachable_stage(self, stages.error())};
+    });
+    shared->answered = Clock::now().time_since_epoch().count();
+    told->set_value();
+  };
+  if (shared_->asking.exchange(true)) return;  // from here on nothing takes memory but what calls back
+  next_->describe_later(kLaterAnswer, std::move(done));
   const bool may_differ = shared_->others.with([](const auto& others) {
     return !std::ranges::all_of(others, [](const StageInfo& stage) { return stage.state == LoadState::kReady; });
   });

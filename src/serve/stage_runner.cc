@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <optional>
+#include <thread>
 
 #include "api/api_service.h"
 #include "api/http_server.h"
@@ -20,6 +21,7 @@
 #include "net/span_exporter.h"
 #include "plan/split_plan.h"
 #include "serve/chain_view.h"
+#include "serve/needed_threads.h"
 #include "serve/open_files.h"
 #include "serve/served_model.h"
 #include "serve/waking_link.h"
@@ -37,9 +39,7 @@ namespace commissure {
 
 namespace {
 
-/// Cloud Run kills 10 s after SIGTERM.
-constexpr int kThreads = 32;  // own, HTTP's, gRPC's, and some for questions
-constexpr std::chrono::milliseconds kGrace{8'000};
+constexpr std::chrono::milliseconds kGrace{8'000};  // Cloud Run kills 10 s after SIGTERM
 constexpr std::chrono::milliseconds kWakeLimit{600'000};
 constexpr int kMostSlots = 8;  // what a stage's queue holds
 
@@ -126,7 +126,7 @@ Status StageRunner::build() {
 
 Status StageRunner::build_links() {
   // gRPC waits without end where a thread of its own is refused, so what a stage needs is tried before.
-  TRY(try_threads(kThreads));
+  TRY(try_threads(needed_threads(settings_, static_cast<int>(std::thread::hardware_concurrency()))));
   if (!settings_.trace_collector.empty()) {
     spans_ = std::make_shared<SpanExporter>(settings_.trace_collector, "commissure", "stage " + settings_.stage);
   }
