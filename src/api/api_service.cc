@@ -1,10 +1,12 @@
 #include "api/api_service.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "api/api_call.h"
 #include "api/cors.h"
 #include "api/openai.h"
+#include "api/sampling_fields.h"
 #include "core/ascii.h"
 #include "core/json_limits.h"
 #include "core/log.h"
@@ -83,6 +85,10 @@ std::string single_slashes(const std::string& path) {
 }
 
 }  // namespace
+
+ApiService::ApiService(Engine& engine, ApiOptions options) : engine_(engine), options_(std::move(options)) {
+  prepare_vocabulary(engine_.model(), *options_.vocabulary);
+}
 
 const std::vector<ApiService::Route>& ApiService::routes() {
   static const std::vector<Route> kRoutes = {
@@ -187,10 +193,12 @@ bool ApiService::is_quick(const HttpRequest& request) {
   constexpr std::size_t kMostBytes = 4 << 10;
   if (request.body.size() > kMostBytes) return false;
   const std::string path = route_path(request.path);
-  if (path == "/v1/completions" || path == "/generate" || path == "/detokenize") return true;
-  // Of /tokenize, `messages` are rendered; the member's name may be written with escapes.
   const auto holds = [&](std::string_view text) { return request.body.find(text) != std::string::npos; };
-  return path == "/tokenize" && !holds("messages") && !holds("\\u");
+  if (holds("\\u")) return false;  // the name of a member below may be written so
+  // DRY may look through the whole vocabulary; what it needs unasked is known from the start.
+  if (path == "/v1/completions" || path == "/generate") return !holds("dry_");
+  // `messages` are rendered.
+  return path == "/detokenize" || (path == "/tokenize" && !holds("messages"));
 }
 
 void ApiService::handle(HttpRequest request, std::shared_ptr<Responder> responder) const {

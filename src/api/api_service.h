@@ -21,10 +21,12 @@ namespace commissure {
 /// the server.
 class ApiService {
  public:
-  ApiService(Engine& engine, ApiOptions options) : engine_(engine), options_(std::move(options)) {}
+  /// Looks through the engine's vocabulary once or twice, so that no request has to that asks for nothing special.
+  ApiService(Engine& engine, ApiOptions options);
 
   void handle(HttpRequest request, std::shared_ptr<Responder> responder) const;
-  /// HttpServerOptions::is_quick: a few kilobytes, of which no template is rendered.
+  /// HttpServerOptions::is_quick: a few kilobytes, of which no template is rendered and for which no vocabulary is
+  /// looked through.
   static bool is_quick(const HttpRequest& request);
   HttpHandler handler() const {
     return [this](HttpRequest request, std::shared_ptr<Responder> responder) {

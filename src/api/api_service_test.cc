@@ -437,8 +437,8 @@ TEST_F(ApiServiceTest, KeepsPagesOfOtherSitesOut) {
 
 TEST_F(ApiServiceTest, RendersChatsBesideTheConnections) {
   const auto held = std::make_shared<HeldTokenizer>();
+  start();  // looks through the vocabulary that is there
   engine_.mutable_model().tokenizer = held;
-  start();
   const int n_before = n_sockets();
   const int n_workers = HttpServerOptions().n_workers;
   std::vector<std::unique_ptr<RawClient>> chats;
@@ -461,7 +461,7 @@ TEST_F(ApiServiceTest, RendersChatsBesideTheConnections) {
   EXPECT_EQ(held->n_held, n_workers + 1) << "of clients that left, nothing is rendered";
 }
 
-TEST(ApiService, ShortBodiesOfWhichNoTemplateIsRenderedAreQuick) {
+TEST(ApiService, ShortBodiesWithoutTemplatesAndWalksAreQuick) {
   const auto is_quick = [](std::string path, std::string body) {
     return ApiService::is_quick({.method = "POST", .path = std::move(path), .query = "", .body = std::move(body)});
   };
@@ -474,6 +474,15 @@ TEST(ApiService, ShortBodiesOfWhichNoTemplateIsRenderedAreQuick) {
   EXPECT_FALSE(is_quick("/apply-template", "{}"));
   EXPECT_FALSE(is_quick("/tokenize", R"({"messages":[]})"));
   EXPECT_FALSE(is_quick("/tokenize", R"({"mess\u0061ges":[]})"));
+  for (const char* path : {"/v1/completions", "/completions", "/generate"}) {
+    EXPECT_FALSE(is_quick(path, R"({"prompt":"a","dry_multiplier":1})")) << path;
+    EXPECT_FALSE(is_quick(path, R"({"prompt":"a","dry\u005fmultiplier":1})")) << path;
+    EXPECT_FALSE(is_quick(path, R"({"prompt":"a","parameters":{"dry_sequence_breakers":["x"]}})")) << path;
+  }
+  FakeEngine engine;
+  const ApiOptions options;
+  const ApiService service(engine, options);
+  EXPECT_EQ(options.vocabulary->n_walks(), 1) << "so that none is left to a request";
 }
 
 TEST_F(ApiServiceTest, IsNotMistakenForAnotherHost) {

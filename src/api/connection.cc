@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/log.h"
+#include "core/scarce.h"
 
 namespace commissure {
 
@@ -131,7 +132,11 @@ void Connection::advance() {
       body_share_ = std::make_shared<ByteBudget::Share>(context_->budget);
       read_deadline_ = Clock::now() + context_->options.read_timeout;
     }
-    const HttpParser::Step step = parser_->feed(in_);
+    HttpParser::Step step;
+    if (!done_unless_scarce([&] { step = parser_->feed(in_); })) {
+      reject(503, kOutOfMemory);
+      break;
+    }
     in_.erase(0, step.used);
     if (step.status != 0) {
       reject(step.status, step.problem);
@@ -186,7 +191,7 @@ void Connection::handle(ConnectionContext& context, HttpRequest request, const s
   try {
     context.handler(std::move(request), responder);
   } catch (const std::bad_alloc&) {
-    log_warning("out of memory", {{"for", "a request"}});
+    done_unless_scarce([] { log_warning("out of memory", {{"for", "a request"}}); });
     responder->send(error_answer(503, kOutOfMemory));
   } catch (const std::exception& error) {
     log_error("a request failed", {{"problem", error.what()}});

@@ -5,6 +5,7 @@
 #include "api/connection.h"
 #include "core/json.h"
 #include "core/log.h"
+#include "core/scarce.h"
 
 namespace commissure {
 
@@ -119,7 +120,7 @@ void Connection::respond(HttpResponse response) {
 }
 
 void Connection::out_of_memory() {
-  log_warning("out of memory", {{"for", "an answer"}});
+  done_unless_scarce([] { log_warning("out of memory", {{"for", "an answer"}}); });
   if (phase_ != Phase::kBusy || exchange_ == 0 || streaming_) return close();
   const auto gone = std::exchange(on_gone_, nullptr);
   respond(error_answer(503, kOutOfMemory));

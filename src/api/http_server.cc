@@ -47,6 +47,7 @@ class HttpServer::State {
  private:
   void accept();
   void accepted(error_code error, tcp::socket socket);
+  void begin(std::uint64_t number, tcp::socket socket);
   void forget(std::uint64_t number);
 
   std::shared_ptr<ConnectionContext> context_;  // shared: a responder kept by the engine may outlive the server
@@ -102,7 +103,7 @@ void HttpServer::State::run() {
         try {
           context->io.run();
         } catch (const std::bad_alloc&) {  // what was under way is dropped; its timer ends it
-          log_warning("out of memory", {{"for", "a connection"}});
+          done_unless_scarce([] { log_warning("out of memory", {{"for", "a connection"}}); });
         }
       }
     });
@@ -127,11 +128,15 @@ void HttpServer::State::accepted(error_code error, tcp::socket socket) {
     return;
   }
   const std::uint64_t number = next_number_++;
+  if (!done_unless_scarce([&] { begin(number, std::move(socket)); })) connections_.erase(number);
+  accept();
+}
+
+void HttpServer::State::begin(std::uint64_t number, tcp::socket socket) {
   const auto connection = std::make_shared<Connection>(context_, std::move(socket), number);
   const bool full = static_cast<int>(connections_.size()) >= context_->options.max_connections;
   connections_.emplace(number, connection);
   full ? connection->refuse() : connection->start();
-  accept();
 }
 
 void HttpServer::State::forget(std::uint64_t number) {

@@ -16,8 +16,8 @@ struct HttpServerOptions {
   std::string address = "127.0.0.1";  ///< a numeric address, IPv6 with or without brackets, or "localhost"
   int port = 8080;                    ///< 0: any free one, see HttpServer::port
   int n_threads = 2;                  ///< connections
-  int n_workers = 2;  ///< bodies are read here, so that streams and health checks never wait for one; as many again are
-                      ///< for long ones, so that those do not hold up the short
+  int n_workers = 2;  ///< bodies that are not quick are read here, so that streams and health checks never wait for
+                      ///< one; as many again are for long ones, so that those do not hold up the short
 
   std::size_t max_header_bytes = 16 << 10;  ///< more is 431
   std::size_t max_body_bytes = 8 << 20;     ///< more is 413

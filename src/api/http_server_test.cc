@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include "support/failing_new.h"
 #include "support/raw_client.h"
 
 namespace commissure {
@@ -369,7 +370,7 @@ TEST_F(HttpServerTest, OneBodyHoldsUpNoOther) {
   EXPECT_EQ(body_of(blocking.read_response()), "POST /block  0123456789");
 }
 
-TEST_F(HttpServerTest, NoBodyReachesTheThreadsOfTheConnections) {
+TEST_F(HttpServerTest, NoBodyThatIsNotQuickReachesTheThreadsOfTheConnections) {
   start({.n_threads = 1, .n_workers = 2});
   std::vector<std::unique_ptr<RawClient>> clients;
   for (int i = 0; i < 8; ++i) {
@@ -487,6 +488,35 @@ TEST_F(HttpServerTest, AFaultFailsOneRequest) {
   client.send(http_request("GET", "/next"));
   EXPECT_EQ(body_of(client.read_response()), "GET /next  ");
 }
+
+#ifdef COMMISSURE_FAILING_NEW
+TEST_F(HttpServerTest, ABodyThatThereIsNoMemoryForIsRefusedAtOnce) {
+  start({});
+  const std::string request = http_request("POST", "/w", std::string(3 << 20, 'x'));
+  RawClient client(port()), next(port());
+  {
+    const FailingNew failing(1 << 20);
+    client.send(request);
+    EXPECT_EQ(client.read_response().substr(0, 12), "HTTP/1.1 503");
+    EXPECT_GT(failing.n_failed(), 0);
+  }
+  next.send(http_request("GET", "/next"));
+  EXPECT_EQ(body_of(next.read_response()), "GET /next  ");
+}
+
+TEST_F(HttpServerTest, AConnectionThatThereIsNoMemoryForIsNotTheLast) {
+  start({});
+  {
+    const FailingNew failing(400);  // a connection is larger
+    RawClient refused(port());
+    EXPECT_TRUE(refused.closed_within(5s));
+    EXPECT_GT(failing.n_failed(), 0);
+  }
+  RawClient next(port());
+  next.send(http_request("GET", "/next"));
+  EXPECT_EQ(body_of(next.read_response()), "GET /next  ");
+}
+#endif
 
 TEST_F(HttpServerTest, ListensOnIPv6) {
   for (const char* address : {"::1", "[::1]", "::"}) {

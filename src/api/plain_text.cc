@@ -6,18 +6,19 @@
 #include <optional>
 
 #include "core/index.h"
+#include "jinja/value/python_text.h"
 #include "text/utf8.h"
 
 namespace commissure {
 
 namespace {
 
-/// Where its first character stands that is no space, when a control token's spelling goes on there.
+/// Where its first character stands that is no space, when a control token's spelling goes on there. Spaces are what
+/// templates trim.
 std::optional<std::size_t> continued_at(std::string_view text, const Tokenizer& tokenizer) {
-  const std::size_t begin = text.find_first_not_of(" \t\r\n");  // templates trim
-  if (begin == std::string_view::npos) return std::nullopt;
-  const std::string_view rest = text.substr(begin, text.find_last_not_of(" \t\r\n") + 1 - begin);
-  return tokenizer.continues_control(rest) ? std::optional(begin) : std::nullopt;
+  const std::string_view rest = jinja::strip(text, jinja::Side::kBoth);
+  if (rest.empty() || !tokenizer.continues_control(rest)) return std::nullopt;
+  return to_size(rest.data() - text.data());
 }
 
 /// Behind the first character, not before it: a template that cuts a text at a spelling must not leave the mark alone

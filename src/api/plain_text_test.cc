@@ -83,6 +83,11 @@ TEST_F(PlainTextTest, ASpellingThatTheTemplateBeginsAndATextEndsStaysText) {
     EXPECT_EQ(prompt.find("[<|end|>]"), prompt.size() - 9) << prompt;
     EXPECT_EQ(prompt_of({rest}, Json::object()).find("[<|end|>]"), 0u) << "as it is without";
   }
+  for (const char* space : {"\v", "\f", "\x1C", "\x1D", "\x1E", "\x1F", "\u0085", "\u00A0", "\u1680", "\u2003",
+                            "\u2028", "\u2029", "\u202F", "\u205F", "\u3000"}) {
+    const std::string prompt = prompt_of({std::string(space) + "|end|>" + space}, sanitize_);
+    EXPECT_EQ(prompt.find("[<|end|>]"), prompt.size() - 9) << "trim takes it: " << Json(space).dump(-1, ' ', true);
+  }
   EXPECT_EQ(prompt_of({"|e", "x"}, sanitize_), "<|e<x[<|end|>]");
   use_template("<|{{ messages[0].content }}|><{{ messages[0].content }}<|{{ messages[0].role }}|>");
   EXPECT_EQ(prompt_of({"end"}, sanitize_), "<|end|><end[<|user|>]") << "a role is the template's own word";

@@ -2,6 +2,7 @@
 
 #include "api/chat_request.h"
 #include "api/completion_request.h"
+#include "api/sampling_fields.h"
 #include "support/fake_engine.h"
 
 namespace commissure {
@@ -282,6 +283,23 @@ TEST_F(RequestTest, WalksTheVocabularyOncePerListOfBreakers) {
     EXPECT_TRUE(chat(chat_body(R"("dry_multiplier":0.8,"dry_sequence_breakers":["x"])")));
   }
   EXPECT_EQ(options_.vocabulary->n_walks(), 2);
+}
+
+TEST_F(RequestTest, WhatRequestsAskUnaskedIsKnownFromTheStart) {
+  ServedModel& model = engine_.mutable_model();
+  model.defaults.dry.emplace().multiplier = 0.8f;
+  prepare_vocabulary(model, *options_.vocabulary);
+  EXPECT_EQ(options_.vocabulary->n_walks(), 2);
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_TRUE(completion(fmt::format(R"({{"prompt":"a","dry_multiplier":1,"dry_sequence_breakers":["{}"]}})",
+                                       static_cast<char>('a' + i))));
+  }
+  EXPECT_EQ(options_.vocabulary->n_walks(), 22);
+  const auto usual = completion(R"({"prompt":"a"})");
+  ASSERT_TRUE(usual);
+  EXPECT_EQ(usual->fields.request.sampling.dry.breakers.size(), 4u);
+  options_.vocabulary->longest_token_bytes(*model.tokenizer);
+  EXPECT_EQ(options_.vocabulary->n_walks(), 22) << "no number of other lists drives these out";
 }
 
 /// Names compared while a body of `n` unknown members, half of them in `parameters`, is read.

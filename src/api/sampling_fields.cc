@@ -192,10 +192,11 @@ void read_bad_words(Fields& fields, const Tokenizer& tokenizer, SamplingParams& 
   }
 }
 
+std::vector<std::string> default_breakers() { return {"\n", ":", "\"", "*"}; }
+
 /// The tokens whose text holds a breaker. Looks through the vocabulary, so only when DRY is on.
 void read_breakers(Fields& fields, const Tokenizer& tokenizer, VocabularyFacts& vocabulary, SamplingParams& sampling) {
-  const auto texts = fields.texts("dry_sequence_breakers", kMaxBreakers, kMaxBreakerBytes)
-                         .value_or(std::vector<std::string>{"\n", ":", "\"", "*"});
+  const auto texts = fields.texts("dry_sequence_breakers", kMaxBreakers, kMaxBreakerBytes).value_or(default_breakers());
   if (sampling.dry.multiplier == 0.0f || !fields.ok()) return;
   sampling.dry.breakers = vocabulary.tokens_with(tokenizer, texts, kMaxTokenList);
   if (sampling.dry.breakers.size() > kMaxTokenList || (sampling.dry.breakers.empty() && !texts.empty())) {
@@ -246,6 +247,11 @@ Json default_sampling(const GenerationDefaults& defaults) {
     json["dry_penalty_last_n"] = defaults.dry->last_n;
   }
   return json;
+}
+
+void prepare_vocabulary(const ServedModel& model, VocabularyFacts& vocabulary) {
+  vocabulary.longest_token_bytes(*model.tokenizer);
+  if (model.defaults.dry) vocabulary.keep_tokens_with(*model.tokenizer, default_breakers(), kMaxTokenList);
 }
 
 SamplingParams read_sampling(Fields& fields, const ServedModel& model, VocabularyFacts& vocabulary) {

@@ -18,6 +18,9 @@ SamplingParams read_sampling(Fields& fields, const ServedModel& model, Vocabular
 /// A model's sampling defaults under the names of a request's fields, for clients that want to know them.
 Json default_sampling(const GenerationDefaults& defaults);
 
+/// Finds out beforehand what a request that asks for nothing special needs to know of the vocabulary.
+void prepare_vocabulary(const ServedModel& model, VocabularyFacts& vocabulary);
+
 /// Bytes that the token lists of one sequence may take: they travel to the last stage in the header of a step, with
 /// those of every other sequence that begins there.
 inline constexpr std::size_t kMaxSamplingBytes = 96 << 10;

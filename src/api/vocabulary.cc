@@ -1,6 +1,7 @@
 #include "api/vocabulary.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace commissure {
 
@@ -29,8 +30,7 @@ std::vector<TokenId> VocabularyFacts::tokens_with(const Tokenizer& tokenizer, co
                                                   std::size_t n_most) {
   const auto known = state_.with([&](State& state) -> std::optional<std::vector<TokenId>> {
     auto& lists = of(state, tokenizer).lists;
-    const auto it =
-        std::ranges::find_if(lists, [&](const List& list) { return list.n_most == n_most && list.texts == texts; });
+    const auto it = std::ranges::find_if(lists, [&](const List& list) { return list.answers(texts, n_most); });
     if (it == lists.end()) return std::nullopt;
     lists.splice(lists.begin(), lists, it);
     return it->tokens;
@@ -45,10 +45,21 @@ std::vector<TokenId> VocabularyFacts::tokens_with(const Tokenizer& tokenizer, co
   state_.with([&](State& state) {
     auto& lists = of(state, tokenizer).lists;
     lists.push_front({texts, n_most, tokens});
-    if (lists.size() > kMaxLists) lists.pop_back();
+    const auto may_go = [](const List& list) { return !list.is_kept; };
+    if (std::ranges::count_if(lists, may_go) > std::ptrdiff_t{kMaxLists}) {
+      lists.erase(std::prev(std::find_if(lists.rbegin(), lists.rend(), may_go).base()));
+    }
     ++state.n_walks;
   });
   return tokens;
+}
+
+void VocabularyFacts::keep_tokens_with(const Tokenizer& tokenizer, const std::vector<std::string>& texts,
+                                       std::size_t n_most) {
+  tokens_with(tokenizer, texts, n_most);
+  state_.with([&](State& state) {
+    for (List& list : of(state, tokenizer).lists) list.is_kept |= list.answers(texts, n_most);
+  });
 }
 
 int VocabularyFacts::n_walks() const {

@@ -13,7 +13,7 @@
 namespace commissure {
 
 /// What requests ask of a whole vocabulary. A walk over 262,144 tokens takes tens of milliseconds, so each answer is
-/// kept: the longest token for good, lists of tokens until kMaxLists others were asked for.
+/// kept: the longest token and what is kept on purpose for good, other lists of tokens until kMaxLists were asked for.
 /// Threading: any thread; several may walk at once for the same answer.
 class VocabularyFacts {
  public:
@@ -25,6 +25,9 @@ class VocabularyFacts {
   std::vector<TokenId> tokens_with(const Tokenizer& tokenizer, const std::vector<std::string>& texts,
                                    std::size_t n_most);
 
+  /// Finds out what tokens_with gives, and keeps it for good. For the lists of the server itself, not of requests.
+  void keep_tokens_with(const Tokenizer& tokenizer, const std::vector<std::string>& texts, std::size_t n_most);
+
   /// Walks over a vocabulary so far.
   int n_walks() const;
 
@@ -33,6 +36,10 @@ class VocabularyFacts {
     std::vector<std::string> texts;
     std::size_t n_most = 0;
     std::vector<TokenId> tokens;
+    bool is_kept = false;
+    bool answers(const std::vector<std::string>& asked, std::size_t n_asked) const {
+      return n_most == n_asked && texts == asked;
+    }
   };
   struct State {
     const Tokenizer* tokenizer = nullptr;  // of whom all this is
