@@ -57,6 +57,7 @@ class FakeChain final : public StageLink {
     const std::lock_guard lock(mutex_);
     if (is_waking) note("a step came before the chain was awake");
     if (stopped_ || is_down()) return Error(Code::kUnavailable, "the fake chain is down");
+    if (is_broken_) return Error(Code::kUnavailable, "the stream is another one than the caller knows");
     steps_.push_back(std::move(input.batch));
     wake_.notify_all();
     return {};
@@ -65,6 +66,7 @@ class FakeChain final : public StageLink {
   Status health() const override {
     const std::lock_guard lock(mutex_);
     if (stopped_ || is_down()) return Error(Code::kUnavailable, "the fake chain is down");
+    is_broken_ = false;
     return {};
   }
 
@@ -183,6 +185,7 @@ class FakeChain final : public StageLink {
       if (fault.code == Code::kInternal || fault.code == Code::kInvalidArgument) return answers;
       for (; !steps_.empty(); steps_.pop_front()) answers.emplace_back(error);
       fault.is_within ? sequences_.clear() : forget();
+      is_broken_ = true;
       if (fault.outage == std::chrono::milliseconds::max()) {
         down_ = true;
       } else {
@@ -287,6 +290,7 @@ class FakeChain final : public StageLink {
   std::vector<std::int32_t> cells_;        // the token written to each position of each block
   std::chrono::steady_clock::time_point down_until_{};
   bool down_ = false;
+  mutable bool is_broken_ = false;  ///< until the caller, who then knows, asks for health; steps before are refused
   bool held_ = false;
   bool stopped_ = false;
   std::uint64_t n_steps_ = 0;
