@@ -171,9 +171,13 @@ class StagesByHand(Chain):
         return pathlib.Path(f"{self.folder.name}/{name}.log").read_text()
 
     def is_well(self):
+        return self.health() == 200
+
+    def health(self):
+        """The status of /health; None while nobody listens."""
         with contextlib.suppress(OSError):
-            return self.request("GET", "/health", timeout=20)[0] == 200
-        return False
+            return self.request("GET", "/health", timeout=20)[0]
+        return None
 
     def kill(self, name):
         self.processes[name].kill()

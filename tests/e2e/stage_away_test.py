@@ -69,7 +69,7 @@ with StagesByHand("15") as chain:
         try:
             newer = chain.start("a", "newer")
             wait_until(lambda: "which is at work" in chain.log("b"), 60, "stage b says why the newer stage A waits")
-            wait_until(lambda: chain.request("GET", "/health")[0], 60, "the newer stage A listens, which it does at any moment beside its asking")
+            wait_until(chain.health, 60, "the newer stage A listens, which it does at any moment beside its asking")
             waiting = pool.submit(send, newer)
             n_wanted = max(11, len(answers) + 3)
             wait_until(lambda: len(answers) >= n_wanted, 120, "the stage A that is at work goes on answering")
