@@ -93,7 +93,7 @@ std::string RawClient::read_response() {
   const auto field = head.find("content-length: ");
   if (field == std::string::npos) return head;
   const auto length = static_cast<std::size_t>(std::atoll(head.c_str() + field + 16));
-  while (received_.size() < length && fill(std::chrono::seconds(5))) {
+  while (received_.size() < length && fill(std::chrono::seconds(30))) {
   }
   head += received_.substr(0, length);
   received_.erase(0, length);

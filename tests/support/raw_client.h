@@ -22,7 +22,7 @@ class RawClient {
 
   /// What arrives until `mark` was seen `count` times, the server closes, or `timeout` is over.
   std::string read_until(std::string_view mark, int count = 1,
-                         std::chrono::milliseconds timeout = std::chrono::seconds(5));
+                         std::chrono::milliseconds timeout = std::chrono::seconds(30));
   /// Whether the server closes (or resets) within `timeout`; what arrives before is dropped.
   bool closed_within(std::chrono::milliseconds timeout);
   /// One response with a content-length, head and body; what follows stays for the next call.
