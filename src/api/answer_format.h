@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "answer/answer_parser.h"
 #include "api/generation_run.h"
 
 namespace commissure {
@@ -39,7 +40,9 @@ class ChunkFrame {
   std::string head_;
 };
 
-std::unique_ptr<AnswerFormat> make_chat_format(AnswerShape shape, int n_choices);
+/// `plan`: how each choice's text is told apart; null: it is content.
+std::unique_ptr<AnswerFormat> make_chat_format(AnswerShape shape, int n_choices,
+                                               std::shared_ptr<const AnswerPlan> plan);
 
 /// For /v1/completions, whose choices are numbered prompt after prompt.
 ///   prompts  per prompt, its tokens, for log-probabilities under echo

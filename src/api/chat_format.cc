@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "api/openai.h"
+#include "core/index.h"
 
 namespace commissure {
 
@@ -37,24 +38,29 @@ namespace {
 
 class ChatFormat final : public AnswerFormat {
  public:
-  ChatFormat(AnswerShape shape, int n_choices)
-      : shape_(std::move(shape)), frame_("chatcmpl-", "chat.completion.chunk", shape_), choices_(n_choices) {}
+  ChatFormat(AnswerShape shape, int n_choices, const std::shared_ptr<const AnswerPlan>& plan)
+      : shape_(std::move(shape)), frame_("chatcmpl-", "chat.completion.chunk", shape_), choices_(to_size(n_choices)) {
+    if (plan == nullptr) return;
+    for (Choice& choice : choices_) choice.parser = std::make_unique<AnswerParser>(plan);
+  }
 
   std::string stream_event(int choice, const GenerationEvent& event, const Usage& usage) override {
     std::string out;
+    Choice& state = choices_[to_size(choice)];
     // With the first token, not before: clients take this chunk for the time to first token.
-    if (!std::exchange(choices_[choice].role_sent, true)) {
+    if (!std::exchange(state.role_sent, true)) {
       const Json value = choice_chunk(choice, {{"role", "assistant"}, {"content", ""}}, nullptr, nullptr);
       const bool has_scores = shape_.prompt_logprobs >= 0 && choice == 0;
       out += framed(value, usage, has_scores ? ",\"prompt_logprobs\":" + dump_json(scores_of(event)) : "");
     }
     const bool has_logprobs = shape_.logprobs && !event.tokens.empty();
-    if (!event.text.empty() || has_logprobs) {
+    const AnswerDelta delta = parts_of(state, event);
+    if (!delta.empty() || has_logprobs) {
       const Json logprobs = has_logprobs ? chat_logprobs(*shape_.tokenizer, event.tokens) : Json(nullptr);
-      out += framed(choice_chunk(choice, {{"content", event.text}}, logprobs, nullptr), usage);
+      out += framed(choice_chunk(choice, delta_json(delta), logprobs, nullptr), usage);
     }
     if (event.finish) {
-      Json value = choice_chunk(choice, Json::object(), nullptr, openai_finish(*event.finish));
+      Json value = choice_chunk(choice, Json::object(), nullptr, finish_of(state, event));
       if (!event.trace.empty()) value["trace"] = trace_json(event.trace);
       out += framed(value, usage);
     }
@@ -62,18 +68,19 @@ class ChatFormat final : public AnswerFormat {
   }
 
   std::string stream_end(const Usage& usage) override {
-    return (shape_.include_usage ? frame_.event("", &usage, false) : "") + "data: [DONE]\n\n";
+    const Usage all = with_thoughts(usage);
+    return (shape_.include_usage ? frame_.event("", &all, false) : "") + "data: [DONE]\n\n";
   }
 
   void collect(int choice, const GenerationEvent& event) override {
-    Choice& state = choices_[choice];
-    state.text += event.text;
+    Choice& state = choices_[to_size(choice)];
+    state.answer.append(parts_of(state, event));
     if (shape_.prompt_logprobs >= 0 && choice == 0 && prompt_scores_.is_null()) prompt_scores_ = scores_of(event);
     if (shape_.logprobs) {
       Json logprobs = chat_logprobs(*shape_.tokenizer, event.tokens);
       for (Json& entry : logprobs["content"]) state.content.push_back(std::move(entry));
     }
-    if (event.finish) state.finish = openai_finish(*event.finish);
+    if (event.finish) state.finish = finish_of(state, event);
     if (!event.trace.empty()) state.trace = trace_json(event.trace);
   }
 
@@ -82,25 +89,76 @@ class ChatFormat final : public AnswerFormat {
     Json list = Json::array();
     for (std::size_t i = 0; i < choices_.size(); ++i) {
       const Choice& choice = choices_[i];
-      const Json message = {{"role", "assistant"}, {"content", choice.text}, {"refusal", nullptr}};
+      const AnswerDelta& parts = choice.answer;
+      Json message = {{"role", "assistant"}, {"content", parts.content}, {"refusal", nullptr}};
+      if (!parts.reasoning.empty()) message["reasoning_content"] = parts.reasoning;
+      if (!parts.calls.empty()) {
+        if (parts.content.empty()) message["content"] = nullptr;
+        message["tool_calls"] = Json::array();
+        for (const CallDelta& call : parts.calls) message["tool_calls"].push_back(call_json(call));
+      }
       const Json logprobs = shape_.logprobs ? Json{{"content", choice.content}, {"refusal", nullptr}} : Json(nullptr);
       list.push_back({{"index", i}, {"message", message}, {"logprobs", logprobs}, {"finish_reason", choice.finish}});
       if (!choice.trace.is_null()) list.back()["trace"] = choice.trace;
     }
     answer["choices"] = std::move(list);
     if (!prompt_scores_.is_null()) answer["prompt_logprobs"] = std::move(prompt_scores_);
-    answer["usage"] = usage_json(usage);
+    answer["usage"] = usage_json(with_thoughts(usage));
     return answer;
   }
 
  private:
   struct Choice {
     bool role_sent = false;
-    std::string text;
+    std::unique_ptr<AnswerParser> parser = {};  // null: all text is content
+    AnswerDelta answer = {};                    // of an answer in one piece
+    int n_tokens = 0;                           // so far
     Json content = Json::array();
     std::string finish;
     Json trace;
   };
+
+  /// What the event adds to the choice. A token counts as a thought's where the thought was going on before or after
+  /// it.
+  AnswerDelta parts_of(Choice& state, const GenerationEvent& event) {
+    if (state.parser == nullptr) return {.content = event.text};
+    const bool was_thinking = state.parser->is_thinking();
+    AnswerDelta delta = state.parser->push(event.text);
+    if (was_thinking || state.parser->is_thinking()) n_thought_ += event.usage.completion_tokens - state.n_tokens;
+    state.n_tokens = event.usage.completion_tokens;
+    if (event.finish) delta.append(state.parser->finish());
+    return delta;
+  }
+
+  static std::string_view finish_of(const Choice& state, const GenerationEvent& event) {
+    const bool calls = state.parser != nullptr && state.parser->n_calls() > 0;
+    return calls && event.finish == FinishReason::kStop ? "tool_calls" : openai_finish(*event.finish);
+  }
+
+  static Json call_json(const CallDelta& call) {
+    return {{"id", call.id}, {"type", "function"}, {"function", {{"name", call.name}, {"arguments", call.arguments}}}};
+  }
+
+  static Json delta_json(const AnswerDelta& delta) {
+    Json json = Json::object();
+    if (!delta.reasoning.empty()) json["reasoning_content"] = delta.reasoning;
+    if (!delta.content.empty() || (delta.reasoning.empty() && delta.calls.empty())) json["content"] = delta.content;
+    for (const CallDelta& call : delta.calls) {
+      Json piece = {{"index", call.index}};
+      if (call.id.empty()) {
+        piece["function"] = {{"arguments", call.arguments}};
+      } else {
+        piece.update(call_json(call));
+      }
+      json["tool_calls"].push_back(std::move(piece));
+    }
+    return json;
+  }
+
+  Usage with_thoughts(Usage usage) const {
+    usage.reasoning_tokens = n_thought_;
+    return usage;
+  }
 
   Json scores_of(const GenerationEvent& event) const {
     return prompt_logprobs(*shape_.tokenizer, event.prompt_scores, shape_.prompt_logprobs);
@@ -114,19 +172,22 @@ class ChatFormat final : public AnswerFormat {
   }
 
   std::string framed(const Json& choice, const Usage& usage, std::string_view more = {}) const {
-    return frame_.event(dump_json(choice), shape_.continuous_usage ? &usage : nullptr, shape_.include_usage, more);
+    const Usage all = with_thoughts(usage);
+    return frame_.event(dump_json(choice), shape_.continuous_usage ? &all : nullptr, shape_.include_usage, more);
   }
 
   const AnswerShape shape_;
   const ChunkFrame frame_;
   std::vector<Choice> choices_;
+  int n_thought_ = 0;  // tokens of all choices' thoughts
   Json prompt_scores_;
 };
 
 }  // namespace
 
-std::unique_ptr<AnswerFormat> make_chat_format(AnswerShape shape, int n_choices) {
-  return std::make_unique<ChatFormat>(std::move(shape), n_choices);
+std::unique_ptr<AnswerFormat> make_chat_format(AnswerShape shape, int n_choices,
+                                               std::shared_ptr<const AnswerPlan> plan) {
+  return std::make_unique<ChatFormat>(std::move(shape), n_choices, plan);
 }
 
 }  // namespace commissure

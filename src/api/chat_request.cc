@@ -127,9 +127,9 @@ Json model_variables(const ServedModel& model) {
 }
 
 /// What it may look at of the request, beside the messages.
-Json request_variables(Fields& fields) {
+Json request_variables(Fields& fields, const Json& tools) {
   Json variables = Json::object();
-  variables["tools"] = nullptr;  // None, as transformers passes what is not given
+  variables["tools"] = tools.empty() ? Json() : tools;  // None, as transformers passes what is not given
   variables["documents"] = nullptr;
   variables["add_generation_prompt"] = fields.boolean("add_generation_prompt").value_or(true);
   if (const Json* documents = fields.array("documents")) variables["documents"] = *documents;
@@ -162,7 +162,8 @@ std::vector<std::string> model_names(const ServedModel& model, const ApiOptions&
   return names;
 }
 
-ChatPrompt render_chat(Fields& fields, const ServedModel& model, bool sanitize, const Unwanted& is_unwanted) {
+ChatPrompt render_chat(Fields& fields, const ServedModel& model, const Json& tools, bool sanitize,
+                       const Unwanted& is_unwanted) {
   if (model.chat_template == nullptr) {
     if (!model.chat_template_problem.empty()) {
       fields.fail("messages", "the model's " + model.chat_template_problem +
@@ -174,7 +175,12 @@ ChatPrompt render_chat(Fields& fields, const ServedModel& model, bool sanitize, 
   }
   auto messages = template_messages(fields, *model.chat_template);
   if (!messages) return {};
-  Json given = request_variables(fields);
+  const bool is_about_tools = !tools.empty() || std::ranges::any_of(*messages, [](const Json& message) {
+    return message["role"] == "tool" || message.contains("tool_calls");
+  });
+  if (is_about_tools && model.answer_syntax.explains_tools)
+    *messages = with_tools_explained(std::move(*messages), tools);
+  Json given = request_variables(fields, tools);
   if (!fields.ok()) return {};
   given["messages"] = std::move(*messages);
   std::string mark;
@@ -215,8 +221,11 @@ ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& m
   read_prompt_logprobs(fields, request);
   if (fields.boolean("echo").value_or(false)) fields.fail("echo", "'echo' is not supported here; use /v1/completions");
 
+  ToolFields tools = read_tool_fields(fields, model);
   if (!fields.ok()) return tl::unexpected(*fields.error());
-  const ChatPrompt prompt = render_chat(fields, model, sanitizes(fields, options), is_unwanted);
+  ChatPrompt prompt = render_chat(fields, model, tools.tools, sanitizes(fields, options), is_unwanted);
+  result.plan = plan_answer(model, std::move(tools), prompt);
+  if (result.plan != nullptr) request.shown_tokens = shown_tokens(*result.plan, *model.tokenizer);
   if (auto error = check_text(model, options, prompt.text, "messages")) fields.fail(*error);
   if (!fields.ok()) return tl::unexpected(*fields.error());
   const bool add_special = fields.boolean("add_special_tokens").value_or(false);

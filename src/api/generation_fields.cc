@@ -161,12 +161,6 @@ void refuse_unsupported(Fields& fields) {
     refuse(entry.name,
            entry.neutral ? fmt::format("; leave it out or set it to {}", *entry.neutral) : "; leave it out");
   }
-  const Json* choice = fields.find("tool_choice");
-  const bool no_tools = choice != nullptr && *choice == "none";
-  if (choice != nullptr && !no_tools && *choice != "auto") refuse("tool_choice", "; use \"none\" or leave it out");
-  if (const Json* tools = fields.find("tools"); tools != nullptr && !tools->empty() && !no_tools) {
-    refuse("tools", "; leave it out or set tool_choice to \"none\"");
-  }
   if (const Json* format = fields.object("response_format"); format != nullptr && !format->empty()) {
     const Json* type = find_member(*format, "type");
     if (type == nullptr || *type != "text") refuse("response_format", " except {\"type\": \"text\"}");

@@ -71,7 +71,7 @@ void ApiService::chat(Call& call) const {
   job.scores_once = true;  // they stand beside the choices
   job.format = make_chat_format(
       make_shape(engine_.model(), options_, parsed->fields, parsed->logprobs, job.request.prompt_logprobs),
-      parsed->fields.n);
+      parsed->fields.n, std::move(parsed->plan));
   start_generation(engine_, call.responder, std::move(job));
 }
 

@@ -99,6 +99,7 @@ TEST_F(RequestTest, RefusesWhatItCannotHonour) {
            {R"("response_format":{"type":"json_object"})", "response_format"},
            {R"("tools":[{"type":"function"}])", "tools"},
            {R"("tool_choice":"required")", "tool_choice"},
+           {R"("tools":[{"type":"custom","custom":{"name":"f"}}])", "tools"},
            {R"("guided_regex":"a+")", "guided_regex"},
            {R"("modalities":["text","audio"])", "modalities"},
            {R"("echo":true)", "echo"}}) {

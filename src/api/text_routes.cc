@@ -21,7 +21,9 @@ std::optional<TokenizeInput> tokenize_input(Fields& fields, const ServedModel& m
                                             const Unwanted& is_unwanted) {
   TokenizeInput input;
   if (fields.find("messages") != nullptr) {
-    input = {.prompt = render_chat(fields, model, sanitize, is_unwanted), .add_special = false};
+    const ToolFields tools = read_tool_fields(fields, model);
+    if (!fields.ok()) return std::nullopt;
+    input = {.prompt = render_chat(fields, model, tools.tools, sanitize, is_unwanted), .add_special = false};
   } else if (auto prompt = fields.text("prompt")) {
     input = {.prompt = {std::move(*prompt)}, .parse_special = !sanitize};
   } else if (auto content = fields.text("content")) {
@@ -107,7 +109,10 @@ void ApiService::apply_template(Call& call) const {
   if (!body) return;
   Fields fields(*body);
   check_model(fields, model_names(engine_.model(), options_));
-  const std::string text = fields.ok() ? render_chat(fields, engine_.model(), false, call.is_unwanted()).text : "";
+  const ServedModel& model = engine_.model();
+  const ToolFields tools = read_tool_fields(fields, model);
+  const std::string text =
+      fields.ok() ? render_chat(fields, model, tools.tools, /*sanitize=*/false, call.is_unwanted()).text : "";
   if (!fields.ok()) return call.fail(*fields.error());
   call.answer({{"prompt", text}});
 }

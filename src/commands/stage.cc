@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "answer/answer_syntax.h"
 #include "commands/command.h"
 #include "commands/quant_choice.h"
 #include "core/ascii.h"
@@ -19,7 +20,8 @@ namespace {
 struct StageFlags {
   std::optional<std::string> stage, cuts, model, model_name, device, next, host, listen, isa, precision, kv_dtype,
       lease, quant;
-  std::optional<std::string> metrics_names, served_names, cors_origins, allowed_hosts, chat_template;
+  std::optional<std::string> metrics_names, served_names, cors_origins, allowed_hosts, chat_template, tool_parser,
+      reasoning_parser;
   std::optional<int> port, threads, max_model_len, max_sequences, max_step_rows, max_partial_prefills, queue_limit,
       max_stream_age, step_deadline;
   std::optional<double> max_slowdown;
@@ -47,7 +49,9 @@ Status settle(const StageFlags& flags, StageSettings& settings) {
   if (flags.served_names) settings.served_names = split_list(*flags.served_names);
   if (flags.cors_origins) settings.cors_origins = split_list(*flags.cors_origins);
   if (flags.allowed_hosts) settings.allowed_hosts = split_list(*flags.allowed_hosts);
-  take(flags.chat_template, settings.chat_template);
+  take(flags.chat_template, settings.chat.chat_template);
+  take(flags.tool_parser, settings.chat.tool_parser);
+  take(flags.reasoning_parser, settings.chat.reasoning_parser);
   take(flags.device, settings.device);
   take(flags.next, settings.next);
   take(flags.host, settings.host);
@@ -135,6 +139,14 @@ void add_model_flags(CLI::App& app, StageFlags& flags) {
                  "machine alone and has no key; default: those of this machine (COMMISSURE_ALLOWED_HOSTS)");
   app.add_option("--chat-template", flags.chat_template,
                  "a file, or the name of one of the model's own templates (COMMISSURE_CHAT_TEMPLATE)");
+  app.add_option("--tool-parser", flags.tool_parser,
+                 fmt::format("how the model spells tool calls: {}; auto: as its chat template says "
+                             "(COMMISSURE_TOOL_PARSER)",
+                             fmt::join(tool_parser_names(), ", ")));
+  app.add_option("--reasoning-parser", flags.reasoning_parser,
+                 fmt::format("how the model marks its thoughts: {}; auto: as its chat template says "
+                             "(COMMISSURE_REASONING_PARSER)",
+                             fmt::join(reasoning_parser_names(), ", ")));
 }
 
 /// Where it runs and listens, and with which kernels.

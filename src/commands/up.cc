@@ -56,7 +56,7 @@ struct UpOptions {
   std::string served_names;
   std::string cors_origins;
   std::string allowed_hosts;
-  std::string chat_template;
+  std::string chat_template, tool_parser, reasoning_parser;
   bool sanitize = false;
   bool read_weights = false;
   bool pack = true;
@@ -135,6 +135,8 @@ std::vector<std::string> stage_flags(const UpOptions& options, const std::string
   if (!options.cors_origins.empty()) flag("--cors-origins", options.cors_origins);
   if (!options.allowed_hosts.empty()) flag("--allowed-hosts", options.allowed_hosts);
   if (!options.chat_template.empty()) flag("--chat-template", options.chat_template);
+  if (!options.tool_parser.empty()) flag("--tool-parser", options.tool_parser);
+  if (!options.reasoning_parser.empty()) flag("--reasoning-parser", options.reasoning_parser);
   if (options.sanitize) flags.emplace_back("--sanitize");
   if (options.no_prefix_cache) flags.emplace_back("--no-prefix-caching");
   if (options.read_weights) flags.emplace_back("--read-weights");
@@ -329,6 +331,11 @@ void add_name_flags(CLI::App& app, UpOptions& options) {
                "local: control tokens spelled in requests are plain text, unless a request says otherwise");
   app.add_option("--chat-template", options.chat_template,
                  "local: a file, or the name of one of the model's own templates, in place of its default");
+  app.add_option(
+      "--tool-parser", options.tool_parser,
+      "local: how the model spells tool calls; default: as its chat template says (stage --help lists names)");
+  app.add_option("--reasoning-parser", options.reasoning_parser,
+                 "local: how the model marks its thoughts; default: as its chat template says");
 }
 
 }  // namespace

@@ -115,7 +115,7 @@ Result<std::unique_ptr<Request>> ThreadedEngine::make_request(GenerationRequest 
     deadline = times.submitted + std::min(*asked.timeout, std::chrono::milliseconds(std::chrono::hours(24 * 365)));
   Usage usage;
   usage.prompt_tokens = count_of(asked.prompt);
-  TextStream text(*model_.tokenizer, asked.stop, asked.include_stop);
+  TextStream text(*model_.tokenizer, asked.stop, asked.include_stop, asked.shown_tokens);
   return std::unique_ptr<Request>(new Request{.handle = handle,
                                               .asked = std::move(asked),
                                               .max_tokens = max_tokens,

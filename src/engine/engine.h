@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "answer/answer_syntax.h"
 #include "core/json.h"
 #include "engine/generation.h"
 #include "jinja/chat_template.h"
@@ -23,6 +24,7 @@ struct ServedModel {
   GenerationDefaults defaults;
   std::shared_ptr<const Tokenizer> tokenizer;         // shared: HTTP threads tokenise beside the engine
   std::shared_ptr<const ChatTemplate> chat_template;  // may be null: completions only
+  AnswerSyntax answer_syntax;                         ///< how its answers mark thoughts and tool calls
   std::string chat_template_problem;     ///< why the model's own template is of no use; empty: it has none, or it works
   Json special_tokens = Json::object();  ///< texts that templates know by name, unk_token, pad_token, ...
   int n_rows = 0;  ///< of the vocabulary in the model, ids beyond the tokenizer included; 0: as the tokenizer has

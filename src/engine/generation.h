@@ -46,6 +46,7 @@ struct GenerationRequest {
   int max_tokens = -1;               ///< -1: whatever fits the context; 0: only score the prompt
   std::vector<std::string> stop;     ///< stop strings
   std::vector<TokenId> stop_tokens;  ///< further ids that end generation
+  std::vector<TokenId> shown_tokens = {};  ///< control tokens whose text belongs to the answer
   bool ignore_eos = false;           ///< end tokens are banned
   bool include_stop = false;         ///< leave the matched stop string in the text
   int prompt_logprobs = -1;          ///< -1: none; k >= 0: score every prompt token, with the k best alternatives
@@ -64,6 +65,7 @@ struct Usage {
   int prompt_tokens = 0;
   int completion_tokens = 0;  ///< EOS included
   int cached_tokens = 0;      ///< tokens of the prompt that came from the prefix cache
+  int reasoning_tokens = 0;   ///< tokens of thoughts, where the API told them apart
 };
 
 /// One token of the answer: its bytes may be part of a code point.

@@ -4,12 +4,14 @@
 
 namespace commissure {
 
-TextStream::TextStream(const Tokenizer& tokenizer, std::vector<std::string> stops, bool include_stop)
-    : tokenizer_(tokenizer), detokenizer_(tokenizer), matcher_(std::move(stops)), include_stop_(include_stop) {}
+TextStream::TextStream(const Tokenizer& tokenizer, std::vector<std::string> stops, bool include_stop,
+                       std::vector<TokenId> shown)
+    : detokenizer_(tokenizer, /*continues_text=*/true, std::move(shown)),
+      matcher_(std::move(stops)),
+      include_stop_(include_stop) {}
 
 TextStream::Output TextStream::push(TokenId token, std::optional<ScoredToken> score) {
-  held_.push_back(
-      {{token, tokenizer_.token_bytes(token, /*show_control=*/false), std::move(score)}, n_detokenized_, {}});
+  held_.push_back({{token, detokenizer_.bytes_of(token), std::move(score)}, n_detokenized_, {}});
   Output output;
   take_piece(detokenizer_.push(token), output);
   release_tokens(output.matched.has_value(), output);

@@ -18,7 +18,9 @@ namespace commissure {
 /// strings. Threading: one thread at a time.
 class TextStream {
  public:
-  TextStream(const Tokenizer& tokenizer, std::vector<std::string> stops, bool include_stop);
+  /// `shown`: control tokens that are text, too.
+  TextStream(const Tokenizer& tokenizer, std::vector<std::string> stops, bool include_stop,
+             std::vector<TokenId> shown = {});
 
   /// What became safe to send, appended to an event.
   struct Output {
@@ -41,7 +43,6 @@ class TextStream {
   void take_piece(std::string_view piece, Output& output);
   void release_tokens(bool all, Output& output);
 
-  const Tokenizer& tokenizer_;
   Detokenizer detokenizer_;
   StopMatcher matcher_;
   const bool include_stop_;

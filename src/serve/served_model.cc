@@ -68,7 +68,8 @@ std::string template_source(const Checkpoint& checkpoint, const std::string& nam
 }
 
 /// Compiles the template that was asked for, or the model's own, whose faults stop only the chat.
-Status read_template(const Checkpoint& checkpoint, const std::string& wanted, ServedModel& model) {
+Status read_template(const Checkpoint& checkpoint, const ChatChoices& chat, ServedModel& model) {
+  const std::string& wanted = chat.chat_template;
   std::string source = template_source(checkpoint, wanted.empty() ? "default" : wanted);
   if (!wanted.empty() && source.empty()) {
     auto read = read_whole(wanted, kMostTemplateBytes);
@@ -78,6 +79,7 @@ Status read_template(const Checkpoint& checkpoint, const std::string& wanted, Se
     }
     source = std::move(*read);
   }
+  model.answer_syntax = answer_syntax(source, chat.tool_parser, chat.reasoning_parser);
   if (source.empty()) return {};
   auto compiled = ChatTemplate::compile(source);
   if (compiled) {
@@ -139,7 +141,7 @@ GenerationDefaults read_defaults(const Checkpoint& checkpoint, const GenerationD
 }  // namespace
 
 Result<ServedModel> read_served_model(const Checkpoint& checkpoint, const LocalModel& local, int context_length,
-                                      const std::string& chat_template) {
+                                      const ChatChoices& chat) {
   ServedModel model;
   model.name = local.name;
   model.created =
@@ -149,7 +151,7 @@ Result<ServedModel> read_served_model(const Checkpoint& checkpoint, const LocalM
   model.tokenizer = TRY(read_tokenizer(checkpoint));
   model.special_tokens = read_special_tokens(checkpoint, *model.tokenizer);
   if (const auto spec = read_decoder_spec(checkpoint)) model.n_rows = spec->n_vocab;
-  TRY(read_template(checkpoint, chat_template, model));
+  TRY(read_template(checkpoint, chat, model));
   return model;
 }
 

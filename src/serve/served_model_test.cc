@@ -26,7 +26,7 @@ class ServedModelTest : public ::testing::Test {
   Result<ServedModel> read(const std::string& chat_template = "", const GenerationDefaults& known = {}) {
     const auto checkpoint = Checkpoint::open(folder_.path(""), ReadMode::kMap, Vocabulary::kKeep);
     if (!checkpoint) return Error(checkpoint.error());
-    return read_served_model(**checkpoint, {"toy", folder_.path(""), known}, 512, chat_template);
+    return read_served_model(**checkpoint, {"toy", folder_.path(""), known}, 512, {.chat_template = chat_template});
   }
   /// What the model's chat template renders, or why there is none.
   std::string rendered(const std::string& chat_template = "") {

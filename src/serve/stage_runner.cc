@@ -228,7 +228,7 @@ EngineOptions StageRunner::engine_options() const {
 }
 
 Status StageRunner::serve_api() {
-  ServedModel model = TRY(read_served_model(*checkpoint_, model_, context_.context, settings_.chat_template));
+  ServedModel model = TRY(read_served_model(*checkpoint_, model_, context_.context, settings_.chat));
   checkpoint_->drop_vocabulary();
   malloc_trim(0);  // tens of megabytes of building material lie in small pieces
   StageLink& chain = chain_ ? static_cast<StageLink&>(*chain_) : *local_;

@@ -1,9 +1,11 @@
 #include "serve/stage_settings.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <fstream>
 
+#include "answer/answer_syntax.h"
 #include "core/ascii.h"
 #include "core/index.h"
 #include "kernels/kv_type.h"
@@ -83,7 +85,9 @@ Status apply_environment(const Environment& environment, StageSettings& settings
   if (const auto text = environment("COMMISSURE_SERVED_MODEL_NAME")) settings.served_names = split_list(*text);
   if (const auto text = environment("COMMISSURE_CORS_ORIGINS")) settings.cors_origins = split_list(*text);
   if (const auto text = environment("COMMISSURE_ALLOWED_HOSTS")) settings.allowed_hosts = split_list(*text);
-  take("COMMISSURE_CHAT_TEMPLATE", settings.chat_template);
+  take("COMMISSURE_CHAT_TEMPLATE", settings.chat.chat_template);
+  take("COMMISSURE_TOOL_PARSER", settings.chat.tool_parser);
+  take("COMMISSURE_REASONING_PARSER", settings.chat.reasoning_parser);
   take("DEVICE", settings.device);
   take("COMMISSURE_ISA", settings.isa);
   take("COMMISSURE_PRECISION", settings.precision);
@@ -195,6 +199,11 @@ Status check_callers(const StageSettings& settings) {
   return {};
 }
 
+Status check_name(std::string_view flag, const std::string& name, const std::vector<std::string>& names) {
+  if (std::ranges::find(names, name) != names.end()) return {};
+  return invalid(flag, " is \"", name, "\"; it must be one of ", fmt::format("{}", fmt::join(names, ", ")));
+}
+
 }  // namespace
 
 Status validate(const StageSettings& settings) {
@@ -211,6 +220,9 @@ Status validate(const StageSettings& settings) {
     return invalid("--metrics-names (COMMISSURE_METRICS_NAMES) is \"", settings.metrics_names,
                    "\"; it must be own, vllm or both");
   }
+  TRY(check_name("--tool-parser (COMMISSURE_TOOL_PARSER)", settings.chat.tool_parser, tool_parser_names()));
+  TRY(check_name("--reasoning-parser (COMMISSURE_REASONING_PARSER)", settings.chat.reasoning_parser,
+                 reasoning_parser_names()));
   return validate(settings.security);
 }
 

@@ -8,6 +8,7 @@
 
 #include "core/index.h"
 #include "core/result.h"
+#include "serve/chat_choices.h"
 #include "serve/stage_security.h"
 
 namespace commissure {
@@ -19,7 +20,8 @@ namespace commissure {
 /// COMMISSURE_PRECISION, COMMISSURE_KV_DTYPE, COMMISSURE_API_KEY, COMMISSURE_API_KEY_FILE, COMMISSURE_LEASE,
 /// COMMISSURE_LAZY, COMMISSURE_SERVED_MODEL_NAME, COMMISSURE_CORS_ORIGINS, COMMISSURE_ALLOWED_HOSTS,
 /// COMMISSURE_MAX_STREAM_AGE, COMMISSURE_STEP_DEADLINE, COMMISSURE_METRICS_NAMES, COMMISSURE_LOG_PROMPTS,
-/// COMMISSURE_PREFIX_CACHE, COMMISSURE_CHAT_TEMPLATE, COMMISSURE_SANITIZE, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or
+/// COMMISSURE_PREFIX_CACHE, COMMISSURE_CHAT_TEMPLATE, COMMISSURE_TOOL_PARSER,
+/// COMMISSURE_REASONING_PARSER, COMMISSURE_SANITIZE, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or
 /// OTEL_EXPORTER_OTLP_ENDPOINT, GOOGLE_CLOUD_PROJECT; and the variables of SecuritySettings.
 struct StageSettings {
   std::string stage = "a";
@@ -30,7 +32,7 @@ struct StageSettings {
   std::vector<std::string> served_names;
   std::vector<std::string> cors_origins;   ///< whose pages may call, beside those of this machine; "*": any
   std::vector<std::string> allowed_hosts;  ///< names of the endpoint beside this machine's; "*": any
-  std::string chat_template;  ///< a file, or the name of one of the model's templates; empty: the model's default
+  ChatChoices chat;
   std::string device = "cpu";
   std::string next;  ///< endpoint of the next stage; empty on the last
   std::string host;  ///< as address() says

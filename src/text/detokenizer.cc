@@ -1,11 +1,17 @@
 #include "text/detokenizer.h"
 
+#include <algorithm>
+
 #include "text/utf8.h"
 
 namespace commissure {
 
+std::string Detokenizer::bytes_of(TokenId token) const {
+  return tokenizer_.token_bytes(token, /*show_control=*/std::ranges::find(shown_, token) != shown_.end());
+}
+
 std::string Detokenizer::push(TokenId token) {
-  std::string bytes = tokenizer_.token_bytes(token, /*show_control=*/false);
+  std::string bytes = bytes_of(token);
   if (at_start_ && !bytes.empty()) {
     at_start_ = false;
     if (tokenizer_.strips_leading_space() && bytes.front() == ' ') bytes.erase(0, 1);

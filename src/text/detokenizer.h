@@ -1,6 +1,8 @@
 #pragma once
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "text/tokenizer.h"
 
@@ -11,8 +13,12 @@ namespace commissure {
 class Detokenizer {
  public:
   /// `continues_text`: the tokens follow other text (a prompt), so a leading space is text.
-  Detokenizer(const Tokenizer& tokenizer, bool continues_text = true)
-      : tokenizer_(tokenizer), at_start_(!continues_text) {}
+  /// `shown`: control tokens that are text, too.
+  explicit Detokenizer(const Tokenizer& tokenizer, bool continues_text = true, std::vector<TokenId> shown = {})
+      : tokenizer_(tokenizer), shown_(std::move(shown)), at_start_(!continues_text) {}
+
+  /// The bytes that a token adds to the text.
+  std::string bytes_of(TokenId token) const;
 
   /// The text that became complete with this token; may be empty.
   std::string push(TokenId token);
@@ -21,6 +27,7 @@ class Detokenizer {
 
  private:
   const Tokenizer& tokenizer_;
+  const std::vector<TokenId> shown_;
   bool at_start_;
   std::string held_;
 };

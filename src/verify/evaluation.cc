@@ -111,7 +111,7 @@ Result<std::unique_ptr<WindowModel>> WindowModel::load(const LocalModel& local, 
   const ModelPart whole{0, spec.n_layers(), true, true};
   TRY(quantise_at_load(*model->checkpoint_, spec, whole, TRY(parse_quant(quant.empty() ? "none" : quant))));
   model->fingerprint_ = model->checkpoint_->quantised_fingerprint();
-  model->tokenizer_ = TRY(read_served_model(*model->checkpoint_, local, options.context, "")).tokenizer;
+  model->tokenizer_ = TRY(read_served_model(*model->checkpoint_, local, options.context)).tokenizer;
   model->backend_ = TRY(make_cpu_backend({.n_threads = options.n_threads, .pin = false, .isa = options.isa}));
   Backend& backend = *model->backend_;
   model->decoder_ = TRY(Decoder::create(

@@ -81,7 +81,7 @@ with Chain(SMOL, stages=2, flags=["--max-model-len", "512"]) as chain:
         (400, {"prompt": "a", "stop": ""}, "/v1/completions"), (400, {"prompt": "a", "max_tokens": -2}, "/v1/completions"),
         (400, {"messages": []}, "/v1/chat/completions"), (400, {"messages": "hi"}, "/v1/chat/completions"), (400, {"messages": [{"role": "user"}]}, "/v1/chat/completions"),
         (400, {"messages": [{"role": "user", "content": "a"}], "top_logprobs": 2}, "/v1/chat/completions"),
-        (400, {"messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "required"}, "/v1/chat/completions"),
+        (400, {"messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": {"type": "function", "function": {"name": "g"}}}, "/v1/chat/completions"),
         (404, {"prompt": "a", "model": "gpt-17"}, "/v1/completions"), (404, {}, "/v1/nonsense"),
     ]
     for expected, body, path in cases:

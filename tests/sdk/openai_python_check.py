@@ -134,6 +134,50 @@ def null_is_absent_and_unknown_is_ignored(live):
     live.chat(extra_body={**nothing, "some_future_field": {"a": 1}})
 
 
+TOOLS = [{"type": "function", "function": {"name": "get_weather", "description": "The weather of a city.",
+          "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}},
+         {"type": "function", "function": {"name": "now", "parameters": {"type": "object", "properties": {}}}}]
+
+
+def calls_of(live, **options):
+    """The calls of an answer, whole and streamed, which are the same but for their ids."""
+    options = {"tools": TOOLS, "max_tokens": 48, **options}
+    message = live.chat(**options).choices[0].message
+    whole = [(call.function.name, call.function.arguments) for call in message.tool_calls or []]
+    with live.client.chat.completions.stream(model=live.model, messages=[{"role": "user", "content": "Say hello."}], temperature=0, **options) as stream:
+        streamed = stream.get_final_completion().choices[0].message
+    assert [(call.function.name, call.function.arguments) for call in streamed.tool_calls or []] == whole, (streamed, whole)
+    assert (streamed.content or "") == (message.content or ""), (streamed, message)
+    assert all(call.id and call.type == "function" for call in message.tool_calls or [])
+    return whole
+
+
+@check
+def a_named_tool_is_called(live):
+    calls = calls_of(live, tool_choice={"type": "function", "function": {"name": "now"}})
+    assert [name for name, _ in calls] == ["now"], calls
+
+
+@check
+def tools_may_be_left_uncalled(live):
+    calls_of(live)
+    assert calls_of(live, tool_choice="none") == []
+
+
+@check
+def answers_of_tools_go_on(live):
+    call = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": "{\"city\": \"Rome\"}"}}
+    answer = live.chat(tools=TOOLS, messages=[{"role": "user", "content": "Weather in Rome?"}, {"role": "assistant", "content": None, "tool_calls": [call]},
+                                              {"role": "tool", "tool_call_id": "call_1", "content": "Sunny, 30 degrees."}])
+    assert answer.choices[0].finish_reason in ("stop", "length", "tool_calls")
+
+
+@check
+def a_tool_that_is_not_there_is_refused(live):
+    error = raises(openai.BadRequestError, lambda: live.chat(tools=TOOLS, tool_choice={"type": "function", "function": {"name": "other"}}))
+    assert error.param == "tool_choice" and "other" in str(error), error
+
+
 @check
 def completion_answers(live):
     answer = live.complete("Once upon a time")

@@ -1,0 +1,137 @@
+#include "answer/answer_syntax.h"
+
+#include <algorithm>
+#include <array>
+
+namespace commissure {
+
+namespace {
+
+struct ToolParser {
+  std::string_view name;
+  std::string_view evidence;  // in templates that teach it; "": only by name
+  void (*set)(AnswerSyntax& syntax, std::string_view source);
+};
+
+bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
+
+void set_tagged(AnswerSyntax& syntax, std::string_view source) {
+  syntax.calls = {{CallForm::kTagged, "<tool_call>", "</tool_call>"}};
+  syntax.names_come_first = contains(source, "<function=");
+}
+
+void set_tagged_xml(AnswerSyntax& syntax, std::string_view source) {
+  set_tagged(syntax, source);
+  syntax.names_come_first = true;
+}
+
+void set_gemma4(AnswerSyntax& syntax, std::string_view) {
+  syntax.calls = {{CallForm::kBraced, "<|tool_call>", "<tool_call|>"}};
+  syntax.call_quote = "<|\"|>";
+}
+
+void set_function_gemma(AnswerSyntax& syntax, std::string_view) {
+  syntax.calls = {{CallForm::kBraced, "<start_function_call>", "<end_function_call>"}};
+  syntax.call_quote = "<escape>";
+}
+
+void set_mistral(AnswerSyntax& syntax, std::string_view source) {
+  syntax.calls = {{CallForm::kJsonList, "[TOOL_CALLS]"}};
+  syntax.names_come_first = contains(source, "[ARGS]");
+  syntax.has_short_ids = true;
+}
+
+void set_llama3(AnswerSyntax& syntax, std::string_view) {
+  syntax.calls = {{CallForm::kJsonObject, "<|python_tag|>"}};
+  syntax.is_bare_json_call = true;
+}
+
+// In the order in which a template is asked: an earlier mark is the more telling one.
+constexpr std::array<ToolParser, 6> kToolParsers = {{{"gemma4", "<|tool_call>", set_gemma4},
+                                                     {"functiongemma", "<start_function_call>", set_function_gemma},
+                                                     {"mistral", "[TOOL_CALLS]", set_mistral},
+                                                     {"hermes", "<tool_call>", set_tagged},
+                                                     {"qwen3_xml", "", set_tagged_xml},
+                                                     {"llama3_json", "<|python_tag|>", set_llama3}}};
+
+struct ReasoningParser {
+  std::string_view name, evidence, open, close;
+};
+
+constexpr std::array<ReasoningParser, 3> kReasoningParsers = {
+    {{"gemma4", "<|channel>", "<|channel>thought\n", "<channel|>"},
+     {"mistral", "[THINK]", "[THINK]", "[/THINK]"},
+     {"think", "</think>", "<think>", "</think>"}}};
+
+/// A parser by its name, or the first one that the template shows evidence of.
+template <typename Parsers>
+const typename Parsers::value_type* choose(const Parsers& parsers, std::string_view source, std::string_view name) {
+  const auto found = std::ranges::find_if(parsers, [&](const auto& parser) {
+    return name == "auto" ? !parser.evidence.empty() && contains(source, parser.evidence) : parser.name == name;
+  });
+  return found == parsers.end() ? nullptr : &*found;
+}
+
+template <typename Parsers>
+std::vector<std::string> names_of(const Parsers& parsers) {
+  std::vector<std::string> names = {"auto", "none"};
+  for (const auto& parser : parsers) names.emplace_back(parser.name);
+  return names;
+}
+
+}  // namespace
+
+std::vector<std::string> AnswerSyntax::marks() const {
+  std::vector<std::string> all = {think_open, think_close, call_quote};
+  for (const CallMark& mark : calls) all.insert(all.end(), {mark.open, mark.close});
+  if (names_come_first && has_short_ids) all.insert(all.end(), {"[ARGS]", "[CALL_ID]"});
+  std::erase(all, "");
+  return all;
+}
+
+const std::vector<std::string>& tool_parser_names() {
+  static const std::vector<std::string> names = names_of(kToolParsers);
+  return names;
+}
+
+const std::vector<std::string>& reasoning_parser_names() {
+  static const std::vector<std::string> names = names_of(kReasoningParsers);
+  return names;
+}
+
+AnswerSyntax answer_syntax(std::string_view source, std::string_view tool_parser, std::string_view reasoning_parser) {
+  AnswerSyntax syntax;
+  if (const auto* parser = choose(kReasoningParsers, source, reasoning_parser)) {
+    syntax.think_open = parser->open;
+    syntax.think_close = parser->close;
+  }
+  if (const auto* parser = choose(kToolParsers, source, tool_parser)) {
+    parser->set(syntax, source);
+  } else if (tool_parser == "auto" && !source.empty()) {
+    set_tagged(syntax, source);
+  }
+  syntax.explains_tools = !contains(source, "tools");
+  return syntax;
+}
+
+std::string forced_call(const AnswerSyntax& syntax, std::string_view name) {
+  if (syntax.calls.empty()) return "";
+  const CallMark& mark = syntax.calls.front();
+  const std::string any = mark.open + (mark.form == CallForm::kTagged ? "\n" : "");
+  const std::string named = "{\"name\": \"" + std::string(name) + "\", ";
+  switch (mark.form) {
+    case CallForm::kTagged:
+      if (syntax.names_come_first)
+        return name.empty() ? any + "<function=" : any + "<function=" + std::string(name) + ">\n";
+      return name.empty() ? any + "{\"name\": \"" : any + named + "\"arguments\":";
+    case CallForm::kJsonList:
+      if (syntax.names_come_first) return name.empty() ? any : any + std::string(name) + "[ARGS]{";
+      return name.empty() ? any + "[{\"name\": \"" : any + "[" + named + "\"arguments\":";
+    case CallForm::kJsonObject:  // the mark is for code; a call is bare JSON
+      return name.empty() ? "{\"name\": \"" : named + "\"parameters\":";
+    case CallForm::kBraced: return any + "call:" + (name.empty() ? "" : std::string(name) + "{");
+  }
+  return "";
+}
+
+}  // namespace commissure

@@ -1,0 +1,209 @@
+#include <algorithm>
+#include <utility>
+
+#include "answer/call_reader.h"
+
+namespace commissure {
+
+namespace {
+
+/// Deepest value that is followed; below it the call is cut off.
+constexpr std::size_t kMaxDepth = 128;
+
+bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
+
+std::string trimmed(std::string_view text) {
+  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
+  return std::string(text);
+}
+
+/// A value without quotes: JSON where it is some, else a text.
+std::string bare_value(std::string_view text) {
+  const std::string value = trimmed(text);
+  return parse_json(value) ? value : json_string(value);
+}
+
+/// call:NAME{key:<quote>text<quote>,key:1,key:{...},key:[...]}, turned into JSON as it comes. Gemma sorts the keys and
+/// spells them without quotes.
+class BracedCall final : public CallReader {
+ public:
+  BracedCall(const CallMark& mark, std::string quote, CallSink& sink)
+      : mark_(mark), quote_(std::move(quote)), sink_(sink) {}
+
+  std::size_t push(std::string_view text) override {
+    std::size_t n = 0;
+    while (n < text.size() && at_ != At::kDone) {
+      if (take(text[n])) ++n;
+    }
+    flush();
+    return n;
+  }
+
+  bool is_done() const override { return at_ == At::kDone; }
+
+  void finish() override {
+    if (at_ == At::kText) write(json_string(word_));
+    end_call();
+    at_ = At::kDone;
+  }
+
+ private:
+  enum class At { kHead, kKey, kValue, kBare, kText, kNext, kClosing, kDone };
+
+  bool take(char c) {
+    switch (at_) {
+      case At::kHead: return take_head(c);
+      case At::kKey: return take_key(c);
+      case At::kValue: return take_value(c);
+      case At::kBare: return take_bare(c);
+      case At::kText: return take_text(c);
+      case At::kNext: return take_next(c);
+      case At::kClosing: return take_closing(c);
+      case At::kDone: break;
+    }
+    return false;
+  }
+
+  bool go(At at) {
+    at_ = at;
+    word_.clear();
+    return true;
+  }
+
+  bool take_head(char c) {
+    if (c != '{') {
+      word_ += c;
+      return !word_.ends_with(mark_.close) || go(At::kDone);
+    }
+    std::string name = trimmed(word_);
+    if (name.starts_with("call:")) name = trimmed(std::string_view(name).substr(5));
+    if (name.empty()) return fail();
+    begun_ = true;
+    sink_.begin(std::move(name));
+    return open(c);
+  }
+
+  bool open(char c) {
+    if (brackets_.size() == kMaxDepth) return fail();
+    brackets_ += c;
+    is_first_ = true;
+    write(std::string_view(&c, 1));
+    return go(c == '{' ? At::kKey : At::kValue);
+  }
+
+  bool close(char c) {
+    if (brackets_.empty() || brackets_.back() != (c == '}' ? '{' : '[')) return fail();
+    brackets_.pop_back();
+    is_first_ = false;
+    write(std::string_view(&c, 1));
+    if (!brackets_.empty()) return go(At::kNext);
+    end_call();
+    return go(At::kClosing);
+  }
+
+  void begin_member() {
+    if (!std::exchange(is_first_, false)) write(",");
+  }
+
+  bool take_key(char c) {
+    if (c == '}' && trimmed(word_).empty()) return close(c);
+    if (c != ':') {
+      word_ += c;
+      return true;
+    }
+    std::string key = trimmed(word_);
+    if (key.starts_with(quote_)) key.erase(0, quote_.size());
+    if (key.ends_with(quote_)) key.erase(key.size() - quote_.size());
+    if (key.size() >= 2 && key.front() == '"' && key.back() == '"') key = key.substr(1, key.size() - 2);
+    begin_member();
+    write(json_string(key) + ":");
+    return go(At::kValue);
+  }
+
+  bool take_value(char c) {
+    if (word_.empty() && is_space(c)) return true;
+    const bool is_element = brackets_.back() == '[';
+    if (word_.empty() && (c == '{' || c == '[')) {
+      if (is_element) begin_member();
+      return open(c);
+    }
+    if (word_.empty() && c == ']' && is_element) return close(c);
+    word_ += c;
+    if (word_ == quote_) {
+      if (is_element) begin_member();
+      return go(At::kText);
+    }
+    if (quote_.starts_with(word_)) return true;  // perhaps the quote
+    word_.pop_back();
+    at_ = At::kBare;
+    return false;
+  }
+
+  bool take_bare(char c) {
+    if (c != ',' && c != '}' && c != ']') {
+      word_ += c;
+      return true;
+    }
+    if (brackets_.back() == '[') begin_member();
+    write(bare_value(word_));
+    go(At::kNext);
+    return false;
+  }
+
+  bool take_text(char c) {
+    word_ += c;
+    if (!word_.ends_with(quote_)) return true;
+    write(json_string(std::string_view(word_).substr(0, word_.size() - quote_.size())));
+    return go(At::kNext);
+  }
+
+  bool take_next(char c) {
+    if (is_space(c)) return true;
+    if (c == '}' || c == ']') return close(c);
+    if (c != ',') return fail();
+    return go(brackets_.back() == '{' ? At::kKey : At::kValue);
+  }
+
+  bool take_closing(char c) {
+    word_ += c;
+    if (word_.size() > std::max(mark_.open.size(), mark_.close.size())) word_.erase(0, 1);
+    if (word_.ends_with(mark_.close)) return go(At::kDone);
+    return !word_.ends_with(mark_.open) || go(At::kHead);
+  }
+
+  bool fail() {
+    end_call();
+    go(At::kClosing);
+    return false;
+  }
+
+  void write(std::string_view json) { out_ += json; }
+
+  void flush() {
+    if (begun_ && !out_.empty()) sink_.arguments(std::exchange(out_, {}));
+  }
+
+  void end_call() {
+    flush();
+    if (std::exchange(begun_, false)) sink_.end();
+  }
+
+  const CallMark mark_;
+  const std::string quote_;
+  CallSink& sink_;
+  At at_ = At::kHead;
+  std::string word_;      // the name, key or value that is being read
+  std::string brackets_;  // open ones
+  bool is_first_ = true;  // nothing stands in the innermost of them yet
+  bool begun_ = false;
+  std::string out_;  // JSON for the sink
+};
+
+}  // namespace
+
+std::unique_ptr<CallReader> make_braced_call(const CallMark& mark, std::string quote, CallSink& sink) {
+  return std::make_unique<BracedCall>(mark, std::move(quote), sink);
+}
+
+}  // namespace commissure

@@ -1,0 +1,53 @@
+#include "answer/call_reader.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace commissure {
+
+namespace {
+
+/// Two forms stand behind the same mark; the first byte tells which.
+class TaggedCalls final : public CallReader {
+ public:
+  TaggedCalls(const CallMark& mark, const Json& tools, CallSink& sink) : mark_(mark), tools_(tools), sink_(sink) {}
+
+  std::size_t push(std::string_view text) override {
+    std::size_t n = 0;
+    if (reader_ == nullptr) {
+      n = std::min(text.find_first_not_of(" \n\r\t"), text.size());
+      if (n == text.size()) return n;
+      reader_ = text[n] == '<' ? make_xml_calls(mark_, tools_, sink_) : make_json_calls(mark_, sink_);
+    }
+    return n + reader_->push(text.substr(n));
+  }
+
+  bool is_done() const override { return reader_ != nullptr && reader_->is_done(); }
+
+  void finish() override {
+    if (reader_ != nullptr) reader_->finish();
+  }
+
+ private:
+  const CallMark mark_;
+  const Json& tools_;
+  CallSink& sink_;
+  std::unique_ptr<CallReader> reader_;
+};
+
+}  // namespace
+
+std::unique_ptr<CallReader> make_call_reader(const AnswerSyntax& syntax, const CallMark& mark, const Json& tools,
+                                             CallSink& sink) {
+  switch (mark.form) {
+    case CallForm::kTagged: return std::make_unique<TaggedCalls>(mark, tools, sink);
+    case CallForm::kBraced: return make_braced_call(mark, syntax.call_quote, sink);
+    case CallForm::kJsonList:
+    case CallForm::kJsonObject: break;
+  }
+  return make_json_calls(mark, sink);
+}
+
+std::string json_string(std::string_view text) { return dump_json(Json(std::string(text))); }
+
+}  // namespace commissure

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "answer/answer_parser.h"
+#include "api/fields.h"
+#include "api/plain_text.h"
+#include "engine/engine.h"
+
+namespace commissure {
+
+/// Functions that one request may offer.
+inline constexpr std::size_t kMaxTools = 512;
+
+/// What a chat body says of tools and thoughts.
+struct ToolFields {
+  Json tools = Json::array();   ///< functions that the model may call, as {type, function: {name, ...}}
+  bool must_call = false;       ///< tool_choice "required", or a function
+  std::string function = {};    ///< must_call: this one; empty: any of them
+  bool is_one_call = false;     ///< parallel_tool_calls is false, or a function is named
+  bool reads_thoughts = true;   ///< reasoning_format is not "none"
+  bool hides_thoughts = false;  ///< include_reasoning is false
+};
+
+/// Reads `tools`, `tool_choice`, `parallel_tool_calls`, `include_reasoning` and `reasoning_format`. Findings go to
+/// `fields`.
+ToolFields read_tool_fields(Fields& fields, const ServedModel& model);
+
+/// Messages for a template that knows no tools: a first one that explains them, calls as the text that the model is
+/// told to write, and what tools answered as a message of the user.
+Json with_tools_explained(Json messages, const Json& tools);
+
+/// How the answer to this prompt is told apart; null: it is text and no more. Where a call is a must, the prompt's end
+/// begins it.
+std::shared_ptr<const AnswerPlan> plan_answer(const ServedModel& model, ToolFields asked, ChatPrompt& prompt);
+
+/// The control tokens whose text the plan's parser has to see.
+std::vector<TokenId> shown_tokens(const AnswerPlan& plan, const Tokenizer& tokenizer);
+
+}  // namespace commissure
