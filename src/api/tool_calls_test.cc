@@ -92,6 +92,8 @@ TEST_F(ToolCallsTest, ACallThatIsAMustIsBegunInThePrompt) {
   EXPECT_EQ(prompt_of(with_tools(R"(,"tool_choice":{"type":"function","function":{"name":"now"}})")),
             "[user]hi<tool_call>2><tool_call>\n{\"name\": \"now\", \"arguments\":");
   EXPECT_EQ(prompt_of(with_tools(R"(,"tool_choice":"required")")), "[user]hi<tool_call>2><tool_call>\n{\"name\": \"");
+  EXPECT_TRUE(prompt_of(R"("tools":[{"function":{"name":"one"}}],"tool_choice":"required")")
+                  .ends_with("{\"name\": \"one\", \"arguments\":"));
   const Json answer =
       whole(with_tools(R"(,"tool_choice":"required")"), {"find", "\", \"arguments\": {\"n\"", ": 1}}\n</tool_call>"});
   const Json& message = answer["choices"][0]["message"];

@@ -127,7 +127,7 @@ std::string explanation(const Json& tools) {
   for (const Json& tool : tools) text += dump_json(tool) + "\n";
   return text +
          "</tools>\nTo call a function, write a JSON object with its name and its arguments between these marks:\n"
-         "<tool_call>\n{\"name\": NAME, \"arguments\": {...}}\n</tool_call>\n"
+         "<tool_call>\n{\"name\": \"function name\", \"arguments\": {\"argument name\": \"value\"}}\n</tool_call>\n"
          "The result comes back between <tool_response> and </tool_response>. Call a function only if it helps.";
 }
 
@@ -183,6 +183,9 @@ ToolFields read_tool_fields(Fields& fields, const ServedModel& model) {
   }
   if (!result.tools.empty() && model.answer_syntax.calls.empty()) {
     refuse_field(fields, "tools", ", which was started with --tool-parser none; leave it out");
+  }
+  if (result.must_call && result.function.empty() && result.tools.size() == 1) {  // no choice at all
+    result.function = result.tools[0]["function"]["name"].get<std::string>();
   }
   result.hides_thoughts = !fields.boolean("include_reasoning").value_or(true);
   const std::string format = fields.text("reasoning_format").value_or("auto");

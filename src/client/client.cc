@@ -75,7 +75,8 @@ Result<Json> exchange_json(const ApiAddress& endpoint, const std::string& path, 
 
 Result<AnswerSummary> stream_answer(const ApiAddress& endpoint, Json body,
                                     const std::function<bool(const std::string&)>& on_text,
-                                    const std::function<bool()>& is_cancelled) {
+                                    const std::function<bool()>& is_cancelled,
+                                    const std::function<void(const std::string&)>& on_thought) {
   using Clock = std::chrono::steady_clock;
   const bool chat = body.contains("messages");
   body["stream"] = true;
@@ -102,8 +103,12 @@ Result<AnswerSummary> stream_answer(const ApiAddress& endpoint, Json body,
       summary.finish_reason = reason->get<std::string>();
     }
     const std::string text = choice_text(choice);
+    const std::string thought = choice_thought(choice);
+    if (text.empty() && thought.empty()) return {};
+    if (summary.text.empty() && summary.thoughts.empty()) summary.first_token_seconds = since_start();
+    summary.thoughts += thought;
+    if (!thought.empty() && on_thought) on_thought(thought);
     if (text.empty()) return {};
-    if (summary.text.empty()) summary.first_token_seconds = since_start();
     summary.text += text;
     stopped = !on_text(text);
     return {};

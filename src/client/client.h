@@ -41,9 +41,10 @@ Error server_error(int status, const std::string& body);
 /// A streamed answer once it has ended.
 struct AnswerSummary {
   std::string text;                ///< all of it
+  std::string thoughts = {};       ///< what the model thought before it, where the server told them apart
   std::string finish_reason;       ///< the server's ("stop", "length", ...), or "cancelled" where the caller ended it
   Json usage;                      ///< the server's token counts; null where it gave none
-  double first_token_seconds = 0;  ///< from the request to the first text; 0: no text came
+  double first_token_seconds = 0;  ///< from the request to the first text or thought; 0: none came
   double seconds = 0;              ///< from the request to the end
 };
 
@@ -52,12 +53,14 @@ struct AnswerSummary {
 ///   without
 ///                 a chat template needs; "stream" and "stream_options" are set here
 ///   on_text       gets each piece of the text as it comes; false ends the request
+///   on_thought    gets each piece of the model's thoughts; may be empty
 ///   is_cancelled  as HttpFetch::is_cancelled, so it is asked before the first token too; may be empty
 /// A request that was ended this way is a success whose finish_reason is "cancelled"; its connection is closed, by
 /// which the server knows. Errors: the server's own message (codes as server_error; kUnavailable once the stream has
 /// begun); as http_fetch.
 Result<AnswerSummary> stream_answer(const ApiAddress& endpoint, Json request,
                                     const std::function<bool(const std::string&)>& on_text,
-                                    const std::function<bool()>& is_cancelled = {});
+                                    const std::function<bool()>& is_cancelled = {},
+                                    const std::function<void(const std::string&)>& on_thought = {});
 
 }  // namespace commissure

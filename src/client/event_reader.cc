@@ -7,6 +7,11 @@ namespace {
 /// An event holds a few tokens; a trace at the end of a long answer is the largest.
 constexpr std::size_t kMaxEventBytes = 64u << 20;
 
+std::string text_member(const Json& from, const char* key) {
+  const Json* value = find_member(from, key);
+  return value != nullptr && value->is_string() ? value->get<std::string>() : std::string();
+}
+
 }  // namespace
 
 Status EventReader::push(std::string_view piece) {
@@ -28,16 +33,17 @@ Status EventReader::push(std::string_view piece) {
 }
 
 std::string choice_text(const Json& choice, bool with_reasoning) {
-  const auto text = [](const Json& from, const char* key) {
-    const Json* value = find_member(from, key);
-    return value != nullptr && value->is_string() ? value->get<std::string>() : std::string();
-  };
   const Json* delta = find_member(choice, "delta");
-  if (delta == nullptr) return text(choice, "text");
-  std::string found = text(*delta, "content");
-  if (found.empty() && with_reasoning) found = text(*delta, "reasoning_content");
-  if (found.empty() && with_reasoning) found = text(*delta, "reasoning");
-  return found;
+  if (delta == nullptr) return text_member(choice, "text");
+  std::string found = text_member(*delta, "content");
+  return found.empty() && with_reasoning ? choice_thought(choice) : found;
+}
+
+std::string choice_thought(const Json& choice) {
+  const Json* delta = find_member(choice, "delta");
+  if (delta == nullptr) return "";
+  const std::string found = text_member(*delta, "reasoning_content");
+  return found.empty() ? text_member(*delta, "reasoning") : found;
 }
 
 }  // namespace commissure

@@ -29,4 +29,7 @@ class EventReader {
 /// chunk has none. `with_reasoning`: where there is no content, the fields "reasoning_content" and "reasoning" count.
 std::string choice_text(const Json& choice, bool with_reasoning = false);
 
+/// What the model thinks, in the same: "reasoning_content" or "reasoning" of a "delta"; "" where the chunk has none.
+std::string choice_thought(const Json& choice);
+
 }  // namespace commissure

@@ -29,6 +29,8 @@ TEST(ChoiceText, KnowsBothEndpointsAndReasoning) {
   EXPECT_EQ(choice_text({{"delta", {{"reasoning_content", "z"}}}}), "");
   EXPECT_EQ(choice_text({{"delta", {{"reasoning_content", "z"}}}}, true), "z");
   EXPECT_EQ(choice_text({{"delta", {{"content", nullptr}}}}), "");
+  EXPECT_EQ(choice_thought({{"delta", {{"reasoning", "z"}, {"content", "y"}}}}), "z");
+  EXPECT_EQ(choice_thought({{"text", "x"}}), "");
 }
 
 }  // namespace

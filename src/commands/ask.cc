@@ -73,18 +73,26 @@ Result<int> ask(const AskOptions& options) {
   }
   catch_stop_signals();  // so that the server hears that nobody waits any more, and the terminal is left tidy
   const auto is_stopped = [] { return stop_signal() != 0; };
+  ThoughtsShown thoughts;
+  const auto show_thought = [&](const std::string& text) {
+    notice->progress();
+    if (!options.as_json) thoughts.push(text);
+  };
   const auto show = [&](const std::string& text) {
     notice->progress();
+    thoughts.end();
     if (!options.as_json) {
       std::fputs(text.c_str(), stdout);
       std::fflush(stdout);
     }
     return true;
   };
-  const AnswerSummary summary = TRY(stream_answer(endpoint, std::move(request), show, is_stopped));
+  const AnswerSummary summary = TRY(stream_answer(endpoint, std::move(request), show, is_stopped, show_thought));
+  thoughts.end();
   notice.reset();
   if (options.as_json) {
     const Json result = {{"text", summary.text},
+                         {"reasoning", summary.thoughts},
                          {"finish_reason", summary.finish_reason},
                          {"usage", summary.usage},
                          {"first_token_s", summary.first_token_seconds},

@@ -104,14 +104,21 @@ class Chat {
       std::fputs(text.c_str(), stdout);
       std::fflush(stdout);
     };
+    ThoughtsShown thoughts;
     const auto summary = stream_answer(
         endpoint_, std::move(request),
         [&](const std::string& text) {
           notice->progress();
+          thoughts.end();
           show(is_interactive_ ? wrap.push(text) : text);
           return !is_stopped();
         },
-        is_stopped);
+        is_stopped,
+        [&](const std::string& thought) {
+          notice->progress();
+          thoughts.push(thought);
+        });
+    thoughts.end();
     notice.reset();
     show(wrap.finish() + "\n");
     if (!summary) {

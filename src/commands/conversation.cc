@@ -1,6 +1,10 @@
 #include "commands/conversation.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <utility>
 
 #include "terminal/progress.h"
 
@@ -40,6 +44,19 @@ std::string served_model(const ApiAddress& endpoint) {
   if (data == nullptr || !data->is_array() || data->empty()) return "";
   const Json* id = find_member(data->front(), "id");
   return id != nullptr && id->is_string() ? id->get<std::string>() : "";
+}
+
+void ThoughtsShown::push(const std::string& piece) {
+  if (isatty(STDERR_FILENO) == 0) return;
+  if (!std::exchange(begun_, true)) std::fputs("\033[2m", stderr);
+  std::fputs(piece.c_str(), stderr);
+  std::fflush(stderr);
+}
+
+void ThoughtsShown::end() {
+  if (!std::exchange(begun_, false)) return;
+  std::fputs("\033[0m\n\n", stderr);
+  std::fflush(stderr);
 }
 
 std::string cut_note(const AnswerSummary& summary) {

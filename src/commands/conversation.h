@@ -29,6 +29,17 @@ Json base_request(const AnswerOptions& options);
 /// The name of the served model, from /v1/models; "" where the endpoint does not tell.
 std::string served_model(const ApiAddress& endpoint);
 
+/// Shows what a model thinks before it answers, dim, on stderr, where that is a terminal; elsewhere it shows nothing.
+class ThoughtsShown {
+ public:
+  void push(const std::string& piece);
+  /// The answer begins, or nothing more comes.
+  void end();
+
+ private:
+  bool begun_ = false;
+};
+
 /// A line that says why an answer was cut and what to do; "" for an answer that is whole.
 std::string cut_note(const AnswerSummary& summary);
 
