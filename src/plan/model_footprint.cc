@@ -32,7 +32,7 @@ struct PartSize {
   void add(const ExpectedTensor& tensor, double n_bytes, double n_elements) {
     bytes += n_bytes;
     elements += n_elements;
-    if (tensor.expert < 0) return;
+    if (tensor.expert < 0 && !is_expert_bias(tensor.role)) return;
     expert_bytes += n_bytes;
     expert_elements += n_elements;
   }
