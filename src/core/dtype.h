@@ -24,6 +24,7 @@ enum class DType : std::uint8_t {
   kI32,
   kNF4,
   kU8,  ///< bytes that stand for something else: no numbers to compute with
+  kMXFP4,
 };
 
 /// Size of a block: `n_elements` values are stored in `n_bytes` bytes (1 element for plain types).

@@ -18,6 +18,16 @@ std::string render(std::string_view source, const Json& variables = Json::object
   return text ? *text : text.error().message();
 }
 
+/// The text with DATE in the place of the day's, as in the golden file.
+std::string undated(std::string text) {
+  constexpr std::string_view kBefore = "Current date: ", kDate = "2026-11-30";
+  if (const std::size_t at = text.find(kBefore);
+      at != std::string::npos && text.size() > at + kBefore.size() + kDate.size()) {
+    text.replace(at + kBefore.size(), kDate.size(), "DATE");
+  }
+  return text;
+}
+
 TEST(ChatTemplate, RendersAsJinja2Does) {
   const Json cases = parse_json(testing::read_file(kTemplates + "cases.json")).value();
   ASSERT_GT(cases.size(), 100u);
@@ -35,7 +45,7 @@ TEST(ChatTemplate, RendersAsJinja2Does) {
     const auto text = compiled->render(item["variables"]);
     const bool wants_text = item.contains("text");
     const std::string wanted = wants_text ? item["text"] : Json("chat template: " + item["error"].get<std::string>());
-    const std::string got = text ? *text : text.error().message();
+    const std::string got = text ? undated(*text) : text.error().message();
     if ((text.has_value() == wants_text && got == wanted) || ++n_different > 4) continue;
     ADD_FAILURE() << dump_json(item["variables"]) << "\n--- wanted from " << name << "\n"
                   << wanted << "\n--- got\n"

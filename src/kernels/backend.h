@@ -13,6 +13,7 @@
 #include "core/dtype.h"
 #include "core/index.h"
 #include "core/result.h"
+#include "kernels/clamped_swiglu.h"
 #include "kernels/kv_type.h"
 
 /// The operations that every device implements. Buffers are opaque, operations are queued, and a step waits for the
@@ -162,6 +163,9 @@ struct AttendOptions {
   float softcap = 0.0f;  ///< 0: none; else a scaled q.k becomes softcap * tanh(q.k / softcap)
   /// Queries and weights meet keys and values in f32 instead of rounded to bf16; the reference always does so.
   bool keeps_f32 = false;
+  /// f32 [n_heads], or null: one more score of every query of a head, which has no value: it only takes a share of the
+  /// weights. Source: gpt-oss's attention sinks.
+  DevicePtr sinks = {};
 };
 
 /// The form in which a matmul multiplies its input x. With quantised weights: x rounded to int8 with one scale per 32
@@ -184,7 +188,9 @@ struct LogitsUse {
 /// token at this distance weighs e^-8 = 0.03 % of the likeliest one.
 inline constexpr float kRefinedRange = 8.0f;
 
-enum class Activation { kSilu, kGeluTanh };
+/// kClampedSwiglu: with g the gate, at most kSwigluLimit, and u cut to +-kSwigluLimit, g sigmoid(kSwigluAlpha g) (u +
+/// 1). Source: gpt-oss.
+enum class Activation { kSilu, kGeluTanh, kClampedSwiglu };
 
 /// What a device is and how it computes; goes into the handshake and into status.
 struct BackendInfo {
@@ -280,7 +286,7 @@ class Backend {
   /// span that may be folded apart from the others, and spans join in rising order.
   virtual void attend(Rows q, const StepIndex& index, const KvLayer& layer, const AttendOptions& options, Rows out) = 0;
 
-  /// out = activation(gate) * up; out may be gate.
+  /// out = activation(gate) * up, or as the activation says of both; out may be gate.
   virtual void gated(Activation activation, Rows gate, Rows up, Rows out) = 0;
 
   /// x = x + y, or x + rms_norm(y, norm) when `norm` is set; then rounded to bf16 when `round` is (a layer's end).

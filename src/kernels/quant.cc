@@ -1,5 +1,7 @@
 #include "kernels/quant.h"
 
+#include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "core/check.h"
@@ -90,6 +92,11 @@ void dequantise_block(const BlockNF4& b, float* y) {
   for (int j = 0; j < 64; ++j) y[j] = d * static_cast<float>(kNf4Values[nibble(b.qs + j / 32 * 16, j % 32)]);
 }
 
+void dequantise_block(const BlockMXFP4& b, float* y) {
+  const float d = fp4_scale(b.e);
+  for (int j = 0; j < 32; ++j) y[j] = d * static_cast<float>(kFp4Values[nibble(b.qs, j)]);
+}
+
 template <typename Block, int kElements>
 void dequantise_blocks(const std::byte* from, std::span<float> to) {
   CHECK(to.size() % kElements == 0);
@@ -110,6 +117,11 @@ SubScale sub_scale(const std::uint8_t* scales, int j) {
           static_cast<std::uint8_t>((scales[j + 4] >> 4) | ((scales[j] >> 6) << 4))};
 }
 
+float fp4_scale(std::uint8_t e) {
+  constexpr std::uint32_t kLowest = 0x00400000;  // 2^-127, no normal number
+  return 0.5f * std::bit_cast<float>(std::max(std::uint32_t{e} << 23, kLowest));
+}
+
 void dequantise(DType dtype, const std::byte* from, std::span<float> to) {
   switch (dtype) {
     case DType::kF32: std::memcpy(to.data(), from, to.size_bytes()); return;
@@ -124,6 +136,7 @@ void dequantise(DType dtype, const std::byte* from, std::span<float> to) {
     case DType::kQ5_K: return dequantise_blocks<BlockQ5_K, 256>(from, to);
     case DType::kQ6_K: return dequantise_blocks<BlockQ6_K, 256>(from, to);
     case DType::kNF4: return dequantise_blocks<BlockNF4, 64>(from, to);
+    case DType::kMXFP4: return dequantise_blocks<BlockMXFP4, 32>(from, to);
     case DType::kI32:
     case DType::kU8: break;
   }

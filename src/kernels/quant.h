@@ -59,6 +59,11 @@ struct BlockNF4 {
   std::uint16_t d;
   std::uint8_t qs[32];
 };
+/// y = kFp4Values[q] * 2^(e - 128), nibble order as Q4_0. Source: OCP Microscaling Formats 1.0; ggml for the order.
+struct BlockMXFP4 {
+  std::uint8_t e;
+  std::uint8_t qs[16];
+};
 #pragma pack(pop)
 
 /// NF4's 16 values, the quantiles of a normal distribution, in 1 / kNf4Scale of a block's largest: so rounded they
@@ -66,6 +71,13 @@ struct BlockNF4 {
 /// Source: QLoRA, arXiv:2305.14314, appendix E.
 inline constexpr std::int8_t kNf4Values[16] = {-112, -78, -59, -44, -32, -21, -10, 0, 9, 18, 28, 38, 49, 63, 81, 112};
 inline constexpr float kNf4Scale = 112.0f;
+
+/// FP4's (E2M1) 16 values, doubled, so that they multiply as int8; block scales are halved for it.
+inline constexpr std::int8_t kFp4Values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+/// 2^(e - 128), half of what the exponent byte of an MXFP4 block stands for. 255, which stands for no number, gives
+/// infinity.
+float fp4_scale(std::uint8_t e);
 
 /// Scale and minimum of sub-block j (0..7) of a Q4_K or Q5_K block's 12 packed bytes.
 struct SubScale {

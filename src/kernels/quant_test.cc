@@ -17,6 +17,10 @@ std::vector<std::byte> known_block(DType dtype) {
   const std::uint16_t scale = float_to_half(0.5f), minimum = float_to_half(-0.25f);
   const bool has_minimum =
       dtype == DType::kQ4_1 || dtype == DType::kQ5_1 || dtype == DType::kQ4_K || dtype == DType::kQ5_K;
+  if (dtype == DType::kMXFP4) {
+    bytes[0] = std::byte{129};
+    return bytes;
+  }
   const std::size_t at = dtype == DType::kQ6_K ? 208 : 0;
   std::memcpy(&bytes[at], &scale, 2);
   if (has_minimum) std::memcpy(&bytes[2], &minimum, 2);
@@ -45,6 +49,8 @@ TEST(Quant, DequantisesKnownBlocks) {
       {DType::kQ6_K, {{0, -715.5f}, {31, -48.0f}, {33, -336.0f}, {100, 1261.5f}, {129, 208.0f}, {255, -30.0f}}},
       // By hand: the format is our own.
       {DType::kNF4, {{0, -10.5f}, {15, -56.0f}, {16, -10.5f}, {32, -10.5f}, {63, 31.5f}}},
+      // By hand, from the formula: 2^(e - 128) times twice E2M1, with e = 129.
+      {DType::kMXFP4, {{0, 0.0f}, {1, -6.0f}, {2, -6.0f}, {3, 0.0f}, {16, 6.0f}, {17, -6.0f}, {18, 0.0f}}},
   };
   for (const KnownBlock& block : blocks) {
     std::vector<float> y(block_size(block.dtype).n_elements);

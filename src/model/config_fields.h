@@ -93,6 +93,9 @@ Status refuse_partial_rotation(const ConfigFields& fields);
 /// Phi 3, 3.5, 4 and 4-mini.
 Result<RawSpec> read_phi3(const ConfigFields& fields);
 
+/// gpt-oss. Errors: as read_common.
+Result<RawSpec> read_gpt_oss(const ConfigFields& fields);
+
 /// Experts of Qwen's families: Qwen 2 (with an expert that every row takes) and 3.
 Status read_qwen_experts(const ConfigFields& fields, bool has_shared, RawSpec& raw);
 

@@ -315,10 +315,11 @@ struct Family {
   std::string_view architecture;  ///< the name we use
   std::string_view text_type;     ///< model_type of text_config; empty: config.json is flat
 };
-constexpr std::array<Family, 14> kFamilies = {{
+constexpr std::array<Family, 15> kFamilies = {{
     {"gemma2", "gemma2", ""},
     {"gemma3", "gemma3", "gemma3_text"},
     {"gemma3_text", "gemma3", ""},
+    {"gpt_oss", "gpt_oss", ""},
     {"granite", "granite", ""},
     {"llama", "llama", ""},
     {"mistral", "mistral", ""},
@@ -356,6 +357,7 @@ Result<RawSpec> read_family(std::string_view architecture, const Json& config, D
   const ConfigFields fields(config);
   if (architecture == "gemma2") return read_gemma2(fields, embedding_dtype);
   if (architecture == "gemma3") return read_gemma3(fields, embedding_dtype);
+  if (architecture == "gpt_oss") return read_gpt_oss(fields);
   if (architecture == "granite") return read_granite(fields);
   if (architecture == "olmo2") return read_olmo2(fields);
   if (architecture == "smollm3") return read_smollm3(fields);
@@ -387,7 +389,8 @@ Result<DecoderSpec> spec_from_config(const Json& config, DType embedding_dtype) 
                  .prefix = "model.",
                  .head = "lm_head.weight",
                  .fused_qkv = is_fused,
-                 .fused_gate_up = is_fused};
+                 .fused_gate_up = is_fused,
+                 .fused_experts = raw.architecture == "gpt_oss"};
   return spec;
 }
 

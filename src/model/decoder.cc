@@ -150,7 +150,7 @@ void Decoder::attention(const LayerSpec& spec, const LayerWeights& weights, cons
   norm_and_rotate(spec, weights, q, k);
   backend_.append_kv(k, v, index, kv);
   const AttendOptions options = {spec.attention_scale, spec.window, spec.attention_softcap,
-                                 spec_.precision == Precision::kExact};
+                                 spec_.precision == Precision::kExact, weights.sinks.ptr()};
   backend_.attend(q, index, kv, options, attended);
   backend_.matmul(attended,
                   std::array<MatmulJob, 1>{{{weights.attention_output.get(), branch,

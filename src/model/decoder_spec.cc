@@ -89,7 +89,8 @@ Result<DecoderSpec> read_safetensors(const Checkpoint& checkpoint) {
 }  // namespace
 
 std::string supported_architectures() {
-  return "gemma2, gemma3, granite, llama, mistral, mistral3, olmo2, phi3, qwen2, qwen2_moe, qwen3, qwen3_moe, smollm3";
+  return "gemma2, gemma3, gpt_oss, granite, llama, mistral, mistral3, olmo2, phi3, qwen2, qwen2_moe, qwen3, qwen3_moe, "
+         "smollm3";
 }
 
 std::string_view precision_name(Precision precision) { return precision == Precision::kExact ? "exact" : "fast"; }

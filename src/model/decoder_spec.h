@@ -26,6 +26,7 @@ struct ExpertSpec {
   int shared_d_ff = 0;           ///< of one more expert that every row takes, weighed by a sigmoid; 0: there is none
   bool normalised = false;       ///< the weights of a row's experts are divided by their sum
   bool softmax_of_used = false;  ///< probabilities are those among a row's experts instead of among all
+  bool has_biases = false;       ///< the router and all experts' matrices have one
   bool operator==(const ExpertSpec&) const = default;
 };
 
@@ -38,6 +39,7 @@ struct LayerSpec {
   int window = 0;                  ///< positions a row sees; 0: all earlier ones; W: its own and the W - 1 before it
   float attention_scale = 1.0f;    ///< multiplies q.k
   float attention_softcap = 0.0f;  ///< 0: none; else a scaled q.k becomes softcap * tanh(q.k / softcap)
+  bool sinks = false;              ///< every head has one more score, without a value (AttendOptions::sinks)
   bool qkv_bias = false;           ///< queries, keys and values have a bias
   bool output_bias = false;        ///< attention's output has a bias
   bool qk_norm = false;            ///< RMS norm of every query and key head before rotation
@@ -56,6 +58,7 @@ struct TensorNaming {
   bool fused_qkv = false;       ///< queries, keys and values are the rows of one matrix
   bool fused_gate_up = false;   ///< so are a feed-forward's gate and up
   bool packed_experts = false;  ///< safetensors: all experts of a layer in one tensor, gate and up fused
+  bool fused_experts = false;   ///< an expert's gate and up are one matrix, and stay it
   bool operator==(const TensorNaming&) const = default;
 };
 
@@ -99,12 +102,12 @@ Result<DecoderSpec> read_decoder_spec(const Checkpoint& checkpoint);
 
 /// What spec_from_gguf() needs beside a GGUF file's key-value header.
 struct GgufFacts {
-  std::int64_t n_vocab = 0;          ///< rows of token_embd.weight
-  bool has_head = false;             ///< output.weight exists
-  bool has_qkv_bias = false;         ///< blk.0.attn_q.bias exists
-  bool has_output_bias = false;      ///< blk.0.attn_output.bias exists
-  bool has_fused_qkv = false;        ///< blk.0.attn_qkv.weight exists
-  bool has_separate_gate = false;    ///< blk.0.ffn_gate.weight exists
+  std::int64_t n_vocab = 0;               ///< rows of token_embd.weight
+  bool has_head = false;                  ///< output.weight exists
+  bool has_qkv_bias = false;              ///< blk.0.attn_q.bias exists
+  bool has_output_bias = false;           ///< blk.0.attn_output.bias exists
+  bool has_fused_qkv = false;             ///< blk.0.attn_qkv.weight exists
+  bool has_separate_gate = false;         ///< blk.0.ffn_gate.weight exists
   std::vector<float> rope_divisors = {};  ///< rope_freqs.weight, or empty
   std::vector<float> long_factors = {};   ///< rope_factors_long.weight, or empty
   std::vector<float> short_factors = {};  ///< rope_factors_short.weight, or empty

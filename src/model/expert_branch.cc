@@ -22,6 +22,32 @@ Result<std::span<const float>> read_floats(Backend& backend, Rows rows) {
   return std::span(reinterpret_cast<const float*>(bytes.data()), n);
 }
 
+/// The part of `biases` [n_experts, n] that is one expert's; null where there are none, or for the shared expert (-1).
+DevicePtr bias_of(const DeviceBuffer& biases, int expert, std::int64_t n) {
+  if (!biases.ptr() || expert < 0) return {};
+  return biases.ptr().offset(n_elements(expert, n) * sizeof(float));
+}
+
+const ExpertWeights& expert_of(const LayerWeights& weights, int expert) {
+  return expert < 0 ? weights.shared : weights.experts[to_size(expert)];
+}
+
+/// The products that make an expert's gate and up, the left and the right half of `wide`.
+void add_gate_and_up(const LayerWeights& weights, int expert, Rows wide, std::vector<MatmulJob>& jobs) {
+  const ExpertWeights& own = expert_of(weights, expert);
+  const int d_ff = wide.n_cols / 2;
+  if (own.gate_up != nullptr) {
+    jobs.push_back({own.gate_up.get(), wide, bias_of(weights.expert_gate_up_bias, expert, wide.n_cols)});
+    return;
+  }
+  jobs.push_back({own.gate.get(), wide.columns(0, d_ff), bias_of(weights.expert_gate_bias, expert, d_ff)});
+  jobs.push_back({own.up.get(), wide.columns(d_ff, d_ff), bias_of(weights.expert_up_bias, expert, d_ff)});
+}
+
+MatmulJob down_job(const LayerWeights& weights, int expert, Rows out) {
+  return {expert_of(weights, expert).down.get(), out, bias_of(weights.expert_down_bias, expert, out.n_cols)};
+}
+
 }  // namespace
 
 void RowsByExpert::choose(std::span<const float> logits, const ExpertSpec& spec, float scale,
@@ -96,7 +122,8 @@ Result<Rows> ExpertBranch::run(const LayerSpec& spec, const LayerWeights& weight
   parts.wide = scratch;
   backend_.clear(parts.sum);
   // What is chosen should not hang on how the router's input was rounded.
-  backend_.matmul(x, std::array<MatmulJob, 1>{{{weights.router.get(), parts.logits}}}, InputPlanes::kAll);
+  backend_.matmul(x, std::array<MatmulJob, 1>{{{weights.router.get(), parts.logits, weights.router_bias.ptr()}}},
+                  InputPlanes::kAll);
   const auto logits = TRY(read_floats(backend_, parts.logits));
   taken_.assign(logits, x.n_rows, experts, spec.residual_scale);
   if (x.n_rows == 1 && experts.n_used <= max_rows) {
@@ -107,7 +134,7 @@ Result<Rows> ExpertBranch::run(const LayerSpec& spec, const LayerWeights& weight
       if (rows.empty()) continue;
       const Rows own = parts.rows.slice(0, count_of(rows));
       backend_.gather(x, rows, own);
-      run_expert(spec, weights.experts[expert], planes, own, own, parts);
+      run_expert(spec, weights, expert, planes, own, own, parts);
       backend_.scatter_add(parts.sum, rows, taken_.weights(expert), own);
     }
   }
@@ -116,35 +143,34 @@ Result<Rows> ExpertBranch::run(const LayerSpec& spec, const LayerWeights& weight
 }
 
 /// result = the expert's feed-forward of x; the two may be the same rows.
-void ExpertBranch::run_expert(const LayerSpec& spec, const ExpertWeights& expert, Planes planes, Rows x, Rows result,
-                              const Scratch& scratch) {
-  const int d_ff = static_cast<int>(expert.gate->n_rows());
-  const Rows gate = Rows::dense(scratch.wide, x.n_rows, d_ff);
-  const Rows up = Rows::dense(scratch.wide.offset(n_elements(x.n_rows, d_ff) * sizeof(float)), x.n_rows, d_ff);
-  backend_.matmul(x, std::array<MatmulJob, 2>{{{expert.gate.get(), gate}, {expert.up.get(), up}}}, planes.in);
-  backend_.gated(spec.activation, gate, up, gate);
-  backend_.matmul(gate, std::array<MatmulJob, 1>{{{expert.down.get(), result}}}, planes.down);
+void ExpertBranch::run_expert(const LayerSpec& spec, const LayerWeights& weights, int expert, Planes planes, Rows x,
+                              Rows result, const Scratch& scratch) {
+  const int d_ff = static_cast<int>(expert_of(weights, expert).down->n_cols());
+  const Rows wide = Rows::dense(scratch.wide, x.n_rows, 2 * d_ff);
+  jobs_.clear();
+  add_gate_and_up(weights, expert, wide, jobs_);
+  backend_.matmul(x, jobs_, planes.in);
+  const Rows gate = wide.columns(0, d_ff);
+  backend_.gated(spec.activation, gate, wide.columns(d_ff, d_ff), gate);
+  backend_.matmul(gate, std::array<MatmulJob, 1>{down_job(weights, expert, result)}, planes.down);
 }
 
 /// A single row: its experts read the same input, so that all their gates and ups are one product.
 void ExpertBranch::run_row(const LayerSpec& spec, const LayerWeights& weights, Planes planes, Rows x,
                            const Scratch& scratch) {
   const int n_used = spec.experts.n_used, d_ff = spec.experts.d_ff;
-  const Rows gates = Rows::dense(scratch.wide, n_used, d_ff);
-  const Rows ups = Rows::dense(scratch.wide.offset(n_elements(n_used, d_ff) * sizeof(float)), n_used, d_ff);
+  const Rows wide = Rows::dense(scratch.wide, n_used, 2 * d_ff), gates = wide.columns(0, d_ff);
   jobs_.clear();
-  for (int expert = 0; expert < spec.experts.n_experts; ++expert) {
-    if (taken_.rows(expert).empty()) continue;
-    const int i = count_of(jobs_) / 2;
-    jobs_.push_back({weights.experts[expert].gate.get(), gates.slice(i, 1)});
-    jobs_.push_back({weights.experts[expert].up.get(), ups.slice(i, 1)});
-  }
-  backend_.matmul(x, jobs_, planes.in);
-  backend_.gated(spec.activation, gates, ups, gates);
   int i = 0;
   for (int expert = 0; expert < spec.experts.n_experts; ++expert) {
+    if (!taken_.rows(expert).empty()) add_gate_and_up(weights, expert, wide.slice(i++, 1), jobs_);
+  }
+  backend_.matmul(x, jobs_, planes.in);
+  backend_.gated(spec.activation, gates, wide.columns(d_ff, d_ff), gates);
+  i = 0;
+  for (int expert = 0; expert < spec.experts.n_experts; ++expert) {
     if (taken_.rows(expert).empty()) continue;
-    backend_.matmul(gates.slice(i++, 1), std::array<MatmulJob, 1>{{{weights.experts[expert].down.get(), scratch.rows}}},
+    backend_.matmul(gates.slice(i++, 1), std::array<MatmulJob, 1>{down_job(weights, expert, scratch.rows)},
                     planes.down);
     backend_.scatter_add(scratch.sum, taken_.rows(expert), taken_.weights(expert), scratch.rows);
   }
@@ -160,7 +186,7 @@ Status ExpertBranch::run_shared(const LayerSpec& spec, const LayerWeights& weigh
   for (const float value : values) shared_weights_.push_back(spec.residual_scale / (1.0f + std::exp(-value)));
   all_rows_.resize(values.size());
   std::iota(all_rows_.begin(), all_rows_.end(), 0);
-  run_expert(spec, weights.shared, planes, x, scratch.rows, scratch);
+  run_expert(spec, weights, -1, planes, x, scratch.rows, scratch);
   backend_.scatter_add(scratch.sum, all_rows_, shared_weights_, scratch.rows);
   return {};
 }

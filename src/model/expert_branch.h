@@ -61,7 +61,7 @@ class ExpertBranch {
 
  private:
   struct Scratch;
-  void run_expert(const LayerSpec& spec, const ExpertWeights& expert, Planes planes, Rows x, Rows result,
+  void run_expert(const LayerSpec& spec, const LayerWeights& weights, int expert, Planes planes, Rows x, Rows result,
                   const Scratch& scratch);
   void run_row(const LayerSpec& spec, const LayerWeights& weights, Planes planes, Rows x, const Scratch& scratch);
   Status run_shared(const LayerSpec& spec, const LayerWeights& weights, Planes planes, Rows x, const Scratch& scratch);

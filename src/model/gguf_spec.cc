@@ -144,10 +144,8 @@ Result<RawSpec> read_qwen(const Keys& keys, const GgufFacts& facts, bool qk_norm
   return raw;
 }
 
-/// Qwen 2 and 3 with experts in every layer. What the file does not say is as in all published ones.
-Result<RawSpec> read_qwen_moe(const Keys& keys, const GgufFacts& facts, bool qk_norm) {
-  RawSpec raw = TRY(read_qwen(keys, facts, qk_norm));
-  RawExperts& experts = raw.experts;
+/// Of a family whose layers all have some.
+Status read_experts(const Keys& keys, RawExperts& experts) {
   if (experts.n_experts == 0) return Error(Code::kInvalidArgument, "GGUF header: ", keys.full("expert_count"), " is 0");
   experts.n_used = TRY(keys.integer("expert_used_count"));
   if (experts.n_used < 1) {
@@ -155,6 +153,14 @@ Result<RawSpec> read_qwen_moe(const Keys& keys, const GgufFacts& facts, bool qk_
                  ", must be 1 at least");
   }
   experts.d_ff = TRY(keys.integer("expert_feed_forward_length"));
+  return {};
+}
+
+/// Qwen 2 and 3 with experts in every layer. What the file does not say is as in all published ones.
+Result<RawSpec> read_qwen_moe(const Keys& keys, const GgufFacts& facts, bool qk_norm) {
+  RawSpec raw = TRY(read_qwen(keys, facts, qk_norm));
+  RawExperts& experts = raw.experts;
+  TRY(read_experts(keys, experts));
   experts.normalised = qk_norm;
   if (!qk_norm) experts.shared_d_ff = TRY(keys.integer("expert_shared_feed_forward_length"));
   return raw;
@@ -265,8 +271,26 @@ Result<RawSpec> read_gemma3(const Keys& keys, const GgufFacts& facts) {
   return raw;
 }
 
-constexpr std::array<std::string_view, 11> kArchitectures = {
-    "gemma2", "gemma3", "granite", "llama", "olmo2", "phi3", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "smollm3"};
+/// The file does not say that its yarn's ramp ends between indices, nor which layers slide: every second one, from the
+/// first on.
+Result<RawSpec> read_gpt_oss(const Keys& keys, const GgufFacts& facts) {
+  RawSpec raw = TRY(read_common(keys, facts));
+  raw.qkv_bias = raw.output_bias = true;  // then their absence is named
+  raw.sinks = true;
+  raw.activation = Activation::kClampedSwiglu;
+  raw.sliding = TRY(read_sliding(keys, raw.n_layers, 2));
+  raw.rope.theta = TRY(keys.number_or("rope.freq_base", 150000.0));
+  TRY(read_scaling(keys, 1.0, raw.n_context, raw.rope));
+  if (raw.rope.yarn) raw.rope.yarn->truncates = false;
+  TRY(read_experts(keys, raw.experts));
+  raw.experts.softmax_of_used = true;
+  raw.experts.has_biases = true;
+  return raw;
+}
+
+constexpr std::array<std::string_view, 12> kArchitectures = {"gemma2",   "gemma3", "gpt-oss",  "granite",
+                                                             "llama",    "olmo2",  "phi3",     "qwen2",
+                                                             "qwen2moe", "qwen3",  "qwen3moe", "smollm3"};
 
 Result<std::string> find_architecture(const Metadata& metadata) {
   const std::string* architecture = metadata.text("general.architecture");
@@ -281,6 +305,7 @@ Result<std::string> find_architecture(const Metadata& metadata) {
 Result<RawSpec> read_family(const Keys& keys, std::string_view architecture, const GgufFacts& facts) {
   if (architecture == "gemma2") return read_gemma2(keys, facts);
   if (architecture == "gemma3") return read_gemma3(keys, facts);
+  if (architecture == "gpt-oss") return read_gpt_oss(keys, facts);
   if (architecture == "granite") return read_granite(keys, facts);
   if (architecture == "olmo2") return read_olmo2(keys, facts);
   if (architecture == "smollm3") return read_smollm3(keys, facts);
@@ -304,8 +329,9 @@ Result<DecoderSpec> spec_from_gguf(const Metadata& metadata, const GgufFacts& fa
   RawSpec raw = TRY(read_family(Keys(metadata, architecture), architecture, facts));
   raw.architecture = architecture;
   if (raw.experts.n_experts > 0 && raw.experts.n_used == 0) {
-    return Error(Code::kUnimplemented, "GGUF header: ", architecture, ".expert_count is ", raw.experts.n_experts,
-                 ", but models of this architecture with experts are not supported; supported: qwen2moe, qwen3moe");
+    return Error(
+        Code::kUnimplemented, "GGUF header: ", architecture, ".expert_count is ", raw.experts.n_experts,
+        ", but models of this architecture with experts are not supported; supported: gpt-oss, qwen2moe, qwen3moe");
   }
   DecoderSpec spec = TRY(build_spec(raw));
   const bool is_phi = architecture == "phi3";

@@ -20,6 +20,12 @@ DeviceBuffer& vector_place(PartWeights& weights, LayerWeights* layer, TensorRole
     case TensorRole::kKeyBias: return layer->key_bias;
     case TensorRole::kValueBias: return layer->value_bias;
     case TensorRole::kAttentionOutputBias: return layer->attention_output_bias;
+    case TensorRole::kSinks: return layer->sinks;
+    case TensorRole::kRouterBias: return layer->router_bias;
+    case TensorRole::kExpertGateBias: return layer->expert_gate_bias;
+    case TensorRole::kExpertUpBias: return layer->expert_up_bias;
+    case TensorRole::kExpertGateUpBias: return layer->expert_gate_up_bias;
+    case TensorRole::kExpertDownBias: return layer->expert_down_bias;
     case TensorRole::kQueryNorm: return layer->query_norm;
     case TensorRole::kKeyNorm: return layer->key_norm;
     case TensorRole::kPostAttentionNorm: return layer->post_attention_norm;
@@ -34,6 +40,7 @@ std::unique_ptr<Matrix>& matrix_place(PartWeights& weights, LayerWeights* layer,
     case TensorRole::kRouter: return layer->router;
     case TensorRole::kExpertGate: return layer->experts[tensor.expert].gate;
     case TensorRole::kExpertUp: return layer->experts[tensor.expert].up;
+    case TensorRole::kExpertGateUp: return layer->experts[tensor.expert].gate_up;
     case TensorRole::kExpertDown: return layer->experts[tensor.expert].down;
     case TensorRole::kSharedRouter: return layer->shared_router;
     case TensorRole::kSharedGate: return layer->shared.gate;

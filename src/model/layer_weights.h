@@ -17,6 +17,7 @@ namespace commissure {
 /// One expert's matrices.
 struct ExpertWeights {
   std::unique_ptr<Matrix> gate, up;  // [d_ff of an expert, d_model]
+  std::unique_ptr<Matrix> gate_up;   // the rows of both instead, those of gate first
   std::unique_ptr<Matrix> down;      // [d_model, d_ff of an expert]
 };
 
@@ -27,6 +28,7 @@ struct LayerWeights {
   std::unique_ptr<Matrix> key, value;                   // [n_kv_heads * head_dim, d_model]
   DeviceBuffer query_bias;                              // [n_heads * head_dim]
   DeviceBuffer key_bias, value_bias;                    // [n_kv_heads * head_dim]
+  DeviceBuffer sinks;                                   // [n_heads]
   DeviceBuffer query_norm, key_norm;                    // [head_dim], or as wide as query and key
   std::unique_ptr<Matrix> attention_output;             // [d_model, n_heads * head_dim]
   DeviceBuffer attention_output_bias;                   // [d_model]
@@ -35,6 +37,10 @@ struct LayerWeights {
   std::unique_ptr<Matrix> down;                         // [d_model, d_ff]
   DeviceBuffer post_feed_forward_norm;                  // [d_model]
   std::unique_ptr<Matrix> router;                       // [n_experts, d_model]
+  DeviceBuffer router_bias;                             // [n_experts]
+  DeviceBuffer expert_gate_bias, expert_up_bias;        // [n_experts, d_ff of an expert]
+  DeviceBuffer expert_gate_up_bias;                     // of both instead, [n_experts, 2 * d_ff of an expert]
+  DeviceBuffer expert_down_bias;                        // [n_experts, d_model]
   std::vector<ExpertWeights> experts;                   // of a mapped file untouched until a row takes one
   std::unique_ptr<Matrix> shared_router;                // [1, d_model]
   ExpertWeights shared;                                 // every row takes it

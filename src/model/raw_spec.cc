@@ -149,7 +149,8 @@ ExpertSpec build_experts(const RawExperts& raw) {
           .d_ff = static_cast<int>(raw.d_ff),
           .shared_d_ff = static_cast<int>(raw.shared_d_ff),
           .normalised = raw.normalised,
-          .softmax_of_used = raw.softmax_of_used};
+          .softmax_of_used = raw.softmax_of_used,
+          .has_biases = raw.has_biases};
 }
 
 }  // namespace
@@ -183,6 +184,7 @@ Result<DecoderSpec> build_spec(const RawSpec& raw) {
   LayerSpec layer;
   layer.heads = {static_cast<int>(raw.n_heads), static_cast<int>(raw.n_kv_heads), head_dim};
   layer.attention_softcap = static_cast<float>(raw.attention_softcap);
+  layer.sinks = raw.sinks;
   layer.qkv_bias = raw.qkv_bias;
   layer.output_bias = raw.output_bias;
   layer.qk_norm = raw.qk_norm;

@@ -33,6 +33,7 @@ struct RawExperts {
   std::int64_t shared_d_ff = 0;
   bool normalised = false;
   bool softmax_of_used = false;
+  bool has_biases = false;
 };
 
 /// A model's numbers as read, before any range check: the common ground of GGUF headers and config.json.
@@ -57,6 +58,7 @@ struct RawSpec {
   double residual_scale = 1.0;
   double logit_scale = 1.0;
   bool tied_head = false;
+  bool sinks = false;
   bool qkv_bias = false;
   bool output_bias = false;
   bool qk_norm = false;

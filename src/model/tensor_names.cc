@@ -19,9 +19,11 @@ struct RoleName {
   std::string_view safetensors;
 };
 
+bool is_gpt_oss(const DecoderSpec& spec) { return spec.architecture == "gpt_oss" || spec.architecture == "gpt-oss"; }
+
 /// Llama's post_attention_layernorm is the norm before the feed-forward; in Gemma 3 the same name is the norm after
-/// attention. `post_norms` tells them apart.
-RoleName role_name(TensorRole role, bool post_norms) {
+/// attention. `post_norms` tells them apart. gpt-oss has some names of its own.
+RoleName role_name(TensorRole role, bool post_norms, bool is_gpt_oss = false) {
   switch (role) {
     case TensorRole::kAttentionNorm: return {"attn_norm", "input_layernorm"};
     case TensorRole::kQuery:
@@ -36,15 +38,23 @@ RoleName role_name(TensorRole role, bool post_norms) {
     case TensorRole::kAttentionOutputBias: return {"attn_output", "self_attn.o_proj"};
     case TensorRole::kPostAttentionNorm: return {"post_attention_norm", "post_attention_layernorm"};
     case TensorRole::kFeedForwardNorm:
-      return {"ffn_norm", post_norms ? "pre_feedforward_layernorm" : "post_attention_layernorm"};
+      return {is_gpt_oss ? "post_attention_norm" : "ffn_norm",
+              post_norms ? "pre_feedforward_layernorm" : "post_attention_layernorm"};
     case TensorRole::kGate: return {"ffn_gate", "mlp.gate_proj"};
     case TensorRole::kUp: return {"ffn_up", "mlp.up_proj"};
     case TensorRole::kDown: return {"ffn_down", "mlp.down_proj"};
     case TensorRole::kPostFeedForwardNorm: return {"post_ffw_norm", "post_feedforward_layernorm"};
-    case TensorRole::kRouter: return {"ffn_gate_inp", "mlp.gate"};
-    case TensorRole::kExpertGate: return {"ffn_gate_exps", "gate_proj"};
-    case TensorRole::kExpertUp: return {"ffn_up_exps", "up_proj"};
+    case TensorRole::kRouter:
+    case TensorRole::kRouterBias: return {"ffn_gate_inp", is_gpt_oss ? "mlp.router" : "mlp.gate"};
+    case TensorRole::kExpertGate:
+    case TensorRole::kExpertGateBias: return {"ffn_gate_exps", "gate_proj"};
+    case TensorRole::kExpertUp:
+    case TensorRole::kExpertUpBias: return {"ffn_up_exps", "up_proj"};
     case TensorRole::kExpertDown: return {"ffn_down_exps", "down_proj"};
+    case TensorRole::kExpertDownBias: return {"ffn_down_exps", "mlp.experts.down_proj"};
+    case TensorRole::kExpertGateUp: return {"", "gate_up_proj"};
+    case TensorRole::kExpertGateUpBias: return {"", "mlp.experts.gate_up_proj"};
+    case TensorRole::kSinks: return {"attn_sinks", "self_attn.sinks"};
     case TensorRole::kSharedRouter: return {"ffn_gate_inp_shexp", "mlp.shared_expert_gate"};
     case TensorRole::kSharedGate: return {"ffn_gate_shexp", "mlp.shared_expert.gate_proj"};
     case TensorRole::kSharedUp: return {"ffn_up_shexp", "mlp.shared_expert.up_proj"};
@@ -57,9 +67,10 @@ RoleName role_name(TensorRole role, bool post_norms) {
 }
 
 std::string layer_tensor_name(const DecoderSpec& spec, TensorRole role, int layer) {
-  const RoleName name = role_name(role, spec.layers[layer].post_norms);
+  const RoleName name = role_name(role, spec.layers[layer].post_norms, is_gpt_oss(spec));
   const std::string_view kind = is_bias(role) ? "bias" : "weight";
   if (spec.naming.format == CheckpointFormat::kGguf) return fmt::format("blk.{}.{}.{}", layer, name.gguf, kind);
+  if (role == TensorRole::kSinks) return fmt::format("{}layers.{}.{}", spec.naming.prefix, layer, name.safetensors);
   return fmt::format("{}layers.{}.{}.{}", spec.naming.prefix, layer, name.safetensors, kind);
 }
 
@@ -106,18 +117,23 @@ class LayerTensors {
   void put_experts(const ExpertSpec& experts) {
     const std::int64_t d = spec_.d_model, n = experts.n_experts, d_ff = experts.d_ff;
     put(TensorRole::kRouter, {n, d});
+    if (experts.has_biases) put(TensorRole::kRouterBias, {n});
     for (int expert = 0; expert < experts.n_experts; ++expert) {
       if (spec_.naming.packed_experts) {
         const std::string gate_up = experts_name("gate_up_proj");
         put_rows(gate_up, TensorRole::kExpertGate, expert, {d_ff, d}, {n, 2 * d_ff, d}, 2 * expert);
         put_rows(gate_up, TensorRole::kExpertUp, expert, {d_ff, d}, {n, 2 * d_ff, d}, 2 * expert + 1);
         put_rows(experts_name("down_proj"), TensorRole::kExpertDown, expert, {d, d_ff}, {n, d, d_ff}, expert);
+      } else if (spec_.naming.fused_experts) {
+        put_expert(TensorRole::kExpertGateUp, expert, n, {2 * d_ff, d});
+        put_expert(TensorRole::kExpertDown, expert, n, {d, d_ff});
       } else {
         put_expert(TensorRole::kExpertGate, expert, n, {d_ff, d});
         put_expert(TensorRole::kExpertUp, expert, n, {d_ff, d});
         put_expert(TensorRole::kExpertDown, expert, n, {d, d_ff});
       }
     }
+    if (experts.has_biases) put_expert_biases(experts);
     if (experts.shared_d_ff == 0) return;
     put(TensorRole::kSharedRouter, is_gguf() ? std::vector<std::int64_t>{d} : std::vector<std::int64_t>{1, d});
     put(TensorRole::kSharedGate, {experts.shared_d_ff, d});
@@ -129,6 +145,17 @@ class LayerTensors {
   bool is_gguf() const { return spec_.naming.format == CheckpointFormat::kGguf; }
   std::string experts_name(std::string_view name) const {
     return fmt::format("{}layers.{}.mlp.experts.{}", spec_.naming.prefix, layer_, name);
+  }
+
+  void put_expert_biases(const ExpertSpec& experts) {
+    const std::int64_t n = experts.n_experts, d_ff = experts.d_ff;
+    if (spec_.naming.fused_experts) {
+      put(TensorRole::kExpertGateUpBias, {n, 2 * d_ff});
+    } else {
+      put(TensorRole::kExpertGateBias, {n, d_ff});
+      put(TensorRole::kExpertUpBias, {n, d_ff});
+    }
+    put(TensorRole::kExpertDownBias, {n, spec_.d_model});
   }
 
   /// The `index`-th block of rows in a tensor of all experts.
@@ -172,6 +199,7 @@ void append_layer(const DecoderSpec& spec, int layer, std::vector<ExpectedTensor
   if (l.qkv_bias) put(TensorRole::kQueryBias, {q});
   if (l.qkv_bias) put(TensorRole::kKeyBias, {kv});
   if (l.qkv_bias) put(TensorRole::kValueBias, {kv});
+  if (l.sinks) put(TensorRole::kSinks, {l.heads.n_heads});
   if (l.qk_norm) put(TensorRole::kQueryNorm, {l.wide_qk_norm ? q : l.heads.head_dim});
   if (l.qk_norm) put(TensorRole::kKeyNorm, {l.wide_qk_norm ? kv : l.heads.head_dim});
   put(TensorRole::kAttentionOutput, {d, q});

@@ -26,6 +26,7 @@ enum class TensorRole {
   kValueBias,
   kAttentionOutput,
   kAttentionOutputBias,
+  kSinks,
   kPostAttentionNorm,
   kFeedForwardNorm,
   kGate,
@@ -33,18 +34,30 @@ enum class TensorRole {
   kDown,
   kPostFeedForwardNorm,
   kRouter,
+  kRouterBias,
   kExpertGate,
   kExpertUp,
   kExpertDown,
+  kExpertGateUp,
+  kExpertGateBias,
+  kExpertUpBias,
+  kExpertDownBias,
+  kExpertGateUpBias,
   kSharedRouter,
   kSharedGate,
   kSharedUp,
   kSharedDown,
 };
 
+/// The biases of all experts of a layer, [n_experts, outputs].
+inline bool is_expert_bias(TensorRole role) {
+  return role == TensorRole::kExpertGateBias || role == TensorRole::kExpertUpBias ||
+         role == TensorRole::kExpertDownBias || role == TensorRole::kExpertGateUpBias;
+}
+
 inline bool is_bias(TensorRole role) {
   return role == TensorRole::kQueryBias || role == TensorRole::kKeyBias || role == TensorRole::kValueBias ||
-         role == TensorRole::kAttentionOutputBias;
+         role == TensorRole::kAttentionOutputBias || role == TensorRole::kRouterBias || is_expert_bias(role);
 }
 
 inline bool is_norm(TensorRole role) {
@@ -53,7 +66,7 @@ inline bool is_norm(TensorRole role) {
          role == TensorRole::kFeedForwardNorm || role == TensorRole::kPostFeedForwardNorm;
 }
 
-inline bool is_matrix(TensorRole role) { return !is_norm(role) && !is_bias(role); }
+inline bool is_matrix(TensorRole role) { return !is_norm(role) && !is_bias(role) && role != TensorRole::kSinks; }
 
 /// Which part of a model is wanted: layers [first_layer, last_layer) and what stands before and after them.
 struct ModelPart {
@@ -63,7 +76,8 @@ struct ModelPart {
   bool has_head = true;       ///< final norm and head (the last stage)
 };
 
-/// A tensor that a model of this spec must have. `shape` is [outputs, inputs] for matrices, [n] for norms and biases.
+/// A tensor that a model of this spec must have. `shape` is [outputs, inputs] for matrices, [n] for norms, biases and
+/// sinks.
 struct ExpectedTensor {
   TensorRole role;
   int layer = -1;  ///< -1: outside the layers

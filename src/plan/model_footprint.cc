@@ -15,6 +15,7 @@
 #include "stage/row_log.h"
 #include "stage/stage_memory.h"
 #include "weights/checkpoint.h"
+#include "weights/oss_experts.h"
 
 namespace commissure {
 
@@ -32,7 +33,7 @@ struct PartSize {
   void add(const ExpectedTensor& tensor, double n_bytes, double n_elements) {
     bytes += n_bytes;
     elements += n_elements;
-    if (tensor.expert < 0) return;
+    if (tensor.expert < 0 && !is_expert_bias(tensor.role)) return;
     expert_bytes += n_bytes;
     expert_elements += n_elements;
   }
@@ -80,11 +81,20 @@ Result<ModelFootprint> add_up(const DecoderSpec& spec, const PartSizes& size_of)
   return model;
 }
 
+/// Whether gpt-oss's experts are in MXFP4, as published, of which config.json says no more.
+bool has_mxfp4_experts(const Json& config) {
+  const Json* quantisation = find_member(config, "quantization_config");
+  const Json* method = quantisation == nullptr ? nullptr : find_member(*quantisation, "quant_method");
+  return is_gpt_oss(config) && method != nullptr && *method == "mxfp4";
+}
+
 Result<MeasuredModel> measure_config(const std::string& path, KvType kv_type) {
   std::ifstream file(path);
   if (!file) return Error(Code::kNotFound, "cannot read ", path);
   const std::string text{std::istreambuf_iterator<char>(file), {}};
-  DecoderSpec spec = TRY(spec_from_config(TRY(parse_json(text)), DType::kBF16));
+  const Json config = TRY(parse_json(text));
+  const bool is_mxfp4 = has_mxfp4_experts(config);
+  DecoderSpec spec = TRY(spec_from_config(config, DType::kBF16));
   spec.kv_type = kv_type;
   MeasuredModel model{.footprint = TRY(add_up(spec,
                                               [&](const ModelPart& part) -> Result<PartSize> {
@@ -95,7 +105,9 @@ Result<MeasuredModel> measure_config(const std::string& path, KvType kv_type) {
                                                     return Error(Code::kInvalidArgument, tensor.name, " is too large");
                                                   }
                                                   const auto count = static_cast<double>(*n);
-                                                  size.add(tensor, count * sizeof(bf16), count);
+                                                  const bool is_fp4 = is_mxfp4 && tensor.expert >= 0;
+                                                  const double bytes = is_fp4 ? 17.0 / 32.0 : sizeof(bf16);
+                                                  size.add(tensor, count * bytes, count);
                                                 }
                                                 return size;
                                               })),
@@ -103,7 +115,7 @@ Result<MeasuredModel> measure_config(const std::string& path, KvType kv_type) {
                       .is_estimate = true,
                       .header = nullptr};
   model.footprint.name = spec.architecture;
-  model.footprint.weights = "BF16";
+  model.footprint.weights = is_mxfp4 ? "MXFP4" : "BF16";
   if (const Status able = check_quantisable(spec, nullptr); !able) model.footprint.no_quant = able.error();
   return model;
 }

@@ -14,7 +14,7 @@ namespace commissure {
 struct MeasuredModel {
   ModelFootprint footprint;
   int context = 0;                     ///< positions the model was made for
-  bool is_estimate = false;            ///< computed from config.json alone, for bf16 weights
+  bool is_estimate = false;            ///< computed from config.json alone, for bf16 weights (gpt-oss's experts: MXFP4)
   std::unique_ptr<Checkpoint> header;  ///< the header that was read; null for an estimate
 };
 

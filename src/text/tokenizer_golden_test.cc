@@ -119,7 +119,7 @@ TEST_P(JsonTokenizerGolden, GivesTheIdsOfHuggingFaceTokenizers) {
 
 INSTANTIATE_TEST_SUITE_P(Families, JsonTokenizerGolden,
                          ::testing::Values("llama3", "qwen2", "qwen35", "tekken", "smollm", "gemma", "mistral",
-                                           "metaspace", "real_qwen3", "real_llama3", "real_nemo"));
+                                           "metaspace", "real_qwen3", "real_llama3", "real_nemo", "real_gptoss"));
 
 /// The keys that a converter makes of a byte-level tokenizer.json.
 Metadata gguf_keys(const Json& file, const std::string& pre, const std::string& bos) {
@@ -185,7 +185,8 @@ TEST_P(GgufTokenizerGolden, GivesTheIdsOfTheJsonFile) {
 INSTANTIATE_TEST_SUITE_P(Families, GgufTokenizerGolden,
                          ::testing::Values(GgufForm{"real_qwen3", "qwen2", ""},
                                            GgufForm{"real_llama3", "llama-bpe", "<|begin_of_text|>"},
-                                           GgufForm{"real_nemo", "tekken", "<s>"}));
+                                           GgufForm{"real_nemo", "tekken", "<s>"},
+                                           GgufForm{"real_gptoss", "gpt-4o", ""}));
 
 }  // namespace
 }  // namespace commissure

@@ -54,7 +54,8 @@ const TensorInfo& Checkpoint::stored(const TensorInfo& tensor) const {
 std::uint64_t Checkpoint::stored_bytes(const TensorInfo& tensor) const {
   const auto made = made_.find(tensor.name);
   if (made == made_.end()) return tensor.n_bytes;
-  return made->second.stored.n_bytes + (made->second.bnb ? made->second.bnb->absmax.n_bytes : 0);
+  return made->second.stored.n_bytes + (made->second.bnb ? made->second.bnb->absmax.n_bytes : 0) +
+         (made->second.oss ? made->second.oss->scales.n_bytes : 0);
 }
 
 Result<ByteRange> Checkpoint::load_stored(const TensorInfo& tensor) const {

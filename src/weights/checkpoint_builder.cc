@@ -7,6 +7,7 @@
 #include "weights/gguf.h"
 #include "weights/header_reader.h"
 #include "weights/location.h"
+#include "weights/oss_experts.h"
 #include "weights/read_file.h"
 #include "weights/safetensors.h"
 #include "weights/written_quant.h"
@@ -33,6 +34,7 @@ Result<std::unique_ptr<Checkpoint>> CheckpointBuilder::build() {
   if (name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json")) {
     TRY(open_safetensors(file));
     TRY(add_packed());
+    if (is_gpt_oss(checkpoint_->config_)) TRY(add_oss_experts());
   } else {
     TRY(open_gguf(file));
   }
@@ -185,6 +187,21 @@ Status CheckpointBuilder::add_packed() {
     checkpoint_->unsupported_.erase(name);
   }
   if (!states.empty()) drop_tensors(states);
+  return {};
+}
+
+Status CheckpointBuilder::add_oss_experts() {
+  auto experts = find_oss_experts(byte_tensors_, checkpoint_->tensors_);
+  if (!experts) return experts.error().within(checkpoint_->location_);
+  drop_tensors({experts->replaced.begin(), experts->replaced.end()});
+  for (OssTensor& expert : experts->made) {
+    if (expert.layout) {
+      checkpoint_->made_.emplace(expert.tensor.name, MadeTensor{.stored = std::move(expert.stored),
+                                                                .dtype = expert.tensor.dtype,
+                                                                .oss = *std::move(expert.layout)});
+    }
+    TRY(add_tensor(std::move(expert.tensor)));
+  }
   return {};
 }
 

@@ -31,6 +31,8 @@ class CheckpointBuilder {
   Status read_config(const std::string& file);
   /// Adds the matrices that lie in byte tensors: those of `commissure quantise` and of bitsandbytes.
   Status add_packed();
+  /// Puts one tensor for every expert in the place of gpt-oss's own.
+  Status add_oss_experts();
   Status add_bnb(const TensorInfo& codes, const TensorInfo& description);
   void drop_tensors(const std::unordered_set<std::string>& names);
 

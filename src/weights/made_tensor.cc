@@ -144,14 +144,91 @@ Result<ByteRange> convert_bnb(const MadeTensor& made, std::span<const std::byte>
                " on is negative, not finite or too large (the file is corrupt)");
 }
 
+// --- gpt-oss's experts ---
+
+/// Where output `i` of n goes.
+std::int64_t place_of(const OssLayout& layout, std::int64_t i, std::int64_t n) {
+  return layout.has_pairs ? i % 2 * (n / 2) + i / 2 : i;
+}
+
+/// Codes 2i and 2i + 1 share byte i; in our blocks codes i and i + 16 do.
+void reorder_pairs(const std::byte* from, std::uint8_t* to) {
+  for (int i = 0; i < 8; ++i) {
+    const auto low = std::to_integer<unsigned>(from[i]), high = std::to_integer<unsigned>(from[i + 8]);
+    to[2 * i] = static_cast<std::uint8_t>((low & 15u) | (high & 15u) << 4);
+    to[2 * i + 1] = static_cast<std::uint8_t>(low >> 4 | (high & 0xf0u));
+  }
+}
+
+ByteRange join_blocks(const MadeTensor& made, std::span<const std::byte> codes, std::span<const std::byte> scales) {
+  const std::int64_t n_rows = made.stored.shape[0], n_blocks = made.stored.shape[1] / 16;
+  const std::size_t stride = to_size(n_blocks) * sizeof(BlockMXFP4);
+  const Written out(to_size(n_rows) * stride);
+  for_rows(n_rows, parts_of(n_rows, 32 * n_blocks), [&](std::int64_t row, int) {
+    std::byte* to = &out.bytes[to_size(place_of(*made.oss, row, n_rows)) * stride];
+    for (std::int64_t i = row * n_blocks; i < (row + 1) * n_blocks; ++i, to += sizeof(BlockMXFP4)) {
+      BlockMXFP4 block;
+      block.e = std::to_integer<std::uint8_t>(scales[to_size(i)]);
+      reorder_pairs(&codes[to_size(16 * i)], block.qs);
+      std::memcpy(to, &block, sizeof block);
+    }
+    return true;
+  });
+  return out.range();
+}
+
+/// [inputs, outputs] to [outputs, inputs], some outputs at a time, which share the cache lines that are read.
+template <typename Value>
+ByteRange transpose(const MadeTensor& made, std::span<const std::byte> stored) {
+  constexpr std::int64_t kTile = 32;
+  const std::int64_t n_in = made.stored.shape[0], n_out = made.stored.shape[1], n_tiles = (n_out + kTile - 1) / kTile;
+  const Written out(stored.size());
+  for_rows(n_tiles, parts_of(n_tiles, kTile * n_in), [&](std::int64_t tile, int) {
+    const std::int64_t end = std::min(n_out, (tile + 1) * kTile);
+    for (std::int64_t in = 0; in < n_in; ++in) {
+      for (std::int64_t i = tile * kTile; i < end; ++i) {
+        const std::int64_t to = place_of(*made.oss, i, n_out) * n_in + in;
+        std::memcpy(&out.bytes[to_size(to) * sizeof(Value)], &stored[to_size(in * n_out + i) * sizeof(Value)],
+                    sizeof(Value));
+      }
+    }
+    return true;
+  });
+  return out.range();
+}
+
+/// [n, outputs], each vector's values in our order.
+ByteRange sort_vectors(const MadeTensor& made, std::span<const std::byte> stored) {
+  const std::int64_t n_out = made.stored.shape.back();
+  const std::size_t size = row_bytes(made.dtype, 1);
+  const Written out(stored.size());
+  for (std::int64_t first = 0; first < made.stored.n_elements(); first += n_out) {
+    for (std::int64_t i = 0; i < n_out; ++i) {
+      std::memcpy(&out.bytes[to_size(first + place_of(*made.oss, i, n_out)) * size], &stored[to_size(first + i) * size],
+                  size);
+    }
+  }
+  return out.range();
+}
+
+Result<ByteRange> arrange_oss(const MadeTensor& made, std::span<const std::byte> stored, const ReadStored& read) {
+  switch (made.oss->form) {
+    case OssLayout::Form::kBlocks: return join_blocks(made, stored, TRY(read(made.oss->scales)).bytes);
+    case OssLayout::Form::kVectors: return sort_vectors(made, stored);
+    case OssLayout::Form::kTransposed: break;
+  }
+  return row_bytes(made.dtype, 1) == 2 ? transpose<std::uint16_t>(made, stored) : transpose<float>(made, stored);
+}
+
 }  // namespace
 
 Result<ByteRange> make_tensor(const MadeTensor& made, const ReadStored& read) {
   const ByteRange stored = TRY(read(made.stored));
   try {
+    if (made.oss) return arrange_oss(made, stored.bytes, read);
     return made.bnb ? convert_bnb(made, stored.bytes, read) : quantise_tensor(made, stored.bytes);
   } catch (const std::bad_alloc&) {
-    return Error(Code::kResourceExhausted, "tensor ", printable(made.stored.name), ": no memory to quantise its ",
+    return Error(Code::kResourceExhausted, "tensor ", printable(made.stored.name), ": no memory to make it of its ",
                  stored.bytes.size(), " bytes");
   }
 }

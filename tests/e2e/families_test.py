@@ -32,6 +32,18 @@ def experts(config):
     return shapes
 
 
+def blocks(config):
+    """gpt-oss as published: experts in MXFP4, all else with biases."""
+    n, d_ff = config["num_local_experts"], config["intermediate_size"]
+    shapes = {name: shape for name, shape in separate(config).items() if not name.startswith("mlp.")}
+    shapes |= {f"self_attn.{name}_proj.bias": (shapes[f"self_attn.{name}_proj"][0],) for name in "qkvo"}
+    return shapes | {
+        "self_attn.sinks": (4,), "mlp.router": (n, 64), "mlp.router.bias": (n,),
+        "mlp.experts.gate_up_proj_blocks": (n, 2 * d_ff, 2, 16), "mlp.experts.gate_up_proj_scales": (n, 2 * d_ff, 2),
+        "mlp.experts.gate_up_proj_bias": (n, 2 * d_ff), "mlp.experts.down_proj_blocks": (n, 64, d_ff // 32, 16),
+        "mlp.experts.down_proj_scales": (n, 64, d_ff // 32), "mlp.experts.down_proj_bias": (n, 64)}
+
+
 # family, tokenizer, what config.json says beside COMMON, norms of a layer, its other tensors, type
 FAMILIES = [
     ("gemma2", "gemma", {"sliding_window": 24, "query_pre_attn_scalar": 16},
@@ -41,6 +53,7 @@ FAMILIES = [
      NORMS, fused, "F32"),
     ("qwen3_moe", "qwen2", {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
                             "norm_topk_prob": True}, NORMS, experts, "BF16"),
+    ("gpt_oss", "qwen2", {"num_local_experts": 5, "num_experts_per_tok": 3, "sliding_window": 24}, NORMS, blocks, "BF16"),
 ]
 
 
@@ -51,6 +64,8 @@ def values(rng, shape, dtype):
         n *= size
     centre, spread = (1.0, 0.25) if len(shape) == 1 else (0.0, 2 * shape[-1] ** -0.5)
     floats = array.array("f", (centre + spread * rng.uniform(-1, 1) for _ in range(n)))
+    if dtype == "U8":  # codes, or exponents, of which none may be large
+        return rng.randbytes(n) if shape[-1] == 16 else bytes(rng.randrange(119, 123) for _ in range(n))
     if dtype == "F32":
         return floats.tobytes()
     return b"".join([floats.tobytes()[i + 2:i + 4] for i in range(0, 4 * n, 4)])  # the upper halves
@@ -66,12 +81,15 @@ def write_model(folder, family, tokenizer, more, norms, tensors_of, dtype):
         shapes["lm_head.weight"] = (config["vocab_size"], 64)
     for layer in range(COMMON["num_hidden_layers"]):
         parts = dict.fromkeys(norms, (64,)) | tensors_of(config)
-        shapes |= {f"model.layers.{layer}.{name}.weight": shape for name, shape in parts.items()}
+        for name, shape in parts.items():
+            is_whole = name.endswith((".bias", "_bias", "sinks", "_blocks", "_scales"))
+            shapes[f"model.layers.{layer}.{name}{'' if is_whole else '.weight'}"] = shape
     rng, header, data = random.Random(5), {}, []
     offset = 0
     for name, shape in shapes.items():
-        data.append(values(rng, shape, dtype))
-        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, offset + len(data[-1])]}
+        own = "U8" if name.endswith(("_blocks", "_scales")) else dtype
+        data.append(values(rng, shape, own))
+        header[name] = {"dtype": own, "shape": list(shape), "data_offsets": [offset, offset + len(data[-1])]}
         offset += len(data[-1])
     text = json.dumps(header).encode()
     (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + b"".join(data))

@@ -28,6 +28,7 @@ std::uint32_t ggml_type(DType dtype) {
     case DType::kQ5_K: return 13;
     case DType::kQ6_K: return 14;
     case DType::kI32: return 26;
+    case DType::kMXFP4: return 39;
     default: return 99;
   }
 }

@@ -1,9 +1,14 @@
 #include "support/family_model.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
+#include <utility>
 
+#include "core/index.h"
 #include "support/checkpoint_writer.h"
 #include "support/golden_files.h"
 #include "support/toy_values.h"
@@ -25,7 +30,7 @@ std::vector<float> values_of(const std::string& name, const std::vector<std::int
   const bool is_table = holds(name, "embed_tokens") || holds(name, "lm_head");
   const float scale = is_table ? 0.0234375f : 2.0f / std::sqrt(static_cast<float>(shape.back()));
   for (float& value : values) {
-    if (name.ends_with(".bias")) {
+    if (name.ends_with(".bias") || name.ends_with("_bias")) {
       value = 0.5f * value;
     } else {
       value = shape.size() == 1 ? norm_centre + 0.25f * value : value * scale;
@@ -52,9 +57,30 @@ std::vector<float> values_in(const FamilyCase& family, const std::string& name,
                              const std::vector<std::int64_t>& shape) {
   const float norm_centre = family.config["model_type"] == "gemma2" ? 0.0f : 1.0f;
   std::vector<float> values = values_of(name, shape, norm_centre);
+  if (family.config["model_type"] == "gpt_oss" && name.ends_with("experts.gate_up_proj")) {
+    for (float& value : values) value *= 8.0f;
+  }
   const bool is_altered = !family.altered.empty() && holds(name, family.altered.c_str());
   for (std::size_t i = 0; is_altered && i < values.size(); i += 2) values[i] *= 0.5f;
   return values;
+}
+
+bool is_bytes(const std::string& name) { return name.ends_with("_blocks") || name.ends_with("_scales"); }
+
+/// As mxfp4() in the script: codes or exponents.
+std::string bytes_in(const FamilyCase& family, const std::string& name, const std::vector<std::int64_t>& shape) {
+  std::int64_t n = 1;
+  for (const std::int64_t size : shape) n *= size;
+  const bool is_altered = !family.altered.empty() && holds(name, family.altered.c_str());
+  const int least = holds(name, "gate_up") ? 121 : 117;
+  std::string bytes;
+  for (const float value : noise(name, kSeed, n)) {
+    const int byte = name.ends_with("_blocks") ? static_cast<int>((value + 1.0f) * 128.0f)
+                                               : least + static_cast<int>(std::abs(value) * 4.0f);
+    const bool changes = is_altered && bytes.size() % 2 == 0;
+    bytes += static_cast<char>(changes ? byte ^ (name.ends_with("_blocks") ? 0x88 : 1) : byte);
+  }
+  return bytes;
 }
 
 /// In F32, or, where it is no vector, in the type that is asked for.
@@ -67,6 +93,73 @@ void write_matrix(const std::string& name, const std::vector<std::int64_t>& shap
   }
 }
 
+/// Every `step`-th value from `first` on.
+std::vector<float> picked(const std::vector<float>& values, std::size_t first, std::size_t step) {
+  std::vector<float> some;
+  for (std::size_t i = first; i < values.size(); i += step) some.push_back(values[i]);
+  return some;
+}
+
+/// [experts, inputs, outputs], outputs `first`, `first` + step, ... as GGUF has them: [experts, outputs, inputs].
+std::vector<float> turned(const std::vector<float>& values, const std::vector<std::int64_t>& shape, int first,
+                          int step) {
+  std::vector<float> out;
+  for (std::int64_t expert = 0; expert < shape[0]; ++expert) {
+    for (std::int64_t o = first; o < shape[2]; o += step) {
+      for (std::int64_t i = 0; i < shape[1]; ++i) {
+        out.push_back(values[static_cast<std::size_t>((expert * shape[1] + i) * shape[2] + o)]);
+      }
+    }
+  }
+  return out;
+}
+
+/// MXFP4 of GGUF: rows `first`, `first` + step, ... of all experts, exponents beside codes, whose order is another one.
+std::string joined_blocks(const std::string& codes, const std::string& exponents, std::int64_t n_blocks, int first,
+                          int step) {
+  std::string out;
+  const auto n_rows = static_cast<std::int64_t>(exponents.size()) / n_blocks;
+  for (std::int64_t row = first; row < n_rows; row += step) {
+    for (std::int64_t block = row * n_blocks; block < (row + 1) * n_blocks; ++block) {
+      const auto code = [&](int i) {
+        const auto byte = static_cast<unsigned char>(codes[static_cast<std::size_t>(block * 16 + i / 2)]);
+        return i % 2 == 0 ? byte & 15 : byte >> 4;
+      };
+      out += exponents[static_cast<std::size_t>(block)];
+      for (int i = 0; i < 16; ++i) out += static_cast<char>(code(i) | code(i + 16) << 4);
+    }
+  }
+  return out;
+}
+
+/// gpt-oss's experts as its converter writes them: gate and up apart.
+void write_oss_experts(const FamilyCase& family, const std::string& name, std::vector<std::int64_t> shape,
+                       DType matrices, GgufWriter& writer) {
+  const std::string layer = name.substr(std::string("model.layers.").size(), 1);
+  const bool is_fused = holds(name, "gate_up_proj");
+  const int step = is_fused ? 2 : 1;
+  if (name.ends_with("_scales")) return;  // with the blocks
+  for (int part = 0; part < step; ++part) {
+    const std::string kind = !is_fused ? "down" : part == 0 ? "gate" : "up";
+    const std::string gguf_name = "blk." + layer + ".ffn_" + kind + "_exps";
+    if (name.ends_with("_bias")) {
+      const auto values = picked(values_in(family, name, shape), static_cast<std::size_t>(part), to_size(step));
+      writer.tensor(float_tensor(gguf_name + ".bias", {shape[0], shape[1] / step}, values));
+    } else if (name.ends_with("_blocks")) {
+      std::string scales = name;
+      scales.replace(scales.size() - 6, 6, "scales");
+      const std::string exponents = bytes_in(family, scales, {shape[0], shape[1], shape[2]});
+      writer.tensor({gguf_name + ".weight",
+                     DType::kMXFP4,
+                     {shape[0], shape[1] / step, 32 * shape[2]},
+                     joined_blocks(bytes_in(family, name, shape), exponents, shape[2], part, step)});
+    } else {
+      write_matrix(gguf_name + ".weight", {shape[0], shape[2] / step, shape[1]},
+                   turned(values_in(family, name, shape), shape, part, step), matrices, writer);
+    }
+  }
+}
+
 /// How many heads' rows a converter interleaves in this tensor; 0: none.
 int interleaved_heads(const FamilyCase& family, const std::string& name) {
   if (!family.gguf["permuted"].get<bool>()) return 0;
@@ -74,12 +167,9 @@ int interleaved_heads(const FamilyCase& family, const std::string& name) {
   return holds(name, "k_proj") ? family.config["num_key_value_heads"].get<int>() : 0;
 }
 
-}  // namespace
-
-std::vector<FamilyCase> family_cases(const std::string& folder) {
-  const auto file = parse_json(read_file(folder + "/cases.json"));
+void add_cases(const std::string& path, std::vector<FamilyCase>& cases) {
+  const auto file = parse_json(read_file(path));
   if (!file) std::abort();  // part of the source tree
-  std::vector<FamilyCase> cases;
   for (const Json& entry : (*file)["cases"]) {
     cases.push_back({.name = entry["name"].get<std::string>(),
                      .config = entry["config"],
@@ -89,6 +179,18 @@ std::vector<FamilyCase> family_cases(const std::string& folder) {
                      .logprobs = entry["logprobs"].get<std::vector<double>>(),
                      .top1 = entry["top1"].get<std::vector<int>>()});
   }
+}
+
+}  // namespace
+
+std::vector<FamilyCase> family_cases(const std::string& folder) {
+  std::vector<std::string> paths;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() == ".json") paths.push_back(entry.path());
+  }
+  std::ranges::sort(paths);
+  std::vector<FamilyCase> cases;
+  for (const std::string& path : paths) add_cases(path, cases);
   return cases;
 }
 
@@ -96,7 +198,8 @@ void write_family_safetensors(const FamilyCase& family, const TempFolder& folder
   std::vector<ToyTensor> tensors;
   for (const auto& [name, sizes] : family.shapes.items()) {
     const std::vector<std::int64_t> shape = shape_of(sizes);
-    tensors.push_back(float_tensor(name, shape, values_in(family, name, shape)));
+    tensors.push_back(is_bytes(name) ? ToyTensor{name, DType::kU8, shape, bytes_in(family, name, shape)}
+                                     : float_tensor(name, shape, values_in(family, name, shape)));
   }
   folder.write("config.json", dump_json(family.config));
   folder.write("model.safetensors", safetensors_bytes(tensors));
@@ -108,6 +211,10 @@ std::string family_gguf(const FamilyCase& family, DType matrices) {
   write_header(family.gguf["header"], writer);
   for (const auto& [name, sizes] : family.shapes.items()) {
     const std::vector<std::int64_t> shape = shape_of(sizes);
+    if (family.config["model_type"] == "gpt_oss" && holds(name, ".experts.")) {
+      write_oss_experts(family, name, shape, matrices, writer);
+      continue;
+    }
     if (!family.gguf["names"].contains(name)) continue;  // an expert's, in one of the stacked tensors
     std::vector<float> values = values_in(family, name, shape);
     if (shape.size() == 1 && holds(name, "norm")) {

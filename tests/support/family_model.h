@@ -22,10 +22,10 @@ struct FamilyCase {
   std::string altered = {};      ///< for tests of the tests: tensors with this in their name have other values
 };
 
-/// `folder` holds cases.json.
+/// Of all .json files in the folder.
 std::vector<FamilyCase> family_cases(const std::string& folder);
 
-/// config.json and model.safetensors (F32).
+/// config.json and model.safetensors (F32, or bytes of MXFP4).
 void write_family_safetensors(const FamilyCase& family, const TempFolder& folder);
 
 /// A GGUF file of the same weights, matrices in F32 or Q8_0.

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Makes tests/golden/families/cases.json: log-probabilities of every next token in float32, by Hugging Face transformers
+"""Makes tests/golden/families/*.json: log-probabilities of every next token in float32, by Hugging Face transformers
 on small random checkpoints, one or more of every family.
 
-usage: make_family_goldens.py [FOLDER]      (needs torch, transformers, gguf; FOLDER defaults to tests/golden/families)
+usage: make_family_goldens.py [FOLDER [NAME ...]]      (needs torch, transformers, gguf; FOLDER defaults to
+tests/golden/families, NAME, of a file without .json, to all)
 
 No weights are stored: each value follows from its tensor's name (noise() here and in tests/support/family_model.cc), so a
 reader that takes a tensor for another one fails. Each case: the config.json that transformers saves, the GGUF header and
@@ -18,6 +19,7 @@ import gguf
 import numpy as np
 import torch
 import transformers
+from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 SEED = 20261129
 N_TOKENS = 150  # passes windows of 24 and two borders of blocks of 64
@@ -78,6 +80,18 @@ CASES = [
 ]
 
 
+GPT_OSS = {"num_hidden_layers": 3, "head_dim": 16, "num_local_experts": 6, "num_experts_per_tok": 3, "sliding_window": 24,
+           "max_position_embeddings": 256, "rms_norm_eps": 1e-5,
+           "rope_parameters": YARN | {"truncate": False, "rope_theta": 150000.0, "beta_fast": 8.0}}
+
+GPT_OSS_CASES = [
+    ("gpt-oss", "gpt_oss", GPT_OSS, "gpt-oss"),
+    ("gpt-oss-mxfp4", "gpt_oss", GPT_OSS | {"num_local_experts": 5, "num_experts_per_tok": 4}, "gpt-oss"),
+]
+
+FILES = {"cases": CASES, "gpt_oss": GPT_OSS_CASES}
+
+
 def noise(name: str, n: int) -> np.ndarray:
     """n values in [-1, 1) that depend on the name alone: a linear congruential generator, its top 32 bits."""
     state = SEED * 0x9e3779b97f4a7c15 % 2**64
@@ -92,7 +106,7 @@ def noise(name: str, n: int) -> np.ndarray:
 
 def weights(name: str, shape: torch.Size, norm_centre: float) -> torch.Tensor:
     values = noise(name, shape.numel())
-    if name.endswith(".bias"):
+    if name.endswith((".bias", "_bias")):
         values = np.float32(0.5) * values
     elif len(shape) == 1:
         values = np.float32(norm_centre) + np.float32(0.25) * values
@@ -111,7 +125,19 @@ def unpacked(name: str, shape: torch.Size) -> list[tuple[list[str], torch.Size]]
     return [([f"{layer}.{expert}.{kind}.weight" for kind in kinds], torch.Size([rows, shape[2]])) for expert in range(shape[0])]
 
 
-def make_model(model_type: str, changes: dict, is_packed: bool):
+def mxfp4(name: str, shape: torch.Size) -> tuple[dict, torch.Tensor]:
+    """Shapes of the files' blocks and scales of all experts, and their values as transformers reads them."""
+    n_experts, n_in, n_out = shape
+    blocks = noise(name + "_blocks", n_experts * n_out * n_in // 2)
+    scales = noise(name + "_scales", n_experts * n_out * n_in // 32)
+    files = {name + "_blocks": [n_experts, n_out, n_in // 32, 16], name + "_scales": [n_experts, n_out, n_in // 32]}
+    codes = torch.from_numpy(((blocks + 1) * 128).astype(np.uint8).reshape(files[name + "_blocks"]))
+    least = 121 if "gate_up" in name else 117
+    exponents = torch.from_numpy((least + (np.abs(scales) * 4).astype(int)).astype(np.uint8).reshape(files[name + "_scales"]))
+    return files, convert_moe_packed_tensors(codes, exponents, dtype=torch.float32)
+
+
+def make_model(model_type: str, changes: dict, form: str):
     centre = 0.0 if model_type == "gemma2" else 1.0  # w of (1 + w), or w
     config = transformers.AutoConfig.for_model(model_type, **(COMMON | changes))
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
@@ -119,7 +145,10 @@ def make_model(model_type: str, changes: dict, is_packed: bool):
     for name, tensor in model.state_dict().items():
         if config.tie_word_embeddings and name == "lm_head.weight":
             continue
-        if ".experts." in name and not is_packed:
+        if form == "mxfp4" and re.search(r"\.experts\.\w+_proj$", name):
+            shapes, state[name] = mxfp4(name, tensor.shape)
+            files |= shapes
+        elif ".experts." in name and form == "separate":
             experts = []
             for parts, shape in unpacked(name, tensor.shape):
                 files |= {part: weights(part, shape, centre) for part in parts}
@@ -127,10 +156,12 @@ def make_model(model_type: str, changes: dict, is_packed: bool):
             state[name] = torch.stack(experts)
         else:
             state[name] = files[name] = weights(name, tensor.shape, centre)
+        if model_type == "gpt_oss" and name.endswith("experts.gate_up_proj") and form != "mxfp4":
+            state[name] *= 8  # some gates pass the limit of 7
     missing, unexpected = model.load_state_dict(state, strict=False)
     assert not unexpected and all(name == "lm_head.weight" for name in missing), (missing, unexpected)
     model.tie_weights()
-    return config, model, {name: list(tensor.shape) for name, tensor in files.items()}
+    return config, model, {name: list(getattr(tensor, "shape", tensor)) for name, tensor in files.items()}
 
 
 def rope_divisors(config, model) -> list[float]:
@@ -140,6 +171,11 @@ def rope_divisors(config, model) -> list[float]:
     n_pairs = model.model.rotary_emb.inv_freq.shape[0]
     plain = config.rope_parameters["rope_theta"] ** (-torch.arange(n_pairs, dtype=torch.float64) / n_pairs)
     return (plain / model.model.rotary_emb.inv_freq.double()).float().tolist()
+
+
+def gguf_name(table, name: str) -> str:
+    # The converter gives a tensor without a suffix one.
+    return table.get_name(name, try_suffixes=(".weight", ".bias")) + (".weight" if name.endswith("sinks") else "")
 
 
 def gguf_form(architecture: str, config, model, names: list[str]) -> dict:
@@ -175,6 +211,11 @@ def gguf_form(architecture: str, config, model, names: list[str]) -> dict:
             header[keys.Rope.SCALING_ORIG_CTX_LEN] = config.original_max_position_embeddings
             header[keys.Rope.SCALING_ATTN_FACTOR] = model.model.rotary_emb.attention_scaling
             lists = {"rope_factors_long.weight": rope["long_factor"], "rope_factors_short.weight": rope["short_factor"]}
+    if architecture == "gpt-oss":
+        header |= {llm.EXPERT_COUNT: config.num_local_experts, llm.EXPERT_USED_COUNT: config.num_experts_per_tok,
+                   llm.EXPERT_FEED_FORWARD_LENGTH: config.intermediate_size, attention.SLIDING_WINDOW: config.sliding_window,
+                   keys.Rope.SCALING_YARN_BETA_FAST: config.rope_parameters["beta_fast"]}
+        names = [name for name in names if ".experts." not in name]  # converters split them (tests/support/family_model.cc)
     if architecture.endswith("moe"):
         header |= {llm.EXPERT_COUNT: config.num_experts, llm.EXPERT_USED_COUNT: config.num_experts_per_tok,
                    llm.EXPERT_FEED_FORWARD_LENGTH: config.moe_intermediate_size}
@@ -191,14 +232,15 @@ def gguf_form(architecture: str, config, model, names: list[str]) -> dict:
         "stacked": stacked,
         "lists": lists,
         "header": {key.format(arch=architecture): value for key, value in header.items()},
-        "names": {name: table.get_name(name, try_suffixes=(".weight", ".bias")) for name in names},
+        "names": {name: gguf_name(table, name) for name in names},
         "permuted": architecture in ("llama", "granite", "smollm3"),  # rows of q and k, by head
         "rope_freqs": rope_divisors(config, model),
     }
 
 
 def case(name: str, model_type: str, changes: dict, architecture: str | None) -> dict:
-    config, model, shapes = make_model(model_type, changes, name.endswith("-packed"))
+    form = "mxfp4" if name.endswith("-mxfp4") else "packed" if name.endswith("-packed") or model_type == "gpt_oss" else "separate"
+    config, model, shapes = make_model(model_type, changes, form)
     ids = (np.abs(noise(f"ids of {name}", N_TOKENS)) * VOCAB).astype(int).tolist()
     with torch.no_grad():
         logits = model(torch.tensor([ids])).logits[0].double()
@@ -218,8 +260,9 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     header = {"generator": "tools/golden/make_family_goldens.py", "seed": SEED,
               "program": f"transformers {transformers.__version__}, torch {torch.__version__}, float32, eager attention; names by gguf"}
-    rows = [json.dumps(case(*row), separators=(",", ":")) for row in CASES]
-    (folder / "cases.json").write_text('{"header":' + json.dumps(header) + ',\n"cases":[\n' + ",\n".join(rows) + "\n]}\n")
+    for name in sys.argv[2:] or FILES:
+        rows = [json.dumps(case(*row), separators=(",", ":")) for row in FILES[name]]
+        (folder / f"{name}.json").write_text('{"header":' + json.dumps(header) + ',\n"cases":[\n' + ",\n".join(rows) + "\n]}\n")
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ template_snippets.py, rendered by Jinja2 as Hugging Face's apply_chat_template d
 
 usage: make_template_goldens.py [FOLDER]      FOLDER holds the *.jinja files (default tests/golden/template)
 
-Each case: template, variables, and either text or error (the message that the template raised).
+Each case: template, variables, and either text, in which DATE stands for the day's, or error (the message that the template raised).
 """
 import datetime
 import itertools
 import json
 import pathlib
+import re
 import sys
 
 import jinja2
@@ -90,7 +91,7 @@ def cases(folder: pathlib.Path):
                     variables = variables | {"enable_thinking": thinking}
                 case = {"template": path.stem, "variables": variables}
                 try:
-                    case["text"] = template.render(**variables)
+                    case["text"] = re.sub(r"(Current date: )\d{4}-\d\d-\d\d", r"\1DATE", template.render(**variables))
                 except jinja2.exceptions.UndefinedError:
                     continue  # in Python's own words, which ours need not repeat
                 except jinja2.exceptions.TemplateError as error:

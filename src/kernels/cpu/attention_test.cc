@@ -5,6 +5,7 @@
 #include <cmath>
 #include <tuple>
 
+#include "core/index.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "support/backend_testing.h"
 
@@ -51,6 +52,7 @@ struct Cut {
   bool keeps_f32 = true;
   KvType kv = KvType::kBF16;
   float softcap = 0.0f;
+  std::vector<float> sinks = {};  ///< by head
 };
 
 constexpr KvType kKvTypes[] = {KvType::kBF16, KvType::kInt8};
@@ -87,10 +89,13 @@ std::vector<std::vector<float>> outputs(const Texts& texts, const Cut& cut) {
   const DeviceBuffer cache = backend->allocate(kv_bytes).value();
   if (cut.poisoned) backend->upload(cache.ptr(), std::vector<std::byte>(kv_bytes, std::byte{0xff}));
   const KvLayer layer = {cache.ptr(), texts.heads, cut.kv};
+  const DeviceBuffer sinks = backend->allocate(cut.sinks.size() * sizeof(float)).value();
+  backend->upload(sinks.ptr(), std::as_bytes(std::span(cut.sinks)));
   const AttendOptions options = {.scale = 1.0f / std::sqrt(static_cast<float>(texts.heads.head_dim)),
                                  .window = cut.window,
                                  .softcap = cut.softcap,
-                                 .keeps_f32 = cut.keeps_f32};
+                                 .keeps_f32 = cut.keeps_f32,
+                                 .sinks = sinks.ptr()};
 
   std::vector<std::vector<float>> out(texts.lengths.size());
   for (int done = 0; done < *std::max_element(texts.lengths.begin(), texts.lengths.end()); done += cut.chunk) {
@@ -139,7 +144,7 @@ double cached_value(std::span<const float> vector, std::size_t i, KvType type) {
 
 /// Softmax attention of one query straight from the definition, in double, over keys and values as they are cached.
 std::vector<float> by_definition(const Texts& texts, std::size_t s, int position, int head, int window, KvType type,
-                                 double softcap = 0.0) {
+                                 double softcap = 0.0, double sink = -INFINITY) {
   const int dim = texts.heads.head_dim, kv_head = head / (texts.heads.n_heads / texts.heads.n_kv_heads);
   const float* q = &texts.q[s][static_cast<std::size_t>(position * texts.q_width() + head * dim)];
   const auto cached = [&](const std::vector<float>& values, int at, int i) {
@@ -148,7 +153,7 @@ std::vector<float> by_definition(const Texts& texts, std::size_t s, int position
     return cached_value(vector, static_cast<std::size_t>(i), type);
   };
   std::vector<double> out(static_cast<std::size_t>(dim));
-  double sum = 0.0;
+  double sum = std::exp(sink);
   for (int key = 0; key <= position; ++key) {
     if (window > 0 && position - key >= window) continue;
     double score = 0.0;
@@ -246,6 +251,43 @@ TEST(Attention, ASoftcapBendsTheScoresOnEveryIsa) {
   }
 }
 
+TEST(Attention, ASinkTakesItsShareOfAHeadsWeightsOnEveryIsa) {
+  const Texts texts = random_texts({4, 2, 64}, {700});
+  const std::vector<float> sinks = {-2.0f, 0.5f, 3.0f, 6.0f};
+  for (const auto& [window, kv] : windows_and_types(std::array{0, 65})) {
+    const auto without = outputs(texts, {.isa = "reference", .window = window, .kv = kv});
+    for (const std::string& isa : available_isas()) {
+      Cut cut = {.isa = isa, .window = window, .chunk = 33, .poisoned = true, .kv = kv, .sinks = sinks};
+      const auto out = outputs(texts, cut);
+      for (const auto& [position, head] :
+           {std::pair(0, 3), std::pair(64, 0), std::pair(149, 2), std::pair(149, 1), std::pair(699, 3)}) {
+        const auto row = rows_of(out[0], texts.q_width(), position, 1).subspan(static_cast<std::size_t>(head * 64), 64);
+        const auto expected =
+            by_definition(texts, 0, position, head, window, kv, 0.0, static_cast<double>(sinks[to_size(head)]));
+        EXPECT_LE(testing::max_difference(row, expected), tolerance(texts.heads, 700, 5.0f))
+            << isa << " " << kv_type_name(kv) << " window " << window << " position " << position << " head " << head;
+      }
+      EXPECT_GT(testing::max_difference(out[0], without[0]), 0.1f) << isa;
+      for (const int n_threads : {1, 4}) {  // four cut one row's keys between them
+        cut.chunk = n_threads == 1 ? 1 << 20 : 1;
+        cut.n_threads = n_threads;
+        EXPECT_TRUE(testing::same_bits(outputs(texts, cut)[0], out[0])) << isa << " on " << n_threads << " threads";
+      }
+    }
+  }
+}
+
+TEST(Attention, ASinkFarBelowChangesNothingAndOneFarAboveLeavesNothing) {
+  const Texts texts = random_texts({2, 1, 32}, {70});
+  for (const std::string& isa : available_isas()) {
+    const auto without = outputs(texts, {.isa = isa});
+    EXPECT_TRUE(testing::same_bits(outputs(texts, {.isa = isa, .sinks = {-1000.0f, -INFINITY}})[0], without[0])) << isa;
+    for (const float value : outputs(texts, {.isa = isa, .sinks = {1000.0f, 1000.0f}})[0]) {
+      ASSERT_LE(std::abs(value), 1e-30f) << isa;
+    }
+  }
+}
+
 TEST(Attention, AHeadIsAsWideAsItsOwnValuesInWhateverMemory) {
   // The outputs of a model with one head after those of another: heads that are no whole number of vectors touch.
   const Texts both = random_texts({2, 2, 24}, {90});
@@ -288,11 +330,14 @@ TEST(Attention, Avx2AndAvx512GiveTheSameBits) {
   for (const HeadLayout heads :
        {HeadLayout{9, 3, 64}, HeadLayout{4, 1, 256}, HeadLayout{3, 1, 48}, HeadLayout{3, 1, 100}}) {
     const Texts texts = random_texts(heads, {350});
+    const std::vector<float> sinks(to_size(heads.n_heads), 1.5f);
     for (const auto& [kv, keeps_f32] : {std::pair(KvType::kBF16, true), std::pair(KvType::kBF16, false),
                                         std::pair(KvType::kInt8, true), std::pair(KvType::kInt8, false)}) {
-      const auto avx2 = outputs(texts, {.isa = "avx2", .window = 300, .keeps_f32 = keeps_f32, .kv = kv});
+      const auto avx2 =
+          outputs(texts, {.isa = "avx2", .window = 300, .keeps_f32 = keeps_f32, .kv = kv, .sinks = sinks});
       for (const char* other : {"avx512", kWithoutBf16Products}) {
-        const auto avx512 = outputs(texts, {.isa = other, .window = 300, .keeps_f32 = keeps_f32, .kv = kv});
+        const auto avx512 =
+            outputs(texts, {.isa = other, .window = 300, .keeps_f32 = keeps_f32, .kv = kv, .sinks = sinks});
         EXPECT_TRUE(testing::same_bits(avx2[0], avx512[0])) << other << " dim " << heads.head_dim;
       }
     }

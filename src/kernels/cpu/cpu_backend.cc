@@ -187,7 +187,10 @@ void CpuBackend::attend(Rows q, const StepIndex& index, const KvLayer& layer, co
 }
 
 void CpuBackend::gated(Activation activation, Rows gate, Rows up, Rows out) {
-  const auto kernel = activation == Activation::kSilu ? kernels_.pointwise->gated_silu : kernels_.pointwise->gated_gelu;
+  const PointwiseKernels& kernels = *kernels_.pointwise;
+  const auto kernel = activation == Activation::kSilu       ? kernels.gated_silu
+                      : activation == Activation::kGeluTanh ? kernels.gated_gelu
+                                                            : kernels.gated_clamped;
   for_rows(gate.n_rows, 4 * gate.n_cols,
            [&](int row) { kernel(row_of(gate, row), row_of(up, row), gate.n_cols, row_of(out, row)); });
 }

@@ -151,8 +151,9 @@ MatrixSource random_matrix(DType dtype, std::int64_t n_rows, std::int64_t n_cols
   return source_of(dtype, n_rows, std::move(bytes), n_cols);
 }
 
-constexpr DType kAllTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ8_0, DType::kQ4_0, DType::kQ4_1,
-                               DType::kQ5_0, DType::kQ5_1, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kNF4};
+constexpr DType kAllTypes[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ8_0, DType::kQ4_0,
+                               DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ4_K, DType::kQ5_K,
+                               DType::kQ6_K, DType::kNF4,  DType::kMXFP4};
 
 TEST(CpuBackend, EmbedsRowsOfEveryTypeExactly) {
   StepShape shape = testing::one_sequence(3);

@@ -75,6 +75,15 @@ void gated_gelu(const float* gate, const float* up, int n, float* out) {
   for (int i = 0; i < n; ++i) out[i] = gelu_tanh(gate[i]) * up[i];
 }
 
+void gated_clamped(const float* gate, const float* up, int n, float* out) {
+  for (int i = 0; i < n; ++i) {
+    // Written so that NaN stays NaN.
+    const float g = gate[i] > kSwigluLimit ? kSwigluLimit : gate[i];
+    const float u = up[i] > kSwigluLimit ? kSwigluLimit : up[i] < -kSwigluLimit ? -kSwigluLimit : up[i];
+    out[i] = g / (1.0f + std::exp(-kSwigluAlpha * g)) * (u + 1.0f);
+  }
+}
+
 void add(float* x, const float* y, const Residual& residual, int n) {
   const float inverse = residual.norm != nullptr ? inverse_rms(y, residual.eps, n) : 1.0f;
   for (int i = 0; i < n; ++i) {
@@ -199,7 +208,7 @@ void fold(const AttendItem& item, const float* q, HeadBlock<const Stored> block,
 }
 
 template <typename Stored>
-void attend_query(const AttendItem& item, int position, const float* q, float* out) {
+void attend_query(const AttendItem& item, int position, const float* q, const float* sink, float* out) {
   const int begin = first_key(item.window, position);
   Softmax state;
   std::fill_n(out, item.head_dim, 0.0f);
@@ -209,6 +218,7 @@ void attend_query(const AttendItem& item, int position, const float* q, float* o
     fold(item, q, HeadBlock<const Stored>{data, item.head_dim}, std::max(begin - base, 0),
          std::min(position - base + 1, kBlockPositions), state, out);
   }
+  if (sink != nullptr) state.sum += std::exp(*sink - state.max);
   for (int i = 0; i < item.head_dim; ++i) out[i] /= state.sum;
 }
 
@@ -218,7 +228,8 @@ void attend(const AttendItem& item, float*) {
     const float* q = item.q + static_cast<std::ptrdiff_t>(row) * item.q_stride;
     float* out = item.out + static_cast<std::ptrdiff_t>(row) * item.out_stride;
     for (int head = 0; head < item.n_heads; ++head) {
-      attend_query<Stored>(item, item.first_position + row, q + head * item.head_dim, out + head * item.head_dim);
+      const float* sink = item.sinks == nullptr ? nullptr : item.sinks + head;
+      attend_query<Stored>(item, item.first_position + row, q + head * item.head_dim, sink, out + head * item.head_dim);
     }
   }
 }
@@ -237,8 +248,8 @@ void matmul(const MatrixSource& weight, Rows x, Rows out, int first, int last) {
   }
 }
 
-const PointwiseKernels kPointwise = {rms_norm, norm_rope,   gated_silu, gated_gelu,  add,      add_scaled,
-                                     maximum,  first_above, soft_cap,   unpack_bf16, pack_bf16};
+const PointwiseKernels kPointwise = {rms_norm,   norm_rope, gated_silu,  gated_gelu, gated_clamped, add,
+                                     add_scaled, maximum,   first_above, soft_cap,   unpack_bf16,   pack_bf16};
 const AttentionKernels kAttention = {{append_bf16, attend<bf16>}, {append_int8, attend<std::int8_t>}, nullptr};
 
 }  // namespace commissure::cpu::reference

@@ -19,6 +19,8 @@ float* out_of(const AttendItem& item, int row, int head) {
   return item.out + static_cast<std::ptrdiff_t>(row) * item.out_stride + head * item.head_dim;
 }
 
+const float* sink_of(const AttendItem& item, int head) { return item.sinks == nullptr ? nullptr : item.sinks + head; }
+
 float* partial_of(const AttendItem& item, int span, int query) {
   const int index = (span - item.first_span) * item.n_rows * item.n_heads + query;
   return item.partials + static_cast<std::ptrdiff_t>(index) * partial_size(item.head_dim);
@@ -36,8 +38,12 @@ void join(float* sums, Softmax& state, const float* part, Softmax part_state, in
   state.max = new_max;
 }
 
-/// `out`, which may be `sums`, is head_dim floats and no more.
-void finish(const float* sums, Softmax state, int head_dim, float* out) {
+/// `out`, which may be `sums`, is head_dim floats and no more. `sink`, or null: a last score, without a value.
+void finish(const float* sums, Softmax state, const float* sink, int head_dim, float* out) {
+  if (sink != nullptr) {
+    alignas(64) float above[kLanes] = {*sink * 1.44269504f - state.max};  // log2 e
+    state.sum += first_lane(exp2(load(above)));
+  }
   int i = 0;
   for (; i + kLanes <= head_dim; i += kLanes) store(out + i, load(sums + i) / set1(state.sum));
   if (i < head_dim) store_partial(out + i, load(sums + i) / set1(state.sum), head_dim - i);
@@ -78,7 +84,8 @@ class Queries {
   void finish_rows() {
     for (int row = 0; row < item_.n_rows; ++row) {
       for (int head = 0; head < item_.n_heads; ++head) {
-        finish(sums_of(row, head), states_[row * item_.n_heads + head], item_.head_dim, out_of(item_, row, head));
+        finish(sums_of(row, head), states_[row * item_.n_heads + head], sink_of(item_, head), item_.head_dim,
+               out_of(item_, row, head));
       }
     }
   }
@@ -233,7 +240,8 @@ void combine(const AttendItem& item) {
       const float* part = partial_of(item, span, query);
       join(sums, state, part, state_of(part), width);
     }
-    finish(sums, state, item.head_dim, out_of(item, row, query % item.n_heads));
+    const int head = query % item.n_heads;
+    finish(sums, state, sink_of(item, head), item.head_dim, out_of(item, row, head));
   }
 }
 

@@ -50,6 +50,7 @@ struct AttendItem {
   const std::byte* cache = nullptr;      ///< the kv head's part of block 0
   std::size_t block_stride = 0;          ///< bytes between blocks
   const std::int32_t* blocks = nullptr;  ///< the sequence's block table
+  const float* sinks = nullptr;          ///< [n_heads] one more score of a head's queries, without a value; or null
   int first_span = 0, last_span = 0;     ///< spans [first, last); all that its rows see, unless there are partials
   /// Null: the item makes its rows' output. Else every span's result is put here, [span][row][head][partial_size],
   /// for combine().

@@ -54,6 +54,7 @@ void AttentionPlan::add_tiles(const Call& call, int n_parts) {
   const int rows_per_tile = std::min(kMaxItemRows, kMaxItemQueries / heads_per_tile);
 
   const std::size_t head_bytes = head_block_bytes(call.layer);
+  const float* sinks = call.options.sinks ? address<const float>(call.options.sinks) : nullptr;
   tiles_.clear();
   for (const SequenceSpan& span : call.shape.sequences) {
     for (int row = 0; row < span.n_rows; row += rows_per_tile) {
@@ -76,6 +77,7 @@ void AttentionPlan::add_tiles(const Call& call, int n_parts) {
                           .cache = address<const std::byte>(call.layer.data) + to_size(kv_head) * head_bytes,
                           .block_stride = to_size(heads.n_kv_heads) * head_bytes,
                           .blocks = span.blocks.data(),
+                          .sinks = sinks == nullptr ? nullptr : sinks + head,
                           .first_span = first_key(call.options.window, position) / kSpanPositions,
                           .last_span = (position + n_rows - 1) / kSpanPositions + 1});
         head += n_heads;

@@ -46,6 +46,11 @@ void unpack(const BlockQ8_0& b, WeightGroup& out, int i) {
   unpack_block(b, out, i, [&](int j) { return b.qs[j]; });
 }
 
+void unpack(const BlockMXFP4& b, WeightGroup& out, int i) {
+  for (int j = 0; j < kBlock; ++j) out.q[i][j] = kFp4Values[nibble(b.qs, j)];
+  out.d[i] = fp4_scale(b.e);
+}
+
 template <typename Block>
 void load_group(const Block* row, int group, int n, WeightGroup& out) {
   for (int i = 0; i < n; ++i) unpack(row[group * kChains + i], out, i);
@@ -145,6 +150,7 @@ void few(const MatmulPart& part) {
     case DType::kQ5_K: return rows<BlockQ5_K, true>(part);
     case DType::kQ6_K: return rows<BlockQ6_K>(part);
     case DType::kNF4: return rows<BlockNF4>(part);
+    case DType::kMXFP4: return rows<BlockMXFP4>(part);
     default: CHECK(false && "not a quantised type");
   }
 }

@@ -26,7 +26,10 @@ std::byte* put_scales(const MatmulPart& part, const std::byte* rows, int n_rows,
   using Block = typename Format::Block;
   using Half = std::uint16_t;
   const int sub = b % Format::kBlocks;
-  if (sub == 0 || !PackedSizes<Format>::kIsK) {  // a block of a simple format, or the first of a K format's eight
+  if constexpr (Format::kHasExponent) {
+    return put_rows<Format, std::uint8_t>(part, rows, n_rows, b, to, [](const Block& block) { return block.e; });
+  } else if (sub == 0 ||
+             !PackedSizes<Format>::kIsK) {  // a block of a simple format, or the first of a K format's eight
     to = put_rows<Format, Half>(part, rows, n_rows, b, to, [](const Block& block) { return block.d; });
     if constexpr (requires(Block block) { block.m; }) {
       to = put_rows<Format, Half>(part, rows, n_rows, b, to, [](const Block& block) { return block.m; });
@@ -86,8 +89,16 @@ std::byte* put_quants(const TileBlock& tile, std::byte* to) {
 }
 
 /// What unpacks the bits that are to be packed.
+template <typename Format, bool kHasCodes = Format::kHasCodes>
+struct StoredBitsOf {
+  using type = Format;
+};
 template <typename Format>
-using StoredBits = std::conditional_t<Format::kHasCodes, FormatNF4Codes, Format>;
+struct StoredBitsOf<Format, true> {
+  using type = typename Format::Codes;
+};
+template <typename Format>
+using StoredBits = typename StoredBitsOf<Format>::type;
 
 template <typename Format>
 void pack_rows(const MatmulPart& part, std::byte* out) {

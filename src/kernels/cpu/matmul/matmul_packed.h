@@ -10,19 +10,22 @@
 ///   every 8 blocks of a K format:  f16 d[16]; f16 dmin[16] (not Q6_K)
 ///   every block of 32 columns:
 ///     scales   f16 d[16]; f16 m[16] with a minimum  |  Q4_K, Q5_K: u8 scale[16], minimum[16]  |  Q6_K: i8 scale[2][16]
+///              |  MXFP4: u8 e[16]
 ///     quants, as dwords of one row's values 4j .. 4j + 3 for j = 0 .. 7:
 ///       Q4, Q5, Q6   u8 [4][16 rows][4]: dword j in the low nibbles, dword j + 4 in the high ones
 ///       Q5           u64 [8]: bit 4 r + i of word j is bit 4 of row r's value 4j + i
 ///       Q6           u8 [2][16 rows][4]: bits 4 and 5 of dword 4h + i at bit 2i of byte row h
 ///       Q8           u8 [8][16 rows][4], offset by 128
-///       NF4          the codes, as Q4; both halves of a block of 64 have its scale
+///       NF4, MXFP4   the codes, as Q4; both halves of NF4's blocks of 64 have its scale
 namespace commissure::cpu::COMMISSURE_ISA_NS {
 
 template <typename Format>
 struct PackedSizes {
   static constexpr bool kIsK = Format::kBlocks == 8;
   static constexpr std::size_t kSuper = kIsK ? (Format::kHasMinimum ? 64 : 32) : 0;
-  static constexpr std::size_t kScales = !kIsK && Format::kHasMinimum && !Format::kMinimumIsScale ? 64 : 32;
+  static constexpr std::size_t kScales = Format::kHasExponent                                       ? 16
+                                         : !kIsK && Format::kHasMinimum && !Format::kMinimumIsScale ? 64
+                                                                                                    : 32;
   static constexpr int kBits = Format::kHasCodes ? 4 : Format::kBits;
   static constexpr std::size_t kBlockBytes = kScales + 64 * kBits;
   /// Bytes of 16 rows of n_blocks each.
@@ -39,6 +42,7 @@ class PackedBlock {
   PackedBlock(const std::byte* super, const std::byte* block) : super_(super), block_(block) {}
 
   [[gnu::always_inline]] inline RowFloats scale(int row) const {
+    if constexpr (Format::kHasExponent) return exponents_of_rows(block_ + row);
     if constexpr (!Sizes::kIsK) return halves_of_rows(block_ + 2 * row);
     if constexpr (Format::kHasHalfScale) return halves_of_rows(super_ + 2 * row);
     return multiply(halves_of_rows(super_ + 2 * row), bytes_of_rows(block_ + row));

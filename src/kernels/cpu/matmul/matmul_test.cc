@@ -23,7 +23,7 @@ namespace commissure::cpu {
 namespace {
 
 constexpr DType kQuantised[] = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,
-                                DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kNF4};
+                                DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kNF4,  DType::kMXFP4};
 constexpr DType kFloats[] = {DType::kF32, DType::kF16, DType::kBF16};
 
 /// Where AMX's kernels find their tiles on a CPU that has none.
@@ -91,6 +91,7 @@ void tame(DType dtype, std::byte* at, std::mt19937& random) {
     case DType::kQ5_K: return tame_block<BlockQ5_K>(at, random);
     case DType::kQ6_K: return tame_block<BlockQ6_K>(at, random);
     case DType::kNF4: return tame_block<BlockNF4>(at, random);
+    case DType::kMXFP4: at[0] = static_cast<std::byte>(118 + random() % 6); return;
     default: CHECK(false);
   }
 }
@@ -154,7 +155,8 @@ struct TwinBlock {
 /// Integers of a block, found by dequantising it with its scales replaced by one and its minimum by zero.
 template <typename Block>
 std::array<int, 32> integers(Block block, DType dtype, int sub) {
-  block.d = float_to_half(1.0f);
+  if constexpr (requires { block.d; }) block.d = float_to_half(1.0f);
+  if constexpr (requires { block.e; }) block.e = 128;
   if constexpr (requires { block.m; }) block.m = 0;
   if constexpr (requires { block.dmin; }) {
     block.dmin = 0;
@@ -175,7 +177,9 @@ TwinBlock twin_block_of(const Weights& w, int row, int b) {
   Block block;
   std::memcpy(&block, w.row(row) + b / n_sub * sizeof block, sizeof block);
   const int sub = b % n_sub;
-  TwinBlock twin = {.q = integers(block, w.dtype, sub), .d = half_to_float(block.d)};
+  TwinBlock twin = {.q = integers(block, w.dtype, sub)};
+  if constexpr (requires { block.d; }) twin.d = half_to_float(block.d);
+  if constexpr (requires { block.e; }) twin.d = fp4_scale(block.e);
   if constexpr (requires { block.m; }) twin.m = half_to_float(block.m);
   if constexpr (requires { block.dmin; }) {
     const SubScale scale = sub_scale(block.scales, sub);
@@ -197,6 +201,7 @@ TwinBlock twin_block(const Weights& w, int row, int b) {
     case DType::kQ4_K: return twin_block_of<BlockQ4_K>(w, row, b);
     case DType::kQ5_K: return twin_block_of<BlockQ5_K>(w, row, b);
     case DType::kNF4: return twin_block_of<BlockNF4>(w, row, b);
+    case DType::kMXFP4: return twin_block_of<BlockMXFP4>(w, row, b);
     default: return twin_block_of<BlockQ6_K>(w, row, b);
   }
 }
@@ -469,6 +474,10 @@ Weights extreme_weights(DType dtype, int n_rows, int n_cols) {
   const std::uint16_t one = float_to_half(1.0f);
   std::fill(w.bytes.begin(), w.bytes.end(), static_cast<std::byte>(is_q8 ? 0x80 : 0xff));
   for (std::size_t at = 0; at < w.bytes.size(); at += block) {
+    if (dtype == DType::kMXFP4) {
+      w.bytes[at] = std::byte{128};
+      continue;
+    }
     const std::size_t scale = at + (is_q6 ? block - sizeof one : 0);
     std::memcpy(&w.bytes[scale], &one, sizeof one);
     if (has_minimum) std::memcpy(&w.bytes[scale + sizeof one], &one, sizeof one);

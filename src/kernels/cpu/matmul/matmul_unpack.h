@@ -12,8 +12,9 @@
 ///   kMinimumIsScale  m is d once more and is not stored
 ///   kHasHalfScale integer scale per 16 values (Q6_K)
 ///   kBits         bits of a weight as it is multiplied
-///   kHasCodes     a stored weight is a 4-bit code, and its value is looked up (NF4)
-///   kSigned       bytes are int8 (Q8_0 and NF4 without VNNI)
+///   kHasCodes     a stored weight is a 4-bit code, and its value is looked up (NF4, MXFP4); Codes leaves the codes
+///   kHasExponent  the scale is a byte, an exponent of two (MXFP4)
+///   kSigned       bytes are int8 (Q8_0, NF4 and MXFP4 without VNNI)
 namespace commissure::cpu::COMMISSURE_ISA_NS {
 
 constexpr int kNoBias = -1;
@@ -34,6 +35,7 @@ struct FormatDefaults {
   static constexpr bool kMinimumIsScale = false;
   static constexpr bool kHasHalfScale = false;
   static constexpr bool kHasCodes = false;
+  static constexpr bool kHasExponent = false;
   static constexpr bool kSigned = false;
 };
 
@@ -167,8 +169,10 @@ struct FormatQ8_0 : FormatDefaults {
 };
 
 /// Two blocks of 64 to a group. Their values are looked up with a shuffle.
+struct FormatNF4Codes;
 struct FormatNF4 : FormatDefaults {
   using Block = BlockNF4;
+  using Codes = FormatNF4Codes;
   static constexpr int kBlocks = 2;
   static constexpr int kBits = 8;
   static constexpr bool kHasCodes = true;
@@ -196,6 +200,45 @@ struct FormatNF4 : FormatDefaults {
 
 /// The codes themselves, for packing.
 struct FormatNF4Codes : FormatNF4 {
+  template <typename Group>
+  static void load(const Group& b, WeightGroup& out) {
+    load_codes(b, out);
+  }
+};
+
+/// fp4_scale() of four exponents.
+inline __m128 fp4_scales(__m128i exponents) {
+  const __m128i bits = _mm_max_epi32(_mm_slli_epi32(exponents, 23), _mm_set1_epi32(0x00400000));
+  return _mm_mul_ps(_mm_castsi128_ps(bits), _mm_set1_ps(0.5f));
+}
+
+/// As NF4's, but values small enough for 16-bit sums of eight products.
+struct FormatMXFP4Codes;
+struct FormatMXFP4 : FormatDefaults {
+  using Block = BlockMXFP4;
+  using Codes = FormatMXFP4Codes;
+  static constexpr bool kHasCodes = true;
+  static constexpr bool kHasExponent = true;
+#if defined(__AVX512F__)
+  static constexpr int kBiasShift = 4;
+  static __m128i values() { return _mm_add_epi8(load16(kFp4Values), _mm_set1_epi8(16)); }
+#else
+  static constexpr bool kSigned = true;
+  static __m128i values() { return load16(kFp4Values); }
+#endif
+  template <typename Group>
+  static void load_codes(const Group& b, WeightGroup& out) {
+    for (int i = 0; i < kChains; ++i) out.w[i] = nibbles(b[i].qs);
+    out.d = fp4_scales(_mm_setr_epi32(b[0].e, b[1].e, b[2].e, b[3].e));
+  }
+  template <typename Group>
+  static void load(const Group& b, WeightGroup& out) {
+    load_codes(b, out);
+    const __m256i table = _mm256_broadcastsi128_si256(values());
+    for (int i = 0; i < kChains; ++i) out.w[i] = _mm256_shuffle_epi8(table, out.w[i]);
+  }
+};
+struct FormatMXFP4Codes : FormatMXFP4 {
   template <typename Group>
   static void load(const Group& b, WeightGroup& out) {
     load_codes(b, out);
@@ -290,6 +333,7 @@ void with_format(DType dtype, F f) {
     case DType::kQ5_K: return f(FormatQ5_K());
     case DType::kQ6_K: return f(FormatQ6_K());
     case DType::kNF4: return f(FormatNF4());
+    case DType::kMXFP4: return f(FormatMXFP4());
     default: return;
   }
 }

@@ -17,6 +17,12 @@ inline RowFloats load_row_floats(const float* p) { return _mm512_load_ps(p); }
 inline RowFloats halves_of_rows(const std::byte* p) { return _mm512_cvtph_ps(load32(p)); }
 inline RowFloats bytes_of_rows(const std::byte* p) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(load16(p))); }
 inline RowInts signed_bytes_of_rows(const std::byte* p) { return _mm512_cvtepi8_epi32(load16(p)); }
+/// fp4_scale() of bytes.
+inline RowFloats exponents_of_rows(const std::byte* p) {
+  const __m512i bits = _mm512_slli_epi32(_mm512_cvtepu8_epi32(load16(p)), 23);
+  return _mm512_mul_ps(_mm512_castsi512_ps(_mm512_max_epi32(bits, _mm512_set1_epi32(0x00400000))),
+                       _mm512_set1_ps(0.5f));
+}
 inline void store_rows(void* p, RowInts a) { _mm512_store_si512(p, a); }
 inline void store_row_floats(float* p, RowFloats a) { _mm512_store_ps(p, a); }
 inline RowInts broadcast(std::int32_t x) { return _mm512_set1_epi32(x); }
@@ -69,6 +75,11 @@ inline __m128i load8(const std::byte* p) { return _mm_loadl_epi64(reinterpret_ca
 inline RowFloats halves_of_rows(const std::byte* p) { return _mm256_cvtph_ps(load16(p)); }
 inline RowFloats bytes_of_rows(const std::byte* p) { return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(load8(p))); }
 inline RowInts signed_bytes_of_rows(const std::byte* p) { return _mm256_cvtepi8_epi32(load8(p)); }
+inline RowFloats exponents_of_rows(const std::byte* p) {
+  const __m256i bits = _mm256_slli_epi32(_mm256_cvtepu8_epi32(load8(p)), 23);
+  return _mm256_mul_ps(_mm256_castsi256_ps(_mm256_max_epi32(bits, _mm256_set1_epi32(0x00400000))),
+                       _mm256_set1_ps(0.5f));
+}
 inline void store_rows(void* p, RowInts a) { _mm256_store_si256(static_cast<__m256i*>(p), a); }
 inline void store_row_floats(float* p, RowFloats a) { _mm256_store_ps(p, a); }
 inline RowInts broadcast(std::int32_t x) { return _mm256_set1_epi32(x); }

@@ -1,5 +1,6 @@
 #include "kernels/cpu/rows/pointwise.h"
 
+#include "kernels/clamped_swiglu.h"
 #include "kernels/cpu/isa/simd.h"
 
 /// Row kernels, compiled once per ISA. Plain loops where the compiler vectorises by itself: without contraction it may
@@ -96,6 +97,14 @@ void gated_gelu(const float* gate, const float* up, int n, float* out) {
   each_vector(n, [&](int i, int k) { store_first(out + i, gelu(load_first(gate + i, k)) * load_first(up + i, k), k); });
 }
 
+void gated_clamped(const float* gate, const float* up, int n, float* out) {
+  const f32x16 highest = set1(kSwigluLimit), lowest = set1(-kSwigluLimit), one = set1(1.0f);
+  each_vector(n, [&](int i, int k) {  // min and max keep a NaN that stands second
+    const f32x16 g = min(highest, load_first(gate + i, k)), u = max(lowest, min(highest, load_first(up + i, k)));
+    store_first(out + i, g / (one + exp(g * set1(-kSwigluAlpha))) * (u + one), k);
+  });
+}
+
 void pack_bf16(const float* from, int n, std::uint16_t* out) {
   int i = 0;
   for (; i + kLanes <= n; i += kLanes) store_bf16(out + i, load(from + i));
@@ -166,7 +175,7 @@ void soft_cap(float* x, int n, float cap) {
 
 }  // namespace
 
-const PointwiseKernels kPointwise = {rms_norm, norm_rope,   gated_silu, gated_gelu,  add,      add_scaled,
-                                     maximum,  first_above, soft_cap,   unpack_bf16, pack_bf16};
+const PointwiseKernels kPointwise = {rms_norm,   norm_rope, gated_silu,  gated_gelu, gated_clamped, add,
+                                     add_scaled, maximum,   first_above, soft_cap,   unpack_bf16,   pack_bf16};
 
 }  // namespace commissure::cpu::COMMISSURE_ISA_NS

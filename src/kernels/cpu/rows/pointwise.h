@@ -33,6 +33,8 @@ struct PointwiseKernels {
   void (*gated_silu)(const float* gate, const float* up, int n, float* out);
   /// out = gelu(gate) * up with gelu's tanh form; out may be gate or up.
   void (*gated_gelu)(const float* gate, const float* up, int n, float* out);
+  /// Activation::kClampedSwiglu; out may be gate or up.
+  void (*gated_clamped)(const float* gate, const float* up, int n, float* out);
   /// x += y, as `residual` says.
   void (*add)(float* x, const float* y, const Residual& residual, int n);
   /// x += scale * y, fused where the ISA can.

@@ -47,6 +47,8 @@ std::vector<Case> cases(int n) {
       {"rms_norm", [](Backend& b, Rows x, Rows, DevicePtr w) { b.rms_norm(x, w, 1e-6f, x); }, 2},
       {"silu", [](Backend& b, Rows x, Rows y, DevicePtr) { b.gated(Activation::kSilu, x, y, x); }, 16},
       {"gelu", [](Backend& b, Rows x, Rows y, DevicePtr) { b.gated(Activation::kGeluTanh, x, y, x); }, 16},
+      {"clamped swiglu", [](Backend& b, Rows x, Rows y, DevicePtr) { b.gated(Activation::kClampedSwiglu, x, y, x); },
+       32},
       {"add", [](Backend& b, Rows x, Rows y, DevicePtr) { b.add(x, y, {}, 0.0f, false); }, 1},
       {"add normed", [](Backend& b, Rows x, Rows y, DevicePtr w) { b.add(x, y, w, 1e-6f, false); }, 2},
       {"add normed, rounded", [](Backend& b, Rows x, Rows y, DevicePtr w) { b.add(x, y, w, 1e-6f, true); }, 2, true},
@@ -144,6 +146,26 @@ TEST(Pointwise, ActivationsAreRightAtTheEnds) {
         EXPECT_NEAR(out[i], expected, slack) << isa << " at " << x[i];
       }
     }
+  }
+}
+
+TEST(Pointwise, AClampedSwigluCutsGateAndUpAndKeepsNan) {
+  const std::vector<float> gates = {-1e30f, -50.0f, -1.0f, 0.0f, 1.0f, 6.9f, 7.1f,
+                                    50.0f,  1e30f,  2.0f,  2.0f, 2.0f, NAN,  1.0f};
+  const std::vector<float> ups = {1.0f,  1.0f,   -9.0f, 3.0f, -7.5f, 7.5f, 2.0f,
+                                  1e30f, -1e30f, -1.0f, 6.5f, -6.5f, 1.0f, NAN};
+  for (const std::string& isa : available_isas()) {
+    const auto backend = backend_for(isa);
+    const auto gate = testing::upload(*backend, gates, 1), up = testing::upload(*backend, ups, 1);
+    backend->gated(Activation::kClampedSwiglu, gate.rows, up.rows, gate.rows);
+    const auto out = testing::download(*backend, gate.rows);
+    for (std::size_t i = 0; i + 2 < gates.size(); ++i) {
+      const double g = std::min(static_cast<double>(gates[i]), 7.0);
+      const double u = std::clamp(static_cast<double>(ups[i]), -7.0, 7.0);
+      const double expected = g / (1.0 + std::exp(-1.702 * g)) * (u + 1.0);
+      EXPECT_NEAR(out[i], expected, 1e-5 + 1e-6 * std::abs(expected)) << isa << " at " << gates[i] << ", " << ups[i];
+    }
+    EXPECT_TRUE(std::isnan(out[gates.size() - 2]) && std::isnan(out.back())) << isa;
   }
 }
 
