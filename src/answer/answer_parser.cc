@@ -31,7 +31,10 @@ void AnswerDelta::append(AnswerDelta next) {
   }
 }
 
-AnswerParser::AnswerParser(std::shared_ptr<const AnswerPlan> plan) : plan_(std::move(plan)) { read(plan_->begun); }
+AnswerParser::AnswerParser(std::shared_ptr<const AnswerPlan> plan) : plan_(std::move(plan)) {
+  read(plan_->prefix);
+  raw_.clear();  // the model did not write it
+}
 
 AnswerDelta AnswerParser::push(std::string_view text) {
   read(text);
@@ -40,42 +43,48 @@ AnswerDelta AnswerParser::push(std::string_view text) {
 
 AnswerDelta AnswerParser::finish() {
   if (state_ == State::kCall) {
-    reader_->finish();
     close_call();
   }
-  const std::string rest = std::exchange(held_, {});
+  const std::string rest = without_control(std::exchange(held_, {}));
   state_ == State::kThinking ? add_reasoning(rest) : add_content(rest);
-  if (state_ == State::kContent && n_calls_ == 0) delta_.content += spaces_;
+  if (state_ == State::kContent && (has_text_ || !drops_leading_spaces_) && n_calls_ == 0) delta_.content += spaces_;
   spaces_.clear();
   return std::exchange(delta_, {});
 }
 
 void AnswerParser::read(std::string_view text) {
-  const std::string all = std::exchange(held_, {}) + std::string(text);
-  std::string_view rest = all;
-  while (!rest.empty()) {
+  std::string all = std::exchange(held_, {}) + std::string(text);
+  std::size_t used = 0;
+  while (used < all.size()) {
     const State before = state_;
+    const std::string_view rest = std::string_view(all).substr(used);
     const std::size_t n = state_ == State::kContent    ? read_content(rest)
                           : state_ == State::kThinking ? read_thought(rest)
                                                        : read_call(rest);
-    if (n == 0 && state_ == before) break;
-    rest.remove_prefix(n);
+    used += n;
+    if (!rest_.empty()) {
+      all = std::exchange(rest_, {}) + all.substr(used);
+      used = 0;
+    } else if (n == 0 && state_ == before) {
+      break;
+    }
   }
-  held_ = rest;
+  held_ = all.substr(used);
 }
 
 /// Each read_ gives the bytes it used; 0 in the same state: the rest may be the beginning of a mark.
 std::size_t AnswerParser::read_content(std::string_view text) {
   const AnswerSyntax& syntax = plan_->syntax;
-  const bool may_think = is_fresh_ && !syntax.think_open.empty();
   const std::size_t first = std::min(text.find_first_not_of(kSpaces), text.size());
-  const bool may_be_bare = is_fresh_ && n_calls_ == 0 && syntax.is_bare_json_call && !syntax.calls.empty();
-  if (may_be_bare && first < text.size() && text[first] == '{') {
+  const std::string_view rest = text.substr(first);
+  const bool may_be_bare = may_begin_thought_ && n_calls_ == 0 && syntax.is_bare_json_call && !syntax.calls.empty();
+  if (may_be_bare && rest.starts_with('{')) {
     open_call(bare_call_, text.substr(0, first));
     return first;
   }
-  std::size_t found = may_think ? text.find(syntax.think_open) : std::string_view::npos;
-  if (found != first) found = std::string_view::npos;  // a thought comes before all text
+  const bool may_think = may_begin_thought_ && !syntax.think_open.empty();
+  const bool thinks = may_think && rest.starts_with(syntax.think_open);  // a thought comes before all text
+  std::size_t found = thinks ? first : std::string_view::npos;
   const CallMark* call = nullptr;
   for (const CallMark& mark : syntax.calls) {
     const std::size_t at = text.find(mark.open);
@@ -83,21 +92,46 @@ std::size_t AnswerParser::read_content(std::string_view text) {
     found = at;
     call = &mark;
   }
-  if (found != std::string_view::npos) {
-    if (call != nullptr) {
-      add_content(text.substr(0, found));
-      open_call(*call, call->open);
-      return found + call->open.size();
-    }
+  if (const std::size_t n = skip_control(text.substr(0, found), found == std::string_view::npos); n > 0) return n;
+  if (call != nullptr) {
+    add_content(text.substr(0, found));
+    open_call(*call, call->open);
+    return found + call->open.size();
+  }
+  if (thinks) {
     spaces_.clear();
     has_text_ = false;
     state_ = State::kThinking;
     return found + syntax.think_open.size();
   }
-  std::size_t n_held = may_think ? overlap(text, syntax.think_open) : 0;
+  std::size_t n_held = may_think && overlap(rest, syntax.think_open) == rest.size() ? rest.size() : 0;
   for (const CallMark& mark : syntax.calls) n_held = std::max(n_held, overlap(text, mark.open));
+  for (const std::string& mark : plan_->control_marks) n_held = std::max(n_held, overlap(text, mark));
   add_content(text.substr(0, text.size() - n_held));
   return text.size() - n_held;
+}
+
+/// Leaves out the first control token in the text; returns the bytes up to and with it. 0: there is none, or it may be
+/// the beginning of a longer mark, where the text is the last that came.
+std::size_t AnswerParser::skip_control(std::string_view text, bool is_last) {
+  std::size_t found = std::string_view::npos;
+  std::size_t length = 0;
+  for (const std::string& mark : plan_->control_marks) {
+    const std::size_t at = text.find(mark);
+    if (at >= found) continue;
+    found = at;
+    length = mark.size();
+  }
+  if (found == std::string_view::npos) return 0;
+  const std::string_view begun = text.substr(found);
+  const auto may_become = [&](std::string_view mark) { return mark.size() > begun.size() && mark.starts_with(begun); };
+  const bool may_think = may_begin_thought_ && text.find_first_not_of(kSpaces) == found;
+  const bool is_open = is_last && ((may_think && may_become(plan_->syntax.think_open)) ||
+                                   std::ranges::any_of(plan_->syntax.calls,
+                                                       [&](const CallMark& mark) { return may_become(mark.open); }));
+  if (is_open) return 0;
+  add_content(text.substr(0, found));
+  return found + length;
 }
 
 std::size_t AnswerParser::read_thought(std::string_view text) {
@@ -108,7 +142,7 @@ std::size_t AnswerParser::read_thought(std::string_view text) {
   if (found == std::string_view::npos) return n;
   spaces_.clear();
   has_text_ = false;
-  trims_ = true;
+  drops_leading_spaces_ = true;
   state_ = State::kContent;
   return found + close.size();
 }
@@ -128,29 +162,43 @@ void AnswerParser::open_call(const CallMark& mark, std::string_view raw) {
 }
 
 void AnswerParser::close_call() {
+  rest_ = reader_->rest();
   reader_.reset();
   state_ = State::kContent;
   if (is_call_) {
     spaces_.clear();
     has_text_ = false;
-    trims_ = true;
+    drops_leading_spaces_ = true;
     return;
   }
-  is_fresh_ = false;  // looked at once, and no call
-  add_content(std::exchange(raw_, {}));
+  may_begin_thought_ = false;  // looked at once, and no call
+  add_content(without_control(std::exchange(raw_, {})));
 }
 
-void AnswerParser::begin(std::string name) {
-  is_call_ = true;
+std::string AnswerParser::without_control(std::string text) const {
+  for (const std::string& mark : plan_->control_marks) {
+    for (std::size_t at; (at = text.find(mark)) != std::string::npos;) text.erase(at, mark.size());
+  }
+  return text;
+}
+
+bool AnswerParser::begin(const std::string& name) {
+  const bool is_known = std::ranges::any_of(plan_->tools, [&](const Json& tool) {
+    const Json* function = find_member(tool, "function");
+    const Json* its_name = function == nullptr ? nullptr : find_member(*function, "name");
+    return its_name != nullptr && *its_name == name;
+  });
+  if (!is_known) return false;
+  is_call_ = is_call_open_ = true;
   raw_.clear();
   spaces_.clear();
   ++n_calls_;
-  if (!is_kept()) return;
-  delta_.calls.push_back({.index = n_calls_ - 1, .id = plan_->new_id(), .name = std::move(name)});
+  if (keeps_call()) delta_.calls.push_back({.index = n_calls_ - 1, .id = plan_->new_id(), .name = name});
+  return true;
 }
 
 void AnswerParser::arguments(std::string_view text) {
-  if (!is_kept()) return;
+  if (!keeps_call()) return;
   if (delta_.calls.empty() || delta_.calls.back().index != n_calls_ - 1)
     delta_.calls.push_back({.index = n_calls_ - 1});
   delta_.calls.back().arguments += text;
@@ -159,7 +207,7 @@ void AnswerParser::arguments(std::string_view text) {
 void AnswerParser::add_content(std::string_view text) {
   const std::size_t end = text.find_last_not_of(kSpaces) + 1;  // 0: nothing but spaces
   if (end > 0) {
-    if (!has_text_ && trims_) {
+    if (!has_text_ && drops_leading_spaces_) {
       spaces_.clear();
       text.remove_prefix(text.find_first_not_of(kSpaces));
     }
@@ -168,7 +216,7 @@ void AnswerParser::add_content(std::string_view text) {
     delta_.content += text.substr(0, n);
     text.remove_prefix(n);
     has_text_ = true;
-    is_fresh_ = false;
+    may_begin_thought_ = false;
   }
   spaces_ += text;
 }

@@ -9,9 +9,14 @@ namespace {
 
 std::shared_ptr<AnswerPlan> plan_for(std::string_view tool_parser, std::string_view reasoning_parser = "think") {
   auto plan = std::make_shared<AnswerPlan>();
-  plan->syntax = answer_syntax("", tool_parser, reasoning_parser);
-  plan->tools = Json::parse(R"([{"type": "function", "function": {"name": "find", "parameters": {"type": "object",
-    "properties": {"text": {"type": "string"}, "n": {"type": "integer"}, "where": {"type": ["string", "null"]}}}}}])");
+  plan->syntax = answer_syntax("tools", tool_parser, reasoning_parser);
+  for (const char* name : {"a", "b", "now", "other"}) {
+    plan->tools.push_back({{"type", "function"}, {"function", {{"name", name}}}});
+  }
+  plan->tools.push_back(
+      Json::parse(R"({"type": "function", "function": {"name": "find", "parameters": {"type": "object",
+    "properties": {"text": {"type": "string"}, "n": {"type": "integer"}, "where": {"type": ["string", "null"]},
+    "o": {"$ref": "#/x"}}}}})"));
   plan->new_id = [n = 0]() mutable { return "id" + std::to_string(n++); };
   return plan;
 }
@@ -65,11 +70,12 @@ TEST(AnswerParser, ThoughtsComeBeforeTheText) {
   const auto plan = plan_for("none");
   EXPECT_EQ(parts(plan, "<think>\nWell, 2 < 3.\n\n</think>\n\nYes, it is. "), "[Well, 2 < 3.][Yes, it is. ]");
   EXPECT_EQ(parts(plan, "  <think></think>A"), "[][A]");
+  EXPECT_EQ(parts(plan, "<think>x</think>\n\n"), "[x][]");
   EXPECT_EQ(parts(plan, "The mark <think> begins a thought, </think> ends it."),
             "[][The mark <think> begins a thought, </think> ends it.]");
   EXPECT_EQ(parts(plan, "<think>cut off </th"), "[cut off </th][]");
   EXPECT_EQ(parts(plan, " plain\n"), "[][ plain\n]");
-  plan->begun = "<think>\n";
+  plan->prefix = "<think>\n";
   EXPECT_EQ(parts(plan, "Hm.\n</think>\nYes"), "[Hm.][Yes]");
   plan->hides_reasoning = true;
   EXPECT_EQ(parts(plan, "Hm.\n</think>\nYes"), "[][Yes]");
@@ -108,7 +114,11 @@ TEST(AnswerParser, ReadsCallsInTheXmlOfQwenCoder) {
       parts(plan, "<tool_call><function=other><parameter=a b>two\n\nlines\n</parameter></function></tool_call>ok"),
       R"([][ok] other({"a b": "two\n\nlines"}))");
   EXPECT_EQ(parts(plan, "<tool_call><function=now></function></tool_call>"), "[][] now({})");
-  EXPECT_EQ(parts(plan, "<tool_call><function=now><parameter=n>4"), "[][] now({})") << "cut off";
+  EXPECT_EQ(parts(plan,
+                  "<tool_call><function=find><parameter=o>{\"a\": 123456789012345678901234567890}</parameter>"
+                  "<parameter=where>12</parameter></function></tool_call>"),
+            R"([][] find({"o": {"a": 123456789012345678901234567890}, "where": "12"}))");
+  EXPECT_EQ(parts(plan, "<tool_call><function=now><parameter=n>4"), "[][] now({)") << "cut off";
 }
 
 TEST(AnswerParser, ReadsCallsAsMistralSpellsThem) {
@@ -140,6 +150,7 @@ TEST(AnswerParser, ReadsCallsAsGemmaSpellsThem) {
                   "<|tool_call>call:a{l:[<|\"|>x<|\"|>,[],{k:null},-1.5],t:true,w:two "
                   "words}<tool_call|><|tool_call>call:b{}<tool_call|>"),
             R"([][] a({"l":["x",[],{"k":null},-1.5],"t":true,"w":"two words"}) b({}))");
+  EXPECT_EQ(parts(plan, R"(<|tool_call>call:a{q:"a, \"b",n:1}<tool_call|>)"), R"([][] a({"q":"a, \"b","n":1}))");
   EXPECT_EQ(parts(plan_for("functiongemma"), "<start_function_call>call:a{x:<escape>1<escape>}<end_function_call>"),
             R"([][] a({"x":"1"}))");
 }
@@ -155,6 +166,59 @@ TEST(AnswerParser, WhatIsNoCallStaysText) {
   EXPECT_EQ(parts(plan_for("none", "none"), "<tool_call><think>"), "[][<tool_call><think>]");
 }
 
+TEST(AnswerParser, ACallOfNoToolStaysText) {
+  const auto plan = plan_for("llama3_json", "none");
+  EXPECT_EQ(parts(plan, R"({"name": "Alice", "age": 30, "city": "Rome"})"),
+            R"([][{"name": "Alice", "age": 30, "city": "Rome"}])");
+  EXPECT_EQ(parts(plan, R"({"people": [1, 2]})"), R"([][{"people": [1, 2]}])");
+  EXPECT_EQ(parts(plan_for("mistral"), "[TOOL_CALLS]I cannot do {this} sorry"),
+            "[][[TOOL_CALLS]I cannot do {this} sorry]");
+  EXPECT_EQ(parts(plan_for("gemma4"), "<|tool_call>call:nothing{}<tool_call|>"),
+            "[][<|tool_call>call:nothing{}<tool_call|>]");
+}
+
+/// A call that the answer's limit or the model broke off is not made whole: nobody shall run it.
+TEST(AnswerParser, WhatIsCutOffStaysUnfinished) {
+  EXPECT_EQ(parts(plan_for("hermes"), R"(<tool_call>{"name": "a", "argu)"), "[][] a()");
+  EXPECT_EQ(parts(plan_for("hermes"), R"(<tool_call>{"name": "a" "arguments": {"n": 1}}</tool_call>)"), "[][] a()");
+  EXPECT_EQ(parts(plan_for("hermes"),
+                  R"(<tool_call>{"name": "a", "arguments": {"n": 1}, "parameters": {"n": 2}}</tool_call>)"),
+            R"([][] a({"n": 1}))");
+  EXPECT_EQ(parts(plan_for("gemma4"), "<|tool_call>call:a{city}<tool_call|>It is 10:30, ok"),
+            "[][It is 10:30, ok] a({)");
+  EXPECT_EQ(parts(plan_for("gemma4"), "<|tool_call>call:a{n:1<tool_call|>Done"), "[][Done] a({\"n\":)");
+  EXPECT_EQ(parts(plan_for("gemma4"), "<|tool_call>call:a{q:<|\"|>x<tool_call|><|tool_call>call:b{}<tool_call|>"),
+            "[][] a({\"q\":) b({})");
+  AnswerParser parser(plan_for("hermes"));
+  parser.push(R"(<tool_call>{"name": "a", "arguments": {"n": 1)");
+  parser.finish();
+  EXPECT_FALSE(parser.has_whole_calls());
+}
+
+TEST(AnswerParser, TextBehindACallThatWasNotClosedIsKept) {
+  EXPECT_EQ(parts(plan_for("hermes"), "<tool_call>\n{\"name\": \"a\"}\n\nI wait."), "[][I wait.] a({})");
+  EXPECT_EQ(parts(plan_for("gemma4"), "<|tool_call>call:a{}\n<b>"), "[][<b>] a({})");
+  EXPECT_EQ(
+      parts(plan_for("qwen3_xml"), "<tool_call><function=a></function>\n<tool_call><function=b></function>\n<i> b"),
+      "[][<i> b] a({}) b({})");
+}
+
+TEST(AnswerParser, ControlTokensAreNoContent) {
+  const auto plan = plan_for("gemma4", "gemma4");
+  plan->control_marks = {"<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|\"|>"};
+  EXPECT_EQ(parts(plan, "Hello <|channel>world<channel|> and <|\"|>all"), "[][Hello world and all]");
+  EXPECT_EQ(parts(plan, "<|tool_call>hm<tool_call|> text"), "[][hm text]");
+  EXPECT_EQ(parts(plan, "<|channel>thought\nSo.<channel|>Yes"), "[So.][Yes]");
+  EXPECT_EQ(parts(plan, "<|channel>"), "[][]");
+}
+
+TEST(AnswerParser, WhatThePromptBeganIsNeverContent) {
+  const auto plan = plan_for("hermes");
+  plan->prefix = forced_call(plan->syntax, "");
+  EXPECT_EQ(parts(plan, "x"), "[][x]");
+  EXPECT_EQ(parts(plan, "nothing\", \"arguments\": {}}</tool_call>"), "[][nothing\", \"arguments\": {}}</tool_call>]");
+}
+
 TEST(AnswerParser, ForcedBeginningsAreReadAsIfTheModelHadWrittenThem) {
   const std::map<std::string, std::string> rests = {
       {"hermes", R"( {"n": 1}}</tool_call>)"}, {"qwen3_xml", "<parameter=n>1</parameter></function></tool_call>"},
@@ -162,16 +226,16 @@ TEST(AnswerParser, ForcedBeginningsAreReadAsIfTheModelHadWrittenThem) {
       {"gemma4", "n:1}<tool_call|>"},          {"functiongemma", "n:1}<end_function_call>"}};
   for (const auto& [name, rest] : rests) {
     const auto plan = plan_for(name);
-    plan->begun = forced_call(plan->syntax, "find");
+    plan->prefix = forced_call(plan->syntax, "find");
     const AnswerDelta answer = parse(plan, rest, [] { return 3; });
     ASSERT_EQ(answer.calls.size(), 1u) << name;
     EXPECT_EQ(answer.calls[0].name, "find");
     EXPECT_EQ(Json::parse(answer.calls[0].arguments), Json({{"n", 1}})) << name;
     EXPECT_EQ(answer.content, "") << name;
-    plan->begun = forced_call(plan->syntax, "");
+    plan->prefix = forced_call(plan->syntax, "");
     const std::string whole = forced_call(plan->syntax, "find") + rest;
-    ASSERT_TRUE(whole.starts_with(plan->begun)) << name;
-    EXPECT_EQ(parse(plan, whole.substr(plan->begun.size()), [] { return 3; }).calls.size(), 1u) << name;
+    ASSERT_TRUE(whole.starts_with(plan->prefix)) << name;
+    EXPECT_EQ(parse(plan, whole.substr(plan->prefix.size()), [] { return 3; }).calls.size(), 1u) << name;
   }
 }
 

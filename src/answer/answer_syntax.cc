@@ -82,11 +82,21 @@ std::vector<std::string> names_of(const Parsers& parsers) {
 }  // namespace
 
 std::vector<std::string> AnswerSyntax::marks() const {
-  std::vector<std::string> all = {think_open, think_close, call_quote};
-  for (const CallMark& mark : calls) all.insert(all.end(), {mark.open, mark.close});
-  if (names_come_first && has_short_ids) all.insert(all.end(), {"[ARGS]", "[CALL_ID]"});
+  std::vector<std::string> all = {think_open, think_close};
+  for (const CallMark& mark : calls) {
+    all.insert(all.end(), {mark.open, mark.close});
+    if (mark.form == CallForm::kBraced) all.push_back(call_quote);
+    if (mark.form == CallForm::kJsonList && names_come_first) all.insert(all.end(), {"[ARGS]", "[CALL_ID]"});
+  }
   std::erase(all, "");
   return all;
+}
+
+AnswerSyntax AnswerSyntax::thoughts() const {
+  AnswerSyntax kept;
+  kept.think_open = think_open;
+  kept.think_close = think_close;
+  return kept;
 }
 
 const std::vector<std::string>& tool_parser_names() {
@@ -110,7 +120,13 @@ AnswerSyntax answer_syntax(std::string_view source, std::string_view tool_parser
   } else if (tool_parser == "auto" && !source.empty()) {
     set_tagged(syntax, source);
   }
+  // The messages teach the spelling of "hermes" then.
   syntax.explains_tools = !contains(source, "tools");
+  if (syntax.explains_tools && !syntax.calls.empty()) {
+    syntax = syntax.thoughts();
+    syntax.explains_tools = true;
+    set_tagged(syntax, source);
+  }
   return syntax;
 }
 

@@ -32,8 +32,10 @@ struct AnswerSyntax {
   bool names_come_first = false;     ///< of the two ways to spell a call in kTagged and kJsonList, the second one
   bool explains_tools = false;       ///< the template knows no tools: the request's messages must explain them
 
-  /// Marks, among which the control tokens whose text the parser has to see.
+  /// Its marks, among which the control tokens whose text the parser has to see.
   std::vector<std::string> marks() const;
+  /// What it says of thoughts alone.
+  AnswerSyntax thoughts() const;
 };
 
 /// Parsers of tool calls by their names in vLLM, for --tool-parser; "auto" and "none" first.

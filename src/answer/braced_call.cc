@@ -29,7 +29,7 @@ std::string bare_value(std::string_view text) {
 class BracedCall final : public CallReader {
  public:
   BracedCall(const CallMark& mark, std::string quote, CallSink& sink)
-      : mark_(mark), quote_(std::move(quote)), sink_(sink) {}
+      : mark_(mark), quote_(std::move(quote)), sink_(sink), end_(mark) {}
 
   std::size_t push(std::string_view text) override {
     std::size_t n = 0;
@@ -42,27 +42,28 @@ class BracedCall final : public CallReader {
 
   bool is_done() const override { return at_ == At::kDone; }
 
-  void finish() override {
-    if (at_ == At::kText) write(json_string(word_));
-    end_call();
-    at_ = At::kDone;
-  }
+  std::string rest() override { return std::exchange(rest_, {}); }
 
  private:
-  enum class At { kHead, kKey, kValue, kBare, kText, kNext, kClosing, kDone };
+  enum class At { kHead, kKey, kValue, kBare, kText, kQuoted, kNext, kBehind, kPassing, kDone };
 
   bool take(char c) {
+    if (at_ == At::kBehind) return take_behind(c);
+    if (at_ == At::kPassing) return take_passing(c);
+    // The mark that closes the call is no part of it, wherever it stands.
+    recent_ += c;
+    if (recent_.size() > mark_.close.size()) recent_.erase(0, 1);
+    if (recent_ == mark_.close) return go(At::kDone);
     switch (at_) {
       case At::kHead: return take_head(c);
       case At::kKey: return take_key(c);
       case At::kValue: return take_value(c);
       case At::kBare: return take_bare(c);
       case At::kText: return take_text(c);
+      case At::kQuoted: return take_quoted(c);
       case At::kNext: return take_next(c);
-      case At::kClosing: return take_closing(c);
-      case At::kDone: break;
+      default: return false;
     }
-    return false;
   }
 
   bool go(At at) {
@@ -74,18 +75,16 @@ class BracedCall final : public CallReader {
   bool take_head(char c) {
     if (c != '{') {
       word_ += c;
-      return !word_.ends_with(mark_.close) || go(At::kDone);
+      return true;
     }
     std::string name = trimmed(word_);
     if (name.starts_with("call:")) name = trimmed(std::string_view(name).substr(5));
-    if (name.empty()) return fail();
-    begun_ = true;
-    sink_.begin(std::move(name));
-    return open(c);
+    begun_ = sink_.begin(name);
+    return begun_ ? open(c) : pass_over(c);
   }
 
   bool open(char c) {
-    if (brackets_.size() == kMaxDepth) return fail();
+    if (brackets_.size() == kMaxDepth) return pass_over(c);
     brackets_ += c;
     is_first_ = true;
     write(std::string_view(&c, 1));
@@ -93,13 +92,15 @@ class BracedCall final : public CallReader {
   }
 
   bool close(char c) {
-    if (brackets_.empty() || brackets_.back() != (c == '}' ? '{' : '[')) return fail();
+    if (brackets_.empty() || brackets_.back() != (c == '}' ? '{' : '[')) return pass_over(c);
     brackets_.pop_back();
     is_first_ = false;
     write(std::string_view(&c, 1));
     if (!brackets_.empty()) return go(At::kNext);
-    end_call();
-    return go(At::kClosing);
+    flush();
+    sink_.end();
+    begun_ = false;
+    return go(At::kBehind);
   }
 
   void begin_member() {
@@ -107,7 +108,7 @@ class BracedCall final : public CallReader {
   }
 
   bool take_key(char c) {
-    if (c == '}' && trimmed(word_).empty()) return close(c);
+    if (c == '}') return trimmed(word_).empty() ? close(c) : pass_over(c);
     if (c != ':') {
       word_ += c;
       return true;
@@ -129,7 +130,12 @@ class BracedCall final : public CallReader {
       return open(c);
     }
     if (word_.empty() && c == ']' && is_element) return close(c);
+    if (word_.empty() && c == '"') {
+      if (is_element) begin_member();
+      at_ = At::kQuoted;
+    }
     word_ += c;
+    if (at_ == At::kQuoted) return true;
     if (word_ == quote_) {
       if (is_element) begin_member();
       return go(At::kText);
@@ -158,35 +164,53 @@ class BracedCall final : public CallReader {
     return go(At::kNext);
   }
 
+  /// A text in JSON's own quotes, which models write now and then.
+  bool take_quoted(char c) {
+    word_ += c;
+    if (c != '"' || escaped_) {
+      escaped_ = c == '\\' && !escaped_;
+      return true;
+    }
+    const std::string_view inner = std::string_view(word_).substr(1, word_.size() - 2);
+    write(parse_json(word_) ? word_ : json_string(inner));
+    return go(At::kNext);
+  }
+
   bool take_next(char c) {
     if (is_space(c)) return true;
     if (c == '}' || c == ']') return close(c);
-    if (c != ',') return fail();
+    if (c != ',') return pass_over(c);
     return go(brackets_.back() == '{' ? At::kKey : At::kValue);
   }
 
-  bool take_closing(char c) {
-    word_ += c;
-    if (word_.size() > std::max(mark_.open.size(), mark_.close.size())) word_.erase(0, 1);
-    if (word_.ends_with(mark_.close)) return go(At::kDone);
-    return !word_.ends_with(mark_.open) || go(At::kHead);
+  bool take_behind(char c) {
+    switch (end_.push(c)) {
+      case CallEnd::Found::kNothingYet: return true;
+      case CallEnd::Found::kClose: return go(At::kDone);
+      case CallEnd::Found::kOpen: recent_.clear(); return go(At::kHead);
+      case CallEnd::Found::kText: rest_ = end_.take_held(); return go(At::kDone);
+    }
+    return true;
   }
 
-  bool fail() {
-    end_call();
-    go(At::kClosing);
-    return false;
+  /// What is no call, or no more of one, as far as the mark that closes it.
+  bool take_passing(char c) {
+    recent_ += c;
+    if (recent_.size() > mark_.close.size()) recent_.erase(0, 1);
+    return recent_ != mark_.close || go(At::kDone);
+  }
+
+  /// The byte has no place here.
+  bool pass_over(char) {
+    flush();
+    begun_ = false;
+    return go(At::kPassing);
   }
 
   void write(std::string_view json) { out_ += json; }
 
   void flush() {
     if (begun_ && !out_.empty()) sink_.arguments(std::exchange(out_, {}));
-  }
-
-  void end_call() {
-    flush();
-    if (std::exchange(begun_, false)) sink_.end();
   }
 
   const CallMark mark_;
@@ -197,6 +221,10 @@ class BracedCall final : public CallReader {
   std::string brackets_;  // open ones
   bool is_first_ = true;  // nothing stands in the innermost of them yet
   bool begun_ = false;
+  bool escaped_ = false;  // the next byte of a text in JSON's quotes is
+  std::string recent_;    // the last bytes, as long as the mark that closes
+  CallEnd end_;
+  std::string rest_;
   std::string out_;  // JSON for the sink
 };
 

@@ -24,9 +24,7 @@ class TaggedCalls final : public CallReader {
 
   bool is_done() const override { return reader_ != nullptr && reader_->is_done(); }
 
-  void finish() override {
-    if (reader_ != nullptr) reader_->finish();
-  }
+  std::string rest() override { return reader_ != nullptr ? reader_->rest() : std::string(); }
 
  private:
   const CallMark mark_;
@@ -36,6 +34,19 @@ class TaggedCalls final : public CallReader {
 };
 
 }  // namespace
+
+CallEnd::Found CallEnd::push(char c) {
+  if (held_.empty() && (c == ' ' || c == '\n' || c == '\r' || c == '\t')) return Found::kNothingYet;
+  held_ += c;
+  if (held_ == mark_.close) return Found::kClose;
+  if (held_ == mark_.open) {
+    held_.clear();
+    return Found::kOpen;
+  }
+  return mark_.close.starts_with(held_) || mark_.open.starts_with(held_) ? Found::kNothingYet : Found::kText;
+}
+
+std::string CallEnd::take_held() { return std::exchange(held_, {}); }
 
 std::unique_ptr<CallReader> make_call_reader(const AnswerSyntax& syntax, const CallMark& mark, const Json& tools,
                                              CallSink& sink) {

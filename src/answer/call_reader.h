@@ -10,11 +10,13 @@
 
 namespace commissure {
 
-/// Gets what a CallReader finds. For each call begin(), arguments() any number of times, end().
+/// Gets what a CallReader finds. For each call begin(), arguments() any number of times, and end() where the call is
+/// whole: one that is cut off or broken does not end, and its arguments stay as they were written.
 class CallSink {
  public:
   virtual ~CallSink() = default;
-  virtual void begin(std::string name) = 0;
+  /// Whether there is such a function; if not, there is no call.
+  virtual bool begin(const std::string& name) = 0;
   /// A piece of JSON text.
   virtual void arguments(std::string_view text) = 0;
   virtual void end() = 0;
@@ -29,8 +31,23 @@ class CallReader {
   /// Takes text from the front up to and with the call's end; returns the bytes taken, all of them unless is_done().
   virtual std::size_t push(std::string_view text) = 0;
   virtual bool is_done() const = 0;
-  /// The answer is over: ends a call that has begun.
-  virtual void finish() = 0;
+  /// Once it is done: text that was taken and belongs to no call after all.
+  virtual std::string rest() { return {}; }
+};
+
+/// Looks behind a call for the mark that closes it, or that opens the next one.
+class CallEnd {
+ public:
+  explicit CallEnd(const CallMark& mark) : mark_(mark) {}
+
+  enum class Found { kNothingYet, kClose, kOpen, kText };
+  /// `kText`: what follows is neither, and held() is what was taken of it, this byte included.
+  Found push(char c);
+  std::string take_held();
+
+ private:
+  const CallMark mark_;
+  std::string held_;
 };
 
 /// `tools`: the request's, for the types of values that the form spells without quotes. `sink` and `tools` outlive the

@@ -15,7 +15,7 @@ bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; 
 /// Calls as JSON, byte by byte, so that arguments leave as they come: a parser of whole values would hold them back.
 class JsonCalls final : public CallReader {
  public:
-  JsonCalls(const CallMark& mark, CallSink& sink) : mark_(mark), sink_(sink) {}
+  JsonCalls(const CallMark& mark, CallSink& sink) : mark_(mark), sink_(sink), end_(mark) {}
 
   std::size_t push(std::string_view text) override {
     std::size_t n = 0;
@@ -28,10 +28,7 @@ class JsonCalls final : public CallReader {
 
   bool is_done() const override { return at_ == At::kDone; }
 
-  void finish() override {
-    end_call();
-    at_ = At::kDone;
-  }
+  std::string rest() override { return std::exchange(rest_, {}); }
 
  private:
   enum class At { kStart, kBareName, kKey, kInKey, kColon, kValueStart, kValue, kNext, kAfter, kClosing, kDone };
@@ -47,6 +44,7 @@ class JsonCalls final : public CallReader {
       case At::kDone: return false;
       default: break;
     }
+    if (at_ == At::kAfter && mark_.form == CallForm::kTagged) return take_behind(c);
     if (is_space(c)) return true;
     switch (at_) {
       case At::kStart: return take_start(c);
@@ -85,8 +83,7 @@ class JsonCalls final : public CallReader {
     std::string name = value_.substr(0, value_.find('['));
     value_.clear();
     while (!name.empty() && is_space(name.back())) name.pop_back();
-    if (name.empty()) return fail();
-    begin_call(std::move(name));
+    if (!begin_call(name)) return fail();
     is_bare_ = true;
     begin_value(Role::kArguments, c);
     return false;
@@ -112,7 +109,9 @@ class JsonCalls final : public CallReader {
       ++n_open_;
       return go(At::kKey);
     }
-    const bool is_arguments = key_ == "arguments" || key_ == "parameters";
+    const bool is_arguments = (key_ == "arguments" || key_ == "parameters") && !has_arguments_;
+    const bool is_known = is_arguments || key_ == "name" || key_ == "type" || key_ == "id" || key_ == "function";
+    if (mark_.open.empty() && !begun_ && !is_known) return fail();  // an answer that is JSON, no call
     begin_value(key_ == "name" ? Role::kName : is_arguments ? Role::kArguments : Role::kOther, c);
     return false;
   }
@@ -153,20 +152,26 @@ class JsonCalls final : public CallReader {
     at_ = At::kNext;
     if (role_ == Role::kName && !begun_) {
       const auto name = parse_json(value_);
-      if (name && name->is_string() && !name->get_ref<const std::string&>().empty())
-        begin_call(name->get<std::string>());
+      if (!name || !name->is_string() || !begin_call(name->get<std::string>())) {
+        fail();
+        return;
+      }
     } else if (role_ == Role::kArguments && !is_container_) {
       const auto text = parse_json(value_);
       if (text && text->is_string()) give(text->get_ref<const std::string&>());  // JSON within JSON
     }
     if (!is_bare_) return;
-    end_call();
+    complete_call();
     at_ = At::kDone;
   }
 
   bool close_object() {
     if (--n_open_ > 0) return go(At::kNext);
-    end_call();
+    if (!begun_) {
+      fail();
+      return true;
+    }
+    complete_call();
     return go(At::kAfter);
   }
 
@@ -176,6 +181,21 @@ class JsonCalls final : public CallReader {
     if (c != '{') return fail();
     at_ = At::kStart;
     return false;
+  }
+
+  /// Behind a call between marks.
+  bool take_behind(char c) {
+    if (c == '{') {
+      at_ = At::kStart;
+      return false;
+    }
+    switch (end_.push(c)) {
+      case CallEnd::Found::kNothingYet: return true;
+      case CallEnd::Found::kClose: return go(At::kDone);
+      case CallEnd::Found::kOpen: return go(At::kStart);
+      case CallEnd::Found::kText: rest_ = end_.take_held(); return go(At::kDone);
+    }
+    return true;
   }
 
   /// What is no call is passed over as far as the mark that closes it, or a mark that opens another.
@@ -190,17 +210,18 @@ class JsonCalls final : public CallReader {
 
   /// The byte has no place here.
   bool fail() {
-    end_call();
+    flush();
+    forget_call();
     tail_.clear();
     at_ = mark_.close.empty() ? At::kDone : At::kClosing;
     return false;
   }
 
-  void begin_call(std::string name) {
+  bool begin_call(const std::string& name) {
+    if (!sink_.begin(name)) return false;
     begun_ = true;
-    sink_.begin(std::move(name));
     out_ = std::exchange(held_, {});
-    has_arguments_ = !out_.empty();
+    return true;
   }
 
   void give(std::string_view arguments) {
@@ -212,12 +233,14 @@ class JsonCalls final : public CallReader {
     if (begun_ && !out_.empty()) sink_.arguments(std::exchange(out_, {}));
   }
 
-  void end_call() {
-    if (begun_) {
-      if (!has_arguments_) give("{}");
-      flush();
-      sink_.end();
-    }
+  void complete_call() {
+    if (!has_arguments_) give("{}");
+    flush();
+    sink_.end();
+    forget_call();
+  }
+
+  void forget_call() {
     begun_ = has_arguments_ = false;
     held_.clear();
     value_.clear();
@@ -231,16 +254,18 @@ class JsonCalls final : public CallReader {
   bool is_bare_ = false;       // NAME[ARGS]{...}
   int n_open_ = 0;             // objects around the current key
   int nesting_ = 0;            // within the current value
-  bool is_container_ = false;  // the current value is
-  bool is_text_ = false;       //
-  bool in_text_ = false;
+  bool is_container_ = false;  // whether the current value is an object or a list
+  bool is_text_ = false;       // whether it is a string
+  bool in_text_ = false;       // whether the next byte belongs to a string
   bool escaped_ = false;
-  bool begun_ = false;          // the sink knows of the current call
-  bool has_arguments_ = false;  // it has
+  bool begun_ = false;          // whether the sink knows of the current call
+  bool has_arguments_ = false;  // whether arguments of the current call came
   std::string key_, value_;     // as written, without and with quotes
   std::string held_;            // arguments that came before the name
   std::string out_;             // arguments for the sink
-  std::string tail_;            // of what is passed over
+  CallEnd end_;
+  std::string rest_;
+  std::string tail_;  // of what is passed over
 };
 
 }  // namespace

@@ -37,11 +37,25 @@ const Json* schema_of(const Json& tools, std::string_view function, std::string_
   return nullptr;
 }
 
-/// Whether the schema takes nothing but texts, or does not say.
-bool is_text(const Json* schema) {
-  const Json* type = schema == nullptr ? nullptr : find_member(*schema, "type");
-  if (type == nullptr) return schema == nullptr || find_member(*schema, "anyOf") == nullptr;
-  return *type == "string";
+/// The value as JSON: a text where the schema takes texts, or says nothing of types; else what was written, where that
+/// is JSON.
+std::string value_json(const Json* schema, std::string_view text) {
+  const std::string_view bare = trimmed(text);
+  const auto takes = [&](const Json& type) { return type == "string" || (type == "null" && bare == "null"); };
+  bool is_text = true;
+  if (schema != nullptr) {
+    const Json* type = find_member(*schema, "type");
+    if (type == nullptr) {
+      is_text = std::ranges::none_of(std::initializer_list<const char*>{"$ref", "anyOf", "oneOf", "allOf", "enum"},
+                                     [&](const char* key) { return schema->contains(key); });
+    } else if (type->is_array()) {
+      is_text =
+          std::ranges::find(*type, "string") != type->end() && !(bare == "null" && std::ranges::any_of(*type, takes));
+    } else {
+      is_text = *type == "string";
+    }
+  }
+  return !is_text && parse_json(bare) ? std::string(bare) : json_string(text);
 }
 
 /// <function=NAME> <parameter=KEY> VALUE </parameter> ... </function>. A parameter leaves when it is whole, since only
@@ -56,15 +70,16 @@ class XmlCalls final : public CallReader {
     while (step()) {
     }
     if (!done_) return text.size();
-    return std::max(used_, before) - before;
+    if (used_ < before) {  // it turned out only now that earlier text belongs to no call
+      rest_ = held_.substr(used_, before - used_);
+      used_ = before;
+    }
+    return used_ - before;
   }
 
   bool is_done() const override { return done_; }
 
-  void finish() override {
-    end_call();
-    done_ = true;
-  }
+  std::string rest() override { return done_ ? std::exchange(rest_, {}) : std::string(); }
 
  private:
   /// The text up to `mark` where it stands in what is held, which then goes on behind it. Each byte is searched once.
@@ -103,19 +118,23 @@ class XmlCalls final : public CallReader {
     if (is_in_value_) return take_value();
     if (is_in_key_) return take_key();
     if (is_in_name_) return take_name();
-    const auto mark = begun_ ? next_mark({kParameter, kEndFunction}) : next_mark({kFunction, mark_.close});
+    const auto mark = begun_ ? next_mark({kParameter, kEndFunction}) : next_mark({kFunction, mark_.close, mark_.open});
     if (!mark) return false;
     if (*mark == kFunction) {
       is_in_name_ = true;
     } else if (*mark == kParameter) {
       is_in_key_ = true;
     } else if (*mark == kEndFunction) {
-      end_call();
+      sink_.arguments("}");
+      sink_.end();
+      begun_ = false;
+      n_values_ = 0;
+      ++n_whole_;
     } else if (*mark == mark_.close) {
       done_ = true;
-    } else {
-      end_call();
-      passes_over_ = true;
+    } else if (mark->empty()) {
+      done_ = !begun_ && n_whole_ > 0;  // text behind a call
+      passes_over_ = !done_;
     }
     return true;
   }
@@ -125,11 +144,9 @@ class XmlCalls final : public CallReader {
     if (!name) return false;
     is_in_name_ = false;
     name_ = trimmed(*name);
-    begun_ = !name_.empty();
-    if (begun_) {
-      sink_.begin(name_);
-      sink_.arguments("{");
-    }
+    begun_ = sink_.begin(name_);
+    passes_over_ = !begun_;
+    if (begun_) sink_.arguments("{");
     return true;
   }
 
@@ -149,10 +166,7 @@ class XmlCalls final : public CallReader {
     const std::string_view value = without_breaks(*found);
     std::string text = n_values_++ > 0 ? ", " : "";
     text += json_string(key_) + ": ";
-    const bool keeps_text = is_text(schema_of(tools_, name_, key_));
-    const auto json = keeps_text ? Result<Json>(Json()) : parse_json(trimmed(value));
-    text += keeps_text || !json ? json_string(value) : dump_json(*json);
-    sink_.arguments(text);
+    sink_.arguments(text + value_json(schema_of(tools_, name_, key_), value));
     return true;
   }
 
@@ -160,15 +174,6 @@ class XmlCalls final : public CallReader {
     if (!take_until(mark_.close)) return false;
     done_ = true;
     return true;
-  }
-
-  void end_call() {
-    if (begun_) {
-      sink_.arguments("}");
-      sink_.end();
-    }
-    begun_ = false;
-    n_values_ = 0;
   }
 
   const CallMark mark_;
@@ -179,10 +184,12 @@ class XmlCalls final : public CallReader {
   std::size_t searched_ = 0;  // of it, for the next mark
   std::string name_, key_;
   int n_values_ = 0;
+  int n_whole_ = 0;     // calls so far
   bool begun_ = false;  // the sink knows of the current call
   bool is_in_name_ = false, is_in_key_ = false, is_in_value_ = false;
   bool passes_over_ = false;  // what is no call
   bool done_ = false;
+  std::string rest_;
 };
 
 }  // namespace

@@ -54,10 +54,9 @@ class ChatFormat final : public AnswerFormat {
       out += framed(value, usage, has_scores ? ",\"prompt_logprobs\":" + dump_json(scores_of(event)) : "");
     }
     const bool has_logprobs = shape_.logprobs && !event.tokens.empty();
-    const AnswerDelta delta = parts_of(state, event);
-    if (!delta.empty() || has_logprobs) {
-      const Json logprobs = has_logprobs ? chat_logprobs(*shape_.tokenizer, event.tokens) : Json(nullptr);
-      out += framed(choice_chunk(choice, delta_json(delta), logprobs, nullptr), usage);
+    Json logprobs = has_logprobs ? chat_logprobs(*shape_.tokenizer, event.tokens) : Json(nullptr);
+    for (Json& delta : deltas_of(parts_of(state, event), has_logprobs)) {
+      out += framed(choice_chunk(choice, std::move(delta), std::exchange(logprobs, nullptr), nullptr), usage);
     }
     if (event.finish) {
       Json value = choice_chunk(choice, Json::object(), nullptr, finish_of(state, event));
@@ -131,7 +130,7 @@ class ChatFormat final : public AnswerFormat {
   }
 
   static std::string_view finish_of(const Choice& state, const GenerationEvent& event) {
-    const bool calls = state.parser != nullptr && state.parser->n_calls() > 0;
+    const bool calls = state.parser != nullptr && state.parser->has_whole_calls();
     return calls && event.finish == FinishReason::kStop ? "tool_calls" : openai_finish(*event.finish);
   }
 
@@ -139,10 +138,12 @@ class ChatFormat final : public AnswerFormat {
     return {{"id", call.id}, {"type", "function"}, {"function", {{"name", call.name}, {"arguments", call.arguments}}}};
   }
 
-  static Json delta_json(const AnswerDelta& delta) {
-    Json json = Json::object();
-    if (!delta.reasoning.empty()) json["reasoning_content"] = delta.reasoning;
-    if (!delta.content.empty() || (delta.reasoning.empty() && delta.calls.empty())) json["content"] = delta.content;
+  /// One chunk for each part: clients take a chunk for a thought, for text or for calls.
+  static std::vector<Json> deltas_of(const AnswerDelta& delta, bool at_least_one) {
+    std::vector<Json> all;
+    if (!delta.reasoning.empty()) all.push_back({{"reasoning_content", delta.reasoning}});
+    if (!delta.content.empty()) all.push_back({{"content", delta.content}});
+    Json calls = Json::array();
     for (const CallDelta& call : delta.calls) {
       Json piece = {{"index", call.index}};
       if (call.id.empty()) {
@@ -150,9 +151,11 @@ class ChatFormat final : public AnswerFormat {
       } else {
         piece.update(call_json(call));
       }
-      json["tool_calls"].push_back(std::move(piece));
+      calls.push_back(std::move(piece));
     }
-    return json;
+    if (!calls.empty()) all.push_back({{"tool_calls", std::move(calls)}});
+    if (all.empty() && at_least_one) all.push_back({{"content", ""}});
+    return all;
   }
 
   Usage with_thoughts(Usage usage) const {

@@ -143,9 +143,31 @@ Json request_variables(Fields& fields, const Json& tools) {
                                                       more->size(), kMaxVariables));
       return variables;
     }
-    for (const auto& [name, value] : more->items()) variables[name] = value;
+    for (const auto& [name, value] : more->items()) {
+      if (name != "tools" || tools.empty()) variables[name] = value;
+    }
   }
   return variables;
+}
+
+/// Errors: what the client is told, kInvalidArgument.
+Result<ChatPrompt> render_given(const ServedModel& model, Json given, bool sanitize, const Unwanted& is_unwanted) {
+  std::string mark;
+  if (sanitize) {
+    mark = unused_mark(given);
+    if (mark.empty()) {
+      return Error(Code::kInvalidArgument,
+                   "the messages hold every noncharacter of Unicode, so none is left to mark their text with");
+    }
+    given = with_marks(given, *model.tokenizer, mark);
+  }
+  Json variables = model_variables(model);
+  for (auto& [name, value] : given.items()) variables[name] = std::move(value);
+  auto text = model.chat_template->render(variables, {.is_unwanted = is_unwanted});
+  if (!text) {
+    return Error(Code::kInvalidArgument, "the model's chat template refused the messages: ", text.error().message());
+  }
+  return sanitize ? without_marks(*text, mark) : ChatPrompt{std::move(*text)};
 }
 
 int read_max_tokens(Fields& fields) {
@@ -173,34 +195,26 @@ ChatPrompt render_chat(Fields& fields, const ServedModel& model, const Json& too
     fields.fail("messages", "this model has no chat template: send a 'prompt' to /v1/completions instead");
     return {};
   }
-  auto messages = template_messages(fields, *model.chat_template);
+  const auto messages = template_messages(fields, *model.chat_template);
   if (!messages) return {};
-  const bool is_about_tools = !tools.empty() || std::ranges::any_of(*messages, [](const Json& message) {
-    return message["role"] == "tool" || message.contains("tool_calls");
-  });
-  if (is_about_tools && model.answer_syntax.explains_tools)
-    *messages = with_tools_explained(std::move(*messages), tools);
-  Json given = request_variables(fields, tools);
+  const Json variables = request_variables(fields, tools);
   if (!fields.ok()) return {};
-  given["messages"] = std::move(*messages);
-  std::string mark;
-  if (sanitize) {
-    mark = unused_mark(given);
-    if (mark.empty()) {
-      fields.fail("messages",
-                  "the messages hold every noncharacter of Unicode, so none is left to mark their text with");
-      return {};
-    }
-    given = with_marks(given, *model.tokenizer, mark);
+  const auto render = [&](Json shown) {
+    Json given = variables;
+    given["messages"] = std::move(shown);
+    return render_given(model, std::move(given), sanitize, is_unwanted);
+  };
+  const bool is_about_tools = !tools.empty() || std::ranges::any_of(*messages, [](const Json& message) {
+    return message["role"] == "tool" || message["role"] == "function" || message.contains("tool_calls");
+  });
+  const bool is_explained = is_about_tools && model.answer_syntax.explains_tools;
+  auto prompt = render(is_explained ? with_tools_explained(*messages, tools, /*has_system=*/true) : *messages);
+  if (!prompt && is_explained && (*messages)[0]["role"] != "system") {  // the template may have no system message
+    prompt = render(with_tools_explained(*messages, tools, /*has_system=*/false));
   }
-  Json variables = model_variables(model);
-  for (auto& [name, value] : given.items()) variables[name] = std::move(value);
-  auto text = model.chat_template->render(variables, {.is_unwanted = is_unwanted});
-  if (!text) {
-    fields.fail("messages", "the model's chat template refused the messages: " + text.error().message());
-    return {};
-  }
-  return sanitize ? without_marks(*text, mark) : ChatPrompt{std::move(*text)};
+  if (prompt) return std::move(*prompt);
+  fields.fail("messages", prompt.error().message());
+  return {};
 }
 
 ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& model, const ApiOptions& options,
@@ -225,7 +239,7 @@ ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& m
   if (!fields.ok()) return tl::unexpected(*fields.error());
   ChatPrompt prompt = render_chat(fields, model, tools.tools, sanitizes(fields, options), is_unwanted);
   result.plan = plan_answer(model, std::move(tools), prompt);
-  if (result.plan != nullptr) request.shown_tokens = shown_tokens(*result.plan, *model.tokenizer);
+  request.shown_tokens = shown_tokens(result.plan.get(), model);
   if (auto error = check_text(model, options, prompt.text, "messages")) fields.fail(*error);
   if (!fields.ok()) return tl::unexpected(*fields.error());
   const bool add_special = fields.boolean("add_special_tokens").value_or(false);

@@ -17,13 +17,20 @@ struct TokenizeInput {
   bool parse_special = true;
 };
 
+/// The prompt that a chat of the same fields has.
+ChatPrompt chat_prompt(Fields& fields, const ServedModel& model, bool sanitize, const Unwanted& is_unwanted) {
+  ToolFields tools = read_tool_fields(fields, model);
+  if (!fields.ok()) return {};
+  ChatPrompt prompt = render_chat(fields, model, tools.tools, sanitize, is_unwanted);
+  if (fields.ok()) plan_answer(model, std::move(tools), prompt);
+  return prompt;
+}
+
 std::optional<TokenizeInput> tokenize_input(Fields& fields, const ServedModel& model, bool sanitize,
                                             const Unwanted& is_unwanted) {
   TokenizeInput input;
   if (fields.find("messages") != nullptr) {
-    const ToolFields tools = read_tool_fields(fields, model);
-    if (!fields.ok()) return std::nullopt;
-    input = {.prompt = render_chat(fields, model, tools.tools, sanitize, is_unwanted), .add_special = false};
+    input = {.prompt = chat_prompt(fields, model, sanitize, is_unwanted), .add_special = false};
   } else if (auto prompt = fields.text("prompt")) {
     input = {.prompt = {std::move(*prompt)}, .parse_special = !sanitize};
   } else if (auto content = fields.text("content")) {
@@ -109,10 +116,8 @@ void ApiService::apply_template(Call& call) const {
   if (!body) return;
   Fields fields(*body);
   check_model(fields, model_names(engine_.model(), options_));
-  const ServedModel& model = engine_.model();
-  const ToolFields tools = read_tool_fields(fields, model);
   const std::string text =
-      fields.ok() ? render_chat(fields, model, tools.tools, /*sanitize=*/false, call.is_unwanted()).text : "";
+      fields.ok() ? chat_prompt(fields, engine_.model(), /*sanitize=*/false, call.is_unwanted()).text : "";
   if (!fields.ok()) return call.fail(*fields.error());
   call.answer({{"prompt", text}});
 }

@@ -163,6 +163,21 @@ TEST_F(ToolCallsTest, ATemplateThatKnowsNoToolsIsToldInTheMessages) {
       "tool_calls");
 }
 
+TEST_F(ToolCallsTest, ATemplateWithoutSystemMessagesIsToldByTheUser) {
+  use_template(
+      "{% for m in messages %}{% if m.role == 'system' or (loop.previtem is defined and loop.previtem.role == m.role) "
+      "%}"
+      "{{ raise_exception('no') }}{% endif %}[{{ m.role }}]{{ m.content }}{% endfor %}");
+  const std::string prompt = prompt_of(with_tools(), R"([{"role":"user","content":"hi"},
+    {"role":"assistant","content":"","tool_calls":[{"function":{"name":"now","arguments":"{}"}}]},
+    {"role":"function","name":"now","content":[{"type":"text","text":"noon"}]},{"role":"user","content":"thanks"}])");
+  EXPECT_TRUE(prompt.starts_with("[user]You can call functions")) << prompt;
+  EXPECT_TRUE(prompt.ends_with(
+      "\n\nhi[assistant]<tool_call>\n{\"name\":\"now\",\"arguments\":{}}\n</tool_call>[user]<tool_response>\nnoon\n"
+      "</tool_response>\n\nthanks"))
+      << prompt;
+}
+
 TEST_F(ToolCallsTest, MistralsIdsHaveNineCharacters) {
   use_template("[TOOL_CALLS]{% if tools %}{% endif %}");
   const Json answer = whole(with_tools(), {R"([TOOL_CALLS][{"name": "now", "arguments": {}}])"});

@@ -88,13 +88,17 @@ void allow_tools(Fields& fields, const Json& allowed, const std::vector<std::str
         fmt::format("'tool_choice.allowed_tools' must have a 'mode' of \"auto\" or \"required\" and at most {} 'tools'",
                     kMaxTools));
   }
-  Json kept = Json::array();
+  std::vector<bool> is_allowed(names.size());
   for (const Json& tool : *tools) {
     const auto found = std::ranges::find(names, chosen_name(tool));
     if (found == names.end()) {
       return refuse(fields, "tool_choice", "'tool_choice.allowed_tools' names a function that is not among 'tools'");
     }
-    kept.push_back(result.tools[static_cast<std::size_t>(found - names.begin())]);
+    is_allowed[static_cast<std::size_t>(found - names.begin())] = true;
+  }
+  Json kept = Json::array();
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (is_allowed[i]) kept.push_back(std::move(result.tools[i]));
   }
   result.tools = std::move(kept);
   result.must_call = *mode == "required" && !result.tools.empty();
@@ -131,21 +135,22 @@ std::string explanation(const Json& tools) {
          "The result comes back between <tool_response> and </tool_response>. Call a function only if it helps.";
 }
 
-std::string text_of(const Json& content) {
-  if (content.is_string()) return content.get<std::string>();
+/// A message's content as one text.
+std::string text_of(const Json& message) {
+  const Json* content = find_member(message, "content");
+  if (content == nullptr) return "";
+  if (content->is_string()) return content->get<std::string>();
   std::string text;
-  if (content.is_array()) {
-    for (const Json& part : content) {
-      if (const Json* piece = find_member(part, "text"); piece != nullptr && piece->is_string())
-        text += piece->get<std::string>();
-    }
+  for (const Json& part : *content) {
+    if (const Json* piece = find_member(part, "text"); piece != nullptr && piece->is_string())
+      text += piece->get<std::string>();
   }
   return text;
 }
 
-std::string calls_as_text(const Json& message) {
-  const Json* content = find_member(message, "content");
-  std::string text = content != nullptr ? text_of(*content) : "";
+/// The message's text, and its calls as the model is told to write them.
+std::string with_calls(const Json& message) {
+  std::string text = text_of(message);
   const Json* calls = find_member(message, "tool_calls");
   if (calls == nullptr || !calls->is_array()) return text;
   for (const Json& call : *calls) {
@@ -160,8 +165,30 @@ std::string calls_as_text(const Json& message) {
   return text;
 }
 
+/// Adds a text to the messages, to the last one where that is of the same role: templates may insist that roles
+/// alternate.
+void add_text(Json& messages, const std::string& role, const std::string& text, std::string_view between) {
+  if (messages.empty() || messages.back()["role"] != role) {
+    messages.push_back({{"role", role}, {"content", text}});
+    return;
+  }
+  const std::string before = text_of(messages.back());
+  messages.back()["content"] = before.empty() ? text : before + std::string(between) + text;
+}
+
 std::string_view without_trailing_space(std::string_view text) {
   return text.substr(0, text.find_last_not_of(" \n\r\t") + 1);
+}
+
+/// The control tokens that the marks are spelled with.
+std::vector<TokenId> control_tokens(const AnswerSyntax& syntax, const Tokenizer& tokenizer) {
+  std::vector<TokenId> tokens;
+  for (const std::string& mark : syntax.marks()) {
+    for (const TokenId token : tokenizer.encode(mark, {.add_special = false, .parse_special = true})) {
+      if (tokenizer.is_control(token) && std::ranges::find(tokens, token) == tokens.end()) tokens.push_back(token);
+    }
+  }
+  return tokens;
 }
 
 std::string short_id() {
@@ -181,7 +208,7 @@ ToolFields read_tool_fields(Fields& fields, const ServedModel& model) {
     const std::vector<std::string> names = read_tools(fields, result);
     read_choice(fields, names, result);
   }
-  if (!result.tools.empty() && model.answer_syntax.calls.empty()) {
+  if (!result.tools.empty() && model.chat_template != nullptr && model.answer_syntax.calls.empty()) {
     refuse_field(fields, "tools", ", which was started with --tool-parser none; leave it out");
   }
   if (result.must_call && result.function.empty() && result.tools.size() == 1) {  // no choice at all
@@ -196,32 +223,30 @@ ToolFields read_tool_fields(Fields& fields, const ServedModel& model) {
   return result;
 }
 
-Json with_tools_explained(Json messages, const Json& tools) {
+Json with_tools_explained(const Json& messages, const Json& tools, bool has_system) {
   Json result = Json::array();
-  if (!tools.empty()) result.push_back({{"role", "system"}, {"content", explanation(tools)}});
-  for (Json& message : messages) {
+  std::string told = tools.empty() ? "" : explanation(tools);
+  if (has_system && !told.empty()) {
+    const bool has_own = messages[0]["role"] == "system";
+    const std::string own = has_own ? text_of(messages[0]) : "";
+    result.push_back({{"role", "system"}, {"content", own + (own.empty() ? "" : "\n\n") + std::exchange(told, {})}});
+    if (has_own) result.back()["is_first"] = true;
+  }
+  for (std::size_t i = result.empty() || !result[0].contains("is_first") ? 0 : 1; i < messages.size(); ++i) {
+    const Json& message = messages[i];
     const std::string role = message["role"].get<std::string>();
-    const Json* content = find_member(message, "content");
-    if (role == "system" && !result.empty() && result.size() == 1 && result[0]["role"] == "system" &&
-        content != nullptr) {
-      const std::string own = text_of(*content);
-      result[0]["content"] = own + (own.empty() ? "" : "\n\n") + result[0]["content"].get<std::string>();
-    } else if (role == "tool") {
-      const std::string text =
-          "<tool_response>\n" + (content != nullptr ? text_of(*content) : "") + "\n</tool_response>";
-      const bool is_next = !result.empty() && result.back().contains("answers_tools");
-      if (is_next) {
-        result.back()["content"] = result.back()["content"].get<std::string>() + "\n" + text;
-      } else {
-        result.push_back({{"role", "user"}, {"content", text}, {"answers_tools", true}});
-      }
+    if (role == "tool" || role == "function") {
+      add_text(result, "user", "<tool_response>\n" + text_of(message) + "\n</tool_response>", "\n");
+    } else if (role == "user" && (!told.empty() || (!result.empty() && result.back()["role"] == "user"))) {
+      if (!told.empty()) add_text(result, "user", std::exchange(told, {}), "\n\n");
+      add_text(result, "user", text_of(message), "\n\n");
     } else if (role == "assistant" && message.contains("tool_calls")) {
-      result.push_back({{"role", role}, {"content", calls_as_text(message)}});
+      add_text(result, role, with_calls(message), "\n");
     } else {
-      result.push_back(std::move(message));
+      result.push_back(message);
     }
   }
-  for (Json& message : result) message.erase("answers_tools");
+  if (!result.empty()) result[0].erase("is_first");
   return result;
 }
 
@@ -229,30 +254,32 @@ std::shared_ptr<const AnswerPlan> plan_answer(const ServedModel& model, ToolFiel
   auto plan = std::make_shared<AnswerPlan>();
   plan->syntax = model.answer_syntax;
   if (asked.tools.empty()) plan->syntax.calls.clear();
-  if (!asked.reads_thoughts) plan->syntax.think_open.clear();
+  if (!asked.reads_thoughts) plan->syntax.think_open = plan->syntax.think_close = "";
   if (plan->syntax.calls.empty() && plan->syntax.think_open.empty()) return nullptr;
   const std::string_view mark = without_trailing_space(model.answer_syntax.think_open);
   const bool is_thinking = !mark.empty() && without_trailing_space(prompt.text).ends_with(mark);
   if (asked.must_call && !plan->syntax.calls.empty()) {
     if (is_thinking) prompt.text += "\n" + model.answer_syntax.think_close + "\n\n";
-    plan->begun = forced_call(plan->syntax, asked.function);
-    prompt.text += plan->begun;
+    plan->prefix = forced_call(plan->syntax, asked.function);
+    prompt.text += plan->prefix;
   } else if (is_thinking && !plan->syntax.think_open.empty()) {
-    plan->begun = plan->syntax.think_open;
+    plan->prefix = plan->syntax.think_open;
   }
   plan->tools = std::move(asked.tools);
   plan->is_one_call = asked.is_one_call;
   plan->hides_reasoning = asked.hides_thoughts;
   plan->new_id = plan->syntax.has_short_ids ? short_id : [] { return random_id("call_"); };
+  for (const TokenId token : control_tokens(plan->syntax, *model.tokenizer)) {
+    plan->control_marks.push_back(model.tokenizer->token_bytes(token, /*show_control=*/true));
+  }
   return plan;
 }
 
-std::vector<TokenId> shown_tokens(const AnswerPlan& plan, const Tokenizer& tokenizer) {
-  std::vector<TokenId> shown;
-  for (const std::string& mark : plan.syntax.marks()) {
-    for (const TokenId token : tokenizer.encode(mark, {.add_special = false, .parse_special = true})) {
-      if (tokenizer.is_control(token) && std::ranges::find(shown, token) == shown.end()) shown.push_back(token);
-    }
+std::vector<TokenId> shown_tokens(const AnswerPlan* plan, const ServedModel& model) {
+  std::vector<TokenId> shown = control_tokens(model.answer_syntax.thoughts(), *model.tokenizer);
+  if (plan == nullptr) return shown;
+  for (const TokenId token : control_tokens(plan->syntax, *model.tokenizer)) {
+    if (std::ranges::find(shown, token) == shown.end()) shown.push_back(token);
   }
   return shown;
 }

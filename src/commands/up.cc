@@ -8,6 +8,7 @@
 #include <thread>
 #include <utility>
 
+#include "answer/answer_syntax.h"
 #include "client/chain_watch.h"
 #include "cloud/work.h"
 #include "commands/choice.h"
@@ -331,11 +332,12 @@ void add_name_flags(CLI::App& app, UpOptions& options) {
                "local: control tokens spelled in requests are plain text, unless a request says otherwise");
   app.add_option("--chat-template", options.chat_template,
                  "local: a file, or the name of one of the model's own templates, in place of its default");
-  app.add_option(
-      "--tool-parser", options.tool_parser,
-      "local: how the model spells tool calls; default: as its chat template says (stage --help lists names)");
+  app.add_option("--tool-parser", options.tool_parser,
+                 "local: how the model spells tool calls; default: as its chat template says")
+      ->check(CLI::IsMember(tool_parser_names()));
   app.add_option("--reasoning-parser", options.reasoning_parser,
-                 "local: how the model marks its thoughts; default: as its chat template says");
+                 "local: how the model marks its thoughts; default: as its chat template says")
+      ->check(CLI::IsMember(reasoning_parser_names()));
 }
 
 }  // namespace
