@@ -27,14 +27,17 @@ constexpr std::chrono::seconds kTrimDelay{1};  // for what the engine still hold
 
 void ConnectionContext::trim_later() {
   if (budget.used() > 0 || trim_is_due.exchange(true)) return;
-  const auto timer = std::make_shared<net::steady_timer>(io, kTrimDelay);
-  timer->async_wait([this, timer](error_code error) {  // lives in `io`, which is ours
-    if (error) return;
-    net::post(long_workers, [this] {
-      trim_is_due = false;
-      malloc_trim(0);
+  const auto trim = [this] {
+    trim_is_due = false;
+    malloc_trim(0);
+  };
+  const bool is_set = done_unless_scarce([&] {
+    const auto timer = std::make_shared<net::steady_timer>(io, kTrimDelay);
+    timer->async_wait([this, timer, trim](error_code error) {  // lives in `io`, which is ours
+      if (!error && !done_unless_scarce([&] { net::post(long_workers, trim); })) trim();
     });
   });
+  if (!is_set) trim();
 }
 
 Connection::Connection(std::shared_ptr<ConnectionContext> context, net::ip::tcp::socket socket, std::uint64_t number)
@@ -169,13 +172,13 @@ void Connection::dispatch() {
   exchange_ = ++last_exchange_;
   std::shared_ptr<Responder> responder = make_responder();
   if (request.body.empty() || context_->options.is_quick(request)) {
-    return handle(*context_, std::move(request), responder);
+    return handle(std::move(request), responder, exchange_);
   }
   const std::size_t n_bytes = request.body.size();
   auto& workers = n_bytes < context_->options.long_body_bytes ? context_->workers : context_->long_workers;
   net::post(workers, [self = shared_from_this(), request = std::move(request), responder = std::move(responder),
-                      share = body_share_, n_bytes]() mutable {
-    if (!self->closed_) handle(*self->context_, std::move(request), responder);  // else its client left meanwhile
+                      number = exchange_, share = body_share_, n_bytes]() mutable {
+    if (!self->closed_) self->handle(std::move(request), responder, number);  // else its client left meanwhile
     responder.reset();
     if (n_bytes < kTrimBytes) return;
     request = {};
@@ -187,15 +190,18 @@ void Connection::dispatch() {
 }
 
 /// Whatever a request costs or breaks, the others go on.
-void Connection::handle(ConnectionContext& context, HttpRequest request, const std::shared_ptr<Responder>& responder) {
+void Connection::handle(HttpRequest request, const std::shared_ptr<Responder>& responder, std::uint64_t number) {
+  const auto refuse = [&](int status, std::string_view problem) {  // which may need memory too
+    if (!done_unless_scarce([&] { responder->send(error_answer(status, problem)); })) lost_exchange_ = number;
+  };
   try {
-    context.handler(std::move(request), responder);
+    context_->handler(std::move(request), responder);
   } catch (const std::bad_alloc&) {
     done_unless_scarce([] { log_warning("out of memory", {{"for", "a request"}}); });
-    responder->send(error_answer(503, kOutOfMemory));
+    refuse(503, kOutOfMemory);
   } catch (const std::exception& error) {
-    log_error("a request failed", {{"problem", error.what()}});
-    responder->send(error_answer(500, "the server failed on this request"));
+    done_unless_scarce([&] { log_error("a request failed", {{"problem", error.what()}}); });
+    refuse(500, kFault);
   }
 }
 
@@ -234,8 +240,8 @@ void Connection::close() {
   on_silence_ = nullptr;
   const auto gone = std::move(on_gone_);
   on_gone_ = nullptr;
-  if (gone) gone();
-  context_->closed(number_);
+  if (gone) guarded(gone);
+  do_once_possible([this] { context_->closed(number_); });  // else the place stays taken
 }
 
 // Time -------------------------------------------------------------------------------------------
@@ -245,11 +251,14 @@ void Connection::arm_timer() {
   const HttpServerOptions& options = context_->options;
   auto period = std::min({options.idle_timeout, options.read_timeout, options.write_timeout});
   if (silence_.count() > 0) period = std::min(period, silence_);
-  timer_.expires_after(std::clamp(period / 4, std::chrono::milliseconds(5), std::chrono::milliseconds(1000)));
-  timer_.async_wait([self = shared_from_this()](error_code error) {
-    if (error || self->phase_ == Phase::kClosed) return;
-    self->check_deadlines();
+  const bool is_armed = done_unless_scarce([&] {
+    timer_.expires_after(std::clamp(period / 4, std::chrono::milliseconds(5), std::chrono::milliseconds(1000)));
+    timer_.async_wait([self = shared_from_this()](error_code error) {
+      if (error || self->phase_ == Phase::kClosed) return;
+      self->check_deadlines();
+    });
   });
+  if (!is_armed) close();  // nothing else would end it
 }
 
 void Connection::check_deadlines() {
@@ -257,8 +266,9 @@ void Connection::check_deadlines() {
   if (writing_ && now >= write_deadline_) return close();
   if (now >= read_deadline_) {
     if (phase_ == Phase::kIdle || phase_ == Phase::kLingering) return close();
-    if (phase_ == Phase::kReading) reject(408, "the request did not arrive in time");
+    if (phase_ == Phase::kReading) guarded([this] { reject(408, "the request did not arrive in time"); });
   }
+  if (exchange_ != 0 && lost_exchange_ == exchange_) out_of_memory();
   if (half_closed_ && now >= next_probe_) guarded([this] { probe(); });
   if (on_silence_ && exchange_ != 0 && now - last_write_ >= silence_) {
     last_write_ = now;

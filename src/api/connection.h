@@ -7,6 +7,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <new>
 #include <optional>
@@ -64,6 +65,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   static constexpr std::size_t kTrimBytes = 256 << 10;  // what is worth giving back to the system
   static constexpr std::string_view kOutOfMemory =
       "the server has no memory left for this request; try again later or ask for less";
+  static constexpr std::string_view kFault = "the server failed on this request";
   static constexpr std::string_view kTooMuchAtOnce =
       "the server holds as many bytes of large requests and answers as it may; try again later";
 
@@ -77,7 +79,8 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   void probe();
   void advance();
   void dispatch();
-  static void handle(ConnectionContext& context, HttpRequest request, const std::shared_ptr<Responder>& responder);
+  /// Threading: any thread.
+  void handle(HttpRequest request, const std::shared_ptr<Responder>& responder, std::uint64_t number);
   void reject(int status, std::string_view problem);
 
   // In connection_answers.cc, from here to drained().
@@ -91,16 +94,22 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   void finish_exchange();
   std::string head_text(const HttpResponse& head, std::string_view framing) const;
 
-  /// Runs a piece of a connection's work; without memory for it the connection ends, and no other.
+  /// Runs a piece of a connection's work; without memory for it, or by a fault in it, the connection ends, and no
+  /// other.
   template <typename Action>
   void guarded(Action&& action) {
     try {
       action();
     } catch (const std::bad_alloc&) {
       out_of_memory();
+    } catch (const std::exception& error) {
+      broke(error.what());
     }
   }
   void out_of_memory();
+  void broke(std::string_view problem);
+  /// Answers so what runs where no answer has begun; else the connection ends.
+  void give_up(int status, std::string_view problem);
 
   std::size_t queued() const { return pending_.size() + inflight_.size() - written_; }
   void enqueue(std::string bytes);
@@ -141,6 +150,8 @@ class Connection final : public std::enable_shared_from_this<Connection> {
 
   std::uint64_t exchange_ = 0;  // the running exchange's number, 0 between two
   std::uint64_t last_exchange_ = 0;
+  std::atomic<std::uint64_t> lost_exchange_{
+      0};  // of which something could not be handed to the strand: the timer ends it
   bool keep_alive_ = true;
   bool chunks_ = true;
   bool head_only_ = false;

@@ -19,15 +19,18 @@ class Connection::Exchange final : public Responder {
       : connection_(std::move(connection)), number_(number) {}
 
   ~Exchange() override {
-    run([](Connection& c) {
+    run([n = number_](Connection& c) {
       if (c.streaming_) return c.close();
+      if (c.lost_exchange_ == n) return c.out_of_memory();
       c.respond(error_answer(500, "the request was dropped"));
     });
   }
 
   void post(std::function<void()> task) override {
     if (connection_->closed_) return;
-    net::post(connection_->socket_.get_executor(), [c = connection_, task = std::move(task)] { c->guarded(task); });
+    handed_over([&] {
+      net::post(connection_->socket_.get_executor(), [c = connection_, task = std::move(task)] { c->guarded(task); });
+    });
   }
   void send(HttpResponse response) override {
     run([response = std::move(response)](Connection& c) mutable { c.respond(std::move(response)); });
@@ -65,10 +68,17 @@ class Connection::Exchange final : public Responder {
   template <typename Action>
   void run(Action action) {
     if (connection_->closed_) return;
-    net::dispatch(connection_->socket_.get_executor(),
-                  [c = connection_, n = number_, action = std::move(action)]() mutable {
-                    if (c->exchange_ == n) c->guarded([&] { action(*c); });
-                  });
+    handed_over([&] {
+      net::dispatch(connection_->socket_.get_executor(),
+                    [c = connection_, n = number_, action = std::move(action)]() mutable {
+                      if (c->exchange_ == n) c->guarded([&] { action(*c); });
+                    });
+    });
+  }
+  /// Without memory for it, the connection's timer ends the exchange: nobody waits for what was lost.
+  template <typename Work>
+  void handed_over(Work work) {
+    if (!done_unless_scarce(work)) connection_->lost_exchange_ = number_;
   }
 
   const std::shared_ptr<Connection> connection_;
@@ -121,10 +131,19 @@ void Connection::respond(HttpResponse response) {
 
 void Connection::out_of_memory() {
   done_unless_scarce([] { log_warning("out of memory", {{"for", "an answer"}}); });
+  give_up(503, kOutOfMemory);
+}
+
+void Connection::broke(std::string_view problem) {
+  done_unless_scarce([&] { log_error("an answer failed", {{"problem", std::string(problem)}}); });
+  give_up(500, kFault);
+}
+
+void Connection::give_up(int status, std::string_view problem) {
   if (phase_ != Phase::kBusy || exchange_ == 0 || streaming_) return close();
   const auto gone = std::exchange(on_gone_, nullptr);
-  respond(error_answer(503, kOutOfMemory));
-  if (gone) gone();
+  if (!done_unless_scarce([&] { respond(error_answer(status, problem)); })) close();
+  if (gone) guarded(gone);
 }
 
 void Connection::begin_stream(const HttpResponse& head) {

@@ -6,6 +6,7 @@
 #include <future>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <thread>
 
@@ -30,8 +31,17 @@ class Echo {
       n_let_go.wait(0);
     }
     if (request.path == "/no-memory") throw std::bad_alloc();
+#ifdef COMMISSURE_FAILING_NEW
+    if (request.path == "/starve") {
+      starved.emplace(1, FailingNew::Where::kHere);  // from here on this thread gets no byte
+      throw std::bad_alloc();
+    }
+#endif
     if (request.path == "/no-memory-later") return responder->post([responder] { throw std::bad_alloc(); });
     if (request.path == "/fault") throw std::runtime_error("a library's");
+    if (request.path == "/fault-later") {
+      return responder->post([responder] { throw std::runtime_error("a library's"); });
+    }
     if (request.path == "/big") return responder->send({.body = std::string(2 << 20, 'x')});
     if (request.path == "/hold") {
       responder->on_gone([this] { ++gone; });
@@ -70,6 +80,9 @@ class Echo {
     n_let_go.notify_all();
   }
 
+#ifdef COMMISSURE_FAILING_NEW
+  std::optional<FailingNew> starved;
+#endif
   std::atomic<int> n_held{0};
   std::atomic<int> n_blocked{0};
   std::atomic<int> n_let_go{0};
@@ -479,7 +492,7 @@ TEST_F(HttpServerTest, AFaultFailsOneRequest) {
   start();
   RawClient client(port());
   for (const auto& [path, status] : std::vector<std::pair<std::string_view, std::string>>{
-           {"/no-memory", "503"}, {"/no-memory-later", "503"}, {"/fault", "500"}}) {
+           {"/no-memory", "503"}, {"/no-memory-later", "503"}, {"/fault", "500"}, {"/fault-later", "500"}}) {
     for (const std::string_view body : {"", "on a worker"}) {
       client.send(http_request("POST", path, body));
       EXPECT_EQ(client.read_response().substr(0, 12), "HTTP/1.1 " + status) << path;
@@ -515,6 +528,17 @@ TEST_F(HttpServerTest, AConnectionThatThereIsNoMemoryForIsNotTheLast) {
   RawClient next(port());
   next.send(http_request("GET", "/next"));
   EXPECT_EQ(body_of(next.read_response()), "GET /next  ");
+}
+
+TEST_F(HttpServerTest, AWorkerWithoutMemoryForItsRefusalIsAnsweredFor) {
+  start({});
+  RawClient client(port());
+  client.send(http_request("POST", "/starve", "on a worker"));
+  EXPECT_EQ(client.read_response().substr(0, 12), "HTTP/1.1 503") << "the connection's own thread has memory";
+  EXPECT_GT(echo_.starved->n_failed(), 0);
+  echo_.starved.reset();
+  client.send(http_request("POST", "/next", "x"));
+  EXPECT_EQ(body_of(client.read_response()), "POST /next  x");
 }
 #endif
 

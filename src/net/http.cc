@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <exception>
 #include <memory>
 #include <vector>
 
 #include "core/ascii.h"
 #include "core/guarded.h"
+#include "core/scarce.h"
 #include "net/host.h"
 
 namespace commissure {
@@ -19,24 +21,34 @@ constexpr long kReceiveBytes = 256L << 10;  // at once: a fast line brings more 
 
 struct Transfer {
   HttpReply response;
+  const HttpFetch* request;
   const HttpReceiver* receiver;
-  std::uint64_t max_body_bytes;
   bool refused = false;
   bool too_long = false;
+  std::exception_ptr thrown = nullptr;  ///< by a callback
 };
+
+/// What curl calls gives `failed`, which ends the exchange, where it throws: curl's own frames know no exceptions.
+template <typename Answer, typename Action>
+Answer kept_from_curl(Transfer& transfer, Answer failed, Action&& action) noexcept {
+  try {
+    return action();
+  } catch (...) {
+    transfer.thrown = std::current_exception();
+    return failed;
+  }
+}
 
 using Handle = std::unique_ptr<CURL, decltype(&curl_easy_cleanup)>;
 
-std::size_t on_header(char* data, std::size_t size, std::size_t n, void* user) {
-  auto& transfer = *static_cast<Transfer*>(user);
-  std::string_view line(data, size * n);
+void take_header(Transfer& transfer, std::string_view line) {
   while (!line.empty() && (line.back() == '\r' || line.back() == '\n')) line.remove_suffix(1);
   if (line.starts_with("HTTP/")) {  // a new response begins: after a redirect or a 100
     transfer.response.headers.clear();
     const auto space = line.find(' ');
     transfer.response.status =
         space == std::string_view::npos ? 0 : std::atoi(std::string(line.substr(space + 1, 3)).c_str());
-    return size * n;
+    return;
   }
   const auto colon = line.find(':');
   if (colon != std::string_view::npos) {
@@ -45,21 +57,31 @@ std::size_t on_header(char* data, std::size_t size, std::size_t n, void* user) {
     while (!value.empty() && value.front() == ' ') value.remove_prefix(1);
     transfer.response.headers[name] = std::string(value);
   }
-  return size * n;
+}
+
+std::size_t on_header(char* data, std::size_t size, std::size_t n, void* user) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  return kept_from_curl(transfer, std::size_t{0}, [&] {
+    take_header(transfer, {data, size * n});
+    return size * n;
+  });
+}
+
+/// Whether it was taken.
+bool take_piece(Transfer& transfer, std::string_view piece) {
+  if (*transfer.receiver) {
+    transfer.refused = !(*transfer.receiver)(transfer.response, piece);
+    return !transfer.refused;
+  }
+  transfer.too_long = piece.size() > transfer.request->max_body_bytes - transfer.response.body.size();
+  if (!transfer.too_long) transfer.response.body.append(piece);
+  return !transfer.too_long;
 }
 
 std::size_t on_body(char* data, std::size_t size, std::size_t n, void* user) {
   auto& transfer = *static_cast<Transfer*>(user);
-  const std::string_view piece(data, size * n);
-  if (!*transfer.receiver) {
-    transfer.too_long = piece.size() > transfer.max_body_bytes - transfer.response.body.size();
-    if (transfer.too_long) return 0;
-    transfer.response.body.append(piece);
-    return piece.size();
-  }
-  if ((*transfer.receiver)(transfer.response, piece)) return piece.size();
-  transfer.refused = true;
-  return 0;
+  return kept_from_curl(transfer, std::size_t{0},
+                        [&] { return take_piece(transfer, {data, size * n}) ? size * n : std::size_t{0}; });
 }
 
 bool is_of_this_machine(std::string_view url) {
@@ -91,15 +113,16 @@ Error failure(CURLcode code, const HttpFetch& request, const char* detail) {
 }
 
 int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
-  return static_cast<const HttpFetch*>(user)->is_cancelled() ? 1 : 0;
+  auto& transfer = *static_cast<Transfer*>(user);
+  return kept_from_curl(transfer, 1, [&] { return transfer.request->is_cancelled() ? 1 : 0; });
 }
 
 /// curl asks at every turn of its loop, also while nothing comes.
-void set_cancelling(CURL* curl, const HttpFetch& request) {
-  if (!request.is_cancelled) return;
+void set_cancelling(CURL* curl, Transfer& transfer) {
+  if (!transfer.request->is_cancelled) return;
   curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
   curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
-  curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &request);
+  curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &transfer);
 }
 
 void set_timeouts(CURL* curl, const HttpFetch& request) {
@@ -138,12 +161,21 @@ Handle new_handle() {
   return {curl_easy_init(), curl_easy_cleanup};
 }
 
-/// The request's headers as curl takes them.
+/// The request's headers as curl takes them; null where there is no memory for all of them.
 std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)> header_list(const HttpFetch& request) {
-  curl_slist* list = nullptr;
-  for (const auto& [name, value] : request.headers) list = curl_slist_append(list, (name + ": " + value).c_str());
-  list = curl_slist_append(list, "Expect:");  // no wait for 100-continue
-  return {list, curl_slist_free_all};
+  std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)> list(nullptr, curl_slist_free_all);
+  const auto add = [&](const std::string& header) {
+    curl_slist* const longer = curl_slist_append(list.get(), header.c_str());
+    if (longer == nullptr) return false;
+    (void)list.release();  // the longer one is the same, or begins it
+    list.reset(longer);
+    return true;
+  };
+  for (const auto& [name, value] : request.headers) {
+    if (!add(name + ": " + value)) return {nullptr, curl_slist_free_all};
+  }
+  if (!add("Expect:")) return {nullptr, curl_slist_free_all};  // no wait for 100-continue
+  return list;
 }
 
 void set_request(CURL* curl, const HttpFetch& request) {
@@ -165,13 +197,14 @@ void set_request(CURL* curl, const HttpFetch& request) {
   if (!request.use_proxy || is_of_this_machine(request.url)) curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
 }
 
-Result<HttpReply> exchange(CURL* curl, const HttpFetch& request, const HttpReceiver& receiver) {
-  Transfer transfer{{}, &receiver, request.max_body_bytes};
+Result<HttpReply> try_exchange(CURL* curl, const HttpFetch& request, const HttpReceiver& receiver) {
+  Transfer transfer{{}, &request, &receiver};
   std::string detail(CURL_ERROR_SIZE, '\0');
   const auto headers = header_list(request);
+  if (!headers) return no_memory();
   set_request(curl, request);
   set_timeouts(curl, request);
-  set_cancelling(curl, request);
+  set_cancelling(curl, transfer);
   set_trust(curl);
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail.data());
@@ -183,6 +216,7 @@ Result<HttpReply> exchange(CURL* curl, const HttpFetch& request, const HttpRecei
 
   const CURLcode code = curl_easy_perform(curl);
   curl_easy_reset(curl);  // keeps the connection, forgets the pointers above
+  if (transfer.thrown) std::rethrow_exception(transfer.thrown);
   const bool is_ended_here = transfer.refused || code == CURLE_ABORTED_BY_CALLBACK;
   if (is_ended_here) return Error(Code::kCancelled, public_url(request.url), ": the transfer was ended here");
   if (transfer.too_long) {
@@ -191,6 +225,11 @@ Result<HttpReply> exchange(CURL* curl, const HttpFetch& request, const HttpRecei
   }
   if (code != CURLE_OK) return failure(code, request, detail.c_str());
   return std::move(transfer.response);
+}
+
+Result<HttpReply> exchange(CURL* curl, const HttpFetch& request, const HttpReceiver& receiver) {
+  return unless_scarce([&] { return try_exchange(curl, request, receiver); },
+                       []() -> Result<HttpReply> { return no_memory(); });
 }
 
 }  // namespace
@@ -209,15 +248,17 @@ Result<HttpReply> HttpClient::fetch(const HttpFetch& request, const HttpReceiver
     idle.pop_back();
     return last;
   });
-  if (!handle) return Error(Code::kResourceExhausted, "no memory for an HTTP transfer");
+  if (!handle) return no_memory();
   auto reply = exchange(handle.get(), request, receiver);
-  connections_->idle.with([&](std::vector<Handle>& idle) { idle.push_back(std::move(handle)); });
+  done_unless_scarce([&] {  // else this one is closed
+    connections_->idle.with([&](std::vector<Handle>& idle) { idle.push_back(std::move(handle)); });
+  });
   return reply;
 }
 
 Result<HttpReply> http_fetch(const HttpFetch& request, const HttpReceiver& receiver) {
   const Handle handle = new_handle();
-  if (!handle) return Error(Code::kResourceExhausted, "no memory for an HTTP transfer");
+  if (!handle) return no_memory();
   return exchange(handle.get(), request, receiver);
 }
 

@@ -41,9 +41,9 @@ struct HttpReply {
 using HttpReceiver = std::function<bool(const HttpReply& head, std::string_view piece)>;
 
 /// One blocking exchange. Any HTTP status is a success of the exchange. Proxies and certificate stores come from the
-/// usual variables (https_proxy, no_proxy, SSL_CERT_FILE, CURL_CA_BUNDLE). Errors: kUnavailable (name, connection or
-/// TLS, in words), kDeadlineExceeded, kDataLoss (cut short), kCancelled, kInvalidArgument (no such URL). Messages show
-/// the URL without user, password and query. Threading: any thread.
+/// usual variables (https_proxy, no_proxy, SSL_CERT_FILE, CURL_CA_BUNDLE). Errors: kUnavailable (name, connection,
+/// TLS), kDeadlineExceeded, kDataLoss (cut short), kCancelled, kInvalidArgument (no such URL), kResourceExhausted (too
+/// long, or no memory). Messages show the URL without user, password and query. Threading: any thread.
 Result<HttpReply> http_fetch(const HttpFetch& request, const HttpReceiver& receiver = {});
 
 /// Makes exchanges one after the other over kept connections: for many requests to one host.

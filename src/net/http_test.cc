@@ -3,8 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <new>
+#include <stdexcept>
 #include <string>
 
+#include "support/failing_new.h"
 #include "support/http_server.h"
 
 namespace commissure {
@@ -91,6 +94,40 @@ TEST(Http, FollowsRedirectsWithoutTakingCredentialsToAnotherHost) {
   EXPECT_EQ(http_fetch(request)->status, 302);
   EXPECT_EQ(http_fetch({.url = server.url("/loop")}).error().code(), Code::kUnavailable);
 }
+
+TEST(Http, WhatACallbackThrowsDoesNotPassThroughCurl) {
+  const HttpServer server([](const ServedRequest&) -> ServedReply { return {.body = std::string(100'000, 'x')}; });
+  HttpClient client;
+  const auto no_room = [](const HttpReply&, std::string_view) -> bool { throw std::bad_alloc(); };
+  EXPECT_EQ(client.fetch({.url = server.url("/")}, no_room).error().code(), Code::kResourceExhausted);
+  const auto no_answer = []() -> bool { throw std::bad_alloc(); };
+  EXPECT_EQ(client.fetch({.url = server.url("/"), .is_cancelled = no_answer}).error().code(), Code::kResourceExhausted);
+  const auto fault = [](const HttpReply&, std::string_view) -> bool { throw std::logic_error("a fault"); };
+  EXPECT_THROW((void)client.fetch({.url = server.url("/")}, fault), std::logic_error);
+  const auto next = client.fetch({.url = server.url("/")});
+  ASSERT_TRUE(next) << next.error().message();
+  EXPECT_EQ(next->body.size(), 100'000u);
+}
+
+#ifdef COMMISSURE_FAILING_NEW
+TEST(Http, AnAnswerThatThereIsNoMemoryForFailsItsExchange) {
+  const HttpServer server([](const ServedRequest&) -> ServedReply {
+    return {.headers = {{"X-Long", std::string(20'000, 'h')}}, .body = std::string(300'000, 'x')};
+  });
+  for (const std::size_t n_bytes : {100'000u, 15'000u, 1u}) {  // for the body, for its headers, for anything
+    Status told;
+    const HttpFetch request{.url = server.url("/"), .headers = {{"X-Say", std::string(100, 's')}}};
+    HttpClient client;
+    {
+      const FailingNew failing(n_bytes, FailingNew::Where::kHere);
+      if (const auto reply = client.fetch(request); !reply) told = reply.error();
+    }
+    ASSERT_FALSE(told) << n_bytes;
+    EXPECT_EQ(told.error().code(), Code::kResourceExhausted) << n_bytes;
+    EXPECT_TRUE(client.fetch(request)) << "the next one is well again";
+  }
+}
+#endif
 
 TEST(Http, AClientKeepsItsConnection) {
   const HttpServer server([](const ServedRequest&) -> ServedReply { return {.body = "x"}; });

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "core/index.h"
+#include "core/scarce.h"
 
 namespace commissure {
 
@@ -40,6 +41,7 @@ Key rsa_key(const std::string& modulus, const std::string& exponent) {
   OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_E, e.get());
   const Owned<OSSL_PARAM> parameters(OSSL_PARAM_BLD_to_param(builder.get()), OSSL_PARAM_free);
   const Owned<EVP_PKEY_CTX> context(EVP_PKEY_CTX_new_from_name(nullptr, "RSA", nullptr), EVP_PKEY_CTX_free);
+  if (!n || !e || !builder || !parameters || !context) return nullptr;  // no memory
   EVP_PKEY* key = nullptr;
   if (EVP_PKEY_fromdata_init(context.get()) <= 0 ||
       EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_PUBLIC_KEY, parameters.get()) <= 0) {
@@ -79,6 +81,7 @@ Status Jwks::verify(const Jwt& token) const {
   const Owned<EVP_MD_CTX> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
   const auto* signature = reinterpret_cast<const unsigned char*>(token.signature.data());
   const auto* text = reinterpret_cast<const unsigned char*>(token.signed_part.data());
+  if (!context) return no_memory(Code::kUnavailable);
   if (EVP_DigestVerifyInit(context.get(), nullptr, EVP_sha256(), nullptr, key->second.get()) <= 0 ||
       EVP_DigestVerify(context.get(), signature, token.signature.size(), text, token.signed_part.size()) != 1) {
     return Error(Code::kUnauthenticated, "the token's signature is wrong");

@@ -3,6 +3,7 @@
 #include <iterator>
 
 #include "core/log.h"
+#include "core/scarce.h"
 
 namespace commissure {
 
@@ -57,18 +58,28 @@ SpanExporter::~SpanExporter() {
 }
 
 void SpanExporter::add(std::vector<Span> spans) {
-  if (queue_.try_push(std::move(spans)) || warned_full_.exchange(true)) return;
-  log_warning("spans are dropped: the trace collector takes them too slowly", {{"collector", public_url(url_)}});
+  done_unless_scarce([&] {
+    if (queue_.try_push(std::move(spans)) || warned_full_.exchange(true)) return;
+    log_warning("spans are dropped: the trace collector takes them too slowly", {{"collector", public_url(url_)}});
+  });
 }
 
 void SpanExporter::run(const std::stop_token& stop) {
   while (auto spans = queue_.pop(stop)) {
-    while (spans->size() < kSpansPerExport) {
-      auto more = queue_.try_pop();
-      if (!more) break;
-      spans->insert(spans->end(), std::make_move_iterator(more->begin()), std::make_move_iterator(more->end()));
-    }
-    if (!send(*spans) && stop.stop_requested()) return;
+    bool is_sent = false;
+    done_unless_scarce([&] {  // else these are lost
+      gather(*spans);
+      is_sent = send(*spans);
+    });
+    if (!is_sent && stop.stop_requested()) return;
+  }
+}
+
+void SpanExporter::gather(std::vector<Span>& spans) {
+  while (spans.size() < kSpansPerExport) {
+    auto more = queue_.try_pop();
+    if (!more) return;
+    spans.insert(spans.end(), std::make_move_iterator(more->begin()), std::make_move_iterator(more->end()));
   }
 }
 

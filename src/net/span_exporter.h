@@ -41,11 +41,13 @@ class SpanExporter {
   /// Sends the queued spans, unless the collector does not answer.
   ~SpanExporter();
 
-  /// Queues the spans of one request. Never waits.
+  /// Queues the spans of one request. Never waits. Without memory for them they are lost.
   void add(std::vector<Span> spans);
 
  private:
   void run(const std::stop_token& stop);
+  /// Adds what waits in the queue, as much as one export holds.
+  void gather(std::vector<Span>& spans);
   bool send(const std::vector<Span>& spans);
 
   const std::string url_;

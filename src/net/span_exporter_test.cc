@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <thread>
+
+#include "support/failing_new.h"
+
 namespace commissure {
 namespace {
 
@@ -26,6 +31,20 @@ TEST(SpanExporter, NeverWaitsForACollectorThatIsAway) {
   SpanExporter exporter("http://127.0.0.1:1/v1/traces", "commissure", "stage a");
   for (int i = 0; i < 2000; ++i) exporter.add({Span{.trace_id = "t", .span_id = "s", .name = "n"}});
 }
+
+#ifdef COMMISSURE_FAILING_NEW
+TEST(SpanExporter, SpansThatThereIsNoMemoryForAreLostAndNothingElse) {
+  SpanExporter exporter("http://127.0.0.1:1/v1/traces", "commissure", "stage a");
+  {
+    const FailingNew failing(1);  // for its thread
+    exporter.add({Span{.trace_id = "t", .span_id = "s", .name = "n"}});
+    for (int i = 0; i < 2000 && failing.n_failed() == 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    EXPECT_GT(failing.n_failed(), 0);
+  }
+  const FailingNew failing(1, FailingNew::Where::kHere);
+  exporter.add({});  // the caller's own work goes on
+}
+#endif
 
 }  // namespace
 }  // namespace commissure

@@ -1,10 +1,13 @@
 #include "serve/served_model.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <utility>
 
 #include "core/log.h"
+#include "hub/catalogue.h"
 #include "model/decoder_spec.h"
 #include "serve/generation_defaults.h"
 #include "weights/read_file.h"
@@ -120,8 +123,20 @@ Json read_special_tokens(const Checkpoint& checkpoint, const Tokenizer& tokenize
   return tokens;
 }
 
-/// Their advice, in the log where it cannot be followed; `known` where the files advise nothing.
-GenerationDefaults read_defaults(const Checkpoint& checkpoint, const GenerationDefaults& known) {
+/// Whether what the catalogue says of a file of this name is said of this very one: its tensors end where the known
+/// file ends. Behind a URL the name alone was known so far.
+bool is_of_catalogue(const Checkpoint& checkpoint, const std::string& location) {
+  const std::filesystem::path path(location.substr(0, location.find_first_of("?#")));
+  const KnownModel* known = find_known_file(path.filename().string());
+  if (known == nullptr) return true;
+  std::uint64_t end = 0;
+  for (const TensorInfo& tensor : checkpoint.tensors())
+    end = std::max(end, tensor.offset + checkpoint.stored_bytes(tensor));
+  return end == known->n_bytes;
+}
+
+/// Their advice, in the log where it cannot be followed; where the files advise nothing, what is known of this model.
+GenerationDefaults read_defaults(const Checkpoint& checkpoint, const LocalModel& local) {
   AdvisedDefaults advised;
   if (checkpoint.format() == CheckpointFormat::kGguf) {
     advised = defaults_of_gguf(checkpoint.metadata());
@@ -132,7 +147,7 @@ GenerationDefaults read_defaults(const Checkpoint& checkpoint, const GenerationD
   }
   for (const std::string& warning : advised.warnings) log_warning(warning);
   if (advised.any) return advised.values;
-  GenerationDefaults defaults = known;
+  GenerationDefaults defaults = is_of_catalogue(checkpoint, local.location) ? local.defaults : GenerationDefaults();
   defaults.end_tokens.insert(defaults.end_tokens.end(), advised.values.end_tokens.begin(),
                              advised.values.end_tokens.end());
   return defaults;
@@ -147,7 +162,7 @@ Result<ServedModel> read_served_model(const Checkpoint& checkpoint, const LocalM
   model.created =
       std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   model.context_length = context_length;
-  model.defaults = read_defaults(checkpoint, local.defaults);
+  model.defaults = read_defaults(checkpoint, local);
   model.tokenizer = TRY(read_tokenizer(checkpoint));
   model.special_tokens = read_special_tokens(checkpoint, *model.tokenizer);
   if (const auto spec = read_decoder_spec(checkpoint)) model.n_rows = spec->n_vocab;

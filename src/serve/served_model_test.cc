@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "hub/catalogue.h"
 #include "support/temp_folder.h"
 #include "support/toy_model.h"
 
@@ -23,10 +24,11 @@ class ServedModelTest : public ::testing::Test {
     folder_.write("tokenizer.json", kTokenizer);
   }
 
-  Result<ServedModel> read(const std::string& chat_template = "", const GenerationDefaults& known = {}) {
+  Result<ServedModel> read(const std::string& chat_template = "", const GenerationDefaults& known = {},
+                           const std::string& location = "toy") {
     const auto checkpoint = Checkpoint::open(folder_.path(""), ReadMode::kMap, Vocabulary::kKeep);
     if (!checkpoint) return Error(checkpoint.error());
-    return read_served_model(**checkpoint, {"toy", folder_.path(""), known}, 512, {.chat_template = chat_template});
+    return read_served_model(**checkpoint, {"toy", location, known}, 512, {.chat_template = chat_template});
   }
   /// What the model's chat template renders, or why there is none.
   std::string rendered(const std::string& chat_template = "") {
@@ -97,6 +99,8 @@ TEST_F(ServedModelTest, FilesAdviseFirstThenTheCatalogue) {
   known.dry = DryParams{.multiplier = 0.8f};
   known.source = "catalogue";
   EXPECT_EQ(read("", known)->defaults.source, "catalogue");
+  const std::string of_its_name = "https://x.example/" + std::string(known_models().front().file) + "?key=1";
+  EXPECT_EQ(read("", known, of_its_name)->defaults.source, "") << "another file of a known one's name";
   folder_.write("generation_config.json", R"({"eos_token_id": 4})");
   auto model = read("", known);
   EXPECT_EQ(model->defaults.source, "catalogue");

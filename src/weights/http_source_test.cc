@@ -3,14 +3,17 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <new>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "core/scarce.h"
 #include "support/checkpoint_writer.h"
 #include "support/http_server.h"
 #include "support/weights_testing.h"
 #include "weights/checkpoint.h"
+#include "weights/remote_source.h"
 
 namespace commissure {
 namespace {
@@ -86,6 +89,24 @@ TEST(HttpSource, NamesWhatTheServerRefuses) {
             Code::kFailedPrecondition);
   EXPECT_EQ(code_of({.status = 206, .headers = {{"Content-Range", "bytes 0-3/9"}}, .body = "abcd"}),
             Code::kFailedPrecondition);
+}
+
+/// An object whose parts there is no memory for.
+class ScarceSource final : public RemoteSource {
+ public:
+  ScarceSource() : RemoteSource("scarce", kNoPause) { set_size(4 * kPartBytes); }
+
+ private:
+  Result<HttpReply> fetch(const HttpFetch&, const HttpReceiver&) override { throw std::bad_alloc(); }
+  Error status_error(int) const override { return no_memory(); }
+  Status check_version(const HttpReply&, std::uint64_t) override { return {}; }
+};
+
+TEST(RemoteSource, APartThatThereIsNoMemoryForFailsTheReadNotTheProcess) {
+  ScarceSource source;
+  const auto read = source.read(0, 4 * kPartBytes);  // in parts, on threads of its own
+  ASSERT_FALSE(read);
+  EXPECT_EQ(read.error().code(), Code::kResourceExhausted);
 }
 
 TEST(HttpSource, RefusesAnObjectThatChanges) {

@@ -6,12 +6,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <optional>
-#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "core/guarded.h"
+#include "core/scarce.h"
 #include "weights/check_range.h"
 #include "weights/storage_answers.h"
 
@@ -102,18 +102,18 @@ Status RemoteSource::read_parts(std::span<std::byte> out, std::uint64_t offset) 
   const auto work = [&] {
     for (auto part = cursor.with(take); !part.empty() && !is_stopped; part = cursor.with(take)) {
       const auto first = static_cast<std::uint64_t>(part.data() - out.data());
-      const Status got = read_part(part, offset + first, is_stopped);
+      Status got = unless_scarce([&] { return read_part(part, offset + first, is_stopped); },
+                                 []() -> Status { return no_memory(); });
       // The first failure is the one to tell; it ends the other parts, whose own words would be kCancelled.
-      if (!got && !is_stopped.exchange(true)) result.with([&](Status& status) { status = got; });
+      if (!got && !is_stopped.exchange(true)) result.with([&](Status& status) { status = std::move(got); });
     }
   };
   {
     std::vector<std::jthread> helpers;
     const std::uint64_t n_parts = (out.size() + kPartBytes - 1) / kPartBytes;
-    try {
+    done_unless_scarce([&] {  // else those that are there do it
       for (std::uint64_t i = 1; i < std::min(n_parts, kMaxPartsInFlight); ++i) helpers.emplace_back(work);
-    } catch (const std::system_error&) {  // no thread: those that are there do it
-    }
+    });
     work();
   }
   return result.copy();
