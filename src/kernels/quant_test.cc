@@ -50,7 +50,8 @@ TEST(Quant, DequantisesKnownBlocks) {
       // By hand: the format is our own.
       {DType::kNF4, {{0, -10.5f}, {15, -56.0f}, {16, -10.5f}, {32, -10.5f}, {63, 31.5f}}},
       // By hand, from the formula: 2^(e - 128) times twice E2M1, with e = 129.
-      {DType::kMXFP4, {{0, 0.0f}, {1, -6.0f}, {2, -6.0f}, {3, 0.0f}, {16, 6.0f}, {17, -6.0f}, {18, 0.0f}}},
+      {DType::kMXFP4,
+       {{0, 0.0f}, {1, 12.0f}, {2, -4.0f}, {3, -24.0f}, {15, -6.0f}, {16, 6.0f}, {18, 24.0f}, {31, 12.0f}}},
   };
   for (const KnownBlock& block : blocks) {
     std::vector<float> y(block_size(block.dtype).n_elements);

@@ -58,7 +58,7 @@ std::vector<float> values_in(const FamilyCase& family, const std::string& name,
   const float norm_centre = family.config["model_type"] == "gemma2" ? 0.0f : 1.0f;
   std::vector<float> values = values_of(name, shape, norm_centre);
   if (family.config["model_type"] == "gpt_oss" && name.ends_with("experts.gate_up_proj")) {
-    for (float& value : values) value *= 8.0f;
+    for (float& value : values) value *= 4.0f;
   }
   const bool is_altered = !family.altered.empty() && holds(name, family.altered.c_str());
   for (std::size_t i = 0; is_altered && i < values.size(); i += 2) values[i] *= 0.5f;

@@ -252,7 +252,7 @@ TEST(Attention, ASoftcapBendsTheScoresOnEveryIsa) {
 }
 
 TEST(Attention, ASinkTakesItsShareOfAHeadsWeightsOnEveryIsa) {
-  const Texts texts = random_texts({4, 2, 64}, {700});
+  const Texts texts = random_texts({4, 2, 64}, {300});
   const std::vector<float> sinks = {-2.0f, 0.5f, 3.0f, 6.0f};
   for (const auto& [window, kv] : windows_and_types(std::array{0, 65})) {
     const auto without = outputs(texts, {.isa = "reference", .window = window, .kv = kv});
@@ -260,11 +260,11 @@ TEST(Attention, ASinkTakesItsShareOfAHeadsWeightsOnEveryIsa) {
       Cut cut = {.isa = isa, .window = window, .chunk = 33, .poisoned = true, .kv = kv, .sinks = sinks};
       const auto out = outputs(texts, cut);
       for (const auto& [position, head] :
-           {std::pair(0, 3), std::pair(64, 0), std::pair(149, 2), std::pair(149, 1), std::pair(699, 3)}) {
+           {std::pair(0, 3), std::pair(64, 0), std::pair(149, 2), std::pair(149, 1), std::pair(299, 3)}) {
         const auto row = rows_of(out[0], texts.q_width(), position, 1).subspan(static_cast<std::size_t>(head * 64), 64);
         const auto expected =
             by_definition(texts, 0, position, head, window, kv, 0.0, static_cast<double>(sinks[to_size(head)]));
-        EXPECT_LE(testing::max_difference(row, expected), tolerance(texts.heads, 700, 5.0f))
+        EXPECT_LE(testing::max_difference(row, expected), tolerance(texts.heads, 300, 5.0f))
             << isa << " " << kv_type_name(kv) << " window " << window << " position " << position << " head " << head;
       }
       EXPECT_GT(testing::max_difference(out[0], without[0]), 0.1f) << isa;
@@ -282,9 +282,8 @@ TEST(Attention, ASinkFarBelowChangesNothingAndOneFarAboveLeavesNothing) {
   for (const std::string& isa : available_isas()) {
     const auto without = outputs(texts, {.isa = isa});
     EXPECT_TRUE(testing::same_bits(outputs(texts, {.isa = isa, .sinks = {-1000.0f, -INFINITY}})[0], without[0])) << isa;
-    for (const float value : outputs(texts, {.isa = isa, .sinks = {1000.0f, 1000.0f}})[0]) {
-      ASSERT_LE(std::abs(value), 1e-30f) << isa;
-    }
+    const auto nothing = outputs(texts, {.isa = isa, .sinks = {1000.0f, 1000.0f}});
+    for (const float value : nothing[0]) ASSERT_LE(std::abs(value), 1e-30f) << isa;
   }
 }
 
