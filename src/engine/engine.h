@@ -53,7 +53,7 @@ struct EngineOptions {
   std::int32_t n_window_blocks = 0;  ///< the same for the layers with a sliding window
   int window = 0;                    ///< positions that the widest window spans; 0: no layer has a window
   int n_layers = 0;
-  int boundary_row_bytes = 0;  ///< bytes of one row between two stages, for the metrics
+  std::vector<int> boundary_row_bytes = {};  ///< bytes of one row into stage i + 1, for the metrics
 };
 
 struct EngineStats {

@@ -157,8 +157,11 @@ void EngineMetrics::on_step(int n_rows, StageSpan rebuild, const std::vector<Sta
     metrics.compute.observe(timing.compute_us * 1e-6);
     metrics.wire.observe(timing.wire_us * 1e-6);
     metrics.rows.add(rows_into(i));
-    if (i > 0) metrics.bytes_in.add(static_cast<double>(rows_into(i)) * row_bytes_);
-    if (i + 1 < n_stages) metrics.bytes_out.add(static_cast<double>(rows_into(i + 1)) * row_bytes_);
+    const auto bytes_into = [&](int next) {
+      return has_index(row_bytes_, next - 1) ? static_cast<double>(rows_into(next)) * row_bytes_[next - 1] : 0.0;
+    };
+    if (i > 0) metrics.bytes_in.add(bytes_into(i));
+    if (i + 1 < n_stages) metrics.bytes_out.add(bytes_into(i + 1));
     // Steps are answered one after the other: what a stage did not compute since the last answer, it waited.
     if (passed) metrics.idle.add(std::max(0.0, *passed - timing.compute_us * 1e-6));
   }

@@ -46,7 +46,7 @@ class EngineMetrics {
 
   Metrics metrics_;
   const MetricLabels labels_;
-  const int row_bytes_;
+  const std::vector<int> row_bytes_;  // into stage i + 1
   Gauge running_, waiting_, decode_slots_, kv_usage_, kv_blocks_, kv_blocks_used_, kv_window_blocks_,
       kv_window_blocks_used_;
   Counter prompt_tokens_, generation_tokens_, preemptions_, replays_, kept_, prefix_queries_, prefix_hits_;

@@ -274,7 +274,8 @@ class Backend {
   virtual void rope_table(const RopeSpec& rope, const StepIndex& index, Rows out) = 0;
 
   /// In place on x [n_rows, n_heads * head_dim]: RMS norm of each head with weight `norm` [head_dim] when `norm` is
-  /// set, then rotation by `table`, which rope_table() wrote.
+  /// set, then rotation by `table`, which rope_table() wrote. A rope without frequencies turns nothing and needs no
+  /// table.
   virtual void norm_rope(Rows x, int n_heads, DevicePtr norm, float eps, const RopeSpec& rope, Rows table) = 0;
 
   /// Appends keys and values [n_rows, n_kv_heads * head_dim] at their positions, rounded to the KV type.
@@ -291,6 +292,9 @@ class Backend {
 
   /// x = x + y, or x + rms_norm(y, norm) when `norm` is set; then rounded to bf16 when `round` is (a layer's end).
   virtual void add(Rows x, Rows y, DevicePtr norm, float eps, bool round) = 0;
+
+  /// x = x * factor[0], rounded to bf16 (a layer's end). `factor` is one f32 on the device.
+  virtual void scale(Rows x, DevicePtr factor) = 0;
 
   /// out[i] = x[rows[i]].
   virtual void gather(Rows x, std::span<const std::int32_t> rows, Rows out) = 0;

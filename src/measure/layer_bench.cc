@@ -81,7 +81,7 @@ int layers_that_fit(const ModelFootprint& model) {
   left -= model.embedding_bytes + (model.tied ? 0 : model.head_bytes);
   int n_layers = 0;
   for (const LayerFootprint& layer : model.layers) {
-    left -= layer.weight_bytes;
+    left -= layer.weight_bytes + layer.table_bytes;
     if (left < 0) break;
     ++n_layers;
   }
@@ -180,6 +180,9 @@ Result<Bench::Pass> Bench::run(const StepShape& shape, int n_head_rows) {
   };
   decoder_->begin_step(*index, n_rows);
   decoder_->embed(*index, n_rows);
+  decoder_->begin_layers(
+      shape.tokens, [&](int) -> const StepIndex& { return *index; },
+      [&](int layer) -> const KvLayer& { return kv_->layer(layer); });
   pass.embedding = TRY(lap());
   for (int layer = 0; layer < n_layers_; ++layer) {
     TRY(decoder_->run_layer(layer, *index, kv_->layer(layer), n_rows));

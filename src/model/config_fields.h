@@ -90,6 +90,9 @@ double rounded_embedding_scale(std::int64_t d_model, DType dtype);
 /// Errors: kUnimplemented, only a part of every head is rotated.
 Status refuse_partial_rotation(const ConfigFields& fields);
 
+/// Gemma 4's text model, from its text_config.
+Result<RawSpec> read_gemma4(const ConfigFields& fields, DType embedding_dtype);
+
 /// Phi 3, 3.5, 4 and 4-mini.
 Result<RawSpec> read_phi3(const ConfigFields& fields);
 

@@ -36,10 +36,16 @@ Result<RawRope> read_rope(const Json* scaling, double theta, std::int64_t n_cont
   if (!scaling->is_object()) return Error(Code::kInvalidArgument, "config.json: rope scaling must be an object");
   const ConfigFields fields(*scaling);
   rope.theta = TRY(fields.number_or("rope_theta", theta));
+  const std::string type = TRY(fields.text_or("rope_type", TRY(fields.text_or("type", "default"))));
+  if (type == "proportional") {
+    // The turning pairs keep the frequencies they have in the whole head.
+    rope.rotated = TRY(fields.number_or("partial_rotary_factor", 1.0));
+    rope.linear_factor = TRY(fields.number_or("factor", 1.0));
+    return rope;
+  }
   if (TRY(fields.number_or("partial_rotary_factor", 1.0)) != 1.0) {
     return Error(Code::kUnimplemented, "config.json: rope with a partial_rotary_factor other than 1 is not supported");
   }
-  const std::string type = TRY(fields.text_or("rope_type", TRY(fields.text_or("type", "default"))));
   if (type == "default") return rope;
   if (type == "linear") {
     rope.linear_factor = TRY(fields.number_or("factor", 1.0));
@@ -58,7 +64,8 @@ Result<RawRope> read_rope(const Json* scaling, double theta, std::int64_t n_cont
     rope.yarn = TRY(read_yarn(fields, n_context));
     return rope;
   }
-  return Error(Code::kUnimplemented, "rope scaling \"", type, "\" is not supported; supported: linear, llama3, yarn");
+  return Error(Code::kUnimplemented, "rope scaling \"", type,
+               "\" is not supported; supported: linear, llama3, yarn, proportional");
 }
 
 const Json* rope_object(const ConfigFields& fields, std::string_view layer_type) {
@@ -315,10 +322,14 @@ struct Family {
   std::string_view architecture;  ///< the name we use
   std::string_view text_type;     ///< model_type of text_config; empty: config.json is flat
 };
-constexpr std::array<Family, 15> kFamilies = {{
+constexpr std::array<Family, 19> kFamilies = {{
     {"gemma2", "gemma2", ""},
     {"gemma3", "gemma3", "gemma3_text"},
     {"gemma3_text", "gemma3", ""},
+    {"gemma4", "gemma4", "gemma4_text"},
+    {"gemma4_text", "gemma4", ""},
+    {"gemma4_unified", "gemma4", "gemma4_unified_text"},
+    {"gemma4_unified_text", "gemma4", ""},
     {"gpt_oss", "gpt_oss", ""},
     {"granite", "granite", ""},
     {"llama", "llama", ""},
@@ -357,6 +368,7 @@ Result<RawSpec> read_family(std::string_view architecture, const Json& config, D
   const ConfigFields fields(config);
   if (architecture == "gemma2") return read_gemma2(fields, embedding_dtype);
   if (architecture == "gemma3") return read_gemma3(fields, embedding_dtype);
+  if (architecture == "gemma4") return read_gemma4(fields, embedding_dtype);
   if (architecture == "gpt_oss") return read_gpt_oss(fields);
   if (architecture == "granite") return read_granite(fields);
   if (architecture == "olmo2") return read_olmo2(fields);

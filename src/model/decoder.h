@@ -2,12 +2,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "core/result.h"
 #include "kernels/backend.h"
+#include "model/boundary_layout.h"
 #include "model/decoder_spec.h"
 #include "model/expert_branch.h"
 #include "model/layer_weights.h"
@@ -31,6 +33,10 @@ class Decoder {
   const ModelPart& part() const { return part_; }
   int max_rows() const { return max_rows_; }
 
+  /// Values in a row of the boundary that the part takes, and of the one it hands on.
+  int width_in() const { return in_.width; }
+  int width_out() const { return out_.width; }
+
   /// The residual stream of the current step, [n_rows, d_model].
   Rows residual(int n_rows) const;
 
@@ -38,25 +44,39 @@ class Decoder {
   void begin_step(const StepIndex& index, int n_rows);
   /// residual = embedding of the step's tokens, scaled and rounded to bf16. Parts with an embedding only.
   void embed(const StepIndex& index, int n_rows);
-  /// Advances the residual by one layer, named by its index in the whole model; a layer of this part.
+  /// What layers get beside the residual, once it is there: per-layer inputs of the step's tokens. `kv_of` gives this
+  /// part's memory for the keys and values of layers before it that its layers read (foreign_owners); they came with
+  /// the boundary and are appended here. `index_of` gives the index whose block table a layer uses.
+  void begin_layers(std::span<const std::int32_t> tokens, const std::function<const StepIndex&(int layer)>& index_of,
+                    const std::function<const KvLayer&(int layer)>& kv_of);
+  /// Advances the residual by one layer, named by its index in the whole model; a layer of this part. `kv` is the
+  /// memory of the layer whose keys and values it reads: its own, or its owner's.
   /// Errors: as Backend::peek, in a layer with experts; the residual is of no use then.
   Status run_layer(int layer, const StepIndex& index, const KvLayer& kv, int n_rows);
   /// Final norm and head for the residual's rows `rows` (at most max_rows): out [rows.size(), n_vocab], as precise as
   /// Backend::logits makes them for `uses` [rows.size()]. The residual is unchanged. Parts with a head only.
   void logits(std::span<const std::int32_t> rows, std::span<const LogitsUse> uses, Rows out);
 
-  /// Copies the residual to, or from, dense bf16 rows [n_rows, d_model] on the device: what a boundary carries.
+  /// Copies the stream to, or from, dense bf16 rows on the device: what the boundary behind the part's last layer, or
+  /// in front of its first, carries (boundary_layout). pack_residual takes the residual alone, [n_rows, d_model].
+  void pack_boundary(int n_rows, DevicePtr to);
+  void unpack_boundary(int n_rows, DevicePtr from);
   void pack_residual(int n_rows, DevicePtr to);
-  void unpack_residual(int n_rows, DevicePtr from);
 
  private:
   Decoder(Backend& backend, const DecoderSpec& spec, const ModelPart& part, PartWeights weights, int max_rows);
   Status allocate();
   Rows normed(int n_rows) const;
   Rows rope_table(int rope, int n_rows) const;
-  void norm_and_rotate(const LayerSpec& spec, const LayerWeights& weights, Rows q, Rows k);
-  void attention(const LayerSpec& spec, const LayerWeights& weights, const StepIndex& index, const KvLayer& kv,
-                 int n_rows);
+  void norm_and_rotate(const LayerSpec& spec, Rows x, int n_heads, DevicePtr norm);
+  Rows stream(int first_col, int n_cols, int n_rows) const;
+  void round(Rows rows);
+  void per_layer_inputs(std::span<const std::int32_t> tokens);
+  void add_per_layer(int layer, const LayerWeights& weights, int n_rows);
+  void project(const LayerSpec& spec, const LayerWeights& weights, Rows q, Rows k, Rows v);
+  void finish_values(const LayerSpec& spec, Rows k, Rows v);
+  void attention(int layer, const StepIndex& index, const KvLayer& kv, int n_rows);
+  void dense(const LayerSpec& spec, const LayerWeights& weights, Rows x, Rows out);
   Status feed_forward(const LayerSpec& spec, const LayerWeights& weights, int n_rows);
 
   /// How the activations of a product are cut; the down projection takes two planes in either mode.
@@ -69,11 +89,17 @@ class Decoder {
   PartWeights weights_;
   ExpertBranch experts_;
   std::vector<bool> uses_rope_;  ///< [n_ropes of the spec]: a layer of this part rotates by it
-  DeviceBuffer residual_;        // [max_rows, d_model]
-  DeviceBuffer normed_;          // [max_rows, d_model]: a branch's input, then its output
-  DeviceBuffer wide_;            // a branch's inside: q, k, v, attended; or gate, up
-  DeviceBuffer rope_tables_;     // rope by rope: [max_rows, 2 * its pairs]
-  DeviceBuffer packed_;          // bf16 [max_rows, d_model]
+  const BoundaryLayout in_, out_;
+  DeviceBuffer stream_;             // [max_rows, out_.width]: the residual first
+  DeviceBuffer ones_;               // [widest head]: weights of a norm without weights
+  DeviceBuffer per_layer_;          // [max_rows, layers * per_layer_width]
+  DeviceBuffer per_layer_context_;  // the same
+  std::vector<float> gathered_;     // the same, on the host
+  std::vector<std::int32_t> rows_;  // 0, 1, ... max_rows - 1
+  DeviceBuffer normed_;             // [max_rows, d_model]: a branch's input, then its output
+  DeviceBuffer wide_;               // a branch's inside: q, k, v, attended; or gate, up
+  DeviceBuffer rope_tables_;        // rope by rope: [max_rows, 2 * its pairs]
+  DeviceBuffer packed_;             // bf16 [max_rows, out_.width]
 };
 
 }  // namespace commissure

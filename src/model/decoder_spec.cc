@@ -26,6 +26,16 @@ Result<std::vector<float>> read_rope_list(const Checkpoint& checkpoint, const ch
   return divisors;
 }
 
+/// Files do not say it in the header: layers whose values are their keys have no value projection.
+bool has_keys_without_values(const Checkpoint& checkpoint) {
+  constexpr std::string_view kKey = ".attn_k.weight", kValue = ".attn_v.weight";
+  return std::ranges::any_of(checkpoint.tensors(), [&](const TensorInfo& tensor) {
+    if (!tensor.name.starts_with("blk.") || !tensor.name.ends_with(kKey)) return false;
+    const std::string layer = tensor.name.substr(0, tensor.name.size() - kKey.size());
+    return checkpoint.find(layer + std::string(kValue)) == nullptr;
+  });
+}
+
 Result<DecoderSpec> read_gguf(const Checkpoint& checkpoint) {
   TRY(check_gguf_family(checkpoint.metadata()));
   GgufFacts facts;
@@ -37,8 +47,10 @@ Result<DecoderSpec> read_gguf(const Checkpoint& checkpoint) {
   facts.has_head = checkpoint.find("output.weight") != nullptr;
   facts.has_qkv_bias = checkpoint.find("blk.0.attn_q.bias") != nullptr;
   facts.has_output_bias = checkpoint.find("blk.0.attn_output.bias") != nullptr;
+  facts.full_value_is_key = has_keys_without_values(checkpoint);
   facts.has_fused_qkv = checkpoint.find("blk.0.attn_qkv.weight") != nullptr;
   facts.has_separate_gate = checkpoint.find("blk.0.ffn_gate.weight") != nullptr;
+  facts.has_packed_experts = checkpoint.find("blk.0.ffn_gate_up_exps.weight") != nullptr;
   facts.rope_divisors = TRY(read_rope_list(checkpoint, "rope_freqs.weight"));
   facts.long_factors = TRY(read_rope_list(checkpoint, "rope_factors_long.weight"));
   facts.short_factors = TRY(read_rope_list(checkpoint, "rope_factors_short.weight"));
@@ -60,7 +72,9 @@ constexpr std::array<NamingForm, 3> kNamingForms = {{
 bool has_packed_experts(const Checkpoint& checkpoint, const DecoderSpec& spec) {
   for (int layer = 0; layer < spec.n_layers(); ++layer) {
     if (spec.layers[layer].experts.n_experts == 0) continue;
-    return checkpoint.find(fmt::format("{}layers.{}.mlp.experts.gate_up_proj", spec.naming.prefix, layer)) != nullptr;
+    const std::string_view branch = spec.layers[layer].experts.beside_dense ? "" : "mlp.";
+    return checkpoint.find(fmt::format("{}layers.{}.{}experts.gate_up_proj", spec.naming.prefix, layer, branch)) !=
+           nullptr;
   }
   return false;
 }
@@ -89,7 +103,8 @@ Result<DecoderSpec> read_safetensors(const Checkpoint& checkpoint) {
 }  // namespace
 
 std::string supported_architectures() {
-  return "gemma2, gemma3, gpt_oss, granite, llama, mistral, mistral3, olmo2, phi3, qwen2, qwen2_moe, qwen3, qwen3_moe, "
+  return "gemma2, gemma3, gemma4, gpt_oss, granite, llama, mistral, mistral3, olmo2, phi3, qwen2, qwen2_moe, qwen3, "
+         "qwen3_moe, "
          "smollm3";
 }
 
@@ -108,11 +123,17 @@ int widest_window(const DecoderSpec& spec) {
   return widest;
 }
 
+bool shares_kv(const DecoderSpec& spec, int layer) {
+  return std::ranges::find(spec.layers, layer, &LayerSpec::kv_owner) != spec.layers.end();
+}
+
 Result<DecoderSpec> read_decoder_spec(const Checkpoint& checkpoint) {
   Result<DecoderSpec> spec =
       checkpoint.format() == CheckpointFormat::kGguf ? read_gguf(checkpoint) : read_safetensors(checkpoint);
   if (!spec) return spec.error().within(checkpoint.location());
-  TRY(part_tensors(checkpoint, *spec, {0, spec->n_layers(), true, true}));
+  const ModelPart whole = {0, spec->n_layers(), true, true};
+  TRY(part_tensors(checkpoint, *spec, whole));
+  TRY(table_tensor(checkpoint, *spec, whole));
   TRY(refuse_surplus(checkpoint, *spec));
   return spec;
 }

@@ -27,13 +27,16 @@ struct ExpertSpec {
   bool normalised = false;       ///< the weights of a row's experts are divided by their sum
   bool softmax_of_used = false;  ///< probabilities are those among a row's experts instead of among all
   bool has_biases = false;       ///< the router and all experts' matrices have one
+  /// They join the layer's dense feed-forward, each of the two with norms of its own; the router has a norm, too, and
+  /// every expert a factor.
+  bool beside_dense = false;
   bool operator==(const ExpertSpec&) const = default;
 };
 
 /// One layer: attention plus gated feed-forward with their norms.
 struct LayerSpec {
   HeadLayout heads;
-  int d_ff = 0;  ///< 0: the layer has experts instead
+  int d_ff = 0;  ///< of the dense feed-forward; 0: the layer has experts alone
   ExpertSpec experts;
   int rope = 0;                    ///< index into DecoderSpec::ropes; -1: queries and keys are not rotated
   int window = 0;                  ///< positions a row sees; 0: all earlier ones; W: its own and the W - 1 before it
@@ -44,9 +47,13 @@ struct LayerSpec {
   bool output_bias = false;        ///< attention's output has a bias
   bool qk_norm = false;            ///< RMS norm of every query and key head before rotation
   bool wide_qk_norm = false;       ///< with qk_norm: one norm over all heads of a row instead of one for each head
+  bool value_norm = false;         ///< RMS norm of every value head, without weights
+  bool value_is_key = false;       ///< values are the keys as projected, before their norm and rotation
+  int kv_owner = -1;               ///< an earlier layer of the same window whose keys and values it reads; -1: its own
   bool pre_norms = true;           ///< RMS norm of the residual stream before both branches
   float residual_scale = 1.0f;     ///< multiplies both branches before they join the residual stream
   bool post_norms = false;         ///< RMS norm of both branches before they join the residual stream
+  bool output_scale = false;       ///< the residual is multiplied by a weight at the layer's end
   Activation activation = Activation::kSilu;
 };
 
@@ -57,7 +64,7 @@ struct TensorNaming {
   std::string head;             ///< safetensors: full name of the output matrix, when it is not the embedding
   bool fused_qkv = false;       ///< queries, keys and values are the rows of one matrix
   bool fused_gate_up = false;   ///< so are a feed-forward's gate and up
-  bool packed_experts = false;  ///< safetensors: all experts of a layer in one tensor, gate and up fused
+  bool packed_experts = false;  ///< all experts of a layer in one tensor, gate and up fused
   bool fused_experts = false;   ///< an expert's gate and up are one matrix, and stay it
   bool operator==(const TensorNaming&) const = default;
 };
@@ -81,7 +88,9 @@ struct DecoderSpec {
   float embedding_scale = 1.0f;
   float logit_scale = 1.0f;    ///< multiplies the logits; the final norm's weights take it up on load
   float final_softcap = 0.0f;  ///< 0: none; else a logit y becomes final_softcap * tanh(y / final_softcap)
-  bool tied_head = false;      ///< the embedding matrix is also the head
+  /// Values that every layer gets of a second table, by the row's token (per-layer embeddings); 0: there is none.
+  int per_layer_width = 0;
+  bool tied_head = false;  ///< the embedding matrix is also the head
   std::vector<RopeSpec> ropes;
   std::vector<LayerSpec> layers;
   TensorNaming naming;
@@ -95,6 +104,9 @@ struct DecoderSpec {
 /// The most positions that a layer with a sliding window looks back on, itself included; 0: no layer has a window.
 int widest_window(const DecoderSpec& spec);
 
+/// Whether a later layer reads this layer's keys and values.
+bool shares_kv(const DecoderSpec& spec, int layer);
+
 /// Reads and validates the spec, then checks every tensor it needs (of the whole model) for presence and shape.
 /// Errors: kUnimplemented, a family or feature that is not supported, with the list of supported ones;
 /// kInvalidArgument, a missing or absurd value, or a tensor of another shape, named with what was found and expected.
@@ -106,8 +118,10 @@ struct GgufFacts {
   bool has_head = false;                  ///< output.weight exists
   bool has_qkv_bias = false;              ///< blk.0.attn_q.bias exists
   bool has_output_bias = false;           ///< blk.0.attn_output.bias exists
+  bool full_value_is_key = false;         ///< a layer that has attn_k.weight has no attn_v.weight
   bool has_fused_qkv = false;             ///< blk.0.attn_qkv.weight exists
   bool has_separate_gate = false;         ///< blk.0.ffn_gate.weight exists
+  bool has_packed_experts = false;        ///< blk.0.ffn_gate_up_exps.weight exists
   std::vector<float> rope_divisors = {};  ///< rope_freqs.weight, or empty
   std::vector<float> long_factors = {};   ///< rope_factors_long.weight, or empty
   std::vector<float> short_factors = {};  ///< rope_factors_short.weight, or empty

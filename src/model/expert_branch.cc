@@ -72,7 +72,8 @@ void RowsByExpert::choose(std::span<const float> logits, const ExpertSpec& spec,
   for (float& weight : weights) weight = weight / sum * scale;
 }
 
-void RowsByExpert::assign(std::span<const float> logits, int n_rows, const ExpertSpec& spec, float scale) {
+void RowsByExpert::assign(std::span<const float> logits, int n_rows, const ExpertSpec& spec, float scale,
+                          std::span<const float> factors) {
   const std::size_t n_used = to_size(spec.n_used), n_experts = to_size(spec.n_experts);
   CHECK(logits.size() == to_size(n_rows) * n_experts);
   chosen_.resize(to_size(n_rows) * n_used);
@@ -91,7 +92,7 @@ void RowsByExpert::assign(std::span<const float> logits, int n_rows, const Exper
   for (std::size_t i = 0; i < chosen_.size(); ++i) {
     const std::size_t place = places_[to_size(chosen_[i])]++;
     rows_[place] = static_cast<std::int32_t>(i / n_used);
-    weights_[place] = chosen_weights_[i];
+    weights_[place] = factors.empty() ? chosen_weights_[i] : chosen_weights_[i] * factors[to_size(chosen_[i])];
   }
 }
 
@@ -104,7 +105,8 @@ struct ExpertBranch::Scratch {
 };
 
 std::size_t ExpertBranch::scratch_floats(const ExpertSpec& spec, int d_model) {
-  return spec.n_experts == 0 ? 0 : to_size(spec.n_experts) + n_elements(2, d_model) + n_elements(2, widest(spec));
+  if (spec.n_experts == 0) return 0;
+  return to_size(spec.n_experts) + n_elements(spec.beside_dense ? 3 : 2, d_model) + n_elements(2, widest(spec));
 }
 
 Result<Rows> ExpertBranch::run(const LayerSpec& spec, const LayerWeights& weights, Planes planes, Rows x,
@@ -119,13 +121,22 @@ Result<Rows> ExpertBranch::run(const LayerSpec& spec, const LayerWeights& weight
   parts.logits = take(experts.n_experts);
   parts.rows = take(x.n_cols);
   parts.sum = take(x.n_cols);
+  Rows router_in = x;
+  if (experts.beside_dense) {
+    router_in = parts.rows;
+    backend_.rms_norm(x, weights.router_norm.ptr(), norm_eps_, router_in);
+    const Rows in = take(x.n_cols);
+    backend_.rms_norm(x, weights.expert_norm.ptr(), norm_eps_, in);
+    x = in;
+  }
   parts.wide = scratch;
   backend_.clear(parts.sum);
   // What is chosen should not hang on how the router's input was rounded.
-  backend_.matmul(x, std::array<MatmulJob, 1>{{{weights.router.get(), parts.logits, weights.router_bias.ptr()}}},
+  backend_.matmul(router_in,
+                  std::array<MatmulJob, 1>{{{weights.router.get(), parts.logits, weights.router_bias.ptr()}}},
                   InputPlanes::kAll);
   const auto logits = TRY(read_floats(backend_, parts.logits));
-  taken_.assign(logits, x.n_rows, experts, spec.residual_scale);
+  taken_.assign(logits, x.n_rows, experts, spec.residual_scale, weights.expert_scale);
   if (x.n_rows == 1 && experts.n_used <= max_rows) {
     run_row(spec, weights, planes, x, parts);
   } else {

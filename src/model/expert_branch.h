@@ -15,8 +15,10 @@ namespace commissure {
 class RowsByExpert {
  public:
   /// Chooses every row's experts from the router's logits [n_rows, n_experts]: those with the largest, of equal ones
-  /// the first. `scale` multiplies all weights. A row's choice and weights depend on its own logits alone.
-  void assign(std::span<const float> logits, int n_rows, const ExpertSpec& spec, float scale);
+  /// the first. `scale` multiplies all weights, and `factors` [n_experts], where there are any, those of each expert. A
+  /// row's choice and weights depend on its own logits alone.
+  void assign(std::span<const float> logits, int n_rows, const ExpertSpec& spec, float scale,
+              std::span<const float> factors = {});
 
   /// The rows that take an expert, rising, and what each weighs its result with.
   std::span<const std::int32_t> rows(int expert) const { return part(rows_, expert); }
@@ -49,12 +51,13 @@ class ExpertBranch {
     InputPlanes in, down;
   };
 
-  explicit ExpertBranch(Backend& backend) : backend_(backend) {}
+  explicit ExpertBranch(Backend& backend, float norm_eps = 0.0f) : backend_(backend), norm_eps_(norm_eps) {}
 
   /// Floats of scratch for each row.
   static std::size_t scratch_floats(const ExpertSpec& spec, int d_model);
 
-  /// The branch's output for x [n_rows, d_model], in scratch. Errors: as Backend::peek.
+  /// The branch's output for x [n_rows, d_model], in scratch: x is the residual, normed unless the experts stand beside
+  /// a dense feed-forward, where router and experts have norms of their own. Errors: as Backend::peek.
   ///   scratch  max_rows * scratch_floats() floats, n_rows <= max_rows
   Result<Rows> run(const LayerSpec& spec, const LayerWeights& weights, Planes planes, Rows x, DevicePtr scratch,
                    int max_rows);
@@ -67,6 +70,7 @@ class ExpertBranch {
   Status run_shared(const LayerSpec& spec, const LayerWeights& weights, Planes planes, Rows x, const Scratch& scratch);
 
   Backend& backend_;
+  const float norm_eps_;
   RowsByExpert taken_;
   std::vector<MatmulJob> jobs_;
   std::vector<std::int32_t> all_rows_;

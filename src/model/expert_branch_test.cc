@@ -55,6 +55,16 @@ TEST(RowsByExpert, ProbabilitiesAreThoseAmongAllUnlessTheSpecSaysOtherwise) {
   EXPECT_NEAR(weights().second, 5.0f / 7, 1e-6f);
 }
 
+TEST(RowsByExpert, AnExpertsFactorWeighsItAfterTheProbabilities) {
+  const std::vector<float> logits = {std::log(1.0f), std::log(2.0f), std::log(5.0f), std::log(5.0f)};
+  const std::vector<float> factors = {9.0f, 0.5f, 2.0f, 3.0f};
+  RowsByExpert taken;
+  taken.assign(logits, 1, {.n_experts = 4, .n_used = 2, .d_ff = 8, .normalised = true}, 1.0f, factors);
+  EXPECT_TRUE(taken.rows(0).empty() && taken.rows(1).empty()) << "a factor chooses none";
+  EXPECT_EQ(taken_of(taken, 2), (Taken{{0, 1.0f}}));
+  EXPECT_EQ(taken_of(taken, 3), (Taken{{0, 1.5f}}));
+}
+
 TEST(RowsByExpert, LogitsThatAreNoneGiveEveryRowDistinctExperts) {
   const std::vector<float> logits(12, NAN);
   RowsByExpert taken;

@@ -3,12 +3,16 @@
 #include <cmath>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "model/decoder_spec.h"
+#include "model/gguf_keys.h"
 #include "model/raw_spec.h"
 
 namespace commissure {
 namespace {
+
+using Keys = GgufKeys;
 
 // Gemma 3 files leave these to the reader.
 constexpr double kGemmaLocalTheta = 10000.0;
@@ -17,48 +21,6 @@ constexpr std::int64_t kGemmaPeriod = 6;
 constexpr std::int64_t kGemma27BLayers = 62;
 constexpr std::int64_t kGemma2With27BLayers = 46;
 constexpr std::int64_t kGemma4BLayers = 34;
-
-/// Reads "<architecture>.<name>" keys; the first failure names the key.
-class Keys {
- public:
-  Keys(const Metadata& metadata, std::string architecture)
-      : metadata_(metadata), prefix_(std::move(architecture) + ".") {}
-
-  std::string full(std::string_view name) const { return prefix_ + std::string(name); }
-  bool has(std::string_view name) const { return metadata_.has(full(name)); }
-
-  Result<std::int64_t> integer(std::string_view name) const {
-    if (!has(name)) return Error(Code::kInvalidArgument, "GGUF header: key ", full(name), " is missing");
-    return integer_or(name, 0);
-  }
-
-  /// A per-layer list is accepted when all its entries agree.
-  Result<std::int64_t> integer_or(std::string_view name, std::int64_t fallback) const {
-    const std::string key = full(name);
-    if (!metadata_.has(key)) return fallback;
-    if (const auto value = metadata_.integer(key)) return *value;
-    const auto* list = metadata_.find<std::vector<std::int64_t>>(key);
-    if (list == nullptr || list->empty()) return Error(Code::kInvalidArgument, "GGUF header: ", key, " is no integer");
-    for (const std::int64_t value : *list) {
-      if (value == list->front()) continue;
-      return Error(Code::kUnimplemented, "GGUF header: ", key, " differs between layers, which is not supported");
-    }
-    return list->front();
-  }
-
-  Result<double> number_or(std::string_view name, double fallback) const {
-    const std::string key = full(name);
-    if (!metadata_.has(key)) return fallback;
-    if (const auto value = metadata_.number(key)) return *value;
-    return Error(Code::kInvalidArgument, "GGUF header: ", key, " is no number");
-  }
-
-  const Metadata& metadata() const { return metadata_; }
-
- private:
-  const Metadata& metadata_;
-  std::string prefix_;
-};
 
 Result<RawSpec> read_common(const Keys& keys, const GgufFacts& facts, bool may_rotate_part = false) {
   RawSpec raw;
@@ -108,8 +70,9 @@ Result<YarnScaling> read_yarn(const Keys& keys, std::int64_t n_context) {
   return yarn;
 }
 
-/// `fallback`: the linear factor where the file says nothing.
-Status read_scaling(const Keys& keys, double fallback, std::int64_t n_context, RawRope& rope) {
+}  // namespace
+
+Status read_gguf_scaling(const GgufKeys& keys, double fallback, std::int64_t n_context, RawRope& rope) {
   const std::string* type = keys.metadata().text(keys.full("rope.scaling.type"));
   if (type != nullptr && *type == "none") return {};
   if (type != nullptr && *type == "yarn") {
@@ -126,10 +89,12 @@ Status read_scaling(const Keys& keys, double fallback, std::int64_t n_context, R
   return {};
 }
 
+namespace {
+
 Result<RawSpec> read_llama(const Keys& keys, const GgufFacts& facts) {
   RawSpec raw = TRY(read_common(keys, facts));
   raw.rope.theta = TRY(keys.number_or("rope.freq_base", 10000.0));
-  TRY(read_scaling(keys, 1.0, raw.n_context, raw.rope));
+  TRY(read_gguf_scaling(keys, 1.0, raw.n_context, raw.rope));
   raw.rope.interleaved = true;  // the converter permutes the rows of q and k
   return raw;
 }
@@ -178,7 +143,7 @@ Result<RawSpec> read_phi3(const Keys& keys, const GgufFacts& facts) {
     return Error(Code::kInvalidArgument, "of rope_factors_long.weight and rope_factors_short.weight only one is there");
   }
   if (facts.long_factors.empty()) {
-    TRY(read_scaling(keys, 1.0, raw.n_context, raw.rope));
+    TRY(read_gguf_scaling(keys, 1.0, raw.n_context, raw.rope));
     return raw;
   }
   const double original =
@@ -249,7 +214,7 @@ Result<RawSpec> read_gemma2(const Keys& keys, const GgufFacts& facts) {
   raw.window = TRY(keys.integer_or("attention.sliding_window", 4096));
   raw.sliding = TRY(read_sliding(keys, raw.n_layers, 2));
   raw.rope.theta = TRY(keys.number_or("rope.freq_base", 10000.0));
-  TRY(read_scaling(keys, 1.0, raw.n_context, raw.rope));
+  TRY(read_gguf_scaling(keys, 1.0, raw.n_context, raw.rope));
   return raw;
 }
 
@@ -263,7 +228,7 @@ Result<RawSpec> read_gemma3(const Keys& keys, const GgufFacts& facts) {
   // Some multimodal files omit both keys and mean the 4B values.
   const bool omits_rope = !keys.has("rope.freq_base") && !keys.has("rope.scaling.type");
   raw.rope.theta = TRY(keys.number_or("rope.freq_base", kGemmaGlobalTheta));
-  TRY(read_scaling(keys, omits_rope && raw.n_layers >= kGemma4BLayers ? 8.0 : 1.0, raw.n_context, raw.rope));
+  TRY(read_gguf_scaling(keys, omits_rope && raw.n_layers >= kGemma4BLayers ? 8.0 : 1.0, raw.n_context, raw.rope));
   RawRope local;
   const double theta = TRY(keys.number_or("rope.local.freq_base", kGemmaLocalTheta));
   local.theta = TRY(keys.number_or("rope.freq_base_swa", theta));
@@ -280,7 +245,7 @@ Result<RawSpec> read_gpt_oss(const Keys& keys, const GgufFacts& facts) {
   raw.activation = Activation::kClampedSwiglu;
   raw.sliding = TRY(read_sliding(keys, raw.n_layers, 2));
   raw.rope.theta = TRY(keys.number_or("rope.freq_base", 150000.0));
-  TRY(read_scaling(keys, 1.0, raw.n_context, raw.rope));
+  TRY(read_gguf_scaling(keys, 1.0, raw.n_context, raw.rope));
   if (raw.rope.yarn) raw.rope.yarn->truncates = false;
   TRY(read_experts(keys, raw.experts));
   raw.experts.softmax_of_used = true;
@@ -288,9 +253,9 @@ Result<RawSpec> read_gpt_oss(const Keys& keys, const GgufFacts& facts) {
   return raw;
 }
 
-constexpr std::array<std::string_view, 12> kArchitectures = {"gemma2",   "gemma3", "gpt-oss",  "granite",
-                                                             "llama",    "olmo2",  "phi3",     "qwen2",
-                                                             "qwen2moe", "qwen3",  "qwen3moe", "smollm3"};
+constexpr std::array<std::string_view, 13> kArchitectures = {"gemma2", "gemma3",   "gemma4", "gpt-oss", "granite",
+                                                             "llama",  "olmo2",    "phi3",   "qwen2",   "qwen2moe",
+                                                             "qwen3",  "qwen3moe", "smollm3"};
 
 Result<std::string> find_architecture(const Metadata& metadata) {
   const std::string* architecture = metadata.text("general.architecture");
@@ -305,6 +270,7 @@ Result<std::string> find_architecture(const Metadata& metadata) {
 Result<RawSpec> read_family(const Keys& keys, std::string_view architecture, const GgufFacts& facts) {
   if (architecture == "gemma2") return read_gemma2(keys, facts);
   if (architecture == "gemma3") return read_gemma3(keys, facts);
+  if (architecture == "gemma4") return read_gguf_gemma4(keys, facts);
   if (architecture == "gpt-oss") return read_gpt_oss(keys, facts);
   if (architecture == "granite") return read_granite(keys, facts);
   if (architecture == "olmo2") return read_olmo2(keys, facts);
@@ -329,9 +295,9 @@ Result<DecoderSpec> spec_from_gguf(const Metadata& metadata, const GgufFacts& fa
   RawSpec raw = TRY(read_family(Keys(metadata, architecture), architecture, facts));
   raw.architecture = architecture;
   if (raw.experts.n_experts > 0 && raw.experts.n_used == 0) {
-    return Error(
-        Code::kUnimplemented, "GGUF header: ", architecture, ".expert_count is ", raw.experts.n_experts,
-        ", but models of this architecture with experts are not supported; supported: gpt-oss, qwen2moe, qwen3moe");
+    return Error(Code::kUnimplemented, "GGUF header: ", architecture, ".expert_count is ", raw.experts.n_experts,
+                 ", but models of this architecture with experts are not supported; supported: gemma4, gpt-oss, "
+                 "qwen2moe, qwen3moe");
   }
   DecoderSpec spec = TRY(build_spec(raw));
   const bool is_phi = architecture == "phi3";
@@ -339,7 +305,8 @@ Result<DecoderSpec> spec_from_gguf(const Metadata& metadata, const GgufFacts& fa
                  .prefix = "",
                  .head = "output.weight",
                  .fused_qkv = is_phi && facts.has_fused_qkv,
-                 .fused_gate_up = is_phi && !facts.has_separate_gate};
+                 .fused_gate_up = is_phi && !facts.has_separate_gate,
+                 .packed_experts = architecture == "gemma4" && facts.has_packed_experts};
   return spec;
 }
 

@@ -1,11 +1,15 @@
 #include "model/layer_weights.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <map>
 #include <memory>
+#include <numbers>
 #include <utility>
 
 #include "core/check.h"
+#include "core/index.h"
 #include "core/log.h"
 #include "weights/pack_file.h"
 #include "weights/tensor_reader.h"
@@ -31,6 +35,13 @@ DeviceBuffer& vector_place(PartWeights& weights, LayerWeights* layer, TensorRole
     case TensorRole::kPostAttentionNorm: return layer->post_attention_norm;
     case TensorRole::kFeedForwardNorm: return layer->feed_forward_norm;
     case TensorRole::kPostFeedForwardNorm: return layer->post_feed_forward_norm;
+    case TensorRole::kRouterNorm: return layer->router_norm;
+    case TensorRole::kExpertNorm: return layer->expert_norm;
+    case TensorRole::kPostExpertNorm: return layer->post_expert_norm;
+    case TensorRole::kPostDenseNorm: return layer->post_dense_norm;
+    case TensorRole::kPostPerLayerNorm: return layer->post_per_layer_norm;
+    case TensorRole::kOutputScale: return layer->output_scale;
+    case TensorRole::kPerLayerProjectionNorm: return weights.per_layer_projection_norm;
     default: CHECK(role == TensorRole::kFinalNorm); return weights.final_norm;
   }
 }
@@ -53,6 +64,9 @@ std::unique_ptr<Matrix>& matrix_place(PartWeights& weights, LayerWeights* layer,
     case TensorRole::kGate: return layer->gate;
     case TensorRole::kUp: return layer->up;
     case TensorRole::kDown: return layer->down;
+    case TensorRole::kPerLayerGate: return layer->per_layer_gate;
+    case TensorRole::kPerLayerOutput: return layer->per_layer_output;
+    case TensorRole::kPerLayerProjection: return weights.per_layer_projection;
     case TensorRole::kHead: return weights.own_head;
     default: CHECK(tensor.role == TensorRole::kEmbedding); return weights.embedding;
   }
@@ -68,8 +82,35 @@ MatrixSource as_source(const TensorInfo& tensor, ByteRange range) {
   return source;
 }
 
-/// Experts stay as stored: a pack file is read whole before it is used, and few experts are.
-bool is_packed(const ExpectedTensor& tensor) { return is_matrix(tensor.role) && tensor.expert < 0; }
+/// A vector that the host computes with.
+Result<std::vector<float>> fetch_floats(Backend& backend, const DeviceBuffer& vector, std::size_t n) {
+  const auto bytes = TRY(backend.fetch(vector.ptr(), n * sizeof(float)));
+  const auto* const first = reinterpret_cast<const float*>(bytes.data());
+  return std::vector<float>(first, first + n);
+}
+
+/// Of a matrix that came whole because it was made while it was loaded, the rows that are wanted.
+void take_rows(const ExpectedTensor& expected, MatrixSource& source) {
+  if (source.n_rows == expected.shape[0]) return;
+  const std::size_t n_bytes = row_bytes(source.dtype, source.n_cols);
+  source.data.bytes =
+      source.data.bytes.subspan(to_size(expected.first) * n_bytes, to_size(expected.shape[0]) * n_bytes);
+  source.n_rows = expected.shape[0];
+}
+
+/// Experts stay as stored: a pack file is read whole before it is used, and few experts are. So does what is projected
+/// to per-layer inputs, of which a stage takes only its layers' rows.
+bool is_packed(const ExpectedTensor& tensor) {
+  return is_matrix(tensor.role) && tensor.expert < 0 && tensor.role != TensorRole::kPerLayerProjection;
+}
+
+/// What a vector is multiplied with on load.
+float vector_scale(const DecoderSpec& spec, TensorRole role) {
+  if (role == TensorRole::kFinalNorm) return spec.logit_scale;
+  if (role == TensorRole::kRouterNorm) return 1.0f / std::sqrt(static_cast<float>(spec.d_model));
+  // Two addends of a per-layer input are halved in power.
+  return role == TensorRole::kPerLayerProjectionNorm ? std::numbers::sqrt2_v<float> / 2.0f : 1.0f;
+}
 
 /// A head's screen is one more entry of the pack file.
 std::string screen_name(const std::string& tensor) { return tensor + "#screen"; }
@@ -196,6 +237,7 @@ Result<PartWeights> load_weights(Backend& backend, const Checkpoint& checkpoint,
   TRY(refuse_mixed_layers(checkpoint, expected, tensors));
   std::uint64_t total_bytes = 0;
   for (const TensorInfo& tensor : tensors) total_bytes += tensor.n_bytes;
+  total_bytes += TRY(table_bytes(checkpoint, spec, part));
 
   PartWeights weights;
   weights.layers.resize(part.last_layer - part.first_layer);
@@ -210,10 +252,16 @@ Result<PartWeights> load_weights(Backend& backend, const Checkpoint& checkpoint,
     LayerWeights* place = layer < 0 ? nullptr : &weights.layers[layer - part.first_layer];
     MatrixSource source = as_source(tensors[i], TRY(reader.next()));
     if (!is_matrix(expected[i].role)) {
-      const float scale = expected[i].role == TensorRole::kFinalNorm ? spec.logit_scale : 1.0f;
+      const float scale = vector_scale(spec, expected[i].role);
       const float offset = is_norm(expected[i].role) ? spec.norm_offset : 0.0f;
-      vector_place(weights, place, expected[i].role) = TRY(backend.load_vector(source, offset, scale));
+      DeviceBuffer vector = TRY(backend.load_vector(source, offset, scale));
+      if (expected[i].role == TensorRole::kExpertScale) {
+        place->expert_scale = TRY(fetch_floats(backend, vector, to_size(source.n_cols)));
+      } else {
+        vector_place(weights, place, expected[i].role) = std::move(vector);
+      }
     } else {
+      take_rows(expected[i], source);
       if (!checkpoint.is_made(tensors[i])) {
         if (is_packed(expected[i])) source.packed = packs.find(source);
       } else if (expected[i].layer >= 0) {
@@ -228,6 +276,16 @@ Result<PartWeights> load_weights(Backend& backend, const Checkpoint& checkpoint,
     }
     done_bytes += tensors[i].n_bytes;
     if (progress && !progress(done_bytes, total_bytes)) return Error(Code::kCancelled, "loading was stopped");
+  }
+  if (const auto table = expected_table(spec, part)) {
+    const TensorInfo whole = *TRY(table_tensor(checkpoint, spec, part));
+    const double share = static_cast<double>(total_bytes - done_bytes) / static_cast<double>(whole.n_bytes);
+    const auto report = [&](std::uint64_t n_read) {
+      const auto n_kept = static_cast<std::uint64_t>(share * static_cast<double>(n_read));
+      return !progress || progress(std::min(done_bytes + n_kept, total_bytes), total_bytes);
+    };
+    weights.per_layer_table = TRY(PerLayerTable::load(checkpoint, *table, whole, report));
+    if (!report(whole.n_bytes)) return Error(Code::kCancelled, "loading was stopped");
   }
   return weights;
 }

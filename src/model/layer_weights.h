@@ -3,12 +3,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/result.h"
 #include "kernels/backend.h"
 #include "model/decoder_spec.h"
+#include "model/per_layer_table.h"
 #include "model/tensor_names.h"
 #include "weights/checkpoint.h"
 
@@ -42,8 +44,15 @@ struct LayerWeights {
   DeviceBuffer expert_gate_up_bias;                     // of both instead, [n_experts, 2 * d_ff of an expert]
   DeviceBuffer expert_down_bias;                        // [n_experts, d_model]
   std::vector<ExpertWeights> experts;                   // of a mapped file untouched until a row takes one
+  DeviceBuffer router_norm, expert_norm;                // [d_model]
+  DeviceBuffer post_expert_norm, post_dense_norm;       // [d_model]
+  std::vector<float> expert_scale;                      // [n_experts], on the host
   std::unique_ptr<Matrix> shared_router;                // [1, d_model]
   ExpertWeights shared;                                 // every row takes it
+  std::unique_ptr<Matrix> per_layer_gate;               // [per_layer_width, d_model]
+  std::unique_ptr<Matrix> per_layer_output;             // [d_model, per_layer_width]
+  DeviceBuffer post_per_layer_norm;                     // [d_model]
+  DeviceBuffer output_scale;                            // [1]
 };
 
 /// The weights of one part of a model on the device.
@@ -52,6 +61,10 @@ struct PartWeights {
   std::vector<LayerWeights> layers;   ///< the part's layers, first layer first
   DeviceBuffer final_norm;            ///< [d_model]; empty without the head
   std::unique_ptr<Matrix> own_head;   ///< null when tied to `embedding`
+  std::unique_ptr<Matrix>
+      per_layer_projection;                ///< [n_layers * per_layer_width, d_model]; null without per-layer inputs
+  DeviceBuffer per_layer_projection_norm;  ///< [per_layer_width]
+  std::optional<PerLayerTable> per_layer_table;  ///< on the host
 
   const Matrix* head() const { return own_head ? own_head.get() : embedding.get(); }
 };

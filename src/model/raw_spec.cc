@@ -3,6 +3,8 @@
 #include <cmath>
 #include <string_view>
 
+#include "core/index.h"
+
 namespace commissure {
 namespace {
 
@@ -13,6 +15,7 @@ constexpr std::int64_t kMaxHeadDim = 1024;
 constexpr std::int64_t kMaxFeedForward = 1 << 20;
 constexpr std::int64_t kMaxExperts = 4096;
 constexpr std::int64_t kMaxModelExperts = 1 << 16;  // every one has names and shapes in memory
+constexpr std::int64_t kMaxPerLayerWidth = 1 << 16;
 constexpr std::int64_t kMaxVocab = 1 << 24;
 constexpr std::int64_t kMaxContext = 1 << 26;
 
@@ -76,12 +79,42 @@ Status check_rope(const RawRope& rope, std::int64_t n_rotated) {
   if (!rope.divisors.empty() && static_cast<std::int64_t>(rope.divisors.size()) != n_rotated / 2) {
     return Error(Code::kInvalidArgument, "there are ", rope.divisors.size(), " rope factors, expected ", n_rotated / 2);
   }
-  for (const float divisor : rope.divisors) TRY(check_range("rope factor", double{divisor}, 1e-6, 1e6));
+  for (const float divisor : rope.divisors) TRY(check_range("rope factor", double{divisor}, 1e-6, 1e31));
   TRY(check_range("attention_factor", rope.magnitude, 1e-3, 1e3));
+  TRY(check_range("partial_rotary_factor", rope.rotated, 0.0, 1.0));
   return {};
 }
 
-std::int64_t n_rotated(const RawSpec& raw) { return raw.n_rotated > 0 ? raw.n_rotated : raw.head_dim; }
+std::int64_t full_head_dim(const RawSpec& raw) { return raw.full_head_dim > 0 ? raw.full_head_dim : raw.head_dim; }
+std::int64_t full_kv_heads(const RawSpec& raw) { return raw.full_kv_heads > 0 ? raw.full_kv_heads : raw.n_kv_heads; }
+
+/// What differs between layers.
+Status check_kinds(const RawSpec& raw) {
+  TRY(check_range("head dimension of full attention", raw.full_head_dim, 0, kMaxHeadDim));
+  TRY(check_range("number of key/value heads of full attention", raw.full_kv_heads, 0, raw.n_heads));
+  TRY(check_range("width of per-layer embeddings", raw.per_layer_width, 0, kMaxPerLayerWidth));
+  TRY(check_range("number of layers that share keys and values", raw.n_sharing, 0, raw.n_layers - 1));
+  if (raw.n_heads % full_kv_heads(raw) != 0 || full_head_dim(raw) % 2 != 0) {
+    return Error(Code::kInvalidArgument, "model configuration: layers of full attention have ", raw.n_heads,
+                 " attention heads, ", full_kv_heads(raw), " key/value heads and a head dimension of ",
+                 full_head_dim(raw), ": the first must be a multiple of the second, the last even");
+  }
+  if (full_head_dim(raw) != raw.head_dim && (raw.sliding.empty() || !raw.sliding_rope)) {
+    return Error(Code::kInvalidArgument, "model configuration: two head dimensions, ", raw.head_dim, " and ",
+                 full_head_dim(raw), ", need a list of layer types and a rotation for each");
+  }
+  if (!raw.d_ff_of.empty() && static_cast<std::int64_t>(raw.d_ff_of.size()) != raw.n_layers) {
+    return Error(Code::kInvalidArgument, "model configuration: feed-forward widths are given for ", raw.d_ff_of.size(),
+                 " layers, the model has ", raw.n_layers);
+  }
+  for (const std::int64_t d_ff : raw.d_ff_of) TRY(check_range("feed-forward width", d_ff, 1, kMaxFeedForward));
+  return {};
+}
+
+/// Values of a head that turn, where a head has `head_dim`.
+std::int64_t n_rotated(const RawSpec& raw, std::int64_t head_dim) {
+  return raw.n_rotated > 0 ? raw.n_rotated : head_dim;
+}
 
 Status check_numbers(const RawSpec& raw) {
   TRY(check_range("number of layers", raw.n_layers, 1, kMaxLayers));
@@ -122,8 +155,9 @@ Status check_numbers(const RawSpec& raw) {
   if (raw.n_rotated % 2 != 0) {
     return Error(Code::kInvalidArgument, "model configuration: ", raw.n_rotated, " rotated values of a head are odd");
   }
-  TRY(check_rope(raw.rope, n_rotated(raw)));
-  if (raw.sliding_rope) TRY(check_rope(*raw.sliding_rope, n_rotated(raw)));
+  TRY(check_kinds(raw));
+  TRY(check_rope(raw.rope, n_rotated(raw, full_head_dim(raw))));
+  if (raw.sliding_rope) TRY(check_rope(*raw.sliding_rope, n_rotated(raw, raw.head_dim)));
   TRY(check_experts(raw));
   return {};
 }
@@ -139,6 +173,8 @@ RopeSpec build_rope(const RawRope& raw, int n_rotated) {
     rope.magnitude = static_cast<float>(raw.yarn->magnitude);
   }
   if (!raw.divisors.empty()) divide(rope.frequencies, raw.divisors);
+  const auto n_turning = static_cast<std::size_t>(raw.rotated * n_rotated / 2.0);
+  for (std::size_t pair = n_turning; pair < rope.frequencies.size(); ++pair) rope.frequencies[pair] = 0.0f;
   rope.interleaved = raw.interleaved;
   return rope;
 }
@@ -150,7 +186,27 @@ ExpertSpec build_experts(const RawExperts& raw) {
           .shared_d_ff = static_cast<int>(raw.shared_d_ff),
           .normalised = raw.normalised,
           .softmax_of_used = raw.softmax_of_used,
-          .has_biases = raw.has_biases};
+          .has_biases = raw.has_biases,
+          .beside_dense = raw.beside_dense};
+}
+
+/// Lets the last layers read the keys and values of the last layer of their kind that has its own.
+Status share_kv(const RawSpec& raw, DecoderSpec& spec) {
+  const int first = spec.n_layers() - static_cast<int>(raw.n_sharing);
+  const auto is_sliding = [&](int layer) { return !raw.sliding.empty() && raw.sliding[to_size(layer)]; };
+  for (int layer = first; layer < spec.n_layers(); ++layer) {
+    LayerSpec& sharer = spec.layers[layer];
+    int owner = first - 1;
+    while (owner >= 0 && is_sliding(owner) != is_sliding(layer)) --owner;
+    if (owner < 0) {
+      return Error(Code::kInvalidArgument, "model configuration: layer ", layer, " shares keys and values (the last ",
+                   raw.n_sharing, " layers do), but none of the ", first, " layers before has ",
+                   is_sliding(layer) ? "a sliding window" : "full attention", " too");
+    }
+    sharer.kv_owner = owner;
+    sharer.value_norm = sharer.value_is_key = false;
+  }
+  return {};
 }
 
 }  // namespace
@@ -175,11 +231,14 @@ Result<DecoderSpec> build_spec(const RawSpec& raw) {
   spec.embedding_scale = static_cast<float>(raw.embedding_scale);
   spec.logit_scale = static_cast<float>(raw.logit_scale);
   spec.final_softcap = static_cast<float>(raw.final_softcap);
+  spec.per_layer_width = static_cast<int>(raw.per_layer_width);
   spec.tied_head = raw.tied_head;
 
-  const int head_dim = static_cast<int>(raw.head_dim);
-  spec.ropes.push_back(build_rope(raw.rope, static_cast<int>(n_rotated(raw))));
-  if (raw.sliding_rope) spec.ropes.push_back(build_rope(*raw.sliding_rope, static_cast<int>(n_rotated(raw))));
+  const int head_dim = static_cast<int>(raw.head_dim), full_dim = static_cast<int>(full_head_dim(raw));
+  spec.ropes.push_back(build_rope(raw.rope, static_cast<int>(n_rotated(raw, full_dim))));
+  if (raw.sliding_rope) {
+    spec.ropes.push_back(build_rope(*raw.sliding_rope, static_cast<int>(n_rotated(raw, head_dim))));
+  }
 
   LayerSpec layer;
   layer.heads = {static_cast<int>(raw.n_heads), static_cast<int>(raw.n_kv_heads), head_dim};
@@ -189,6 +248,8 @@ Result<DecoderSpec> build_spec(const RawSpec& raw) {
   layer.output_bias = raw.output_bias;
   layer.qk_norm = raw.qk_norm;
   layer.wide_qk_norm = raw.wide_qk_norm;
+  layer.value_norm = raw.value_norm;
+  layer.output_scale = raw.output_scale;
   layer.pre_norms = raw.pre_norms;
   layer.residual_scale = static_cast<float>(raw.residual_scale);
   layer.post_norms = raw.post_norms;
@@ -200,11 +261,17 @@ Result<DecoderSpec> build_spec(const RawSpec& raw) {
     layer.window = sliding ? static_cast<int>(raw.window) : 0;
     const bool rotates = raw.rotates.empty() || raw.rotates[i];
     layer.rope = !rotates ? -1 : sliding && raw.sliding_rope ? 1 : 0;
+    const bool is_full = !raw.sliding.empty() && !sliding;
+    layer.heads.n_kv_heads = static_cast<int>(is_full ? full_kv_heads(raw) : raw.n_kv_heads);
+    layer.heads.head_dim = is_full ? full_dim : head_dim;
+    layer.value_is_key = is_full && raw.full_value_is_key;
     const bool is_sparse = raw.experts.n_experts > 0 && (raw.sparse.empty() || raw.sparse[i]);
     layer.experts = is_sparse ? build_experts(raw.experts) : ExpertSpec();
-    layer.d_ff = is_sparse ? 0 : static_cast<int>(raw.d_ff);
+    layer.d_ff =
+        is_sparse && !raw.experts.beside_dense ? 0 : static_cast<int>(raw.d_ff_of.empty() ? raw.d_ff : raw.d_ff_of[i]);
     spec.layers.push_back(layer);
   }
+  TRY(share_kv(raw, spec));
   return spec;
 }
 

@@ -22,6 +22,7 @@ struct RawRope {
   std::optional<YarnScaling> yarn;
   std::vector<float> divisors;  ///< of every frequency: a file's rope_freqs, or the factors of a longrope
   double magnitude = 1.0;       ///< multiplies cosines and sines; with yarn, yarn's is taken
+  double rotated = 1.0;         ///< share of a head's pairs that turn; the frequencies are those of the whole head
   bool interleaved = false;
 };
 
@@ -34,6 +35,7 @@ struct RawExperts {
   bool normalised = false;
   bool softmax_of_used = false;
   bool has_biases = false;
+  bool beside_dense = false;
 };
 
 /// A model's numbers as read, before any range check: the common ground of GGUF headers and config.json.
@@ -46,8 +48,11 @@ struct RawSpec {
   std::int64_t n_heads = 0;
   std::int64_t n_kv_heads = 0;
   std::int64_t head_dim = 0;
-  std::int64_t n_rotated = 0;  ///< first values of a head that turn, the frequencies being theirs alone; 0: all
+  std::int64_t n_rotated = 0;      ///< first values of a head that turn, the frequencies being theirs alone; 0: all
+  std::int64_t full_kv_heads = 0;  ///< of layers that see every position, where `sliding` has both kinds; 0: as others
+  std::int64_t full_head_dim = 0;  ///< the same of their heads' width
   std::int64_t d_ff = 0;
+  std::vector<std::int64_t> d_ff_of = {};  ///< by layer; empty: every layer has d_ff
   std::int64_t window = 0;
   double norm_eps = 0.0;
   double attention_scale = 0.0;    ///< 0: 1 / sqrt(head_dim)
@@ -57,12 +62,17 @@ struct RawSpec {
   double embedding_scale = 1.0;
   double residual_scale = 1.0;
   double logit_scale = 1.0;
+  std::int64_t n_sharing = 0;  ///< so many last layers read the keys and values of the last layer of their kind before
+  std::int64_t per_layer_width = 0;  ///< DecoderSpec::per_layer_width
   bool tied_head = false;
   bool sinks = false;
   bool qkv_bias = false;
   bool output_bias = false;
   bool qk_norm = false;
   bool wide_qk_norm = false;
+  bool value_norm = false;
+  bool full_value_is_key = false;  ///< in layers that see every position
+  bool output_scale = false;
   bool pre_norms = true;
   bool post_norms = false;
   Activation activation = Activation::kSilu;

@@ -8,70 +8,20 @@
 
 #include <fmt/ranges.h>
 
+#include "model/role_names.h"
 #include "weights/header_reader.h"
 
 namespace commissure {
 namespace {
 
-/// The middle part of a layer tensor's name in both formats; ".weight" or ".bias" follows.
-struct RoleName {
-  std::string_view gguf;
-  std::string_view safetensors;
-};
-
-bool is_gpt_oss(const DecoderSpec& spec) { return spec.architecture == "gpt_oss" || spec.architecture == "gpt-oss"; }
-
-/// Llama's post_attention_layernorm is the norm before the feed-forward; in Gemma 3 the same name is the norm after
-/// attention. `post_norms` tells them apart. gpt-oss has some names of its own.
-RoleName role_name(TensorRole role, bool post_norms, bool is_gpt_oss = false) {
-  switch (role) {
-    case TensorRole::kAttentionNorm: return {"attn_norm", "input_layernorm"};
-    case TensorRole::kQuery:
-    case TensorRole::kQueryBias: return {"attn_q", "self_attn.q_proj"};
-    case TensorRole::kKey:
-    case TensorRole::kKeyBias: return {"attn_k", "self_attn.k_proj"};
-    case TensorRole::kValue:
-    case TensorRole::kValueBias: return {"attn_v", "self_attn.v_proj"};
-    case TensorRole::kQueryNorm: return {"attn_q_norm", "self_attn.q_norm"};
-    case TensorRole::kKeyNorm: return {"attn_k_norm", "self_attn.k_norm"};
-    case TensorRole::kAttentionOutput:
-    case TensorRole::kAttentionOutputBias: return {"attn_output", "self_attn.o_proj"};
-    case TensorRole::kPostAttentionNorm: return {"post_attention_norm", "post_attention_layernorm"};
-    case TensorRole::kFeedForwardNorm:
-      return {is_gpt_oss ? "post_attention_norm" : "ffn_norm",
-              post_norms ? "pre_feedforward_layernorm" : "post_attention_layernorm"};
-    case TensorRole::kGate: return {"ffn_gate", "mlp.gate_proj"};
-    case TensorRole::kUp: return {"ffn_up", "mlp.up_proj"};
-    case TensorRole::kDown: return {"ffn_down", "mlp.down_proj"};
-    case TensorRole::kPostFeedForwardNorm: return {"post_ffw_norm", "post_feedforward_layernorm"};
-    case TensorRole::kRouter:
-    case TensorRole::kRouterBias: return {"ffn_gate_inp", is_gpt_oss ? "mlp.router" : "mlp.gate"};
-    case TensorRole::kExpertGate:
-    case TensorRole::kExpertGateBias: return {"ffn_gate_exps", "gate_proj"};
-    case TensorRole::kExpertUp:
-    case TensorRole::kExpertUpBias: return {"ffn_up_exps", "up_proj"};
-    case TensorRole::kExpertDown: return {"ffn_down_exps", "down_proj"};
-    case TensorRole::kExpertDownBias: return {"ffn_down_exps", "mlp.experts.down_proj"};
-    case TensorRole::kExpertGateUp: return {"", "gate_up_proj"};
-    case TensorRole::kExpertGateUpBias: return {"", "mlp.experts.gate_up_proj"};
-    case TensorRole::kSinks: return {"attn_sinks", "self_attn.sinks"};
-    case TensorRole::kSharedRouter: return {"ffn_gate_inp_shexp", "mlp.shared_expert_gate"};
-    case TensorRole::kSharedGate: return {"ffn_gate_shexp", "mlp.shared_expert.gate_proj"};
-    case TensorRole::kSharedUp: return {"ffn_up_shexp", "mlp.shared_expert.up_proj"};
-    case TensorRole::kSharedDown: return {"ffn_down_shexp", "mlp.shared_expert.down_proj"};
-    case TensorRole::kEmbedding:
-    case TensorRole::kFinalNorm:
-    case TensorRole::kHead: break;
-  }
-  return {};
-}
-
-std::string layer_tensor_name(const DecoderSpec& spec, TensorRole role, int layer) {
-  const RoleName name = role_name(role, spec.layers[layer].post_norms, is_gpt_oss(spec));
-  const std::string_view kind = is_bias(role) ? "bias" : "weight";
-  if (spec.naming.format == CheckpointFormat::kGguf) return fmt::format("blk.{}.{}.{}", layer, name.gguf, kind);
-  if (role == TensorRole::kSinks) return fmt::format("{}layers.{}.{}", spec.naming.prefix, layer, name.safetensors);
-  return fmt::format("{}layers.{}.{}.{}", spec.naming.prefix, layer, name.safetensors, kind);
+std::string per_layer_name(const DecoderSpec& spec, TensorRole role) {
+  const bool is_gguf = spec.naming.format == CheckpointFormat::kGguf;
+  const std::string_view name =
+      role == TensorRole::kPerLayerTable        ? is_gguf ? "per_layer_token_embd" : "embed_tokens_per_layer"
+      : role == TensorRole::kPerLayerProjection ? is_gguf ? "per_layer_model_proj" : "per_layer_model_projection"
+      : is_gguf                                 ? "per_layer_proj_norm"
+                                                : "per_layer_projection_norm";
+  return fmt::format("{}{}.weight", is_gguf ? "" : spec.naming.prefix, name);
 }
 
 std::string embedding_name(const DecoderSpec& spec) {
@@ -118,12 +68,20 @@ class LayerTensors {
     const std::int64_t d = spec_.d_model, n = experts.n_experts, d_ff = experts.d_ff;
     put(TensorRole::kRouter, {n, d});
     if (experts.has_biases) put(TensorRole::kRouterBias, {n});
+    if (experts.beside_dense) {
+      put(TensorRole::kRouterNorm, {d});
+      put(TensorRole::kExpertScale, {n});
+      for (const auto norm : {TensorRole::kExpertNorm, TensorRole::kPostExpertNorm, TensorRole::kPostDenseNorm}) {
+        put(norm, {d});
+      }
+    }
     for (int expert = 0; expert < experts.n_experts; ++expert) {
       if (spec_.naming.packed_experts) {
-        const std::string gate_up = experts_name("gate_up_proj");
+        const std::string gate_up = packed_name("ffn_gate_up_exps", "gate_up_proj");
         put_rows(gate_up, TensorRole::kExpertGate, expert, {d_ff, d}, {n, 2 * d_ff, d}, 2 * expert);
         put_rows(gate_up, TensorRole::kExpertUp, expert, {d_ff, d}, {n, 2 * d_ff, d}, 2 * expert + 1);
-        put_rows(experts_name("down_proj"), TensorRole::kExpertDown, expert, {d, d_ff}, {n, d, d_ff}, expert);
+        const std::string down = packed_name("ffn_down_exps", "down_proj");
+        put_rows(down, TensorRole::kExpertDown, expert, {d, d_ff}, {n, d, d_ff}, expert);
       } else if (spec_.naming.fused_experts) {
         put_expert(TensorRole::kExpertGateUp, expert, n, {2 * d_ff, d});
         put_expert(TensorRole::kExpertDown, expert, n, {d, d_ff});
@@ -144,7 +102,11 @@ class LayerTensors {
  private:
   bool is_gguf() const { return spec_.naming.format == CheckpointFormat::kGguf; }
   std::string experts_name(std::string_view name) const {
-    return fmt::format("{}layers.{}.mlp.experts.{}", spec_.naming.prefix, layer_, name);
+    const std::string_view branch = spec_.layers[layer_].experts.beside_dense ? "" : "mlp.";
+    return fmt::format("{}layers.{}.{}experts.{}", spec_.naming.prefix, layer_, branch, name);
+  }
+  std::string packed_name(std::string_view gguf, std::string_view safetensors) const {
+    return is_gguf() ? fmt::format("blk.{}.{}.weight", layer_, gguf) : experts_name(safetensors);
   }
 
   void put_expert_biases(const ExpertSpec& experts) {
@@ -169,8 +131,9 @@ class LayerTensors {
   void put_expert(TensorRole role, int expert, std::int64_t n_experts, std::vector<std::int64_t> shape) {
     const bool is_one = is_gguf();
     std::vector<std::int64_t> whole = {n_experts, shape[0], shape[1]};
-    std::string name = is_one ? layer_tensor_name(spec_, role, layer_)
-                              : experts_name(fmt::format("{}.{}.weight", expert, role_name(role, false).safetensors));
+    std::string name =
+        is_one ? layer_tensor_name(spec_, role, layer_)
+               : experts_name(fmt::format("{}.{}.weight", expert, role_name(role, spec_.layers[layer_]).safetensors));
     if (is_one) return put_rows(std::move(name), role, expert, std::move(shape), std::move(whole), expert);
     out_.push_back({role, layer_, std::move(name), std::move(shape), {}, 0, expert});
   }
@@ -188,20 +151,21 @@ void append_layer(const DecoderSpec& spec, int layer, std::vector<ExpectedTensor
   LayerTensors tensors(spec, layer, out);
   const auto put = [&](TensorRole role, std::vector<std::int64_t> shape) { tensors.put(role, std::move(shape)); };
   if (l.pre_norms) put(TensorRole::kAttentionNorm, {d});
+  const bool owns = l.kv_owner < 0;
   if (spec.naming.fused_qkv) {
     tensors.put_fused("attn_qkv", "self_attn.qkv_proj",
                       {{TensorRole::kQuery, q}, {TensorRole::kKey, kv}, {TensorRole::kValue, kv}}, d);
   } else {
     put(TensorRole::kQuery, {q, d});
-    put(TensorRole::kKey, {kv, d});
-    put(TensorRole::kValue, {kv, d});
+    if (owns) put(TensorRole::kKey, {kv, d});
+    if (owns && !l.value_is_key) put(TensorRole::kValue, {kv, d});
   }
   if (l.qkv_bias) put(TensorRole::kQueryBias, {q});
   if (l.qkv_bias) put(TensorRole::kKeyBias, {kv});
   if (l.qkv_bias) put(TensorRole::kValueBias, {kv});
   if (l.sinks) put(TensorRole::kSinks, {l.heads.n_heads});
   if (l.qk_norm) put(TensorRole::kQueryNorm, {l.wide_qk_norm ? q : l.heads.head_dim});
-  if (l.qk_norm) put(TensorRole::kKeyNorm, {l.wide_qk_norm ? kv : l.heads.head_dim});
+  if (l.qk_norm && owns) put(TensorRole::kKeyNorm, {l.wide_qk_norm ? kv : l.heads.head_dim});
   put(TensorRole::kAttentionOutput, {d, q});
   if (l.output_bias) put(TensorRole::kAttentionOutputBias, {d});
   if (l.post_norms) put(TensorRole::kPostAttentionNorm, {d});
@@ -212,6 +176,46 @@ void append_layer(const DecoderSpec& spec, int layer, std::vector<ExpectedTensor
     put(TensorRole::kDown, {d, l.d_ff});
   }
   if (l.post_norms) put(TensorRole::kPostFeedForwardNorm, {d});
+  if (const std::int64_t width = spec.per_layer_width; width > 0) {
+    put(TensorRole::kPerLayerGate, {width, d});
+    put(TensorRole::kPerLayerOutput, {d, width});
+    put(TensorRole::kPostPerLayerNorm, {d});
+  }
+  if (l.output_scale) put(TensorRole::kOutputScale, {1});
+}
+
+/// What turns the embedded row into the part's share of per-layer inputs.
+void append_per_layer(const DecoderSpec& spec, const ModelPart& part, std::vector<ExpectedTensor>& out) {
+  const std::int64_t width = spec.per_layer_width;
+  const std::int64_t n_layers = part.last_layer - part.first_layer;
+  if (width == 0 || n_layers <= 0) return;
+  ExpectedTensor projection = {TensorRole::kPerLayerProjection,
+                               -1,
+                               per_layer_name(spec, TensorRole::kPerLayerProjection),
+                               {n_layers * width, spec.d_model}};
+  if (n_layers < spec.n_layers()) {
+    projection.whole_shape = {spec.n_layers() * width, spec.d_model};
+    projection.first = part.first_layer * width;
+  }
+  out.push_back(std::move(projection));
+  const auto norm = TensorRole::kPerLayerProjectionNorm;
+  out.push_back({norm, -1, per_layer_name(spec, norm), {width}});
+}
+
+/// Names of every tensor that the model uses or may have unused: layers that read another layer's keys and values have
+/// their own in some files.
+std::unordered_set<std::string> known_names(const DecoderSpec& spec) {
+  const ModelPart whole = {0, spec.n_layers(), true, true};
+  std::unordered_set<std::string> names;
+  for (ExpectedTensor& tensor : expected_tensors(spec, whole)) names.insert(std::move(tensor.name));
+  if (auto table = expected_table(spec, whole)) names.insert(std::move(table->name));
+  for (int layer = 0; layer < spec.n_layers(); ++layer) {
+    if (spec.layers[layer].kv_owner < 0) continue;
+    for (const TensorRole role : {TensorRole::kKey, TensorRole::kValue, TensorRole::kKeyNorm}) {
+      names.insert(layer_tensor_name(spec, role, layer));
+    }
+  }
+  return names;
 }
 
 Error missing(const Checkpoint& checkpoint, const ExpectedTensor& expected) {
@@ -249,14 +253,17 @@ Result<TensorInfo> find_part(const Checkpoint& checkpoint, const ExpectedTensor&
   const TensorInfo* tensor = TRY(find_tensor(checkpoint, expected));
   if (expected.whole_shape.empty()) return *tensor;
   if (!checkpoint.is_made(*tensor)) return rows_of(*tensor, expected);
+  if (expected.role == TensorRole::kPerLayerProjection) return *tensor;  // small: made whole, then cut
   return Error(Code::kUnimplemented, checkpoint.location(), ": tensor ", expected.name,
                " holds several matrices, which are not read out of one that bitsandbytes has quantised");
 }
 
 /// What stands before a part's layers, and behind them.
 void append_before(const DecoderSpec& spec, const ModelPart& part, std::vector<ExpectedTensor>& out) {
-  if (!part.has_embedding) return;
-  out.push_back({TensorRole::kEmbedding, -1, embedding_name(spec), {spec.n_vocab, spec.d_model}});
+  if (part.has_embedding) {
+    out.push_back({TensorRole::kEmbedding, -1, embedding_name(spec), {spec.n_vocab, spec.d_model}});
+  }
+  append_per_layer(spec, part, out);
 }
 void append_behind(const DecoderSpec& spec, const ModelPart& part, std::vector<ExpectedTensor>& out) {
   if (!part.has_head) return;
@@ -271,7 +278,8 @@ bool is_of_text_model(const DecoderSpec& spec, std::string_view name) {
     // Rotation divisors were read with the header; some files hold an image encoder as well.
     const bool is_long_rope = name == "rope_factors_long.weight" || name == "rope_factors_short.weight";
     return name != "rope_freqs.weight" && !(is_long_rope && spec.architecture == "phi3") &&
-           !name.ends_with(".attn_rot_embd.weight") && !name.starts_with("v.") && !name.starts_with("mm.");
+           !name.ends_with(".attn_rot_embd.weight") && !name.starts_with("v.") && !name.starts_with("mm.") &&
+           !name.starts_with("a.");
   }
   if (name == spec.naming.head) return false;  // of a tied head, saved once more
   return (name.starts_with(spec.naming.prefix) || name.find("lm_head.") != std::string_view::npos) &&
@@ -310,14 +318,42 @@ Result<std::vector<TensorInfo>> part_tensors(const Checkpoint& checkpoint, const
   return found;
 }
 
-Status refuse_surplus(const Checkpoint& checkpoint, const DecoderSpec& spec) {
-  std::unordered_set<std::string> wanted;
-  for (ExpectedTensor& tensor : expected_tensors(spec, {0, spec.n_layers(), true, true})) {
-    wanted.insert(std::move(tensor.name));
+std::optional<ExpectedTensor> expected_table(const DecoderSpec& spec, const ModelPart& part) {
+  const std::int64_t width = spec.per_layer_width, n_layers = part.last_layer - part.first_layer;
+  if (width == 0 || n_layers <= 0) return std::nullopt;
+  return ExpectedTensor{TensorRole::kPerLayerTable,
+                        -1,
+                        per_layer_name(spec, TensorRole::kPerLayerTable),
+                        {spec.n_vocab, n_layers * width},
+                        {spec.n_vocab, spec.n_layers() * width},
+                        part.first_layer * width};
+}
+
+Result<std::optional<TensorInfo>> table_tensor(const Checkpoint& checkpoint, const DecoderSpec& spec,
+                                               const ModelPart& part) {
+  const auto expected = expected_table(spec, part);
+  if (!expected) return std::optional<TensorInfo>();
+  const TensorInfo* table = TRY(find_tensor(checkpoint, *expected));
+  if (checkpoint.is_made(*table) || table->dtype == DType::kI32 || table->dtype == DType::kU8) {
+    return Error(Code::kUnimplemented, checkpoint.location(), ": tensor ", expected->name, " is stored as ",
+                 checkpoint.is_made(*table) ? "bitsandbytes' NF4" : dtype_name(table->dtype),
+                 ": a table of embeddings holds floats, or a GGUF's quantised values");
   }
+  return std::optional<TensorInfo>(*table);
+}
+
+Result<std::uint64_t> table_bytes(const Checkpoint& checkpoint, const DecoderSpec& spec, const ModelPart& part) {
+  const auto table = TRY(table_tensor(checkpoint, spec, part));
+  if (!table) return std::uint64_t{0};
+  const auto n_layers = static_cast<std::uint64_t>(part.last_layer - part.first_layer);
+  return table->n_bytes / static_cast<std::uint64_t>(spec.n_layers()) * n_layers;
+}
+
+Status refuse_surplus(const Checkpoint& checkpoint, const DecoderSpec& spec) {
+  const std::unordered_set<std::string> known = known_names(spec);
   std::vector<std::string> surplus;
   const auto judge = [&](const std::string& name) {
-    if (!wanted.contains(name) && is_of_text_model(spec, name)) surplus.push_back(printable(name));
+    if (!known.contains(name) && is_of_text_model(spec, name)) surplus.push_back(printable(name));
   };
   for (const TensorInfo& tensor : checkpoint.tensors()) judge(tensor.name);
   for (const auto& [name, dtype] : checkpoint.unsupported_dtypes()) judge(name);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,11 @@ enum class TensorRole {
   kPostFeedForwardNorm,
   kRouter,
   kRouterBias,
+  kRouterNorm,
+  kExpertScale,
+  kExpertNorm,
+  kPostExpertNorm,
+  kPostDenseNorm,
   kExpertGate,
   kExpertUp,
   kExpertDown,
@@ -47,6 +53,13 @@ enum class TensorRole {
   kSharedGate,
   kSharedUp,
   kSharedDown,
+  kOutputScale,
+  kPerLayerProjection,
+  kPerLayerProjectionNorm,
+  kPerLayerGate,
+  kPerLayerOutput,
+  kPostPerLayerNorm,
+  kPerLayerTable,
 };
 
 /// The biases of all experts of a layer, [n_experts, outputs].
@@ -63,10 +76,18 @@ inline bool is_bias(TensorRole role) {
 inline bool is_norm(TensorRole role) {
   return role == TensorRole::kFinalNorm || role == TensorRole::kAttentionNorm || role == TensorRole::kQueryNorm ||
          role == TensorRole::kKeyNorm || role == TensorRole::kPostAttentionNorm ||
-         role == TensorRole::kFeedForwardNorm || role == TensorRole::kPostFeedForwardNorm;
+         role == TensorRole::kFeedForwardNorm || role == TensorRole::kPostFeedForwardNorm ||
+         role == TensorRole::kPerLayerProjectionNorm || role == TensorRole::kPostPerLayerNorm ||
+         role == TensorRole::kRouterNorm || role == TensorRole::kExpertNorm || role == TensorRole::kPostExpertNorm ||
+         role == TensorRole::kPostDenseNorm;
 }
 
-inline bool is_matrix(TensorRole role) { return !is_norm(role) && !is_bias(role) && role != TensorRole::kSinks; }
+/// Factors: of a layer's output, or one for each of its experts.
+inline bool is_scale(TensorRole role) { return role == TensorRole::kOutputScale || role == TensorRole::kExpertScale; }
+
+inline bool is_matrix(TensorRole role) {
+  return !is_norm(role) && !is_bias(role) && !is_scale(role) && role != TensorRole::kSinks;
+}
 
 /// Which part of a model is wanted: layers [first_layer, last_layer) and what stands before and after them.
 struct ModelPart {
@@ -84,7 +105,7 @@ struct ExpectedTensor {
   std::string name;
   std::vector<std::int64_t> shape;
   /// Where the tensor is some rows of a larger one in the file: the larger one's shape, and the first of the rows, all
-  /// dimensions but the last counted as rows. Else empty.
+  /// dimensions but the last counted as rows. Else empty. Of expected_table: columns instead of rows.
   std::vector<std::int64_t> whole_shape = {};
   std::int64_t first = 0;
   int expert = -1;  ///< of an expert's own matrices
@@ -100,10 +121,23 @@ std::string head_name(const DecoderSpec& spec);
 /// part has both.
 std::vector<ExpectedTensor> expected_tensors(const DecoderSpec& spec, const ModelPart& part);
 
+/// The table of per-layer embeddings, of which a part's layers take their columns: a row for every token,
+/// per_layer_width values for every layer. It stays on the host and is not among expected_tensors. Nothing where the
+/// model has none, or the part no layers.
+std::optional<ExpectedTensor> expected_table(const DecoderSpec& spec, const ModelPart& part);
+
+/// The checkpoint's entry for that table, whole, its shape checked; nothing where there is none to look for.
+/// Errors: as part_tensors; kUnimplemented, its values are none that are looked up row by row.
+Result<std::optional<TensorInfo>> table_tensor(const Checkpoint& checkpoint, const DecoderSpec& spec,
+                                               const ModelPart& part);
+
+/// Bytes of the part's columns of the table as it is stored.
+Result<std::uint64_t> table_bytes(const Checkpoint& checkpoint, const DecoderSpec& spec, const ModelPart& part);
+
 /// The checkpoint's entries for `part`, shapes checked, in the order of expected_tensors; of a larger tensor the rows
-/// alone, which are part of the entry's name then. The first that is missing ends it: a configuration may ask for far
-/// more than its file holds.
-/// Errors: kInvalidArgument, a missing tensor or one of another shape, with name, found and expected.
+/// alone, which are part of the entry's name then (the projection to per-layer inputs is whole where it is made while
+/// it is loaded). The first that is missing ends it: a configuration may ask for far more than its file holds. Errors:
+/// kInvalidArgument, a missing tensor or one of another shape, with name, found and expected.
 Result<std::vector<TensorInfo>> part_tensors(const Checkpoint& checkpoint, const DecoderSpec& spec,
                                              const ModelPart& part);
 

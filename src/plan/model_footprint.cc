@@ -9,6 +9,7 @@
 #include "core/json.h"
 #include "hub/model_header.h"
 #include "hub/model_store.h"
+#include "model/boundary_layout.h"
 #include "model/decoder_spec.h"
 #include "model/quantise_at_load.h"
 #include "model/tensor_names.h"
@@ -23,12 +24,15 @@ namespace {
 
 constexpr int kStepRows = 512;
 
-/// Bytes and elements of one part's tensors, and of the experts among them.
+/// Bytes and elements of one part's tensors, of the experts among them, and of its columns of the table of per-layer
+/// embeddings.
 struct PartSize {
   double bytes = 0;
   double elements = 0;
   double expert_bytes = 0;
   double expert_elements = 0;
+  double table_bytes = 0;
+  double table_elements = 0;
 
   void add(const ExpectedTensor& tensor, double n_bytes, double n_elements) {
     bytes += n_bytes;
@@ -54,8 +58,14 @@ std::string main_dtype(const Checkpoint& checkpoint) {
   return most == bytes.end() ? "" : most->first;
 }
 
+/// Bytes of a row that a stage hands on whose last layer is `layer`.
+double row_bytes_behind(const DecoderSpec& spec, int layer) {
+  return static_cast<double>(RowLog::block_bytes(boundary_layout(spec, layer + 1).width)) / kBlockPositions;
+}
+
 Result<ModelFootprint> add_up(const DecoderSpec& spec, const PartSizes& size_of) {
   ModelFootprint model;
+  const double row_bytes = static_cast<double>(RowLog::block_bytes(spec.d_model)) / kBlockPositions;
   for (int layer = 0; layer < spec.n_layers(); ++layer) {
     const PartSize size = TRY(size_of({layer, layer + 1, false, false}));
     const LayerSpec& shape = spec.layers[layer];
@@ -65,6 +75,10 @@ Result<ModelFootprint> add_up(const DecoderSpec& spec, const PartSizes& size_of)
     entry.kv_position_bytes =
         static_cast<double>(kv_position_bytes(spec.kv_type, shape.heads.n_kv_heads, shape.heads.head_dim));
     entry.window = shape.window;
+    entry.table_bytes = size.table_bytes;
+    entry.table_parameters = size.table_elements;
+    entry.kv_owner = shape.kv_owner;
+    entry.carried_row_bytes = row_bytes_behind(spec, layer) - row_bytes;
     if (shape.experts.n_experts == 0) continue;
     entry.expert_bytes = size.expert_bytes;
     entry.expert_parameters = size.expert_elements;
@@ -77,7 +91,7 @@ Result<ModelFootprint> add_up(const DecoderSpec& spec, const PartSizes& size_of)
   model.tied = spec.tied_head;
   const StagePlan whole{.index = 0, .n_stages = 1, .n_model_layers = spec.n_layers(), .layers = {0, spec.n_layers()}};
   model.scratch_bytes = static_cast<double>(scratch_bytes(spec, whole, kStepRows));
-  model.boundary_row_bytes = static_cast<double>(RowLog::block_bytes(spec.d_model)) / kBlockPositions;
+  model.boundary_row_bytes = row_bytes;
   return model;
 }
 
@@ -109,6 +123,11 @@ Result<MeasuredModel> measure_config(const std::string& path, KvType kv_type) {
                                                   const double bytes = is_fp4 ? 17.0 / 32.0 : sizeof(bf16);
                                                   size.add(tensor, count * bytes, count);
                                                 }
+                                                if (const auto table = expected_table(spec, part)) {
+                                                  const auto n = count_elements(table->shape).value_or(0);
+                                                  size.table_elements = static_cast<double>(n);
+                                                  size.table_bytes = size.table_elements * sizeof(bf16);
+                                                }
                                                 return size;
                                               })),
                       .context = spec.n_context,
@@ -134,6 +153,10 @@ Result<MeasuredModel> measure_model(const std::string& model, const std::string&
     const std::vector<ExpectedTensor> expected = expected_tensors(spec, part);
     for (std::size_t i = 0; i < tensors.size(); ++i) {
       size.add(expected[i], static_cast<double>(tensors[i].n_bytes), static_cast<double>(tensors[i].n_elements()));
+    }
+    if (const auto table = expected_table(spec, part)) {
+      size.table_bytes = static_cast<double>(TRY(table_bytes(*checkpoint, spec, part)));
+      size.table_elements = static_cast<double>(count_elements(table->shape).value_or(0));
     }
     return size;
   }));

@@ -27,8 +27,9 @@ ChartPanel memory_panel(const ChainPlan& plan) {
       curve.points.emplace_back(at + 1, bytes / kGiga);
       top = std::max(top, bytes / kGiga);
     };
-    step(weights, stage.weight_bytes);
-    step(kv, stage.weight_bytes + stage.kv_bytes);
+    const double weight_bytes = stage.weight_bytes + (stage.has_gpu() ? 0 : stage.table_bytes);
+    step(weights, weight_bytes);
+    step(kv, weight_bytes + stage.kv_bytes);
     step(rows, stage.needed_bytes() - stage.scratch_bytes);
     step(all, stage.needed_bytes());
     step(usable, stage.machine->usable_bytes);

@@ -22,6 +22,7 @@ Json to_json(const ChainPlan& plan) {
                       {"kv_bytes", stage.kv_bytes},
                       {"scratch_bytes", stage.scratch_bytes},
                       {"row_log_bytes", stage.row_log_bytes},
+                      {"table_bytes", stage.table_bytes},
                       {"needed_bytes", stage.needed_bytes()},
                       {"usable_bytes", stage.machine->usable_bytes},
                       {"step_ms", 1000 * stage.step_seconds},
@@ -48,8 +49,8 @@ std::string stages_text(const ChainPlan& plan) {
     text +=
         fmt::format("{:<6}{:<8}{:<14}{:>8.2f}{:>8.2f}{:>8.2f}{:>8.2f}{:>8.2f}{:>9.1f} ms\n", static_cast<char>('a' + i),
                     fmt::format("{}-{}", stage.layers.first, stage.layers.last - 1), stage.machine->name,
-                    stage.weight_bytes / kGiga, stage.kv_bytes / kGiga, stage.scratch_bytes / kGiga,
-                    stage.row_log_bytes / kGiga, free / kGiga, 1000 * stage.step_seconds);
+                    (stage.weight_bytes + stage.table_bytes) / kGiga, stage.kv_bytes / kGiga,
+                    stage.scratch_bytes / kGiga, stage.row_log_bytes / kGiga, free / kGiga, 1000 * stage.step_seconds);
   }
   const bool any_gpu = std::ranges::any_of(plan.stages, [](const PlannedStage& stage) { return stage.has_gpu(); });
   return text + fmt::format("In GB. * handed on, kept to mend the next stage with: in the host's memory{}\n",

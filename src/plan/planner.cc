@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <set>
 
 #include "core/index.h"
 #include "core/units.h"
@@ -148,7 +149,7 @@ void take_times(const LayerTimes& times, const PlanWish& wish, int rows, Planned
 double PlannedStage::host_room(double margin) const { return machine->memory_gib * kGib * (1 - margin); }
 
 bool PlannedStage::fits(double margin) const {
-  return needed_bytes() <= machine->usable_bytes * (1 - margin) && (!has_gpu() || row_log_bytes <= host_room(margin));
+  return needed_bytes() <= machine->usable_bytes * (1 - margin) && (!has_gpu() || host_bytes() <= host_room(margin));
 }
 
 double LayerFootprint::read_bytes(double rows) const {
@@ -157,7 +158,7 @@ double LayerFootprint::read_bytes(double rows) const {
 
 double ModelFootprint::total_bytes() const {
   double total = embedding_bytes + (tied ? 0 : head_bytes);
-  for (const LayerFootprint& layer : layers) total += layer.weight_bytes;
+  for (const LayerFootprint& layer : layers) total += layer.weight_bytes + layer.table_bytes;
   return total;
 }
 
@@ -190,6 +191,7 @@ ModelFootprint requantised(const ModelFootprint& model, const std::string& name,
   for (LayerFootprint& layer : other.layers) {
     layer.weight_bytes = layer.parameters * bits / 8;
     layer.expert_bytes = layer.expert_parameters * bits / 8;
+    layer.table_bytes = layer.table_parameters * bits / 8;
   }
   other.head_bytes = other.head_parameters * bits / 8;
   if (other.head_parameters > 0 && model.head_bytes > 0) {
@@ -228,6 +230,7 @@ PlannedStage plan_stage(const ModelFootprint& model, LayerRange layers, const Ma
   const int rows = rows_of(n_stages, wish.streams);
   const int chunk_rows = std::min(wish.prompt, kChunkRows);
   double parameters = 0, kv_per_stream = 0, step_read_bytes = 0, chunk_read_bytes = 0;
+  std::set<int> owners;  // layers whose keys and values the stage holds, its own or as a copy
   for (int i = layers.first; i < layers.last; ++i) {
     const LayerFootprint& layer = model.layers[i];
     stage.weight_bytes += layer.weight_bytes;
@@ -235,13 +238,18 @@ PlannedStage plan_stage(const ModelFootprint& model, LayerRange layers, const Ma
     step_read_bytes += layer.read_bytes(rows);
     chunk_read_bytes += layer.read_bytes(chunk_rows);
     const int seen = layer.window > 0 ? std::min(layer.window, wish.context) : wish.context;
-    stage.kv_bytes += layer.kv_position_bytes * static_cast<double>(held_positions(layer, wish, n_stages));
+    stage.table_bytes += layer.table_bytes;
+    const int owner = layer.kv_owner >= 0 ? layer.kv_owner : i;
+    if (owners.insert(owner).second) {
+      stage.kv_bytes += layer.kv_position_bytes * static_cast<double>(held_positions(layer, wish, n_stages));
+    }
     kv_per_stream += layer.kv_position_bytes * seen;
   }
   const bool is_first = layers.first == 0;
   const bool is_last = layers.last == count_of(model.layers);
   if (!is_last)
-    stage.row_log_bytes = model.boundary_row_bytes * static_cast<double>(held_positions({}, wish, n_stages));
+    stage.row_log_bytes = (model.boundary_row_bytes + model.layers[layers.last - 1].carried_row_bytes) *
+                          static_cast<double>(held_positions({}, wish, n_stages));
   if (is_last) {
     stage.weight_bytes += model.head_bytes;
     step_read_bytes += model.head_bytes;
@@ -263,15 +271,18 @@ ChainPlan total_chain(const ModelFootprint& model, std::vector<PlannedStage> sta
                       const PlanWish& wish) {
   ChainPlan plan;
   plan.weights = model.weights;
-  double slowest = 0, sum = 0, slowest_chunk = 0, chunk_sum = 0;
+  double slowest = 0, sum = 0, slowest_chunk = 0, chunk_sum = 0, table_bytes = 0;
+  for (const LayerFootprint& layer : model.layers) table_bytes += layer.table_bytes;
   for (const PlannedStage& stage : stages) {
     slowest_chunk = std::max(slowest_chunk, stage.chunk_seconds);
     chunk_sum += stage.chunk_seconds;
     slowest = std::max(slowest, stage.step_seconds);
     sum += stage.step_seconds;
     plan.usd_per_hour += stage.machine->usd_per_hour;
-    plan.cold_start_seconds = std::max(
-        plan.cold_start_seconds, stage.machine->start_seconds + stage.weight_bytes / catalogue.source_bytes_per_second);
+    // A row of the layers' own embeddings lies over the layers of all stages: each reads the whole table.
+    const double read_bytes = stage.weight_bytes + table_bytes;
+    plan.cold_start_seconds = std::max(plan.cold_start_seconds,
+                                       stage.machine->start_seconds + read_bytes / catalogue.source_bytes_per_second);
   }
   const int n_stages = count_of(stages);
   plan.tokens_per_second = 1 / period_seconds(slowest, sum, n_stages, wish.streams, catalogue.hop_seconds);

@@ -27,6 +27,12 @@ struct LayerFootprint {
   double read_bytes(double rows) const;
   /// Parameters that one row is multiplied with.
   double row_parameters() const { return parameters - (1 - used_share) * expert_parameters; }
+
+  /// Of its own embeddings of the tokens, looked up row by row on the host.
+  double table_bytes = 0;
+  double table_parameters = 0;
+  int kv_owner = -1;             ///< the layer whose keys and values it reads; -1: its own
+  double carried_row_bytes = 0;  ///< what rows carry behind it beside ModelFootprint::boundary_row_bytes
 };
 
 /// A model in the numbers that decide where it fits and how fast it runs.
@@ -77,13 +83,16 @@ struct PlannedStage {
   double weight_bytes = 0;
   double kv_bytes = 0;
   double scratch_bytes = 0;
+  double table_bytes = 0;    ///< host memory: its layers' own embeddings of the tokens
   double row_log_bytes = 0;  ///< host memory: rows it handed on, kept to rebuild the next stage; 0 on the last
   double step_seconds = 0;   ///< one step with this stage's share of the streams
   double chunk_seconds = 0;  ///< one chunk of a prompt
   bool is_measured = false;  ///< both times were measured; else computed from the machine's numbers
 
   /// Bytes of the memory that the stage computes in: the GPU's, or the host's without a GPU.
-  double needed_bytes() const { return weight_bytes + kv_bytes + scratch_bytes + (has_gpu() ? 0 : row_log_bytes); }
+  double needed_bytes() const { return weight_bytes + kv_bytes + scratch_bytes + (has_gpu() ? 0 : host_bytes()); }
+  /// Bytes that lie in the host's memory with or without a GPU.
+  double host_bytes() const { return table_bytes + row_log_bytes; }
   bool has_gpu() const { return !machine->gpu.empty(); }
   /// Bytes of the host's memory beside a GPU, less `margin`.
   double host_room(double margin) const;

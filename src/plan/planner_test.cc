@@ -230,6 +230,48 @@ TEST(Planner, QuantisedLayersAreSmallerWithTheirExperts) {
   EXPECT_EQ(with_quantised(model, {1, 2}, 4, true).head_bytes, 0.5e9);
 }
 
+TEST(Planner, AStageHoldsACopyOfTheKeysThatItsLayersReadOnce) {
+  ModelFootprint model;
+  model.name = "m";
+  model.boundary_row_bytes = 100;
+  for (int i = 0; i < 5; ++i) model.layers.push_back({.weight_bytes = 1e9, .parameters = 0.5e9});
+  for (LayerFootprint& layer : model.layers) layer.kv_position_bytes = 1000;
+  for (const std::size_t layer : {2, 3, 4}) model.layers[layer].kv_owner = 1;
+  for (const std::size_t layer : {1, 2, 3, 4}) model.layers[layer].carried_row_bytes = 900;
+  const PlanWish wish{.context = 64, .streams = 1};
+  const Machine machine = make_machine("m", 100, 100, 1);
+  const auto stage = [&](int first, int last) { return plan_stage(model, {first, last}, machine, wish, 2); };
+  EXPECT_EQ(stage(0, 5).kv_bytes, 2 * 64 * 1000) << "two layers have their own";
+  EXPECT_EQ(stage(0, 2).kv_bytes, 2 * 64 * 1000);
+  EXPECT_EQ(stage(2, 5).kv_bytes, 64 * 1000) << "one copy for three layers";
+  EXPECT_EQ(stage(0, 1).row_log_bytes, 64 * 100);
+  EXPECT_EQ(stage(0, 2).row_log_bytes, 64 * 1000) << "rows carry keys and values behind the layer they are of";
+}
+
+TEST(Planner, EmbeddingsOfLayersLieInHostMemoryAndAreReadByEveryStage) {
+  ModelFootprint model;
+  model.name = "m";
+  for (int i = 0; i < 4; ++i) {
+    model.layers.push_back({.weight_bytes = 1e9, .parameters = 0.5e9, .table_bytes = 2e9, .table_parameters = 1e9});
+  }
+  EXPECT_EQ(model.total_bytes(), 12e9);
+  Machine machine = make_machine("m", 10, 100, 1);
+  machine.memory_gib = 3;
+  const PlannedStage on_cpu = plan_stage(model, {0, 2}, machine, {}, 2);
+  EXPECT_EQ(on_cpu.weight_bytes, 2e9);
+  EXPECT_EQ(on_cpu.needed_bytes(), 6e9);
+  machine.gpu = "nvidia";
+  const PlannedStage on_gpu = plan_stage(model, {0, 2}, machine, {}, 2);
+  EXPECT_EQ(on_gpu.needed_bytes(), 2e9);
+  EXPECT_FALSE(on_gpu.fits(0)) << "4 GB in 3 GiB";
+  machine.memory_gib = 4;
+  EXPECT_TRUE(plan_stage(model, {0, 2}, machine, {}, 2).fits(0));
+  EXPECT_EQ(on_gpu.step_seconds, 2e9 / machine.bytes_per_second) << "a row is looked up";
+  EXPECT_EQ(total_chain(model, {on_gpu, on_gpu}, no_hops(), {}).cold_start_seconds, 2 + 8) << "the whole table";
+  EXPECT_EQ(requantised(model, "Q8_0", 8).layers[0].table_bytes, 1e9) << "a file of 8 bits";
+  EXPECT_EQ(with_quantised(model, {0, 4}, 8, true).layers[0].table_bytes, 2e9) << "stages leave it as it is";
+}
+
 TEST(Planner, StagesAreLevelInTimeNotInLayers) {
   ModelFootprint model;
   model.name = "m";

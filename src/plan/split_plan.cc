@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "core/index.h"
+#include "model/boundary_layout.h"
 #include "model/quantise_at_load.h"
 #include "model/tensor_names.h"
 #include "stage/row_log.h"
@@ -17,9 +18,10 @@ namespace {
 
 constexpr std::int64_t kMostBlocks = std::numeric_limits<std::int32_t>::max();
 
+// read_decoder_spec checked every tensor already.
 std::uint64_t part_bytes(const Checkpoint& checkpoint, const DecoderSpec& spec, const ModelPart& part) {
   const auto tensors = part_tensors(checkpoint, spec, part);
-  return tensors ? total_bytes(*tensors) : 0;  // read_decoder_spec checked every tensor already
+  return tensors ? total_bytes(*tensors) : 0;
 }
 
 /// Bytes of one KV block in a stage's layers with and without a window.
@@ -33,7 +35,7 @@ struct BlockBytes {
 
 BlockBytes block_bytes(const DecoderSpec& spec, const StagePlan& plan) {
   BlockBytes bytes;
-  for (int i = plan.layers.first; i < plan.layers.last; ++i) {
+  for (const int i : kept_kv(spec, plan.layers.first, plan.layers.last)) {
     const LayerSpec& layer = spec.layers[i];
     (layer.window > 0 ? bytes.window : bytes.all) +=
         kBlockPositions * kv_position_bytes(spec.kv_type, layer.heads.n_kv_heads, layer.heads.head_dim);
@@ -43,7 +45,7 @@ BlockBytes block_bytes(const DecoderSpec& spec, const StagePlan& plan) {
 
 /// Bytes of the rows a stage keeps of what it handed on.
 std::uint64_t row_log_bytes(const DecoderSpec& spec, const StagePlan& plan, const KvShape& kv) {
-  return plan.is_last() ? 0 : RowLog::block_bytes(spec.d_model) * static_cast<std::uint64_t>(kv.n_blocks);
+  return plan.is_last() ? 0 : RowLog::block_bytes(row_width_out(spec, plan)) * static_cast<std::uint64_t>(kv.n_blocks);
 }
 
 /// Both kinds of blocks for `n_blocks` of those that grow with the context.
@@ -76,13 +78,16 @@ Result<std::int64_t> blocks_in_memory(const DecoderSpec& spec, std::span<const i
 }  // namespace
 
 std::uint64_t layer_bytes(const Checkpoint& checkpoint, const DecoderSpec& spec, int layer) {
-  return part_bytes(checkpoint, spec, {layer, layer + 1, false, false});
+  return part_bytes(checkpoint, spec, {layer, layer + 1, false, false}) +
+         table_bytes(checkpoint, spec, {layer, layer + 1, false, false}).value_or(0);
 }
 
 Result<std::vector<int>> choose_cuts(const Checkpoint& checkpoint, const DecoderSpec& spec, int n_stages) {
   std::vector<std::uint64_t> layers;
-  for (int layer = 0; layer < spec.n_layers(); ++layer) layers.push_back(layer_bytes(checkpoint, spec, layer));
-  // An embedding is looked up row by row, which costs no time, so only the head weighs at the ends.
+  // Embeddings, a layer's own too, are looked up row by row, which costs no time, so only the head weighs at the ends.
+  for (int layer = 0; layer < spec.n_layers(); ++layer) {
+    layers.push_back(part_bytes(checkpoint, spec, {layer, layer + 1, false, false}));
+  }
   return balance_cuts(layers, 0, part_bytes(checkpoint, spec, {0, 0, false, true}), n_stages);
 }
 
@@ -102,7 +107,7 @@ Result<std::vector<StageEstimate>> estimate_stages(const Checkpoint& checkpoint,
                                                    std::span<const int> cuts, const KvShape& kv, int max_step_rows) {
   std::vector<StageEstimate> estimates;
   for (const StagePlan& plan : TRY(plan_stages(spec.n_layers(), cuts))) {
-    estimates.push_back({plan, total_bytes(TRY(stage_tensors(checkpoint, spec, plan))), block_bytes(spec, plan).of(kv),
+    estimates.push_back({plan, TRY(stage_bytes(checkpoint, spec, plan)), block_bytes(spec, plan).of(kv),
                          row_log_bytes(spec, plan, kv), scratch_bytes(spec, plan, max_step_rows)});
   }
   return estimates;

@@ -35,6 +35,16 @@ TEST(ContextPlan, FitsTheMemoryOfTheStageWithMostLayers) {
   EXPECT_EQ(plan_context(spec, std::vector<int>{1}, mebibyte)->kv_tokens(), 21 * 64);
 }
 
+TEST(ContextPlan, CountsCopiesOfKeysThatLayersOfAnotherStageRead) {
+  DecoderSpec spec = spec_of(6, 1000);
+  for (const std::size_t layer : {2, 3, 4, 5}) spec.layers[layer].kv_owner = layer % 2 == 0 ? 0 : 1;
+  const ContextWish mebibyte = {.kv_memory = 1 << 20};
+  EXPECT_EQ(plan_context(spec, {}, mebibyte)->kv_tokens(), 32 * 64) << "two layers of six have their own";
+  EXPECT_EQ(plan_context(spec, std::vector<int>{2}, mebibyte)->kv_tokens(), 32 * 64) << "and copies of both";
+  EXPECT_EQ(plan_context(spec, std::vector<int>{1, 5}, mebibyte)->kv_tokens(), 32 * 64) << "a copy beside its own";
+  EXPECT_EQ(plan_context(spec, std::vector<int>{1, 2, 3, 4, 5}, mebibyte)->kv_tokens(), 64 * 64);
+}
+
 TEST(ContextPlan, CountsInt8KvWithItsScales) {
   DecoderSpec spec = spec_of(4, 1000);
   spec.kv_type = KvType::kInt8;

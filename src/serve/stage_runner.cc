@@ -77,6 +77,7 @@ class StageRunner {
   std::unique_ptr<Stage> stage_;
   LocalModel model_;
   ContextPlan context_;
+  std::vector<int> boundary_row_bytes_;  // into stage i + 1
 
   std::shared_ptr<SpanExporter> spans_;  // shared with those that use it; null without a collector
   MetadataServer tokens_;                // outlives the links
@@ -103,13 +104,17 @@ Status StageRunner::build() {
   checkpoint_ = TRY(Checkpoint::open(model_.location, settings_.read_weights ? ReadMode::kRead : ReadMode::kMap,
                                      settings_.is_first() ? Vocabulary::kKeep : Vocabulary::kSkip));
   DecoderSpec spec = TRY(read_decoder_spec(*checkpoint_));
-  TRY(check_step_bytes(settings_, spec.d_model));
   spec.precision = TRY(parse_precision(settings_.precision));
   spec.kv_type = TRY(parse_kv_type(settings_.kv_dtype));
   const std::vector<StagePlan> plans = TRY(plan_stages(spec.n_layers(), settings_.cuts));
   const std::vector<QuantWish> quants = TRY(parse_quants(settings_.quant, settings_.n_stages()));
   if (const Status fit = check_stage_quants(spec, quants); !fit) return fit.error().within("--quant (QUANT)");
   TRY(quantise_at_load(*checkpoint_, spec, model_part(plans[settings_.index()]), quants[settings_.index()]));
+  // Rows grow from cut to cut (boundary_layout).
+  for (const StagePlan& plan : std::span(plans).subspan(1)) {
+    boundary_row_bytes_.push_back(row_width_in(spec, plan) * static_cast<int>(sizeof(bf16)));
+  }
+  TRY(check_step_bytes(settings_, row_width_in(spec, plans.back())));
   context_ = TRY(plan_context(spec, settings_.cuts,
                               {settings_.max_model_len, settings_.kv_tokens, settings_.kv_memory,
                                settings_.max_sequences, settings_.max_step_rows}));
@@ -218,7 +223,7 @@ EngineOptions StageRunner::engine_options() const {
   options.n_window_blocks = stage_->kv().n_window_blocks;
   options.window = stage_->kv().window;
   options.n_layers = stage_->info().plan.n_model_layers;
-  options.boundary_row_bytes = stage_->info().d_model * 2;  // bf16
+  options.boundary_row_bytes = boundary_row_bytes_;
   // Stages on the same cores take turns: a second step in flight parts the sequences into two batches, and each reads
   // the weights.
   options.shares_cores = lease_ != nullptr || settings_.n_stages() == 1;

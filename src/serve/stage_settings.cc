@@ -226,15 +226,15 @@ Status validate(const StageSettings& settings) {
   return validate(settings.security);
 }
 
-Status check_step_bytes(const StageSettings& settings, int d_model) {
+Status check_step_bytes(const StageSettings& settings, int row_width) {
   if (settings.n_stages() == 1) return {};
   constexpr std::size_t kOtherBytes = 1024;  // beside header and rows
   constexpr std::size_t kMost = kMaxFrameBytes - kMaxStepHeaderBytes - kOtherBytes;
-  const std::size_t row_bytes = static_cast<std::size_t>(d_model) * 2;
+  const std::size_t row_bytes = static_cast<std::size_t>(row_width) * 2;
   const std::size_t n_bytes = row_bytes * static_cast<std::size_t>(settings.max_step_rows);
   if (n_bytes <= kMost) return {};
   return Error(Code::kInvalidArgument, "--max-num-batched-tokens is ", settings.max_step_rows,
-               ", but rows of this model have ", d_model, " values: a step of ", n_bytes,
+               ", but rows of this model have ", row_width, " values: a step of ", n_bytes,
                " bytes does not fit a frame between two stages, which holds ", kMost, "; at most ", kMost / row_bytes,
                " rows do");
 }

@@ -84,7 +84,7 @@ Status validate(const StageSettings& settings);
 
 /// Whether the rows of the largest step, as bf16, fit a frame to the next stage. Errors: kInvalidArgument naming both
 /// numbers and what would fit.
-Status check_step_bytes(const StageSettings& settings, int d_model);
+Status check_step_bytes(const StageSettings& settings, int row_width);
 
 /// One line per value for the log at start; secrets appear as their count.
 std::vector<std::pair<std::string, std::string>> describe(const StageSettings& settings);

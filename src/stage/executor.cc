@@ -65,10 +65,11 @@ Result<std::unique_ptr<Executor>> Executor::create(Backend& backend, const Decod
   KvPool kv = TRY(KvPool::create(backend, spec, plan, shape));
   auto decoder = TRY(Decoder::create(backend, spec, model_part(plan), std::move(weights), max_rows));
   RowLog handed_on;
-  if (!plan.is_last()) handed_on = TRY(RowLog::create(shape.n_blocks, spec.d_model));
+  if (!plan.is_last()) handed_on = TRY(RowLog::create(shape.n_blocks, decoder->width_out()));
   std::unique_ptr<Executor> executor(
       new Executor(backend, plan, std::move(decoder), std::move(kv), std::move(handed_on)));
-  const std::size_t row_bytes = to_size(spec.d_model) * sizeof(bf16);
+  const Decoder& made = *executor->decoder_;
+  const std::size_t row_bytes = to_size(std::max(made.width_in(), made.width_out())) * sizeof(bf16);
   executor->boundary_ = TRY(backend.allocate(to_size(max_rows) * row_bytes));
   if (plan.is_last()) {
     executor->n_head_rows_ = head_rows(spec, max_rows);
@@ -118,9 +119,9 @@ Result<StageOutput> Executor::pass_by(StageInput input) {
     output.value = TRY(sample_tokens(batch, none));
   } else if (batch.is_computed_by(plan_.index + 1)) {
     TRY(sequences_.check_written(batch));  // what it computed, it handed on
-    output.value = make_boundary(batch.step, batch.n_rows(), decoder_->spec().d_model, TRY(handed_on_.read(batch)));
+    output.value = make_boundary(batch.step, batch.n_rows(), decoder_->width_out(), TRY(handed_on_.read(batch)));
   } else {
-    output.value = no_rows(batch.step, decoder_->spec().d_model);
+    output.value = no_rows(batch.step, decoder_->width_out());
   }
   output.batch = std::move(input.batch);
   return output;
@@ -130,12 +131,12 @@ Status Executor::check_boundary(const StageInput& input, int n_rows) const {
   if (plan_.is_first()) return {};
   const Boundary& boundary = input.boundary;
   const std::uint64_t step = input.batch.step.value;
-  const int d_model = decoder_->spec().d_model;
-  if (boundary.n_rows != n_rows || (n_rows > 0 && (boundary.step != input.batch.step || boundary.d_model != d_model))) {
+  const int width = decoder_->width_in();
+  if (boundary.n_rows != n_rows || (n_rows > 0 && (boundary.step != input.batch.step || boundary.d_model != width))) {
     return Error(Code::kDataLoss, "step ", step, ": boundary of step ", boundary.step.value, " is [", boundary.n_rows,
-                 ", ", boundary.d_model, "], the batch asks for [", n_rows, ", ", d_model, "]");
+                 ", ", boundary.d_model, "], the batch asks for [", n_rows, ", ", width, "]");
   }
-  const std::size_t n_values = n_elements(n_rows, d_model);
+  const std::size_t n_values = n_elements(n_rows, width);
   if (boundary.values.size() != n_values) {
     return Error(Code::kDataLoss, "step ", step, ": boundary holds ", boundary.values.size(), " values, its shape ",
                  n_values);
@@ -147,7 +148,8 @@ Status Executor::run_layers(const StageInput& input, const std::vector<SequenceS
                             std::vector<std::uint32_t>& checksums) {
   const auto n_summed = std::ranges::count_if(input.batch.slices, &SequenceRows::sum_layers);
   checksums.resize(n_elements(n_summed, plan_.layers.n_layers()));
-  const auto index = backend_.make_step_index(make_shape(input.batch, states, &SequenceState::blocks));
+  const StepShape shape = make_shape(input.batch, states, &SequenceState::blocks);
+  const auto index = backend_.make_step_index(shape);
   std::unique_ptr<StepIndex> windows;  // the same rows with the other table
   if (kv_.shape().window > 0)
     windows = backend_.make_step_index(make_shape(input.batch, states, &SequenceState::window_blocks));
@@ -156,11 +158,14 @@ Status Executor::run_layers(const StageInput& input, const std::vector<SequenceS
     decoder_->embed(*index, n_rows);
   } else {
     backend_.upload(boundary_.ptr(), std::as_bytes(input.boundary.values));
-    decoder_->unpack_residual(n_rows, boundary_.ptr());
+    decoder_->unpack_boundary(n_rows, boundary_.ptr());
   }
+  const auto index_of = [&](int layer) -> const StepIndex& {
+    return decoder_->spec().layers[layer].window > 0 ? *windows : *index;
+  };
+  decoder_->begin_layers(shape.tokens, index_of, [&](int layer) -> const KvLayer& { return kv_.layer(layer); });
   for (int layer = plan_.layers.first; layer < plan_.layers.last; ++layer) {
-    const bool has_window = decoder_->spec().layers[layer].window > 0;
-    TRY(decoder_->run_layer(layer, has_window ? *windows : *index, kv_.layer(layer), n_rows));
+    TRY(decoder_->run_layer(layer, index_of(layer), kv_.layer(layer), n_rows));
     if (n_summed > 0) TRY(sum_layer(input.batch, layer - plan_.layers.first, checksums));
     n_done_.fetch_add(1, std::memory_order_relaxed);
   }
@@ -189,13 +194,13 @@ Status Executor::sum_layer(const StepBatch& batch, int layer, std::vector<std::u
 }
 
 Result<Boundary> Executor::make_output_boundary(StepId step, int n_rows) {
-  const int d_model = decoder_->spec().d_model;
-  if (n_rows == 0) return no_rows(step, d_model);
-  std::vector<bf16> values(n_elements(n_rows, d_model));
-  decoder_->pack_residual(n_rows, boundary_.ptr());
+  const int width = decoder_->width_out();
+  if (n_rows == 0) return no_rows(step, width);
+  std::vector<bf16> values(n_elements(n_rows, width));
+  decoder_->pack_boundary(n_rows, boundary_.ptr());
   const auto bytes = TRY(backend_.fetch(boundary_.ptr(), values.size() * sizeof(bf16)));
   std::memcpy(values.data(), bytes.data(), bytes.size());
-  return make_boundary(step, n_rows, d_model, std::move(values));
+  return make_boundary(step, n_rows, width, std::move(values));
 }
 
 Result<SampledTokens> Executor::sample_tokens(const StepBatch& batch, std::vector<SequenceState>& states) {

@@ -70,7 +70,7 @@ class Executor {
   RowLog handed_on_;  // off on the last stage
   SequenceTable sequences_;
   std::vector<Sampler> samplers_;  // one for each of the backend's threads
-  DeviceBuffer boundary_;          // bf16 [max_rows, d_model]
+  DeviceBuffer boundary_;          // bf16 [max_rows, the wider of both boundaries]
   DeviceBuffer logits_;            // [n_head_rows_, n_vocab], last stage only
   int n_head_rows_ = 0;
   std::atomic<std::uint64_t> n_done_ = 0;

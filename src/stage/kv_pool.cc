@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "core/index.h"
+#include "model/boundary_layout.h"
 #include "stage/stage_memory.h"
 
 namespace commissure {
@@ -11,8 +12,7 @@ namespace commissure {
 Result<KvPool> KvPool::create(Backend& backend, const DecoderSpec& spec, const StagePlan& plan, const KvShape& shape) {
   KvPool pool;
   pool.shape_ = shape;
-  pool.first_layer_ = plan.layers.first;
-  for (int layer = plan.layers.first; layer < plan.layers.last; ++layer) {
+  for (const int layer : kept_kv(spec, plan.layers.first, plan.layers.last)) {
     const LayerSpec& layer_spec = spec.layers[layer];
     const HeadLayout& heads = layer_spec.heads;
     const std::int32_t n_blocks = layer_spec.window > 0 ? shape.n_window_blocks : shape.n_blocks;
@@ -23,8 +23,12 @@ Result<KvPool> KvPool::create(Backend& backend, const DecoderSpec& spec, const S
     }
     Result<DeviceBuffer> buffer = backend.allocate(n_blocks * block_bytes);
     if (!buffer) return buffer.error().within("KV cache (ask for fewer blocks)");
+    pool.index_[layer] = pool.layers_.size();
     pool.layers_.push_back({buffer->ptr(), heads, spec.kv_type});
     pool.buffers_.push_back(std::move(*buffer));
+  }
+  for (int layer = plan.layers.first; layer < plan.layers.last; ++layer) {
+    if (const int owner = spec.layers[layer].kv_owner; owner >= 0) pool.index_[layer] = pool.index_.at(owner);
   }
   return pool;
 }

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <vector>
 
 #include "core/result.h"
@@ -29,13 +30,15 @@ class KvPool {
 
   const KvShape& shape() const { return shape_; }
   std::size_t n_bytes() const;
-  /// `layer` counts from 0 in the whole model and is one of the stage's.
-  const KvLayer& layer(int layer) const { return layers_[layer - first_layer_]; }
+  /// The memory of the keys and values that a layer reads: its own, or its owner's (LayerSpec::kv_owner), of which a
+  /// stage behind the owner's keeps a copy. `layer` counts from 0 in the whole model and is one of the stage's, or such
+  /// an owner.
+  const KvLayer& layer(int layer) const { return layers_[index_.at(layer)]; }
 
  private:
   KvPool() = default;
   KvShape shape_;
-  int first_layer_ = 0;
+  std::map<int, std::size_t> index_;  // layer -> layers_
   std::vector<DeviceBuffer> buffers_;
   std::vector<KvLayer> layers_;
 };

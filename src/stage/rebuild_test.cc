@@ -1,7 +1,9 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <tuple>
 
+#include "support/family_model.h"
 #include "support/stage_fixture.h"
 
 // Stages that lost their keys and values get their rows again from the stage before, and no bit changes.
@@ -15,10 +17,11 @@ const SamplingParams kParams{.temperature = 0.8f, .top_k = 20, .seed = 7, .n_log
 /// Three stages without links, run by hand one after the other; each may be exchanged for a fresh one.
 class Stages {
  public:
-  Stages(Backend& backend, const std::string& path, KvType kv_type) : backend_(backend), path_(path) {
+  Stages(Backend& backend, const std::string& path, KvType kv_type) : backend_(backend) {
     spec_ = *read_decoder_spec(*open_checkpoint(path));
     spec_.kv_type = kv_type;
-    plans_ = *plan_stages(spec_.n_layers(), std::vector<int>{2, 5});
+    // Where layers share keys and values, two stages hold copies of another's.
+    plans_ = *plan_stages(spec_.n_layers(), spec_.layers.back().kv_owner < 0 ? std::vector{2, 5} : std::vector{3, 5});
     for (std::size_t i = 0; i < plans_.size(); ++i) {
       checkpoints_.push_back(open_checkpoint(path));
       stages_.push_back(fresh(i));
@@ -64,7 +67,6 @@ class Stages {
   }
 
   Backend& backend_;
-  const std::string path_;
   DecoderSpec spec_;
   std::vector<StagePlan> plans_;
   std::vector<std::unique_ptr<Checkpoint>> checkpoints_;
@@ -82,9 +84,29 @@ SequenceRows whole_table(const std::vector<int>& tokens, int first, int end, std
   return rows;
 }
 
-class Rebuild : public ::testing::TestWithParam<std::tuple<bool, KvType>> {
+/// A model's file: "Llama", "Gemma" (windows), or "Gemma4", whose layers share keys and values.
+class ModelFile {
+ public:
+  explicit ModelFile(const std::string& name) {
+    if (name != "Gemma4") {
+      path_ = folder_.write("toy.gguf", toy_gguf({.is_gemma = name == "Gemma", .matrices = DType::kQ8_0}));
+      return;
+    }
+    const auto cases = family_cases(std::string(COMMISSURE_SOURCE_DIR) + "/tests/golden/families");
+    const auto sharing = std::ranges::find(cases, "gemma4-e", &FamilyCase::name);
+    CHECK(sharing != cases.end());
+    path_ = folder_.write("toy.gguf", family_gguf(*sharing, DType::kQ8_0));
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  TempFolder folder_;
+  std::string path_;
+};
+
+class Rebuild : public ::testing::TestWithParam<std::tuple<std::string, KvType>> {
  protected:
-  const ToyFile file_{ToyModel{.is_gemma = std::get<0>(GetParam()), .matrices = DType::kQ8_0}};
+  const ModelFile file_{std::get<0>(GetParam())};
   const std::unique_ptr<Backend> backend_ = cpu_backend("");
 
   std::vector<int> tokens_;
@@ -184,10 +206,10 @@ TEST_P(Rebuild, AStageWithoutTheRowsRefusesToGoOn) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Rebuild,
-                         ::testing::Combine(::testing::Bool(), ::testing::Values(KvType::kBF16, KvType::kInt8)),
+                         ::testing::Combine(::testing::Values("Llama", "Gemma", "Gemma4"),
+                                            ::testing::Values(KvType::kBF16, KvType::kInt8)),
                          [](const auto& made) {
-                           const bool is_gemma = std::get<0>(made.param);
-                           return std::string(is_gemma ? "Gemma" : "Llama") +
+                           return std::get<0>(made.param) +
                                   (std::get<1>(made.param) == KvType::kInt8 ? "Int8" : "BF16");
                          });
 

@@ -7,13 +7,13 @@
 
 namespace commissure {
 
-std::size_t RowLog::block_bytes(int d_model) { return n_elements(kBlockPositions, d_model) * sizeof(bf16); }
+std::size_t RowLog::block_bytes(int width) { return n_elements(kBlockPositions, width) * sizeof(bf16); }
 
-Result<RowLog> RowLog::create(std::int32_t n_blocks, int d_model) {
+Result<RowLog> RowLog::create(std::int32_t n_blocks, int width) {
   RowLog log;
-  log.d_model_ = d_model;
+  log.width_ = width;
   log.n_blocks_ = n_blocks;
-  log.n_bytes_ = to_size(n_blocks) * block_bytes(d_model);
+  log.n_bytes_ = to_size(n_blocks) * block_bytes(width);
   log.rows_.reset(static_cast<bf16*>(std::malloc(log.n_bytes_)));  // untouched: not resident
   if (!log.rows_) {
     return Error(Code::kResourceExhausted, "no memory for a log of ", log.n_bytes_,
@@ -24,11 +24,11 @@ Result<RowLog> RowLog::create(std::int32_t n_blocks, int d_model) {
 
 bf16* RowLog::row(std::int32_t block, int row_in_block) const {
   const auto at = to_size(block) * kBlockPositions + to_size(row_in_block);
-  return rows_.get() + at * to_size(d_model_);
+  return rows_.get() + at * to_size(width_);
 }
 
 void RowLog::write(const StepBatch& batch, const std::vector<SequenceState>& states, std::span<const bf16> rows) {
-  const auto width = to_size(d_model_);
+  const auto width = to_size(width_);
   for (std::size_t i = 0; i < batch.slices.size(); ++i) {
     const RowSpan written = batch.slices[i].rows();
     for (int entry = written.first_entry(); entry < written.end_entry(); ++entry) {
@@ -41,7 +41,7 @@ void RowLog::write(const StepBatch& batch, const std::vector<SequenceState>& sta
 }
 
 Result<std::vector<bf16>> RowLog::read(const StepBatch& batch) const {
-  const auto width = to_size(d_model_);
+  const auto width = to_size(width_);
   std::vector<bf16> rows;
   rows.reserve(to_size(batch.n_rows()) * width);
   for (const SequenceRows& slice : batch.slices) {

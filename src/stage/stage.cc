@@ -46,7 +46,7 @@ Result<std::unique_ptr<Stage>> Stage::create(Backend& backend, const Checkpoint&
     return Error(Code::kInvalidArgument, "numbers of KV blocks are ", options.n_kv_blocks, " and ",
                  options.n_window_blocks, ", must not be negative");
   }
-  const std::uint64_t weight_bytes = total_bytes(TRY(stage_tensors(checkpoint, spec, plan)));
+  const std::uint64_t weight_bytes = TRY(stage_bytes(checkpoint, spec, plan));
   std::unique_ptr<Stage> stage(new Stage(backend, checkpoint, std::move(spec), plan, options));
   stage->weight_bytes_ = weight_bytes;
   if (options.n_kv_blocks == 0) {
@@ -164,6 +164,7 @@ StageInfo Stage::info() const {
   info.device = device.device;
   info.isa = device.isa;
   info.d_model = spec_.d_model;
+  info.row_width = row_width_in(spec_, plan_);
   info.n_kv_blocks = kv_.n_blocks;
   info.n_window_blocks = kv_.n_window_blocks;
   info.max_rows = options_.max_rows;

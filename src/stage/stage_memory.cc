@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/index.h"
+#include "model/boundary_layout.h"
 #include "model/decoder.h"
 #include "stage/row_log.h"
 
@@ -10,6 +11,18 @@ namespace commissure {
 
 ModelPart model_part(const StagePlan& plan) {
   return {plan.layers.first, plan.layers.last, plan.is_first(), plan.is_last()};
+}
+
+int row_width_in(const DecoderSpec& spec, const StagePlan& plan) {
+  return boundary_layout(spec, plan.layers.first).width;
+}
+
+int row_width_out(const DecoderSpec& spec, const StagePlan& plan) {
+  return boundary_layout(spec, plan.layers.last).width;
+}
+
+Result<std::uint64_t> stage_bytes(const Checkpoint& checkpoint, const DecoderSpec& spec, const StagePlan& plan) {
+  return total_bytes(TRY(stage_tensors(checkpoint, spec, plan))) + TRY(table_bytes(checkpoint, spec, model_part(plan)));
 }
 
 Result<std::vector<TensorInfo>> stage_tensors(const Checkpoint& checkpoint, const DecoderSpec& spec,
@@ -31,10 +44,10 @@ std::uint64_t total_bytes(const std::vector<TensorInfo>& tensors) {
 
 std::size_t kv_block_bytes(const Backend& backend, const DecoderSpec& spec, const StagePlan& plan) {
   std::size_t bytes = 0;
-  for (int layer = plan.layers.first; layer < plan.layers.last; ++layer) {
+  for (const int layer : kept_kv(spec, plan.layers.first, plan.layers.last)) {
     bytes += backend.kv_block_bytes(spec.layers[layer].heads, spec.kv_type);
   }
-  if (!plan.is_last()) bytes += RowLog::block_bytes(spec.d_model);
+  if (!plan.is_last()) bytes += RowLog::block_bytes(row_width_out(spec, plan));
   return bytes;
 }
 
@@ -43,7 +56,7 @@ std::size_t scratch_bytes(const DecoderSpec& spec, const StagePlan& plan, int ma
   if (plan.is_last()) {
     bytes += n_elements(head_rows(spec, max_rows), spec.n_vocab) * sizeof(float);
   }
-  bytes += n_elements(max_rows, spec.d_model) * sizeof(bf16);
+  bytes += n_elements(max_rows, std::max(row_width_in(spec, plan), row_width_out(spec, plan))) * sizeof(bf16);
   return bytes;
 }
 

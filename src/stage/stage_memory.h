@@ -23,6 +23,14 @@ Result<std::vector<TensorInfo>> stage_tensors(const Checkpoint& checkpoint, cons
                                               const StagePlan& plan);
 std::uint64_t total_bytes(const std::vector<TensorInfo>& tensors);
 
+/// Values in a row of the boundary that a stage takes, and of the one it hands on (boundary_layout).
+int row_width_in(const DecoderSpec& spec, const StagePlan& plan);
+int row_width_out(const DecoderSpec& spec, const StagePlan& plan);
+
+/// Bytes of the stage's tensors and of its columns of the table of per-layer embeddings.
+/// Errors: as stage_tensors.
+Result<std::uint64_t> stage_bytes(const Checkpoint& checkpoint, const DecoderSpec& spec, const StagePlan& plan);
+
 /// Bytes of one logical KV block over all layers of the stage, with the rows it hands on (RowLog).
 std::size_t kv_block_bytes(const Backend& backend, const DecoderSpec& spec, const StagePlan& plan);
 

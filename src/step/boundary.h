@@ -13,7 +13,8 @@
 
 namespace commissure {
 
-/// The hidden rows that go from one stage to the next: bf16 [n_rows, d_model], row after row.
+/// The hidden rows that go from one stage to the next: bf16 [n_rows, d_model], row after row. Some models' rows carry
+/// more than the residual stream (model/boundary_layout.h); d_model counts all of it.
 /// The bytes are immutable and shared, so a boundary moves between threads and into the wire without a copy.
 struct Boundary {
   StepId step;

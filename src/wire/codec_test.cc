@@ -134,6 +134,7 @@ StageInfo some_info() {
   info.device = "cpu";
   info.isa = "avx512";
   info.d_model = 576;
+  info.row_width = 1152;
   info.n_kv_blocks = 128;
   info.max_rows = 512;
   info.state = LoadState::kLoading;

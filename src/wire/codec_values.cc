@@ -232,6 +232,7 @@ void encode(const StageInfo& info, v1::StageInfo& out) {
   out.set_device(info.device);
   out.set_isa(info.isa);
   out.set_d_model(info.d_model);
+  out.set_row_width(info.row_width);
   out.set_n_kv_blocks(info.n_kv_blocks);
   out.set_n_window_blocks(info.n_window_blocks);
   out.set_kv_dtype(info.kv_dtype);
@@ -258,7 +259,8 @@ Result<StageInfo> decode(const v1::StageInfo& message) {
     return broken("stage ", message.index(), " of ", message.n_stages(), " in a chain of at most ", kMaxStages);
   }
   if (!v1::StageInfo::LoadState_IsValid(message.state())) return broken("load state ", int{message.state()});
-  if (message.d_model() < 0 || message.n_kv_blocks() < 0 || message.n_window_blocks() < 0 || message.max_rows() < 0) {
+  if (message.d_model() < 0 || message.n_kv_blocks() < 0 || message.n_window_blocks() < 0 || message.max_rows() < 0 ||
+      message.row_width() < 0) {
     return broken("stage ", message.index(), " has a negative size");
   }
   StageInfo info;
@@ -271,6 +273,7 @@ Result<StageInfo> decode(const v1::StageInfo& message) {
   info.device = message.device();
   info.isa = message.isa();
   info.d_model = message.d_model();
+  info.row_width = message.row_width();
   info.n_kv_blocks = message.n_kv_blocks();
   info.n_window_blocks = message.n_window_blocks();
   info.max_rows = message.max_rows();

@@ -118,9 +118,10 @@ Status StageService::Impl::check_step(const StageInput& input) const {
     return Error(Code::kInvalidArgument, "step ", input.batch.step.value, " has ", input.batch.n_rows(),
                  " rows, this stage takes ", info_.max_rows);
   }
-  if (input.batch.n_rows() > 0 && input.boundary.d_model != info_.d_model) {
+  const int width = info_.row_width > 0 ? info_.row_width : info_.d_model;
+  if (input.batch.n_rows() > 0 && input.boundary.d_model != width) {
     return Error(Code::kInvalidArgument, "step ", input.batch.step.value, " has rows of ", input.boundary.d_model,
-                 " values, the model's have ", info_.d_model);
+                 " values, the model's have ", width, " in front of this stage");
   }
   return {};
 }

@@ -38,6 +38,7 @@ GgufFacts facts_of(MemorySource& source, const GgufHeader& header) {
     if (tensor.name == "blk.0.attn_q.bias") facts.has_qkv_bias = true;
     if (tensor.name == "blk.0.attn_output.bias") facts.has_output_bias = true;
     if (tensor.name == "blk.0.attn_qkv.weight") facts.has_fused_qkv = true;
+    if (tensor.name == "blk.0.attn_k.weight") facts.full_value_is_key = true;
     if (tensor.name == "blk.0.ffn_gate.weight") facts.has_separate_gate = true;
     if (tensor.name == "rope_freqs.weight") facts.rope_divisors = list_of(tensor);
     if (tensor.name == "rope_factors_long.weight") facts.long_factors = list_of(tensor);

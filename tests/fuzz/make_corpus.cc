@@ -76,6 +76,17 @@ GgufWriter phi() {
   return writer;
 }
 
+/// Heads of two sizes, the last layer's keys and values another's.
+GgufWriter gemma4() {
+  GgufWriter writer = model("gemma4");
+  writer.booleans("gemma4.attention.sliding_window_pattern", {true, true});
+  writer.u32("gemma4.attention.key_length_swa", 16).u32("gemma4.attention.shared_kv_layers", 1);
+  writer.u32("gemma4.embedding_length_per_layer_input", 32).f32("gemma4.final_logit_softcapping", 30.0f);
+  writer.tensor(float_tensor("rope_freqs.weight", {8}, {1, 1, 1e30f, 1e30f, 1e30f, 1e30f, 1e30f, 1e30f}));
+  writer.tensor(counting_tensor("blk.0.attn_k.weight", DType::kF32, {4, 4}, 4));
+  return writer;
+}
+
 /// SentencePiece's kind of vocabulary.
 GgufWriter pieces() {
   GgufWriter writer;
@@ -131,6 +142,7 @@ int main(int argc, char** argv) {
   }
   for (const char* family : {"qwen2moe", "qwen3moe"}) write(folder / "gguf" / family, experts(family).bytes());
   write(folder / "gguf" / "phi3", phi().bytes());
+  write(folder / "gguf" / "gemma4", gemma4().bytes());
   write(folder / "gguf" / "pieces", pieces().bytes());
   // An array of bytes that claims more than a machine holds, and one of arrays.
   const std::string count = little_endian<std::uint64_t>(std::uint64_t{1} << 40);

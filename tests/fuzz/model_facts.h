@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/index.h"
 #include "fuzz/fuzz.h"
 #include "model/decoder_spec.h"
 #include "serve/generation_defaults.h"
@@ -20,15 +21,22 @@ inline void check_spec(const Result<DecoderSpec>& spec) {
   for (const LayerSpec& layer : spec->layers) {
     const ExpertSpec& experts = layer.experts;
     CHECK(layer.heads.n_heads > 0 && layer.heads.n_kv_heads > 0 && layer.heads.head_dim > 0);
-    CHECK((layer.d_ff > 0) != (experts.n_experts > 0));
+    CHECK((layer.d_ff > 0) == (experts.n_experts == 0 || experts.beside_dense));
     n_experts += experts.n_experts;
     if (experts.n_experts > 0) {
       CHECK(experts.n_used > 0 && experts.n_used <= experts.n_experts && experts.d_ff > 0 && experts.shared_d_ff >= 0);
     }
     CHECK(layer.heads.n_heads % layer.heads.n_kv_heads == 0 && layer.window >= 0);
     CHECK(layer.rope == -1 || has_index(spec->ropes, layer.rope));
+    CHECK(layer.kv_owner < static_cast<int>(&layer - spec->layers.data()));
+    if (layer.kv_owner >= 0) {
+      const LayerSpec& owner = spec->layers[to_size(layer.kv_owner)];
+      CHECK(owner.kv_owner < 0 && owner.window == layer.window);
+      CHECK(owner.heads.n_kv_heads == layer.heads.n_kv_heads && owner.heads.head_dim == layer.heads.head_dim);
+    }
   }
   CHECK(n_experts <= 1 << 16);
+  CHECK(spec->per_layer_width >= 0 && spec->per_layer_width <= 1 << 16);
   for (const RopeSpec& rope : spec->ropes) CHECK(!rope.frequencies.empty());
   CHECK(widest_window(*spec) >= 0);
 }

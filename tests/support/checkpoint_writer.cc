@@ -90,6 +90,12 @@ GgufWriter& GgufWriter::floats(std::string_view key, const std::vector<float>& v
   return raw(key, kArray, array_bytes(kF32, values));
 }
 
+GgufWriter& GgufWriter::booleans(std::string_view key, const std::vector<bool>& values) {
+  std::string encoded = little_endian(std::uint32_t{kBool}) + little_endian(std::uint64_t{values.size()});
+  for (const bool value : values) encoded += little_endian(std::uint8_t{value});
+  return raw(key, kArray, encoded);
+}
+
 GgufWriter& GgufWriter::ints(std::string_view key, const std::vector<std::int32_t>& values) {
   return raw(key, kArray, array_bytes(kI32, values));
 }

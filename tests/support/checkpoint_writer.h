@@ -33,6 +33,7 @@ class GgufWriter {
   GgufWriter& boolean(std::string_view key, bool value);
   GgufWriter& texts(std::string_view key, const std::vector<std::string>& values);
   GgufWriter& floats(std::string_view key, const std::vector<float>& values);
+  GgufWriter& booleans(std::string_view key, const std::vector<bool>& values);
   GgufWriter& ints(std::string_view key, const std::vector<std::int32_t>& values);
   /// A value of any type number, already encoded.
   GgufWriter& raw(std::string_view key, std::uint32_t type, std::string_view encoded);

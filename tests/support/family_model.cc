@@ -27,7 +27,7 @@ std::vector<float> values_of(const std::string& name, const std::vector<std::int
   std::int64_t n = 1;
   for (const std::int64_t size : shape) n *= size;
   std::vector<float> values = noise(name, kSeed, n);
-  const bool is_table = holds(name, "embed_tokens") || holds(name, "lm_head");
+  const bool is_table = holds(name, "embed_tokens.") || holds(name, "lm_head");
   const float scale = is_table ? 0.0234375f : 2.0f / std::sqrt(static_cast<float>(shape.back()));
   for (float& value : values) {
     if (name.ends_with(".bias") || name.ends_with("_bias")) {
@@ -47,6 +47,10 @@ void write_header(const Json& header, GgufWriter& writer) {
       writer.f32(key, value.get<float>());
     } else if (value.is_boolean()) {
       writer.boolean(key, value.get<bool>());
+    } else if (value.is_array() && value.front().is_boolean()) {
+      writer.booleans(key, value.get<std::vector<bool>>());
+    } else if (value.is_array()) {
+      writer.ints(key, value.get<std::vector<std::int32_t>>());
     } else {
       writer.text(key, value.get<std::string>());
     }
@@ -59,6 +63,12 @@ std::vector<float> values_in(const FamilyCase& family, const std::string& name,
   std::vector<float> values = values_of(name, shape, norm_centre);
   if (family.config["model_type"] == "gpt_oss" && name.ends_with("experts.gate_up_proj")) {
     for (float& value : values) value *= 4.0f;
+  }
+  if (family.config["model_type"] == "gemma4_text" && holds(name, "q_norm")) {
+    for (float& value : values) value *= 0.125f;
+  }
+  if (family.config["model_type"] == "gemma4_text" && holds(name, "router.scale")) {
+    for (float& value : values) value *= 8.0f;
   }
   const bool is_altered = !family.altered.empty() && holds(name, family.altered.c_str());
   for (std::size_t i = 0; is_altered && i < values.size(); i += 2) values[i] *= 0.5f;

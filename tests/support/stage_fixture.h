@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -63,8 +64,11 @@ inline SequenceRows with_windows(SequenceRows rows) {
 /// Where a slice says nothing of the table of a windowed model, it gets the entries of the other one.
 class Chain {
  public:
-  Chain(Backend& backend, const std::string& path, const std::vector<int>& cuts, const StageOptions& options,
-        KvType kv_type = KvType::kBF16, Precision precision = Precision::kFast, const std::string& quants = "") {
+  /// `prepare` is called with every stage's checkpoint before anything is made of it.
+  Chain(
+      Backend& backend, const std::string& path, const std::vector<int>& cuts, const StageOptions& options,
+      KvType kv_type = KvType::kBF16, Precision precision = Precision::kFast, const std::string& quants = "",
+      const std::function<void(Checkpoint& checkpoint)>& prepare = [](Checkpoint&) {}) {
     auto spec = read_decoder_spec(*open_checkpoint(path));
     CHECK(spec.has_value());
     spec->kv_type = kv_type;
@@ -76,6 +80,7 @@ class Chain {
     CHECK(wishes.has_value());
     for (const StagePlan& plan : *plans) {
       checkpoints_.push_back(open_checkpoint(path));
+      prepare(*checkpoints_.back());
       const QuantWish wish = (*wishes)[to_size(plan.index)];
       CHECK(quantise_at_load(*checkpoints_.back(), *spec, model_part(plan), wish).has_value());
       auto stage = Stage::create(backend, *checkpoints_.back(), *spec, plan, options);

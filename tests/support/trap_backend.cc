@@ -129,6 +129,11 @@ void TrapBackend::scatter_add(Rows x, std::span<const std::int32_t> rows, std::s
   inner_->scatter_add(x, rows, weights, y);
 }
 
+void TrapBackend::scale(Rows x, DevicePtr factor) {
+  const Opened opened(*this);
+  inner_->scale(x, factor);
+}
+
 void TrapBackend::gather(Rows x, std::span<const std::int32_t> rows, Rows out) {
   const Opened opened(*this);
   inner_->gather(x, rows, out);

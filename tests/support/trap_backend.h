@@ -43,6 +43,7 @@ class TrapBackend : public Backend {
   void add(Rows x, Rows y, DevicePtr norm, float eps, bool round) override;
   void clear(Rows x) override;
   void scatter_add(Rows x, std::span<const std::int32_t> rows, std::span<const float> weights, Rows y) override;
+  void scale(Rows x, DevicePtr factor) override;
   void gather(Rows x, std::span<const std::int32_t> rows, Rows out) override;
   void unpack_bf16(DevicePtr from, Rows out) override;
   void pack_bf16(Rows x, DevicePtr to) override;

@@ -79,6 +79,30 @@ CASES = [
                             "attention_multiplier": 0.3125, "attention_bias": True, "tie_word_embeddings": True}, "granite"),
 ]
 
+GEMMA4 = {"vocab_size_per_layer_input": VOCAB, "sliding_window": 24, "final_logit_softcapping": 0.125, "tie_word_embeddings": True,
+          "rope_parameters": {"sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+                              "full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1e6}}}
+
+
+def layers(kinds: str) -> list[str]:
+    return [{"s": "sliding_attention", "f": "full_attention"}[kind] for kind in kinds]
+
+
+GEMMA4_CASES = [
+    # Layers 4 to 6 read the keys and values of layers 2 (sliding) and 3 (full), and are twice as wide.
+    ("gemma4-e", "gemma4_text", GEMMA4 | {
+        "num_hidden_layers": 7, "layer_types": layers("sfsfssf"), "num_kv_shared_layers": 3, "use_double_wide_mlp": True,
+        "head_dim": 16, "global_head_dim": 32, "hidden_size_per_layer_input": 32}, "gemma4"),
+    # Values are keys where all positions are seen, with heads of their own number.
+    ("gemma4-dense", "gemma4_text", GEMMA4 | {
+        "layer_types": layers("ssf"), "attention_k_eq_v": True, "num_global_key_value_heads": 1, "head_dim": 32,
+        "global_head_dim": 512, "hidden_size_per_layer_input": 0, "use_bidirectional_attention": "vision"}, "gemma4"),
+    # Experts beside a dense branch.
+    ("gemma4-experts-packed", "gemma4_text", GEMMA4 | {
+        "layer_types": layers("ssf"), "attention_k_eq_v": True, "num_global_key_value_heads": 1, "head_dim": 16,
+        "global_head_dim": 32, "hidden_size_per_layer_input": 0, "enable_moe_block": True, "num_experts": 8, "top_k_experts": 3,
+        "moe_intermediate_size": 32}, "gemma4"),
+]
 
 GPT_OSS = {"num_hidden_layers": 3, "head_dim": 16, "num_local_experts": 6, "num_experts_per_tok": 5, "sliding_window": 24,
            "max_position_embeddings": 256, "rms_norm_eps": 1e-5,
@@ -89,7 +113,7 @@ GPT_OSS_CASES = [
     ("gpt-oss-mxfp4", "gpt_oss", GPT_OSS | {"num_local_experts": 5, "num_experts_per_tok": 4}, "gpt-oss"),
 ]
 
-FILES = {"cases": CASES, "gpt_oss": GPT_OSS_CASES}
+FILES = {"cases": CASES, "gemma4": GEMMA4_CASES, "gpt_oss": GPT_OSS_CASES}
 
 
 def noise(name: str, n: int) -> np.ndarray:
@@ -110,7 +134,7 @@ def weights(name: str, shape: torch.Size, norm_centre: float) -> torch.Tensor:
         values = np.float32(0.5) * values
     elif len(shape) == 1:
         values = np.float32(norm_centre) + np.float32(0.25) * values
-    elif "embed_tokens" in name or "lm_head" in name:
+    elif "embed_tokens." in name or "lm_head" in name:
         values = np.float32(0.0234375) * values  # logits as flat as those of untrained models
     else:
         values = values * (np.float32(2.0) / np.sqrt(np.float32(shape[-1])))
@@ -158,6 +182,10 @@ def make_model(model_type: str, changes: dict, form: str):
             state[name] = files[name] = weights(name, tensor.shape, centre)
         if model_type == "gpt_oss" and name.endswith("experts.gate_up_proj") and form != "mxfp4":
             state[name] *= 4  # some gates pass the limit of 7
+        if model_type == "gemma4_text" and "q_norm" in name:
+            state[name] *= 0.125  # trained ones make up for scores that are not divided by the root of their width
+        if model_type == "gemma4_text" and "router.scale" in name:
+            state[name] *= 8.0  # and for router inputs that are
     missing, unexpected = model.load_state_dict(state, strict=False)
     assert not unexpected and all(name == "lm_head.weight" for name in missing), (missing, unexpected)
     model.tie_weights()
@@ -166,6 +194,10 @@ def make_model(model_type: str, changes: dict, form: str):
 
 def rope_divisors(config, model) -> list[float]:
     """What converters write as rope_freqs.weight: by how much each frequency is slower than without scaling."""
+    if config.model_type == "gemma4_text":
+        n_pairs = config.per_layer_config[config.layer_types.index("full_attention")].head_dim // 2
+        n_turning = n_pairs * config.rope_parameters["full_attention"]["partial_rotary_factor"]
+        return [1.0 if pair < n_turning else 1e30 for pair in range(n_pairs)]
     if config.to_dict().get("rope_parameters", {}).get("rope_type") != "llama3":
         return []
     n_pairs = model.model.rotary_emb.inv_freq.shape[0]
@@ -173,15 +205,38 @@ def rope_divisors(config, model) -> list[float]:
     return (plain / model.model.rotary_emb.inv_freq.double()).float().tolist()
 
 
-def gguf_name(table, name: str) -> str:
-    # The converter gives a tensor without a suffix one.
-    return table.get_name(name, try_suffixes=(".weight", ".bias")) + (".weight" if name.endswith("sinks") else "")
-
-
-def gguf_form(architecture: str, config, model, names: list[str]) -> dict:
+def gemma4_header(config) -> dict:
     keys, llm, attention = gguf.Keys, gguf.Keys.LLM, gguf.Keys.Attention
-    arch = {name: key for key, name in gguf.MODEL_ARCH_NAMES.items()}[architecture]
-    table = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
+    of = [config.per_layer_config[layer] for layer in range(config.num_hidden_layers)]
+    sliding = [kind == "sliding_attention" for kind in config.layer_types]
+    full, local = of[sliding.index(False)], of[sliding.index(True)]
+    kv_heads = [layer.num_key_value_heads for layer in of]
+    first_shared = config.num_hidden_layers - config.num_kv_shared_layers
+    widths = [config.intermediate_size * (2 if config.use_double_wide_mlp and layer >= first_shared else 1)
+              for layer in range(config.num_hidden_layers)]
+    rope = config.rope_parameters
+    return {
+        llm.BLOCK_COUNT: config.num_hidden_layers, llm.CONTEXT_LENGTH: config.max_position_embeddings,
+        llm.EMBEDDING_LENGTH: config.hidden_size, attention.HEAD_COUNT: config.num_attention_heads,
+        llm.FEED_FORWARD_LENGTH: widths if len(set(widths)) > 1 else widths[0],
+        attention.HEAD_COUNT_KV: kv_heads if len(set(kv_heads)) > 1 else kv_heads[0],
+        attention.LAYERNORM_RMS_EPS: config.rms_norm_eps, attention.SLIDING_WINDOW: config.sliding_window,
+        attention.SLIDING_WINDOW_PATTERN: sliding, attention.SHARED_KV_LAYERS: config.num_kv_shared_layers,
+        attention.KEY_LENGTH: full.head_dim, attention.VALUE_LENGTH: full.head_dim,
+        attention.KEY_LENGTH_SWA: local.head_dim, attention.VALUE_LENGTH_SWA: local.head_dim,
+        keys.Rope.DIMENSION_COUNT: full.head_dim, keys.Rope.DIMENSION_COUNT_SWA: local.head_dim,
+        keys.Rope.FREQ_BASE: rope["full_attention"]["rope_theta"],
+        keys.Rope.FREQ_BASE_SWA: rope["sliding_attention"]["rope_theta"],
+        llm.EMBD_LENGTH_PER_LAYER_INP: config.hidden_size_per_layer_input,
+        llm.FINAL_LOGIT_SOFTCAPPING: config.final_logit_softcapping,
+    } | ({
+        llm.EXPERT_COUNT: config.num_experts, llm.EXPERT_USED_COUNT: config.top_k_experts,
+        llm.EXPERT_FEED_FORWARD_LENGTH: config.moe_intermediate_size,
+    } if config.enable_moe_block else {})
+
+
+def plain_header(architecture: str, config, model) -> tuple[dict, dict]:
+    keys, llm, attention = gguf.Keys, gguf.Keys.LLM, gguf.Keys.Attention
     values = config.to_dict()
     header = {
         llm.BLOCK_COUNT: config.num_hidden_layers, llm.CONTEXT_LENGTH: config.max_position_embeddings,
@@ -215,12 +270,29 @@ def gguf_form(architecture: str, config, model, names: list[str]) -> dict:
         header |= {llm.EXPERT_COUNT: config.num_local_experts, llm.EXPERT_USED_COUNT: config.num_experts_per_tok,
                    llm.EXPERT_FEED_FORWARD_LENGTH: config.intermediate_size, attention.SLIDING_WINDOW: config.sliding_window,
                    keys.Rope.SCALING_YARN_BETA_FAST: config.rope_parameters["beta_fast"]}
-        names = [name for name in names if ".experts." not in name]  # converters split them (tests/support/family_model.cc)
     if architecture.endswith("moe"):
         header |= {llm.EXPERT_COUNT: config.num_experts, llm.EXPERT_USED_COUNT: config.num_experts_per_tok,
                    llm.EXPERT_FEED_FORWARD_LENGTH: config.moe_intermediate_size}
     if architecture == "qwen2moe":
         header[llm.EXPERT_SHARED_FEED_FORWARD_LENGTH] = config.shared_expert_intermediate_size
+    return header, lists
+
+
+def gguf_name(table, name: str) -> str:
+    for own, theirs in {".router.scale": "ffn_gate_inp.scale", ".router.per_expert_scale": "ffn_down_exps.scale"}.items():
+        if name.endswith(own):
+            return f"blk.{name.split('.')[2]}.{theirs}"
+    # The converter gives tensors without a suffix one.
+    has_none = name.endswith(("layer_scalar", "sinks")) or re.search(r"\.experts\.\w+_proj$", name)
+    return table.get_name(name, try_suffixes=(".weight", ".bias")) + (".weight" if has_none else "")
+
+
+def gguf_form(architecture: str, config, model, names: list[str]) -> dict:
+    arch = {name: key for key, name in gguf.MODEL_ARCH_NAMES.items()}[architecture]
+    table = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
+    header, lists = (gemma4_header(config), {}) if architecture == "gemma4" else plain_header(architecture, config, model)
+    if architecture == "gpt-oss":  # converters split its experts (tests/support/family_model.cc)
+        names = [name for name in names if ".experts." not in name]
     stacked = {}  # tensors that hold all experts of a layer: the files' names in order
     for name in names:
         if match := re.fullmatch(r"(.*\.experts)\.\d+\.(\w+)\.weight", name):

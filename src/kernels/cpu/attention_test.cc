@@ -206,7 +206,8 @@ TEST(Attention, EveryIsaAgreesWithTheReference) {
   for (const HeadLayout heads :
        {HeadLayout{1, 1, 16}, HeadLayout{9, 3, 64}, HeadLayout{4, 1, 256}, HeadLayout{5, 1, 80}, HeadLayout{2, 2, 96},
         HeadLayout{18, 1, 32}, HeadLayout{4, 2, 128}, HeadLayout{3, 3, 2}, HeadLayout{4, 2, 4}, HeadLayout{6, 2, 8},
-        HeadLayout{5, 5, 24}, HeadLayout{20, 1, 72}, HeadLayout{2, 1, 100}, HeadLayout{3, 1, 254}}) {
+        HeadLayout{5, 5, 24}, HeadLayout{20, 1, 72}, HeadLayout{2, 1, 100}, HeadLayout{3, 1, 254},
+        HeadLayout{2, 1, 512}}) {
     Texts texts = random_texts(heads, {330, 67});
     // Rounded queries: what is left of bf16 then are the weights, each off by at most 2^-9 of itself.
     for (std::vector<float>& q : texts.q) {
@@ -326,8 +327,8 @@ TEST(Attention, AMissingKeyExceedsTheTolerance) {
 TEST(Attention, Avx2AndAvx512GiveTheSameBits) {
   const std::vector<std::string> isas = testing::fast_isas();
   if (std::find(isas.begin(), isas.end(), "avx512") == isas.end()) GTEST_SKIP() << "this CPU lacks AVX-512";
-  for (const HeadLayout heads :
-       {HeadLayout{9, 3, 64}, HeadLayout{4, 1, 256}, HeadLayout{3, 1, 48}, HeadLayout{3, 1, 100}}) {
+  for (const HeadLayout heads : {HeadLayout{9, 3, 64}, HeadLayout{4, 1, 256}, HeadLayout{3, 1, 48},
+                                 HeadLayout{3, 1, 100}, HeadLayout{2, 1, 512}}) {
     const Texts texts = random_texts(heads, {350});
     const std::vector<float> sinks(to_size(heads.n_heads), 1.5f);
     for (const auto& [kv, keeps_f32] : {std::pair(KvType::kBF16, true), std::pair(KvType::kBF16, false),

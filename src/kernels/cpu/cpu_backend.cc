@@ -201,6 +201,11 @@ void CpuBackend::add(Rows x, Rows y, DevicePtr norm, float eps, bool round) {
            [&](int row) { kernels_.pointwise->add(row_of(x, row), row_of(y, row), residual, x.n_cols); });
 }
 
+void CpuBackend::scale(Rows x, DevicePtr factor) {
+  const float by = *address<const float>(factor);
+  for_rows(x.n_rows, x.n_cols, [&](int row) { kernels_.pointwise->scale(row_of(x, row), by, x.n_cols); });
+}
+
 void CpuBackend::gather(Rows x, std::span<const std::int32_t> rows, Rows out) {
   for_rows(out.n_rows, out.n_cols,
            [&](int row) { std::memcpy(row_of(out, row), row_of(x, rows[row]), out.n_cols * sizeof(float)); });

@@ -88,6 +88,7 @@ class CpuBackend final : public Backend {
   void attend(Rows q, const StepIndex& index, const KvLayer& layer, const AttendOptions& options, Rows out) override;
   void gated(Activation activation, Rows gate, Rows up, Rows out) override;
   void add(Rows x, Rows y, DevicePtr norm, float eps, bool round) override;
+  void scale(Rows x, DevicePtr factor) override;
   void gather(Rows x, std::span<const std::int32_t> rows, Rows out) override;
   void clear(Rows x) override;
   void scatter_add(Rows x, std::span<const std::int32_t> rows, std::span<const float> weights, Rows y) override;

@@ -96,6 +96,10 @@ void add_scaled(float* x, const float* y, float scale, int n) {
   for (int i = 0; i < n; ++i) x[i] = std::fma(scale, y[i], x[i]);
 }
 
+void scale(float* x, float factor, int n) {
+  for (int i = 0; i < n; ++i) x[i] = to_float(to_bf16(x[i] * factor));
+}
+
 float maximum(const float* x, int n) {
   float largest = -std::numeric_limits<float>::infinity();
   for (int i = 0; i < n; ++i) {
@@ -248,8 +252,8 @@ void matmul(const MatrixSource& weight, Rows x, Rows out, int first, int last) {
   }
 }
 
-const PointwiseKernels kPointwise = {rms_norm,   norm_rope, gated_silu,  gated_gelu, gated_clamped, add,
-                                     add_scaled, maximum,   first_above, soft_cap,   unpack_bf16,   pack_bf16};
+const PointwiseKernels kPointwise = {rms_norm, norm_rope, gated_silu,  gated_gelu, gated_clamped, add,      add_scaled,
+                                     scale,    maximum,   first_above, soft_cap,   unpack_bf16,   pack_bf16};
 const AttentionKernels kAttention = {{append_bf16, attend<bf16>}, {append_int8, attend<std::int8_t>}, nullptr};
 
 }  // namespace commissure::cpu::reference

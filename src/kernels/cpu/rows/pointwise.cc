@@ -136,6 +136,10 @@ void add_scaled(float* x, const float* y, float scale, int n) {
   each_vector(n, [&](int i, int k) { store_first(x + i, fma(factor, load_first(y + i, k), load_first(x + i, k)), k); });
 }
 
+void scale(float* x, float factor, int n) {
+  each_vector(n, [&](int i, int k) { store_first(x + i, round_to_bf16(load_first(x + i, k) * set1(factor)), k); });
+}
+
 constexpr float kLowest = -__builtin_inff();
 
 float maximum(const float* x, int n) {
@@ -175,7 +179,7 @@ void soft_cap(float* x, int n, float cap) {
 
 }  // namespace
 
-const PointwiseKernels kPointwise = {rms_norm,   norm_rope, gated_silu,  gated_gelu, gated_clamped, add,
-                                     add_scaled, maximum,   first_above, soft_cap,   unpack_bf16,   pack_bf16};
+const PointwiseKernels kPointwise = {rms_norm, norm_rope, gated_silu,  gated_gelu, gated_clamped, add,      add_scaled,
+                                     scale,    maximum,   first_above, soft_cap,   unpack_bf16,   pack_bf16};
 
 }  // namespace commissure::cpu::COMMISSURE_ISA_NS

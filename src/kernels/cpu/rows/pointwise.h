@@ -39,6 +39,8 @@ struct PointwiseKernels {
   void (*add)(float* x, const float* y, const Residual& residual, int n);
   /// x += scale * y, fused where the ISA can.
   void (*add_scaled)(float* x, const float* y, float scale, int n);
+  /// x *= factor, rounded to bf16.
+  void (*scale)(float* x, float factor, int n);
   /// The largest of n values; NaN counts as -infinity.
   float (*maximum)(const float* x, int n);
   /// Index of the first value above `floor`, n when there is none. NaN is not above anything.

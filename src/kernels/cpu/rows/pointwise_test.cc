@@ -52,8 +52,13 @@ std::vector<Case> cases(int n) {
       {"add", [](Backend& b, Rows x, Rows y, DevicePtr) { b.add(x, y, {}, 0.0f, false); }, 1},
       {"add normed", [](Backend& b, Rows x, Rows y, DevicePtr w) { b.add(x, y, w, 1e-6f, false); }, 2},
       {"add normed, rounded", [](Backend& b, Rows x, Rows y, DevicePtr w) { b.add(x, y, w, 1e-6f, true); }, 2, true},
+      {"scale", [](Backend& b, Rows x, Rows, DevicePtr w) { b.scale(x, w); }, 1, true},
   };
   if (n % 64 == 0) {
+    const auto norm_heads = [](Backend& b, Rows x, Rows, DevicePtr w) {
+      b.norm_rope(x, x.n_cols / 64, w, 1e-6f, RopeSpec(), {});
+    };
+    all.push_back({"norm of heads", norm_heads, 4});
     all.push_back({"rope halves", [](Backend& b, Rows x, Rows, DevicePtr) { rotate(b, x, {}, false); }, 2});
     all.push_back({"rope neighbours", [](Backend& b, Rows x, Rows, DevicePtr) { rotate(b, x, {}, true); }, 2});
     all.push_back({"norm and rope", [](Backend& b, Rows x, Rows, DevicePtr w) { rotate(b, x, w, false); }, 4});
