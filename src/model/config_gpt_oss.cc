@@ -6,13 +6,11 @@ namespace {
 
 constexpr double kTheta = 150000.0;
 
-/// What all published files say, for those that leave it out.
+/// For files that say nothing.
 RawRope usual_rope() {
-  YarnScaling yarn = {.factor = 32.0, .original_context = 4096.0, .truncates = false};
-  yarn.magnitude = yarn_magnitude(yarn.factor);
   RawRope rope;
   rope.theta = kTheta;
-  rope.yarn = yarn;
+  rope.yarn = usual_gpt_oss_yarn();
   return rope;
 }
 
@@ -40,7 +38,8 @@ Result<RawSpec> read_gpt_oss(const ConfigFields& fields) {
   raw.n_kv_heads = TRY(fields.integer_or("num_key_value_heads", 8));
   raw.qkv_bias = raw.output_bias = TRY(fields.boolean_or("attention_bias", true));
   raw.sinks = true;
-  raw.window = TRY(fields.integer_or("sliding_window", 128));
+  // Absent means the family's 128; an explicit null means no window.
+  raw.window = TRY(fields.integer_or("sliding_window", fields.has("sliding_window") ? 0 : kGptOssWindow));
   const Json* types = fields.find("layer_types");
   raw.sliding = types == nullptr ? sliding_pattern(raw.n_layers, 2) : TRY(read_layer_types(*types));
   TRY(refuse_partial_rotation(fields));

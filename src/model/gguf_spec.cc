@@ -243,10 +243,15 @@ Result<RawSpec> read_gpt_oss(const Keys& keys, const GgufFacts& facts) {
   raw.qkv_bias = raw.output_bias = true;  // then their absence is named
   raw.sinks = true;
   raw.activation = Activation::kClampedSwiglu;
+  raw.window = TRY(keys.integer_or("attention.sliding_window", kGptOssWindow));
   raw.sliding = TRY(read_sliding(keys, raw.n_layers, 2));
   raw.rope.theta = TRY(keys.number_or("rope.freq_base", 150000.0));
-  TRY(read_gguf_scaling(keys, 1.0, raw.n_context, raw.rope));
-  if (raw.rope.yarn) raw.rope.yarn->truncates = false;
+  if (keys.has("rope.scaling.type")) {
+    TRY(read_gguf_scaling(keys, 1.0, raw.n_context, raw.rope));
+    if (raw.rope.yarn) raw.rope.yarn->truncates = false;
+  } else {
+    raw.rope.yarn = usual_gpt_oss_yarn();
+  }
   TRY(read_experts(keys, raw.experts));
   raw.experts.softmax_of_used = true;
   raw.experts.has_biases = true;

@@ -6,9 +6,14 @@
 #include <numbers>
 
 #include "model/decoder_spec.h"
+#include "model/layer_weights.h"
 #include "model/quantise_at_load.h"
 #include "model/tensor_names.h"
+#include "support/backend_testing.h"
+#include "support/checkpoint_writer.h"
+#include "support/family_model.h"
 #include "support/small_config.h"
+#include "support/temp_folder.h"
 
 namespace commissure::testing {
 namespace {
@@ -85,6 +90,19 @@ void expect_its_rotation(const RopeSpec& rope) {
   EXPECT_FLOAT_EQ(rope.magnitude, 1.0f + 0.1f * std::log(32.0f));
 }
 
+/// Without the window and how positions are scaled.
+Metadata gguf_header() {
+  Metadata header = small_gguf_header("gpt-oss");
+  for (const auto& [key, value] : {std::pair{"expert_count", 4},
+                                   {"expert_used_count", 2},
+                                   {"expert_feed_forward_length", 96},
+                                   {"attention.key_length", 64},
+                                   {"attention.value_length", 64}}) {
+    header.set(std::string("gpt-oss.") + key, std::int64_t{value});
+  }
+  return header;
+}
+
 TEST(GptOss, RotatesByYarnWhoseRampEndsBetweenPairs) {
   expect_its_rotation(read(size_config(k20B))->ropes[0]);
   const std::string written =
@@ -92,16 +110,9 @@ TEST(GptOss, RotatesByYarnWhoseRampEndsBetweenPairs) {
       "original_max_position_embeddings":4096,"truncate":false}})";
   expect_its_rotation(read(small_config("gpt_oss", written))->ropes[0]);
 
-  Metadata header = small_gguf_header("gpt-oss");
-  for (const auto& [key, value] : {std::pair{"expert_count", 4},
-                                   {"expert_used_count", 2},
-                                   {"expert_feed_forward_length", 96},
-                                   {"attention.key_length", 64},
-                                   {"attention.value_length", 64},
-                                   {"attention.sliding_window", 32},
-                                   {"rope.scaling.original_context_length", 4096}}) {
-    header.set(std::string("gpt-oss.") + key, std::int64_t{value});
-  }
+  Metadata header = gguf_header();
+  header.set("gpt-oss.attention.sliding_window", std::int64_t{32});
+  header.set("gpt-oss.rope.scaling.original_context_length", std::int64_t{4096});
   header.set("gpt-oss.rope.scaling.type", std::string("yarn"));
   header.set("gpt-oss.rope.scaling.factor", 32.0);
   header.set("gpt-oss.rope.freq_base", 150000.0);
@@ -110,6 +121,48 @@ TEST(GptOss, RotatesByYarnWhoseRampEndsBetweenPairs) {
   expect_its_rotation(spec->ropes[0]);
   EXPECT_EQ(spec->layers[0].window, 32);
   EXPECT_EQ(spec->layers[1].window, 0);
+}
+
+TEST(GptOss, AGgufThatLeavesOutWindowAndScalingHasThoseOfThePublishedModels) {
+  const auto spec = spec_from_gguf(gguf_header(), {.n_vocab = 9});
+  ASSERT_TRUE(spec.has_value()) << spec.error().message();
+  expect_its_rotation(spec->ropes[0]);
+  EXPECT_EQ(spec->layers[0].window, 128);
+  EXPECT_EQ(spec->layers[1].window, 0);
+
+  Metadata unscaled = gguf_header();
+  unscaled.set("gpt-oss.rope.scaling.type", std::string("none"));
+  EXPECT_EQ(spec_from_gguf(unscaled, {.n_vocab = 9})->ropes[0].magnitude, 1.0f) << "said, not left out";
+}
+
+TEST(GptOss, NoWindowAtAllIsNotTheUsualWindow) {
+  EXPECT_EQ(read(small_config("gpt_oss", "{}"))->layers[0].window, 128);
+  EXPECT_EQ(read(small_config("gpt_oss", R"({"sliding_window":32})"))->layers[0].window, 32);
+  EXPECT_EQ(read(small_config("gpt_oss", R"({"sliding_window":null})"))->layers[0].window, 0);
+}
+
+TEST(GptOss, AnAttentionMatrixStoredQuantisedBesideBlocksIsRefusedForWhatItIs) {
+  const std::string query = "model.layers.0.self_attn.q_proj.weight";
+  for (FamilyCase& family : family_cases(std::string(COMMISSURE_SOURCE_DIR) + "/tests/golden/families")) {
+    if (family.name != "gpt-oss-mxfp4") continue;
+    family.shapes.erase(query);
+    const TempFolder folder;
+    write_family_safetensors(family, folder);
+    folder.write("more.safetensors",
+                 safetensors_bytes({counting_tensor(query + ".commissure_q8_0", DType::kU8, {64, 68}, 1)}));
+    const auto checkpoint = Checkpoint::open(folder.write(
+        "model.safetensors.index.json", R"({"weight_map":{"a":"model.safetensors","b":"more.safetensors"}})"));
+    ASSERT_TRUE(checkpoint.has_value()) << checkpoint.error().message();
+    const auto spec = read_decoder_spec(**checkpoint);
+    ASSERT_TRUE(spec.has_value()) << spec.error().message();
+    const auto backend = backend_for("generic", 1);
+    const auto loaded = load_weights(*backend, **checkpoint, *spec, {0, spec->n_layers(), true, true}, {});
+    ASSERT_FALSE(loaded.has_value());
+    EXPECT_NE(loaded.error().message().find(query), std::string::npos) << loaded.error().message();
+    EXPECT_NE(loaded.error().message().find("gpt-oss's MXFP4"), std::string::npos) << loaded.error().message();
+    return;
+  }
+  FAIL() << "there is no such golden";
 }
 
 TEST(GptOss, ItsGgufTensorsAreNamedAsItsConverterNamesThem) {

@@ -171,7 +171,7 @@ Status refuse_mixed_layers(const Checkpoint& checkpoint, const std::vector<Expec
     (checkpoint.is_made(tensors[i]) ? made : stored) = &expected[i];
     if (made == nullptr || stored == nullptr) continue;
     return Error(Code::kDataLoss, checkpoint.location(), ": tensor ", made->name,
-                 " is quantised anew while it is loaded (bitsandbytes, --quant), and ", stored->name,
+                 " is made while it is loaded (bitsandbytes, gpt-oss's MXFP4, --quant), and ", stored->name,
                  " is stored quantised; one layer cannot have both");
   }
   return {};

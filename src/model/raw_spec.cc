@@ -211,6 +211,12 @@ Status share_kv(const RawSpec& raw, DecoderSpec& spec) {
 
 }  // namespace
 
+YarnScaling usual_gpt_oss_yarn() {
+  YarnScaling yarn = {.factor = 32.0, .original_context = 4096.0, .truncates = false};
+  yarn.magnitude = yarn_magnitude(yarn.factor);
+  return yarn;
+}
+
 std::vector<bool> sliding_pattern(std::int64_t n_layers, std::int64_t period) {
   std::vector<bool> sliding;
   for (std::int64_t layer = 0; layer < n_layers && layer < kMaxLayers; ++layer) {

@@ -93,6 +93,10 @@ std::vector<bool> sliding_pattern(std::int64_t n_layers, std::int64_t period);
 Status check_config_family(const Json& config);
 Status check_gguf_family(const Metadata& metadata);
 
+/// What all published gpt-oss models have, for files that leave it out.
+inline constexpr std::int64_t kGptOssWindow = 128;
+YarnScaling usual_gpt_oss_yarn();
+
 /// Checks every range, then builds the spec (without naming).
 /// Errors: kInvalidArgument, naming the value and its range.
 Result<DecoderSpec> build_spec(const RawSpec& raw);
