@@ -51,11 +51,20 @@ const TensorInfo& Checkpoint::stored(const TensorInfo& tensor) const {
   return made == made_.end() ? tensor : made->second.stored;
 }
 
+std::vector<const TensorInfo*> Checkpoint::parts(const TensorInfo& tensor) const {
+  std::vector<const TensorInfo*> parts = {&stored(tensor)};
+  if (const auto made = made_.find(tensor.name); made != made_.end()) {
+    if (made->second.bnb) parts.push_back(&made->second.bnb->absmax);
+    if (made->second.oss) parts.push_back(&made->second.oss->scales);
+  }
+  std::erase_if(parts, [](const TensorInfo* part) { return part->n_bytes == 0; });
+  return parts;
+}
+
 std::uint64_t Checkpoint::stored_bytes(const TensorInfo& tensor) const {
-  const auto made = made_.find(tensor.name);
-  if (made == made_.end()) return tensor.n_bytes;
-  return made->second.stored.n_bytes + (made->second.bnb ? made->second.bnb->absmax.n_bytes : 0) +
-         (made->second.oss ? made->second.oss->scales.n_bytes : 0);
+  std::uint64_t n_bytes = 0;
+  for (const TensorInfo* part : parts(tensor)) n_bytes += part->n_bytes;
+  return n_bytes;
 }
 
 Result<ByteRange> Checkpoint::load_stored(const TensorInfo& tensor) const {
@@ -78,8 +87,7 @@ Result<Checkpoint::RawMetadata> Checkpoint::raw_metadata() const {
 int Checkpoint::reads_at_once(const TensorInfo& tensor) const { return sources_.at(tensor.source)->reads_at_once(); }
 
 void Checkpoint::prefetch(const TensorInfo& tensor) const {
-  const TensorInfo& place = stored(tensor);
-  sources_.at(place.source)->prefetch(place.offset, place.n_bytes);
+  for (const TensorInfo* part : parts(tensor)) sources_.at(part->source)->prefetch(part->offset, part->n_bytes);
 }
 
 bool Checkpoint::is_mapped() const {
@@ -87,8 +95,7 @@ bool Checkpoint::is_mapped() const {
 }
 
 void Checkpoint::release(const TensorInfo& tensor) const {
-  const TensorInfo& place = stored(tensor);
-  sources_.at(place.source)->release(place.offset, place.n_bytes);
+  for (const TensorInfo* part : parts(tensor)) sources_.at(part->source)->release(part->offset, part->n_bytes);
 }
 
 Result<std::string> Checkpoint::read_side_file(std::string_view file_name, std::uint64_t max_bytes) const {

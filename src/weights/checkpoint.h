@@ -103,6 +103,8 @@ class Checkpoint {
   Checkpoint() = default;
   /// The tensor as its file holds it.
   const TensorInfo& stored(const TensorInfo& tensor) const;
+  /// What load() reads of the files for the tensor, but for a few small tables.
+  std::vector<const TensorInfo*> parts(const TensorInfo& tensor) const;
   Result<ByteRange> load_stored(const TensorInfo& tensor) const;
 
   CheckpointFormat format_ = CheckpointFormat::kGguf;

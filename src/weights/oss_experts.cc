@@ -10,14 +10,18 @@
 namespace commissure {
 namespace {
 
-constexpr std::size_t kMaxMatrices = 1 << 17;  // far above every published model
-constexpr std::int64_t kCodeBytes = 16;        // of a block of 32 values
+// All far above every published model. Each matrix holds its name some times.
+constexpr std::size_t kMaxMatrices = 1 << 17;
+constexpr std::int64_t kMaxExperts = 4096;  // as model/raw_spec.cc
+constexpr std::size_t kMaxNameBytes = 256;
+constexpr std::int64_t kCodeBytes = 16;  // of a block of 32 values
 
 constexpr std::string_view kExperts = ".mlp.experts.";
 
-/// "gate_up_proj" or "down_proj" of a name "...mlp.experts.gate_up_proj_blocks"; empty where it is neither.
+/// "gate_up_proj" or "down_proj" of a name "...mlp.experts.gate_up_proj_blocks"; empty where it is neither, as of a
+/// name that is too long for any.
 std::string_view kind_of(std::string_view name, std::string_view suffix) {
-  const std::size_t at = name.find(kExperts);
+  const std::size_t at = name.size() > kMaxNameBytes ? std::string_view::npos : name.find(kExperts);
   if (at == std::string_view::npos || !name.ends_with(suffix)) return {};
   name.remove_suffix(suffix.size());
   name.remove_prefix(at + kExperts.size());
@@ -27,6 +31,13 @@ std::string_view kind_of(std::string_view name, std::string_view suffix) {
 Error no_experts(const TensorInfo& tensor) {
   return Error(Code::kInvalidArgument, "tensor ", printable(tensor.name), " of shape ", shape_text(tensor.shape),
                " is none of experts");
+}
+
+/// Matrices and biases are floats here, not what else may have been stored under their names.
+Status refuse_other_types(const TensorInfo& tensor) {
+  if (tensor.dtype == DType::kF32 || tensor.dtype == DType::kF16 || tensor.dtype == DType::kBF16) return {};
+  return Error(Code::kInvalidArgument, "tensor ", printable(tensor.name), " of type ", dtype_name(tensor.dtype),
+               " is none of experts, which have F32, F16 or BF16");
 }
 
 /// Expert `i` of n: a share of the tensor's bytes.
@@ -57,6 +68,7 @@ class Finder {
     if (scales->second.shape != std::vector<std::int64_t>{codes.shape[0], n_rows, n_blocks}) {
       return no_experts(scales->second);
     }
+    TRY(check_count(codes));
     for (std::int64_t i = 0; i < codes.shape[0]; ++i) {
       OssLayout layout = {.form = OssLayout::Form::kBlocks, .has_pairs = kind == "gate_up_proj"};
       layout.scales = share_of(scales->second, i, {n_rows, n_blocks});
@@ -65,21 +77,24 @@ class Finder {
     }
     found_.replaced.push_back(codes.name);
     found_.replaced.push_back(scales->first);
-    return check_count(codes);
+    return {};
   }
 
   Status add_floats(const TensorInfo& tensor, std::string_view kind) {
+    TRY(refuse_other_types(tensor));
     if (tensor.shape.size() != 3 || !is_possible(tensor, kind, tensor.shape[2])) return no_experts(tensor);
+    TRY(check_count(tensor));
     const std::int64_t n_in = tensor.shape[1], n_out = tensor.shape[2];
     for (std::int64_t i = 0; i < tensor.shape[0]; ++i) {
       add_matrix(tensor.name, kind, i, tensor.dtype, {n_out, n_in}, share_of(tensor, i, {n_in, n_out}),
                  {.form = OssLayout::Form::kTransposed, .has_pairs = kind == "gate_up_proj"});
     }
     found_.replaced.push_back(tensor.name);
-    return check_count(tensor);
+    return {};
   }
 
   Status add_biases(const TensorInfo& tensor, std::string_view kind) {
+    TRY(refuse_other_types(tensor));
     if (tensor.shape.size() != 2 || !is_possible(tensor, kind, tensor.shape[1])) return no_experts(tensor);
     OssTensor made = {tensor, tensor, std::nullopt};
     made.tensor.name.replace(tensor.name.size() - std::string_view("_bias").size(), 1, ".");
@@ -94,12 +109,13 @@ class Finder {
  private:
   static bool is_possible(const TensorInfo& tensor, std::string_view kind, std::int64_t n_outputs) {
     return std::ranges::all_of(tensor.shape, [](std::int64_t size) { return size > 0; }) &&
-           (kind != "gate_up_proj" || n_outputs % 2 == 0) && tensor.shape[0] <= std::int64_t{kMaxMatrices};
+           (kind != "gate_up_proj" || n_outputs % 2 == 0) && tensor.shape[0] <= kMaxExperts;
   }
 
-  Status check_count(const TensorInfo& last) const {
-    if (found_.made.size() <= kMaxMatrices) return {};
-    return Error(Code::kInvalidArgument, "tensor ", printable(last.name), ": the file has more than ", kMaxMatrices,
+  /// Before the experts of one more tensor are added.
+  Status check_count(const TensorInfo& next) const {
+    if (found_.made.size() + to_size(next.shape[0]) <= kMaxMatrices) return {};
+    return Error(Code::kInvalidArgument, "tensor ", printable(next.name), ": the file has more than ", kMaxMatrices,
                  " matrices of experts");
   }
 

@@ -40,8 +40,8 @@ struct OssTensors {
 bool is_gpt_oss(const Json& config);
 
 /// The experts of a checkpoint. `bytes` are its tensors of bytes by name, `floats` all others.
-/// Errors: kDataLoss or kInvalidArgument, naming the tensor: its scales are missing, its shape is none of experts, or
-/// there are too many.
+/// Errors: kDataLoss or kInvalidArgument, naming the tensor: its scales are missing, its shape or type is none of
+/// experts, or there are too many.
 Result<OssTensors> find_oss_experts(const std::map<std::string, TensorInfo>& bytes,
                                     const std::vector<TensorInfo>& floats);
 

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <fstream>
 
 #include "core/index.h"
 #include "kernels/quant.h"
@@ -93,17 +94,108 @@ TEST(OssExperts, AStageReadsTheBytesOfAnExpertOnce) {
   EXPECT_EQ((*checkpoint)->stored_bytes(*(*checkpoint)->find(kExperts + "1.gate_up_proj.weight")), 4u * 2u * 17u);
 }
 
+/// Bytes of the file that lie in this process's memory as pages of a mapping.
+std::size_t mapped_bytes(const std::string& path) {
+  std::ifstream maps("/proc/self/smaps");
+  std::size_t kilobytes = 0;
+  bool is_file = false;
+  for (std::string line; std::getline(maps, line);) {
+    const std::string first = line.substr(0, line.find(' '));
+    if (!first.ends_with(':')) is_file = line.ends_with(path);
+    if (is_file && first == "Rss:") kilobytes += std::stoul(line.substr(first.size()));
+  }
+  return 1024 * kilobytes;
+}
+
+TEST(OssExperts, PagesOfCodesAndOfScalesComeAndGo) {
+  constexpr std::size_t kScaleBytes = 512 * 1024, kCodeBytes = 16 * kScaleBytes;
+  const TempFolder folder;
+  folder.write("config.json", R"({"model_type":"gpt_oss"})");
+  const std::string path = folder.write(
+      "model.safetensors",
+      safetensors_bytes({counting_tensor(kExperts + "down_proj_blocks", DType::kU8, {1, 512, 1024, 16}, 3),
+                         counting_tensor(kExperts + "down_proj_scales", DType::kU8, {1, 512, 1024}, 118)}));
+  const auto checkpoint = Checkpoint::open(folder.path());
+  ASSERT_TRUE(checkpoint.has_value()) << checkpoint.error().message();
+  const TensorInfo* tensor = (*checkpoint)->find(kExperts + "0.down_proj.weight");
+  ASSERT_NE(tensor, nullptr);
+  ASSERT_TRUE((*checkpoint)->load(*tensor).has_value());
+  EXPECT_LT(mapped_bytes(path), kScaleBytes / 2) << "load() releases what it read";
+  (*checkpoint)->prefetch(*tensor);
+  if (mapped_bytes(path) < kCodeBytes) GTEST_SKIP() << "this system maps no pages when it is asked to";
+  EXPECT_GE(mapped_bytes(path), kCodeBytes + kScaleBytes);
+  (*checkpoint)->release(*tensor);
+  EXPECT_LT(mapped_bytes(path), kScaleBytes / 2);
+}
+
 TEST(OssExperts, OtherFamiliesKeepTheirTensors) {
   const auto checkpoint = open({float_tensor(kExperts + "down_proj", {1, 2, 2}, {1, 2, 3, 4})}, "qwen3_moe");
   EXPECT_NE((*checkpoint)->find(kExperts + "down_proj"), nullptr);
   EXPECT_EQ((*checkpoint)->find(kExperts + "0.down_proj.weight"), nullptr);
 }
 
+std::string refusal(const std::vector<ToyTensor>& tensors) {
+  const auto checkpoint = open(tensors);
+  return checkpoint ? "accepted" : checkpoint.error().message();
+}
+
+/// As many experts of one output and 32 inputs in `layer`.
+std::vector<ToyTensor> small_experts(int layer, std::int64_t n) {
+  const std::string name = "model.layers." + std::to_string(layer) + ".mlp.experts.down_proj_";
+  return {counting_tensor(name + "blocks", DType::kU8, {n, 1, 1, 16}, 3),
+          counting_tensor(name + "scales", DType::kU8, {n, 1, 1}, 118)};
+}
+
+TEST(OssExperts, MoreOfThemThanAnyModelHasAreRefusedBeforeOneIsMade) {
+  EXPECT_EQ(refusal(small_experts(0, 4096)), "accepted");
+  EXPECT_NE(refusal(small_experts(0, 4097)).find("none of experts"), std::string::npos);
+  EXPECT_NE(
+      refusal({float_tensor(kExperts + "down_proj", {4097, 1, 1}, std::vector<float>(4097))}).find("none of experts"),
+      std::string::npos);
+
+  std::vector<ToyTensor> layers;
+  for (int layer = 0; layer < 33; ++layer) {
+    for (ToyTensor& tensor : small_experts(layer, 4096)) layers.push_back(std::move(tensor));
+  }
+  EXPECT_NE(refusal(layers).find("has more than 131072 matrices of experts"), std::string::npos) << refusal(layers);
+  layers.resize(layers.size() - 2);
+  EXPECT_EQ(refusal(layers), "accepted");
+}
+
+TEST(OssExperts, ANameTooLongForAnyModelIsNoneOfThem) {
+  const std::string longest = std::string(256 - kExperts.size() - 16, 'x') + kExperts + "down_proj_blocks";
+  ASSERT_EQ(longest.size(), 256u);
+  for (const bool is_longer : {false, true}) {
+    const std::string blocks = (is_longer ? "x" : "") + longest, base = blocks.substr(0, blocks.size() - 6);
+    const auto checkpoint = open({counting_tensor(blocks, DType::kU8, {2, 1, 1, 16}, 3),
+                                  counting_tensor(base + "scales", DType::kU8, {2, 1, 1}, 118)});
+    ASSERT_TRUE(checkpoint.has_value()) << checkpoint.error().message();
+    EXPECT_EQ((*checkpoint)->tensors().size(), is_longer ? 0u : 2u);
+    EXPECT_EQ((*checkpoint)->unsupported_dtypes().contains(blocks), is_longer) << "as any other tensor of bytes";
+  }
+}
+
+TEST(OssExperts, WhatIsStoredInAnotherTypeUnderTheirNamesIsRefused) {
+  for (const std::string part : {"gate_up_proj_bias", "down_proj_bias", "gate_up_proj", "down_proj"}) {
+    const std::string name = kExperts + part;
+    const std::string as_q8 = refusal({counting_tensor(name + ".commissure_q8_0", DType::kU8, {2, 34}, 1)});
+    EXPECT_NE(as_q8.find(name + "\" of type Q8_0 is none of experts"), std::string::npos) << as_q8;
+
+    const auto rank = part.ends_with("_bias") ? std::vector<std::int64_t>{2, 4} : std::vector<std::int64_t>{1, 2, 4};
+    const std::string as_ints = refusal({counting_tensor(name, DType::kI32, rank, 1)});
+    EXPECT_NE(as_ints.find(name + "\" of type I32 is none of experts"), std::string::npos) << as_ints;
+
+    const std::string state = R"({"quant_type":"nf4","blocksize":64,"dtype":"bfloat16","shape":[2,64]})";
+    const auto n_state = static_cast<std::int64_t>(state.size());
+    const std::string as_nf4 = refusal({counting_tensor(name, DType::kU8, {64, 1}, 1),
+                                        float_tensor(name + ".absmax", {2}, {1, 1}),
+                                        float_tensor(name + ".quant_map", {16}, std::vector<float>(16)),
+                                        {name + ".quant_state.bitsandbytes__nf4", DType::kU8, {n_state}, state}});
+    EXPECT_NE(as_nf4.find(name + "\" of type NF4 is none of experts"), std::string::npos) << as_nf4;
+  }
+}
+
 TEST(OssExperts, WhatIsNoneIsRefusedByName) {
-  const auto refusal = [](std::vector<ToyTensor> tensors) {
-    const auto checkpoint = open(tensors);
-    return checkpoint ? "accepted" : checkpoint.error().message();
-  };
   std::vector<ToyTensor> alone = blocks();
   alone.pop_back();
   EXPECT_NE(refusal(alone).find("gate_up_proj_scales\" is missing"), std::string::npos) << refusal(alone);
