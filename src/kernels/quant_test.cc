@@ -60,6 +60,16 @@ TEST(Quant, DequantisesKnownBlocks) {
   }
 }
 
+TEST(Quant, ExponentsOfMxfp4KeepTheirValuesToBothEnds) {
+  EXPECT_EQ(fp4_scale(0), 0x1p-128f);  // these two are no normal numbers
+  EXPECT_EQ(fp4_scale(1), 0x1p-127f);
+  EXPECT_EQ(fp4_scale(2), 0x1p-126f);
+  EXPECT_EQ(fp4_scale(128), 1.0f);
+  EXPECT_EQ(fp4_scale(254), 0x1p126f);
+  EXPECT_EQ(fp4_scale(255), std::numeric_limits<float>::infinity());
+  for (int e = 0; e < 255; ++e) EXPECT_EQ(fp4_scale(static_cast<std::uint8_t>(e)), std::ldexp(1.0f, e - 128)) << e;
+}
+
 TEST(Quant, DequantisesEveryBlockOfARow) {
   std::vector<std::byte> row;
   for (int i = 0; i < 3; ++i) {
