@@ -97,7 +97,7 @@ class Finder {
     TRY(refuse_other_types(tensor));
     if (tensor.shape.size() != 2 || !is_possible(tensor, kind, tensor.shape[1])) return no_experts(tensor);
     OssTensor made = {tensor, tensor, std::nullopt};
-    made.tensor.name.replace(tensor.name.size() - std::string_view("_bias").size(), 1, ".");
+    made.tensor.name[tensor.name.size() - std::string_view("_bias").size()] = '.';
     if (kind == "gate_up_proj") made.layout = {.form = OssLayout::Form::kVectors, .has_pairs = true};
     found_.made.push_back(std::move(made));
     found_.replaced.push_back(tensor.name);
