@@ -64,7 +64,10 @@ Status read_ropes(const ConfigFields& fields, RawSpec& raw) {
 Status read_widths(const ConfigFields& fields, RawSpec& raw) {
   constexpr std::int64_t kMost = 1 << 20;
   if (!TRY(fields.boolean_or("use_double_wide_mlp", false))) return {};
-  if (raw.n_layers > kMaxLayers || raw.n_sharing < 0 || raw.n_sharing > raw.n_layers || raw.d_ff > kMost) return {};
+  if (raw.n_layers > kMaxLayers || raw.n_sharing < 0 || raw.n_sharing > raw.n_layers || raw.d_ff < 1 ||
+      raw.d_ff > kMost) {
+    return {};
+  }
   for (std::int64_t layer = 0; layer < raw.n_layers; ++layer) {
     raw.d_ff_of.push_back(layer >= raw.n_layers - raw.n_sharing ? 2 * raw.d_ff : raw.d_ff);
   }
@@ -87,6 +90,11 @@ Status read_full_heads(const ConfigFields& fields, RawSpec& raw) {
     const Json* own = find_member(*by_layer, std::to_string(layer));
     const Json none = Json::object();
     const ConfigFields heads(own != nullptr ? *own : none);
+    for (const auto& [name, value] : (own != nullptr && own->is_object() ? *own : none).items()) {
+      if (name == "head_dim" || name == "num_key_value_heads") continue;
+      return Error(Code::kUnimplemented, "config.json: per_layer_config gives layer ", layer, " a ", name,
+                   " of its own, which is not supported");
+    }
     const std::int64_t head_dim = TRY(positive_or(heads, "head_dim", raw.head_dim));
     const std::int64_t kv_heads = TRY(positive_or(heads, "num_key_value_heads", raw.n_kv_heads));
     const bool is_first_full = !raw.sliding[layer] && raw.full_head_dim == 0;

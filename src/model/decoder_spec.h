@@ -49,7 +49,7 @@ struct LayerSpec {
   bool wide_qk_norm = false;       ///< with qk_norm: one norm over all heads of a row instead of one for each head
   bool value_norm = false;         ///< RMS norm of every value head, without weights
   bool value_is_key = false;       ///< values are the keys as projected, before their norm and rotation
-  int kv_owner = -1;               ///< an earlier layer of the same window whose keys and values it reads; -1: its own
+  int kv_owner = -1;               ///< an earlier layer of the same kind whose keys and values it reads; -1: its own
   bool pre_norms = true;           ///< RMS norm of the residual stream before both branches
   float residual_scale = 1.0f;     ///< multiplies both branches before they join the residual stream
   bool post_norms = false;         ///< RMS norm of both branches before they join the residual stream

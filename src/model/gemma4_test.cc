@@ -164,6 +164,7 @@ TEST(Gemma4, RefusesWhatItDoesNotCompute) {
            {R"({"attention_k_eq_v":true,"num_global_key_value_heads":0})", "num_global_key_value_heads is 0"},
            {R"({"sliding_window":0})", "sliding_window is 0"},
            {R"({"per_layer_config":{"4":{"head_dim":0}}})", "head_dim is 0"},
+           {R"({"per_layer_config":{"0":{"sliding_window":256}}})", "a sliding_window of its own"},
            {R"({"rope_parameters":{"full_attention":{"rope_type":"default"}}})", "no sliding_attention"},
            {R"({"hidden_activation":"relu"})", "\"relu\""}}) {
     Json config = gemma4_config(gemma4_sizes()[0]);
