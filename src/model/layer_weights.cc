@@ -91,7 +91,7 @@ Result<std::vector<float>> fetch_floats(Backend& backend, const DeviceBuffer& ve
 
 /// Of a matrix that came whole because it was made while it was loaded, the rows that are wanted.
 void take_rows(const ExpectedTensor& expected, MatrixSource& source) {
-  if (source.n_rows == expected.shape[0]) return;
+  if (expected.whole_shape.empty() || source.n_rows == expected.shape[0]) return;
   const std::size_t n_bytes = row_bytes(source.dtype, source.n_cols);
   source.data.bytes =
       source.data.bytes.subspan(to_size(expected.first) * n_bytes, to_size(expected.shape[0]) * n_bytes);
