@@ -43,13 +43,13 @@ struct GenerationRequest {
   std::string id;               ///< request id for logs; "" lets the engine choose
   std::vector<TokenId> prompt;  ///< not empty
   SamplingParams sampling;
-  int max_tokens = -1;               ///< -1: whatever fits the context; 0: only score the prompt
-  std::vector<std::string> stop;     ///< stop strings
-  std::vector<TokenId> stop_tokens;  ///< further ids that end generation
+  int max_tokens = -1;                     ///< -1: whatever fits the context; 0: only score the prompt
+  std::vector<std::string> stop;           ///< stop strings
+  std::vector<TokenId> stop_tokens;        ///< further ids that end generation
   std::vector<TokenId> shown_tokens = {};  ///< control tokens whose text belongs to the answer
-  bool ignore_eos = false;           ///< end tokens are banned
-  bool include_stop = false;         ///< leave the matched stop string in the text
-  int prompt_logprobs = -1;          ///< -1: none; k >= 0: score every prompt token, with the k best alternatives
+  bool ignore_eos = false;                 ///< end tokens are banned
+  bool include_stop = false;               ///< leave the matched stop string in the text
+  int prompt_logprobs = -1;                ///< -1: none; k >= 0: score every prompt token, with the k best alternatives
   std::optional<std::chrono::milliseconds> timeout;  ///< from submit to the last token
   int priority = 0;                                  ///< the lower, the earlier it runs and the later it is preempted
   TraceLevel trace = TraceLevel::kNone;
