@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "answer/spaces.h"
+
 namespace commissure {
 
 namespace {
-
-constexpr std::string_view kSpaces = " \n\r\t";
 
 /// Bytes at the end of `text` that are the beginning of `mark`.
 std::size_t overlap(std::string_view text, std::string_view mark) {

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "answer/call_reader.h"
+#include "answer/spaces.h"
 
 namespace commissure {
 
@@ -10,17 +11,9 @@ namespace {
 /// Deepest value that is followed; below it the call is cut off.
 constexpr std::size_t kMaxDepth = 128;
 
-bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
-
-std::string trimmed(std::string_view text) {
-  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
-  return std::string(text);
-}
-
 /// A value without quotes: JSON where it is some, else a text.
 std::string bare_value(std::string_view text) {
-  const std::string value = trimmed(text);
+  const std::string value(trimmed(text));
   return parse_json(value) ? value : json_string(value);
 }
 
@@ -77,8 +70,8 @@ class BracedCall final : public CallReader {
       word_ += c;
       return true;
     }
-    std::string name = trimmed(word_);
-    if (name.starts_with("call:")) name = trimmed(std::string_view(name).substr(5));
+    std::string name(trimmed(word_));
+    if (name.starts_with("call:")) name = std::string(trimmed(std::string_view(name).substr(5)));
     begun_ = sink_.begin(name);
     return begun_ ? open(c) : pass_over(c);
   }
@@ -113,7 +106,7 @@ class BracedCall final : public CallReader {
       word_ += c;
       return true;
     }
-    std::string key = trimmed(word_);
+    std::string key(trimmed(word_));
     if (key.starts_with(quote_)) key.erase(0, quote_.size());
     if (key.ends_with(quote_)) key.erase(key.size() - quote_.size());
     if (key.size() >= 2 && key.front() == '"' && key.back() == '"') key = key.substr(1, key.size() - 2);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "answer/spaces.h"
+
 namespace commissure {
 
 namespace {
@@ -15,7 +17,7 @@ class TaggedCalls final : public CallReader {
   std::size_t push(std::string_view text) override {
     std::size_t n = 0;
     if (reader_ == nullptr) {
-      n = std::min(text.find_first_not_of(" \n\r\t"), text.size());
+      n = std::min(text.find_first_not_of(kSpaces), text.size());
       if (n == text.size()) return n;
       reader_ = text[n] == '<' ? make_xml_calls(mark_, tools_, sink_) : make_json_calls(mark_, sink_);
     }
@@ -36,7 +38,7 @@ class TaggedCalls final : public CallReader {
 }  // namespace
 
 CallEnd::Found CallEnd::push(char c) {
-  if (held_.empty() && (c == ' ' || c == '\n' || c == '\r' || c == '\t')) return Found::kNothingYet;
+  if (held_.empty() && is_space(c)) return Found::kNothingYet;
   held_ += c;
   if (held_ == mark_.close) return Found::kClose;
   if (held_ == mark_.open) {

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "answer/call_reader.h"
+#include "answer/spaces.h"
 
 namespace commissure {
 
@@ -9,8 +10,6 @@ namespace {
 
 /// Longest name that is looked for in front of arguments.
 constexpr std::size_t kMaxBareName = 256;
-
-bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
 
 /// Calls as JSON, byte by byte, so that arguments leave as they come: a parser of whole values would hold them back.
 class JsonCalls final : public CallReader {

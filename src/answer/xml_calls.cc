@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "answer/call_reader.h"
+#include "answer/spaces.h"
 
 namespace commissure {
 
@@ -16,12 +17,6 @@ std::string_view without_breaks(std::string_view text) {
   if (text.starts_with('\n')) text.remove_prefix(1);
   if (text.ends_with('\n')) text.remove_suffix(1);
   return text;
-}
-
-std::string_view trimmed(std::string_view text) {
-  const std::size_t first = text.find_first_not_of(" \n\r\t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \n\r\t") + 1 - first);
 }
 
 /// The schema of a function's parameter; null: none is given.
@@ -97,7 +92,7 @@ class XmlCalls final : public CallReader {
 
   /// The first of the marks that stands, or might stand, behind spaces; nothing while that is open.
   std::optional<std::string_view> next_mark(std::initializer_list<std::string_view> marks) {
-    const std::size_t start = held_.find_first_not_of(" \n\r\t", used_);
+    const std::size_t start = held_.find_first_not_of(kSpaces, used_);
     used_ = std::min(start, held_.size());
     if (used_ == held_.size()) return std::nullopt;
     const std::string_view rest = std::string_view(held_).substr(start);
