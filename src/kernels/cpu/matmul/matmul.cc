@@ -115,7 +115,7 @@ void Matmul::run_columns(const MatmulInput& x, std::span<const MatmulTask> tasks
       if (first == last) continue;
       const std::size_t stride = row_bytes(task.dtype, x.n_cols);
       MatmulPart share = {.dtype = task.dtype,
-                          .weights = task.weight + first * stride,
+                          .weights = task.weight == nullptr ? nullptr : task.weight + first * stride,
                           .row_bytes = stride,
                           .n_rows = last - first,
                           .n_cols = x.n_cols,
