@@ -63,6 +63,15 @@ double row_bytes_behind(const DecoderSpec& spec, int layer) {
   return static_cast<double>(RowLog::block_bytes(boundary_layout(spec, layer + 1).width)) / kBlockPositions;
 }
 
+/// As LayerFootprint::kv_before.
+int reader_before(const DecoderSpec& spec, int layer) {
+  const int owner = spec.layers[layer].kv_owner;
+  if (owner < 0) return -1;
+  int before = layer - 1;
+  while (before > owner && spec.layers[before].kv_owner != owner) --before;
+  return before;
+}
+
 Result<ModelFootprint> add_up(const DecoderSpec& spec, const PartSizes& size_of) {
   ModelFootprint model;
   const double row_bytes = static_cast<double>(RowLog::block_bytes(spec.d_model)) / kBlockPositions;
@@ -77,7 +86,7 @@ Result<ModelFootprint> add_up(const DecoderSpec& spec, const PartSizes& size_of)
     entry.window = shape.window;
     entry.table_bytes = size.table_bytes;
     entry.table_parameters = size.table_elements;
-    entry.kv_owner = shape.kv_owner;
+    entry.kv_before = reader_before(spec, layer);
     entry.carried_row_bytes = row_bytes_behind(spec, layer) - row_bytes;
     if (shape.experts.n_experts == 0) continue;
     entry.expert_bytes = size.expert_bytes;

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <limits>
 #include <optional>
-#include <set>
 
 #include "core/index.h"
 #include "core/units.h"
@@ -153,7 +152,7 @@ bool PlannedStage::fits(double margin) const {
 }
 
 double LayerFootprint::read_bytes(double rows) const {
-  return weight_bytes - expert_bytes * std::pow(1 - used_share, rows);
+  return expert_bytes == 0 ? weight_bytes : weight_bytes - expert_bytes * std::pow(1 - used_share, rows);
 }
 
 double ModelFootprint::total_bytes() const {
@@ -230,7 +229,6 @@ PlannedStage plan_stage(const ModelFootprint& model, LayerRange layers, const Ma
   const int rows = rows_of(n_stages, wish.streams);
   const int chunk_rows = std::min(wish.prompt, kChunkRows);
   double parameters = 0, kv_per_stream = 0, step_read_bytes = 0, chunk_read_bytes = 0;
-  std::set<int> owners;  // layers whose keys and values the stage holds, its own or as a copy
   for (int i = layers.first; i < layers.last; ++i) {
     const LayerFootprint& layer = model.layers[i];
     stage.weight_bytes += layer.weight_bytes;
@@ -239,8 +237,7 @@ PlannedStage plan_stage(const ModelFootprint& model, LayerRange layers, const Ma
     chunk_read_bytes += layer.read_bytes(chunk_rows);
     const int seen = layer.window > 0 ? std::min(layer.window, wish.context) : wish.context;
     stage.table_bytes += layer.table_bytes;
-    const int owner = layer.kv_owner >= 0 ? layer.kv_owner : i;
-    if (owners.insert(owner).second) {
+    if (layer.kv_before < layers.first) {  // its own, or the first here that needs a copy
       stage.kv_bytes += layer.kv_position_bytes * static_cast<double>(held_positions(layer, wish, n_stages));
     }
     kv_per_stream += layer.kv_position_bytes * seen;

@@ -31,7 +31,8 @@ struct LayerFootprint {
   /// Of its own embeddings of the tokens, looked up row by row on the host.
   double table_bytes = 0;
   double table_parameters = 0;
-  int kv_owner = -1;             ///< the layer whose keys and values it reads; -1: its own
+  /// The nearest layer before it that holds, or reads, the keys and values that it reads; -1: they are its own.
+  int kv_before = -1;
   double carried_row_bytes = 0;  ///< what rows carry behind it beside ModelFootprint::boundary_row_bytes
 };
 

@@ -236,7 +236,7 @@ TEST(Planner, AStageHoldsACopyOfTheKeysThatItsLayersReadOnce) {
   model.boundary_row_bytes = 100;
   for (int i = 0; i < 5; ++i) model.layers.push_back({.weight_bytes = 1e9, .parameters = 0.5e9});
   for (LayerFootprint& layer : model.layers) layer.kv_position_bytes = 1000;
-  for (const std::size_t layer : {2, 3, 4}) model.layers[layer].kv_owner = 1;
+  for (const int layer : {2, 3, 4}) model.layers[to_size(layer)].kv_before = layer - 1;
   for (const std::size_t layer : {1, 2, 3, 4}) model.layers[layer].carried_row_bytes = 900;
   const PlanWish wish{.context = 64, .streams = 1};
   const Machine machine = make_machine("m", 100, 100, 1);
