@@ -31,11 +31,14 @@ double ChainSearch::chunk_limit() const {
   return wish_.first_token_seconds - 2 * (n_stages_ - 1) * catalogue_.hop_seconds;
 }
 
-std::optional<PlannedStage> ChainSearch::stage(int begin, int end, const Machine& machine) const {
-  const PlannedStage stage = plan_stage(model_, {begin, end}, machine, wish_, n_stages_);
-  if (!stage.fits(wish_.margin)) return std::nullopt;
-  if (std::min(n_stages_, wish_.streams) * stage.step_seconds > limit()) return std::nullopt;
-  return stage;
+const ChainSearch::StageTimes& ChainSearch::stage(int begin, int end, int machine) {
+  const std::size_t row = to_size(machine) * model_.layers.size() + to_size(begin);
+  StageTimes& times = times_[row * (model_.layers.size() + 1) + to_size(end)];
+  if (times.is_known) return times;
+  const PlannedStage stage = plan_stage(model_, {begin, end}, *machines_[to_size(machine)], wish_, n_stages_);
+  const bool is_fast = std::min(n_stages_, wish_.streams) * stage.step_seconds <= limit();
+  times = {true, stage.fits(wish_.margin) && is_fast, stage.step_seconds, stage.chunk_seconds};
+  return times;
 }
 
 /// Layers that stage `index` may end at: every stage has one.
@@ -51,21 +54,21 @@ bool ChainSearch::is_dear(std::int64_t cost, int index, double most_usd_per_hour
 }
 
 void ChainSearch::extend(const Prefixes& before, int index, int begin, int end, double most_usd_per_hour,
-                         Table& table) const {
+                         Table& table) {
   const bool limits_first_token = wish_.first_token_seconds > 0;
   const int n_chunks = prompt_chunks(wish_);
   Prefixes& after = table[index + 1][end];
   for (std::size_t m = 0; m < machines_.size(); ++m) {
-    const std::optional<PlannedStage> last = stage(begin, end, *machines_[m]);
-    if (!last) continue;
+    const StageTimes& last = stage(begin, end, static_cast<int>(m));
+    if (!last.is_possible) continue;
     for (const auto& [cost, front] : before) {
       const std::int64_t total = cost + cost_of(*machines_[m]);
       if (is_dear(total, index, most_usd_per_hour)) continue;
       for (std::size_t i = 0; i < front.size(); ++i) {
-        Prefix next{front[i].sum + last->step_seconds, 0, 0, begin, static_cast<int>(m), cost, i};
+        Prefix next{front[i].sum + last.step, 0, 0, begin, static_cast<int>(m), cost, i};
         if (limits_first_token) {
-          next.chunk_sum = front[i].chunk_sum + last->chunk_seconds;
-          next.chunk_most = std::max(front[i].chunk_most, last->chunk_seconds);
+          next.chunk_sum = front[i].chunk_sum + last.chunk;
+          next.chunk_most = std::max(front[i].chunk_most, last.chunk);
         }
         if (next.sum > sum_limit() || next.chunk_sum + (n_chunks - 1) * next.chunk_most > chunk_limit()) continue;
         Front& rivals = after[total];
@@ -78,7 +81,7 @@ void ChainSearch::extend(const Prefixes& before, int index, int begin, int end, 
 }
 
 /// The cheapest chain, first stage to last; empty when there is none.
-std::vector<ChainSearch::Place> ChainSearch::search(double most_usd_per_hour) const {
+std::vector<ChainSearch::Place> ChainSearch::search(double most_usd_per_hour) {
   Table table(n_stages_ + 1, std::vector<Prefixes>(n_layers() + 1));
   table[0][0][0] = {Prefix()};
   for (int index = 0; index < n_stages_; ++index) {
@@ -110,7 +113,7 @@ std::vector<ChainSearch::Place> ChainSearch::read_back(const Table& table) const
 }
 
 /// Cuts for these machines that make the slowest stage as fast as can be.
-std::optional<std::vector<PlannedStage>> ChainSearch::levelled(const std::vector<Place>& places) const {
+std::optional<std::vector<PlannedStage>> ChainSearch::levelled(const std::vector<Place>& places) {
   struct Cell {
     double slowest = kNever;
     int begin = 0;
@@ -118,16 +121,15 @@ std::optional<std::vector<PlannedStage>> ChainSearch::levelled(const std::vector
   std::vector<std::vector<Cell>> table(n_stages_ + 1, std::vector<Cell>(n_layers() + 1));
   table[0][0].slowest = 0;
   for (int index = 0; index < n_stages_; ++index) {
-    const Machine& machine = *machines_[places[index].machine];
     for (int begin = index; begin < n_layers(); ++begin) {
       const double before = table[index][begin].slowest;
       if (before == kNever) continue;
       for (int end = begin + 1; end <= n_layers(); ++end) {
         if (!can_end(index, end)) continue;
-        const std::optional<PlannedStage> last = stage(begin, end, machine);
-        if (!last) continue;
+        const StageTimes& last = stage(begin, end, places[to_size(index)].machine);
+        if (!last.is_possible) continue;
         Cell& cell = table[index + 1][end];
-        const double slowest = std::max(before, last->step_seconds);
+        const double slowest = std::max(before, last.step);
         if (slowest < cell.slowest) cell = {slowest, begin};
       }
     }

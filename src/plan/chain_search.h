@@ -19,7 +19,12 @@ class ChainSearch {
   /// All arguments outlive the search.
   ChainSearch(const ModelFootprint& model, const std::vector<const Machine*>& machines, const Catalogue& catalogue,
               const PlanWish& wish, int n_stages)
-      : model_(model), machines_(machines), catalogue_(catalogue), wish_(wish), n_stages_(n_stages) {}
+      : model_(model),
+        machines_(machines),
+        catalogue_(catalogue),
+        wish_(wish),
+        n_stages_(n_stages),
+        times_(machines.size() * model.layers.size() * (model.layers.size() + 1)) {}
 
   /// The cheapest chain of this length; nothing when none fits, meets the wish's speed and costs at most
   /// `most_usd_per_hour`.
@@ -42,18 +47,24 @@ class ChainSearch {
   struct Place {
     int begin, machine;
   };
+  /// Of a stage of some layers on some machine, whatever its place in the chain.
+  struct StageTimes {
+    bool is_known = false;
+    bool is_possible = false;  ///< it fits and is fast enough
+    double step = 0, chunk = 0;
+  };
 
   int n_layers() const { return count_of(model_.layers); }
   double limit() const;
   double sum_limit() const;
   double chunk_limit() const;
-  std::optional<PlannedStage> stage(int begin, int end, const Machine& machine) const;
+  const StageTimes& stage(int begin, int end, int machine);
   bool can_end(int index, int end) const;
   bool is_dear(std::int64_t cost, int index, double most_usd_per_hour) const;
-  void extend(const Prefixes& before, int index, int begin, int end, double most_usd_per_hour, Table& table) const;
-  std::vector<Place> search(double most_usd_per_hour) const;
+  void extend(const Prefixes& before, int index, int begin, int end, double most_usd_per_hour, Table& table);
+  std::vector<Place> search(double most_usd_per_hour);
   std::vector<Place> read_back(const Table& table) const;
-  std::optional<std::vector<PlannedStage>> levelled(const std::vector<Place>& places) const;
+  std::optional<std::vector<PlannedStage>> levelled(const std::vector<Place>& places);
   std::vector<PlannedStage> placed(const std::vector<Place>& places) const;
   bool meets_wishes(const std::vector<PlannedStage>& stages) const;
 
@@ -62,6 +73,7 @@ class ChainSearch {
   const Catalogue& catalogue_;
   const PlanWish& wish_;
   const int n_stages_;
+  std::vector<StageTimes> times_;  ///< [machine][begin][end], each computed once
 };
 
 }  // namespace commissure

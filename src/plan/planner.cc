@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <utility>
 
 #include "core/index.h"
 #include "core/units.h"
@@ -151,9 +152,7 @@ bool PlannedStage::fits(double margin) const {
   return needed_bytes() <= machine->usable_bytes * (1 - margin) && (!has_gpu() || host_bytes() <= host_room(margin));
 }
 
-double LayerFootprint::read_bytes(double rows) const {
-  return expert_bytes == 0 ? weight_bytes : weight_bytes - expert_bytes * std::pow(1 - used_share, rows);
-}
+double LayerFootprint::unread_experts(double rows) const { return std::pow(1 - used_share, rows); }
 
 double ModelFootprint::total_bytes() const {
   double total = embedding_bytes + (tied ? 0 : head_bytes);
@@ -229,12 +228,17 @@ PlannedStage plan_stage(const ModelFootprint& model, LayerRange layers, const Ma
   const int rows = rows_of(n_stages, wish.streams);
   const int chunk_rows = std::min(wish.prompt, kChunkRows);
   double parameters = 0, kv_per_stream = 0, step_read_bytes = 0, chunk_read_bytes = 0;
+  double used_share = 1, step_unread = 0, chunk_unread = 0;  // of the experts, mostly the same in all layers
   for (int i = layers.first; i < layers.last; ++i) {
     const LayerFootprint& layer = model.layers[i];
     stage.weight_bytes += layer.weight_bytes;
     parameters += layer.row_parameters();
-    step_read_bytes += layer.read_bytes(rows);
-    chunk_read_bytes += layer.read_bytes(chunk_rows);
+    if (std::exchange(used_share, layer.used_share) != layer.used_share) {
+      step_unread = layer.unread_experts(rows);
+      chunk_unread = layer.unread_experts(chunk_rows);
+    }
+    step_read_bytes += layer.read_bytes(step_unread);
+    chunk_read_bytes += layer.read_bytes(chunk_unread);
     const int seen = layer.window > 0 ? std::min(layer.window, wish.context) : wish.context;
     stage.table_bytes += layer.table_bytes;
     if (layer.kv_before < layers.first) {  // its own, or the first here that needs a copy

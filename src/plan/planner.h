@@ -23,8 +23,10 @@ struct LayerFootprint {
   double expert_parameters = 0;  ///< part of parameters
   double used_share = 1;         ///< of the experts, by one row
 
-  /// Bytes that `rows` rows read: of the experts those that at least one row may be expected to take.
-  double read_bytes(double rows) const;
+  /// The share of the experts that none of `rows` rows may be expected to take, and so to read.
+  double unread_experts(double rows) const;
+  /// Bytes that rows read which leave this share of the experts unread.
+  double read_bytes(double unread) const { return weight_bytes - expert_bytes * unread; }
   /// Parameters that one row is multiplied with.
   double row_parameters() const { return parameters - (1 - used_share) * expert_parameters; }
 

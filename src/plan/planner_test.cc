@@ -192,9 +192,10 @@ TEST(Planner, RowsHandedOnTakeHostMemory) {
 TEST(Planner, SpeedCountsTheExpertsThatRowsTakeMemoryAll) {
   const LayerFootprint layer = {
       .weight_bytes = 10e9, .parameters = 5e9, .expert_bytes = 8e9, .expert_parameters = 4e9, .used_share = 0.25};
-  EXPECT_DOUBLE_EQ(layer.read_bytes(1), 2e9 + 8e9 / 4);
-  EXPECT_DOUBLE_EQ(layer.read_bytes(2), 2e9 + 8e9 * (1 - 0.75 * 0.75)) << "two rows share some experts";
-  EXPECT_NEAR(layer.read_bytes(512), 10e9, 1);
+  EXPECT_DOUBLE_EQ(layer.read_bytes(layer.unread_experts(1)), 2e9 + 8e9 / 4);
+  EXPECT_DOUBLE_EQ(layer.read_bytes(layer.unread_experts(2)), 2e9 + 8e9 * (1 - 0.75 * 0.75))
+      << "two rows share some experts";
+  EXPECT_NEAR(layer.read_bytes(layer.unread_experts(512)), 10e9, 1);
   EXPECT_DOUBLE_EQ(layer.row_parameters(), 1e9 + 4e9 / 4);
   ModelFootprint model;
   model.name = "m";
@@ -220,7 +221,7 @@ TEST(Planner, QuantisedLayersAreSmallerWithTheirExperts) {
   const ModelFootprint first = with_quantised(model, {0, 1}, 4, true);
   EXPECT_EQ(first.layers[0].weight_bytes, 2.5e9);
   EXPECT_EQ(first.layers[0].expert_bytes, 2e9);
-  EXPECT_GT(first.layers[0].read_bytes(1), 0);
+  EXPECT_GT(first.layers[0].read_bytes(first.layers[0].unread_experts(1)), 0);
   EXPECT_EQ(first.layers[1].weight_bytes, 10e9);
   EXPECT_EQ(first.head_bytes, 2e9) << "another stage's";
   EXPECT_EQ(first.embedding_bytes, 2e9);
