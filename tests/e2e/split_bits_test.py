@@ -59,12 +59,13 @@ def score_all(chain, model):
 
 
 def answers(chain, model, together):
-    """Greedy and seeded completions with log-probabilities, and the scores of every prompt token."""
+    """Greedy completions with the scores of every prompt token, and seeded ones without, each with log-probabilities."""
     jobs = []
     for prompt in PROMPTS:
-        jobs.append({"prompt": prompt, "max_tokens": 16, "temperature": 0, "logprobs": 3, "ignore_eos": True})
-        jobs.append({"prompt": prompt, "max_tokens": 16, "temperature": 0.9, "top_k": 50, "seed": 7, "logprobs": 1, "ignore_eos": True})
-        jobs.append({"prompt": prompt, "max_tokens": 0, "echo": True, "logprobs": 1, "temperature": 0})
+        common = {"prompt": prompt, "max_tokens": 16, "ignore_eos": True}
+        jobs.append({**common, "temperature": 0, "logprobs": 3, "echo": True})
+        if len(prompt) < len(PARAGRAPH) * 24:  # the long one is computed once a round
+            jobs.append({**common, "temperature": 0.9, "top_k": 50, "seed": 7, "logprobs": 1})
 
     def ask(job):
         choice = chain.post("/v1/completions", job)["choices"][0]
