@@ -234,7 +234,8 @@ Status Executor::sample_rows(const StepBatch& batch, std::vector<SequenceState>&
   for (const HeadRow& row : rows) {
     const std::vector<TokenId>& asked = batch.slices[row.slice].targets;
     row_ids.push_back(row.row);
-    if (asked.empty()) {
+    // A row that is drawn from has only a stand-in for a target, which may change no bit of its logits.
+    if (asked.empty() || row.is_sampled) {
       uses.push_back({.n_largest = n_largest_needed(*states[row.slice].params)});
     } else {
       uses.push_back({.target = asked[row.row_in_slice].value});

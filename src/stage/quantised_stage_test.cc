@@ -134,6 +134,24 @@ TEST_P(Quantised, IsNotFarFromWhatItWasMadeFrom) {
   EXPECT_LT(nf4_delta, 0.5);
 }
 
+TEST_P(Quantised, AStandInForATargetChangesNoBitOfTheTokenThatIsDrawn) {
+  const auto backend = cpu_backend(GetParam());
+  const ToyModel model{.d_model = 256, .n_vocab = 300, .tied_head = false, .matrices = DType::kQ8_0, .head_gain = 4.0f};
+  const Files files(model, true);
+  const auto drawn = [&](std::optional<int> stand_in) {
+    Chain chain(*backend, files.location(), {}, options());
+    SequenceRows rows = rows_of(1, 0, {5, 17, 3}, 0);
+    rows.params = SamplingParams{.n_logprobs = 5, .banned = {}};
+    rows.sample = true;
+    if (stand_in) rows.targets = {TokenId(17), TokenId(3), TokenId(*stand_in)};
+    const auto result = chain.step({.step = {}, .slices = {rows}, .released = {}});
+    CHECK(result.has_value());
+    return *result->results[0].sampled;
+  };
+  const ScoredToken expected = drawn({});
+  for (int token = 0; token < model.n_vocab; token += 7) EXPECT_EQ(drawn(token), expected) << token;
+}
+
 INSTANTIATE_TEST_SUITE_P(Isas, Quantised, ::testing::ValuesIn(available_isas()),
                          [](const auto& made) { return made.param; });
 

@@ -34,7 +34,8 @@ struct SequenceRows {
   bool sample = false;
   /// Sent with the first slice of a sequence and whenever it is recreated; the last stage keeps them.
   std::optional<SamplingParams> params;
-  /// Tokens to score, one per row (the token at the row's position + 1), or empty: prompt log-probabilities.
+  /// Tokens to score, one per row (the token at the row's position + 1), or empty: prompt log-probabilities. The row
+  /// that `sample` draws from has any token here, which changes no bit of what is drawn; nobody reads its score.
   std::vector<TokenId> targets;
   /// With params that need it (needs_history): the tokens before first_position whose rows are not sent again, since a
   /// stage has them already.

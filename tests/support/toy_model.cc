@@ -42,7 +42,9 @@ class Weights {
     }
     gguf_ = safetensors_ = "";
     norm("output_norm", "model.norm", d);
-    if (!model.tied_head) matrix("output", "lm_head", model.n_vocab, d);
+    if (model.tied_head) return;
+    matrix("output", "lm_head", model.n_vocab, d);
+    for (float& value : tensors_.back().values) value *= model.head_gain;
   }
 
   const std::vector<Tensor>& tensors() const { return tensors_; }

@@ -23,6 +23,7 @@ struct ToyModel {
   bool tied_head = true;
   DType matrices = DType::kF32;  ///< or kQ8_0, GGUF only
   unsigned seed = 1;
+  float head_gain = 1.0f;  ///< what a head that is not tied multiplies its logits by; at 1 they lie within some 8
 };
 
 /// A GGUF file. Llama's query and key rows are permuted, Gemma's norms are stored with 1 added, as converters do.
