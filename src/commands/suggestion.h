@@ -2,17 +2,15 @@
 
 #include <CLI/CLI.hpp>
 #include <string>
-#include <string_view>
 #include <vector>
+
+#include "core/spelling.h"
 
 namespace commissure {
 
 /// The command or flag that was probably meant by the first word of a command line that is none: "commissure ask" for
 /// `askk`, "--model" for `--modle`. "" when no name is near.
 std::string suggestion(const CLI::App& app, const std::vector<std::string>& arguments);
-
-/// How many single changes make `b` of `a`: a letter put in, taken out, changed, or swapped with its neighbour.
-int edit_distance(std::string_view a, std::string_view b);
 
 /// The nearest of `names`; "" when none is near enough to be meant.
 std::string nearest(const std::string& word, const std::vector<std::string>& names);
