@@ -18,6 +18,15 @@ Result<std::unique_ptr<Checkpoint>> Checkpoint::open(const std::string& location
   return CheckpointBuilder(location, mode, vocabulary).build();
 }
 
+Result<std::unique_ptr<Checkpoint>> Checkpoint::open(const std::string& name, std::unique_ptr<const ModelFiles> files,
+                                                     Vocabulary vocabulary) {
+  return CheckpointBuilder(name, std::move(files), vocabulary).build();
+}
+
+Result<std::unique_ptr<ByteSource>> Checkpoint::open_file(const std::string& file, ReadMode mode) const {
+  return made_up_ ? made_up_->open(file) : open_byte_source(file, mode);
+}
+
 const TensorInfo* Checkpoint::find(std::string_view name) const {
   const auto it = by_name_.find(std::string(name));
   return it == by_name_.end() ? nullptr : &tensors_[it->second];
@@ -104,10 +113,11 @@ Result<std::string> Checkpoint::read_side_file(std::string_view file_name, std::
   if (!is_plain_file_name(is_below ? file_name.substr(slash + 1) : file_name)) {
     return Error(Code::kInvalidArgument, printable(file_name), ": is not the name of a file in the model's folder");
   }
-  return read_whole(sibling_of(file_, file_name), max_bytes);
+  return read_whole(*TRY(open_file(sibling_of(file_, file_name), ReadMode::kRead)), max_bytes);
 }
 
 Result<std::vector<std::string>> Checkpoint::list_side_folder(std::string_view name) const {
+  if (made_up_) return std::vector<std::string>();
   return list_folder(sibling_of(file_, name));
 }
 

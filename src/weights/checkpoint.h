@@ -14,6 +14,7 @@
 #include "weights/byte_source.h"
 #include "weights/gguf.h"
 #include "weights/made_tensor.h"
+#include "weights/model_files.h"
 #include "weights/tensor_info.h"
 
 namespace commissure {
@@ -30,11 +31,16 @@ class Checkpoint {
   /// to do.
   static Result<std::unique_ptr<Checkpoint>> open(const std::string& location, ReadMode mode = ReadMode::kMap,
                                                   Vocabulary vocabulary = Vocabulary::kKeep);
+  /// A model whose files lie nowhere; `name` stands for its location. Errors: as above.
+  static Result<std::unique_ptr<Checkpoint>> open(const std::string& name, std::unique_ptr<const ModelFiles> files,
+                                                  Vocabulary vocabulary = Vocabulary::kKeep);
 
   CheckpointFormat format() const { return format_; }
   /// Whether loaded tensors are pages of the mapped files rather than copies in this process's own memory.
   bool is_mapped() const;
   const std::string& location() const { return location_; }
+  /// Whether the model's files lie somewhere.
+  bool has_files() const { return made_up_ == nullptr; }
 
   /// GGUF's key-value header; empty for safetensors.
   const Metadata& metadata() const { return metadata_; }
@@ -106,6 +112,7 @@ class Checkpoint {
   /// What load() reads of the files for the tensor, but for a few small tables.
   std::vector<const TensorInfo*> parts(const TensorInfo& tensor) const;
   Result<ByteRange> load_stored(const TensorInfo& tensor) const;
+  Result<std::unique_ptr<ByteSource>> open_file(const std::string& file, ReadMode mode) const;
 
   CheckpointFormat format_ = CheckpointFormat::kGguf;
   std::string location_;
@@ -122,6 +129,7 @@ class Checkpoint {
   std::string written_fingerprint_;  // of the model that this one was written from; "" where it was not
   std::vector<std::unique_ptr<ByteSource>> sources_;
   std::uint64_t header_bytes_ = 0;
+  std::unique_ptr<const ModelFiles> made_up_;  // null where the model's files lie somewhere
 };
 
 }  // namespace commissure

@@ -27,8 +27,18 @@ CheckpointBuilder::CheckpointBuilder(std::string location, ReadMode mode, Vocabu
   checkpoint_->location_ = std::move(location);
 }
 
+CheckpointBuilder::CheckpointBuilder(std::string name, std::unique_ptr<const ModelFiles> files, Vocabulary vocabulary)
+    : CheckpointBuilder(std::move(name), ReadMode::kRead, vocabulary) {
+  checkpoint_->file_ = files->main_file();
+  checkpoint_->made_up_ = std::move(files);
+}
+
+Result<std::string> CheckpointBuilder::read_text(const std::string& file, std::uint64_t max_bytes) const {
+  return read_whole(*TRY(checkpoint_->open_file(file, ReadMode::kRead)), max_bytes);
+}
+
 Result<std::unique_ptr<Checkpoint>> CheckpointBuilder::build() {
-  checkpoint_->file_ = TRY(find_model_file(checkpoint_->location_));
+  if (checkpoint_->has_files()) checkpoint_->file_ = TRY(find_model_file(checkpoint_->location_));
   const std::string& file = checkpoint_->file_;
   const std::string_view name = file_name_of(file);
   if (name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json")) {
@@ -50,7 +60,7 @@ Status CheckpointBuilder::open_gguf(std::string file) {
   const auto series = parse_series_name(file_name_of(file));
   if (series && series->number != 1) file = sibling_of(file, series->with_number(1));
 
-  auto source = TRY(open_byte_source(file, mode_));
+  auto source = TRY(open_file(file));
   TRY(refuse_placeholder(*source));
   GgufHeader header = TRY(read_gguf_header(*source, vocabulary_));
   checkpoint_->format_ = CheckpointFormat::kGguf;
@@ -88,7 +98,7 @@ Status CheckpointBuilder::add_splits(const std::string& first_file) {
 }
 
 Status CheckpointBuilder::add_split(const std::string& file, int number, std::int64_t count) {
-  auto source = open_byte_source(file, mode_);
+  auto source = open_file(file);
   if (!source) return source.error().within(fmt::format("split {} of {} cannot be opened", number, count));
   TRY(refuse_placeholder(**source));
   GgufHeader header = TRY(read_gguf_header(**source, Vocabulary::kSkip));
@@ -111,7 +121,7 @@ Status CheckpointBuilder::open_safetensors(const std::string& file) {
 }
 
 Status CheckpointBuilder::open_index(const std::string& index_file) {
-  const std::string text = TRY(read_whole(index_file, kMaxIndexBytes));
+  const std::string text = TRY(read_text(index_file, kMaxIndexBytes));
   for (const std::string& shard : TRY(parse_safetensors_index(text, index_file))) {
     const Status added = add_safetensors(sibling_of(index_file, shard));
     if (!added && added.error().code() == Code::kNotFound) {
@@ -123,7 +133,7 @@ Status CheckpointBuilder::open_index(const std::string& index_file) {
 }
 
 Status CheckpointBuilder::add_safetensors(const std::string& file) {
-  auto source = TRY(open_byte_source(file, mode_));
+  auto source = TRY(open_file(file));
   TRY(refuse_placeholder(*source));
   SafetensorsHeader header = TRY(read_safetensors_header(*source));
   checkpoint_->unsupported_.insert(header.unsupported.begin(), header.unsupported.end());
@@ -138,7 +148,7 @@ Status CheckpointBuilder::add_safetensors(const std::string& file) {
 
 Status CheckpointBuilder::read_config(const std::string& file) {
   const std::string path = sibling_of(file, "config.json");
-  const auto text = read_whole(path, kMaxConfigBytes);
+  const auto text = read_text(path, kMaxConfigBytes);
   if (!text) {
     if (text.error().code() != Code::kNotFound) return text.error();
     return Error(Code::kNotFound, path, ": is missing; a safetensors model needs its config.json beside it");

@@ -16,11 +16,17 @@ namespace commissure {
 class CheckpointBuilder {
  public:
   CheckpointBuilder(std::string location, ReadMode mode, Vocabulary vocabulary);
+  CheckpointBuilder(std::string name, std::unique_ptr<const ModelFiles> files, Vocabulary vocabulary);
 
   /// Errors: as Checkpoint::open.
   Result<std::unique_ptr<Checkpoint>> build();
 
  private:
+  Result<std::unique_ptr<ByteSource>> open_file(const std::string& file) const {
+    return checkpoint_->open_file(file, mode_);
+  }
+  Result<std::string> read_text(const std::string& file, std::uint64_t max_bytes) const;
+
   Status open_gguf(std::string file);
   Status add_splits(const std::string& first_file);
   Status add_split(const std::string& file, int number, std::int64_t count);

@@ -1,6 +1,8 @@
 #include "weights/model_writer.h"
 
+#include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <system_error>
@@ -11,7 +13,7 @@
 #include "core/json.h"
 #include "kernels/quant.h"
 #include "weights/file_writer.h"
-#include "weights/gguf_type.h"
+#include "weights/write_header.h"
 #include "weights/written_quant.h"
 
 namespace commissure {
@@ -19,8 +21,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t kGgufAlignment = 32, kSafetensorsAlignment = 8;
-constexpr std::uint32_t kGgufText = 8;  // the type number of a string
+/// Written at a time: what progress moves by, and what a tensor that is made while it is read takes of memory.
+constexpr std::uint64_t kChunkBytes = 32u << 20;
 
 /// What is copied beside config.json, where the model has it.
 constexpr const char* kSideFiles[] = {"tokenizer.json",    "tokenizer_config.json",   "special_tokens_map.json",
@@ -46,30 +48,15 @@ class FileSet {
   std::vector<std::unique_ptr<FileWriter>> files_;
 };
 
-template <typename T>
-void put(std::string& out, T value) {
-  out.append(reinterpret_cast<const char*>(&value), sizeof value);
-}
-
-void put_text(std::string& out, std::string_view text) {
-  put(out, std::uint64_t{text.size()});
-  out += text;
-}
-
-std::uint64_t padded(std::uint64_t n, std::uint64_t alignment) { return (n + alignment - 1) / alignment * alignment; }
-
 /// The tensors as they will stand in the file: dtype and bytes, offsets from the first one's begin.
 std::vector<TensorInfo> laid_out(const Checkpoint& checkpoint, bool expand, std::uint64_t alignment) {
   std::vector<TensorInfo> tensors = checkpoint.tensors();
-  std::uint64_t end = 0;
   for (TensorInfo& tensor : tensors) {
-    if (expand && is_quantised(tensor.dtype)) {
-      tensor.dtype = DType::kBF16;
-      tensor.n_bytes = to_size(tensor.n_elements()) * sizeof(bf16);
-    }
-    tensor.offset = end;
-    end += padded(tensor.n_bytes, alignment);
+    if (!expand || !is_quantised(tensor.dtype)) continue;
+    tensor.dtype = DType::kBF16;
+    tensor.n_bytes = to_size(tensor.n_elements()) * sizeof(bf16);
   }
+  lay_out(tensors, alignment);
   return tensors;
 }
 
@@ -87,51 +74,59 @@ Status write_expanded(FileWriter& file, const TensorInfo& from, std::span<const 
   return {};
 }
 
+/// Writes a tensor as it is, some of it at a time where its bytes are the file's; calls `progress` with what was
+/// written.
+Status copy_tensor(FileWriter& file, const Checkpoint& checkpoint, const TensorInfo& from,
+                   const std::function<Status(std::uint64_t)>& progress) {
+  const std::uint64_t step = checkpoint.is_made(from) ? from.n_bytes : kChunkBytes;
+  for (std::uint64_t done = 0; done < from.n_bytes; done += step) {
+    TensorInfo part = from;
+    part.offset += done;
+    part.n_bytes = std::min(step, from.n_bytes - done);
+    const ByteRange range = TRY(checkpoint.load(part));
+    TRY(file.write(range.bytes));
+    checkpoint.release(part);
+    TRY(progress(range.bytes.size()));
+  }
+  return {};
+}
+
 Status write_tensors(FileWriter& file, const Checkpoint& checkpoint, const std::vector<TensorInfo>& tensors,
                      std::uint64_t alignment, const WriteOptions& options) {
   std::uint64_t total = 0, done = 0;
   for (const TensorInfo& tensor : tensors) total += tensor.n_bytes;
+  const auto progress = [&](std::uint64_t n_bytes) -> Status {
+    done += n_bytes;
+    if (!options.progress || options.progress(done, total)) return {};
+    return Error(Code::kCancelled, "writing was stopped");
+  };
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const TensorInfo& from = checkpoint.tensors()[i];
-    const ByteRange range = TRY(checkpoint.load(from));
-    TRY(from.dtype == tensors[i].dtype ? file.write(range.bytes) : write_expanded(file, from, range.bytes));
+    if (from.dtype == tensors[i].dtype) {
+      TRY(copy_tensor(file, checkpoint, from, progress));
+    } else {
+      TRY(write_expanded(file, from, TRY(checkpoint.load(from)).bytes));
+      checkpoint.release(from);
+      TRY(progress(tensors[i].n_bytes));
+    }
     TRY(file.pad(alignment));
-    checkpoint.release(from);
-    done += tensors[i].n_bytes;
-    if (options.progress && !options.progress(done, total)) return Error(Code::kCancelled, "writing was stopped");
   }
   return {};
 }
 
 // --- GGUF ---
 
-Result<std::string> gguf_header(const Checkpoint& checkpoint, const std::vector<TensorInfo>& tensors) {
-  const Checkpoint::RawMetadata keys = TRY(checkpoint.raw_metadata());
-  std::vector<std::pair<const char*, std::string>> marks;
-  if (!checkpoint.quantisation().empty()) {
-    marks = {{kWrittenQuantisationKey, checkpoint.quantisation()}, {kWrittenFingerprintKey, checkpoint.fingerprint()}};
-    std::erase_if(marks, [&](const auto& mark) { return checkpoint.metadata().has(mark.first); });
+/// The model's own pairs, and behind them what is to be known of its making.
+Result<GgufKeys> keys_of(const Checkpoint& checkpoint) {
+  const Checkpoint::RawMetadata own = TRY(checkpoint.raw_metadata());
+  GgufKeys keys;
+  keys.raw(own.n_keys, {reinterpret_cast<const char*>(own.bytes.bytes.data()), own.bytes.bytes.size()});
+  if (checkpoint.quantisation().empty()) return keys;
+  for (const auto& [key, value] : {std::pair(kWrittenQuantisationKey, checkpoint.quantisation()),
+                                   std::pair(kWrittenFingerprintKey, checkpoint.fingerprint())}) {
+    if (!checkpoint.metadata().has(key)) keys.text(key, value);
   }
-  std::string header = "GGUF";
-  put(header, std::uint32_t{3});
-  put(header, std::uint64_t{tensors.size()});
-  put(header, keys.n_keys + marks.size());
-  header.append(reinterpret_cast<const char*>(keys.bytes.bytes.data()), keys.bytes.bytes.size());
-  for (const auto& [key, value] : marks) {
-    put_text(header, key);
-    put(header, kGgufText);
-    put_text(header, value);
-  }
-  for (const TensorInfo& tensor : tensors) {
-    put_text(header, tensor.name);
-    put(header, static_cast<std::uint32_t>(tensor.shape.size()));
-    for (auto size = tensor.shape.rbegin(); size != tensor.shape.rend(); ++size) {
-      put(header, static_cast<std::uint64_t>(*size));
-    }
-    put(header, ggml_type_of(tensor.dtype));
-    put(header, tensor.offset);
-  }
-  return header;
+  return keys;
 }
 
 Result<std::uint64_t> write_gguf(const Checkpoint& checkpoint, const std::string& folder, const WriteOptions& options) {
@@ -139,7 +134,7 @@ Result<std::uint64_t> write_gguf(const Checkpoint& checkpoint, const std::string
       static_cast<std::uint64_t>(checkpoint.metadata().integer("general.alignment").value_or(kGgufAlignment));
   const std::vector<TensorInfo> tensors = laid_out(checkpoint, options.expand, alignment);
   const auto file = TRY(FileWriter::create(folder + "/model.gguf"));
-  TRY(file->write(std::string_view(TRY(gguf_header(checkpoint, tensors)))));
+  TRY(file->write(std::string_view(gguf_header(TRY(keys_of(checkpoint)), tensors))));
   TRY(file->pad(alignment));
   TRY(write_tensors(*file, checkpoint, tensors, alignment, options));
   TRY(file->finish());
@@ -147,23 +142,6 @@ Result<std::uint64_t> write_gguf(const Checkpoint& checkpoint, const std::string
 }
 
 // --- safetensors ---
-
-std::string safetensors_header(const std::vector<TensorInfo>& tensors) {
-  Json header = {{"__metadata__", {{"format", "pt"}}}};
-  for (const TensorInfo& tensor : tensors) {
-    const bool is_packed = is_quantised(tensor.dtype);
-    std::vector<std::int64_t> shape = tensor.shape;
-    if (is_packed)
-      shape = {tensor.n_elements() / shape.back(), static_cast<std::int64_t>(row_bytes(tensor.dtype, shape.back()))};
-    header[is_packed ? written_name(tensor.name, tensor.dtype) : tensor.name] = {
-        {"dtype", is_packed ? "U8" : dtype_name(tensor.dtype)},
-        {"shape", shape},
-        {"data_offsets", {tensor.offset, tensor.offset + tensor.n_bytes}}};
-  }
-  std::string text = dump_json(header);
-  text.resize(padded(text.size(), kSafetensorsAlignment), ' ');
-  return text;
-}
 
 Status copy_side_files(const Checkpoint& checkpoint, const std::string& folder, FileSet& files) {
   std::vector<std::string> names(std::begin(kSideFiles), std::end(kSideFiles));
@@ -189,11 +167,7 @@ Result<std::uint64_t> write_safetensors(const Checkpoint& checkpoint, const std:
   FileSet files;
   TRY(copy_side_files(checkpoint, folder, files));
   FileWriter* const file = TRY(files.add(folder + "/model.safetensors"));
-  const std::string header = safetensors_header(tensors);
-  std::string length;
-  put(length, std::uint64_t{header.size()});
-  TRY(file->write(std::string_view(length)));
-  TRY(file->write(std::string_view(header)));
+  TRY(file->write(std::string_view(safetensors_header(tensors))));
   TRY(write_tensors(*file, checkpoint, tensors, 1, options));
   Json config = checkpoint.config();
   config.erase("quantization_config");

@@ -48,7 +48,7 @@ bool is_text(const Json* value, std::string_view text) {
 
 std::string pack_path(const Checkpoint& checkpoint, std::string_view layout) {
   const std::string& location = checkpoint.location();
-  if (location.find("://") != std::string::npos) return {};
+  if (location.find("://") != std::string::npos || !checkpoint.has_files()) return {};
   const std::string suffix = fmt::format(".{}.pack", layout);
   std::error_code ignored;
   return std::filesystem::is_directory(location, ignored) ? location + "/model" + suffix : location + suffix;
