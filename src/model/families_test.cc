@@ -1,4 +1,4 @@
-// What the files of each family say of it: published sizes, windows, biases, and what is refused.
+// What the files of each family say of it: windows, biases, and what is refused. Published sizes: synth/shapes_test.cc.
 
 #include <gtest/gtest.h>
 
@@ -15,52 +15,6 @@ namespace commissure::testing {
 namespace {
 
 Result<DecoderSpec> read(const std::string& config) { return spec_from_config(*parse_json(config), DType::kBF16); }
-
-/// Bytes of bf16 keys and values of one position in all layers.
-std::int64_t kv_bytes(const DecoderSpec& spec) {
-  std::int64_t total = 0;
-  for (const LayerSpec& layer : spec.layers) total += 4 * layer.heads.n_kv_heads * layer.heads.head_dim;
-  return total;
-}
-
-TEST(Families, HaveTheirPublishedSizes) {
-  constexpr const char* kNoWindow = R"({"sliding_window":null})";
-  for (const ModelSize& size : std::initializer_list<ModelSize>{
-           {"Qwen2.5-0.5B", "qwen2", 24, 896, 14, 2, 64, 4864, 151936, true, 494032768},
-           {"Qwen2.5-1.5B", "qwen2", 28, 1536, 12, 2, 128, 8960, 151936, true, 1543714304},
-           {"Qwen2.5-3B", "qwen2", 36, 2048, 16, 2, 128, 11008, 151936, true, 3085938688},
-           {"Qwen2.5-7B", "qwen2", 28, 3584, 28, 4, 128, 18944, 152064, false, 7615616512},
-           {"Qwen2.5-14B", "qwen2", 48, 5120, 40, 8, 128, 13824, 152064, false, 14770033664},
-           {"Qwen2.5-32B", "qwen2", 64, 5120, 40, 8, 128, 27648, 152064, false, 32763876352},
-           {"Qwen2.5-72B", "qwen2", 80, 8192, 64, 8, 128, 29568, 152064, false, 72706203648},
-           {"Qwen3-0.6B", "qwen3", 28, 1024, 16, 8, 128, 3072, 151936, true, 596049920},
-           {"Qwen3-1.7B", "qwen3", 28, 2048, 16, 8, 128, 6144, 151936, true, 1720574976},
-           {"Qwen3-4B", "qwen3", 36, 2560, 32, 8, 128, 9728, 151936, true, 4022468096},
-           {"Qwen3-8B", "qwen3", 36, 4096, 32, 8, 128, 12288, 151936, false, 8190735360},
-           {"Qwen3-14B", "qwen3", 40, 5120, 40, 8, 128, 17408, 151936, false, 14768307200},
-           {"Qwen3-32B", "qwen3", 64, 5120, 64, 8, 128, 25600, 151936, false, 32762123264},
-           {"Mistral 7B v0.3", "mistral", 32, 4096, 32, 8, 128, 14336, 32768, false, 7248023552, 0, kNoWindow},
-           {"Mistral Nemo", "mistral", 40, 5120, 32, 8, 128, 14336, 131072, false, 12247782400, 0, kNoWindow},
-           {"Mistral Small 3", "mistral", 40, 5120, 32, 8, 128, 32768, 131072, false, 23572403200, 0, kNoWindow},
-           {"Llama 3.2 3B", "llama", 28, 3072, 24, 8, 128, 8192, 128256, true, 3212749824},
-           {"Llama 3.1 8B", "llama", 32, 4096, 32, 8, 128, 14336, 128256, false, 8030261248},
-           {"Llama 3.3 70B", "llama", 80, 8192, 64, 8, 128, 28672, 128256, false, 70553706496},
-           {"Llama 3.1 405B", "llama", 126, 16384, 128, 8, 128, 53248, 128256, false, 405853388800},
-           {"SmolLM3 3B", "smollm3", 36, 2048, 16, 4, 128, 11008, 128256, true, 3075098624},
-           {"Granite 3.1 2B", "granite", 40, 2048, 32, 8, 64, 8192, 49155, true, 2533531648},
-           {"OLMo 2 7B", "olmo2", 32, 4096, 32, 32, 128, 11008, 100352, false, 7298617344},
-       }) {
-    const auto spec = read(size_config(size));
-    ASSERT_TRUE(spec.has_value()) << size.name << ": " << spec.error().message();
-    EXPECT_EQ(count_parameters(*spec).all, size.parameters) << size.name;
-    EXPECT_EQ(kv_bytes(*spec), std::int64_t{4} * size.layers * size.kv_heads * size.head_dim) << size.name;
-    EXPECT_EQ(spec->layers[0].heads.head_dim, size.head_dim) << size.name;
-    EXPECT_EQ(widest_window(*spec), 0) << size.name;
-    EXPECT_EQ(spec->layers[0].qkv_bias, std::string_view(size.family) == "qwen2") << size.name;
-    const std::string_view family = size.family;
-    EXPECT_EQ(spec->layers[0].qk_norm, family == "qwen3" || family == "olmo2") << size.name;
-  }
-}
 
 TEST(Families, QwensWindowBeginsAtItsLayer) {
   for (const char* family : {"qwen2", "qwen3"}) {

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <string>
+
+#include "weights/write_header.h"
+
+/// The tokenizer of a made-up model that is given none: a token for every byte, and made-up words (" w512") for all
+/// other rows of the embedding, so that whatever is drawn has a text.
+namespace commissure {
+
+inline constexpr int kPlainPad = 0, kPlainBegin = 1, kPlainEnd = 2;
+/// The least vocabulary that holds it.
+inline constexpr int kPlainTokens = 262;
+
+std::string plain_tokenizer_json(int n_vocab);
+std::string plain_tokenizer_config();
+/// The same as keys of a GGUF.
+void add_plain_tokenizer(int n_vocab, GgufKeys& keys);
+
+}  // namespace commissure

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+
+#include "core/json.h"
+#include "core/result.h"
+#include "model/decoder_spec.h"
+#include "synth/synth_request.h"
+
+namespace commissure {
+
+/// config.json of the request's whole shape, scaled down where that is asked for.
+Json whole_config(const SynthRequest& request);
+
+/// config.json of the request's layers. Which of them see a window, or rotate nothing, is listed: they are counted from
+/// 0 again.
+///   whole  the spec of `config`, which is of the whole shape
+Json part_config(const SynthRequest& request, Json config, const DecoderSpec& whole);
+
+/// The request as files carry it, so that models of other seeds have other fingerprints: its name, less the tokenizer.
+std::string synth_mark(const SynthRequest& request);
+
+/// The layers of the request, of all `n_layers`.
+LayerSpan layers_of(const SynthRequest& request, int n_layers);
+
+}  // namespace commissure

@@ -1,0 +1,211 @@
+#include "synth/synth_model.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include <fmt/format.h>
+
+#include "core/sha256.h"
+#include "model/decoder_spec.h"
+#include "support/temp_folder.h"
+#include "synth/plain_tokenizer.h"
+#include "text/tokenizer.h"
+#include "weights/model_writer.h"
+
+namespace commissure::testing {
+namespace {
+
+std::unique_ptr<Checkpoint> make(const std::string& name, const Checkpoint* tokenizer = nullptr) {
+  const auto request = parse_synth_name(name);
+  EXPECT_TRUE(request.has_value()) << (request ? "" : request.error().message());
+  auto model = make_synth_model(*request, tokenizer);
+  EXPECT_TRUE(model.has_value()) << name << ": " << (model ? "" : model.error().message());
+  return *std::move(model);
+}
+
+std::string bytes_of(const Checkpoint& model, const TensorInfo& tensor) {
+  const auto range = model.load(tensor);
+  EXPECT_TRUE(range.has_value());
+  return {reinterpret_cast<const char*>(range->bytes.data()), range->bytes.size()};
+}
+
+std::string sha_of_tensors(const Checkpoint& model) {
+  Sha256 hash;
+  for (const TensorInfo& tensor : model.tensors()) hash.update(bytes_of(model, tensor));
+  return hash.finish();
+}
+
+/// "model.layers.3.x" and "blk.3.x" with `by` more.
+std::string moved(const std::string& name, int by) {
+  for (const std::string mark : {"layers.", "blk."}) {
+    const std::size_t at = name.find(mark);
+    if (at == std::string::npos) continue;
+    std::size_t end = 0;
+    const int layer = std::stoi(name.substr(at + mark.size()), &end);
+    return name.substr(0, at) + mark + std::to_string(layer + by) + name.substr(at + mark.size() + end);
+  }
+  return name;
+}
+
+TEST(SynthModel, LayersAloneHaveTheBytesThatTheyHaveInTheWhole) {
+  for (const std::string shape : {"gemma-3-270m", "phi-3-mini", "llama-3.2-1b", "qwen3-30b-a3b"}) {
+    for (const std::string format : {"safetensors", "gguf"}) {
+      const std::string options = "?seed=5&scale-down=32&format=" + format;
+      const auto whole = make("synth:" + shape + options), part = make("synth:" + shape + "@4-6" + options);
+      EXPECT_LT(part->tensors().size(), whole->tensors().size());
+      for (const TensorInfo& tensor : part->tensors()) {
+        const TensorInfo* same = whole->find(moved(tensor.name, 4));
+        ASSERT_NE(same, nullptr) << tensor.name;
+        ASSERT_EQ(bytes_of(*part, tensor), bytes_of(*whole, *same)) << tensor.name;
+      }
+      EXPECT_NE(part->fingerprint(), whole->fingerprint());
+      EXPECT_EQ(read_decoder_spec(*part)->n_layers(), 3);
+    }
+  }
+}
+
+// What these models are made of: other numbers here are other bytes for everybody who compares with earlier ones.
+TEST(SynthModel, TheSameSeedIsTheSameBytesOnEveryMachine) {
+  EXPECT_EQ(sha_of_tensors(*make("synth:tiny")), "4abdd7f6737770f3ca0bc91ad2c9e9c0df8ffb242797932035d2fbbad305b180");
+  EXPECT_EQ(sha_of_tensors(*make("synth:tiny?format=gguf&dtype=q8_0")),
+            "bd30e76407b5f305c1963417e343938e7f8f73420a558c311f4f03a08089ec9d");
+  EXPECT_EQ(sha_of_tensors(*make("synth:gemma-3-1b@3-6?seed=9&scale-down=16")),
+            "77455b74d942af36f72e3d614bec79971b85db5ab20bda220d54be4cd65f15ff");
+}
+
+TEST(SynthModel, OtherSeedsAreOtherModels) {
+  const auto one = make("synth:tiny"), other = make("synth:tiny?2");
+  EXPECT_NE(sha_of_tensors(*one), sha_of_tensors(*other));
+  EXPECT_NE(one->fingerprint(), other->fingerprint());
+}
+
+/// All that a layer says, as a text.
+std::string text_of(const LayerSpec& layer) {
+  const ExpertSpec& experts = layer.experts;
+  return fmt::format(
+      "heads {}/{}x{} ff {} experts {}/{}x{}+{} {}{} rope {} window {} scale {} cap {} {}{}{}{}{}{} residual {} act {}",
+      layer.heads.n_heads, layer.heads.n_kv_heads, layer.heads.head_dim, layer.d_ff, experts.n_used, experts.n_experts,
+      experts.d_ff, experts.shared_d_ff, experts.normalised, experts.softmax_of_used, layer.rope, layer.window,
+      layer.attention_scale, layer.attention_softcap, layer.qkv_bias, layer.output_bias, layer.qk_norm,
+      layer.wide_qk_norm, layer.pre_norms, layer.post_norms, layer.residual_scale, static_cast<int>(layer.activation));
+}
+
+TEST(SynthModel, EveryShapeIsReadInBothFormatsAlike) {
+  for (const Shape& shape : known_shapes()) {
+    for (const std::string options : {"", "&scale-down=16"}) {
+      if (options.empty() && shape.n_vocab > 60000 && shape.name != "gemma-3-27b") continue;  // words take their time
+      const std::string name = "synth:" + std::string(shape.name) + "@0-3?dtype=f32" + options;
+      const auto folder = read_decoder_spec(*make(name)), gguf = read_decoder_spec(*make(name + "&format=gguf"));
+      ASSERT_TRUE(folder.has_value()) << folder.error().message();
+      ASSERT_TRUE(gguf.has_value()) << gguf.error().message();
+      for (int layer = 0; layer < folder->n_layers(); ++layer) {
+        EXPECT_EQ(text_of(folder->layers[layer]), text_of(gguf->layers[layer])) << name;
+      }
+      EXPECT_EQ(folder->n_vocab, gguf->n_vocab) << name;
+      EXPECT_EQ(folder->n_context, gguf->n_context) << name;
+      EXPECT_EQ(folder->norm_eps, gguf->norm_eps) << name;
+      EXPECT_EQ(folder->logit_scale, gguf->logit_scale) << name;
+      EXPECT_EQ(folder->final_softcap, gguf->final_softcap) << name;
+      EXPECT_FLOAT_EQ(folder->embedding_scale, gguf->embedding_scale) << name;
+      ASSERT_EQ(folder->ropes.size(), gguf->ropes.size()) << name;
+      for (std::size_t rope = 0; rope < folder->ropes.size(); ++rope) {
+        ASSERT_EQ(folder->ropes[rope].frequencies.size(), gguf->ropes[rope].frequencies.size()) << name;
+        for (std::size_t i = 0; i < folder->ropes[rope].frequencies.size(); ++i) {
+          ASSERT_FLOAT_EQ(folder->ropes[rope].frequencies[i], gguf->ropes[rope].frequencies[i]) << name;
+        }
+      }
+    }
+  }
+}
+
+TEST(SynthModel, LayersKeepTheirWindowsAndRotations) {
+  const auto spec = [](const std::string& name) { return *read_decoder_spec(*make(name)); };
+  const DecoderSpec whole = spec("synth:gemma-3-1b?scale-down=32"), smol = spec("synth:smollm3-3b?scale-down=32");
+  for (const std::string format : {"safetensors", "gguf"}) {
+    const DecoderSpec part = spec("synth:gemma-3-1b@4-8?scale-down=32&format=" + format);
+    for (int layer = 0; layer < part.n_layers(); ++layer) {
+      EXPECT_EQ(part.layers[layer].window, whole.layers[layer + 4].window) << layer;
+      EXPECT_EQ(part.layers[layer].rope, whole.layers[layer + 4].rope) << layer;
+    }
+    EXPECT_EQ(spec("synth:smollm3-3b@4-9?scale-down=32&format=" + format).layers[3].rope, -1);
+  }
+  EXPECT_EQ(spec("synth:smollm3-3b@2-9?scale-down=32").layers[1].rope, smol.layers[3].rope);
+  const auto refused = make_synth_model(*parse_synth_name("synth:smollm3-3b@2-9?format=gguf&scale-down=32"));
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_NE(refused.error().message().find("multiple of 4"), std::string::npos) << refused.error().message();
+}
+
+TEST(SynthModel, TheLargestIsOpenedWithoutMakingAWeight) {
+  const auto model = make("synth:llama-3.1-405b");
+  const auto spec = read_decoder_spec(*model);
+  ASSERT_TRUE(spec.has_value());
+  EXPECT_EQ(spec->n_layers(), 126);
+  EXPECT_LT(model->bytes_read(), 4u << 20);
+  EXPECT_FALSE(model->has_files());
+}
+
+TEST(SynthModel, EveryIdHasATextAndEveryByteAToken) {
+  const std::string text = "The \xC3\xA9t\xC3\xA9, 7\n\t!";
+  for (const std::string format : {"safetensors", "gguf"}) {
+    const auto model = make("synth:gemma-3-270m?scale-down=32&format=" + format);
+    const auto tokenizer = format == "gguf"
+                               ? Tokenizer::from_metadata(model->metadata())
+                               : Tokenizer::from_json(*parse_json(*model->read_side_file("tokenizer.json")),
+                                                      *parse_json(*model->read_side_file("tokenizer_config.json")));
+    ASSERT_TRUE(tokenizer.has_value()) << tokenizer.error().message();
+    EXPECT_EQ((*tokenizer)->n_tokens(), read_decoder_spec(*model)->n_vocab);
+    const auto ids = (*tokenizer)->encode(text, {});
+    EXPECT_EQ(ids.size(), text.size());
+    EXPECT_EQ((*tokenizer)->decode(ids), text);
+    EXPECT_EQ((*tokenizer)->token_bytes(TokenId(4000), false), " w4000");
+    EXPECT_EQ((*tokenizer)->eos(), TokenId(kPlainEnd));
+    EXPECT_EQ((*tokenizer)->encode("<|user|>", {}).size(), 1u);
+  }
+}
+
+TEST(SynthModel, ATokenizerIsTakenFromAModelOfTheSameFormat) {
+  const auto donor = make("synth:tiny"), gguf_donor = make("synth:tiny?format=gguf");
+  const auto model = make("synth:gemma-3-270m?scale-down=32", donor.get());
+  EXPECT_EQ(*model->read_side_file("tokenizer.json"), *donor->read_side_file("tokenizer.json"));
+  EXPECT_EQ(model->config().contains("eos_token_id"), false);
+  const auto gguf = make("synth:gemma-3-270m?scale-down=32&format=gguf", gguf_donor.get());
+  EXPECT_EQ((*Tokenizer::from_metadata(gguf->metadata()))->n_tokens(), 512);
+  const auto refusal = [](const std::string& name, const Checkpoint& from) {
+    return make_synth_model(*parse_synth_name(name), &from).error().message();
+  };
+  EXPECT_NE(refusal("synth:tiny", *gguf_donor).find("say format gguf"), std::string::npos);
+  EXPECT_NE(refusal("synth:tiny?format=gguf", *donor).find("say format safetensors"), std::string::npos);
+  EXPECT_NE(refusal("synth:tiny", *make("synth:qwen3-0.6b?scale-down=16")).find("rows for 512"), std::string::npos);
+}
+
+TEST(SynthModel, WrittenItIsTheSameModel) {
+  for (const std::string name : {"synth:tiny?3", "synth:llama-3.2-1b@0-1?scale-down=32&format=gguf"}) {
+    const TempFolder folder;
+    const std::string path = folder.path() + "/out";
+    const auto model = make(name);
+    const auto written = write_model(*model, path, {});
+    ASSERT_TRUE(written.has_value()) << written.error().message();
+    const auto again = Checkpoint::open(path);
+    ASSERT_TRUE(again.has_value()) << again.error().message();
+    EXPECT_EQ((*again)->fingerprint(), model->fingerprint());
+    EXPECT_EQ(sha_of_tensors(**again), sha_of_tensors(*model));
+  }
+}
+
+TEST(SynthModel, AWriteThatIsStoppedLeavesNothing) {
+  const TempFolder folder;
+  const std::string path = folder.path() + "/out";
+  int calls = 0;
+  WriteOptions options;
+  options.progress = [&](std::uint64_t, std::uint64_t) { return ++calls < 3; };
+  const auto written = write_model(*make("synth:tiny"), path, options);
+  ASSERT_FALSE(written.has_value());
+  EXPECT_EQ(written.error().code(), Code::kCancelled);
+  EXPECT_TRUE(std::filesystem::is_empty(path));
+}
+
+}  // namespace
+}  // namespace commissure::testing

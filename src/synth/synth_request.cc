@@ -1,0 +1,153 @@
+#include "synth/synth_request.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/check.h"
+#include "weights/header_reader.h"
+
+namespace commissure {
+namespace {
+
+constexpr std::string_view kPrefix = "synth:";
+constexpr int kMostScaleDown = 64;
+
+constexpr std::array<std::pair<std::string_view, CheckpointFormat>, 2> kFormats = {
+    {{"safetensors", CheckpointFormat::kSafetensors}, {"gguf", CheckpointFormat::kGguf}}};
+constexpr std::array<std::pair<std::string_view, DType>, 4> kDtypes = {
+    {{"bf16", DType::kBF16}, {"f16", DType::kF16}, {"f32", DType::kF32}, {"q8_0", DType::kQ8_0}}};
+
+template <typename T, std::size_t N>
+std::string_view name_of(const std::array<std::pair<std::string_view, T>, N>& names, T value) {
+  const auto* found = std::ranges::find(names, value, &std::pair<std::string_view, T>::second);
+  CHECK(found != names.end());
+  return found->first;
+}
+
+template <typename T, std::size_t N>
+Result<T> find_named(const std::array<std::pair<std::string_view, T>, N>& names, std::string_view text,
+                     std::string_view what) {
+  const auto* found = std::ranges::find(names, text, &std::pair<std::string_view, T>::first);
+  if (found != names.end()) return found->second;
+  std::string taken;
+  for (const auto& [name, value] : names) taken += fmt::format("{}{}", taken.empty() ? "" : ", ", name);
+  return Error(Code::kInvalidArgument, what, " is ", printable(text), ", must be one of ", taken);
+}
+
+/// The whole text as a number.
+template <typename T>
+std::optional<T> number(std::string_view text) {
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+Status set_option(std::string_view key, std::string_view value, SynthRequest& request) {
+  if (key == "seed") {
+    request.seed = TRY(parse_seed(value));
+  } else if (key == "format") {
+    request.format = TRY(parse_synth_format(value));
+  } else if (key == "dtype") {
+    request.dtype = TRY(parse_synth_dtype(value));
+  } else if (key == "scale-down") {
+    request.scale_down = TRY(parse_scale_down(value));
+  } else if (key == "tokenizer") {
+    request.tokenizer = value;
+  } else {
+    return Error(Code::kInvalidArgument, printable(key),
+                 " is no option behind \"?\"; there are seed, format, dtype, scale-down and tokenizer");
+  }
+  return {};
+}
+
+Result<SynthRequest> parse(std::string_view text) {
+  const std::size_t question = std::min(text.find('?'), text.size());
+  std::string_view options = text.substr(std::min(question + 1, text.size()));
+  text = text.substr(0, question);
+  const std::size_t at = std::min(text.find('@'), text.size());
+  SynthRequest request;
+  request.shape = TRY(find_shape(text.substr(0, at)));
+  if (at < text.size()) request.layers = TRY(parse_layer_span(text.substr(at + 1)));
+  while (!options.empty()) {
+    const std::string_view option = options.substr(0, options.find('&'));
+    options.remove_prefix(std::min(option.size() + 1, options.size()));
+    const std::size_t equals = option.find('=');
+    const bool is_seed = equals == std::string_view::npos;
+    TRY(set_option(is_seed ? "seed" : option.substr(0, equals), is_seed ? option : option.substr(equals + 1), request));
+  }
+  TRY(check_request(request));
+  return request;
+}
+
+}  // namespace
+
+Result<LayerSpan> parse_layer_span(std::string_view text) {
+  const std::size_t dash = text.find('-');
+  const auto first = number<int>(text.substr(0, dash));
+  const auto last = dash == std::string_view::npos ? first : number<int>(text.substr(dash + 1));
+  if (first && last && *first >= 0 && *first <= *last) return LayerSpan{*first, *last};
+  return Error(Code::kInvalidArgument, "layers ", printable(text),
+               " are none; say the first and the last one, counted from 0, as 20-43");
+}
+
+Result<CheckpointFormat> parse_synth_format(std::string_view text) { return find_named(kFormats, text, "format"); }
+
+Result<DType> parse_synth_dtype(std::string_view text) { return find_named(kDtypes, text, "dtype"); }
+
+Result<int> parse_scale_down(std::string_view text) {
+  const auto value = number<int>(text);
+  if (value && *value >= 1 && *value <= kMostScaleDown) return *value;
+  return Error(Code::kInvalidArgument, "scale-down is ", printable(text), ", must be a number of 1 to ",
+               kMostScaleDown);
+}
+
+Result<std::uint64_t> parse_seed(std::string_view text) {
+  if (const auto value = number<std::uint64_t>(text)) return *value;
+  return Error(Code::kInvalidArgument, "seed is ", printable(text), ", must be a number of 0 to 2^64 - 1");
+}
+
+bool is_synth_name(std::string_view name) { return name.starts_with(kPrefix); }
+
+Result<SynthRequest> parse_synth_name(std::string_view name) {
+  auto request = parse(name.substr(std::min(kPrefix.size(), name.size())));
+  if (!request) return request.error().within(printable(name));
+  return request;
+}
+
+std::string synth_name(const SynthRequest& request) {
+  const SynthRequest plain;
+  std::string name = fmt::format("{}{}", kPrefix, request.shape->name);
+  if (request.layers) name += fmt::format("@{}-{}", request.layers->first, request.layers->last);
+  char separator = '?';
+  const auto add = [&](std::string_view key, const auto& value) {
+    name += fmt::format("{}{}={}", separator, key, value);
+    separator = '&';
+  };
+  if (request.seed != plain.seed) add("seed", request.seed);
+  if (request.format != plain.format) add("format", name_of(kFormats, request.format));
+  if (request.dtype != plain.dtype) add("dtype", name_of(kDtypes, request.dtype));
+  if (request.scale_down != plain.scale_down) add("scale-down", request.scale_down);
+  if (!request.tokenizer.empty()) add("tokenizer", request.tokenizer);
+  return name;
+}
+
+std::string served_synth_name(const SynthRequest& request) { return fmt::format("synth-{}", request.shape->name); }
+
+Status check_request(const SynthRequest& request) {
+  const Shape& shape = *request.shape;
+  if (request.layers && request.layers->last >= shape.n_layers) {
+    return Error(Code::kInvalidArgument, "layers ", request.layers->first, "-", request.layers->last, ": ", shape.name,
+                 " has ", shape.n_layers, ", 0-", shape.n_layers - 1);
+  }
+  if (request.dtype == DType::kQ8_0 && request.format != CheckpointFormat::kGguf) {
+    return Error(Code::kInvalidArgument, "dtype q8_0 is GGUF's; say format gguf, or quantise while loading (--quant)");
+  }
+  return {};
+}
+
+}  // namespace commissure

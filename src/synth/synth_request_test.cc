@@ -1,0 +1,56 @@
+#include "synth/synth_request.h"
+
+#include <gtest/gtest.h>
+
+namespace commissure::testing {
+namespace {
+
+std::string refusal(const std::string& name) {
+  const auto request = parse_synth_name(name);
+  return request ? "accepted" : request.error().message();
+}
+
+TEST(SynthName, SaysShapeLayersAndSeed) {
+  const SynthRequest plain = *parse_synth_name("synth:gemma-3-27b");
+  EXPECT_EQ(plain.shape->name, "gemma-3-27b");
+  EXPECT_FALSE(plain.layers.has_value());
+  EXPECT_EQ(plain.seed, 1u);
+  EXPECT_EQ(plain.dtype, DType::kBF16);
+  const SynthRequest part = *parse_synth_name("synth:gemma-3-27b@20-43?7");
+  EXPECT_EQ(part.layers, (LayerSpan{20, 43}));
+  EXPECT_EQ(part.layers->count(), 24);
+  EXPECT_EQ(part.seed, 7u);
+  EXPECT_EQ(parse_synth_name("synth:tiny@2")->layers, (LayerSpan{2, 2}));
+}
+
+TEST(SynthName, IsReadAsItIsWritten) {
+  for (const char* name :
+       {"synth:tiny", "synth:tiny@1-3", "synth:tiny?seed=0", "synth:tiny@0-0?seed=18446744073709551615&format=gguf",
+        "synth:qwen3-0.6b?format=gguf&dtype=q8_0", "synth:gemma-3-1b?dtype=f16&scale-down=8&tokenizer=/models/a b"}) {
+    const auto request = parse_synth_name(name);
+    ASSERT_TRUE(request.has_value()) << request.error().message();
+    EXPECT_EQ(synth_name(*request), name);
+  }
+  EXPECT_EQ(synth_name(*parse_synth_name("synth:TINY?1&format=safetensors")), "synth:tiny");
+  EXPECT_EQ(served_synth_name(*parse_synth_name("synth:tiny@1-2?9")), "synth-tiny");
+}
+
+TEST(SynthName, ThatCannotBeHadIsRefusedWithWhatCan) {
+  EXPECT_NE(refusal("synth:gemma-3-27b@40-62").find("gemma-3-27b has 62, 0-61"), std::string::npos);
+  for (const char* layers : {"@", "@-", "@5-", "@-5", "@7-5", "@a-b", "@1-2-3", "@0x1-2", "@1-99999999999"}) {
+    EXPECT_NE(refusal(std::string("synth:tiny") + layers).find("as 20-43"), std::string::npos) << layers;
+  }
+  EXPECT_NE(refusal("synth:tiny?seed=-1").find("0 to 2^64 - 1"), std::string::npos);
+  EXPECT_NE(refusal("synth:tiny?x").find("seed is \"x\""), std::string::npos);
+  EXPECT_NE(refusal("synth:tiny?format=onnx").find("safetensors, gguf"), std::string::npos);
+  EXPECT_NE(refusal("synth:tiny?dtype=int8").find("bf16, f16, f32, q8_0"), std::string::npos);
+  EXPECT_NE(refusal("synth:tiny?dtype=q8_0").find("format gguf"), std::string::npos);
+  EXPECT_NE(refusal("synth:tiny?scale-down=0").find("1 to 64"), std::string::npos);
+  EXPECT_NE(refusal("synth:tiny?scale-down=65").find("1 to 64"), std::string::npos);
+  EXPECT_NE(refusal("synth:tiny?sed=1").find("there are seed, format"), std::string::npos);
+  EXPECT_NE(refusal("synth:").find("no shape is known"), std::string::npos);
+  EXPECT_FALSE(is_synth_name("synthetic"));
+}
+
+}  // namespace
+}  // namespace commissure::testing
