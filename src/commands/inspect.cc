@@ -8,6 +8,7 @@
 #include "commands/quant_choice.h"
 #include "core/json.h"
 #include "hub/model_store.h"
+#include "hub/open_model.h"
 #include "plan/split_plan.h"
 #include "terminal/progress.h"
 
@@ -45,7 +46,7 @@ struct Inspection {
 Result<Inspection> inspect(const InspectOptions& options) {
   Inspection result;
   result.model = TRY(resolve_model(options.model, false));
-  result.checkpoint = TRY(Checkpoint::open(result.model.location));
+  result.checkpoint = TRY(open_model(result.model.location));
   result.spec = TRY(read_decoder_spec(*result.checkpoint));
   result.spec.kv_type = TRY(parse_kv_type(options.kv_dtype));
   const std::vector<int> cuts = options.cuts.empty()

@@ -6,6 +6,7 @@
 #include "commands/command.h"
 #include "commands/quant_choice.h"
 #include "hub/model_store.h"
+#include "hub/open_model.h"
 #include "model/quantise_at_load.h"
 #include "terminal/progress.h"
 #include "terminal/stop_signal.h"
@@ -33,7 +34,7 @@ Status prepare(Checkpoint& checkpoint, const QuantiseOptions& options) {
 Result<int> quantise(const QuantiseOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   const LocalModel model = TRY(resolve_model(options.model, false));
-  const auto checkpoint = TRY(Checkpoint::open(model.location));
+  const auto checkpoint = TRY(open_model(model.location));
   if (const Status ready = prepare(*checkpoint, options); !ready)
     return refuse(ready.error(), options.quant, "quantise");
   std::uint64_t total = 0;

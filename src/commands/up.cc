@@ -19,6 +19,7 @@
 #include "core/ascii.h"
 #include "hub/hub.h"
 #include "hub/model_pack.h"
+#include "hub/open_model.h"
 #include "local/local_chain.h"
 #include "plan/split_plan.h"
 #include "terminal/progress.h"
@@ -149,7 +150,7 @@ Result<PlannedChain> plan_chain(const UpOptions& options) {
   LocalChainOptions& chain = planned.options;
   const LocalModel model = TRY(find_model(options.model));
   if (options.pack && options.isa.empty() && !options.read_weights) pack_small_model(model);
-  const auto checkpoint = TRY(Checkpoint::open(model.location, ReadMode::kMap, Vocabulary::kSkip));
+  const auto checkpoint = TRY(open_model(model.location, ReadMode::kMap, Vocabulary::kSkip));
   const DecoderSpec spec = TRY(read_decoder_spec(*checkpoint));
   chain.cuts =
       options.cuts.empty() ? TRY(choose_cuts(*checkpoint, spec, options.n_stages)) : TRY(parse_cuts(options.cuts));

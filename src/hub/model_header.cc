@@ -1,9 +1,10 @@
+#include "hub/hub.h"
 #include "hub/model_header.h"
+#include "hub/model_store.h"
+#include "hub/open_model.h"
 
 #include <cstdlib>
 
-#include "hub/hub.h"
-#include "hub/model_store.h"
 #include "terminal/captured_process.h"
 #include "terminal/gcloud.h"
 #include "weights/location.h"
@@ -39,7 +40,7 @@ Result<std::string> header_location(const std::string& model, const std::string&
 bool is_remote_model(const std::string& model) { return model.starts_with("hf:") || is_cloud(model) || is_url(model); }
 
 Result<std::unique_ptr<Checkpoint>> open_header(const std::string& model, const std::string& revision, bool may_pull) {
-  return Checkpoint::open(TRY(header_location(model, revision, may_pull)), ReadMode::kMap, Vocabulary::kSkip);
+  return open_model(TRY(header_location(model, revision, may_pull)), ReadMode::kMap, Vocabulary::kSkip);
 }
 
 }  // namespace commissure

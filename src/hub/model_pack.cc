@@ -1,4 +1,5 @@
 #include "hub/model_pack.h"
+#include "hub/open_model.h"
 
 #include <chrono>
 #include <cstdio>
@@ -27,7 +28,10 @@ bool is_in_cache(const fs::path& file) {
 }  // namespace
 
 Result<PackedModel> pack_model(const LocalModel& model) {
-  const auto checkpoint = TRY(Checkpoint::open(model.location, ReadMode::kMap, Vocabulary::kSkip));
+  const auto checkpoint = TRY(open_model(model.location, ReadMode::kMap, Vocabulary::kSkip));
+  if (!checkpoint->has_files()) {
+    return Error(Code::kFailedPrecondition, model.location, ": lies nowhere; write it first (commissure synth)");
+  }
   const DecoderSpec spec = TRY(read_decoder_spec(*checkpoint));
   const auto backend = TRY(make_cpu_backend({}));
   return pack_weights(*backend, *checkpoint, spec);
@@ -39,7 +43,7 @@ void pack_small_model(const LocalModel& model) {
   if (error || n_bytes > kSmallModel || !is_in_cache(model.location)) return;
   const auto backend = make_cpu_backend({});
   if (!backend || (*backend)->packed_layout().empty()) return;
-  const auto checkpoint = Checkpoint::open(model.location, ReadMode::kMap, Vocabulary::kSkip);
+  const auto checkpoint = open_model(model.location, ReadMode::kMap, Vocabulary::kSkip);
   if (!checkpoint) return;
   const std::string layout = (*backend)->packed_layout();
   if (PackFile::open(pack_path(**checkpoint, layout), layout, (*checkpoint)->fingerprint())) return;

@@ -12,6 +12,7 @@
 #include "hub/catalogue.h"
 #include "hub/hub_name.h"
 #include "hub/package_fetch.h"
+#include "synth/synth_request.h"
 #include "terminal/file_checks.h"
 #include "terminal/paths.h"
 #include "terminal/progress.h"
@@ -144,6 +145,12 @@ Result<LocalModel> resolve_model(const std::string& text, bool may_pull) {
   if (text.starts_with("http://") || text.starts_with("https://")) {
     const fs::path path(text.substr(0, text.find_first_of("?#")));
     return at(path.stem().string(), path, text, std::nullopt);
+  }
+  if (is_synth_name(text)) {
+    SynthRequest request = TRY(parse_synth_name(text));
+    // Stages may run in another folder.
+    if (!request.tokenizer.empty()) request.tokenizer = TRY(resolve_model(request.tokenizer, may_pull)).location;
+    return LocalModel{served_synth_name(request), synth_name(request), {}};
   }
   if (text.starts_with("gs://")) {
     const fs::path path(text.ends_with('/') ? text.substr(0, text.size() - 1) : text);

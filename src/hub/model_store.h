@@ -12,7 +12,7 @@ namespace commissure {
 /// A model that this machine can open.
 struct LocalModel {
   std::string name;             ///< what requests call it
-  std::string location;         ///< file, folder or URL, as Checkpoint::open takes it
+  std::string location;         ///< file, folder, URL or synth: name, as open_model takes it
   GenerationDefaults defaults;  ///< the catalogue's sampling defaults, for a file that carries none
   std::string precision = {};   ///< numeric mode that the catalogue advises, "fast" or "exact"; empty: no advice
 };
@@ -28,9 +28,9 @@ struct CachedModel {
 /// The folder of the cache that holds the models.
 std::filesystem::path models_dir();
 
-/// What `--model` means: a file or folder that exists, an http(s) URL, a gs:// file or folder, a name in the cache, or
-/// a known name (which is pulled now unless `may_pull` is false). Errors: kNotFound, listing the models that are there
-/// and how to get more; else as pull_known_model.
+/// What `--model` means: a file or folder that exists, an http(s) URL, a gs:// file or folder, synth:SHAPE (a model
+/// that is made up; open_model opens it), a name in the cache, or a known name (which is pulled now unless `may_pull`
+/// is false). Errors: kNotFound, listing the models that are there and how to get more; else as pull_known_model.
 Result<LocalModel> resolve_model(const std::string& text, bool may_pull);
 
 /// Downloads a known model unless the cache has it. Licence terms are shown and must be accepted: by `accept_license`,

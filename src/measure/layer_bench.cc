@@ -14,6 +14,7 @@
 #include "core/index.h"
 #include "core/version.h"
 #include "hub/model_store.h"
+#include "hub/open_model.h"
 #include "model/decoder.h"
 #include "plan/model_footprint.h"
 #include "stage/kv_pool.h"
@@ -124,7 +125,7 @@ class Bench {
 };
 
 Status Bench::load(const LayerBenchOptions& options, const std::string& location) {
-  checkpoint_ = TRY(Checkpoint::open(location, ReadMode::kRead, Vocabulary::kSkip));
+  checkpoint_ = TRY(open_model(location, ReadMode::kRead, Vocabulary::kSkip));
   spec_ = TRY(read_decoder_spec(*checkpoint_));
   spec_.kv_type = TRY(parse_kv_type(times_.kv_dtype));
   spec_.precision = TRY(parse_precision(times_.precision));

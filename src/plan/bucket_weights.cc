@@ -6,6 +6,7 @@
 #include "core/crc32c.h"
 #include "hub/hub.h"
 #include "hub/hub_name.h"
+#include "hub/open_model.h"
 #include "weights/find_model_file.h"
 #include "weights/location.h"
 
@@ -67,6 +68,10 @@ Status add_folder(const fs::path& folder, CloudWeights& weights) {
 /// A single file, every part of a split one, or a folder with what serving needs.
 Result<CloudWeights> local_weights(const std::string& model) {
   const LocalModel local = TRY(resolve_model(model, true));
+  if (is_made_up(local.location)) {
+    return Error(Code::kInvalidArgument, "model ", model,
+                 " lies nowhere, so it cannot be uploaded; write it (commissure synth) and name the folder");
+  }
   CloudWeights weights;
   weights.prefix = "models/" + folder_name(local.name);
   const std::string file = TRY(find_model_file(local.location));

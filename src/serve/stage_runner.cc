@@ -16,6 +16,7 @@
 #include "core/version.h"
 #include "engine/engine.h"
 #include "hub/model_store.h"
+#include "hub/open_model.h"
 #include "model/quantise_at_load.h"
 #include "net/host.h"
 #include "net/span_exporter.h"
@@ -101,8 +102,8 @@ Status StageRunner::build() {
   model_ = TRY(resolve_model(settings_.model, settings_.is_first()));
   if (!settings_.model_name.empty()) model_.name = settings_.model_name;
   if (!settings_.served_names.empty()) model_.name = settings_.served_names.front();
-  checkpoint_ = TRY(Checkpoint::open(model_.location, settings_.read_weights ? ReadMode::kRead : ReadMode::kMap,
-                                     settings_.is_first() ? Vocabulary::kKeep : Vocabulary::kSkip));
+  checkpoint_ = TRY(open_model(model_.location, settings_.read_weights ? ReadMode::kRead : ReadMode::kMap,
+                               settings_.is_first() ? Vocabulary::kKeep : Vocabulary::kSkip));
   DecoderSpec spec = TRY(read_decoder_spec(*checkpoint_));
   spec.precision = TRY(parse_precision(settings_.precision));
   spec.kv_type = TRY(parse_kv_type(settings_.kv_dtype));

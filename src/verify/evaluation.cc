@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "core/index.h"
+#include "hub/open_model.h"
 #include "model/quantise_at_load.h"
 #include "serve/served_model.h"
 #include "step/step_batch.h"
@@ -105,7 +106,7 @@ Json Evaluation::to_json() const {
 Result<std::unique_ptr<WindowModel>> WindowModel::load(const LocalModel& local, const std::string& quant,
                                                        const EvaluationOptions& options) {
   std::unique_ptr<WindowModel> model(new WindowModel);
-  model->checkpoint_ = TRY(Checkpoint::open(local.location));
+  model->checkpoint_ = TRY(open_model(local.location));
   DecoderSpec& spec = model->spec_ = TRY(read_decoder_spec(*model->checkpoint_));
   spec.precision = TRY(parse_precision(options.precision));
   const ModelPart whole{0, spec.n_layers(), true, true};

@@ -4,6 +4,7 @@
 #include <future>
 
 #include "core/index.h"
+#include "hub/open_model.h"
 #include "plan/split_plan.h"
 #include "serve/served_model.h"
 #include "stage/local_link.h"
@@ -59,7 +60,7 @@ SequenceRows rows_from(std::span<const TokenId> tokens, int first, int n, const 
 
 Result<std::unique_ptr<ReferenceModel>> ReferenceModel::load(const LocalModel& model, const ReferenceOptions& wanted) {
   std::unique_ptr<ReferenceModel> made(new ReferenceModel);
-  made->checkpoint_ = TRY(Checkpoint::open(model.location));
+  made->checkpoint_ = TRY(open_model(model.location));
   DecoderSpec spec = TRY(read_decoder_spec(*made->checkpoint_));
   spec.precision = TRY(parse_precision(wanted.precision));
   spec.kv_type = TRY(parse_kv_type(wanted.kv_dtype));
