@@ -28,6 +28,7 @@ CommandRun add_pack(CLI::App& app);
 CommandRun add_plan(CLI::App& app);
 CommandRun add_quantise(CLI::App& app);
 CommandRun add_eval(CLI::App& app);
+CommandRun add_synth(CLI::App& app);
 CommandRun add_pull(CLI::App& app);
 CommandRun add_models(CLI::App& app);
 CommandRun add_bench(CLI::App& app);

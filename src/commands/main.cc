@@ -116,6 +116,23 @@ constexpr Entry kCommands[] = {
      "Examples:\n"
      "  commissure eval ./gemma-3-1b-it --text wiki.txt\n"
      "  commissure eval ./gemma-3-1b-it --quant nf4 --against ./gemma-3-1b-it --text wiki.txt --json | jq .mean_kl"},
+    {"synth", "Write a model of random weights in a published model's shape", commissure::add_synth,
+     "For trials of memory, speed and splits: right names, sizes and formats, activations of a sane size, and nothing "
+     "to say.\n"
+     "The same seed gives the same bytes on every machine. Wherever a model is named, "
+     "synth:SHAPE[@FIRST-LAST][?seed=N] is\n"
+     "such a model without files: each stage makes its own layers while it loads. Behind the ? also format=, dtype=, "
+     "scale-down=\n"
+     "and tokenizer=, apart by &.\n"
+     "Exit status 2: what is asked for cannot be had (shape, layers, room on the disk, a folder that holds "
+     "something).\n\n"
+     "Examples:\n"
+     "  commissure synth --list\n"
+     "  commissure synth --shape gemma-3-27b --layers 20-43 --seed 1 ./gemma-part\n"
+     "  commissure synth --shape qwen3-0.6b --format gguf --dtype q8_0 ./qwen\n"
+     "  commissure synth --shape llama-3.1-8b --scale-down 8 --tokenizer ./llama-folder ./small-llama\n"
+     "  commissure plan synth:gemma-3-27b --tok-s 5\n"
+     "  commissure up --local --model 'synth:qwen3-0.6b?seed=7'"},
     {"plan", "Find the cheapest chain for a model and what it costs", commissure::add_plan,
      "Reads the model's header, no weights. Times are computed from the machines' memory bandwidth: "
      "docs/planner.md.\n\n"
