@@ -17,7 +17,7 @@ constexpr const char* kFiles[] = {"tokenizer.json",    "tokenizer_config.json", 
                                   "tokenizer.model"};
 
 /// Numbers in the types that converters write: counts and ids as u32, lists of them as i32.
-void add_value(const std::string& key, const MetadataValue& value, GgufKeys& keys) {
+void add_value(const std::string& key, const MetadataValue& value, GgufPairs& keys) {
   std::visit(
       [&](const auto& held) {
         using T = std::decay_t<decltype(held)>;

@@ -12,7 +12,7 @@ namespace commissure {
 /// Tokenizer and chat templates of another model, as its format holds them.
 struct BorrowedTokenizer {
   std::map<std::string, std::string> files;  ///< safetensors
-  GgufKeys keys;                             ///< GGUF
+  GgufPairs keys;                            ///< GGUF
 
   bool is_empty() const { return files.empty() && keys.count() == 0; }
 };

@@ -51,7 +51,7 @@ Result<const GgufFamily*> find_family(const DecoderSpec& spec) {
 /// Keys that begin with the architecture's name.
 class FamilyKeys {
  public:
-  FamilyKeys(GgufKeys& keys, std::string_view family) : keys_(keys), family_(family) {}
+  FamilyKeys(GgufPairs& keys, std::string_view family) : keys_(keys), family_(family) {}
 
   void integer(std::string_view name, std::int64_t value) {
     keys_.integer(key(name), static_cast<std::uint32_t>(value));
@@ -63,7 +63,7 @@ class FamilyKeys {
  private:
   std::string key(std::string_view name) const { return fmt::format("{}.{}", family_, name); }
 
-  GgufKeys& keys_;
+  GgufPairs& keys_;
   const std::string_view family_;
 };
 
@@ -148,10 +148,10 @@ void add_scales(const DecoderSpec& spec, FamilyKeys& keys) {
 
 }  // namespace
 
-Result<GgufKeys> gguf_keys(const SynthRequest& request, const Json& config, const DecoderSpec& spec) {
+Result<GgufPairs> gguf_keys(const SynthRequest& request, const Json& config, const DecoderSpec& spec) {
   const GgufFamily& family = *TRY(find_family(spec));
   const ConfigFields fields(config);
-  GgufKeys keys;
+  GgufPairs keys;
   keys.text("general.architecture", family.gguf);
   keys.text("general.type", "model");
   keys.text("general.name", synth_mark(request));

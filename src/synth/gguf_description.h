@@ -12,7 +12,7 @@ namespace commissure {
 
 /// What a GGUF says of the model that config.json describes, as llama.cpp's converter writes it, without tokenizer.
 /// Errors: kUnimplemented, GGUF cannot say it, or not for this family.
-Result<GgufKeys> gguf_keys(const SynthRequest& request, const Json& config, const DecoderSpec& spec);
+Result<GgufPairs> gguf_keys(const SynthRequest& request, const Json& config, const DecoderSpec& spec);
 
 /// How the family's tensors are named in a GGUF.
 TensorNaming gguf_naming(const DecoderSpec& spec);

@@ -65,7 +65,7 @@ std::string plain_tokenizer_config() {
                       {"chat_template", kTemplate}});
 }
 
-void add_plain_tokenizer(int n_vocab, GgufKeys& keys) {
+void add_plain_tokenizer(int n_vocab, GgufPairs& keys) {
   constexpr std::int32_t kNormal = 1, kControl = 3;
   std::vector<std::string> texts;
   std::vector<std::int32_t> types;

@@ -15,6 +15,6 @@ inline constexpr int kPlainTokens = 262;
 std::string plain_tokenizer_json(int n_vocab);
 std::string plain_tokenizer_config();
 /// The same as keys of a GGUF.
-void add_plain_tokenizer(int n_vocab, GgufKeys& keys);
+void add_plain_tokenizer(int n_vocab, GgufPairs& keys);
 
 }  // namespace commissure

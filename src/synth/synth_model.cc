@@ -154,7 +154,7 @@ class SynthFiles final : public ModelFiles {
     std::vector<RandomTensor> tensors = random_tensors(plan_);
     add_rope_divisors(plan_, tensors);
     const LaidOut laid = lay_out(tensors, kGgufAlignment);
-    GgufKeys keys = TRY(gguf_keys(plan_.request, plan_.config, plan_.part));
+    GgufPairs keys = TRY(gguf_keys(plan_.request, plan_.config, plan_.part));
     if (tokenizer_.is_empty()) {
       add_plain_tokenizer(plan_.part.n_vocab, keys);
     } else {

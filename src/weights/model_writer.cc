@@ -117,9 +117,9 @@ Status write_tensors(FileWriter& file, const Checkpoint& checkpoint, const std::
 // --- GGUF ---
 
 /// The model's own pairs, and behind them what is to be known of its making.
-Result<GgufKeys> keys_of(const Checkpoint& checkpoint) {
+Result<GgufPairs> keys_of(const Checkpoint& checkpoint) {
   const Checkpoint::RawMetadata own = TRY(checkpoint.raw_metadata());
-  GgufKeys keys;
+  GgufPairs keys;
   keys.raw(own.n_keys, {reinterpret_cast<const char*>(own.bytes.bytes.data()), own.bytes.bytes.size()});
   if (checkpoint.quantisation().empty()) return keys;
   for (const auto& [key, value] : {std::pair(kWrittenQuantisationKey, checkpoint.quantisation()),

@@ -54,64 +54,64 @@ std::string safetensors_header(const std::vector<TensorInfo>& tensors) {
   return header + text;
 }
 
-void GgufKeys::begin(std::string_view key, std::uint32_t type) {
+void GgufPairs::begin(std::string_view key, std::uint32_t type) {
   ++count_;
   put_text(bytes_, key);
   put(bytes_, type);
 }
 
-void GgufKeys::begin_array(std::string_view key, std::uint32_t type, std::size_t length) {
+void GgufPairs::begin_array(std::string_view key, std::uint32_t type, std::size_t length) {
   begin(key, kArray);
   put(bytes_, type);
   put(bytes_, std::uint64_t{length});
 }
 
-void GgufKeys::text(std::string_view key, std::string_view value) {
+void GgufPairs::text(std::string_view key, std::string_view value) {
   begin(key, kText);
   put_text(bytes_, value);
 }
 
-void GgufKeys::integer(std::string_view key, std::uint32_t value) {
+void GgufPairs::integer(std::string_view key, std::uint32_t value) {
   begin(key, kU32);
   put(bytes_, value);
 }
 
-void GgufKeys::number(std::string_view key, float value) {
+void GgufPairs::number(std::string_view key, float value) {
   begin(key, kF32);
   put(bytes_, value);
 }
 
-void GgufKeys::flag(std::string_view key, bool value) {
+void GgufPairs::flag(std::string_view key, bool value) {
   begin(key, kBool);
   put(bytes_, std::uint8_t{value});
 }
 
-void GgufKeys::texts(std::string_view key, const std::vector<std::string>& values) {
+void GgufPairs::texts(std::string_view key, const std::vector<std::string>& values) {
   begin_array(key, kText, values.size());
   for (const std::string& value : values) put_text(bytes_, value);
 }
 
-void GgufKeys::integers(std::string_view key, const std::vector<std::int32_t>& values) {
+void GgufPairs::integers(std::string_view key, const std::vector<std::int32_t>& values) {
   begin_array(key, kI32, values.size());
   for (const std::int32_t value : values) put(bytes_, value);
 }
 
-void GgufKeys::numbers(std::string_view key, const std::vector<float>& values) {
+void GgufPairs::numbers(std::string_view key, const std::vector<float>& values) {
   begin_array(key, kF32, values.size());
   for (const float value : values) put(bytes_, value);
 }
 
-void GgufKeys::flags(std::string_view key, const std::vector<bool>& values) {
+void GgufPairs::flags(std::string_view key, const std::vector<bool>& values) {
   begin_array(key, kBool, values.size());
   for (const bool value : values) put(bytes_, std::uint8_t{value});
 }
 
-void GgufKeys::raw(std::uint64_t n_pairs, std::string_view bytes) {
+void GgufPairs::raw(std::uint64_t n_pairs, std::string_view bytes) {
   count_ += n_pairs;
   bytes_ += bytes;
 }
 
-std::string gguf_header(const GgufKeys& keys, const std::vector<TensorInfo>& tensors) {
+std::string gguf_header(const GgufPairs& keys, const std::vector<TensorInfo>& tensors) {
   std::string header = "GGUF";
   put(header, std::uint32_t{3});
   put(header, std::uint64_t{tensors.size()});

@@ -25,7 +25,7 @@ std::uint64_t lay_out(std::vector<TensorInfo>& tensors, std::uint64_t alignment)
 std::string safetensors_header(const std::vector<TensorInfo>& tensors);
 
 /// Key-value pairs of a GGUF header.
-class GgufKeys {
+class GgufPairs {
  public:
   void text(std::string_view key, std::string_view value);
   void integer(std::string_view key, std::uint32_t value);
@@ -50,6 +50,6 @@ class GgufKeys {
 };
 
 /// A GGUF up to the padding before its first tensor.
-std::string gguf_header(const GgufKeys& keys, const std::vector<TensorInfo>& tensors);
+std::string gguf_header(const GgufPairs& keys, const std::vector<TensorInfo>& tensors);
 
 }  // namespace commissure
