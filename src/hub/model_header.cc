@@ -1,10 +1,10 @@
-#include "hub/hub.h"
 #include "hub/model_header.h"
-#include "hub/model_store.h"
-#include "hub/open_model.h"
 
 #include <cstdlib>
 
+#include "hub/hub.h"
+#include "hub/model_store.h"
+#include "hub/open_model.h"
 #include "terminal/captured_process.h"
 #include "terminal/gcloud.h"
 #include "weights/location.h"

@@ -1,11 +1,11 @@
 #include "hub/model_pack.h"
-#include "hub/open_model.h"
 
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
 
+#include "hub/open_model.h"
 #include "kernels/backend.h"
 #include "terminal/progress.h"
 #include "weights/pack_file.h"
