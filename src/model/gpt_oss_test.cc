@@ -12,6 +12,7 @@
 #include "support/backend_testing.h"
 #include "support/checkpoint_writer.h"
 #include "support/family_model.h"
+#include "support/published_models.h"
 #include "support/small_config.h"
 #include "support/temp_folder.h"
 
@@ -19,33 +20,6 @@ namespace commissure::testing {
 namespace {
 
 Result<DecoderSpec> read(const std::string& config) { return spec_from_config(*parse_json(config), DType::kBF16); }
-
-constexpr ModelSize k20B = {"gpt-oss-20b",
-                            "gpt_oss",
-                            24,
-                            2880,
-                            64,
-                            8,
-                            64,
-                            2880,
-                            201088,
-                            false,
-                            20914757184,
-                            0,
-                            R"({"num_local_experts":32,"experts_per_token":4})"};
-constexpr ModelSize k120B = {"gpt-oss-120b",
-                             "gpt_oss",
-                             36,
-                             2880,
-                             64,
-                             8,
-                             64,
-                             2880,
-                             201088,
-                             false,
-                             116829156672,
-                             0,
-                             R"({"num_local_experts":128})"};
 
 /// Bytes of the published files: experts' matrices in MXFP4, all else in bf16.
 std::int64_t published_bytes(const DecoderSpec& spec) {
@@ -58,7 +32,8 @@ std::int64_t published_bytes(const DecoderSpec& spec) {
 }
 
 TEST(GptOss, HasItsPublishedSizes) {
-  for (const auto& [size, n_bytes] : {std::pair{k20B, 13761264768}, std::pair{k120B, 65248815744}}) {
+  for (const auto& [size, n_bytes] :
+       {std::pair{kGptOss20B, kGptOss20BBytes}, std::pair{kGptOss120B, kGptOss120BBytes}}) {
     const auto spec = read(size_config(size));
     ASSERT_TRUE(spec.has_value()) << spec.error().message();
     EXPECT_EQ(count_parameters(*spec).all, size.parameters) << size.name;
@@ -104,7 +79,7 @@ Metadata gguf_header() {
 }
 
 TEST(GptOss, RotatesByYarnWhoseRampEndsBetweenPairs) {
-  expect_its_rotation(read(size_config(k20B))->ropes[0]);
+  expect_its_rotation(read(size_config(kGptOss20B))->ropes[0]);
   const std::string written =
       R"({"rope_theta":150000,"rope_scaling":{"beta_fast":32.0,"beta_slow":1.0,"factor":32.0,"rope_type":"yarn",
       "original_max_position_embeddings":4096,"truncate":false}})";

@@ -64,7 +64,9 @@ struct Parameters {
 
 inline Parameters count_parameters(const DecoderSpec& spec) {
   Parameters sum;
-  for (const ExpectedTensor& tensor : expected_tensors(spec, {0, spec.n_layers(), true, true})) {
+  const ModelPart whole = {0, spec.n_layers(), true, true};
+  if (const auto table = expected_table(spec, whole)) sum.all = sum.active = *count_elements(table->shape);
+  for (const ExpectedTensor& tensor : expected_tensors(spec, whole)) {
     const std::int64_t n = *count_elements(tensor.shape);
     sum.all += n;
     if (tensor.expert < 0 || tensor.expert < spec.layers[tensor.layer].experts.n_used) sum.active += n;
