@@ -26,9 +26,11 @@ struct GgufFamily {
   bool is_listed = false;  ///< it can list them
   bool is_interleaved = false;
 };
-constexpr std::array<GgufFamily, 12> kFamilies = {{
+constexpr std::array<GgufFamily, 14> kFamilies = {{
     {"gemma2", "gemma2", 10000.0, 2, true},
     {"gemma3", "gemma3", 1000000.0, 6, true},
+    {"gemma4", "gemma4"},
+    {"gpt_oss", "gpt-oss", 150000.0, 2, true},
     {"granite", "granite", 10000.0, 0, false, true},
     {"llama", "llama", 10000.0, 0, false, true},
     {"mistral", "llama", 10000.0, 0, false, true},
@@ -58,6 +60,7 @@ class FamilyKeys {
   }
   void number(std::string_view name, double value) { keys_.number(key(name), static_cast<float>(value)); }
   void text(std::string_view name, std::string_view value) { keys_.text(key(name), value); }
+  void integers(std::string_view name, const std::vector<std::int32_t>& values) { keys_.integers(key(name), values); }
   void flags(std::string_view name, const std::vector<bool>& values) { keys_.flags(key(name), values); }
 
  private:
@@ -68,7 +71,8 @@ class FamilyKeys {
 };
 
 /// As llama.cpp numbers the types that most tensors of a file have.
-std::uint32_t file_type(DType dtype) {
+std::uint32_t file_type(DType dtype, const DecoderSpec& spec) {
+  if (spec.architecture == "gpt_oss") return 38;  // experts in MXFP4
   switch (dtype) {
     case DType::kF32: return 0;
     case DType::kF16: return 1;
@@ -77,19 +81,23 @@ std::uint32_t file_type(DType dtype) {
   }
 }
 
-void add_sizes(const DecoderSpec& spec, std::int64_t d_ff, FamilyKeys& keys) {
-  const HeadLayout& heads = spec.layers.front().heads;
+void add_sizes(const DecoderSpec& spec, FamilyKeys& keys) {
   keys.integer("block_count", spec.n_layers());
   keys.integer("context_length", spec.n_context);
   keys.integer("embedding_length", spec.d_model);
+  keys.integer("attention.head_count", spec.layers.front().heads.n_heads);
+  keys.number("attention.layer_norm_rms_epsilon", static_cast<double>(spec.norm_eps));
+  keys.integer("vocab_size", spec.n_vocab);
+}
+
+/// Of layers that have all the same.
+void add_layer_sizes(const DecoderSpec& spec, std::int64_t d_ff, FamilyKeys& keys) {
+  const HeadLayout& heads = spec.layers.front().heads;
   keys.integer("feed_forward_length", d_ff);
-  keys.integer("attention.head_count", heads.n_heads);
   keys.integer("attention.head_count_kv", heads.n_kv_heads);
   keys.integer("attention.key_length", heads.head_dim);
   keys.integer("attention.value_length", heads.head_dim);
-  keys.number("attention.layer_norm_rms_epsilon", static_cast<double>(spec.norm_eps));
   keys.integer("rope.dimension_count", 2 * std::ssize(spec.ropes.front().frequencies));
-  keys.integer("vocab_size", spec.n_vocab);
 }
 
 Status add_rope(const ConfigFields& config, const GgufFamily& family, FamilyKeys& keys) {
@@ -99,11 +107,15 @@ Status add_rope(const ConfigFields& config, const GgufFamily& family, FamilyKeys
   const ConfigFields fields(*scaling);
   const std::string type = TRY(fields.text_or("rope_type", ""));
   if (type == "llama3") return {};  // a tensor says it
-  if (type != "linear") {
+  if (type != "linear" && type != "yarn") {
     return Error(Code::kUnimplemented, "rope scaling ", type, " is not made up as GGUF; say format safetensors");
   }
   keys.text("rope.scaling.type", type);
   keys.number("rope.scaling.factor", TRY(fields.number_or("factor", 1.0)));
+  if (type != "yarn") return {};
+  keys.integer("rope.scaling.original_context_length", TRY(fields.integer("original_max_position_embeddings")));
+  keys.number("rope.scaling.yarn_beta_fast", TRY(fields.number_or("beta_fast", 32.0)));
+  keys.number("rope.scaling.yarn_beta_slow", TRY(fields.number_or("beta_slow", 1.0)));
   return {};
 }
 
@@ -124,6 +136,39 @@ Status add_pattern(const DecoderSpec& spec, const GgufFamily& family, FamilyKeys
   return {};
 }
 
+/// One number where all layers have the same, else a list.
+void add_by_layer(std::string_view name, const std::vector<std::int32_t>& values, FamilyKeys& keys) {
+  const bool is_one = std::ranges::count(values, values.front()) == std::ssize(values);
+  if (is_one) return keys.integer(name, values.front());
+  keys.integers(name, values);
+}
+
+/// Gemma 4, whose layers that see all positions have other heads, and another rotation, than those with a window.
+Status add_gemma4_layers(const ConfigFields& config, const DecoderSpec& spec, FamilyKeys& keys) {
+  std::vector<std::int32_t> widths, kv_heads;
+  std::vector<bool> sliding;
+  for (const LayerSpec& layer : spec.layers) {
+    widths.push_back(layer.d_ff);
+    kv_heads.push_back(layer.heads.n_kv_heads);
+    sliding.push_back(layer.window > 0);
+  }
+  add_by_layer("feed_forward_length", widths, keys);
+  add_by_layer("attention.head_count_kv", kv_heads, keys);
+  keys.flags("attention.sliding_window_pattern", sliding);
+  keys.integer("attention.sliding_window", TRY(config.integer("sliding_window")));
+  keys.integer("attention.shared_kv_layers", TRY(config.integer_or("num_kv_shared_layers", 0)));
+  const std::int64_t full = TRY(config.integer("global_head_dim")), local = TRY(config.integer_or("head_dim", 256));
+  for (const char* name : {"attention.key_length", "attention.value_length", "rope.dimension_count"}) {
+    keys.integer(name, full);
+    keys.integer(fmt::format("{}_swa", name), local);
+  }
+  keys.number("rope.freq_base", 1000000.0);
+  keys.number("rope.freq_base_swa", 10000.0);
+  keys.integer("embedding_length_per_layer_input", spec.per_layer_width);
+  keys.number("final_logit_softcapping", static_cast<double>(spec.final_softcap));
+  return {};
+}
+
 void add_experts(const ExpertSpec& experts, FamilyKeys& keys) {
   if (experts.n_experts == 0) return;
   keys.integer("expert_count", experts.n_experts);
@@ -135,6 +180,7 @@ void add_experts(const ExpertSpec& experts, FamilyKeys& keys) {
 void add_scales(const DecoderSpec& spec, FamilyKeys& keys) {
   const LayerSpec& layer = spec.layers.front();
   const bool is_granite = spec.architecture == "granite", is_gemma = spec.architecture.starts_with("gemma");
+  if (spec.architecture == "gemma4") return;  // its scores are not scaled
   if (is_granite || is_gemma) keys.number("attention.scale", static_cast<double>(layer.attention_scale));
   if (spec.architecture == "gemma2") {
     keys.number("attn_logit_softcapping", static_cast<double>(layer.attention_softcap));
@@ -146,6 +192,15 @@ void add_scales(const DecoderSpec& spec, FamilyKeys& keys) {
   keys.number("logit_scale", 1.0 / static_cast<double>(spec.logit_scale));
 }
 
+/// Of Gemma 4's layers that see all positions: what does not turn is divided by what leaves nothing of it.
+std::vector<float> proportional_divisors(const DecoderSpec& spec) {
+  const auto layer = std::ranges::find(spec.layers, 0, &LayerSpec::window);
+  if (layer == spec.layers.end()) return {};
+  std::vector<float> divisors;
+  for (const float turn : spec.ropes[layer->rope].frequencies) divisors.push_back(turn > 0.0f ? 1.0f : 1e30f);
+  return divisors;
+}
+
 }  // namespace
 
 Result<GgufPairs> gguf_keys(const SynthRequest& request, const Json& config, const DecoderSpec& spec) {
@@ -155,13 +210,18 @@ Result<GgufPairs> gguf_keys(const SynthRequest& request, const Json& config, con
   keys.text("general.architecture", family.gguf);
   keys.text("general.type", "model");
   keys.text("general.name", synth_mark(request));
-  keys.integer("general.file_type", file_type(request.dtype));
+  keys.integer("general.file_type", file_type(request.dtype, spec));
   keys.integer("general.quantization_version", 2);
   keys.text("commissure.synth", synth_mark(request));
   FamilyKeys own(keys, family.gguf);
-  add_sizes(spec, TRY(fields.integer("intermediate_size")), own);
-  TRY(add_rope(fields, family, own));
-  TRY(add_pattern(spec, family, own));
+  add_sizes(spec, own);
+  if (spec.architecture == "gemma4") {
+    TRY(add_gemma4_layers(fields, spec, own));
+  } else {
+    add_layer_sizes(spec, TRY(fields.integer("intermediate_size")), own);
+    TRY(add_rope(fields, family, own));
+    TRY(add_pattern(spec, family, own));
+  }
   add_experts(spec.layers.front().experts, own);
   add_scales(spec, own);
   return keys;
@@ -182,6 +242,7 @@ bool is_interleaved_in_gguf(const DecoderSpec& spec) {
 }
 
 std::vector<float> rope_divisors(const Json& config, const DecoderSpec& spec) {
+  if (spec.architecture == "gemma4") return proportional_divisors(spec);
   const Json* scaling = find_member(config, "rope_scaling");
   const Json* type = scaling == nullptr ? nullptr : find_member(*scaling, "rope_type");
   if (type == nullptr || *type != "llama3") return {};

@@ -33,16 +33,25 @@ constexpr std::uint64_t tensor_key(std::uint64_t seed, std::string_view name) {
   return key;
 }
 
-/// Writes what `table` has for the level of each of a row's values, from column 0 on; `out` need not be aligned.
-template <typename T>
-void draw_row(std::uint64_t key, std::int64_t row, const std::array<T, kLevels>& table, std::size_t n, std::byte* out) {
-  const std::uint64_t row_key = mix64(key + kGolden * (static_cast<std::uint64_t>(row) + 1));
+/// Some values of a row.
+struct RowPart {
+  std::uint64_t key = 0;  ///< tensor_key
+  std::int64_t row = 0;
+  std::size_t first = 0;  ///< column, even
+  std::size_t n = 0;
+};
+
+/// Writes what `table` has for the level of each of these values, every kStep-th place; `out` need not be aligned.
+template <std::size_t kStep = 1, typename T>
+void draw_row(const RowPart& part, const std::array<T, kLevels>& table, std::byte* out) {
+  const std::uint64_t row_key = mix64(part.key + kGolden * (static_cast<std::uint64_t>(part.row) + 1));
   const auto put = [&](std::size_t i, std::uint64_t level) {
-    std::memcpy(out + i * sizeof(T), &table[level], sizeof(T));
+    std::memcpy(out + i * kStep * sizeof(T), &table[level], sizeof(T));
   };
+  const std::size_t n = part.n;
   for (std::size_t i = 0; i < n; i += 2) {
     constexpr std::uint64_t kEvenBytes = 0x00ff00ff00ff00ffu;
-    const std::uint64_t random = mix64(row_key + kGolden * i);
+    const std::uint64_t random = mix64(row_key + kGolden * (part.first + i));
     const std::uint64_t pairs = (random & kEvenBytes) + ((random >> 8) & kEvenBytes);  // four sums of two bytes
     const std::uint64_t sums = pairs + (pairs >> 16);
     put(i, sums & 0xffffu);

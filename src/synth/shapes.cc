@@ -55,6 +55,28 @@ constexpr std::string_view kQwen3With30B = R"({"rope_theta":1000000.0,"max_posit
   "num_experts":128,"num_experts_per_tok":8,"moe_intermediate_size":768,"norm_topk_prob":true})";
 constexpr std::string_view kQwen3With235B = R"({"rope_theta":1000000.0,"max_position_embeddings":40960,
   "num_experts":128,"num_experts_per_tok":8,"moe_intermediate_size":1536,"norm_topk_prob":true})";
+// Of Gemma 4 the text model, as it is saved alone.
+constexpr std::string_view kGemma4E2B = R"({"global_head_dim":512,"sliding_window":512,"num_kv_shared_layers":20,
+  "use_double_wide_mlp":true,"hidden_size_per_layer_input":256,"final_logit_softcapping":30.0,
+  "max_position_embeddings":131072})";
+constexpr std::string_view kGemma4E4B = R"({"global_head_dim":512,"sliding_window":512,"num_kv_shared_layers":18,
+  "hidden_size_per_layer_input":256,"final_logit_softcapping":30.0,"max_position_embeddings":131072})";
+constexpr std::string_view kGemma4With12B = R"({"global_head_dim":512,"num_global_key_value_heads":1,
+  "attention_k_eq_v":true,"sliding_window":1024,"hidden_size_per_layer_input":0,"final_logit_softcapping":30.0,
+  "max_position_embeddings":262144})";
+constexpr std::string_view kGemma4With26B = R"({"global_head_dim":512,"num_global_key_value_heads":2,
+  "attention_k_eq_v":true,"sliding_window":1024,"hidden_size_per_layer_input":0,"final_logit_softcapping":30.0,
+  "max_position_embeddings":262144,"enable_moe_block":true,"num_experts":128,"top_k_experts":8,
+  "moe_intermediate_size":704})";
+constexpr std::string_view kGemma4With31B = R"({"global_head_dim":512,"num_global_key_value_heads":4,
+  "attention_k_eq_v":true,"sliding_window":1024,"hidden_size_per_layer_input":0,"final_logit_softcapping":30.0,
+  "max_position_embeddings":262144})";
+constexpr std::string_view kGptOss20B = R"({"num_local_experts":32,"num_experts_per_tok":4,"sliding_window":128,
+  "rope_theta":150000.0,"rope_scaling":{"rope_type":"yarn","factor":32.0,"beta_fast":32.0,"beta_slow":1.0,
+  "original_max_position_embeddings":4096,"truncate":false},"max_position_embeddings":131072,"rms_norm_eps":1e-5})";
+constexpr std::string_view kGptOss120B = R"({"num_local_experts":128,"num_experts_per_tok":4,"sliding_window":128,
+  "rope_theta":150000.0,"rope_scaling":{"rope_type":"yarn","factor":32.0,"beta_fast":32.0,"beta_slow":1.0,
+  "original_max_position_embeddings":4096,"truncate":false},"max_position_embeddings":131072,"rms_norm_eps":1e-5})";
 
 // name, family, layers, width, heads, key/value heads, head_dim, feed-forward, vocabulary, tied, parameters, active,
 // more
@@ -75,6 +97,14 @@ constexpr Shape kShapes[] = {
     {"gemma-3-4b", "gemma3_text", 34, 2560, 8, 4, 256, 10240, 262208, true, 3880263168, 0, kGemma3},
     {"gemma-3-12b", "gemma3_text", 48, 3840, 16, 8, 256, 15360, 262208, true, 11766034176, 0, kGemma3},
     {"gemma-3-27b", "gemma3_text", 62, 5376, 32, 16, 128, 21504, 262208, true, 27009346304, 0, kGemma3With27B},
+    {"gemma-4-e2b", "gemma4_text", 35, 1536, 8, 1, 256, 6144, 262144, true, 4628569379, 0, kGemma4E2B, 5},
+    {"gemma-4-e4b", "gemma4_text", 42, 2560, 8, 2, 256, 10240, 262144, true, 7463013418, 0, kGemma4E4B, 6},
+    {"gemma-4-12b", "gemma4_text", 48, 3840, 16, 8, 256, 15360, 262144, true, 11907350320, 0, kGemma4With12B, 6},
+    {"gemma-4-26b-a4b", "gemma4_text", 30, 2816, 16, 8, 256, 2112, 262144, true, 25233141790, 3822530590,
+     kGemma4With26B, 6},
+    {"gemma-4-31b", "gemma4_text", 60, 5376, 32, 16, 256, 21504, 262144, true, 30697345340, 0, kGemma4With31B, 6},
+    {"gpt-oss-20b", "gpt_oss", 24, 2880, 64, 8, 64, 2880, 201088, false, 20914757184, 4193246784, kGptOss20B, 2},
+    {"gpt-oss-120b", "gpt_oss", 36, 2880, 64, 8, 64, 2880, 201088, false, 116829156672, 5750551872, kGptOss120B, 2},
     {"qwen2.5-0.5b", "qwen2", 24, 896, 14, 2, 64, 4864, 151936, true, 494032768, 0, kQwen25},
     {"qwen2.5-1.5b", "qwen2", 28, 1536, 12, 2, 128, 8960, 151936, true, 1543714304, 0, kQwen25},
     {"qwen2.5-3b", "qwen2", 36, 2048, 16, 2, 128, 11008, 151936, true, 3085938688, 0, kQwen25},
@@ -106,10 +136,11 @@ constexpr Shape kShapes[] = {
 
 /// What transformers calls the class of a family.
 constexpr std::pair<std::string_view, std::string_view> kClasses[] = {
-    {"gemma2", "Gemma2ForCausalLM"}, {"gemma3_text", "Gemma3ForCausalLM"}, {"granite", "GraniteForCausalLM"},
-    {"llama", "LlamaForCausalLM"},   {"mistral", "MistralForCausalLM"},    {"olmo2", "Olmo2ForCausalLM"},
-    {"phi3", "Phi3ForCausalLM"},     {"qwen2", "Qwen2ForCausalLM"},        {"qwen2_moe", "Qwen2MoeForCausalLM"},
-    {"qwen3", "Qwen3ForCausalLM"},   {"qwen3_moe", "Qwen3MoeForCausalLM"}, {"smollm3", "SmolLM3ForCausalLM"},
+    {"gemma2", "Gemma2ForCausalLM"},      {"gemma3_text", "Gemma3ForCausalLM"}, {"gemma4_text", "Gemma4ForCausalLM"},
+    {"gpt_oss", "GptOssForCausalLM"},     {"granite", "GraniteForCausalLM"},    {"llama", "LlamaForCausalLM"},
+    {"mistral", "MistralForCausalLM"},    {"olmo2", "Olmo2ForCausalLM"},        {"phi3", "Phi3ForCausalLM"},
+    {"qwen2", "Qwen2ForCausalLM"},        {"qwen2_moe", "Qwen2MoeForCausalLM"}, {"qwen3", "Qwen3ForCausalLM"},
+    {"qwen3_moe", "Qwen3MoeForCausalLM"}, {"smollm3", "SmolLM3ForCausalLM"},
 };
 
 /// A name without what people write in different ways: "Gemma 3 27B" is "gemma327b".
@@ -162,6 +193,13 @@ Json config_of(const Shape& shape) {
   const auto more = parse_json(shape.more);
   CHECK(more.has_value());
   config.update(*more);
+  if (const Json* width = find_member(config, "hidden_size_per_layer_input"); width != nullptr && *width != 0) {
+    config["vocab_size_per_layer_input"] = shape.n_vocab;
+  }
+  for (int layer = 1; shape.period > 0 && layer <= shape.n_layers; ++layer) {
+    const bool sees_all = layer % shape.period == 0;
+    config["layer_types"].push_back(sees_all ? "full_attention" : "sliding_attention");
+  }
   return config;
 }
 

@@ -19,6 +19,7 @@ struct Shape {
   std::int64_t n_parameters;     ///< as published
   std::int64_t n_active = 0;     ///< of them without the experts that a row does not take; 0: all are
   std::string_view more = "{}";  ///< what else its config.json says
+  int period = 0;                ///< its config.json lists the layers' kinds: of so many the last sees all positions
 };
 
 /// By family, smallest first.

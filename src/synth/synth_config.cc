@@ -11,6 +11,7 @@ namespace {
 constexpr int kWidthStep = 64;         // kernels and quantised blocks like round numbers
 constexpr int kLeastVocabulary = 512;  // holds the tokenizer that models get by default
 constexpr int kLeastWindow = 16;
+constexpr int kEmbeddingStep = 32;  // of per-layer embeddings: a quantised block
 
 int divided(int n, int by, int step, int least) { return std::max(least, (n / by + step - 1) / step * step); }
 
@@ -25,8 +26,11 @@ Shape scaled(const Shape& shape, int by) {
   return small;
 }
 
+/// Of a member that is there; 0 and null stay.
 void scale_member(Json& config, const char* name, int by, int step, int least) {
-  if (const Json* value = find_member(config, name)) config[name] = divided(value->get<int>(), by, step, least);
+  const Json* value = find_member(config, name);
+  if (value == nullptr || !value->is_number() || *value == 0) return;
+  config[name] = divided(value->get<int>(), by, step, least);
 }
 
 std::string_view torch_name(DType dtype) {
@@ -62,16 +66,50 @@ Json whole_config(const SynthRequest& request) {
   config["head_dim"] = small.head_dim;
   scale_member(config, "moe_intermediate_size", request.scale_down, kWidthStep, kWidthStep);
   scale_member(config, "shared_expert_intermediate_size", request.scale_down, kWidthStep, kWidthStep);
+  scale_member(config, "hidden_size_per_layer_input", request.scale_down, kEmbeddingStep, kEmbeddingStep);
   scale_member(config, "sliding_window", request.scale_down, 1, kLeastWindow);
-  if (const Json* used = find_member(config, "num_experts_per_tok")) {
-    scale_member(config, "num_experts", request.scale_down, 1, 2 * used->get<int>());
+  if (const Json* heads = find_member(config, "num_global_key_value_heads")) {
+    config["num_global_key_value_heads"] = std::max(1, heads->get<int>() / request.scale_down);
+  }
+  for (const char* used : {"num_experts_per_tok", "top_k_experts"}) {
+    const Json* n_used = find_member(config, used);
+    if (n_used == nullptr) continue;
+    for (const char* all : {"num_experts", "num_local_experts"}) {
+      scale_member(config, all, request.scale_down, 1, 2 * n_used->get<int>());
+    }
   }
   return config;
+}
+
+Status check_part(const SynthRequest& request, const DecoderSpec& whole) {
+  const LayerSpan span = layers_of(request, whole.n_layers());
+  const auto refuse = [&](auto&&... why) {
+    return Error(Code::kInvalidArgument, request.shape->name, " cannot be its layers ", span.first, "-", span.last,
+                 " alone: ", why...);
+  };
+  for (int layer = span.first; layer <= span.last; ++layer) {
+    const int owner = whole.layers[layer].kv_owner;
+    if (owner < 0 || owner >= span.first) continue;
+    int first = owner;  // of the owners of all of them
+    for (int later = layer; later <= span.last; ++later) first = std::min(first, whole.layers[later].kv_owner);
+    return refuse("layer ", layer, " reads the keys and values of layer ", owner, "; begin at ", first, " or before");
+  }
+  if (whole.architecture != "gemma4" || request.format == CheckpointFormat::kGguf) return {};
+  int last = span.last;
+  while (last < whole.n_layers() - 1 && whole.layers[last].window > 0) ++last;
+  if (last == span.last) return {};
+  return refuse("in a folder the last one sees all positions whatever its config.json says; end at ", last,
+                ", or say format gguf");
 }
 
 Json part_config(const SynthRequest& request, Json config, const DecoderSpec& whole) {
   const LayerSpan span = layers_of(request, whole.n_layers());
   config["num_hidden_layers"] = span.count();
+  if (find_member(config, "num_kv_shared_layers") != nullptr) {
+    int n_sharing = 0;
+    for (int layer = span.first; layer <= span.last; ++layer) n_sharing += whole.layers[layer].kv_owner >= 0 ? 1 : 0;
+    config["num_kv_shared_layers"] = n_sharing;
+  }
   list_layers(config, "layer_types", whole, span, [](const LayerSpec& layer) {
     return layer.window > 0 ? std::string_view("sliding_attention") : std::string_view("full_attention");
   });

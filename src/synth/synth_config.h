@@ -12,6 +12,11 @@ namespace commissure {
 /// config.json of the request's whole shape, scaled down where that is asked for.
 Json whole_config(const SynthRequest& request);
 
+/// Whether the request's layers can be a model of their own.
+/// Errors: kInvalidArgument, naming the layers that can: one reads keys and values of a layer before them, or the
+/// format cannot say what the last one is.
+Status check_part(const SynthRequest& request, const DecoderSpec& whole);
+
 /// config.json of the request's layers. Which of them see a window, or rotate nothing, is listed: they are counted from
 /// 0 again.
 ///   whole  the spec of `config`, which is of the whole shape

@@ -2,21 +2,15 @@
 
 #include <map>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
-#include "core/check.h"
-#include "core/index.h"
-#include "model/decoder_spec.h"
-#include "model/tensor_names.h"
 #include "synth/borrowed_tokenizer.h"
 #include "synth/gguf_description.h"
 #include "synth/plain_tokenizer.h"
 #include "synth/random_file.h"
-#include "synth/random_values.h"
 #include "synth/synth_config.h"
-#include "synth/weight_scales.h"
+#include "synth/synth_plan.h"
 #include "weights/write_header.h"
 
 namespace commissure {
@@ -24,75 +18,11 @@ namespace {
 
 constexpr const char* kGgufFile = "model.gguf";
 constexpr const char* kSafetensorsFile = "model.safetensors";
+constexpr const char* kConfigFile = "config.json";
+constexpr const char* kTokenizerFile = "tokenizer.json";
+constexpr const char* kTokenizerConfigFile = "tokenizer_config.json";
 
-/// What is known of a model before any of its weights.
-struct Plan {
-  SynthRequest request;
-  Json config;        ///< of the request's layers
-  DecoderSpec whole;  ///< of all layers of the shape, named as safetensors are
-  DecoderSpec part;   ///< of the request's layers, named as its format does
-};
-
-Result<Plan> plan_model(const SynthRequest& request) {
-  Plan plan{.request = request, .config = {}, .whole = {}, .part = {}};
-  const Json config = whole_config(request);
-  plan.whole = TRY(spec_from_config(config, request.dtype));
-  plan.config = part_config(request, config, plan.whole);
-  plan.part = TRY(spec_from_config(plan.config, request.dtype));
-  if (request.format == CheckpointFormat::kGguf) plan.part.naming = gguf_naming(plan.part);
-  return plan;
-}
-
-/// Vectors and routers of a GGUF are F32, as converters write them.
-DType dtype_of(const Plan& plan, const ExpectedTensor& tensor) {
-  const bool is_small = !is_matrix(tensor.role) || tensor.role == TensorRole::kRouter ||
-                        tensor.role == TensorRole::kSharedRouter || tensor.shape.size() == 1;
-  return plan.request.format == CheckpointFormat::kGguf && is_small ? DType::kF32 : plan.request.dtype;
-}
-
-/// Of what both formats know of a tensor: its name in safetensors, and its first row where it is one of several.
-std::string stream_name(const ExpectedTensor& tensor) { return fmt::format("{}#{}", tensor.name, tensor.first); }
-
-RandomRows random_rows(const Plan& plan, const ExpectedTensor& source, const ExpectedTensor& tensor) {
-  RandomRows rows;
-  rows.key = tensor_key(plan.request.seed, stream_name(source));
-  rows.first = tensor.first;
-  rows.count = tensor.shape.size() == 1 ? 1 : tensor.shape[0];
-  rows.spread = spread_of(source, plan.whole);
-  const bool is_gguf = plan.request.format == CheckpointFormat::kGguf;
-  if (is_norm(source.role) && !is_gguf) rows.offset = static_cast<double>(plan.whole.norm_offset);
-  const bool is_rotated = source.role == TensorRole::kQuery || source.role == TensorRole::kKey;
-  if (is_gguf && is_rotated && is_interleaved_in_gguf(plan.whole))
-    rows.interleaved_dim = plan.whole.layers[source.layer].heads.head_dim;
-  return rows;
-}
-
-/// The tensors of the file in the order of their use. Values hang on what the whole model calls them.
-std::vector<RandomTensor> random_tensors(const Plan& plan) {
-  const LayerSpan span = layers_of(plan.request, plan.whole.n_layers());
-  const std::vector<ExpectedTensor> sources = expected_tensors(plan.whole, {span.first, span.last + 1, true, true});
-  const std::vector<ExpectedTensor> expected = expected_tensors(plan.part, {0, plan.part.n_layers(), true, true});
-  CHECK(sources.size() == expected.size());
-  std::vector<RandomTensor> tensors;
-  std::unordered_map<std::string, std::size_t> by_name;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    CHECK(sources[i].role == expected[i].role);
-    const auto [entry, is_new] = by_name.try_emplace(expected[i].name, tensors.size());
-    if (is_new) {
-      RandomTensor tensor;
-      tensor.info.name = expected[i].name;
-      tensor.info.dtype = dtype_of(plan, expected[i]);
-      tensor.info.shape = expected[i].stored_shape();
-      const std::int64_t n_cols = tensor.info.shape.back();
-      tensor.info.n_bytes = to_size(tensor.info.n_elements() / n_cols) * row_bytes(tensor.info.dtype, n_cols);
-      tensors.push_back(std::move(tensor));
-    }
-    tensors[entry->second].rows.push_back(random_rows(plan, sources[i], expected[i]));
-  }
-  return tensors;
-}
-
-void add_rope_divisors(const Plan& plan, std::vector<RandomTensor>& tensors) {
+void add_rope_divisors(const SynthPlan& plan, std::vector<RandomTensor>& tensors) {
   RandomTensor tensor;
   tensor.given = rope_divisors(plan.config, plan.part);
   if (tensor.given.empty()) return;
@@ -119,19 +49,28 @@ LaidOut lay_out(std::vector<RandomTensor>& tensors, std::uint64_t alignment) {
 /// The files of such a model.
 class SynthFiles final : public ModelFiles {
  public:
-  SynthFiles(Plan plan, BorrowedTokenizer tokenizer)
+  SynthFiles(SynthPlan plan, BorrowedTokenizer tokenizer)
       : plan_(std::move(plan)), tokenizer_(std::move(tokenizer)), name_(synth_name(plan_.request)) {}
 
   std::string main_file() const override { return is_gguf() ? kGgufFile : kSafetensorsFile; }
 
+  std::vector<std::string> names() const override {
+    if (is_gguf()) return {kGgufFile};
+    std::vector<std::string> names = {kSafetensorsFile};
+    for (const auto& [name, text] : tokenizer_.files) names.push_back(name);
+    if (tokenizer_.is_empty()) names.insert(names.end(), {kTokenizerFile, kTokenizerConfigFile});
+    names.push_back(kConfigFile);
+    return names;
+  }
+
   Result<std::unique_ptr<ByteSource>> open(const std::string& file) const override {
     if (file == main_file()) return is_gguf() ? open_gguf() : open_safetensors();
-    if (!is_gguf() && file == "config.json") return text_file(file, pretty_json(plan_.config));
+    if (!is_gguf() && file == kConfigFile) return text_file(file, pretty_json(plan_.config));
     if (const auto borrowed = tokenizer_.files.find(file); borrowed != tokenizer_.files.end())
       return text_file(file, borrowed->second);
     if (!is_gguf() && tokenizer_.is_empty()) {
-      if (file == "tokenizer.json") return text_file(file, plain_tokenizer_json(plan_.part.n_vocab));
-      if (file == "tokenizer_config.json") return text_file(file, plain_tokenizer_config());
+      if (file == kTokenizerFile) return text_file(file, plain_tokenizer_json(plan_.part.n_vocab));
+      if (file == kTokenizerConfigFile) return text_file(file, plain_tokenizer_config());
     }
     return Error(Code::kNotFound, name_, ": has no ", file);
   }
@@ -165,17 +104,23 @@ class SynthFiles final : public ModelFiles {
     return std::make_unique<RandomFile>(name_ + "/" + kGgufFile, std::move(head), std::move(tensors), laid.n_bytes);
   }
 
-  const Plan plan_;
+  const SynthPlan plan_;
   const BorrowedTokenizer tokenizer_;
   const std::string name_;
 };
 
 }  // namespace
 
+Result<std::uint64_t> synth_bytes(const SynthRequest& request) {
+  std::uint64_t sum = 0;
+  for (const RandomTensor& tensor : random_tensors(TRY(plan_synth(request)))) sum += tensor.info.n_bytes;
+  return sum;
+}
+
 Result<std::unique_ptr<Checkpoint>> make_synth_model(const SynthRequest& request, const Checkpoint* tokenizer,
                                                      Vocabulary vocabulary) {
   const std::string name = synth_name(request);
-  Plan plan = TRY(plan_model(request));
+  SynthPlan plan = TRY(plan_synth(request));
   BorrowedTokenizer borrowed;
   if (tokenizer != nullptr) {
     auto taken = borrow_tokenizer(*tokenizer, request.format, plan.part.n_vocab);

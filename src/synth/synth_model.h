@@ -16,4 +16,7 @@ namespace commissure {
 Result<std::unique_ptr<Checkpoint>> make_synth_model(const SynthRequest& request, const Checkpoint* tokenizer = nullptr,
                                                      Vocabulary vocabulary = Vocabulary::kKeep);
 
+/// Bytes of all tensors of the model. Errors: as make_synth_model.
+Result<std::uint64_t> synth_bytes(const SynthRequest& request);
+
 }  // namespace commissure

@@ -70,8 +70,7 @@ Result<SynthRequest> parse(std::string_view text) {
   std::string_view options = text.substr(std::min(question + 1, text.size()));
   text = text.substr(0, question);
   const std::size_t at = std::min(text.find('@'), text.size());
-  SynthRequest request;
-  request.shape = TRY(find_shape(text.substr(0, at)));
+  SynthRequest request = TRY(request_for(text.substr(0, at)));
   if (at < text.size()) request.layers = TRY(parse_layer_span(text.substr(at + 1)));
   while (!options.empty()) {
     const std::string_view option = options.substr(0, options.find('&'));
@@ -109,6 +108,24 @@ Result<int> parse_scale_down(std::string_view text) {
 Result<std::uint64_t> parse_seed(std::string_view text) {
   if (const auto value = number<std::uint64_t>(text)) return *value;
   return Error(Code::kInvalidArgument, "seed is ", printable(text), ", must be a number of 0 to 2^64 - 1");
+}
+
+Result<SynthRequest> request_for(std::string_view shape_name) {
+  constexpr std::string_view kTiny = "-tiny";
+  constexpr int kTinyLayers = 6;  // the longest period of layers that differ
+  SynthRequest request;
+  if (!shape_name.ends_with(kTiny)) {
+    request.shape = TRY(find_shape(shape_name));
+    return request;
+  }
+  shape_name.remove_suffix(kTiny.size());
+  request.shape = TRY(find_shape(shape_name));
+  request.scale_down = kMostScaleDown;
+  const Shape& shape = *request.shape;
+  const int n_sharing = config_of(shape).value("num_kv_shared_layers", 0);
+  const int n_layers = n_sharing == 0 ? kTinyLayers : shape.n_layers - n_sharing + shape.period;
+  request.layers = LayerSpan{0, std::min(n_layers, shape.n_layers) - 1};
+  return request;
 }
 
 bool is_synth_name(std::string_view name) { return name.starts_with(kPrefix); }

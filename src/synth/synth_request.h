@@ -40,10 +40,14 @@ Result<DType> parse_synth_dtype(std::string_view text);
 Result<int> parse_scale_down(std::string_view text);
 Result<std::uint64_t> parse_seed(std::string_view text);
 
+/// A request for the shape of this name; behind "-tiny" for one that is quickly run: scaled down as far as can be, and
+/// as many of the first layers as show all kinds. Errors: as find_shape.
+Result<SynthRequest> request_for(std::string_view shape_name);
+
 /// Whether a model's name is one of a model that is made up: "synth:...".
 bool is_synth_name(std::string_view name);
 
-/// "synth:SHAPE[@FIRST-LAST][?SEED]"; behind the question mark also KEY=VALUE apart by "&": seed, format, dtype,
+/// "synth:SHAPE[-tiny][@FIRST-LAST][?SEED]"; behind the question mark also KEY=VALUE apart by "&": seed, format, dtype,
 /// scale-down, tokenizer.
 /// Errors: kInvalidArgument, with what is taken; kNotFound, as find_shape; as check_request.
 Result<SynthRequest> parse_synth_name(std::string_view name);

@@ -35,6 +35,16 @@ TEST(SynthName, IsReadAsItIsWritten) {
   EXPECT_EQ(served_synth_name(*parse_synth_name("synth:tiny@1-2?9")), "synth-tiny");
 }
 
+TEST(SynthName, ATinyOneHasAllKindsOfLayers) {
+  EXPECT_EQ(synth_name(*parse_synth_name("synth:gpt-oss-20b-tiny")), "synth:gpt-oss-20b@0-5?scale-down=64");
+  EXPECT_EQ(synth_name(*parse_synth_name("synth:gemma-4-e2b-tiny")), "synth:gemma-4-e2b@0-19?scale-down=64");
+  EXPECT_EQ(synth_name(*parse_synth_name("synth:gemma-4-e4b-tiny?7")), "synth:gemma-4-e4b@0-29?seed=7&scale-down=64");
+  EXPECT_EQ(synth_name(*parse_synth_name("synth:tiny-tiny")), "synth:tiny@0-3?scale-down=64");
+  const auto told = parse_synth_name("synth:gemma-3-1b-tiny@2-3?scale-down=8");
+  EXPECT_EQ(synth_name(*told), "synth:gemma-3-1b@2-3?scale-down=8") << "what is said counts";
+  EXPECT_NE(refusal("synth:gpt-oss-21b-tiny").find("nearest: gpt-oss-20b"), std::string::npos);
+}
+
 TEST(SynthName, ThatCannotBeHadIsRefusedWithWhatCan) {
   EXPECT_NE(refusal("synth:gemma-3-27b@40-62").find("gemma-3-27b has 62, 0-61"), std::string::npos);
   for (const char* layers : {"@", "@-", "@5-", "@-5", "@7-5", "@a-b", "@1-2-3", "@0x1-2", "@1-99999999999"}) {

@@ -41,6 +41,8 @@ class Checkpoint {
   const std::string& location() const { return location_; }
   /// Whether the model's files lie somewhere.
   bool has_files() const { return made_up_ == nullptr; }
+  /// The files of a model that lie nowhere; nullptr where they lie somewhere.
+  const ModelFiles* made_up() const { return made_up_.get(); }
 
   /// GGUF's key-value header; empty for safetensors.
   const Metadata& metadata() const { return metadata_; }

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/result.h"
 #include "weights/byte_source.h"
@@ -16,6 +17,8 @@ class ModelFiles {
 
   /// The name of the file that the model is opened by: "model.gguf", "model.safetensors".
   virtual std::string main_file() const = 0;
+  /// All files, the main one among them; config.json, where there is one, last.
+  virtual std::vector<std::string> names() const = 0;
   /// Errors: kNotFound, there is no such file.
   virtual Result<std::unique_ptr<ByteSource>> open(const std::string& name) const = 0;
 };

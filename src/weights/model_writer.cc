@@ -74,6 +74,8 @@ Status write_expanded(FileWriter& file, const TensorInfo& from, std::span<const 
   return {};
 }
 
+Error stopped() { return Error(Code::kCancelled, "writing was stopped"); }
+
 /// Writes a tensor as it is, some of it at a time where its bytes are the file's; calls `progress` with what was
 /// written.
 Status copy_tensor(FileWriter& file, const Checkpoint& checkpoint, const TensorInfo& from,
@@ -98,7 +100,7 @@ Status write_tensors(FileWriter& file, const Checkpoint& checkpoint, const std::
   const auto progress = [&](std::uint64_t n_bytes) -> Status {
     done += n_bytes;
     if (!options.progress || options.progress(done, total)) return {};
-    return Error(Code::kCancelled, "writing was stopped");
+    return stopped();
   };
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const TensorInfo& from = checkpoint.tensors()[i];
@@ -112,6 +114,27 @@ Status write_tensors(FileWriter& file, const Checkpoint& checkpoint, const std::
     TRY(file.pad(alignment));
   }
   return {};
+}
+
+// --- models that lie nowhere ---
+
+/// Writes all files as they are. Returns the bytes of the main one.
+Result<std::uint64_t> write_files(const ModelFiles& from, const std::string& folder, const WriteOptions& options) {
+  const std::uint64_t total = TRY(from.open(from.main_file()))->size();
+  std::uint64_t done = 0;
+  FileSet files;
+  for (const std::string& name : from.names()) {
+    const auto source = TRY(from.open(name));
+    FileWriter* const file = TRY(files.add(folder + "/" + name));
+    for (std::uint64_t at = 0; at < source->size(); at += kChunkBytes) {
+      TRY(file->write(TRY(source->read(at, std::min(kChunkBytes, source->size() - at))).bytes));
+      if (name != from.main_file()) continue;
+      done = std::min(total, at + kChunkBytes);
+      if (options.progress && !options.progress(done, total)) return stopped();
+    }
+  }
+  TRY(files.finish());
+  return total;
 }
 
 // --- GGUF ---
@@ -200,8 +223,11 @@ Result<std::uint64_t> write_model(const Checkpoint& checkpoint, const std::strin
   const bool is_empty = fs::is_empty(folder, error);
   if (error) return Error(Code::kPermissionDenied, folder, ": cannot be read: ", error.message());
   if (!is_empty) return Error(Code::kAlreadyExists, folder, ": holds something; name a new folder");
-  auto written = checkpoint.format() == CheckpointFormat::kGguf ? write_gguf(checkpoint, folder, options)
-                                                                : write_safetensors(checkpoint, folder, options);
+  const bool is_gguf = checkpoint.format() == CheckpointFormat::kGguf;
+  const bool is_as_made = !checkpoint.has_files() && !options.expand && checkpoint.quantisation().empty();
+  auto written = is_as_made ? write_files(*checkpoint.made_up(), folder, options)
+                 : is_gguf  ? write_gguf(checkpoint, folder, options)
+                            : write_safetensors(checkpoint, folder, options);
   if (!written) fs::remove(folder + "/" + kTemplateFolder, error);  // which holds nothing then
   return written;
 }

@@ -21,7 +21,8 @@ Status check_expandable(const Checkpoint& checkpoint);
 /// Writes a model into `folder`, which is made where it is missing: every tensor as `checkpoint` hands it out, and what
 /// lies beside or before the tensors as it is. A GGUF becomes model.gguf; a safetensors model model.safetensors with
 /// config.json, its tokenizer and chat templates. Files get their names once all are written, config.json last; after
-/// an error before that the folder is empty. Returns the bytes of the weights' file.
+/// an error before that the folder is empty. A model whose files lie nowhere, and which is to stay
+/// as it is, is written as these files are. Returns the bytes of the weights' file.
 /// Errors: kAlreadyExists, the folder holds something; kInvalidArgument, a GGUF in several files, or as
 /// check_expandable; kResourceExhausted, the disk is full; kUnavailable or kPermissionDenied, the folder cannot be
 /// written; kCancelled; as Checkpoint::load.
