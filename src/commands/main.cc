@@ -123,7 +123,7 @@ constexpr Entry kCommands[] = {
      "synth:SHAPE[@FIRST-LAST][?seed=N] is\n"
      "such a model without files: each stage makes its own layers while it loads. Behind the ? also format=, dtype=, "
      "scale-down=\n"
-     "and tokenizer=, apart by &.\n"
+     "and tokenizer=, apart by &. SHAPE-tiny is a few small layers of the shape.\n"
      "Exit status 2: what is asked for cannot be had (shape, layers, room on the disk, a folder that holds "
      "something).\n\n"
      "Examples:\n"
@@ -132,7 +132,8 @@ constexpr Entry kCommands[] = {
      "  commissure synth --shape qwen3-0.6b --format gguf --dtype q8_0 ./qwen\n"
      "  commissure synth --shape llama-3.1-8b --scale-down 8 --tokenizer ./llama-folder ./small-llama\n"
      "  commissure plan synth:gemma-3-27b --tok-s 5\n"
-     "  commissure up --local --model 'synth:qwen3-0.6b?seed=7'"},
+     "  commissure up --local --model 'synth:qwen3-0.6b?seed=7'\n"
+     "  commissure up --local --stages 3 --model synth:gpt-oss-20b-tiny"},
     {"plan", "Find the cheapest chain for a model and what it costs", commissure::add_plan,
      "Reads the model's header, no weights. Times are computed from the machines' memory bandwidth: "
      "docs/planner.md.\n\n"

@@ -12,6 +12,7 @@
 #include "hub/model_store.h"
 #include "hub/open_model.h"
 #include "model/decoder_spec.h"
+#include "synth/synth_model.h"
 #include "synth/synth_request.h"
 #include "terminal/progress.h"
 #include "terminal/stop_signal.h"
@@ -24,7 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct SynthOptions {
-  std::string shape, layers, seed = "1", format = "safetensors", dtype = "bf16", scale_down = "1", tokenizer, out;
+  std::string shape, layers, seed = "1", format = "safetensors", dtype = "bf16", scale_down, tokenizer, out;
   bool lists = false;
   bool as_json = false;
 };
@@ -43,23 +44,23 @@ int list_shapes(bool as_json) {
     fmt::print("{}\n", dump_json(list));
     return 0;
   }
-  fmt::print("{:<22}{:<13}{:>7}{:>8}{:>13}{:>12}\n", "SHAPE", "FAMILY", "LAYERS", "WIDTH", "PARAMETERS", "BF16");
+  fmt::print("{:<22}{:<13}{:>7}{:>8}{:>13}{:>12}\n", "SHAPE", "FAMILY", "LAYERS", "WIDTH", "PARAMETERS", "BYTES");
   for (const Shape& shape : known_shapes()) {
-    const auto n = static_cast<std::uint64_t>(shape.n_parameters);
+    SynthRequest request;
+    request.shape = &shape;
     fmt::print("{:<22}{:<13}{:>7}{:>8}{:>11.2f} B{:>12}\n", shape.name, shape.family, shape.n_layers, shape.d_model,
-               static_cast<double>(n) / 1e9, human_bytes(2 * n));
+               static_cast<double>(shape.n_parameters) / 1e9, human_bytes(synth_bytes(request).value_or(0)));
   }
   return 0;
 }
 
 Result<SynthRequest> read_request(const SynthOptions& options) {
-  SynthRequest request;
-  request.shape = TRY(find_shape(options.shape));
+  SynthRequest request = TRY(request_for(options.shape));
   if (!options.layers.empty()) request.layers = TRY(parse_layer_span(options.layers));
   request.seed = TRY(parse_seed(options.seed));
   request.format = TRY(parse_synth_format(options.format));
   request.dtype = TRY(parse_synth_dtype(options.dtype));
-  request.scale_down = TRY(parse_scale_down(options.scale_down));
+  if (!options.scale_down.empty()) request.scale_down = TRY(parse_scale_down(options.scale_down));
   request.tokenizer = options.tokenizer;
   TRY(check_request(request));
   return request;
@@ -128,7 +129,9 @@ Result<int> synth(const SynthOptions& options) {
 CommandRun add_synth(CLI::App& app) {
   auto options = std::make_shared<SynthOptions>();
   app.add_option("folder", options->out, "the folder to write, new or empty");
-  app.add_option("--shape", options->shape, "a published model's shape, e.g. gemma-3-27b; --list names them");
+  app.add_option(
+      "--shape", options->shape,
+      "a published model's shape, e.g. gemma-3-27b; gemma-3-27b-tiny: a few small layers; --list names them");
   app.add_option("--layers", options->layers,
                  "these layers alone, e.g. 20-43, with embedding and head; their bytes are those of the whole model");
   app.add_option("--seed", options->seed, "other weights; default: 1");

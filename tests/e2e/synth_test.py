@@ -77,13 +77,22 @@ with tempfile.TemporaryDirectory() as name:
         if not QUICK:
             assert json.loads(chain.run("verify", "--max-tokens", "4", "--json").stdout)["same"]
 
+    # Every kind of file: codes and scales of MXFP4, per-layer embeddings, shared keys and values.
+    for model, dtype in (("gpt-oss-20b-tiny", "MXFP4"), ("gemma-4-e2b-tiny", "BF16")):
+        run("synth", "--shape", model, folder / model)
+        assert inspect(folder / model)["fingerprint"] == inspect(f"synth:{model}")["fingerprint"]
+        assert dtype in inspect(f"synth:{model}")["types"]
+        assert answer(folder / model, stages=3) == answer(f"synth:{model}", stages=1)
+
     # The same bytes on every machine: the queries of a tiny Llama have deviation 1.5 / sqrt(64).
     run("synth", "--shape", "tiny", "--dtype", "f32", "--seed", "5", folder / "tiny")
     name = "model.layers.2.self_attn.q_proj.weight"
     expected = [struct.unpack("<f", struct.pack("<f", 0.1875 * (level / 147.80053901119664)))[0] for level in levels(5, name + "#0", 3, 64)]
     assert row_of(folder / "tiny/model.safetensors", name, 3) == expected
 
-    # 54 GB that lie nowhere.
+    # 54 GB that lie nowhere, and what a published file of gpt-oss holds.
+    types = inspect("synth:gpt-oss-20b")["types"]
+    assert sum(entry["bytes"] for entry in types.values()) == 13_761_264_768, types
     large = inspect("synth:gemma-3-27b", "--stages", "3")
     assert large["types"]["BF16"]["bytes"] == 54_018_692_608, large["types"]
     assert len(large["stages"]) == 3
@@ -103,6 +112,8 @@ with tempfile.TemporaryDirectory() as name:
     for arguments, expected in (
         (("--shape", "gemma-3-28b", folder / "new"), "the nearest: gemma-3-27b"),
         (("--shape", "gemma-3-27b", "--layers", "60-62", folder / "new"), "gemma-3-27b has 62, 0-61"),
+        (("--shape", "gemma-4-e2b", "--layers", "20-34", folder / "new"), "begin at 13 or before"),
+        (("--shape", "gpt-oss-21b-tiny", folder / "new"), "the nearest: gpt-oss-20b"),
         (("--shape", "tiny", "--layers", "3-1", folder / "new"), "as 20-43"),
         (("--shape", "tiny", "--dtype", "int8", folder / "new"), "bf16, f16, f32, q8_0"),
         (("--shape", "tiny", "--dtype", "q8_0", folder / "new"), "GGUF's"),
