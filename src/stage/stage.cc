@@ -55,6 +55,7 @@ Result<std::unique_ptr<Stage>> Stage::create(Backend& backend, const Checkpoint&
   stage->kv_ = {stage->options_.n_kv_blocks, 0, widest_window(stage->spec_)};
   if (stage->kv_.window > 0)
     stage->kv_.n_window_blocks = options.n_window_blocks > 0 ? options.n_window_blocks : stage->kv_.n_blocks;
+  if (has_states(stage->spec_)) stage->kv_.n_states = std::max(1, options.n_states);
   return stage;
 }
 
