@@ -104,7 +104,10 @@ std::vector<SequenceId> Scheduler::fail_step() {
   }
   std::vector<SequenceId> failed;
   for (const ScheduledRows& rows : step.slices) {
-    if (find(rows) != nullptr) failed.push_back(rows.sequence);
+    Sequence* const sequence = find(rows);
+    if (sequence == nullptr) continue;
+    failed.push_back(rows.sequence);
+    if (!step.is_rebuild) ++sequence->n_lost_slices;
   }
   return failed;
 }
