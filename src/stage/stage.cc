@@ -168,6 +168,7 @@ StageInfo Stage::info() const {
   info.row_width = row_width_in(spec_, plan_);
   info.n_kv_blocks = kv_.n_blocks;
   info.n_window_blocks = kv_.n_window_blocks;
+  info.n_states = kv_.n_states;
   info.max_rows = options_.max_rows;
   info.weight_bytes = weight_bytes_;
   info.loaded_bytes = loaded_bytes_;
