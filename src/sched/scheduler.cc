@@ -217,6 +217,7 @@ void Scheduler::send_back(Sequence& sequence) {
   sequence.prefix = PrefixId();
   sequence.params_sent = false;
   sequence.n_lost_slices = 0;
+  sequence.was_known = false;
   ++sequence.life;
   waiting_.insert(rank_of(sequence));
 }

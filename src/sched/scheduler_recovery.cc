@@ -47,6 +47,7 @@ void Scheduler::resume(StageSpan lost) {
 void Scheduler::resume_sequence(Sequence& sequence) {
   windows_.end(sequence.lost_windows);
   sequence.rows.drop_unanswered();
+  sequence.was_known = sequence.is_known();
   sequence.n_blocks_sent = 0;
   sequence.window.n_sent = 0;
   sequence.params_sent = false;

@@ -95,6 +95,12 @@ TEST(Recovery, WithStatesNothingIsFoundInTheCacheAndWhoEndsAfterABreakIsReleased
   EXPECT_EQ(describe(batch), "2@0+200*");
   EXPECT_EQ(batch.released, std::vector{SequenceId(1)}) << "its state takes room";
   EXPECT_EQ(scheduler.blocks().n_kept(), 0);
+  // So is one of which no row was ever answered.
+  scheduler.suspend();
+  scheduler.resume(kNothing);
+  scheduler.remove(SequenceId(2));
+  add(scheduler, sequence(3, 20));
+  EXPECT_EQ(next(scheduler).released, (std::vector{SequenceId(1), SequenceId(2)})) << "1: nobody knows who heard of it";
 }
 
 TEST(Recovery, AHitStaysAHitWhenNothingIsLost) {
