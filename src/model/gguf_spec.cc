@@ -263,7 +263,11 @@ Result<RawSpec> read_gpt_oss(const Keys& keys, const GgufFacts& facts) {
 /// Qwen 3.5. Layers behind the counted ones predict tokens further ahead and are not run; value heads are tiled.
 Result<RawSpec> read_qwen35(const Keys& keys, const GgufFacts& facts, bool has_experts) {
   RawSpec raw = TRY(read_common(keys, facts, /*may_rotate_part=*/true));
-  raw.n_layers -= TRY(keys.integer_or("nextn_predict_layers", 0));
+  const std::int64_t n_further = TRY(keys.integer_or("nextn_predict_layers", 0));
+  if (n_further < 0 || n_further > kMaxLayers) {
+    return Error(Code::kInvalidArgument, "GGUF header: ", keys.full("nextn_predict_layers"), " is ", n_further);
+  }
+  raw.n_layers -= n_further;
   raw.rope.theta = TRY(keys.number_or("rope.freq_base", 10000000.0));
   TRY(read_gguf_scaling(keys, 1.0, raw.n_context, raw.rope));
   raw.qk_norm = true;
