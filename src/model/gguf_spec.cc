@@ -267,7 +267,7 @@ Result<RawSpec> read_qwen35(const Keys& keys, const GgufFacts& facts, bool has_e
   if (n_further < 0 || n_further > kMaxLayers) {
     return Error(Code::kInvalidArgument, "GGUF header: ", keys.full("nextn_predict_layers"), " is ", n_further);
   }
-  raw.n_layers -= n_further;
+  raw.n_layers = raw.n_layers > n_further ? raw.n_layers - n_further : 0;  // build_spec names a 0
   raw.rope.theta = TRY(keys.number_or("rope.freq_base", 10000000.0));
   TRY(read_gguf_scaling(keys, 1.0, raw.n_context, raw.rope));
   raw.qk_norm = true;
