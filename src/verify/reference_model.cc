@@ -121,7 +121,7 @@ Status ReferenceModel::sum_layers(std::span<const TokenId> tokens, std::vector<V
     if (step.position < 0 || step.n_rows < 1 || step.n_rows > kMaxRows || step.position > n_tokens - step.n_rows)
       return Error(Code::kDataLoss, "the chain's trace names rows that the answer does not have");
     // A recurrent state cannot be turned back: rows that come again are computed from the first one on.
-    if (stage_->kv().n_states > 0 && step.position != n_computed) n_computed = 0;
+    if (stage_->kv().n_states > 0 && step.position < n_computed) n_computed = 0;
     while (n_computed < step.position) {
       TRY(run(n_computed, std::min(kMaxRows, step.position - n_computed), false));
     }
