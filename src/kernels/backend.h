@@ -343,7 +343,7 @@ class Backend {
   virtual void delta_net(const DeltaInputs& in, const DeltaWeights& weights, const StepIndex& index,
                          const StateLayer& states, Rows mixed, Rows out) = 0;
 
-  /// out = activation(gate) * up, or as the activation says of both; out may be gate.
+  /// out = activation(gate) * up, or as the activation says of both; out may be gate or up.
   virtual void gated(Activation activation, Rows gate, Rows up, Rows out) = 0;
 
   /// x = x + y, or x + rms_norm(y, norm) when `norm` is set; then rounded to bf16 when `round` is (a layer's end).

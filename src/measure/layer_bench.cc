@@ -56,13 +56,15 @@ std::string today() {
                      static_cast<unsigned>(day.day()));
 }
 
-/// Layers of equal bytes and windows, in the order in which they first come.
+/// Layers of equal bytes, windows and states, in the order in which they first come.
 std::vector<LayerKind> kinds_of(const ModelFootprint& model) {
   std::vector<LayerKind> kinds;
   for (std::size_t i = 0; i < model.layers.size(); ++i) {
     const LayerFootprint& layer = model.layers[i];
     auto kind = std::ranges::find_if(kinds, [&](const LayerKind& known) {
-      return known.window == layer.window && known.weight_bytes == layer.weight_bytes;
+      const LayerFootprint& first = model.layers[to_size(known.layers.front())];
+      return known.window == layer.window && known.weight_bytes == layer.weight_bytes &&
+             first.state_bytes == layer.state_bytes;
     });
     if (kind == kinds.end()) {
       kinds.emplace_back();

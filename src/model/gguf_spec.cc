@@ -133,14 +133,18 @@ Result<RawSpec> read_qwen_moe(const Keys& keys, const GgufFacts& facts, bool qk_
   return raw;
 }
 
+/// 0 would mean that whole heads turn.
+Status check_rotates(const Keys& keys, const RawSpec& raw) {
+  if (raw.n_rotated >= 2) return {};
+  return Error(Code::kInvalidArgument, "GGUF header: ", keys.full("rope.dimension_count"), " is ", raw.n_rotated,
+               ", must be 2 at least");
+}
+
 /// Long factors are taken whenever the model was made for more positions than the short ones serve.
 Result<RawSpec> read_phi3(const Keys& keys, const GgufFacts& facts) {
   RawSpec raw = TRY(read_common(keys, facts, /*may_rotate_part=*/true));
   raw.rope.theta = TRY(keys.number_or("rope.freq_base", 10000.0));
-  if (raw.n_rotated < 2) {
-    return Error(Code::kInvalidArgument, "GGUF header: ", keys.full("rope.dimension_count"), " is ", raw.n_rotated,
-                 ", must be 2 at least");
-  }
+  TRY(check_rotates(keys, raw));
   if (facts.long_factors.empty() != facts.short_factors.empty()) {
     return Error(Code::kInvalidArgument, "of rope_factors_long.weight and rope_factors_short.weight only one is there");
   }
@@ -263,6 +267,7 @@ Result<RawSpec> read_gpt_oss(const Keys& keys, const GgufFacts& facts) {
 /// Qwen 3.5. Layers behind the counted ones predict tokens further ahead and are not run; value heads are tiled.
 Result<RawSpec> read_qwen35(const Keys& keys, const GgufFacts& facts, bool has_experts) {
   RawSpec raw = TRY(read_common(keys, facts, /*may_rotate_part=*/true));
+  TRY(check_rotates(keys, raw));
   const std::int64_t n_further = TRY(keys.integer_or("nextn_predict_layers", 0));
   if (n_further < 0 || n_further > kMaxLayers) {
     return Error(Code::kInvalidArgument, "GGUF header: ", keys.full("nextn_predict_layers"), " is ", n_further);

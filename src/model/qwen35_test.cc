@@ -5,6 +5,7 @@
 #include <string>
 
 #include "model/decoder_spec.h"
+#include "model/role_names.h"
 #include "model/tensor_names.h"
 #include "support/checkpoint_writer.h"
 #include "support/small_config.h"
@@ -72,8 +73,12 @@ TEST(Qwen35, HasItsPublishedSizes) {
     EXPECT_EQ(count_parameters(spec).all, size.parameters) << size.name;
     std::int64_t position = 0;
     for (const LayerSpec& layer : spec.layers) position += 4 * layer.heads.n_kv_heads * layer.heads.head_dim;
-    if (kv > 0) EXPECT_EQ(position, kv) << size.name;
-    if (state > 0) EXPECT_EQ(state_bytes(spec), state) << size.name;
+    if (kv > 0) {
+      EXPECT_EQ(position, kv) << size.name;
+    }
+    if (state > 0) {
+      EXPECT_EQ(state_bytes(spec), state) << size.name;
+    }
   }
 }
 
@@ -114,6 +119,9 @@ TEST(Qwen35, RefusesWhatItDoesNotCompute) {
   EXPECT_TRUE(holds(refusal(R"({"output_gate_type":"sigmoid"})"), "sigmoid"));
   EXPECT_TRUE(holds(refusal(R"({"layer_types":["mamba"]})"), "mamba"));
   EXPECT_TRUE(holds(refusal(R"({"layer_types":["linear_attention"]})"), "given for 1 layers, the model has 4"));
+  EXPECT_TRUE(holds(refusal(R"({"layer_types":["linear_attention","linear_attention","linear_attention",
+    "linear_attention"]})"),
+                    "without an attention layer"));
   EXPECT_TRUE(holds(refusal(R"({"linear_num_value_heads":24})"), "multiple of"));
   EXPECT_TRUE(holds(refusal(R"({"linear_key_head_dim":24})"), "multiples of 16"));
   EXPECT_TRUE(holds(refusal(R"({"linear_conv_kernel_dim":9})"), "convolution kernel"));
@@ -153,11 +161,13 @@ TEST(Qwen35, AGgufHeaderLeavesOutTheLayersThatPredictFurther) {
   EXPECT_EQ(layer_tensor_name(*spec, TensorRole::kFeedForwardNorm, 0), "blk.0.post_attention_norm.weight");
   EXPECT_EQ(layer_tensor_name(*spec, TensorRole::kDeltaRate, 0), "blk.0.ssm_a");
 
-  Metadata broken = header("qwen35");
-  broken.set("qwen35.ssm.inner_size", std::int64_t{66});
-  const auto refused = spec_from_gguf(broken, {.n_vocab = 100});
-  ASSERT_FALSE(refused.has_value());
-  EXPECT_TRUE(holds(refused.error().message(), "qwen35.ssm.inner_size")) << refused.error().message();
+  for (const auto& [key, value] : {std::pair{"ssm.inner_size", 66}, {"rope.dimension_count", 0}}) {
+    Metadata broken = header("qwen35");
+    broken.set(std::string("qwen35.") + key, std::int64_t{value});
+    const auto refused = spec_from_gguf(broken, {.n_vocab = 100});
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_TRUE(holds(refused.error().message(), key)) << refused.error().message();
+  }
 }
 
 /// A GGUF with every tensor that the spec asks for, and more.

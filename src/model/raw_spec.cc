@@ -68,6 +68,10 @@ Status check_delta(const RawSpec& raw) {
     return Error(Code::kInvalidArgument, "model configuration: layer types are given for ", raw.recurrent.size(),
                  " layers, the model has ", raw.n_layers);
   }
+  if (std::ranges::find(raw.recurrent, false) == raw.recurrent.end()) {
+    return Error(Code::kUnimplemented,
+                 "model configuration: every layer is recurrent; models without an attention layer are not supported");
+  }
   TRY(check_range("number of linear attention's value heads", delta.n_value_heads, 1, kMaxHeads));
   TRY(check_range("number of linear attention's key heads", delta.n_key_heads, 1, delta.n_value_heads));
   TRY(check_range("head dimension of linear attention's keys", delta.key_dim, 16, kMaxHeadDim));

@@ -103,6 +103,22 @@ TEST(Recovery, WithStatesNothingIsFoundInTheCacheAndWhoEndsAfterABreakIsReleased
   EXPECT_EQ(next(scheduler).released, (std::vector{SequenceId(1), SequenceId(2)})) << "1: nobody knows who heard of it";
 }
 
+TEST(Recovery, WhoseReleaseWasLostWithItsStepIsReleasedWhenItEnds) {
+  Scheduler scheduler(with_states(512, 4));
+  add(scheduler, sequence(1, 100));
+  add(scheduler, sequence(2, 100));
+  StepBatch batch = next(scheduler);
+  for (int i = 0; i < 40 && batch.released.empty(); ++i) {
+    commit(scheduler, batch);
+    batch = next(scheduler);
+  }
+  ASSERT_EQ(batch.released, std::vector{SequenceId(2)}) << "it made room for the first one";
+  scheduler.suspend();
+  scheduler.resume(kNothing);
+  scheduler.remove(SequenceId(2));
+  EXPECT_EQ(next(scheduler).released, std::vector{SequenceId(2)});
+}
+
 TEST(Recovery, AHitStaysAHitWhenNothingIsLost) {
   Scheduler scheduler(options(512, 16));
   add(scheduler, sequence(1, 200));

@@ -9,6 +9,10 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/quant.h"
+#include "model/quantise_at_load.h"
+#include "model/role_names.h"
+#include "model/tensor_names.h"
 #include "support/family_model.h"
 #include "support/stage_fixture.h"
 
@@ -124,6 +128,19 @@ TEST_P(Qwen35Stages, MoreSequencesThanThereIsRoomForAreRefused) {
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().code(), Code::kResourceExhausted);
   EXPECT_NE(refused.error().message().find("--max-num-seqs"), std::string::npos);
+}
+
+TEST(Qwen35Quantised, WhatSaysHowFastAStateFadesStaysAsStored) {
+  TempFolder folder;
+  write_family_safetensors(case_of("qwen35"), folder);
+  const auto checkpoint = open_checkpoint(folder.path());
+  const auto spec = read_decoder_spec(*checkpoint);
+  ASSERT_TRUE(spec.has_value());
+  ASSERT_TRUE(quantise_at_load(*checkpoint, *spec, {0, spec->n_layers(), true, true}, *parse_quant("int8")));
+  const auto dtype = [&](TensorRole role) { return checkpoint->find(layer_tensor_name(*spec, role, 0))->dtype; };
+  EXPECT_EQ(dtype(TensorRole::kDeltaChannels), DType::kQ8_0);
+  EXPECT_FALSE(is_quantised(dtype(TensorRole::kDeltaDecay)));
+  EXPECT_FALSE(is_quantised(dtype(TensorRole::kDeltaBeta)));
 }
 
 INSTANTIATE_TEST_SUITE_P(Isas, Qwen35Stages, ::testing::ValuesIn(available_isas()),

@@ -39,7 +39,7 @@ Result<StateTable::Move> StateTable::move_of(const StepBatch& batch, const Seque
                      rows_text(entry.rows[1]), " rows");
 }
 
-Result<std::int32_t> StateTable::take_room(const StepBatch& batch, SequenceId sequence) {
+Result<StateTable::Entry*> StateTable::take_room(const StepBatch& batch, SequenceId sequence) {
   if (free_.empty()) {
     // Of those that nobody named since the stage forgot its sequences, most have ended.
     auto oldest = sequences_.end();
@@ -53,9 +53,9 @@ Result<std::int32_t> StateTable::take_room(const StepBatch& batch, SequenceId se
     }
     forget(oldest->first);
   }
-  const std::int32_t room = free_.back();
-  free_.pop_back();
-  return room;
+  Entry& entry = sequences_.emplace(sequence, Entry{.room = free_.back()}).first->second;
+  free_.pop_back();  // not before: there may have been no memory for the entry
+  return &entry;
 }
 
 Result<std::vector<StateTable::Move>> StateTable::begin(const StepBatch& batch) {
@@ -69,12 +69,8 @@ Result<std::vector<StateTable::Move>> StateTable::begin(const StepBatch& batch) 
   }
   for (std::size_t i = 0; i < moves.size(); ++i) {
     const SequenceRows& slice = batch.slices[i];
-    auto known = sequences_.find(slice.sequence);
-    if (known == sequences_.end()) {
-      const std::int32_t room = TRY(take_room(batch, slice.sequence));
-      known = sequences_.emplace(slice.sequence, Entry{.room = room}).first;
-    }
-    Entry& entry = known->second;
+    const auto known = sequences_.find(slice.sequence);
+    Entry& entry = known != sequences_.end() ? known->second : *TRY(take_room(batch, slice.sequence));
     entry.is_known = true;
     entry.last_use = ++n_uses_;
     if (slice.first_position == 0) {

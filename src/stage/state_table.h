@@ -52,7 +52,8 @@ class StateTable {
   };
 
   Result<Move> move_of(const StepBatch& batch, const SequenceRows& slice) const;
-  Result<std::int32_t> take_room(const StepBatch& batch, SequenceId sequence);
+  /// A room for a sequence that has none.
+  Result<Entry*> take_room(const StepBatch& batch, SequenceId sequence);
   void forget(SequenceId sequence);
 
   std::unordered_map<SequenceId, Entry> sequences_;
