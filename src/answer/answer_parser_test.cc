@@ -299,6 +299,7 @@ TEST(AnswerParser, SurvivesWhateverAModelWrites) {
 TEST(AnswerSyntax, FollowsFromTheTemplate) {
   EXPECT_EQ(answer_syntax("{{ '<tool_call>' }} </think> tools").calls[0].open, "<tool_call>");
   EXPECT_EQ(answer_syntax("{{ '<tool_call>' }} </think> tools").think_open, "<think>");
+  EXPECT_TRUE(answer_syntax("'<tool_call>\n<function=' '<think>\n' '</think>' tools").names_come_first) << "Qwen 3.5";
   EXPECT_EQ(answer_syntax("[TOOL_CALLS] [ARGS] tools").names_come_first, true);
   EXPECT_EQ(answer_syntax("<|channel> <|tool_call> tools").think_close, "<channel|>");
   EXPECT_EQ(answer_syntax("<|python_tag|> tools").is_bare_json_call, true);

@@ -77,6 +77,7 @@ Json to_json(const Inspection& model, bool with_tensors) {
                       {"layers", {stage.plan.layers.first, stage.plan.layers.last}},
                       {"weight_bytes", stage.weight_bytes},
                       {"kv_bytes", stage.kv_bytes},
+                      {"state_bytes", stage.state_bytes},
                       {"row_log_bytes", stage.row_log_bytes},
                       {"scratch_bytes", stage.scratch_bytes}});
   }
@@ -96,6 +97,7 @@ Json to_json(const Inspection& model, bool with_tensors) {
                {"kv_dtype", kv_type_name(model.spec.kv_type)},
                {"kv_tokens", model.context.kv_tokens()},
                {"kv_blocks", model.context.kv.n_blocks},
+               {"states", model.context.kv.n_states},
                {"kv_window_blocks", model.context.kv.n_window_blocks}};
   if (with_tensors) {
     json["tensors"] = Json::array();
@@ -123,7 +125,8 @@ std::string layers_line(const Inspection& model) {
 
 void print(const Inspection& model, bool with_tensors) {
   const DecoderSpec& spec = model.spec;
-  const HeadLayout& heads = spec.layers.front().heads;
+  const auto attends = std::ranges::find_if_not(spec.layers, &LayerSpec::is_recurrent);
+  const HeadLayout heads = attends == spec.layers.end() ? HeadLayout() : attends->heads;
   std::uint64_t total = 0;
   for (const TensorInfo& tensor : model.checkpoint->tensors()) total += tensor.n_bytes;
   fmt::print("{}\n  family {}, {} layers, d_model {}, {} heads / {} kv heads of {}, vocabulary {}, context {}\n",
@@ -137,14 +140,18 @@ void print(const Inspection& model, bool with_tensors) {
   for (const StageEstimate& stage : model.stages) {
     fmt::print("{:<6} {:<9} {:>10} {:>12} {:>10} {:>12} {:>10}\n", stage.plan.name(),
                fmt::format("{}-{}", stage.plan.layers.first, stage.plan.layers.last - 1),
-               human_bytes(stage.weight_bytes), human_bytes(stage.kv_bytes), human_bytes(stage.row_log_bytes),
-               human_bytes(stage.scratch_bytes), human_bytes(stage.total_bytes()));
+               human_bytes(stage.weight_bytes), human_bytes(stage.kv_bytes + stage.state_bytes),
+               human_bytes(stage.row_log_bytes), human_bytes(stage.scratch_bytes), human_bytes(stage.total_bytes()));
   }
   const KvShape& kv = model.context.kv;
   fmt::print("KV ({}) for {} positions in all", kv_type_name(model.spec.kv_type), model.context.kv_tokens());
   if (kv.window > 0) {
     fmt::print(", {} in the layers that see the last {}", std::int64_t{kv.n_window_blocks} * kBlockPositions,
                kv.window);
+  }
+  if (kv.n_states > 0) {
+    fmt::print(", and the recurrent states of {} sequences, {} each", kv.n_states,
+               human_bytes(state_bytes(model.spec, {0, model.spec.n_layers()})));
   }
   fmt::print("; pages become resident as they are used.\n");
   if (!with_tensors) return;

@@ -95,7 +95,7 @@ Status plan_memory(const UpOptions& options, const Checkpoint& checkpoint, const
   std::uint64_t total = 0;
   for (const StageEstimate& stage :
        TRY(estimate_stages(checkpoint, typed, chain.options.cuts, chain.context.kv, wish.max_step_rows))) {
-    chain.kv_bytes += stage.kv_bytes;
+    chain.kv_bytes += stage.kv_bytes + stage.state_bytes;
     total += stage.total_bytes();
   }
   const auto machine =
@@ -103,7 +103,7 @@ Status plan_memory(const UpOptions& options, const Checkpoint& checkpoint, const
   if (total <= machine) return {};
   std::fprintf(stderr,
                "weights and KV cache may need %s, this machine has %s: long or many streams will end the chain; lower "
-               "--max-model-len, --kv-tokens or --kv-memory\n",
+               "--max-model-len, --kv-tokens, --kv-memory or --max-num-seqs\n",
                human_bytes(total).c_str(), human_bytes(machine).c_str());
   return {};
 }

@@ -52,6 +52,7 @@ struct EngineOptions {
   std::int32_t n_kv_blocks = 0;      ///< the chain's KV capacity in blocks
   std::int32_t n_window_blocks = 0;  ///< the same for the layers with a sliding window
   int window = 0;                    ///< positions that the widest window spans; 0: no layer has a window
+  bool keeps_states = false;         ///< the model has recurrent layers, so no prefix cache (SchedulerOptions)
   int n_layers = 0;
   std::vector<int> boundary_row_bytes = {};  ///< bytes of one row into stage i + 1, for the metrics
 };

@@ -36,6 +36,7 @@ SchedulerOptions scheduler_options(const ServedModel& model, const EngineOptions
   made.n_window_blocks = options.n_window_blocks;
   made.window = options.window;
   made.prefix_cache = options.prefix_cache;
+  made.keeps_states = options.keeps_states;
   made.n_vocabulary = std::max(model.tokenizer->n_tokens(), model.n_rows);
   return made;
 }

@@ -128,6 +128,9 @@ struct SequenceSpan {
   /// Block table: entry i is the block that holds positions [64 i, 64 i + 64). An entry whose positions all lie before
   /// the attention window of every row is never read: it may be -1, or a block that another sequence has by now.
   std::vector<std::int32_t> blocks;
+  // Of a sequence in a model with recurrent layers: places in their StateLayer. What was there is lost in `state_to`.
+  std::int32_t state_from = -1;  ///< the state in front of the first row; -1: zeros
+  std::int32_t state_to = -1;    ///< gets the state behind the last row; not state_from
 };
 
 /// The step's integers as a caller states them.
@@ -155,6 +158,47 @@ struct KvLayer {
   DevicePtr data;
   HeadLayout heads;
   KvType type = KvType::kBF16;
+};
+
+/// Shape of a gated delta net, which takes the place of attention in some layers: instead of keys and values of all
+/// rows it keeps one state. A row of its channels is queries [n_key_heads, key_dim], as many keys, and values
+/// [n_value_heads, value_dim].
+struct DeltaShape {
+  int n_key_heads = 0;
+  int n_value_heads = 0;  ///< a multiple of n_key_heads; 0: there is no delta net
+  int key_dim = 0;        ///< a multiple of 16, as value_dim
+  int value_dim = 0;
+  int kernel = 0;         ///< rows that the convolution of the channels spans, the row itself included; 2 to kMaxKernel
+  bool is_tiled = false;  ///< value head h takes key head h % n_key_heads; else neighbours share one
+
+  static constexpr int kMaxKernel = 8;
+  int key_width() const { return n_key_heads * key_dim; }
+  int value_width() const { return n_value_heads * value_dim; }
+  int n_channels() const { return 2 * key_width() + value_width(); }
+  /// Of one sequence: the channels of the last kernel - 1 rows, then [n_value_heads, key_dim, value_dim], whose layout
+  /// inside a head is the backend's.
+  std::size_t state_floats() const { return n_elements(kernel - 1, n_channels()) + n_elements(value_width(), key_dim); }
+  bool operator==(const DeltaShape&) const = default;
+};
+
+/// One layer's recurrent states: f32 [places, shape.state_floats()].
+struct StateLayer {
+  DevicePtr data;
+  DeltaShape shape;
+};
+
+/// What a delta net's rows bring.
+struct DeltaInputs {
+  Rows channels;  ///< [n_rows, n_channels], before the convolution
+  Rows decay;     ///< [n_rows, n_value_heads]; overwritten, as beta
+  Rows beta;      ///< [n_rows, n_value_heads]
+};
+
+/// A delta net's own weights, all f32.
+struct DeltaWeights {
+  DevicePtr convolution;  ///< [kernel, n_channels]: the row itself comes last
+  DevicePtr rate;         ///< [n_value_heads], below 0
+  DevicePtr decay_bias;   ///< [n_value_heads]
 };
 
 struct AttendOptions {
@@ -189,8 +233,8 @@ struct LogitsUse {
 inline constexpr float kRefinedRange = 8.0f;
 
 /// kClampedSwiglu: with g the gate, at most kSwigluLimit, and u cut to +-kSwigluLimit, g sigmoid(kSwigluAlpha g) (u +
-/// 1). Source: gpt-oss.
-enum class Activation { kSilu, kGeluTanh, kClampedSwiglu };
+/// 1). Source: gpt-oss. kSigmoid: sigmoid(g) u.
+enum class Activation { kSilu, kGeluTanh, kClampedSwiglu, kSigmoid };
 
 /// What a device is and how it computes; goes into the handshake and into status.
 struct BackendInfo {
@@ -287,7 +331,19 @@ class Backend {
   /// span that may be folded apart from the others, and spans join in rising order.
   virtual void attend(Rows q, const StepIndex& index, const KvLayer& layer, const AttendOptions& options, Rows out) = 0;
 
-  /// out = activation(gate) * up, or as the activation says of both; out may be gate.
+  /// A gated delta net, row by row in the order of each sequence's positions, whatever the step holds, so that a row's
+  /// bits depend on its sequence alone. Of a row: the channels are convolved with those of the rows before it and pass
+  /// silu; every query and key head is divided by its length (its square + 1e-6), queries by sqrt(key_dim) as well.
+  /// Then for each value head with its state S [key_dim, value_dim], query q, key k and value v:
+  ///   S = exp(rate * softplus(decay + decay_bias)) S;  S += k sigmoid(beta) (v - S^T k)^T;  out = S^T q
+  /// States come from and go to the places that the index names.
+  ///   mixed  [n_rows, n_channels], scratch
+  ///   out    [n_rows, n_value_heads * value_dim]
+  /// Source: Gated Delta Networks, arXiv:2412.06464, in the form of Qwen 3.5.
+  virtual void delta_net(const DeltaInputs& in, const DeltaWeights& weights, const StepIndex& index,
+                         const StateLayer& states, Rows mixed, Rows out) = 0;
+
+  /// out = activation(gate) * up, or as the activation says of both; out may be gate or up.
   virtual void gated(Activation activation, Rows gate, Rows up, Rows out) = 0;
 
   /// x = x + y, or x + rms_norm(y, norm) when `norm` is set; then rounded to bf16 when `round` is (a layer's end).

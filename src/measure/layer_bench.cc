@@ -57,13 +57,15 @@ std::string today() {
                      static_cast<unsigned>(day.day()));
 }
 
-/// Layers of equal bytes and windows, in the order in which they first come.
+/// Layers of equal bytes, windows and states, in the order in which they first come.
 std::vector<LayerKind> kinds_of(const ModelFootprint& model) {
   std::vector<LayerKind> kinds;
   for (std::size_t i = 0; i < model.layers.size(); ++i) {
     const LayerFootprint& layer = model.layers[i];
     auto kind = std::ranges::find_if(kinds, [&](const LayerKind& known) {
-      return known.window == layer.window && known.weight_bytes == layer.weight_bytes;
+      const LayerFootprint& first = model.layers[to_size(known.layers.front())];
+      return known.window == layer.window && known.weight_bytes == layer.weight_bytes &&
+             first.state_bytes == layer.state_bytes;
     });
     if (kind == kinds.end()) {
       kinds.emplace_back();
@@ -74,6 +76,12 @@ std::vector<LayerKind> kinds_of(const ModelFootprint& model) {
     kind->layers.push_back(static_cast<int>(i));
   }
   return kinds;
+}
+
+/// The state of recurrent layers: any will do, since it takes no longer to advance one than another.
+void place_state(int stream, SequenceSpan& span) {
+  span.state_from = span.first_position == 0 ? -1 : kStatePlaces * stream;
+  span.state_to = span.first_position == 0 ? kStatePlaces * stream : kStatePlaces * stream + 1;
 }
 
 /// The first layers that fit half of the machine's memory beside embedding and head.
@@ -137,7 +145,7 @@ Status Bench::load(const LayerBenchOptions& options, const std::string& location
                                  kPromptRows));
   const std::int32_t n_blocks = n_long_blocks() + kMaxStreams * kShortBlocks;
   const StagePlan plan{.index = 0, .n_stages = 1, .n_model_layers = n_layers_, .layers = {0, n_layers_}};
-  kv_ = TRY(KvPool::create(*backend_, spec_, plan, {n_blocks, n_blocks, widest_window(spec_)}));
+  kv_ = TRY(KvPool::create(*backend_, spec_, plan, {n_blocks, n_blocks, widest_window(spec_), kMaxStreams + 1}));
   logits_ = TRY(backend_->allocate(n_elements(kMaxStreams, spec_.n_vocab) * sizeof(float)));
   return {};
 }
@@ -149,6 +157,7 @@ StepShape Bench::prompt(int first, int n_rows) const {
   SequenceSpan span{.first_row = 0, .n_rows = n_rows, .first_position = first, .blocks = {}};
   span.blocks.resize(n_long_blocks());
   std::iota(span.blocks.begin(), span.blocks.end(), 0);
+  place_state(kMaxStreams, span);
   shape.sequences.push_back(std::move(span));
   return shape;
 }
@@ -161,6 +170,7 @@ StepShape Bench::streams(int first_stream, int n_streams, int first, int n_rows)
     for (int i = 0; i < n_rows; ++i) shape.tokens.push_back((stream * 31 + i) * 7919 % spec_.n_vocab);
     span.blocks.resize(kShortBlocks);
     std::iota(span.blocks.begin(), span.blocks.end(), n_long_blocks() + stream * kShortBlocks);
+    place_state(stream, span);
     shape.sequences.push_back(std::move(span));
   }
   return shape;
@@ -186,7 +196,7 @@ Result<Bench::Pass> Bench::run(const StepShape& shape, int n_head_rows) {
       [&](int layer) -> const KvLayer& { return kv_->layer(layer); });
   pass.embedding = TRY(lap());
   for (int layer = 0; layer < n_layers_; ++layer) {
-    TRY(decoder_->run_layer(layer, *index, kv_->layer(layer), n_rows));
+    TRY(decoder_->run_layer(layer, *index, kv_->memory(layer), n_rows));
     const int kind = times_.kind_index[layer];
     pass.kinds[kind] += TRY(lap());
     ++counts[kind];

@@ -37,7 +37,7 @@ std::vector<int> foreign_owners(const DecoderSpec& spec, int first, int last) {
 std::vector<int> kept_kv(const DecoderSpec& spec, int first, int last) {
   std::vector<int> kept = foreign_owners(spec, first, last);
   for (int layer = first; layer < last; ++layer) {
-    if (spec.layers[layer].kv_owner < 0) kept.push_back(layer);
+    if (spec.layers[layer].kv_owner < 0 && !spec.layers[layer].is_recurrent()) kept.push_back(layer);
   }
   return kept;
 }

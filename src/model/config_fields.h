@@ -99,6 +99,9 @@ Result<RawSpec> read_phi3(const ConfigFields& fields);
 /// gpt-oss. Errors: as read_common.
 Result<RawSpec> read_gpt_oss(const ConfigFields& fields);
 
+/// Qwen 3.5, whose architecture Qwen 3.6 and 3.8 have too.
+Result<RawSpec> read_qwen35(const ConfigFields& fields, bool has_experts);
+
 /// Experts of Qwen's families: Qwen 2 (with an expert that every row takes) and 3.
 Status read_qwen_experts(const ConfigFields& fields, bool has_shared, RawSpec& raw);
 

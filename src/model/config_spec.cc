@@ -93,7 +93,9 @@ Result<RawSpec> read_common(const ConfigFields& fields) {
   RawSpec raw;
   raw.n_layers = TRY(fields.integer("num_hidden_layers"));
   raw.d_model = TRY(fields.integer("hidden_size"));
-  raw.d_ff = TRY(fields.integer("intermediate_size"));
+  // Where all layers have experts, some say their width alone.
+  const bool has_width = fields.find("intermediate_size") != nullptr || fields.find("moe_intermediate_size") == nullptr;
+  raw.d_ff = TRY(fields.integer(has_width ? "intermediate_size" : "moe_intermediate_size"));
   raw.norm_eps = TRY(fields.number_or("rms_norm_eps", 1e-6));
   for (const auto& [key, causal] : {std::pair{"use_bidirectional_attention", false}, std::pair{"is_causal", true}}) {
     if (TRY(fields.boolean_or(key, causal)) == causal) continue;
@@ -322,7 +324,7 @@ struct Family {
   std::string_view architecture;  ///< the name we use
   std::string_view text_type;     ///< model_type of text_config; empty: config.json is flat
 };
-constexpr std::array<Family, 19> kFamilies = {{
+constexpr std::array<Family, 23> kFamilies = {{
     {"gemma2", "gemma2", ""},
     {"gemma3", "gemma3", "gemma3_text"},
     {"gemma3_text", "gemma3", ""},
@@ -340,6 +342,10 @@ constexpr std::array<Family, 19> kFamilies = {{
     {"qwen2", "qwen2", ""},
     {"qwen2_moe", "qwen2_moe", ""},
     {"qwen3", "qwen3", ""},
+    {"qwen3_5", "qwen3_5", "qwen3_5_text"},
+    {"qwen3_5_moe", "qwen3_5_moe", "qwen3_5_moe_text"},
+    {"qwen3_5_moe_text", "qwen3_5_moe", ""},
+    {"qwen3_5_text", "qwen3_5", ""},
     {"qwen3_moe", "qwen3_moe", ""},
     {"smollm3", "smollm3", ""},
 }};
@@ -378,6 +384,8 @@ Result<RawSpec> read_family(std::string_view architecture, const Json& config, D
   if (architecture == "qwen2") return read_qwen2(fields);
   if (architecture == "qwen2_moe") return read_qwen2_moe(fields);
   if (architecture == "qwen3") return read_qwen3(fields);
+  if (architecture == "qwen3_5") return read_qwen35(fields, /*has_experts=*/false);
+  if (architecture == "qwen3_5_moe") return read_qwen35(fields, /*has_experts=*/true);
   if (architecture == "qwen3_moe") return read_qwen3_moe(fields);
   return read_llama(fields);
 }
@@ -395,6 +403,8 @@ Result<DecoderSpec> spec_from_config(const Json& config, DType embedding_dtype) 
   const Json* text = TRY(text_config(config, *family));
   RawSpec raw = TRY(read_family(family->architecture, *text, embedding_dtype));
   raw.architecture = family->architecture;
+  if (raw.architecture.starts_with("qwen3_5"))  // said of the language model, of the whole, or of both
+    raw.tied_head = raw.tied_head || TRY(ConfigFields(config).boolean_or("tie_word_embeddings", false));
   DecoderSpec spec = TRY(build_spec(raw));
   const bool is_fused = raw.architecture == "phi3";
   spec.naming = {.format = CheckpointFormat::kSafetensors,

@@ -17,9 +17,11 @@ std::size_t wide_floats(const DecoderSpec& spec, const ModelPart& part) {
   std::size_t widest = 0;
   for (int layer = part.first_layer; layer < part.last_layer; ++layer) {
     const LayerSpec& l = spec.layers[layer];
-    const std::size_t attention = n_elements(2, l.heads.head_dim, l.heads.n_heads + l.heads.n_kv_heads);
+    const std::size_t attention =
+        n_elements(2, l.heads.head_dim, (l.output_gate ? 2 : 1) * l.heads.n_heads + l.heads.n_kv_heads);
+    const std::size_t delta = 2 * to_size(l.delta.n_channels() + l.delta.value_width() + l.delta.n_value_heads);
     const std::size_t experts = ExpertBranch::scratch_floats(l.experts, spec.d_model);
-    widest = std::max({widest, attention, n_elements(2, l.d_ff), experts, to_size(spec.per_layer_width)});
+    widest = std::max({widest, attention, delta, n_elements(2, l.d_ff), experts, to_size(spec.per_layer_width)});
   }
   return widest;
 }
@@ -33,6 +35,20 @@ std::size_t rope_floats(const DecoderSpec& spec) {
   std::size_t floats = 0;
   for (const RopeSpec& rope : spec.ropes) floats += 2 * rope.frequencies.size();
   return floats;
+}
+
+/// Heads of a row that are gathered one by one; 1 where none are.
+int gathered_heads(const DecoderSpec& spec) {
+  int most = 1;
+  for (const LayerSpec& layer : spec.layers) {
+    if (layer.output_gate) most = std::max(most, layer.heads.n_heads);
+  }
+  return most;
+}
+
+/// The heads of dense rows, as rows of their own.
+Rows heads_of(Rows rows, int head_dim) {
+  return Rows::dense(rows.data, rows.n_rows * (rows.n_cols / head_dim), head_dim);
 }
 
 /// Consecutive [n_rows, n_cols] matrices inside one buffer.
@@ -71,7 +87,7 @@ Decoder::Decoder(Backend& backend, const DecoderSpec& spec, const ModelPart& par
       uses_rope_(spec.ropes.size(), false),
       in_(boundary_layout(spec, part.first_layer)),
       out_(boundary_layout(spec, part.last_layer)),
-      rows_(to_size(max_rows)) {
+      rows_(n_elements(max_rows, gathered_heads(spec))) {
   std::iota(rows_.begin(), rows_.end(), 0);
   for (int layer = part.first_layer; layer < part.last_layer; ++layer) {
     if (const int rope = spec.layers[layer].rope; rope >= 0) uses_rope_[rope] = true;
@@ -183,11 +199,15 @@ void Decoder::per_layer_inputs(std::span<const std::int32_t> tokens) {
                weights_.per_layer_projection_norm.ptr(), spec_.norm_eps, /*round=*/false);
 }
 
-Status Decoder::run_layer(int layer, const StepIndex& index, const KvLayer& kv, int n_rows) {
+Status Decoder::run_layer(int layer, const StepIndex& index, const LayerMemory& memory, int n_rows) {
   DCHECK(layer >= part_.first_layer && layer < part_.last_layer);
   const LayerSpec& spec = spec_.layers[layer];
   const LayerWeights& weights = weights_.layers[layer - part_.first_layer];
-  attention(layer, index, kv, n_rows);
+  if (spec.is_recurrent()) {
+    delta_net(layer, index, std::get<StateLayer>(memory), n_rows);
+  } else {
+    attention(layer, index, std::get<KvLayer>(memory), n_rows);
+  }
   TRY(feed_forward(spec, weights, n_rows));
   if (spec_.per_layer_width > 0) add_per_layer(layer, weights, n_rows);
   if (spec.output_scale) backend_.scale(residual(n_rows), weights.output_scale.ptr());
@@ -228,12 +248,15 @@ void Decoder::attention(int layer, const StepIndex& index, const KvLayer& kv, in
   const int kv_width = heads.n_kv_heads * heads.head_dim;
   const BoundaryLayout::Shared* const shared = out_.find(layer);
   Carver carve(wide_.ptr(), n_rows);
-  const Rows q = carve.take(heads.n_heads * heads.head_dim);
+  const int q_width = heads.n_heads * heads.head_dim;
+  const Rows projected = carve.take(spec.output_gate ? 2 * q_width : q_width);
+  const Rows q = spec.output_gate ? carve.take(q_width) : projected;
   const Rows k = shared != nullptr ? stream(shared->first_col, kv_width, n_rows) : carve.take(kv_width);
   const Rows v = shared != nullptr ? stream(shared->first_col + kv_width, kv_width, n_rows) : carve.take(kv_width);
-  const Rows attended = carve.take(heads.n_heads * heads.head_dim);
+  const Rows attended = carve.take(q_width);
 
-  project(spec, weights, q, k, v);
+  project(spec, weights, projected, k, v);
+  if (spec.output_gate) take_queries(spec, projected, q);
   norm_and_rotate(spec, q, heads.n_heads, weights.query_norm.ptr());
   if (spec.kv_owner < 0) {
     finish_values(spec, k, v);
@@ -245,12 +268,53 @@ void Decoder::attention(int layer, const StepIndex& index, const KvLayer& kv, in
   const AttendOptions options = {spec.attention_scale, spec.window, spec.attention_softcap,
                                  spec_.precision == Precision::kExact, weights.sinks.ptr()};
   backend_.attend(q, index, kv, options, attended);
+  if (spec.output_gate) weigh_heads(spec, projected, attended);
   const Rows branch = normed(n_rows);
   backend_.matmul(attended,
                   std::array<MatmulJob, 1>{{{weights.attention_output.get(), branch,
                                              weights.attention_output_bias.ptr(), spec.residual_scale}}},
                   planes(InputPlanes::kOne));
   backend_.add(residual(n_rows), branch, weights.post_attention_norm.ptr(), spec_.norm_eps, /*round=*/false);
+}
+
+/// Of every head of a gated projection the first half is its query, the second its gate.
+void Decoder::take_queries(const LayerSpec& spec, Rows gated, Rows queries) {
+  const Rows heads = heads_of(gated, 2 * spec.heads.head_dim).columns(0, spec.heads.head_dim);
+  backend_.gather(heads, std::span(rows_).first(to_size(heads.n_rows)), heads_of(queries, spec.heads.head_dim));
+}
+
+void Decoder::weigh_heads(const LayerSpec& spec, Rows gated, Rows attended) {
+  const int head_dim = spec.heads.head_dim;
+  const Rows heads = heads_of(attended, head_dim);
+  backend_.gated(Activation::kSigmoid, heads_of(gated, 2 * head_dim).columns(head_dim, head_dim), heads, heads);
+}
+
+void Decoder::delta_net(int layer, const StepIndex& index, const StateLayer& states, int n_rows) {
+  const LayerSpec& spec = spec_.layers[layer];
+  const LayerWeights& weights = weights_.layers[layer - part_.first_layer];
+  const DeltaShape& delta = spec.delta;
+  Carver carve(wide_.ptr(), n_rows);
+  const Rows channels = carve.take(delta.n_channels()), mixed = carve.take(delta.n_channels());
+  const Rows gate = carve.take(delta.value_width()), out = carve.take(delta.value_width());
+  const Rows decay = carve.take(delta.n_value_heads), beta = carve.take(delta.n_value_heads);
+  const Rows x = residual(n_rows), branch = normed(n_rows);
+  if (spec.pre_norms) backend_.rms_norm(x, weights.attention_norm.ptr(), spec_.norm_eps, branch);
+  const Rows in = spec.pre_norms ? branch : x;
+  backend_.matmul(
+      in, std::array<MatmulJob, 2>{{{weights.delta_channels.get(), channels}, {weights.delta_gate.get(), gate}}},
+      planes(InputPlanes::kOne));
+  // What is forgotten adds up from row to row: it should not hang on how the input was rounded.
+  backend_.matmul(in, std::array<MatmulJob, 2>{{{weights.delta_decay.get(), decay}, {weights.delta_beta.get(), beta}}},
+                  InputPlanes::kAll);
+  backend_.delta_net({channels, decay, beta},
+                     {weights.delta_convolution.ptr(), weights.delta_rate.ptr(), weights.delta_decay_bias.ptr()}, index,
+                     states, mixed, out);
+  const Rows heads = heads_of(out, delta.value_dim);
+  backend_.rms_norm(heads, weights.delta_norm.ptr(), spec_.norm_eps, heads);
+  backend_.gated(Activation::kSilu, gate, out, out);
+  backend_.matmul(out, std::array<MatmulJob, 1>{{{weights.delta_output.get(), branch, {}, spec.residual_scale}}},
+                  planes(InputPlanes::kOne));
+  backend_.add(x, branch, weights.post_attention_norm.ptr(), spec_.norm_eps, /*round=*/false);
 }
 
 /// out = the dense feed-forward of x; the two may be the same rows.

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <variant>
 #include <vector>
 
 #include "core/result.h"
@@ -15,6 +16,9 @@
 #include "model/layer_weights.h"
 
 namespace commissure {
+
+/// What a layer keeps of the rows of all sequences: keys and values, or, in recurrent layers, states.
+using LayerMemory = std::variant<KvLayer, StateLayer>;
 
 /// Runs one part of a model, in Backend calls only. Whatever the part, a residual row has the same bits at the end of
 /// every layer: it is rounded to bf16 there and after the embedding, which is what a boundary carries.
@@ -49,10 +53,10 @@ class Decoder {
   /// the boundary and are appended here. `index_of` gives the index whose block table a layer uses.
   void begin_layers(std::span<const std::int32_t> tokens, const std::function<const StepIndex&(int layer)>& index_of,
                     const std::function<const KvLayer&(int layer)>& kv_of);
-  /// Advances the residual by one layer, named by its index in the whole model; a layer of this part. `kv` is the
-  /// memory of the layer whose keys and values it reads: its own, or its owner's.
+  /// Advances the residual by one layer, named by its index in the whole model; a layer of this part. `memory` is its
+  /// own, or that of the layer whose keys and values it reads.
   /// Errors: as Backend::peek, in a layer with experts; the residual is of no use then.
-  Status run_layer(int layer, const StepIndex& index, const KvLayer& kv, int n_rows);
+  Status run_layer(int layer, const StepIndex& index, const LayerMemory& memory, int n_rows);
   /// Final norm and head for the residual's rows `rows` (at most max_rows): out [rows.size(), n_vocab], as precise as
   /// Backend::logits makes them for `uses` [rows.size()]. The residual is unchanged. Parts with a head only.
   void logits(std::span<const std::int32_t> rows, std::span<const LogitsUse> uses, Rows out);
@@ -76,6 +80,9 @@ class Decoder {
   void project(const LayerSpec& spec, const LayerWeights& weights, Rows q, Rows k, Rows v);
   void finish_values(const LayerSpec& spec, Rows k, Rows v);
   void attention(int layer, const StepIndex& index, const KvLayer& kv, int n_rows);
+  void take_queries(const LayerSpec& spec, Rows gated, Rows queries);
+  void weigh_heads(const LayerSpec& spec, Rows gated, Rows attended);
+  void delta_net(int layer, const StepIndex& index, const StateLayer& states, int n_rows);
   void dense(const LayerSpec& spec, const LayerWeights& weights, Rows x, Rows out);
   Status feed_forward(const LayerSpec& spec, const LayerWeights& weights, int n_rows);
 
@@ -95,7 +102,7 @@ class Decoder {
   DeviceBuffer per_layer_;          // [max_rows, layers * per_layer_width]
   DeviceBuffer per_layer_context_;  // the same
   std::vector<float> gathered_;     // the same, on the host
-  std::vector<std::int32_t> rows_;  // 0, 1, ... max_rows - 1
+  std::vector<std::int32_t> rows_;  // 0, 1, ... as many as rows are gathered: max_rows, or all of their gated heads
   DeviceBuffer normed_;             // [max_rows, d_model]: a branch's input, then its output
   DeviceBuffer wide_;               // a branch's inside: q, k, v, attended; or gate, up
   DeviceBuffer rope_tables_;        // rope by rope: [max_rows, 2 * its pairs]

@@ -104,8 +104,7 @@ Result<DecoderSpec> read_safetensors(const Checkpoint& checkpoint) {
 
 std::string supported_architectures() {
   return "gemma2, gemma3, gemma4, gpt_oss, granite, llama, mistral, mistral3, olmo2, phi3, qwen2, qwen2_moe, qwen3, "
-         "qwen3_moe, "
-         "smollm3";
+         "qwen3_5, qwen3_5_moe, qwen3_moe, smollm3";
 }
 
 std::string_view precision_name(Precision precision) { return precision == Precision::kExact ? "exact" : "fast"; }
@@ -122,6 +121,8 @@ int widest_window(const DecoderSpec& spec) {
   for (const LayerSpec& layer : spec.layers) widest = std::max(widest, layer.window);
   return widest;
 }
+
+bool has_states(const DecoderSpec& spec) { return std::ranges::any_of(spec.layers, &LayerSpec::is_recurrent); }
 
 bool shares_kv(const DecoderSpec& spec, int layer) {
   return std::ranges::find(spec.layers, layer, &LayerSpec::kv_owner) != spec.layers.end();

@@ -33,10 +33,11 @@ struct ExpertSpec {
   bool operator==(const ExpertSpec&) const = default;
 };
 
-/// One layer: attention plus gated feed-forward with their norms.
+/// One layer: attention, or a gated delta net, plus gated feed-forward with their norms.
 struct LayerSpec {
   HeadLayout heads;
-  int d_ff = 0;  ///< of the dense feed-forward; 0: the layer has experts alone
+  DeltaShape delta;  ///< where it has heads, it takes the place of attention, and `heads` has none
+  int d_ff = 0;      ///< of the dense feed-forward; 0: the layer has experts alone
   ExpertSpec experts;
   int rope = 0;                    ///< index into DecoderSpec::ropes; -1: queries and keys are not rotated
   int window = 0;                  ///< positions a row sees; 0: all earlier ones; W: its own and the W - 1 before it
@@ -45,6 +46,7 @@ struct LayerSpec {
   bool sinks = false;              ///< every head has one more score, without a value (AttendOptions::sinks)
   bool qkv_bias = false;           ///< queries, keys and values have a bias
   bool output_bias = false;        ///< attention's output has a bias
+  bool output_gate = false;        ///< each head's result is weighed by a sigmoid of as many values beside its query
   bool qk_norm = false;            ///< RMS norm of every query and key head before rotation
   bool wide_qk_norm = false;       ///< with qk_norm: one norm over all heads of a row instead of one for each head
   bool value_norm = false;         ///< RMS norm of every value head, without weights
@@ -55,17 +57,21 @@ struct LayerSpec {
   bool post_norms = false;         ///< RMS norm of both branches before they join the residual stream
   bool output_scale = false;       ///< the residual is multiplied by a weight at the layer's end
   Activation activation = Activation::kSilu;
+
+  /// Whether it keeps one state of a sequence instead of keys and values of all its rows.
+  bool is_recurrent() const { return delta.n_value_heads > 0; }
 };
 
 /// How the checkpoint spells its tensors (model/tensor_names.h turns it into names).
 struct TensorNaming {
   CheckpointFormat format = CheckpointFormat::kGguf;
-  std::string prefix;           ///< safetensors: what stands before "embed_tokens.weight", e.g. "model."
-  std::string head;             ///< safetensors: full name of the output matrix, when it is not the embedding
-  bool fused_qkv = false;       ///< queries, keys and values are the rows of one matrix
-  bool fused_gate_up = false;   ///< so are a feed-forward's gate and up
-  bool packed_experts = false;  ///< all experts of a layer in one tensor, gate and up fused
-  bool fused_experts = false;   ///< an expert's gate and up are one matrix, and stay it
+  std::string prefix;               ///< safetensors: what stands before "embed_tokens.weight", e.g. "model."
+  std::string head;                 ///< safetensors: full name of the output matrix, when it is not the embedding
+  bool fused_qkv = false;           ///< queries, keys and values are the rows of one matrix
+  bool fused_gate_up = false;       ///< so are a feed-forward's gate and up
+  bool packed_experts = false;      ///< all experts of a layer in one tensor, gate and up fused
+  bool has_further_layers = false;  ///< GGUF: behind the last layer there are some that predict tokens further ahead
+  bool fused_experts = false;       ///< an expert's gate and up are one matrix, and stay it
   bool operator==(const TensorNaming&) const = default;
 };
 
@@ -103,6 +109,9 @@ struct DecoderSpec {
 
 /// The most positions that a layer with a sliding window looks back on, itself included; 0: no layer has a window.
 int widest_window(const DecoderSpec& spec);
+
+/// Whether some layer is recurrent: then a stage keeps states of sequences beside keys and values.
+bool has_states(const DecoderSpec& spec);
 
 /// Whether a later layer reads this layer's keys and values.
 bool shares_kv(const DecoderSpec& spec, int layer);

@@ -30,7 +30,9 @@ Result<RawSpec> read_common(const Keys& keys, const GgufFacts& facts, bool may_r
   raw.n_context = TRY(keys.integer("context_length"));
   raw.n_heads = TRY(keys.integer("attention.head_count"));
   raw.n_kv_heads = TRY(keys.integer_or("attention.head_count_kv", raw.n_heads));
-  raw.d_ff = TRY(keys.integer("feed_forward_length"));
+  // Where all layers have experts, some files say their width alone.
+  const bool has_width = keys.has("feed_forward_length") || !keys.has("expert_feed_forward_length");
+  raw.d_ff = TRY(keys.integer(has_width ? "feed_forward_length" : "expert_feed_forward_length"));
   raw.window = TRY(keys.integer_or("attention.sliding_window", 0));
   raw.attention_scale = TRY(keys.number_or("attention.scale", 0.0));
   raw.norm_eps = TRY(keys.number_or("attention.layer_norm_rms_epsilon", -1.0));
@@ -131,14 +133,18 @@ Result<RawSpec> read_qwen_moe(const Keys& keys, const GgufFacts& facts, bool qk_
   return raw;
 }
 
+/// 0 would mean that whole heads turn.
+Status check_rotates(const Keys& keys, const RawSpec& raw) {
+  if (raw.n_rotated >= 2) return {};
+  return Error(Code::kInvalidArgument, "GGUF header: ", keys.full("rope.dimension_count"), " is ", raw.n_rotated,
+               ", must be 2 at least");
+}
+
 /// Long factors are taken whenever the model was made for more positions than the short ones serve.
 Result<RawSpec> read_phi3(const Keys& keys, const GgufFacts& facts) {
   RawSpec raw = TRY(read_common(keys, facts, /*may_rotate_part=*/true));
   raw.rope.theta = TRY(keys.number_or("rope.freq_base", 10000.0));
-  if (raw.n_rotated < 2) {
-    return Error(Code::kInvalidArgument, "GGUF header: ", keys.full("rope.dimension_count"), " is ", raw.n_rotated,
-                 ", must be 2 at least");
-  }
+  TRY(check_rotates(keys, raw));
   if (facts.long_factors.empty() != facts.short_factors.empty()) {
     return Error(Code::kInvalidArgument, "of rope_factors_long.weight and rope_factors_short.weight only one is there");
   }
@@ -258,9 +264,42 @@ Result<RawSpec> read_gpt_oss(const Keys& keys, const GgufFacts& facts) {
   return raw;
 }
 
-constexpr std::array<std::string_view, 13> kArchitectures = {"gemma2", "gemma3",   "gemma4", "gpt-oss", "granite",
-                                                             "llama",  "olmo2",    "phi3",   "qwen2",   "qwen2moe",
-                                                             "qwen3",  "qwen3moe", "smollm3"};
+/// Qwen 3.5. Layers behind the counted ones predict tokens further ahead and are not run; value heads are tiled.
+Result<RawSpec> read_qwen35(const Keys& keys, const GgufFacts& facts, bool has_experts) {
+  RawSpec raw = TRY(read_common(keys, facts, /*may_rotate_part=*/true));
+  TRY(check_rotates(keys, raw));
+  const std::int64_t n_further = TRY(keys.integer_or("nextn_predict_layers", 0));
+  if (n_further < 0 || n_further > kMaxLayers) {
+    return Error(Code::kInvalidArgument, "GGUF header: ", keys.full("nextn_predict_layers"), " is ", n_further);
+  }
+  raw.n_layers = raw.n_layers > n_further ? raw.n_layers - n_further : 0;  // build_spec names a 0
+  raw.rope.theta = TRY(keys.number_or("rope.freq_base", 10000000.0));
+  TRY(read_gguf_scaling(keys, 1.0, raw.n_context, raw.rope));
+  raw.qk_norm = true;
+  raw.output_gate = true;
+  raw.recurrent = sliding_pattern(raw.n_layers, TRY(keys.integer_or("full_attention_interval", 4)));
+  RawDelta& delta = raw.delta;
+  delta.is_tiled = true;
+  delta.n_key_heads = TRY(keys.integer("ssm.group_count"));
+  delta.n_value_heads = TRY(keys.integer("ssm.time_step_rank"));
+  delta.key_dim = TRY(keys.integer("ssm.state_size"));
+  delta.kernel = TRY(keys.integer("ssm.conv_kernel"));
+  const std::int64_t inner = TRY(keys.integer("ssm.inner_size"));
+  if (delta.n_value_heads < 1 || inner % delta.n_value_heads != 0) {
+    return Error(Code::kInvalidArgument, "GGUF header: ", keys.full("ssm.inner_size"), " is ", inner,
+                 ", no multiple of ", keys.full("ssm.time_step_rank"), ", ", delta.n_value_heads);
+  }
+  delta.value_dim = inner / delta.n_value_heads;
+  if (!has_experts) return raw;
+  TRY(read_experts(keys, raw.experts));
+  raw.experts.normalised = true;
+  raw.experts.shared_d_ff = TRY(keys.integer("expert_shared_feed_forward_length"));
+  return raw;
+}
+
+constexpr std::array<std::string_view, 15> kArchitectures = {"gemma2", "gemma3", "gemma4",    "gpt-oss",  "granite",
+                                                             "llama",  "olmo2",  "phi3",      "qwen2",    "qwen2moe",
+                                                             "qwen3",  "qwen35", "qwen35moe", "qwen3moe", "smollm3"};
 
 Result<std::string> find_architecture(const Metadata& metadata) {
   const std::string* architecture = metadata.text("general.architecture");
@@ -284,6 +323,8 @@ Result<RawSpec> read_family(const Keys& keys, std::string_view architecture, con
   if (architecture == "qwen2") return read_qwen(keys, facts, /*qk_norm=*/false);
   if (architecture == "qwen3") return read_qwen(keys, facts, /*qk_norm=*/true);
   if (architecture == "qwen2moe") return read_qwen_moe(keys, facts, /*qk_norm=*/false);
+  if (architecture == "qwen35") return read_qwen35(keys, facts, /*has_experts=*/false);
+  if (architecture == "qwen35moe") return read_qwen35(keys, facts, /*has_experts=*/true);
   if (architecture == "qwen3moe") return read_qwen_moe(keys, facts, /*qk_norm=*/true);
   return read_llama(keys, facts);
 }
@@ -302,16 +343,18 @@ Result<DecoderSpec> spec_from_gguf(const Metadata& metadata, const GgufFacts& fa
   if (raw.experts.n_experts > 0 && raw.experts.n_used == 0) {
     return Error(Code::kUnimplemented, "GGUF header: ", architecture, ".expert_count is ", raw.experts.n_experts,
                  ", but models of this architecture with experts are not supported; supported: gemma4, gpt-oss, "
-                 "qwen2moe, qwen3moe");
+                 "qwen2moe, qwen35moe, qwen3moe");
   }
   DecoderSpec spec = TRY(build_spec(raw));
   const bool is_phi = architecture == "phi3";
-  spec.naming = {.format = CheckpointFormat::kGguf,
-                 .prefix = "",
-                 .head = "output.weight",
-                 .fused_qkv = is_phi && facts.has_fused_qkv,
-                 .fused_gate_up = is_phi && !facts.has_separate_gate,
-                 .packed_experts = architecture == "gemma4" && facts.has_packed_experts};
+  spec.naming = {
+      .format = CheckpointFormat::kGguf,
+      .prefix = "",
+      .head = "output.weight",
+      .fused_qkv = is_phi && facts.has_fused_qkv,
+      .fused_gate_up = is_phi && !facts.has_separate_gate,
+      .packed_experts = (architecture == "gemma4" || architecture == "qwen35moe") && facts.has_packed_experts,
+      .has_further_layers = architecture.starts_with("qwen35")};
   return spec;
 }
 

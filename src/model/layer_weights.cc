@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <numbers>
+#include <span>
 #include <utility>
 
 #include "core/check.h"
@@ -25,6 +26,10 @@ DeviceBuffer& vector_place(PartWeights& weights, LayerWeights* layer, TensorRole
     case TensorRole::kValueBias: return layer->value_bias;
     case TensorRole::kAttentionOutputBias: return layer->attention_output_bias;
     case TensorRole::kSinks: return layer->sinks;
+    case TensorRole::kDeltaDecayBias: return layer->delta_decay_bias;
+    case TensorRole::kDeltaRate: return layer->delta_rate;
+    case TensorRole::kDeltaConvolution: return layer->delta_convolution;
+    case TensorRole::kDeltaNorm: return layer->delta_norm;
     case TensorRole::kRouterBias: return layer->router_bias;
     case TensorRole::kExpertGateBias: return layer->expert_gate_bias;
     case TensorRole::kExpertUpBias: return layer->expert_up_bias;
@@ -61,6 +66,11 @@ std::unique_ptr<Matrix>& matrix_place(PartWeights& weights, LayerWeights* layer,
     case TensorRole::kKey: return layer->key;
     case TensorRole::kValue: return layer->value;
     case TensorRole::kAttentionOutput: return layer->attention_output;
+    case TensorRole::kDeltaChannels: return layer->delta_channels;
+    case TensorRole::kDeltaGate: return layer->delta_gate;
+    case TensorRole::kDeltaBeta: return layer->delta_beta;
+    case TensorRole::kDeltaDecay: return layer->delta_decay;
+    case TensorRole::kDeltaOutput: return layer->delta_output;
     case TensorRole::kGate: return layer->gate;
     case TensorRole::kUp: return layer->up;
     case TensorRole::kDown: return layer->down;
@@ -77,7 +87,7 @@ MatrixSource as_source(const TensorInfo& tensor, ByteRange range) {
   source.name = tensor.name;
   source.dtype = tensor.dtype;
   source.n_cols = tensor.shape.back();
-  source.n_rows = tensor.shape.size() == 2 ? tensor.shape[0] : 1;
+  source.n_rows = tensor.shape.size() > 1 ? tensor.n_elements() / tensor.shape.back() : 1;
   source.data = {range.bytes, std::move(range.owner)};
   return source;
 }
@@ -87,6 +97,27 @@ Result<std::vector<float>> fetch_floats(Backend& backend, const DeviceBuffer& ve
   const auto bytes = TRY(backend.fetch(vector.ptr(), n * sizeof(float)));
   const auto* const first = reinterpret_cast<const float*>(bytes.data());
   return std::vector<float>(first, first + n);
+}
+
+/// Files differ in how they have a delta net's vectors: the rate as its logarithm (safetensors), the convolution's taps
+/// side by side (all).
+Status finish_delta_vector(Backend& backend, const DecoderSpec& spec, const ExpectedTensor& tensor,
+                           DeviceBuffer& vector) {
+  const bool is_logarithm =
+      tensor.role == TensorRole::kDeltaRate && spec.naming.format == CheckpointFormat::kSafetensors;
+  const bool is_convolution = tensor.role == TensorRole::kDeltaConvolution;
+  if (!is_logarithm && !is_convolution) return {};
+  const auto n = vector.n_bytes() / sizeof(float);
+  std::vector<float> values = TRY(fetch_floats(backend, vector, n));
+  if (is_logarithm) {
+    for (float& value : values) value = -std::exp(value);
+  } else {
+    const auto n_taps = to_size(spec.layers[tensor.layer].delta.kernel), n_channels = n / n_taps;
+    const std::vector<float> side_by_side = values;
+    for (std::size_t i = 0; i < n; ++i) values[i % n_taps * n_channels + i / n_taps] = side_by_side[i];
+  }
+  backend.upload(vector.ptr(), std::as_bytes(std::span(values)));
+  return {};
 }
 
 /// Of a matrix that came whole because it was made while it was loaded, the rows that are wanted.
@@ -255,6 +286,7 @@ Result<PartWeights> load_weights(Backend& backend, const Checkpoint& checkpoint,
       const float scale = vector_scale(spec, expected[i].role);
       const float offset = is_norm(expected[i].role) ? spec.norm_offset : 0.0f;
       DeviceBuffer vector = TRY(backend.load_vector(source, offset, scale));
+      if (place != nullptr) TRY(finish_delta_vector(backend, spec, expected[i], vector));
       if (expected[i].role == TensorRole::kExpertScale) {
         place->expert_scale = TRY(fetch_floats(backend, vector, to_size(source.n_cols)));
       } else {

@@ -26,11 +26,18 @@ struct ExpertWeights {
 /// One layer's weights on the device. Norms and biases that the layer's spec does not have stay empty.
 struct LayerWeights {
   DeviceBuffer attention_norm;                          // [d_model]
-  std::unique_ptr<Matrix> query;                        // [n_heads * head_dim, d_model]
+  std::unique_ptr<Matrix> query;                        // [n_heads * head_dim, d_model], with output_gate twice as many
   std::unique_ptr<Matrix> key, value;                   // [n_kv_heads * head_dim, d_model]
   DeviceBuffer query_bias;                              // [n_heads * head_dim]
   DeviceBuffer key_bias, value_bias;                    // [n_kv_heads * head_dim]
   DeviceBuffer sinks;                                   // [n_heads]
+  std::unique_ptr<Matrix> delta_channels;               // [n_channels of the delta net, d_model]
+  std::unique_ptr<Matrix> delta_gate;                   // [n_value_heads * value_dim, d_model]
+  std::unique_ptr<Matrix> delta_beta, delta_decay;      // [n_value_heads, d_model]
+  std::unique_ptr<Matrix> delta_output;                 // [d_model, n_value_heads * value_dim]
+  DeviceBuffer delta_decay_bias, delta_rate;            // [n_value_heads]
+  DeviceBuffer delta_convolution;                       // [kernel, n_channels]
+  DeviceBuffer delta_norm;                              // [value_dim]
   DeviceBuffer query_norm, key_norm;                    // [head_dim], or as wide as query and key
   std::unique_ptr<Matrix> attention_output;             // [d_model, n_heads * head_dim]
   DeviceBuffer attention_output_bias;                   // [d_model]

@@ -3,9 +3,11 @@
 namespace commissure {
 namespace {
 
-/// Whether the wish is about this tensor.
+/// Whether the wish is about this tensor. What says how fast a state fades is not: it is a few rows, whose errors would
+/// add up over all positions.
 bool is_meant(const ExpectedTensor& tensor, const DecoderSpec& spec, QuantWish wish) {
   if (!is_matrix(tensor.role)) return false;
+  if (tensor.role == TensorRole::kDeltaDecay || tensor.role == TensorRole::kDeltaBeta) return false;
   if (tensor.layer >= 0) return true;
   return wish.head && tensor.name == head_name(spec);  // a tied one is the first stage's embedding, too
 }

@@ -61,6 +61,30 @@ Status check_experts(const RawSpec& raw) {
                " layers, the model has ", raw.n_layers);
 }
 
+Status check_delta(const RawSpec& raw) {
+  if (raw.recurrent.empty()) return {};
+  const RawDelta& delta = raw.delta;
+  if (static_cast<std::int64_t>(raw.recurrent.size()) != raw.n_layers) {
+    return Error(Code::kInvalidArgument, "model configuration: layer types are given for ", raw.recurrent.size(),
+                 " layers, the model has ", raw.n_layers);
+  }
+  if (std::ranges::find(raw.recurrent, false) == raw.recurrent.end()) {
+    return Error(Code::kUnimplemented,
+                 "model configuration: every layer is recurrent; models without an attention layer are not supported");
+  }
+  TRY(check_range("number of linear attention's value heads", delta.n_value_heads, 1, kMaxHeads));
+  TRY(check_range("number of linear attention's key heads", delta.n_key_heads, 1, delta.n_value_heads));
+  TRY(check_range("head dimension of linear attention's keys", delta.key_dim, 16, kMaxHeadDim));
+  TRY(check_range("head dimension of linear attention's values", delta.value_dim, 16, kMaxHeadDim));
+  TRY(check_range("convolution kernel of linear attention", delta.kernel, 2, DeltaShape::kMaxKernel));
+  if (delta.n_value_heads % delta.n_key_heads != 0 || delta.key_dim % 16 != 0 || delta.value_dim % 16 != 0) {
+    return Error(Code::kInvalidArgument, "model configuration: linear attention has ", delta.n_value_heads,
+                 " value heads of ", delta.value_dim, " and ", delta.n_key_heads, " key heads of ", delta.key_dim,
+                 ": the first number must be a multiple of the third, both widths multiples of 16");
+  }
+  return {};
+}
+
 /// `n_rotated`: values of a head that turn.
 Status check_rope(const RawRope& rope, std::int64_t n_rotated) {
   TRY(check_range("rope theta", rope.theta, 1.0, 1e15));
@@ -159,7 +183,16 @@ Status check_numbers(const RawSpec& raw) {
   TRY(check_rope(raw.rope, n_rotated(raw, full_head_dim(raw))));
   if (raw.sliding_rope) TRY(check_rope(*raw.sliding_rope, n_rotated(raw, raw.head_dim)));
   TRY(check_experts(raw));
-  return {};
+  return check_delta(raw);
+}
+
+DeltaShape build_delta(const RawDelta& raw) {
+  return {.n_key_heads = static_cast<int>(raw.n_key_heads),
+          .n_value_heads = static_cast<int>(raw.n_value_heads),
+          .key_dim = static_cast<int>(raw.key_dim),
+          .value_dim = static_cast<int>(raw.value_dim),
+          .kernel = static_cast<int>(raw.kernel),
+          .is_tiled = raw.is_tiled};
 }
 
 RopeSpec build_rope(const RawRope& raw, int n_rotated) {
@@ -252,6 +285,7 @@ Result<DecoderSpec> build_spec(const RawSpec& raw) {
   layer.sinks = raw.sinks;
   layer.qkv_bias = raw.qkv_bias;
   layer.output_bias = raw.output_bias;
+  layer.output_gate = raw.output_gate;
   layer.qk_norm = raw.qk_norm;
   layer.wide_qk_norm = raw.wide_qk_norm;
   layer.value_norm = raw.value_norm;
@@ -276,6 +310,12 @@ Result<DecoderSpec> build_spec(const RawSpec& raw) {
     layer.d_ff =
         is_sparse && !raw.experts.beside_dense ? 0 : static_cast<int>(raw.d_ff_of.empty() ? raw.d_ff : raw.d_ff_of[i]);
     spec.layers.push_back(layer);
+    if (!raw.recurrent.empty() && raw.recurrent[i]) {
+      spec.layers.back().heads = {};
+      spec.layers.back().delta = build_delta(raw.delta);
+      spec.layers.back().rope = -1;
+      spec.layers.back().output_gate = spec.layers.back().qk_norm = false;
+    }
   }
   TRY(share_kv(raw, spec));
   return spec;

@@ -38,6 +38,16 @@ struct RawExperts {
   bool beside_dense = false;
 };
 
+/// The gated delta nets of a model as a configuration states them; DeltaShape has the meanings.
+struct RawDelta {
+  std::int64_t n_key_heads = 0;
+  std::int64_t n_value_heads = 0;
+  std::int64_t key_dim = 0;
+  std::int64_t value_dim = 0;
+  std::int64_t kernel = 0;
+  bool is_tiled = false;
+};
+
 /// A model's numbers as read, before any range check: the common ground of GGUF headers and config.json.
 struct RawSpec {
   std::string architecture;
@@ -68,6 +78,7 @@ struct RawSpec {
   bool sinks = false;
   bool qkv_bias = false;
   bool output_bias = false;
+  bool output_gate = false;
   bool qk_norm = false;
   bool wide_qk_norm = false;
   bool value_norm = false;
@@ -80,6 +91,8 @@ struct RawSpec {
   std::vector<bool> rotates;  ///< by layer: queries and keys are rotated; empty: in every layer
   std::vector<bool> sparse;   ///< by layer: it has experts; empty: all have, where there are experts
   RawExperts experts;
+  std::vector<bool> recurrent;  ///< by layer: it has `delta` instead of attention; empty: none does
+  RawDelta delta;
   RawRope rope;
   std::optional<RawRope> sliding_rope;  ///< of sliding layers; absent: they use `rope` too
 };

@@ -14,6 +14,8 @@ RoleName role_suffix(TensorRole role) {
     case TensorRole::kExpertScale: return {".scale", ""};
     case TensorRole::kSinks:
     case TensorRole::kOutputScale: return {".weight", ""};
+    case TensorRole::kDeltaRate: return {"", ""};
+    case TensorRole::kDeltaDecayBias: return {".bias", ""};
     default: return is_bias(role) ? RoleName{".bias", ".bias"} : RoleName{".weight", ".weight"};
   }
 }
@@ -68,6 +70,15 @@ RoleName role_name(TensorRole role, const LayerSpec& layer, bool is_gpt_oss) {
     case TensorRole::kPerLayerGate: return {"inp_gate", "per_layer_input_gate"};
     case TensorRole::kPerLayerOutput: return {"proj", "per_layer_projection"};
     case TensorRole::kPostPerLayerNorm: return {"post_norm", "post_per_layer_input_norm"};
+    case TensorRole::kDeltaChannels: return {"attn_qkv", "linear_attn.in_proj_qkv"};
+    case TensorRole::kDeltaGate: return {"attn_gate", "linear_attn.in_proj_z"};
+    case TensorRole::kDeltaBeta: return {"ssm_beta", "linear_attn.in_proj_b"};
+    case TensorRole::kDeltaDecay: return {"ssm_alpha", "linear_attn.in_proj_a"};
+    case TensorRole::kDeltaDecayBias: return {"ssm_dt", "linear_attn.dt_bias"};
+    case TensorRole::kDeltaRate: return {"ssm_a", "linear_attn.A_log"};
+    case TensorRole::kDeltaConvolution: return {"ssm_conv1d", "linear_attn.conv1d"};
+    case TensorRole::kDeltaNorm: return {"ssm_norm", "linear_attn.norm"};
+    case TensorRole::kDeltaOutput: return {"ssm_out", "linear_attn.out_proj"};
     case TensorRole::kEmbedding:
     case TensorRole::kFinalNorm:
     case TensorRole::kHead:
@@ -79,7 +90,9 @@ RoleName role_name(TensorRole role, const LayerSpec& layer, bool is_gpt_oss) {
 }
 
 std::string layer_tensor_name(const DecoderSpec& spec, TensorRole role, int layer) {
-  const RoleName name = role_name(role, spec.layers[layer], is_gpt_oss(spec)), end = role_suffix(role);
+  RoleName name = role_name(role, spec.layers[layer], is_gpt_oss(spec)), end = role_suffix(role);
+  if (role == TensorRole::kFeedForwardNorm && spec.architecture.starts_with("qwen35"))
+    name.gguf = "post_attention_norm";
   if (spec.naming.format == CheckpointFormat::kGguf) return fmt::format("blk.{}.{}{}", layer, name.gguf, end.gguf);
   return fmt::format("{}layers.{}.{}{}", spec.naming.prefix, layer, name.safetensors, end.safetensors);
 }

@@ -1,8 +1,10 @@
 #include "model/tensor_names.h"
 
 #include <algorithm>
+#include <charconv>
 #include <initializer_list>
 #include <string_view>
+#include <system_error>
 #include <unordered_set>
 #include <utility>
 
@@ -55,6 +57,43 @@ class LayerTensors {
       out_.push_back({role, layer_, name, {n, n_cols}, {n_rows, n_cols}, first});
       first += n;
     }
+  }
+
+  void put_attention(const LayerSpec& l) {
+    const std::int64_t d = spec_.d_model;
+    const std::int64_t q = std::int64_t{l.heads.n_heads} * l.heads.head_dim;
+    const std::int64_t kv = std::int64_t{l.heads.n_kv_heads} * l.heads.head_dim;
+    const bool owns = l.kv_owner < 0;
+    if (spec_.naming.fused_qkv) {
+      put_fused("attn_qkv", "self_attn.qkv_proj",
+                {{TensorRole::kQuery, q}, {TensorRole::kKey, kv}, {TensorRole::kValue, kv}}, d);
+    } else {
+      put(TensorRole::kQuery, {l.output_gate ? 2 * q : q, d});
+      if (owns) put(TensorRole::kKey, {kv, d});
+      if (owns && !l.value_is_key) put(TensorRole::kValue, {kv, d});
+    }
+    if (l.qkv_bias) put(TensorRole::kQueryBias, {q});
+    if (l.qkv_bias) put(TensorRole::kKeyBias, {kv});
+    if (l.qkv_bias) put(TensorRole::kValueBias, {kv});
+    if (l.sinks) put(TensorRole::kSinks, {l.heads.n_heads});
+    if (l.qk_norm) put(TensorRole::kQueryNorm, {l.wide_qk_norm ? q : l.heads.head_dim});
+    if (l.qk_norm && owns) put(TensorRole::kKeyNorm, {l.wide_qk_norm ? kv : l.heads.head_dim});
+    put(TensorRole::kAttentionOutput, {d, q});
+    if (l.output_bias) put(TensorRole::kAttentionOutputBias, {d});
+  }
+
+  void put_delta(const DeltaShape& delta) {
+    const std::int64_t d = spec_.d_model, n = delta.n_value_heads;
+    put(TensorRole::kDeltaChannels, {delta.n_channels(), d});
+    put(TensorRole::kDeltaGate, {delta.value_width(), d});
+    put(TensorRole::kDeltaBeta, {n, d});
+    put(TensorRole::kDeltaDecay, {n, d});
+    put(TensorRole::kDeltaDecayBias, {n});
+    put(TensorRole::kDeltaRate, {n});
+    put(TensorRole::kDeltaConvolution, is_gguf() ? std::vector<std::int64_t>{delta.n_channels(), delta.kernel}
+                                                 : std::vector<std::int64_t>{delta.n_channels(), 1, delta.kernel});
+    put(TensorRole::kDeltaNorm, {delta.value_dim});
+    put(TensorRole::kDeltaOutput, {d, delta.value_width()});
   }
 
   void put_gate_up(TensorRole gate, TensorRole up, std::int64_t d_ff) {
@@ -146,28 +185,14 @@ class LayerTensors {
 void append_layer(const DecoderSpec& spec, int layer, std::vector<ExpectedTensor>& out) {
   const LayerSpec& l = spec.layers[layer];
   const std::int64_t d = spec.d_model;
-  const std::int64_t q = std::int64_t{l.heads.n_heads} * l.heads.head_dim;
-  const std::int64_t kv = std::int64_t{l.heads.n_kv_heads} * l.heads.head_dim;
   LayerTensors tensors(spec, layer, out);
   const auto put = [&](TensorRole role, std::vector<std::int64_t> shape) { tensors.put(role, std::move(shape)); };
   if (l.pre_norms) put(TensorRole::kAttentionNorm, {d});
-  const bool owns = l.kv_owner < 0;
-  if (spec.naming.fused_qkv) {
-    tensors.put_fused("attn_qkv", "self_attn.qkv_proj",
-                      {{TensorRole::kQuery, q}, {TensorRole::kKey, kv}, {TensorRole::kValue, kv}}, d);
+  if (l.is_recurrent()) {
+    tensors.put_delta(l.delta);
   } else {
-    put(TensorRole::kQuery, {q, d});
-    if (owns) put(TensorRole::kKey, {kv, d});
-    if (owns && !l.value_is_key) put(TensorRole::kValue, {kv, d});
+    tensors.put_attention(l);
   }
-  if (l.qkv_bias) put(TensorRole::kQueryBias, {q});
-  if (l.qkv_bias) put(TensorRole::kKeyBias, {kv});
-  if (l.qkv_bias) put(TensorRole::kValueBias, {kv});
-  if (l.sinks) put(TensorRole::kSinks, {l.heads.n_heads});
-  if (l.qk_norm) put(TensorRole::kQueryNorm, {l.wide_qk_norm ? q : l.heads.head_dim});
-  if (l.qk_norm && owns) put(TensorRole::kKeyNorm, {l.wide_qk_norm ? kv : l.heads.head_dim});
-  put(TensorRole::kAttentionOutput, {d, q});
-  if (l.output_bias) put(TensorRole::kAttentionOutputBias, {d});
   if (l.post_norms) put(TensorRole::kPostAttentionNorm, {d});
   if (l.pre_norms) put(TensorRole::kFeedForwardNorm, {d});
   if (l.experts.n_experts > 0) tensors.put_experts(l.experts);
@@ -272,9 +297,19 @@ void append_behind(const DecoderSpec& spec, const ModelPart& part, std::vector<E
   out.push_back({TensorRole::kHead, -1, head_name(spec), {spec.n_vocab, spec.d_model}});
 }
 
+/// Whether a GGUF tensor is of a layer behind the model's last, which predicts tokens further ahead (MTP).
+bool is_of_further_layer(const DecoderSpec& spec, std::string_view name) {
+  if (!spec.naming.has_further_layers || !name.starts_with("blk.")) return false;
+  int layer = 0;
+  const char* const end = name.data() + name.size();
+  const auto [rest, error] = std::from_chars(name.data() + 4, end, layer);
+  return error == std::errc() && rest != end && *rest == '.' && layer >= spec.n_layers();
+}
+
 /// Whether a tensor is part of the language model, and so must be used.
 bool is_of_text_model(const DecoderSpec& spec, std::string_view name) {
   if (spec.naming.format == CheckpointFormat::kGguf) {
+    if (is_of_further_layer(spec, name)) return false;
     // Rotation divisors were read with the header; some files hold an image encoder as well.
     const bool is_long_rope = name == "rope_factors_long.weight" || name == "rope_factors_short.weight";
     return name != "rope_freqs.weight" && !(is_long_rope && spec.architecture == "phi3") &&

@@ -60,6 +60,15 @@ enum class TensorRole {
   kPerLayerOutput,
   kPostPerLayerNorm,
   kPerLayerTable,
+  kDeltaChannels,
+  kDeltaGate,
+  kDeltaBeta,
+  kDeltaDecay,
+  kDeltaDecayBias,
+  kDeltaRate,
+  kDeltaConvolution,
+  kDeltaNorm,
+  kDeltaOutput,
 };
 
 /// The biases of all experts of a layer, [n_experts, outputs].
@@ -85,8 +94,14 @@ inline bool is_norm(TensorRole role) {
 /// Factors: of a layer's output, or one for each of its experts.
 inline bool is_scale(TensorRole role) { return role == TensorRole::kOutputScale || role == TensorRole::kExpertScale; }
 
+/// What a delta net computes with in f32.
+inline bool is_delta_vector(TensorRole role) {
+  return role == TensorRole::kDeltaDecayBias || role == TensorRole::kDeltaRate ||
+         role == TensorRole::kDeltaConvolution || role == TensorRole::kDeltaNorm;
+}
+
 inline bool is_matrix(TensorRole role) {
-  return !is_norm(role) && !is_bias(role) && !is_scale(role) && role != TensorRole::kSinks;
+  return !is_norm(role) && !is_bias(role) && !is_scale(role) && !is_delta_vector(role) && role != TensorRole::kSinks;
 }
 
 /// Which part of a model is wanted: layers [first_layer, last_layer) and what stands before and after them.

@@ -84,6 +84,7 @@ Result<ModelFootprint> add_up(const DecoderSpec& spec, const PartSizes& size_of)
     entry.kv_position_bytes =
         static_cast<double>(kv_position_bytes(spec.kv_type, shape.heads.n_kv_heads, shape.heads.head_dim));
     entry.window = shape.window;
+    entry.state_bytes = static_cast<double>(state_bytes(spec, {layer, layer + 1}));
     entry.table_bytes = size.table_bytes;
     entry.table_parameters = size.table_elements;
     entry.kv_before = reader_before(spec, layer);

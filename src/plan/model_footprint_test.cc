@@ -48,5 +48,29 @@ TEST(ModelFootprint, OfGptOssIsThatOfItsPublishedFiles) {
   }
 }
 
+TEST(ModelFootprint, CountsRecurrentStatesWhereOthersHaveKeysAndValues) {
+  const TempFolder folder;
+  const std::string path = folder.write("config.json", R"({"model_type":"qwen3_5_text","hidden_size":1024,
+      "intermediate_size":3584,"num_hidden_layers":24,"num_attention_heads":8,"num_key_value_heads":2,
+      "vocab_size":248320,"linear_num_value_heads":16,"tie_word_embeddings":true})");
+  const auto model = measure_model(path, "", KvType::kBF16);
+  ASSERT_TRUE(model.has_value()) << model.error().message();
+  double states = 0, keys = 0;
+  for (const LayerFootprint& layer : model->footprint.layers) {
+    states += layer.state_bytes;
+    keys += layer.kv_position_bytes;
+    EXPECT_EQ(layer.state_bytes > 0, layer.kv_position_bytes == 0);
+  }
+  EXPECT_EQ(keys, 12288);
+  EXPECT_EQ(states, 2.0 * 18 * 4 * (3 * 6144 + 16 * 128 * 128));
+  EXPECT_EQ(all_bytes(model->footprint) - model->footprint.head_bytes, 1504786048.0) << "the published size";
+  Machine machine;
+  machine.bytes_per_second = machine.ops_per_second = 1e12;
+  const PlanWish few = {.streams = 1, .sequences = 4}, many = {.streams = 1, .sequences = 16};
+  EXPECT_EQ(plan_stage(model->footprint, {0, 24}, machine, many, 1).kv_bytes -
+                plan_stage(model->footprint, {0, 24}, machine, few, 1).kv_bytes,
+            12 * states);
+}
+
 }  // namespace
 }  // namespace commissure::testing

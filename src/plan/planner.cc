@@ -244,7 +244,8 @@ PlannedStage plan_stage(const ModelFootprint& model, LayerRange layers, const Ma
     if (layer.kv_before < layers.first) {  // its own, or the first here that needs a copy
       stage.kv_bytes += layer.kv_position_bytes * static_cast<double>(held_positions(layer, wish, n_stages));
     }
-    kv_per_stream += layer.kv_position_bytes * seen;
+    stage.kv_bytes += layer.state_bytes * wish.sequences;
+    kv_per_stream += layer.kv_position_bytes * seen + layer.state_bytes;  // one place is read, one written
   }
   const bool is_first = layers.first == 0;
   const bool is_last = layers.last == count_of(model.layers);

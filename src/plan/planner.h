@@ -17,7 +17,8 @@ struct LayerFootprint {
   double weight_bytes = 0;
   double parameters = 0;
   double kv_position_bytes = 0;
-  int window = 0;  ///< positions a row looks back; 0: all
+  int window = 0;          ///< positions a row looks back; 0: all
+  double state_bytes = 0;  ///< recurrent states of one sequence, as a stage keeps them
   // Of a layer with experts, of which a row takes a few:
   double expert_bytes = 0;       ///< of all experts together, part of weight_bytes
   double expert_parameters = 0;  ///< part of parameters
@@ -84,7 +85,7 @@ struct PlannedStage {
   LayerRange layers;
   const Machine* machine = nullptr;
   double weight_bytes = 0;
-  double kv_bytes = 0;
+  double kv_bytes = 0;  ///< keys, values and recurrent states
   double scratch_bytes = 0;
   double table_bytes = 0;    ///< host memory: its layers' own embeddings of the tokens
   double row_log_bytes = 0;  ///< host memory: rows it handed on, kept to rebuild the next stage; 0 on the last

@@ -48,9 +48,14 @@ std::uint64_t row_log_bytes(const DecoderSpec& spec, const StagePlan& plan, cons
   return plan.is_last() ? 0 : RowLog::block_bytes(row_width_out(spec, plan)) * static_cast<std::uint64_t>(kv.n_blocks);
 }
 
+/// Bytes of a stage that grow with the sequences at once, not with their lengths.
+std::uint64_t states_of(const DecoderSpec& spec, const StagePlan& plan, const KvShape& kv) {
+  return state_bytes(spec, plan.layers) * static_cast<std::uint64_t>(kv.n_states);
+}
+
 /// Both kinds of blocks for `n_blocks` of those that grow with the context.
 KvShape kv_shape(const DecoderSpec& spec, std::int64_t n_blocks, std::size_t n_stages, const ContextWish& wish) {
-  KvShape kv = {static_cast<std::int32_t>(n_blocks), 0, widest_window(spec)};
+  KvShape kv = {static_cast<std::int32_t>(n_blocks), 0, widest_window(spec), has_states(spec) ? wish.max_sequences : 0};
   if (kv.window == 0) return kv;
   const std::int64_t spanned = blocks_for(kv.window - 1) + 1;
   const std::int64_t in_flight = static_cast<std::int64_t>(n_stages + 1) * blocks_for(wish.max_step_rows);
@@ -64,7 +69,8 @@ Result<std::int64_t> blocks_in_memory(const DecoderSpec& spec, std::span<const i
   const auto fits = [&](std::int64_t n_blocks) {
     const KvShape kv = kv_shape(spec, n_blocks, stages.size(), wish);
     return std::ranges::all_of(stages, [&](const StagePlan& stage) {
-      return block_bytes(spec, stage).of(kv) + row_log_bytes(spec, stage, kv) <= wish.kv_memory;
+      return block_bytes(spec, stage).of(kv) + row_log_bytes(spec, stage, kv) + states_of(spec, stage, kv) <=
+             wish.kv_memory;
     });
   };
   std::int64_t low = 0, high = kMostBlocks;
@@ -108,7 +114,8 @@ Result<std::vector<StageEstimate>> estimate_stages(const Checkpoint& checkpoint,
   std::vector<StageEstimate> estimates;
   for (const StagePlan& plan : TRY(plan_stages(spec.n_layers(), cuts))) {
     estimates.push_back({plan, TRY(stage_bytes(checkpoint, spec, plan)), block_bytes(spec, plan).of(kv),
-                         row_log_bytes(spec, plan, kv), scratch_bytes(spec, plan, max_step_rows)});
+                         states_of(spec, plan, kv), row_log_bytes(spec, plan, kv),
+                         scratch_bytes(spec, plan, max_step_rows)});
   }
   return estimates;
 }
@@ -120,6 +127,16 @@ Result<ContextPlan> plan_context(const DecoderSpec& spec, std::span<const int> c
   const std::int64_t tokens = wish.kv_tokens > 0 ? wish.kv_tokens : 4 * std::int64_t{plan.context};
   std::int64_t n_blocks = (tokens - 1) / kBlockPositions + 1;
   if (wish.kv_memory > 0) n_blocks = TRY(blocks_in_memory(spec, cuts, wish));
+  if (n_blocks == 0 && has_states(spec)) {
+    std::uint64_t most = 0;
+    for (const StagePlan& stage : TRY(plan_stages(spec.n_layers(), cuts))) {
+      most = std::max(most, std::uint64_t{state_bytes(spec, stage.layers)});
+    }
+    return Error(Code::kInvalidArgument, "--kv-memory is ", wish.kv_memory, " bytes; the recurrent states of ",
+                 wish.max_sequences, " sequences take ", most * static_cast<std::uint64_t>(wish.max_sequences),
+                 " of them, which leaves no block of ", kBlockPositions,
+                 " positions: give more, or lower --max-num-seqs");
+  }
   if (n_blocks == 0) {
     return Error(Code::kInvalidArgument, "--kv-memory is ", wish.kv_memory, " bytes; that is less than one block of ",
                  kBlockPositions, " positions in the layers of a stage");

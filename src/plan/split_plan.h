@@ -22,9 +22,10 @@ struct StageEstimate {
   StagePlan plan;
   std::uint64_t weight_bytes = 0;
   std::uint64_t kv_bytes = 0;
+  std::uint64_t state_bytes = 0;    ///< recurrent states of all sequences at once
   std::uint64_t row_log_bytes = 0;  ///< the rows it handed on, kept to rebuild the next stage; 0 on the last
   std::uint64_t scratch_bytes = 0;  ///< activations
-  std::uint64_t total_bytes() const { return weight_bytes + kv_bytes + row_log_bytes + scratch_bytes; }
+  std::uint64_t total_bytes() const { return weight_bytes + kv_bytes + state_bytes + row_log_bytes + scratch_bytes; }
 };
 
 /// The memory of every stage for given cuts. Errors: kInvalidArgument, cuts that do not fit the model.
@@ -46,13 +47,14 @@ std::uint64_t layer_bytes(const Checkpoint& checkpoint, const DecoderSpec& spec,
 struct ContextWish {
   int max_model_len = 0;        ///< positions; default: the smaller of the model's context and 8192
   std::int64_t kv_tokens = 0;   ///< positions; default: as many as kv_memory holds, or four full contexts
-  std::uint64_t kv_memory = 0;  ///< bytes of KV cache and row log on the stage where they are largest
+  std::uint64_t kv_memory = 0;  ///< bytes of KV cache, row log and recurrent states where they are most
   int max_sequences = 64;
   int max_step_rows = 512;
 };
 
 /// Context length and KV capacity, the same on every stage of the chain. Layers with a sliding window get the blocks
 /// that max_sequences windows and the chunks of a prompt in flight can span, but never more than the other layers get.
+/// Recurrent layers keep the states of max_sequences.
 struct ContextPlan {
   int context = 0;
   KvShape kv;

@@ -46,6 +46,32 @@ TEST(ContextPlan, CountsCopiesOfKeysThatLayersOfAnotherStageRead) {
   EXPECT_EQ(plan_context(spec, std::vector<int>{1, 2, 3, 4, 5}, mebibyte)->kv_tokens(), 21 * 64) << "one copy";
 }
 
+TEST(ContextPlan, KeepsRecurrentStatesOfAllSequencesBesideKeysAndValues) {
+  DecoderSpec spec = spec_of(4, 1000);
+  EXPECT_EQ(plan_context(spec, {}, {})->kv.n_states, 0);
+  const DeltaShape delta = {.n_key_heads = 1, .n_value_heads = 2, .key_dim = 16, .value_dim = 16, .kernel = 4};
+  for (const std::size_t layer : {0, 1, 2}) {
+    spec.layers[layer].heads = {};
+    spec.layers[layer].delta = delta;
+  }
+  const std::size_t one = (3 * 64 + 2 * 16 * 16) * sizeof(float);
+  EXPECT_EQ(state_bytes(spec, {0, 4}), 3 * 2 * one) << "two places in three layers";
+  const ContextWish wish = {.kv_memory = 1 << 20, .max_sequences = 10};
+  const auto plan = plan_context(spec, {}, wish);
+  ASSERT_TRUE(plan.has_value()) << plan.error().message();
+  EXPECT_EQ(plan->kv.n_states, 10);
+  EXPECT_EQ(plan->kv.n_blocks, ((1 << 20) - static_cast<int>(10 * 6 * one)) / 16384);
+  EXPECT_EQ(plan_context(spec, std::vector<int>{2}, wish)->kv.n_blocks,
+            ((1 << 20) - static_cast<int>(10 * 2 * one)) / 16384)
+      << "the other stage has two layers' states, and no keys";
+
+  const auto none = plan_context(spec, {}, {.kv_memory = 1 << 20, .max_sequences = 64});
+  ASSERT_FALSE(none.has_value());
+  EXPECT_NE(none.error().message().find("states of 64 sequences take 1081344"), std::string::npos)
+      << none.error().message();
+  EXPECT_NE(none.error().message().find("--max-num-seqs"), std::string::npos);
+}
+
 TEST(ContextPlan, CountsInt8KvWithItsScales) {
   DecoderSpec spec = spec_of(4, 1000);
   spec.kv_type = KvType::kInt8;

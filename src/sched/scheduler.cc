@@ -14,6 +14,7 @@ SchedulerOptions normalised(SchedulerOptions options) {
   options.max_sequences = std::max(1, options.max_sequences);
   options.max_step_rows = std::max(1, options.max_step_rows);
   options.decode_slots = std::max(1, options.decode_slots);
+  options.prefix_cache = options.prefix_cache && !options.keeps_states;
   options.max_partial_prefills = std::max(1, options.max_partial_prefills);
   if (options.max_mixed_prefill_rows <= 0) {
     options.max_mixed_prefill_rows = std::max(kBlockPositions, options.max_step_rows / 4);
@@ -215,6 +216,8 @@ void Scheduler::send_back(Sequence& sequence) {
   sequence.n_kept = 0;
   sequence.prefix = PrefixId();
   sequence.params_sent = false;
+  sequence.n_lost_slices = 0;
+  sequence.was_known = false;
   ++sequence.life;
   waiting_.insert(rank_of(sequence));
 }

@@ -48,6 +48,8 @@ struct SchedulerOptions {
   int window = 0;                    ///< positions that the widest window spans; 0: the model has no such layers
   int n_vocabulary = 0;              ///< sampled ids must be below
   bool prefix_cache = true;          ///< sequences share the full blocks of a common beginning
+  /// Stages keep a recurrent state of every sequence. Nothing is shared then: blocks alone do not make a beginning.
+  bool keeps_states = false;
 };
 
 /// What a committed step did for one sequence.
@@ -74,6 +76,10 @@ struct Progress {
 ///
 /// Recovery: stages that lost their keys and values get the rows they had again, in rebuild steps (StepBatch), which
 /// take turns with plain ones for the sequences that are through.
+///
+/// Recurrent states: of a sequence whose step came to nothing some stages have the state behind its slice, others the
+/// one before it, and every stage goes on from either; with more slices than one in flight, a stage may have neither,
+/// and the sequence is computed again from the log.
 ///
 /// Prefix cache: a block whose rows are all answered is kept under the tokens that led to it, and a later sequence that
 /// begins with them starts behind them. Rows are bit-stable, so it gets what it would have computed. Its last token is

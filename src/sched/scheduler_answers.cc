@@ -97,14 +97,22 @@ std::vector<SequenceId> Scheduler::fail_step() {
   CHECK(!in_flight_.empty());
   const ScheduledStep step = std::move(in_flight_.front());
   in_flight_.pop_front();
-  // Nobody knows whether the stages saw this step's releases. Those of living sequences need no second one: they were
-  // created again by a later step, and releasing them now would take that away.
+  // Nobody knows whether the stages saw this step's releases. Those of living sequences get no second one now, which
+  // might take away what a later step created again; they get it when they end, or leave once more.
   for (const SequenceId id : step.released) {
-    if (!sequences_.contains(id)) released_.push_back(id);
+    const auto living = sequences_.find(id);
+    if (living == sequences_.end()) {
+      released_.push_back(id);
+    } else {
+      living->second->was_known = true;
+    }
   }
   std::vector<SequenceId> failed;
   for (const ScheduledRows& rows : step.slices) {
-    if (find(rows) != nullptr) failed.push_back(rows.sequence);
+    Sequence* const sequence = find(rows);
+    if (sequence == nullptr) continue;
+    failed.push_back(rows.sequence);
+    if (!step.is_rebuild) ++sequence->n_lost_slices;
   }
   return failed;
 }

@@ -36,23 +36,24 @@ void Scheduler::resume(StageSpan lost) {
   lost_ = lost;
   rebuilt_last_ = false;
   if (!lost.empty()) forget_prefixes();
-  if (!lost.contains(0)) {
-    for (Sequence* sequence : running_) resume_sequence(*sequence);
-    return;
-  }
-  for (Sequence* sequence : running_) send_back(*sequence);
-  running_.clear();
+  const auto may_go_on = [&](const Sequence* sequence) {
+    return !lost.contains(0) && !(options_.keeps_states && sequence->n_lost_slices > 1);
+  };
+  for (Sequence* sequence : running_) may_go_on(sequence) ? resume_sequence(*sequence) : send_back(*sequence);
+  std::erase_if(running_, [this](const Sequence* sequence) { return waiting_.contains(rank_of(*sequence)); });
 }
 
 /// Back to the rows that were answered, with the same blocks.
 void Scheduler::resume_sequence(Sequence& sequence) {
   windows_.end(sequence.lost_windows);
   sequence.rows.drop_unanswered();
+  sequence.was_known = sequence.is_known();
   sequence.n_blocks_sent = 0;
   sequence.window.n_sent = 0;
   sequence.params_sent = false;
   sequence.n_to_rebuild = lost_.empty() ? 0 : sequence.rows.n_answered;
   sequence.rebuilt.forget();
+  sequence.n_lost_slices = 0;
   ++sequence.life;
 }
 

@@ -37,6 +37,88 @@ TEST(Recovery, WhatStagesStillHaveIsNotComputedAgain) {
   EXPECT_EQ(describe(next(scheduler)), "1@200+1* 2@20+1*");
 }
 
+SchedulerOptions with_states(int max_rows, std::int32_t n_blocks) {
+  SchedulerOptions made = options(max_rows, n_blocks);
+  made.keeps_states = true;
+  return made;
+}
+
+TEST(Recovery, WithStatesOneSliceInFlightComesAgain) {
+  Scheduler scheduler(with_states(128, 16));
+  add(scheduler, sequence(1, 200));
+  commit(scheduler, next(scheduler));
+  ASSERT_EQ(describe(next(scheduler)), "1@128+72*");
+  scheduler.suspend();
+  scheduler.resume(kNothing);
+  const StepBatch again = next(scheduler);
+  EXPECT_EQ(describe(again), "1@128+72*") << "each stage has the state in front of it, whether it applied it or not";
+  commit(scheduler, again);
+  ASSERT_EQ(describe(next(scheduler)), "1@200+1*");
+  scheduler.suspend();
+  scheduler.resume(kSecond);
+  EXPECT_EQ(describe(next(scheduler)), "1@0+128") << "what a stage lost begins with the first row";
+}
+
+TEST(Recovery, WithStatesASequenceWithTwoSlicesInFlightIsComputedAgain) {
+  for (const bool keeps_states : {false, true}) {
+    Scheduler scheduler(keeps_states ? with_states(64, 16) : options(64, 16));
+    add(scheduler, sequence(1, 200));
+    commit(scheduler, next(scheduler));
+    ASSERT_EQ(describe(next(scheduler)), "1@64+64");
+    ASSERT_EQ(describe(next(scheduler)), "1@128+64");
+    scheduler.suspend();
+    scheduler.resume(kNothing);
+    EXPECT_EQ(scheduler.n_running(), keeps_states ? 0 : 1);
+    const StepBatch again = next(scheduler);
+    EXPECT_EQ(describe(again), keeps_states ? "1@0+64" : "1@64+64");
+    EXPECT_EQ(again.released.size(), keeps_states ? 1u : 0u);
+    commit(scheduler, again);
+    // What was lost before is no longer counted.
+    next(scheduler);
+    scheduler.suspend();
+    scheduler.resume(kNothing);
+    EXPECT_EQ(describe(next(scheduler)), keeps_states ? "1@64+64" : "1@128+64");
+  }
+}
+
+TEST(Recovery, WithStatesNothingIsFoundInTheCacheAndWhoEndsAfterABreakIsReleased) {
+  Scheduler scheduler(with_states(512, 16));
+  add(scheduler, sequence(1, 200));
+  commit(scheduler, next(scheduler));
+  scheduler.suspend();
+  scheduler.resume(kNothing);
+  scheduler.remove(SequenceId(1));
+  SequenceSpec same = sequence(2, 0);
+  same.prompt = sequence(1, 200).prompt;
+  add(scheduler, same);
+  const StepBatch batch = next(scheduler);
+  EXPECT_EQ(describe(batch), "2@0+200*");
+  EXPECT_EQ(batch.released, std::vector{SequenceId(1)}) << "its state takes room";
+  EXPECT_EQ(scheduler.blocks().n_kept(), 0);
+  // So is one of which no row was ever answered.
+  scheduler.suspend();
+  scheduler.resume(kNothing);
+  scheduler.remove(SequenceId(2));
+  add(scheduler, sequence(3, 20));
+  EXPECT_EQ(next(scheduler).released, (std::vector{SequenceId(1), SequenceId(2)})) << "1: nobody knows who heard of it";
+}
+
+TEST(Recovery, WhoseReleaseWasLostWithItsStepIsReleasedWhenItEnds) {
+  Scheduler scheduler(with_states(512, 4));
+  add(scheduler, sequence(1, 100));
+  add(scheduler, sequence(2, 100));
+  StepBatch batch = next(scheduler);
+  for (int i = 0; i < 40 && batch.released.empty(); ++i) {
+    commit(scheduler, batch);
+    batch = next(scheduler);
+  }
+  ASSERT_EQ(batch.released, std::vector{SequenceId(2)}) << "it made room for the first one";
+  scheduler.suspend();
+  scheduler.resume(kNothing);
+  scheduler.remove(SequenceId(2));
+  EXPECT_EQ(next(scheduler).released, std::vector{SequenceId(2)});
+}
+
 TEST(Recovery, AHitStaysAHitWhenNothingIsLost) {
   Scheduler scheduler(options(512, 16));
   add(scheduler, sequence(1, 200));

@@ -59,6 +59,8 @@ struct Sequence {
   /// dropped.
   std::uint32_t life = 0;
   std::uint64_t last_step = 0;  ///< the last step with a row of this sequence
+  bool was_known = false;       ///< in this life, when the chain broke
+  int n_lost_slices = 0;        ///< of this life, in steps that failed since the chain was whole
 
   int n_to_rebuild = 0;      ///< first rows that some stages lost; those have to be computed there before any other
   HandedRows rebuilt;        ///< of them, to these stages
@@ -76,8 +78,8 @@ struct Sequence {
   /// Whether only decode rows are left, scheduled or pending.
   bool decodes() const { return rows.n_sent >= n_prompt() && n_ready_rows() <= 1 && is_rebuilt(); }
 
-  /// Whether some stage has a table of it.
-  bool is_known() const { return n_blocks_sent > 0 || rebuilt.n_sent > 0; }
+  /// Whether some stage may know it, perhaps from before a break.
+  bool is_known() const { return n_blocks_sent > 0 || rebuilt.n_sent > 0 || was_known; }
 
   /// Whether every row that a stage lost is on its way to it, so that other rows may follow.
   bool is_rebuilt() const { return rebuilt.n_sent >= n_to_rebuild; }

@@ -126,6 +126,7 @@ Status StageRunner::build() {
   options.max_rows = settings_.max_step_rows;
   options.n_kv_blocks = context_.kv.n_blocks;
   options.n_window_blocks = context_.kv.n_window_blocks;
+  options.n_states = context_.kv.n_states;
   stage_ = TRY(Stage::create(*backend_, *checkpoint_, spec, plans[settings_.index()], options));
   return build_links();
 }
@@ -223,6 +224,7 @@ EngineOptions StageRunner::engine_options() const {
   options.n_kv_blocks = stage_->kv().n_blocks;
   options.n_window_blocks = stage_->kv().n_window_blocks;
   options.window = stage_->kv().window;
+  options.keeps_states = stage_->kv().n_states > 0;
   options.n_layers = stage_->info().plan.n_model_layers;
   options.boundary_row_bytes = boundary_row_bytes_;
   // Stages on the same cores take turns: a second step in flight parts the sequences into two batches, and each reads
@@ -268,6 +270,9 @@ Status StageRunner::serve_api() {
   http.max_connections = connections_within(open_file_limit_);
   http.is_quick = &ApiService::is_quick;
   http_ = TRY(HttpServer::start(http, api_->handler()));
+  if (stage_->kv().n_states > 0 && settings_.prefix_cache) {
+    log_info("no prefix cache: the model has recurrent layers, whose states are not kept for later requests");
+  }
   log_info("serving", {{"url", "http://" + host_and_port(settings_.address(), http_->port())}, {"model", model_.name}});
   return {};
 }

@@ -27,7 +27,8 @@ constexpr std::size_t kDrawCost = 8;
 
 using BlockTable = std::vector<std::int32_t> SequenceState::*;
 
-StepShape make_shape(const StepBatch& batch, const std::vector<SequenceState>& states, BlockTable table) {
+StepShape make_shape(const StepBatch& batch, const std::vector<SequenceState>& states,
+                     const std::vector<StateTable::Move>& moves, BlockTable table) {
   StepShape shape;
   shape.tokens.reserve(to_size(batch.n_rows()));
   for (std::size_t i = 0; i < batch.slices.size(); ++i) {
@@ -37,6 +38,8 @@ StepShape make_shape(const StepBatch& batch, const std::vector<SequenceState>& s
     span.n_rows = slice.n_rows();
     span.first_position = slice.first_position;
     span.blocks = states[i].*table;
+    span.state_from = moves[i].from;
+    span.state_to = moves[i].to;
     shape.sequences.push_back(std::move(span));
     for (const TokenId token : slice.tokens) shape.tokens.push_back(token.value);
   }
@@ -57,6 +60,7 @@ Executor::Executor(Backend& backend, const StagePlan& plan, std::unique_ptr<Deco
       kv_(std::move(kv)),
       handed_on_(std::move(handed_on)),
       sequences_(kv_.shape(), decoder_->spec().n_vocab, plan.is_last()),
+      recurrent_(kv_.shape().n_states),
       samplers_(to_size(backend.info().n_threads)) {}
 
 Result<std::unique_ptr<Executor>> Executor::create(Backend& backend, const DecoderSpec& spec, const StagePlan& plan,
@@ -91,10 +95,11 @@ Result<StageOutput> Executor::compute(StageInput input) {
   const int n_rows = input.batch.n_rows();
   const StepId step = input.batch.step;
   TRY(check_boundary(input, n_rows));
-  std::vector<SequenceState> states = TRY(sequences_.prepare(input.batch));
+  Prepared prepared = {.states = TRY(sequences_.prepare(input.batch)), .moves = TRY(recurrent_.begin(input.batch))};
+  std::vector<SequenceState>& states = prepared.states;
 
   StageOutput output;
-  if (n_rows > 0) TRY(run_layers(input, states, n_rows, output.checksums));
+  if (n_rows > 0) TRY(run_layers(input, prepared, n_rows, output.checksums));
   // Both wait for the device, so a device error also ends here, before the commit.
   if (plan_.is_last()) {
     output.value = TRY(sample_tokens(input.batch, states));
@@ -104,6 +109,7 @@ Result<StageOutput> Executor::compute(StageInput input) {
     if (!input.batch.is_computed_by(plan_.index + 1)) rows = no_rows(step, rows.d_model);
     output.value = std::move(rows);
   }
+  recurrent_.commit(input.batch);
   sequences_.commit(input.batch, std::move(states));
   output.batch = std::move(input.batch);
   return output;
@@ -144,15 +150,16 @@ Status Executor::check_boundary(const StageInput& input, int n_rows) const {
   return {};
 }
 
-Status Executor::run_layers(const StageInput& input, const std::vector<SequenceState>& states, int n_rows,
+Status Executor::run_layers(const StageInput& input, const Prepared& prepared, int n_rows,
                             std::vector<std::uint32_t>& checksums) {
   const auto n_summed = std::ranges::count_if(input.batch.slices, &SequenceRows::sum_layers);
   checksums.resize(n_elements(n_summed, plan_.layers.n_layers()));
-  const StepShape shape = make_shape(input.batch, states, &SequenceState::blocks);
+  const auto& [states, moves] = prepared;
+  const StepShape shape = make_shape(input.batch, states, moves, &SequenceState::blocks);
   const auto index = backend_.make_step_index(shape);
   std::unique_ptr<StepIndex> windows;  // the same rows with the other table
   if (kv_.shape().window > 0)
-    windows = backend_.make_step_index(make_shape(input.batch, states, &SequenceState::window_blocks));
+    windows = backend_.make_step_index(make_shape(input.batch, states, moves, &SequenceState::window_blocks));
   decoder_->begin_step(*index, n_rows);
   if (plan_.is_first()) {
     decoder_->embed(*index, n_rows);
@@ -165,7 +172,7 @@ Status Executor::run_layers(const StageInput& input, const std::vector<SequenceS
   };
   decoder_->begin_layers(shape.tokens, index_of, [&](int layer) -> const KvLayer& { return kv_.layer(layer); });
   for (int layer = plan_.layers.first; layer < plan_.layers.last; ++layer) {
-    TRY(decoder_->run_layer(layer, index_of(layer), kv_.layer(layer), n_rows));
+    TRY(decoder_->run_layer(layer, index_of(layer), kv_.memory(layer), n_rows));
     if (n_summed > 0) TRY(sum_layer(input.batch, layer - plan_.layers.first, checksums));
     n_done_.fetch_add(1, std::memory_order_relaxed);
   }

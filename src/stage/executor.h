@@ -13,6 +13,7 @@
 #include "stage/kv_pool.h"
 #include "stage/row_log.h"
 #include "stage/sequence_table.h"
+#include "stage/state_table.h"
 #include "step/stage_link.h"
 #include "step/stage_plan.h"
 
@@ -37,7 +38,10 @@ class Executor {
 
   /// Forgets all but what `left` names: the sequences when the stream that created them is gone (others may be created
   /// behind the rows they wrote), the rows as well when who comes next knows nothing of them.
-  void forget_all_but(StageMemory left) { sequences_.forget_all_but(left); }
+  void forget_all_but(StageMemory left) {
+    sequences_.forget_all_but(left);
+    recurrent_.forget_all_but(left);
+  }
 
   /// Layers run so far, and parts of the head: rises while a step is computed. Any thread.
   std::uint64_t n_done() const { return n_done_.load(std::memory_order_relaxed); }
@@ -46,12 +50,17 @@ class Executor {
   const KvPool& kv() const { return kv_; }
 
  private:
+  /// What a prepared step changes.
+  struct Prepared {
+    std::vector<SequenceState> states;
+    std::vector<StateTable::Move> moves;
+  };
   struct HeadRow;
   Executor(Backend& backend, const StagePlan& plan, std::unique_ptr<Decoder> decoder, KvPool kv, RowLog handed_on);
   Result<StageOutput> compute(StageInput input);
   Result<StageOutput> pass_by(StageInput input);
   Status check_boundary(const StageInput& input, int n_rows) const;
-  Status run_layers(const StageInput& input, const std::vector<SequenceState>& states, int n_rows,
+  Status run_layers(const StageInput& input, const Prepared& prepared, int n_rows,
                     std::vector<std::uint32_t>& checksums);
   Status sum_layer(const StepBatch& batch, int layer, std::vector<std::uint32_t>& checksums);
   Result<Boundary> make_output_boundary(StepId step, int n_rows);
@@ -69,6 +78,7 @@ class Executor {
   KvPool kv_;
   RowLog handed_on_;  // off on the last stage
   SequenceTable sequences_;
+  StateTable recurrent_;
   std::vector<Sampler> samplers_;  // one for each of the backend's threads
   DeviceBuffer boundary_;          // bf16 [max_rows, the wider of both boundaries]
   DeviceBuffer logits_;            // [n_head_rows_, n_vocab], last stage only

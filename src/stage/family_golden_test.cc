@@ -217,7 +217,16 @@ TEST_P(FamilyGolden, AChangeOfAnyKindOfTensorIsSeen) {
                            "per_layer_projection_norm",
                            "per_layer_input_gate",
                            "per_layer_projection.weight",
-                           "post_per_layer_input_norm"}) {
+                           "post_per_layer_input_norm",
+                           "in_proj_qkv",
+                           "in_proj_z",
+                           "in_proj_a",
+                           "in_proj_b",
+                           "A_log",
+                           "dt_bias",
+                           "conv1d",
+                           "linear_attn.norm",
+                           "out_proj"}) {
     const std::string shapes = dump_json(family().shapes);
     if (shapes.find(part) == std::string::npos) continue;
     changed.altered = part;

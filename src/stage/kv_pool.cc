@@ -28,9 +28,35 @@ Result<KvPool> KvPool::create(Backend& backend, const DecoderSpec& spec, const S
     pool.buffers_.push_back(std::move(*buffer));
   }
   for (int layer = plan.layers.first; layer < plan.layers.last; ++layer) {
+    const LayerSpec& layer_spec = spec.layers[layer];
+    if (!layer_spec.is_recurrent()) continue;
+    if (shape.n_states <= 0) {
+      return Error(Code::kInvalidArgument, "layer ", layer, " is recurrent: there must be room for a state at least");
+    }
+    const std::size_t n_floats = n_elements(shape.n_states, kStatePlaces) * layer_spec.delta.state_floats();
+    Result<DeviceBuffer> buffer = backend.allocate(n_floats * sizeof(float));
+    if (!buffer) return buffer.error().within("recurrent states (ask for fewer sequences at once)");
+    pool.states_[layer] = {buffer->ptr(), layer_spec.delta};
+    pool.buffers_.push_back(std::move(*buffer));
+  }
+  for (int layer = plan.layers.first; layer < plan.layers.last; ++layer) {
     if (const int owner = spec.layers[layer].kv_owner; owner >= 0) pool.index_[layer] = pool.index_.at(owner);
   }
   return pool;
+}
+
+LayerMemory KvPool::memory(int layer) const {
+  const auto state = states_.find(layer);
+  return state == states_.end() ? LayerMemory(this->layer(layer)) : LayerMemory(state->second);
+}
+
+std::size_t state_bytes(const DecoderSpec& spec, LayerRange layers) {
+  std::size_t floats = 0;
+  for (int layer = layers.first; layer < layers.last; ++layer) {
+    const LayerSpec& layer_spec = spec.layers[layer];
+    if (layer_spec.is_recurrent()) floats += layer_spec.delta.state_floats();
+  }
+  return kStatePlaces * floats * sizeof(float);
 }
 
 std::size_t KvPool::n_bytes() const {

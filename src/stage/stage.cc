@@ -55,6 +55,7 @@ Result<std::unique_ptr<Stage>> Stage::create(Backend& backend, const Checkpoint&
   stage->kv_ = {stage->options_.n_kv_blocks, 0, widest_window(stage->spec_)};
   if (stage->kv_.window > 0)
     stage->kv_.n_window_blocks = options.n_window_blocks > 0 ? options.n_window_blocks : stage->kv_.n_blocks;
+  if (has_states(stage->spec_)) stage->kv_.n_states = std::max(1, options.n_states);
   return stage;
 }
 
@@ -167,6 +168,7 @@ StageInfo Stage::info() const {
   info.row_width = row_width_in(spec_, plan_);
   info.n_kv_blocks = kv_.n_blocks;
   info.n_window_blocks = kv_.n_window_blocks;
+  info.n_states = kv_.n_states;
   info.max_rows = options_.max_rows;
   info.weight_bytes = weight_bytes_;
   info.loaded_bytes = loaded_bytes_;

@@ -26,6 +26,7 @@ struct StageOptions {
   std::int32_t n_kv_blocks = 0;  ///< 0: as many as fit kv_bytes
   std::uint64_t kv_bytes = 256u << 20;
   std::int32_t n_window_blocks = 0;  ///< for layers with a sliding window; 0: as many as n_kv_blocks
+  std::int32_t n_states = 16;        ///< sequences at once whose recurrent states are kept, where the model has such
 };
 
 /// One stage of a model in this process: cold until someone needs it, then loading in the background, then ready.

@@ -80,6 +80,10 @@ Status validate_neighbours(const StageInfo& before, const StageInfo& after) {
     return refused("there is room for ", before.n_window_blocks, " KV blocks of windows on one and ",
                    after.n_window_blocks, " on the other; give all stages the same limits (--max-num-seqs and others)");
   }
+  if (after.n_states < before.n_states) {
+    return refused("there is room for the recurrent states of ", before.n_states, " sequences on one and ",
+                   after.n_states, " on the other; give all stages the same --max-num-seqs");
+  }
   if (after.max_rows < before.max_rows) {
     return refused("a step has up to ", before.max_rows, " rows on one and ", after.max_rows,
                    " on the other; give all stages the same --max-num-batched-tokens");

@@ -27,6 +27,7 @@ struct StageInfo {
   int row_width = 0;                 ///< values in a row that it takes from the stage before; 0: d_model
   std::int32_t n_kv_blocks = 0;      ///< capacity in blocks of kBlockPositions; no stage has less than the first
   std::int32_t n_window_blocks = 0;  ///< capacity for layers with a sliding window; 0: the model has no such layers
+  std::int32_t n_states = 0;         ///< sequences at once whose recurrent states it keeps; 0: the model has none
   std::int32_t max_rows = 0;         ///< rows a step may have at most
 
   LoadState state = LoadState::kCold;

@@ -74,6 +74,10 @@ TEST(StageChain, RefusesAStageWithLessRoomThanTheOneBefore) {
   EXPECT_TRUE(validate_chain(stages).has_value());
   stages[1].max_rows = 256;
   expect_refused(stages, {"stage a", "stage b", "512 rows", "256", "--max-num-batched-tokens"});
+  stages = chain();
+  stages[0].n_states = stages[1].n_states = 64;
+  stages[2].n_states = 32;
+  expect_refused(stages, {"stage b", "stage c", "64 sequences", "32", "--max-num-seqs"});
 }
 
 TEST(StageChain, RefusesMissingAndMisplacedStages) {

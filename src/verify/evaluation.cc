@@ -119,7 +119,7 @@ Result<std::unique_ptr<WindowModel>> WindowModel::load(const LocalModel& local, 
       backend, spec, whole, TRY(load_weights(backend, *model->checkpoint_, spec, whole, {})), options.context));
   const StagePlan plan{.index = 0, .n_stages = 1, .n_model_layers = spec.n_layers(), .layers = {0, spec.n_layers()}};
   const std::int32_t n_blocks = blocks_for(options.context);
-  model->kv_ = TRY(KvPool::create(backend, spec, plan, {n_blocks, n_blocks, widest_window(spec)}));
+  model->kv_ = TRY(KvPool::create(backend, spec, plan, {n_blocks, n_blocks, widest_window(spec), 1}));
   model->logits_ = TRY(backend.allocate(n_elements(kRows, spec.n_vocab) * sizeof(float)));
   return model;
 }
@@ -136,12 +136,13 @@ Status WindowModel::run(std::span<const TokenId> window) {
   SequenceSpan span{.first_row = 0, .n_rows = n_rows, .first_position = 0, .blocks = {}};
   span.blocks.resize(to_size(blocks_for(n_rows)));
   std::iota(span.blocks.begin(), span.blocks.end(), 0);
+  span.state_to = 0;
   shape.sequences.push_back(std::move(span));
   const auto index = backend_->make_step_index(shape);
   decoder_->begin_step(*index, n_rows);
   decoder_->embed(*index, n_rows);
   for (int layer = 0; layer < spec_.n_layers(); ++layer) {
-    TRY(decoder_->run_layer(layer, *index, kv_->layer(layer), n_rows));
+    TRY(decoder_->run_layer(layer, *index, kv_->memory(layer), n_rows));
   }
   TRY(backend_->fetch(logits_.ptr(), 0));  // the index must outlive the queued work
   return {};

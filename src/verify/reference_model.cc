@@ -91,6 +91,7 @@ Result<std::vector<VerifyAnswer>> ReferenceModel::answer(const std::vector<Verif
   options.n_kv_blocks = stage_->kv().n_blocks;
   options.n_window_blocks = stage_->kv().n_window_blocks;
   options.window = stage_->kv().window;
+  options.keeps_states = stage_->kv().n_states > 0;
   options.n_layers = stage_->info().plan.n_model_layers;
   options.decode_slots = 1;
   const std::unique_ptr<Engine> engine = Engine::create(served_, options, link);
@@ -120,6 +121,8 @@ Status ReferenceModel::sum_layers(std::span<const TokenId> tokens, std::vector<V
   for (VerifyAnswer::Step& step : steps) {
     if (step.position < 0 || step.n_rows < 1 || step.n_rows > kMaxRows || step.position > n_tokens - step.n_rows)
       return Error(Code::kDataLoss, "the chain's trace names rows that the answer does not have");
+    // A recurrent state cannot be turned back: rows that come again are computed from the first one on.
+    if (stage_->kv().n_states > 0 && step.position < n_computed) n_computed = 0;
     while (n_computed < step.position) {
       TRY(run(n_computed, std::min(kMaxRows, step.position - n_computed), false));
     }

@@ -136,6 +136,7 @@ StageInfo some_info() {
   info.d_model = 576;
   info.row_width = 1152;
   info.n_kv_blocks = 128;
+  info.n_states = 17;
   info.max_rows = 512;
   info.state = LoadState::kLoading;
   info.problem = "disk";

@@ -235,6 +235,7 @@ void encode(const StageInfo& info, v1::StageInfo& out) {
   out.set_row_width(info.row_width);
   out.set_n_kv_blocks(info.n_kv_blocks);
   out.set_n_window_blocks(info.n_window_blocks);
+  out.set_n_states(info.n_states);
   out.set_kv_dtype(info.kv_dtype);
   out.set_max_rows(info.max_rows);
   out.set_state(static_cast<v1::StageInfo::LoadState>(info.state));
@@ -259,8 +260,8 @@ Result<StageInfo> decode(const v1::StageInfo& message) {
     return broken("stage ", message.index(), " of ", message.n_stages(), " in a chain of at most ", kMaxStages);
   }
   if (!v1::StageInfo::LoadState_IsValid(message.state())) return broken("load state ", int{message.state()});
-  if (message.d_model() < 0 || message.n_kv_blocks() < 0 || message.n_window_blocks() < 0 || message.max_rows() < 0 ||
-      message.row_width() < 0) {
+  if (message.d_model() < 0 || message.n_kv_blocks() < 0 || message.n_window_blocks() < 0 || message.n_states() < 0 ||
+      message.max_rows() < 0 || message.row_width() < 0) {
     return broken("stage ", message.index(), " has a negative size");
   }
   StageInfo info;
@@ -276,6 +277,7 @@ Result<StageInfo> decode(const v1::StageInfo& message) {
   info.row_width = message.row_width();
   info.n_kv_blocks = message.n_kv_blocks();
   info.n_window_blocks = message.n_window_blocks();
+  info.n_states = message.n_states();
   info.max_rows = message.max_rows();
   info.state = static_cast<LoadState>(message.state());
   info.problem = message.problem();

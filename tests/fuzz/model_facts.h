@@ -20,13 +20,21 @@ inline void check_spec(const Result<DecoderSpec>& spec) {
   int n_experts = 0;
   for (const LayerSpec& layer : spec->layers) {
     const ExpertSpec& experts = layer.experts;
-    CHECK(layer.heads.n_heads > 0 && layer.heads.n_kv_heads > 0 && layer.heads.head_dim > 0);
+    const DeltaShape& delta = layer.delta;
+    if (layer.is_recurrent()) {
+      CHECK(delta.n_key_heads > 0 && delta.n_value_heads % delta.n_key_heads == 0 && layer.kv_owner < 0);
+      CHECK(delta.key_dim > 0 && delta.key_dim % 16 == 0 && delta.value_dim > 0 && delta.value_dim % 16 == 0);
+      CHECK(delta.kernel >= 2 && delta.kernel <= DeltaShape::kMaxKernel && delta.n_channels() > 0);
+    } else {
+      CHECK(layer.heads.n_heads > 0 && layer.heads.n_kv_heads > 0 && layer.heads.head_dim > 0);
+      CHECK(layer.heads.n_heads % layer.heads.n_kv_heads == 0);
+    }
     CHECK((layer.d_ff > 0) == (experts.n_experts == 0 || experts.beside_dense));
     n_experts += experts.n_experts;
     if (experts.n_experts > 0) {
       CHECK(experts.n_used > 0 && experts.n_used <= experts.n_experts && experts.d_ff > 0 && experts.shared_d_ff >= 0);
     }
-    CHECK(layer.heads.n_heads % layer.heads.n_kv_heads == 0 && layer.window >= 0);
+    CHECK(layer.window >= 0);
     CHECK(layer.rope == -1 || has_index(spec->ropes, layer.rope));
     CHECK(layer.kv_owner < static_cast<int>(&layer - spec->layers.data()));
     if (layer.kv_owner >= 0) {

@@ -29,11 +29,14 @@ std::vector<float> values_of(const std::string& name, const std::vector<std::int
   std::vector<float> values = noise(name, kSeed, n);
   const bool is_table = holds(name, "embed_tokens.") || holds(name, "lm_head");
   const float scale = is_table ? 0.0234375f : 2.0f / std::sqrt(static_cast<float>(shape.back()));
+  const float centre = name.ends_with("linear_attn.norm.weight") ? 1.0f : norm_centre;
   for (float& value : values) {
-    if (name.ends_with(".bias") || name.ends_with("_bias")) {
+    if (name.ends_with("A_log")) {
+      value = 2.0f * value - 2.0f;
+    } else if (name.ends_with(".bias") || name.ends_with("_bias")) {
       value = 0.5f * value;
     } else {
-      value = shape.size() == 1 ? norm_centre + 0.25f * value : value * scale;
+      value = shape.size() == 1 ? centre + 0.25f * value : value * scale;
     }
   }
   return values;
@@ -59,10 +62,20 @@ void write_header(const Json& header, GgufWriter& writer) {
 
 std::vector<float> values_in(const FamilyCase& family, const std::string& name,
                              const std::vector<std::int64_t>& shape) {
-  const float norm_centre = family.config["model_type"] == "gemma2" ? 0.0f : 1.0f;
+  const auto type = family.config["model_type"].get<std::string>();
+  const float norm_centre = type == "gemma2" || type.starts_with("qwen3_5") ? 0.0f : 1.0f;
   std::vector<float> values = values_of(name, shape, norm_centre);
   if (family.config["model_type"] == "gpt_oss" && name.ends_with("experts.gate_up_proj")) {
     for (float& value : values) value *= 4.0f;
+  }
+  if (type.starts_with("qwen3_5") && (holds(name, "embed_tokens") || holds(name, "lm_head"))) {
+    for (float& value : values) value *= 0.3125f;
+  }
+  if (type.starts_with("qwen3_5") && (holds(name, "q_norm") || holds(name, "k_norm"))) {
+    for (float& value : values) value += 0.75f;
+  }
+  if (type.starts_with("qwen3_5") && (holds(name, "o_proj") || holds(name, "dt_bias"))) {
+    for (float& value : values) value *= 2.0f;
   }
   if (family.config["model_type"] == "gemma4_text" && holds(name, "q_norm")) {
     for (float& value : values) value *= 0.125f;
@@ -96,7 +109,7 @@ std::string bytes_in(const FamilyCase& family, const std::string& name, const st
 /// In F32, or, where it is no vector, in the type that is asked for.
 void write_matrix(const std::string& name, const std::vector<std::int64_t>& shape, const std::vector<float>& values,
                   DType matrices, GgufWriter& writer) {
-  if (shape.size() == 1 || matrices == DType::kF32) {
+  if (shape.size() == 1 || matrices == DType::kF32 || name.ends_with("ssm_conv1d.weight")) {
     writer.tensor(float_tensor(name, shape, values));
   } else {
     writer.tensor({name, DType::kQ8_0, shape, q8_0_bytes(values)});
@@ -177,6 +190,40 @@ int interleaved_heads(const FamilyCase& family, const std::string& name) {
   return holds(name, "k_proj") ? family.config["num_key_value_heads"].get<int>() : 0;
 }
 
+/// Blocks of `width` values in another order, behind the first `n_before` values: block i is the one that order[i]
+/// says.
+void reorder(std::vector<float>& values, std::size_t n_before, std::size_t width,
+             const std::vector<std::size_t>& order) {
+  const std::vector<float> old = values;
+  for (std::size_t at = n_before; at < values.size(); ++at) {
+    const std::size_t block = (at - n_before) / width, period = block / order.size() * order.size();
+    values[at] = old[n_before + (period + order[block % order.size()]) * width + (at - n_before) % width];
+  }
+}
+
+/// What the converter of Qwen 3.5 does with a delta net's tensors: the rate is no logarithm, and value heads that share
+/// a key head are no neighbours any more.
+void convert_delta(const FamilyCase& family, const std::string& name, std::vector<std::int64_t>& shape,
+                   std::vector<float>& values) {
+  const auto of = [&](const char* key) { return family.config[key].get<std::size_t>(); };
+  const std::size_t n_keys = of("linear_num_key_heads"), n_values = of("linear_num_value_heads");
+  const std::size_t key_dim = of("linear_key_head_dim"), value_dim = of("linear_value_head_dim");
+  std::vector<std::size_t> tiled(n_values);
+  for (std::size_t i = 0; i < n_values; ++i) tiled[i] = i % n_keys * (n_values / n_keys) + i / n_keys;
+  const auto n_cols = static_cast<std::size_t>(shape.back());
+  if (name.ends_with("A_log")) {
+    for (float& value : values) value = -std::exp(value);
+  }
+  if (shape.size() == 3) shape = {shape[0], shape[2]};
+  if (name.ends_with("A_log") || name.ends_with("dt_bias")) reorder(values, 0, 1, tiled);
+  if (holds(name, "in_proj_a") || holds(name, "in_proj_b")) reorder(values, 0, n_cols, tiled);
+  if (holds(name, "in_proj_z")) reorder(values, 0, value_dim * n_cols, tiled);
+  if (holds(name, "out_proj")) reorder(values, 0, value_dim, tiled);
+  if (holds(name, "in_proj_qkv") || holds(name, "conv1d")) {
+    reorder(values, 2 * n_keys * key_dim * n_cols, value_dim * n_cols, tiled);
+  }
+}
+
 void add_cases(const std::string& path, std::vector<FamilyCase>& cases) {
   const auto file = parse_json(read_file(path));
   if (!file) std::abort();  // part of the source tree
@@ -220,14 +267,15 @@ std::string family_gguf(const FamilyCase& family, DType matrices) {
   writer.text("general.architecture", family.gguf["architecture"].get<std::string>());
   write_header(family.gguf["header"], writer);
   for (const auto& [name, sizes] : family.shapes.items()) {
-    const std::vector<std::int64_t> shape = shape_of(sizes);
+    std::vector<std::int64_t> shape = shape_of(sizes);
     if (family.config["model_type"] == "gpt_oss" && holds(name, ".experts.")) {
       write_oss_experts(family, name, shape, matrices, writer);
       continue;
     }
     if (!family.gguf["names"].contains(name)) continue;  // an expert's, in one of the stacked tensors
     std::vector<float> values = values_in(family, name, shape);
-    if (shape.size() == 1 && holds(name, "norm")) {
+    if (holds(name, ".linear_attn.")) convert_delta(family, name, shape, values);
+    if (shape.size() == 1 && holds(name, "norm") && !holds(name, ".linear_attn.")) {
       for (float& value : values) value += family.gguf["norm_offset"].get<float>();
     }
     if (const int n_heads = interleaved_heads(family, name); n_heads > 0) {

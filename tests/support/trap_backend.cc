@@ -109,6 +109,12 @@ void TrapBackend::attend(Rows q, const StepIndex& index, const KvLayer& layer, c
   inner_->attend(q, index, layer, options, out);
 }
 
+void TrapBackend::delta_net(const DeltaInputs& in, const DeltaWeights& weights, const StepIndex& index,
+                            const StateLayer& states, Rows mixed, Rows out) {
+  const Opened opened(*this);
+  inner_->delta_net(in, weights, index, states, mixed, out);
+}
+
 void TrapBackend::gated(Activation activation, Rows gate, Rows up, Rows out) {
   const Opened opened(*this);
   inner_->gated(activation, gate, up, out);

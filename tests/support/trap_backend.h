@@ -39,6 +39,8 @@ class TrapBackend : public Backend {
   void norm_rope(Rows x, int n_heads, DevicePtr norm, float eps, const RopeSpec& rope, Rows table) override;
   void append_kv(Rows keys, Rows values, const StepIndex& index, const KvLayer& layer) override;
   void attend(Rows q, const StepIndex& index, const KvLayer& layer, const AttendOptions& options, Rows out) override;
+  void delta_net(const DeltaInputs& in, const DeltaWeights& weights, const StepIndex& index, const StateLayer& states,
+                 Rows mixed, Rows out) override;
   void gated(Activation activation, Rows gate, Rows up, Rows out) override;
   void add(Rows x, Rows y, DevicePtr norm, float eps, bool round) override;
   void clear(Rows x) override;

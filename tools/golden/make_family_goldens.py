@@ -113,7 +113,25 @@ GPT_OSS_CASES = [
     ("gpt-oss-mxfp4", "gpt_oss", GPT_OSS | {"num_local_experts": 5, "num_experts_per_tok": 4}, "gpt-oss"),
 ]
 
-FILES = {"cases": CASES, "gemma4": GEMMA4_CASES, "gpt_oss": GPT_OSS_CASES}
+# Three layers of four keep a state. Two value heads share a key head, so that GGUF reorders them; their width is no
+# multiple of what kernels take at once.
+QWEN35 = {"num_hidden_layers": 4, "head_dim": 32, "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 16,
+          "linear_value_head_dim": 48, "linear_conv_kernel_dim": 4,
+          "rope_parameters": {"rope_type": "default", "rope_theta": 1000.0, "partial_rotary_factor": 0.25, "mrope_section": [2, 1, 1],
+                              "mrope_interleaved": True}}
+QWEN35_MOE = QWEN35 | {"num_experts": 5, "num_experts_per_tok": 4, "moe_intermediate_size": 32, "shared_expert_intermediate_size": 64}
+
+QWEN35_CASES = [
+    ("qwen35", "qwen3_5_text", QWEN35, "qwen35"),
+    # A head for each value head, two layers of attention side by side, which GGUF has no word for, another kernel.
+    ("qwen35-tied", "qwen3_5_text", QWEN35 | {"tie_word_embeddings": True, "linear_num_value_heads": 2, "linear_value_head_dim": 32,
+     "linear_conv_kernel_dim": 3,
+     "layer_types": ["linear_attention", "linear_attention", "full_attention", "full_attention"]}, None),
+    ("qwen35-moe", "qwen3_5_moe_text", QWEN35_MOE, "qwen35moe"),
+    ("qwen35-moe-packed", "qwen3_5_moe_text", QWEN35_MOE, "qwen35moe"),
+]
+
+FILES = {"cases": CASES, "gemma4": GEMMA4_CASES, "gpt_oss": GPT_OSS_CASES, "qwen35": QWEN35_CASES}
 
 
 def noise(name: str, n: int) -> np.ndarray:
@@ -130,8 +148,12 @@ def noise(name: str, n: int) -> np.ndarray:
 
 def weights(name: str, shape: torch.Size, norm_centre: float) -> torch.Tensor:
     values = noise(name, shape.numel())
-    if name.endswith((".bias", "_bias")):
+    if name.endswith("A_log"):
+        values = np.float32(2.0) * values - np.float32(2.0)  # from states that forget at once to some that remember for long
+    elif name.endswith((".bias", "_bias")):
         values = np.float32(0.5) * values
+    elif name.endswith("linear_attn.norm.weight"):
+        values = np.float32(1.0) + np.float32(0.25) * values
     elif len(shape) == 1:
         values = np.float32(norm_centre) + np.float32(0.25) * values
     elif "embed_tokens." in name or "lm_head" in name:
@@ -162,7 +184,7 @@ def mxfp4(name: str, shape: torch.Size) -> tuple[dict, torch.Tensor]:
 
 
 def make_model(model_type: str, changes: dict, form: str):
-    centre = 0.0 if model_type == "gemma2" else 1.0  # w of (1 + w), or w
+    centre = 0.0 if model_type == "gemma2" or model_type.startswith("qwen3_5") else 1.0  # w of (1 + w), or w
     config = transformers.AutoConfig.for_model(model_type, **(COMMON | changes))
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
     state, files = {}, {}
@@ -182,6 +204,12 @@ def make_model(model_type: str, changes: dict, form: str):
             state[name] = files[name] = weights(name, tensor.shape, centre)
         if model_type == "gpt_oss" and name.endswith("experts.gate_up_proj") and form != "mxfp4":
             state[name] *= 4  # some gates pass the limit of 7
+        if model_type.startswith("qwen3_5") and ("embed_tokens" in name or "lm_head" in name):
+            state[name] *= 0.3125  # logits flat enough for what bf16's rounding of the residual does to random delta nets
+        if model_type.startswith("qwen3_5") and ("q_norm" in name or "k_norm" in name):
+            state[name] += 0.75  # scores far enough apart
+        if model_type.startswith("qwen3_5") and ("o_proj" in name or "dt_bias" in name):
+            state[name] *= 2.0
         if model_type == "gemma4_text" and "q_norm" in name:
             state[name] *= 0.125  # trained ones make up for scores that are not divided by the root of their width
         if model_type == "gemma4_text" and "router.scale" in name:
@@ -240,10 +268,18 @@ def plain_header(architecture: str, config, model) -> tuple[dict, dict]:
     values = config.to_dict()
     header = {
         llm.BLOCK_COUNT: config.num_hidden_layers, llm.CONTEXT_LENGTH: config.max_position_embeddings,
-        llm.EMBEDDING_LENGTH: config.hidden_size, llm.FEED_FORWARD_LENGTH: config.intermediate_size,
+        llm.EMBEDDING_LENGTH: config.hidden_size,
         attention.HEAD_COUNT: config.num_attention_heads, attention.HEAD_COUNT_KV: config.num_key_value_heads,
         attention.LAYERNORM_RMS_EPS: config.rms_norm_eps, keys.Rope.FREQ_BASE: float(values["rope_parameters"]["rope_theta"]),
     }
+    if values.get("intermediate_size"):
+        header[llm.FEED_FORWARD_LENGTH] = config.intermediate_size
+    if architecture.startswith("qwen35"):
+        header |= {keys.SSM.CONV_KERNEL: config.linear_conv_kernel_dim, keys.SSM.STATE_SIZE: config.linear_key_head_dim,
+                   keys.SSM.GROUP_COUNT: config.linear_num_key_heads, keys.SSM.TIME_STEP_RANK: config.linear_num_value_heads,
+                   keys.SSM.INNER_SIZE: config.linear_num_value_heads * config.linear_value_head_dim,
+                   llm.FULL_ATTENTION_INTERVAL: 4, keys.Rope.DIMENSION_COUNT: config.head_dim // 4,
+                   keys.Rope.DIMENSION_SECTIONS: config.rope_parameters["mrope_section"] + [0]}
     if values.get("head_dim"):
         header |= {attention.KEY_LENGTH: config.head_dim, attention.VALUE_LENGTH: config.head_dim}
     if values.get("sliding_window") and config.model_type == "mistral":
@@ -273,13 +309,14 @@ def plain_header(architecture: str, config, model) -> tuple[dict, dict]:
     if architecture.endswith("moe"):
         header |= {llm.EXPERT_COUNT: config.num_experts, llm.EXPERT_USED_COUNT: config.num_experts_per_tok,
                    llm.EXPERT_FEED_FORWARD_LENGTH: config.moe_intermediate_size}
-    if architecture == "qwen2moe":
+    if architecture in ("qwen2moe", "qwen35moe"):
         header[llm.EXPERT_SHARED_FEED_FORWARD_LENGTH] = config.shared_expert_intermediate_size
     return header, lists
 
 
 def gguf_name(table, name: str) -> str:
-    for own, theirs in {".router.scale": "ffn_gate_inp.scale", ".router.per_expert_scale": "ffn_down_exps.scale"}.items():
+    for own, theirs in {".router.scale": "ffn_gate_inp.scale", ".router.per_expert_scale": "ffn_down_exps.scale",
+                        ".linear_attn.dt_bias": "ssm_dt.bias"}.items():
         if name.endswith(own):
             return f"blk.{name.split('.')[2]}.{theirs}"
     # The converter gives tensors without a suffix one.
@@ -300,7 +337,7 @@ def gguf_form(architecture: str, config, model, names: list[str]) -> dict:
     names = [name for name in names if not any(name in own for own in stacked.values())]
     return {
         "architecture": architecture,
-        "norm_offset": 1.0 if architecture == "gemma2" else 0.0,
+        "norm_offset": 1.0 if architecture == "gemma2" or architecture.startswith("qwen35") else 0.0,
         "stacked": stacked,
         "lists": lists,
         "header": {key.format(arch=architecture): value for key, value in header.items()},

@@ -70,7 +70,8 @@ constexpr const char* kWithoutBf16Products = "avx512 without vdpbf16ps";
 std::unique_ptr<Backend> attention_backend(const std::string& isa, int n_threads) {
 #if defined(COMMISSURE_X86_KERNELS)
   if (isa == kWithoutBf16Products) {
-    const cpu::KernelSet kernels = {cpu::Isa::kAvx512, &cpu::avx512::kPointwise, &cpu::avx512::kAttention};
+    const cpu::KernelSet kernels = {cpu::Isa::kAvx512, &cpu::avx512::kPointwise, &cpu::avx512::kAttention,
+                                    &cpu::avx512::kDelta};
     return std::make_unique<cpu::CpuBackend>(kernels, n_threads, /*pin=*/false);
   }
 #endif

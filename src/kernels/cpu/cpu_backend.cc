@@ -190,6 +190,7 @@ void CpuBackend::gated(Activation activation, Rows gate, Rows up, Rows out) {
   const PointwiseKernels& kernels = *kernels_.pointwise;
   const auto kernel = activation == Activation::kSilu       ? kernels.gated_silu
                       : activation == Activation::kGeluTanh ? kernels.gated_gelu
+                      : activation == Activation::kSigmoid  ? kernels.gated_sigmoid
                                                             : kernels.gated_clamped;
   for_rows(gate.n_rows, 4 * gate.n_cols,
            [&](int row) { kernel(row_of(gate, row), row_of(up, row), gate.n_cols, row_of(out, row)); });

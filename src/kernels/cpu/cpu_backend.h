@@ -9,6 +9,7 @@
 #include "kernels/backend.h"
 #include "kernels/cpu/attention/attention.h"
 #include "kernels/cpu/attention/attention_plan.h"
+#include "kernels/cpu/delta/delta_net.h"
 #include "kernels/cpu/head/head_search.h"
 #include "kernels/cpu/isa/cpu_features.h"
 #include "kernels/cpu/matmul/matmul.h"
@@ -21,6 +22,7 @@ struct KernelSet {
   Isa isa = Isa::kReference;
   const PointwiseKernels* pointwise = nullptr;
   const AttentionKernels* attention = nullptr;
+  const DeltaKernels* delta = nullptr;
 };
 
 /// A matrix in the checkpoint's own bytes, which `source` keeps alive.
@@ -86,6 +88,8 @@ class CpuBackend final : public Backend {
   void norm_rope(Rows x, int n_heads, DevicePtr norm, float eps, const RopeSpec& rope, Rows table) override;
   void append_kv(Rows keys, Rows values, const StepIndex& index, const KvLayer& layer) override;
   void attend(Rows q, const StepIndex& index, const KvLayer& layer, const AttendOptions& options, Rows out) override;
+  void delta_net(const DeltaInputs& in, const DeltaWeights& weights, const StepIndex& index, const StateLayer& states,
+                 Rows mixed, Rows out) override;
   void gated(Activation activation, Rows gate, Rows up, Rows out) override;
   void add(Rows x, Rows y, DevicePtr norm, float eps, bool round) override;
   void scale(Rows x, DevicePtr factor) override;
@@ -106,6 +110,10 @@ class CpuBackend final : public Backend {
   KernelSet kernels_;
   ThreadPool pool_;
   std::optional<Matmul> matmul_;  // absent: the reference's plain loops
+
+  void mix_rows(const DeltaInputs& in, const DeltaWeights& weights, const StepIndex& index, const StateLayer& states,
+                Rows mixed);
+  void keep_channels(const DeltaInputs& in, const StepIndex& index, const StateLayer& states);
 
   /// Adds biases to finished products and scales them, in the jobs that ask for it.
   void finish_jobs(std::span<const MatmulJob> jobs);

@@ -84,6 +84,10 @@ void gated_clamped(const float* gate, const float* up, int n, float* out) {
   }
 }
 
+void gated_sigmoid(const float* gate, const float* up, int n, float* out) {
+  for (int i = 0; i < n; ++i) out[i] = up[i] / (1.0f + std::exp(-gate[i]));
+}
+
 void add(float* x, const float* y, const Residual& residual, int n) {
   const float inverse = residual.norm != nullptr ? inverse_rms(y, residual.eps, n) : 1.0f;
   for (int i = 0; i < n; ++i) {
@@ -252,8 +256,9 @@ void matmul(const MatrixSource& weight, Rows x, Rows out, int first, int last) {
   }
 }
 
-const PointwiseKernels kPointwise = {rms_norm, norm_rope, gated_silu,  gated_gelu, gated_clamped, add,      add_scaled,
-                                     scale,    maximum,   first_above, soft_cap,   unpack_bf16,   pack_bf16};
+const PointwiseKernels kPointwise = {rms_norm,      norm_rope, gated_silu,  gated_gelu, gated_clamped,
+                                     gated_sigmoid, add,       add_scaled,  scale,      maximum,
+                                     first_above,   soft_cap,  unpack_bf16, pack_bf16};
 const AttentionKernels kAttention = {{append_bf16, attend<bf16>}, {append_int8, attend<std::int8_t>}, nullptr};
 
 }  // namespace commissure::cpu::reference

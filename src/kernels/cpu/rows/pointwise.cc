@@ -105,6 +105,13 @@ void gated_clamped(const float* gate, const float* up, int n, float* out) {
   });
 }
 
+void gated_sigmoid(const float* gate, const float* up, int n, float* out) {
+  const f32x16 zero = set1(0.0f), one = set1(1.0f);
+  each_vector(n, [&](int i, int k) {
+    store_first(out + i, load_first(up + i, k) / (one + exp(zero - load_first(gate + i, k))), k);
+  });
+}
+
 void pack_bf16(const float* from, int n, std::uint16_t* out) {
   int i = 0;
   for (; i + kLanes <= n; i += kLanes) store_bf16(out + i, load(from + i));
@@ -179,7 +186,8 @@ void soft_cap(float* x, int n, float cap) {
 
 }  // namespace
 
-const PointwiseKernels kPointwise = {rms_norm, norm_rope, gated_silu,  gated_gelu, gated_clamped, add,      add_scaled,
-                                     scale,    maximum,   first_above, soft_cap,   unpack_bf16,   pack_bf16};
+const PointwiseKernels kPointwise = {rms_norm,      norm_rope, gated_silu,  gated_gelu, gated_clamped,
+                                     gated_sigmoid, add,       add_scaled,  scale,      maximum,
+                                     first_above,   soft_cap,  unpack_bf16, pack_bf16};
 
 }  // namespace commissure::cpu::COMMISSURE_ISA_NS

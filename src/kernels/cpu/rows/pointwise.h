@@ -35,6 +35,8 @@ struct PointwiseKernels {
   void (*gated_gelu)(const float* gate, const float* up, int n, float* out);
   /// Activation::kClampedSwiglu; out may be gate or up.
   void (*gated_clamped)(const float* gate, const float* up, int n, float* out);
+  /// out = sigmoid(gate) * up; out may be gate or up.
+  void (*gated_sigmoid)(const float* gate, const float* up, int n, float* out);
   /// x += y, as `residual` says.
   void (*add)(float* x, const float* y, const Residual& residual, int n);
   /// x += scale * y, fused where the ISA can.

@@ -49,6 +49,7 @@ std::vector<Case> cases(int n) {
       {"gelu", [](Backend& b, Rows x, Rows y, DevicePtr) { b.gated(Activation::kGeluTanh, x, y, x); }, 16},
       {"clamped swiglu", [](Backend& b, Rows x, Rows y, DevicePtr) { b.gated(Activation::kClampedSwiglu, x, y, x); },
        32},
+      {"sigmoid", [](Backend& b, Rows x, Rows y, DevicePtr) { b.gated(Activation::kSigmoid, x, y, x); }, 16},
       {"add", [](Backend& b, Rows x, Rows y, DevicePtr) { b.add(x, y, {}, 0.0f, false); }, 1},
       {"add normed", [](Backend& b, Rows x, Rows y, DevicePtr w) { b.add(x, y, w, 1e-6f, false); }, 2},
       {"add normed, rounded", [](Backend& b, Rows x, Rows y, DevicePtr w) { b.add(x, y, w, 1e-6f, true); }, 2, true},
