@@ -3,6 +3,7 @@
 #include <array>
 
 #include "core/index.h"
+#include "core/short_text.h"
 
 namespace commissure {
 
@@ -17,5 +18,13 @@ std::string_view code_name(Code code) {
 }
 
 std::string Error::to_string() const { return fmt::format("{}: {}", code_name(code_), message_); }
+
+Error Error::within(std::string_view context) const {
+  Error wider(code_, context, ": ");
+  wider.message_ += message_;
+  return wider;
+}
+
+void Error::append_text(std::string_view part) { message_ += short_text(part, kMostPartBytes); }
 
 }  // namespace commissure

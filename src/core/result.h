@@ -35,9 +35,12 @@ enum class Code : int {
 /// The canonical name of a code, e.g. "DATA_LOSS".
 std::string_view code_name(Code code);
 
-/// What went wrong, in one line that names the ids, the numbers and the cure.
+/// What went wrong, in one line that names the ids, the numbers and the cure. Of a text that a part is made of, the
+/// first kMostPartBytes are told: it may come from outside, and be as long as it likes.
 class Error {
  public:
+  static constexpr std::size_t kMostPartBytes = 2048;
+
   /// Concatenates `parts` (anything fmt can print) into the message.
   template <typename... Parts>
   explicit Error(Code code, const Parts&... parts) : code_(code) {
@@ -51,7 +54,7 @@ class Error {
   std::string to_string() const;
 
   /// The same error with `context` and ": " put before its message.
-  Error within(std::string_view context) const { return Error(code_, context, ": ", message_); }
+  Error within(std::string_view context) const;
 
   bool operator==(const Error&) const = default;
 
@@ -59,11 +62,13 @@ class Error {
   template <typename Part>
   void append(const Part& part) {
     if constexpr (std::is_convertible_v<Part, std::string_view>) {
-      message_ += std::string_view(part);
+      append_text(part);
     } else {
       fmt::format_to(std::back_inserter(message_), "{}", part);
     }
   }
+
+  void append_text(std::string_view part);
 
   Code code_;
   std::string message_;

@@ -40,5 +40,11 @@ TEST(Error, AddsContextInFront) {
   EXPECT_EQ(Error(Code::kDataLoss, "cut at ", 7).within("file x").message(), "file x: cut at 7");
 }
 
+TEST(Error, TellsTheBeginningOfAPartAsLongAsAFile) {
+  const Error error(Code::kInvalidArgument, "the key \"", std::string(10'000'000, 'k'), "\" is unknown");
+  EXPECT_LT(error.message().size(), Error::kMostPartBytes + 100);
+  EXPECT_TRUE(error.message().ends_with("k...\" is unknown"));
+}
+
 }  // namespace
 }  // namespace commissure
