@@ -1,5 +1,5 @@
-// What a model writes, in every syntax: however the text is cut, its parts are the same, calls come in order, and where
-// the arguments are not spelled as JSON, those of a call that came to its end are JSON made of them.
+// What a model writes, in every syntax: however the text is cut, its parts are the same, calls come in order, and the
+// arguments of those that came to their end are JSON.
 
 #include <algorithm>
 #include <memory>
@@ -21,7 +21,9 @@ std::shared_ptr<const AnswerPlan> make_plan(fuzz::Choices& choices) {
   auto plan = std::make_shared<AnswerPlan>();
   plan->syntax = answer_syntax("tools <tool_call> [TOOL_CALLS]", tool_parsers[choices.below(tool_parsers.size())],
                                reasoning_parsers[choices.below(reasoning_parsers.size())]);
-  for (const char* name : {"a", "find"}) plan->tools.push_back({{"function", {{"name", name}}}});
+  static const Json tools = Json::parse(R"([{"function": {"name": "a"}}, {"function": {"name": "find", "parameters":
+    {"properties": {"n": {"type": "integer"}, "o": {"type": ["object", "null"]}, "s": {"type": ["string", "null"]}}}}}])");
+  plan->functions = answer_functions(tools);
   const std::size_t flags = choices.byte();
   plan->is_one_call = (flags & 1) != 0;
   plan->hides_reasoning = (flags & 2) != 0;
@@ -31,10 +33,6 @@ std::shared_ptr<const AnswerPlan> make_plan(fuzz::Choices& choices) {
   return plan;
 }
 
-bool is_respelled(const AnswerSyntax& syntax) {
-  return std::ranges::any_of(syntax.calls, [](const CallMark& mark) { return mark.form == CallForm::kBraced; });
-}
-
 /// The parser is given text: bytes that are none are replaced before it.
 bool is_ascii(std::string_view text) {
   return std::ranges::all_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
@@ -42,7 +40,7 @@ bool is_ascii(std::string_view text) {
 
 /// The parts of the text, which comes in pieces of `piece` bytes.
 AnswerDelta parse(const std::shared_ptr<const AnswerPlan>& plan, std::string_view text, std::size_t piece) {
-  const bool is_checked = is_respelled(plan->syntax) && is_ascii(text);
+  const bool is_checked = is_ascii(text);
   AnswerParser parser(plan);
   AnswerDelta all;
   while (!text.empty()) {
@@ -53,8 +51,7 @@ AnswerDelta parse(const std::shared_ptr<const AnswerPlan>& plan, std::string_vie
   for (std::size_t i = 0; i < all.calls.size(); ++i) {
     const CallDelta& call = all.calls[i];
     CHECK(call.index == static_cast<int>(i) && !call.id.empty() && !call.name.empty());
-    const bool is_whole = i + 1 < all.calls.size() || parser.has_whole_calls();
-    if (is_whole && is_checked) CHECK(parse_json(call.arguments).has_value());
+    if (parser.has_whole_calls() && is_checked) CHECK(Json::accept(call.arguments));
   }
   return all;
 }
