@@ -186,7 +186,8 @@ TEST_F(ToolCallsTest, MistralsIdsHaveNineCharacters) {
 
 TEST_F(ToolCallsTest, CallsOfThePastWithoutArgumentsHaveNone) {
   use_template(
-      "{% for m in messages %}{% for c in m.tool_calls or [] %}{% for k, v in c.function.arguments.items() %}{{ k "
+      "{# tools #}{% for m in messages %}{% for c in m.tool_calls or [] %}{% for k, v in c.function.arguments.items() "
+      "%}{{ k "
       "}}={{ "
       "v }}{% endfor %};{% endfor %}{% endfor %}");
   for (const std::string arguments : {R"(,"arguments":"")", R"(,"arguments":" \n")", R"(,"arguments":null)", ""}) {
