@@ -9,6 +9,9 @@ namespace commissure {
 
 namespace {
 
+/// Text behind a mark that is read again when no call came of it: more would make work grow faster than the text.
+constexpr std::size_t kMaxReread = 1024;
+
 /// Bytes at the end of `text` that are the beginning of `mark`.
 std::size_t overlap(std::string_view text, std::string_view mark) {
   for (std::size_t n = std::min(text.size(), mark.empty() ? 0 : mark.size() - 1); n > 0; --n) {
@@ -34,6 +37,7 @@ void AnswerDelta::append(AnswerDelta next) {
 AnswerParser::AnswerParser(std::shared_ptr<const AnswerPlan> plan) : plan_(std::move(plan)) {
   read(plan_->prefix);
   raw_.clear();  // the model did not write it
+  n_mark_bytes_ = 0;
 }
 
 AnswerDelta AnswerParser::push(std::string_view text) {
@@ -42,14 +46,22 @@ AnswerDelta AnswerParser::push(std::string_view text) {
 }
 
 AnswerDelta AnswerParser::finish() {
-  if (state_ == State::kCall) {
+  while (state_ == State::kCall) {
     close_call();
+    read(std::exchange(rest_, {}));
   }
+  if (is_begun_thought()) held_.clear();
   const std::string rest = without_control(std::exchange(held_, {}));
   state_ == State::kThinking ? add_reasoning(rest) : add_content(rest);
   if (state_ == State::kContent && (has_text_ || !drops_leading_spaces_) && n_calls_ == 0) delta_.content += spaces_;
   spaces_.clear();
   return std::exchange(delta_, {});
+}
+
+/// Whether what is held can be nothing else, since it begins with a control token.
+bool AnswerParser::is_begun_thought() const {
+  return state_ == State::kContent && may_begin_thought_ && plan_->syntax.think_open.starts_with(held_) &&
+         std::ranges::any_of(plan_->control_marks, [&](const std::string& mark) { return held_.starts_with(mark); });
 }
 
 void AnswerParser::read(std::string_view text) {
@@ -63,8 +75,10 @@ void AnswerParser::read(std::string_view text) {
                                                        : read_call(rest);
     used += n;
     if (!rest_.empty()) {
-      all = std::exchange(rest_, {}) + all.substr(used);
-      used = 0;
+      const std::string again = std::exchange(rest_, {});
+      const std::size_t n_here = std::min(used, again.size());  // the others came with an earlier piece
+      all.insert(0, again, 0, again.size() - n_here);
+      used -= n_here;
     } else if (n == 0 && state_ == before) {
       break;
     }
@@ -107,21 +121,24 @@ std::size_t AnswerParser::read_content(std::string_view text) {
   std::size_t n_held = may_think && overlap(rest, syntax.think_open) == rest.size() ? rest.size() : 0;
   for (const CallMark& mark : syntax.calls) n_held = std::max(n_held, overlap(text, mark.open));
   for (const std::string& mark : plan_->control_marks) n_held = std::max(n_held, overlap(text, mark));
+  n_held = std::max(n_held, overlap(text, unclosed_));
   add_content(text.substr(0, text.size() - n_held));
   return text.size() - n_held;
 }
 
-/// Leaves out the first control token in the text; returns the bytes up to and with it. 0: there is none, or it may be
-/// the beginning of a longer mark, where the text is the last that came.
+/// Leaves out the first control token in the text, or the mark that an unclosed call still wants; returns the bytes up
+/// to and with it. 0: there is none, or it may be the beginning of a longer mark, where the text is the last that came.
 std::size_t AnswerParser::skip_control(std::string_view text, bool is_last) {
   std::size_t found = std::string_view::npos;
   std::size_t length = 0;
-  for (const std::string& mark : plan_->control_marks) {
-    const std::size_t at = text.find(mark);
-    if (at >= found) continue;
+  const auto look_for = [&](const std::string& mark) {
+    const std::size_t at = mark.empty() ? std::string_view::npos : text.find(mark);
+    if (at >= found) return;
     found = at;
     length = mark.size();
-  }
+  };
+  look_for(unclosed_);
+  std::ranges::for_each(plan_->control_marks, look_for);
   if (found == std::string_view::npos) return 0;
   const std::string_view begun = text.substr(found);
   const auto may_become = [&](std::string_view mark) { return mark.size() > begun.size() && mark.starts_with(begun); };
@@ -131,6 +148,7 @@ std::size_t AnswerParser::skip_control(std::string_view text, bool is_last) {
                                                        [&](const CallMark& mark) { return may_become(mark.open); }));
   if (is_open) return 0;
   add_content(text.substr(0, found));
+  if (text.substr(found, length) == unclosed_) unclosed_.clear();
   return found + length;
 }
 
@@ -156,13 +174,18 @@ std::size_t AnswerParser::read_call(std::string_view text) {
 
 void AnswerParser::open_call(const CallMark& mark, std::string_view raw) {
   raw_ = raw;
+  n_mark_bytes_ = raw.size();
+  no_calls_.clear();
   is_call_ = false;
-  reader_ = make_call_reader(plan_->syntax, mark, plan_->tools, *this);
+  unclosed_ = mark.close;
+  reader_ = make_call_reader(plan_->syntax, mark, plan_->functions, *this);
   state_ = State::kCall;
 }
 
+/// What a reader took and left is read again, and behind a mark that no call followed all of it.
 void AnswerParser::close_call() {
   rest_ = reader_->rest();
+  if (!is_call_ || reader_->is_closed()) unclosed_.clear();
   reader_.reset();
   state_ = State::kContent;
   if (is_call_) {
@@ -172,29 +195,47 @@ void AnswerParser::close_call() {
     return;
   }
   may_begin_thought_ = false;  // looked at once, and no call
+  raw_.resize(raw_.size() - std::min(raw_.size(), rest_.size()));
+  const std::size_t n_text = raw_.size() > kMaxReread ? raw_.size() : n_mark_bytes_;
+  rest_.insert(0, raw_, n_text);
+  raw_.resize(n_text);
   add_content(without_control(std::exchange(raw_, {})));
 }
 
-std::string AnswerParser::without_control(std::string text) const {
-  for (const std::string& mark : plan_->control_marks) {
-    for (std::size_t at; (at = text.find(mark)) != std::string::npos;) text.erase(at, mark.size());
+/// In one pass: what is left on both sides of a control token makes no other one.
+std::string AnswerParser::without_control(std::string_view text) const {
+  std::string kept;
+  while (!text.empty()) {
+    std::size_t n_control = 0;
+    for (const std::string& mark : plan_->control_marks) {
+      if (text.starts_with(mark)) n_control = std::max(n_control, mark.size());
+    }
+    if (n_control == 0) kept += text.front();
+    text.remove_prefix(std::max<std::size_t>(n_control, 1));
   }
-  return text;
+  return kept;
 }
 
 bool AnswerParser::begin(const std::string& name) {
-  const bool is_known = std::ranges::any_of(plan_->tools, [&](const Json& tool) {
-    const Json* function = find_member(tool, "function");
-    const Json* its_name = function == nullptr ? nullptr : find_member(*function, "name");
-    return its_name != nullptr && *its_name == name;
-  });
-  if (!is_known) return false;
-  is_call_ = is_call_open_ = true;
+  if (std::ranges::find(plan_->functions, name, &AnswerFunction::name) == plan_->functions.end()) return false;
+  add_content(std::exchange(no_calls_, {}));
+  is_call_ = true;
   raw_.clear();
+  n_mark_bytes_ = 0;
   spaces_.clear();
   ++n_calls_;
+  has_broken_call_ = has_broken_call_ || is_call_open_;
+  is_call_open_ = keeps_call();
   if (keeps_call()) delta_.calls.push_back({.index = n_calls_ - 1, .id = plan_->new_id(), .name = name});
   return true;
+}
+
+void AnswerParser::no_call(std::string_view text) {
+  if (is_call_) {
+    add_content(text);
+  } else {
+    no_calls_ += text;
+  }
 }
 
 void AnswerParser::arguments(std::string_view text) {

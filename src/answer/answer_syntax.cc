@@ -9,21 +9,21 @@ namespace {
 
 struct ToolParser {
   std::string_view name;
-  std::string_view evidence;  // in templates that teach it; "": only by name
+  std::array<std::string_view, 2> evidence;  // in templates that teach it, any of them; "": none
   void (*set)(AnswerSyntax& syntax, std::string_view source);
 };
 
 bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
-void set_tagged(AnswerSyntax& syntax, std::string_view source) {
+void set_tagged(AnswerSyntax& syntax, bool names_come_first) {
   syntax.calls = {{CallForm::kTagged, "<tool_call>", "</tool_call>"}};
-  syntax.names_come_first = contains(source, "<function=");
+  syntax.names_come_first = names_come_first;
+  if (names_come_first) syntax.calls.push_back({CallForm::kNamed, "<function=", "</tool_call>"});  // the mark forgotten
 }
 
-void set_tagged_xml(AnswerSyntax& syntax, std::string_view source) {
-  set_tagged(syntax, source);
-  syntax.names_come_first = true;
-}
+void set_hermes(AnswerSyntax& syntax, std::string_view source) { set_tagged(syntax, contains(source, "<function=")); }
+
+void set_qwen3_xml(AnswerSyntax& syntax, std::string_view) { set_tagged(syntax, /*names_come_first=*/true); }
 
 void set_gemma4(AnswerSyntax& syntax, std::string_view) {
   syntax.calls = {{CallForm::kBraced, "<|tool_call>", "<tool_call|>"}};
@@ -47,27 +47,31 @@ void set_llama3(AnswerSyntax& syntax, std::string_view) {
 }
 
 // In the order in which a template is asked: an earlier mark is the more telling one.
-constexpr std::array<ToolParser, 6> kToolParsers = {{{"gemma4", "<|tool_call>", set_gemma4},
-                                                     {"functiongemma", "<start_function_call>", set_function_gemma},
-                                                     {"mistral", "[TOOL_CALLS]", set_mistral},
-                                                     {"hermes", "<tool_call>", set_tagged},
-                                                     {"qwen3_xml", "", set_tagged_xml},
-                                                     {"llama3_json", "<|python_tag|>", set_llama3}}};
+constexpr std::array<ToolParser, 6> kToolParsers = {
+    {{"gemma4", {"<|tool_call>"}, set_gemma4},
+     {"functiongemma", {"<start_function_call>"}, set_function_gemma},
+     {"mistral", {"[TOOL_CALLS]"}, set_mistral},
+     {"hermes", {"<tool_call>"}, set_hermes},
+     {"qwen3_xml", {}, set_qwen3_xml},
+     {"llama3_json", {"<|python_tag|>", "\"parameters\": dictionary of argument name"}, set_llama3}}};
 
 struct ReasoningParser {
-  std::string_view name, evidence, open, close;
+  std::string_view name;
+  std::array<std::string_view, 1> evidence;
+  std::string_view open, close;
 };
 
 constexpr std::array<ReasoningParser, 3> kReasoningParsers = {
-    {{"gemma4", "<|channel>", "<|channel>thought\n", "<channel|>"},
-     {"mistral", "[THINK]", "[THINK]", "[/THINK]"},
-     {"think", "</think>", "<think>", "</think>"}}};
+    {{"gemma4", {"<|channel>"}, "<|channel>thought\n", "<channel|>"},
+     {"mistral", {"[THINK]"}, "[THINK]", "[/THINK]"},
+     {"think", {"</think>"}, "<think>", "</think>"}}};
 
 /// A parser by its name, or the first one that the template shows evidence of.
 template <typename Parsers>
 const typename Parsers::value_type* choose(const Parsers& parsers, std::string_view source, std::string_view name) {
   const auto found = std::ranges::find_if(parsers, [&](const auto& parser) {
-    return name == "auto" ? !parser.evidence.empty() && contains(source, parser.evidence) : parser.name == name;
+    const auto is_shown = [&](std::string_view mark) { return !mark.empty() && contains(source, mark); };
+    return name == "auto" ? std::ranges::any_of(parser.evidence, is_shown) : parser.name == name;
   });
   return found == parsers.end() ? nullptr : &*found;
 }
@@ -118,14 +122,14 @@ AnswerSyntax answer_syntax(std::string_view source, std::string_view tool_parser
   if (const auto* parser = choose(kToolParsers, source, tool_parser)) {
     parser->set(syntax, source);
   } else if (tool_parser == "auto" && !source.empty()) {
-    set_tagged(syntax, source);
+    set_hermes(syntax, source);
   }
   // The messages teach the spelling of "hermes" then.
   syntax.explains_tools = !contains(source, "tools");
   if (syntax.explains_tools && !syntax.calls.empty()) {
     syntax = syntax.thoughts();
     syntax.explains_tools = true;
-    set_tagged(syntax, source);
+    set_hermes(syntax, source);
   }
   return syntax;
 }
@@ -137,6 +141,7 @@ std::string forced_call(const AnswerSyntax& syntax, std::string_view name) {
   const std::string named = "{\"name\": \"" + std::string(name) + "\", ";
   switch (mark.form) {
     case CallForm::kTagged:
+    case CallForm::kNamed:
       if (syntax.names_come_first)
         return name.empty() ? any + "<function=" : any + "<function=" + std::string(name) + ">\n";
       return name.empty() ? any + "{\"name\": \"" : any + named + "\"arguments\":";

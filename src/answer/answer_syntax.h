@@ -9,6 +9,7 @@ namespace commissure {
 /// How a model spells what comes after the mark that begins a tool call.
 enum class CallForm {
   kTagged,  ///< JSON {"name": NAME, "arguments": {...}}, or <function=NAME><parameter=KEY>VALUE</parameter></function>
+  kNamed,   ///< the latter, where its own "<function=" is the mark
   kJsonList,    ///< [{"name": NAME, "arguments": {...}}, ...], or NAME[ARGS]{...} (Mistral)
   kJsonObject,  ///< {"name": NAME, "parameters": {...}}, more of them behind ";" (Llama 3)
   kBraced,      ///< call:NAME{key:<quote>text<quote>,key:1} (Gemma)

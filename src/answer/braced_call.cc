@@ -1,52 +1,36 @@
-#include <algorithm>
 #include <utility>
 
 #include "answer/call_reader.h"
+#include "answer/json_value.h"
 #include "answer/spaces.h"
 
 namespace commissure {
 
 namespace {
 
-/// Deepest value that is followed; below it the call is cut off.
-constexpr std::size_t kMaxDepth = 128;
+constexpr std::string_view kCall = "call:";
 
 /// A value without quotes: JSON where it is some, else a text.
 std::string bare_value(std::string_view text) {
-  const std::string value(trimmed(text));
-  return parse_json(value) ? value : json_string(value);
+  const std::string_view value = trimmed(text);
+  return as_json(value).value_or(json_string(value));
 }
 
 /// call:NAME{key:<quote>text<quote>,key:1,key:{...},key:[...]}, turned into JSON as it comes. Gemma sorts the keys and
 /// spells them without quotes.
-class BracedCall final : public CallReader {
+class BracedCall final : public ByteReader {
  public:
   BracedCall(const CallMark& mark, std::string quote, CallSink& sink)
-      : mark_(mark), quote_(std::move(quote)), sink_(sink), end_(mark) {}
-
-  std::size_t push(std::string_view text) override {
-    std::size_t n = 0;
-    while (n < text.size() && at_ != At::kDone) {
-      if (take(text[n])) ++n;
-    }
-    flush();
-    return n;
-  }
-
-  bool is_done() const override { return at_ == At::kDone; }
-
-  std::string rest() override { return std::exchange(rest_, {}); }
+      : ByteReader(mark), quote_(std::move(quote)), sink_(sink) {}
 
  private:
-  enum class At { kHead, kKey, kValue, kBare, kText, kQuoted, kNext, kBehind, kPassing, kDone };
+  enum class At { kHead, kKey, kValue, kBare, kText, kQuoted, kNext, kBehind, kPassing };
 
-  bool take(char c) {
+  bool take(char c) override {
     if (at_ == At::kBehind) return take_behind(c);
-    if (at_ == At::kPassing) return take_passing(c);
-    // The mark that closes the call is no part of it, wherever it stands.
-    recent_ += c;
-    if (recent_.size() > mark_.close.size()) recent_.erase(0, 1);
-    if (recent_ == mark_.close) return go(At::kDone);
+    const bool is_quoted = at_ == At::kText || at_ == At::kQuoted;
+    // The marks are no part of the call, wherever they stand.
+    if (ends_with(mark().close) || (!is_quoted && ends_with(mark().open)) || at_ == At::kPassing) return take_passing();
     switch (at_) {
       case At::kHead: return take_head(c);
       case At::kKey: return take_key(c);
@@ -54,8 +38,7 @@ class BracedCall final : public CallReader {
       case At::kBare: return take_bare(c);
       case At::kText: return take_text(c);
       case At::kQuoted: return take_quoted(c);
-      case At::kNext: return take_next(c);
-      default: return false;
+      default: return take_next(c);
     }
   }
 
@@ -67,17 +50,20 @@ class BracedCall final : public CallReader {
 
   bool take_head(char c) {
     if (c != '{') {
+      const bool is_apart = !word_.empty() && is_space(word_.back()) && !trimmed(word_).empty();
+      if (is_apart && !is_space(c) && trimmed(word_) != kCall) return stop();
+      if (!is_space(c) && !is_name_byte(c) && c != ':') return stop();
       word_ += c;
-      return true;
+      return word_.size() <= kMaxNameBytes || stop();
     }
-    std::string name(trimmed(word_));
-    if (name.starts_with("call:")) name = std::string(trimmed(std::string_view(name).substr(5)));
-    begun_ = sink_.begin(name);
-    return begun_ ? open(c) : pass_over(c);
+    std::string_view name = trimmed(word_);
+    if (name.starts_with(kCall)) name = trimmed(name.substr(kCall.size()));
+    begun_ = sink_.begin(std::string(name));
+    return begun_ ? open(c) : stop();
   }
 
   bool open(char c) {
-    if (brackets_.size() == kMaxDepth) return pass_over(c);
+    if (brackets_.size() == JsonValue::kMaxDepth) return pass_over();
     brackets_ += c;
     is_first_ = true;
     write(std::string_view(&c, 1));
@@ -85,7 +71,7 @@ class BracedCall final : public CallReader {
   }
 
   bool close(char c) {
-    if (brackets_.empty() || brackets_.back() != (c == '}' ? '{' : '[')) return pass_over(c);
+    if (brackets_.empty() || brackets_.back() != (c == '}' ? '{' : '[')) return pass_over();
     brackets_.pop_back();
     is_first_ = false;
     write(std::string_view(&c, 1));
@@ -101,7 +87,7 @@ class BracedCall final : public CallReader {
   }
 
   bool take_key(char c) {
-    if (c == '}') return trimmed(word_).empty() ? close(c) : pass_over(c);
+    if (c == '}') return trimmed(word_).empty() ? close(c) : pass_over();
     if (c != ':') {
       word_ += c;
       return true;
@@ -165,36 +151,19 @@ class BracedCall final : public CallReader {
       return true;
     }
     const std::string_view inner = std::string_view(word_).substr(1, word_.size() - 2);
-    write(parse_json(word_) ? word_ : json_string(inner));
+    write(as_json(word_).value_or(json_string(inner)));
     return go(At::kNext);
   }
 
   bool take_next(char c) {
     if (is_space(c)) return true;
     if (c == '}' || c == ']') return close(c);
-    if (c != ',') return pass_over(c);
+    if (c != ',') return pass_over();
     return go(brackets_.back() == '{' ? At::kKey : At::kValue);
   }
 
-  bool take_behind(char c) {
-    switch (end_.push(c)) {
-      case CallEnd::Found::kNothingYet: return true;
-      case CallEnd::Found::kClose: return go(At::kDone);
-      case CallEnd::Found::kOpen: recent_.clear(); return go(At::kHead);
-      case CallEnd::Found::kText: rest_ = end_.take_held(); return go(At::kDone);
-    }
-    return true;
-  }
-
-  /// What is no call, or no more of one, as far as the mark that closes it.
-  bool take_passing(char c) {
-    recent_ += c;
-    if (recent_.size() > mark_.close.size()) recent_.erase(0, 1);
-    return recent_ != mark_.close || go(At::kDone);
-  }
-
-  /// The byte has no place here.
-  bool pass_over(char) {
+  /// The byte has no place here: the call is broken.
+  bool pass_over() {
     flush();
     begun_ = false;
     return go(At::kPassing);
@@ -202,11 +171,10 @@ class BracedCall final : public CallReader {
 
   void write(std::string_view json) { out_ += json; }
 
-  void flush() {
+  void flush() override {
     if (begun_ && !out_.empty()) sink_.arguments(std::exchange(out_, {}));
   }
 
-  const CallMark mark_;
   const std::string quote_;
   CallSink& sink_;
   At at_ = At::kHead;
@@ -215,10 +183,7 @@ class BracedCall final : public CallReader {
   bool is_first_ = true;  // nothing stands in the innermost of them yet
   bool begun_ = false;
   bool escaped_ = false;  // the next byte of a text in JSON's quotes is
-  std::string recent_;    // the last bytes, as long as the mark that closes
-  CallEnd end_;
-  std::string rest_;
-  std::string out_;  // JSON for the sink
+  std::string out_;       // JSON for the sink
 };
 
 }  // namespace

@@ -4,9 +4,11 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
+#include "answer/answer_function.h"
 #include "answer/answer_syntax.h"
-#include "core/json.h"
 
 namespace commissure {
 
@@ -20,10 +22,12 @@ class CallSink {
   /// A piece of JSON text.
   virtual void arguments(std::string_view text) = 0;
   virtual void end() = 0;
+  /// One among several behind a mark that is no call after all, as it is written.
+  virtual void no_call(std::string_view text) = 0;
 };
 
-/// Reads the text behind a call's opening mark, however it is cut into pieces. A model may write anything there: what
-/// is no call begins none. Work and memory are linear in the text.
+/// Reads the text behind one opening mark, however it is cut into pieces. A model may write anything there: what is no
+/// call begins none, and ends the reading unless a call has begun. Work and memory are linear in the text.
 class CallReader {
  public:
   virtual ~CallReader() = default;
@@ -31,36 +35,68 @@ class CallReader {
   /// Takes text from the front up to and with the call's end; returns the bytes taken, all of them unless is_done().
   virtual std::size_t push(std::string_view text) = 0;
   virtual bool is_done() const = 0;
-  /// Once it is done: text that was taken and belongs to no call after all.
-  virtual std::string rest() { return {}; }
+  /// Whether it was the closing mark that ended it.
+  virtual bool is_closed() const = 0;
+  /// Once it is done, or the text is over: the last bytes that were taken and belong to no call after all.
+  virtual std::string rest() = 0;
 };
 
-/// Looks behind a call for the mark that closes it, or that opens the next one.
-class CallEnd {
+/// A reader that looks at each byte as it comes.
+class ByteReader : public CallReader {
  public:
-  explicit CallEnd(const CallMark& mark) : mark_(mark) {}
+  explicit ByteReader(CallMark mark) : mark_(std::move(mark)) {}
 
-  enum class Found { kNothingYet, kClose, kOpen, kText };
-  /// `kText`: what follows is neither, and held() is what was taken of it, this byte included.
-  Found push(char c);
-  std::string take_held();
+  std::size_t push(std::string_view text) final;
+  bool is_done() const final { return is_done_; }
+  bool is_closed() const final { return is_closed_; }
+  std::string rest() final { return std::exchange(rest_, {}); }
+
+ protected:
+  /// Whether the byte was used up; else it is looked at again, unless the reader is done.
+  virtual bool take(char c) = 0;
+  /// Gives the sink what it has for it.
+  virtual void flush() = 0;
+
+  const CallMark& mark() const { return mark_; }
+  /// Whether take() sees its byte for the first time.
+  bool is_new() const { return is_new_; }
+  bool ends_with(std::string_view mark) const { return !mark.empty() && recent_.ends_with(mark); }
+  /// Whether the closing mark is behind a call, where brackets too many are passed over.
+  bool take_behind(char c);
+  bool may_be_closing() const { return !held_.empty(); }
+  /// What a broken call has left, as far as the mark that closes it, or a mark that opens another.
+  bool take_passing();
+
+  /// The end, with or without the byte; for take() to return.
+  bool close();
+  bool stop();
+  /// The end in front of the last bytes, `rest`, the current one included.
+  bool stop_before(std::string rest);
+
+  std::string rest_;
 
  private:
   const CallMark mark_;
-  std::string held_;
+  bool is_done_ = false;
+  bool is_closed_ = false;
+  bool is_new_ = true;
+  std::string recent_;  // the last bytes, as many as the longer mark has
+  std::string held_;    // behind a call: perhaps the closing mark
 };
 
-/// `tools`: the request's, for the types of values that the form spells without quotes. `sink` and `tools` outlive the
-/// reader.
-std::unique_ptr<CallReader> make_call_reader(const AnswerSyntax& syntax, const CallMark& mark, const Json& tools,
-                                             CallSink& sink);
+/// `functions` and `sink` outlive the reader.
+std::unique_ptr<CallReader> make_call_reader(const AnswerSyntax& syntax, const CallMark& mark,
+                                             const std::vector<AnswerFunction>& functions, CallSink& sink);
 
-/// Text as a JSON string, quotes included; invalid UTF-8 becomes U+FFFD.
-std::string json_string(std::string_view text);
+/// Longest text that is looked at for a function's name.
+inline constexpr std::size_t kMaxNameBytes = 256;
+/// Whether the byte may stand in a function's name.
+bool is_name_byte(char c);
 
 // The readers of the single forms, for make_call_reader.
 std::unique_ptr<CallReader> make_json_calls(const CallMark& mark, CallSink& sink);
-std::unique_ptr<CallReader> make_xml_calls(const CallMark& mark, const Json& tools, CallSink& sink);
+std::unique_ptr<CallReader> make_xml_calls(const CallMark& mark, const std::vector<AnswerFunction>& functions,
+                                           CallSink& sink);
 std::unique_ptr<CallReader> make_braced_call(const CallMark& mark, std::string quote, CallSink& sink);
 
 }  // namespace commissure

@@ -1,49 +1,33 @@
-#include <algorithm>
 #include <utility>
 
 #include "answer/call_reader.h"
+#include "answer/json_value.h"
 #include "answer/spaces.h"
 
 namespace commissure {
 
 namespace {
 
-/// Longest name that is looked for in front of arguments.
-constexpr std::size_t kMaxBareName = 256;
-
 /// Calls as JSON, byte by byte, so that arguments leave as they come: a parser of whole values would hold them back.
-class JsonCalls final : public CallReader {
+class JsonCalls final : public ByteReader {
  public:
-  JsonCalls(const CallMark& mark, CallSink& sink) : mark_(mark), sink_(sink), end_(mark) {}
-
-  std::size_t push(std::string_view text) override {
-    std::size_t n = 0;
-    while (n < text.size() && at_ != At::kDone) {
-      if (take(text[n])) ++n;
-    }
-    flush();
-    return n;
-  }
-
-  bool is_done() const override { return at_ == At::kDone; }
-
-  std::string rest() override { return std::exchange(rest_, {}); }
+  JsonCalls(const CallMark& mark, CallSink& sink) : ByteReader(mark), sink_(sink) {}
 
  private:
-  enum class At { kStart, kBareName, kKey, kInKey, kColon, kValueStart, kValue, kNext, kAfter, kClosing, kDone };
+  enum class At { kStart, kBareName, kKey, kInKey, kColon, kValueStart, kValue, kNext, kAfter, kSeparator, kPassing };
   enum class Role { kName, kArguments, kOther };
 
-  /// Whether the byte was used up; else it is looked at again in the new state.
-  bool take(char c) {
+  bool take(char c) override {
+    if (is_new() && !element_.empty() && !begun_) element_ += c;
     switch (at_) {
       case At::kBareName: return take_bare_name(c);
       case At::kInKey: return take_in_key(c);
       case At::kValue: return take_in_value(c);
-      case At::kClosing: return take_closing(c);
-      case At::kDone: return false;
+      case At::kSeparator: return take_separator(c);
+      case At::kPassing: return take_passing();
       default: break;
     }
-    if (at_ == At::kAfter && mark_.form == CallForm::kTagged) return take_behind(c);
+    if (at_ == At::kAfter && mark().form == CallForm::kTagged && (c != '{' || may_be_closing())) return take_behind(c);
     if (is_space(c)) return true;
     switch (at_) {
       case At::kStart: return take_start(c);
@@ -63,11 +47,12 @@ class JsonCalls final : public CallReader {
   bool take_start(char c) {
     if (c == '{') {
       n_open_ = 1;
+      element_ = c;
       return go(At::kKey);
     }
-    if (mark_.form != CallForm::kJsonList) return fail();
+    if (mark().form != CallForm::kJsonList) return fail();
     if (c == '[' && !in_list_) return in_list_ = true;
-    if (c == ']' && in_list_) return go(At::kDone);
+    if (c == ']' && in_list_) return end_list();
     if (in_list_) return fail();
     at_ = At::kBareName;
     return false;
@@ -76,12 +61,13 @@ class JsonCalls final : public CallReader {
   /// NAME, perhaps [CALL_ID] or [ARGS] behind it, then the arguments.
   bool take_bare_name(char c) {
     if (c != '{') {
+      const bool is_name = value_.find('[') == std::string::npos;
+      if (is_name && is_name_byte(c) && !value_.empty() && is_space(value_.back())) return fail();
+      if (is_name && c != '[' && !is_name_byte(c) && !is_space(c)) return fail();
       value_ += c;
-      return value_.size() <= kMaxBareName || fail();
+      return value_.size() <= kMaxNameBytes || fail();
     }
-    std::string name = value_.substr(0, value_.find('['));
-    value_.clear();
-    while (!name.empty() && is_space(name.back())) name.pop_back();
+    const std::string name(trimmed(value_.substr(0, value_.find('['))));
     if (!begin_call(name)) return fail();
     is_bare_ = true;
     begin_value(Role::kArguments, c);
@@ -110,7 +96,7 @@ class JsonCalls final : public CallReader {
     }
     const bool is_arguments = (key_ == "arguments" || key_ == "parameters") && !has_arguments_;
     const bool is_known = is_arguments || key_ == "name" || key_ == "type" || key_ == "id" || key_ == "function";
-    if (mark_.open.empty() && !begun_ && !is_known) return fail();  // an answer that is JSON, no call
+    if (mark().open.empty() && !begun_ && !is_known) return fail();  // an answer that is JSON, no call
     begin_value(key_ == "name" ? Role::kName : is_arguments ? Role::kArguments : Role::kOther, c);
     return false;
   }
@@ -118,117 +104,126 @@ class JsonCalls final : public CallReader {
   void begin_value(Role role, char first) {
     role_ = role;
     is_container_ = first == '{' || first == '[';
-    is_text_ = first == '"';
-    nesting_ = 0;
-    in_text_ = escaped_ = false;
+    json_ = JsonValue();
     value_.clear();
     at_ = At::kValue;
   }
 
   bool take_in_value(char c) {
-    if (!is_container_ && !is_text_ && (c == ',' || c == '}' || c == ']' || is_space(c))) {
-      end_value();
-      return false;
-    }
+    std::string json;
+    const JsonValue::Took took = json_.take(c, json);
+    if (took == JsonValue::Took::kFault) return fail();
     if (role_ == Role::kArguments && is_container_) {
-      give(std::string_view(&c, 1));
-    } else {
-      value_ += c;
+      give(json);
+    } else if (role_ != Role::kOther) {
+      value_ += json;
     }
-    if (in_text_) {
-      in_text_ = c != '"' || escaped_;
-      escaped_ = c == '\\' && !escaped_;
-      if (!in_text_ && nesting_ == 0) end_value();
-      return true;
-    }
-    if (c == '"') in_text_ = true;
-    if (c == '{' || c == '[') ++nesting_;
-    if ((c == '}' || c == ']') && --nesting_ == 0) end_value();
-    return true;
+    if (took == JsonValue::Took::kMore) return true;
+    return end_value() && took == JsonValue::Took::kLast;
   }
 
-  void end_value() {
+  /// Whether it may stand there.
+  bool end_value() {
     at_ = At::kNext;
-    if (role_ == Role::kName && !begun_) {
+    if (role_ == Role::kName && !begun_ && !is_unknown_) {
       const auto name = parse_json(value_);
-      if (!name || !name->is_string() || !begin_call(name->get<std::string>())) {
-        fail();
-        return;
-      }
-    } else if (role_ == Role::kArguments && !is_container_) {
-      const auto text = parse_json(value_);
-      if (text && text->is_string()) give(text->get_ref<const std::string&>());  // JSON within JSON
+      if (!name || !name->is_string()) return fail();
+      is_unknown_ = !begin_call(name->get<std::string>());
+      if (is_unknown_ && is_bare_answer()) return fail();
+    } else if (role_ == Role::kArguments && !is_container_ && !give_text()) {
+      return fail();
     }
-    if (!is_bare_) return;
+    if (!is_bare_) return true;
     complete_call();
-    at_ = At::kDone;
+    return end_list();
+  }
+
+  /// Arguments that are JSON within JSON, or that are none: whether they are any of these.
+  bool give_text() {
+    if (value_ == "null") return true;
+    const auto text = parse_json(value_);
+    if (!text || !text->is_string()) return false;
+    const auto inner = as_json(text->get_ref<const std::string&>());
+    if (!inner) return trimmed(text->get_ref<const std::string&>()).empty();
+    if (inner->front() == '{' || inner->front() == '[') give(*inner);
+    return has_arguments_ || *inner == "null";
   }
 
   bool close_object() {
     if (--n_open_ > 0) return go(At::kNext);
-    if (!begun_) {
-      fail();
-      return true;
+    if (begun_) {
+      complete_call();
+    } else if (is_bare_answer()) {
+      return fail();
+    } else {
+      sink_.no_call(element_);
+      forget_call();
     }
-    complete_call();
     return go(At::kAfter);
   }
 
   bool take_after(char c) {
-    if (in_list_) return c == ',' ? go(At::kStart) : c == ']' ? go(At::kDone) : fail();
-    if (mark_.form == CallForm::kJsonObject && (c == ';' || c == ',')) return go(At::kStart);
+    if (c == '}' || (c == ']' && !in_list_)) return true;  // one too many
+    if (is_over_) return fail();
+    if (in_list_) return c == ',' ? go(At::kStart) : c == ']' ? end_list() : fail();
+    if (mark().form == CallForm::kJsonObject && (c == ';' || c == ',')) {
+      rest_ = c;
+      return go(At::kSeparator);
+    }
     if (c != '{') return fail();
     at_ = At::kStart;
     return false;
   }
 
-  /// Behind a call between marks.
-  bool take_behind(char c) {
-    if (c == '{') {
-      at_ = At::kStart;
-      return false;
+  /// What divides two calls of CallForm::kJsonObject is text unless another one follows.
+  bool take_separator(char c) {
+    if (is_space(c)) {
+      rest_ += c;
+      return true;
     }
-    switch (end_.push(c)) {
-      case CallEnd::Found::kNothingYet: return true;
-      case CallEnd::Found::kClose: return go(At::kDone);
-      case CallEnd::Found::kOpen: return go(At::kStart);
-      case CallEnd::Found::kText: rest_ = end_.take_held(); return go(At::kDone);
-    }
-    return true;
+    if (c != '{') return stop();
+    rest_.clear();
+    at_ = At::kStart;
+    return false;
   }
 
-  /// What is no call is passed over as far as the mark that closes it, or a mark that opens another.
-  bool take_closing(char c) {
-    tail_ += c;
-    const std::size_t longest = std::max(mark_.open.size(), mark_.close.size());
-    if (tail_.size() > longest) tail_.erase(0, tail_.size() - longest);
-    if (tail_.ends_with(mark_.close)) return go(At::kDone);
-    if (!mark_.open.empty() && tail_.ends_with(mark_.open)) return go(At::kStart);
-    return true;
+  bool end_list() {
+    in_list_ = false;
+    is_over_ = true;
+    return go(At::kAfter);
   }
 
   /// The byte has no place here.
   bool fail() {
     flush();
+    const bool is_broken = begun_;
+    if (!begun_ && !element_.empty()) {
+      element_.pop_back();  // this byte
+      sink_.no_call(element_);
+    }
     forget_call();
-    tail_.clear();
-    at_ = mark_.close.empty() ? At::kDone : At::kClosing;
+    if (!is_broken || mark().close.empty()) return stop();
+    at_ = At::kPassing;
     return false;
   }
 
+  /// No call has come, and nothing but JSON tells the text from one.
+  bool is_bare_answer() const { return mark().open.empty() && !has_begun_; }
+
   bool begin_call(const std::string& name) {
     if (!sink_.begin(name)) return false;
-    begun_ = true;
+    begun_ = has_begun_ = true;
+    element_.clear();
     out_ = std::exchange(held_, {});
     return true;
   }
 
   void give(std::string_view arguments) {
-    (begun_ ? out_ : held_) += arguments;
+    if (!is_unknown_) (begun_ ? out_ : held_) += arguments;
     has_arguments_ = true;
   }
 
-  void flush() {
+  void flush() override {
     if (begun_ && !out_.empty()) sink_.arguments(std::exchange(out_, {}));
   }
 
@@ -240,31 +235,30 @@ class JsonCalls final : public CallReader {
   }
 
   void forget_call() {
-    begun_ = has_arguments_ = false;
+    begun_ = has_arguments_ = is_unknown_ = false;
     held_.clear();
     value_.clear();
+    element_.clear();
   }
 
-  const CallMark mark_;
   CallSink& sink_;
   At at_ = At::kStart;
   Role role_ = Role::kOther;
   bool in_list_ = false;
+  bool is_over_ = false;       // no further call may follow
   bool is_bare_ = false;       // NAME[ARGS]{...}
   int n_open_ = 0;             // objects around the current key
-  int nesting_ = 0;            // within the current value
   bool is_container_ = false;  // whether the current value is an object or a list
-  bool is_text_ = false;       // whether it is a string
-  bool in_text_ = false;       // whether the next byte belongs to a string
+  JsonValue json_;             // the current value
   bool escaped_ = false;
   bool begun_ = false;          // whether the sink knows of the current call
+  bool has_begun_ = false;      // or of one before it
+  bool is_unknown_ = false;     // whether the current object names no function
   bool has_arguments_ = false;  // whether arguments of the current call came
   std::string key_, value_;     // as written, without and with quotes
+  std::string element_;         // the current object so far, until its call begins
   std::string held_;            // arguments that came before the name
   std::string out_;             // arguments for the sink
-  CallEnd end_;
-  std::string rest_;
-  std::string tail_;  // of what is passed over
 };
 
 }  // namespace

@@ -3,13 +3,14 @@
 #include <utility>
 
 #include "answer/call_reader.h"
+#include "answer/json_value.h"
 #include "answer/spaces.h"
 
 namespace commissure {
 
 namespace {
 
-constexpr std::string_view kFunction = "<function=", kParameter = "<parameter=";
+constexpr std::string_view kFunction = "<function=", kParameter = "<parameter=", kNextParameter = "\n<parameter=";
 constexpr std::string_view kEndFunction = "</function>", kEndParameter = "</parameter>";
 
 /// Without one line break at either end.
@@ -19,52 +20,42 @@ std::string_view without_breaks(std::string_view text) {
   return text;
 }
 
-/// The schema of a function's parameter; null: none is given.
-const Json* schema_of(const Json& tools, std::string_view function, std::string_view parameter) {
-  for (const Json& tool : tools) {
-    const Json* inner = find_member(tool, "function");
-    const Json* name = inner == nullptr ? nullptr : find_member(*inner, "name");
-    if (name == nullptr || *name != function) continue;
-    const Json* parameters = find_member(*inner, "parameters");
-    const Json* properties = parameters == nullptr ? nullptr : find_member(*parameters, "properties");
-    return properties == nullptr ? nullptr : find_member(*properties, parameter);
+/// true, false, null or None, in whatever case; empty: none of them.
+std::string_view literal(std::string_view text) {
+  constexpr std::size_t kLongest = 5;
+  if (text.size() > kLongest) return "";
+  std::string lower(text);
+  for (char& c : lower) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
   }
-  return nullptr;
+  for (const std::string_view word : {"true", "false", "null"}) {
+    if (lower == word) return word;
+  }
+  return lower == "none" ? "null" : "";
 }
 
-/// The value as JSON: a text where the schema takes texts, or says nothing of types; else what was written, where that
-/// is JSON.
-std::string value_json(const Json* schema, std::string_view text) {
+std::string value_json(ParameterKind kind, std::string_view text) {
   const std::string_view bare = trimmed(text);
-  const auto takes = [&](const Json& type) { return type == "string" || (type == "null" && bare == "null"); };
-  bool is_text = true;
-  if (schema != nullptr) {
-    const Json* type = find_member(*schema, "type");
-    if (type == nullptr) {
-      is_text = std::ranges::none_of(std::initializer_list<const char*>{"$ref", "anyOf", "oneOf", "allOf", "enum"},
-                                     [&](const char* key) { return schema->contains(key); });
-    } else if (type->is_array()) {
-      is_text =
-          std::ranges::find(*type, "string") != type->end() && !(bare == "null" && std::ranges::any_of(*type, takes));
-    } else {
-      is_text = *type == "string";
-    }
-  }
-  return !is_text && parse_json(bare) ? std::string(bare) : json_string(text);
+  if (kind == ParameterKind::kText) return json_string(text);
+  if (kind == ParameterKind::kTextOrNull) return bare == "null" ? "null" : json_string(text);
+  if (const std::string_view word = literal(bare); !word.empty()) return std::string(word);
+  if (auto json = as_json(bare)) return *json;
+  return as_json(bare, /*takes_single_quotes=*/true).value_or(json_string(text));
 }
 
 /// <function=NAME> <parameter=KEY> VALUE </parameter> ... </function>. A parameter leaves when it is whole, since only
 /// its end tells whether a line break belongs to the value.
 class XmlCalls final : public CallReader {
  public:
-  XmlCalls(const CallMark& mark, const Json& tools, CallSink& sink) : mark_(mark), tools_(tools), sink_(sink) {}
+  XmlCalls(const CallMark& mark, const std::vector<AnswerFunction>& functions, CallSink& sink)
+      : mark_(mark), functions_(functions), sink_(sink), at_(mark.open == kFunction ? At::kName : At::kMark) {}
 
   std::size_t push(std::string_view text) override {
     const std::size_t before = held_.size();
     held_ += text;
-    while (step()) {
+    while (!is_done_ && step()) {
     }
-    if (!done_) return text.size();
+    if (!is_done_) return text.size();
     if (used_ < before) {  // it turned out only now that earlier text belongs to no call
       rest_ = held_.substr(used_, before - used_);
       used_ = before;
@@ -72,25 +63,37 @@ class XmlCalls final : public CallReader {
     return used_ - before;
   }
 
-  bool is_done() const override { return done_; }
-
-  std::string rest() override { return done_ ? std::exchange(rest_, {}) : std::string(); }
+  bool is_done() const override { return is_done_; }
+  bool is_closed() const override { return is_closed_; }
+  std::string rest() override { return std::exchange(rest_, {}); }
 
  private:
-  /// The text up to `mark` where it stands in what is held, which then goes on behind it. Each byte is searched once.
-  std::optional<std::string_view> take_until(std::string_view mark) {
-    const std::size_t found = held_.find(mark, std::max(searched_, used_));
+  enum class At { kMark, kName, kKey, kValue, kPassing };
+
+  /// The mark that stands first in what is held and not used yet; nothing while there is none. Each byte is searched
+  /// once. What is used is then all in front of it.
+  std::optional<std::string_view> find_mark(std::initializer_list<std::string_view> marks) {
+    std::size_t found = std::string::npos, longest = 0;
+    std::string_view first;
+    for (const std::string_view mark : marks) {
+      longest = std::max(longest, mark.size());
+      const std::size_t at = held_.find(mark, std::max(searched_, used_));
+      if (at >= found) continue;
+      found = at;
+      first = mark;
+    }
     if (found == std::string::npos) {
-      searched_ = held_.size() - std::min(held_.size(), mark.size() - 1);
+      searched_ = held_.size() - std::min(held_.size(), longest - 1);
       return std::nullopt;
     }
-    const std::string_view text = std::string_view(held_).substr(used_, found - used_);
-    used_ = found + mark.size();
-    searched_ = used_;
-    return text;
+    found_ = std::string_view(held_).substr(used_, found - used_);
+    use_to(found);
+    return first;
   }
 
-  /// The first of the marks that stands, or might stand, behind spaces; nothing while that is open.
+  void use_to(std::size_t end) { searched_ = used_ = end; }
+
+  /// The one of the marks that stands behind spaces, which then is used; nothing while that is open.
   std::optional<std::string_view> next_mark(std::initializer_list<std::string_view> marks) {
     const std::size_t start = held_.find_first_not_of(kSpaces, used_);
     used_ = std::min(start, held_.size());
@@ -98,8 +101,7 @@ class XmlCalls final : public CallReader {
     const std::string_view rest = std::string_view(held_).substr(start);
     for (const std::string_view mark : marks) {
       if (rest.starts_with(mark)) {
-        used_ = start + mark.size();
-        searched_ = used_;
+        use_to(start + mark.size());
         return mark;
       }
       if (mark.starts_with(rest)) return std::nullopt;
@@ -108,89 +110,121 @@ class XmlCalls final : public CallReader {
   }
 
   bool step() {
-    if (done_) return false;
-    if (passes_over_) return end_at_close();
-    if (is_in_value_) return take_value();
-    if (is_in_key_) return take_key();
-    if (is_in_name_) return take_name();
-    const auto mark = begun_ ? next_mark({kParameter, kEndFunction}) : next_mark({kFunction, mark_.close, mark_.open});
-    if (!mark) return false;
-    if (*mark == kFunction) {
-      is_in_name_ = true;
-    } else if (*mark == kParameter) {
-      is_in_key_ = true;
-    } else if (*mark == kEndFunction) {
-      sink_.arguments("}");
-      sink_.end();
-      begun_ = false;
-      n_values_ = 0;
-      ++n_whole_;
-    } else if (*mark == mark_.close) {
-      done_ = true;
-    } else if (mark->empty()) {
-      done_ = !begun_ && n_whole_ > 0;  // text behind a call
-      passes_over_ = !done_;
+    switch (at_) {
+      case At::kMark: return begun_ ? take_mark() : has_begun_ ? take_behind() : take_first();
+      case At::kName: return take_name();
+      case At::kKey: return take_key();
+      case At::kValue: return take_value();
+      case At::kPassing: return take_passing();
     }
+    return false;
+  }
+
+  bool go(At at) {
+    at_ = at;
     return true;
+  }
+
+  bool stop(bool is_closed = false) {
+    is_closed_ = is_closed;
+    return is_done_ = true;
+  }
+
+  bool take_first() {
+    const auto mark = next_mark({kFunction});
+    return mark && (mark->empty() ? stop() : go(At::kName));
+  }
+
+  /// Within a call.
+  bool take_mark() {
+    const auto mark = next_mark({kParameter, kEndFunction, mark_.close});
+    if (!mark) return false;
+    if (*mark == kParameter) return go(At::kKey);
+    if (mark->empty()) return go(At::kPassing);
+    sink_.arguments("}");
+    sink_.end();
+    begun_ = false;
+    return *mark == kEndFunction || stop(/*is_closed=*/true);
+  }
+
+  bool take_behind() {
+    const auto mark = next_mark({kFunction, mark_.close, kEndFunction, kEndParameter, "}", "]"});
+    if (!mark) return false;
+    if (*mark == kFunction) return go(At::kName);
+    return mark->empty() || *mark == mark_.close ? stop(/*is_closed=*/!mark->empty()) : true;
   }
 
   bool take_name() {
-    const auto name = take_until(">");
-    if (!name) return false;
-    is_in_name_ = false;
-    name_ = trimmed(*name);
-    begun_ = sink_.begin(name_);
-    passes_over_ = !begun_;
-    if (begun_) sink_.arguments("{");
-    return true;
+    const std::size_t first = std::min(held_.find_first_not_of(kSpaces, used_), held_.size());
+    std::size_t last = first;
+    while (last < held_.size() && is_name_byte(held_[last])) ++last;
+    const std::size_t end = std::min(held_.find_first_not_of(kSpaces, last), held_.size());
+    if (end == held_.size() && end - used_ <= kMaxNameBytes) return false;
+    const bool is_ended = end - used_ <= kMaxNameBytes && held_[end] == '>';
+    const std::string name = held_.substr(first, last - first);
+    begun_ = is_ended && sink_.begin(name);
+    if (!begun_) {
+      if (has_begun_) used_ -= kFunction.size();
+      return stop();
+    }
+    has_begun_ = true;
+    function_ = &*std::ranges::find(functions_, name, &AnswerFunction::name);
+    n_values_ = 0;
+    use_to(end + 1);
+    sink_.arguments("{");
+    return go(At::kMark);
   }
 
   bool take_key() {
-    const auto key = take_until(">");
-    if (!key) return false;
-    is_in_key_ = false;
-    is_in_value_ = true;
-    key_ = trimmed(*key);
-    return true;
+    const auto mark = find_mark({">", "\n", mark_.close});
+    if (!mark) return false;
+    if (mark != ">") return go(At::kPassing);
+    key_ = trimmed(found_);
+    use_to(used_ + mark->size());
+    return go(At::kValue);
   }
 
   bool take_value() {
-    const auto found = take_until(kEndParameter);
-    if (!found) return false;
-    is_in_value_ = false;
-    const std::string_view value = without_breaks(*found);
+    const auto mark = find_mark({kEndParameter, kNextParameter, kEndFunction, mark_.close});
+    if (!mark) return false;
     std::string text = n_values_++ > 0 ? ", " : "";
     text += json_string(key_) + ": ";
-    sink_.arguments(text + value_json(schema_of(tools_, name_, key_), value));
-    return true;
+    sink_.arguments(text + value_json(function_->kind_of(key_), without_breaks(found_)));
+    if (mark == kEndParameter) use_to(used_ + mark->size());
+    return go(At::kMark);
   }
 
-  bool end_at_close() {
-    if (!take_until(mark_.close)) return false;
-    done_ = true;
-    return true;
+  /// What a broken call has left.
+  bool take_passing() {
+    const auto mark = find_mark({mark_.close, mark_.open});
+    if (!mark) return false;
+    if (mark == mark_.close) use_to(used_ + mark->size());
+    return stop(/*is_closed=*/mark == mark_.close);
   }
 
   const CallMark mark_;
-  const Json& tools_;
+  const std::vector<AnswerFunction>& functions_;
   CallSink& sink_;
+  At at_;
   std::string held_;          // all text so far
   std::size_t used_ = 0;      // of it
   std::size_t searched_ = 0;  // of it, for the next mark
-  std::string name_, key_;
+  std::string_view found_;    // in front of the mark that was found
+  const AnswerFunction* function_ = nullptr;
+  std::string key_;
   int n_values_ = 0;
-  int n_whole_ = 0;     // calls so far
-  bool begun_ = false;  // the sink knows of the current call
-  bool is_in_name_ = false, is_in_key_ = false, is_in_value_ = false;
-  bool passes_over_ = false;  // what is no call
-  bool done_ = false;
+  bool begun_ = false;      // the sink knows of the current call
+  bool has_begun_ = false;  // or of one before it
+  bool is_done_ = false;
+  bool is_closed_ = false;
   std::string rest_;
 };
 
 }  // namespace
 
-std::unique_ptr<CallReader> make_xml_calls(const CallMark& mark, const Json& tools, CallSink& sink) {
-  return std::make_unique<XmlCalls>(mark, tools, sink);
+std::unique_ptr<CallReader> make_xml_calls(const CallMark& mark, const std::vector<AnswerFunction>& functions,
+                                           CallSink& sink) {
+  return std::make_unique<XmlCalls>(mark, functions, sink);
 }
 
 }  // namespace commissure

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "api/explained_tools.h"
 #include "core/json_limits.h"
 
 namespace commissure {
@@ -44,15 +45,21 @@ std::optional<Json> content_text(Fields& fields, const std::string& where, const
   return keeps_parts ? parts : Json(text);
 }
 
-/// Templates index into arguments, so the JSON text of the API becomes a value again where it is one.
+/// Templates index into arguments, so the JSON text of the API becomes a value again where it is one; no text is {}.
 Json template_tool_calls(const Json& calls, JsonAllowance& allowance) {
   Json result = calls;
   for (Json& call : result) {
     if (!call.is_object() || !call.contains("function") || !call["function"].is_object()) continue;
     Json& function = call["function"];
-    if (!function.contains("arguments") || !function["arguments"].is_string()) continue;
-    auto parsed = parse_json_within(function["arguments"].get_ref<const std::string&>(), allowance);
-    if (parsed) function["arguments"] = std::move(*parsed);
+    Json& arguments = function["arguments"];
+    if (arguments.is_null()) arguments = Json::object();
+    if (!arguments.is_string()) continue;
+    const auto& text = arguments.get_ref<const std::string&>();
+    if (text.find_first_not_of(" \n\r\t") == std::string::npos) {
+      arguments = Json::object();
+    } else if (auto parsed = parse_json_within(text, allowance)) {
+      arguments = std::move(*parsed);
+    }
   }
   return result;
 }
@@ -91,6 +98,12 @@ std::optional<Json> template_message(Fields& fields, const Json& message, std::s
     result["tool_calls"] = template_tool_calls(*calls, allowance);
   for (const std::string_view name : {"name", "tool_call_id", "reasoning_content", "reasoning"}) {
     if (const Json* value = find_member(message, name)) result[std::string(name)] = *value;
+  }
+  // Clients send one of the two names, templates know one of them.
+  if (result.contains("reasoning") && !result.contains("reasoning_content")) {
+    result["reasoning_content"] = result["reasoning"];
+  } else if (result.contains("reasoning_content") && !result.contains("reasoning")) {
+    result["reasoning"] = result["reasoning_content"];
   }
   return result;
 }
@@ -235,10 +248,10 @@ ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& m
   read_prompt_logprobs(fields, request);
   if (fields.boolean("echo").value_or(false)) fields.fail("echo", "'echo' is not supported here; use /v1/completions");
 
-  ToolFields tools = read_tool_fields(fields, model);
+  const ToolFields tools = read_tool_fields(fields, model);
   if (!fields.ok()) return tl::unexpected(*fields.error());
   ChatPrompt prompt = render_chat(fields, model, tools.tools, sanitizes(fields, options), is_unwanted);
-  result.plan = plan_answer(model, std::move(tools), prompt);
+  result.plan = plan_answer(model, tools, prompt);
   request.shown_tokens = shown_tokens(result.plan.get(), model);
   if (auto error = check_text(model, options, prompt.text, "messages")) fields.fail(*error);
   if (!fields.ok()) return tl::unexpected(*fields.error());

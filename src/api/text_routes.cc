@@ -19,10 +19,10 @@ struct TokenizeInput {
 
 /// The prompt that a chat of the same fields has.
 ChatPrompt chat_prompt(Fields& fields, const ServedModel& model, bool sanitize, const Unwanted& is_unwanted) {
-  ToolFields tools = read_tool_fields(fields, model);
+  const ToolFields tools = read_tool_fields(fields, model);
   if (!fields.ok()) return {};
   ChatPrompt prompt = render_chat(fields, model, tools.tools, sanitize, is_unwanted);
-  if (fields.ok()) plan_answer(model, std::move(tools), prompt);
+  if (fields.ok()) plan_answer(model, tools, prompt);
   return prompt;
 }
 

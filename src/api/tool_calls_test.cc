@@ -184,6 +184,36 @@ TEST_F(ToolCallsTest, MistralsIdsHaveNineCharacters) {
   EXPECT_EQ(answer["choices"][0]["message"]["tool_calls"][0]["id"].get<std::string>().size(), 9u);
 }
 
+TEST_F(ToolCallsTest, CallsOfThePastWithoutArgumentsHaveNone) {
+  use_template(
+      "{# tools #}{% for m in messages %}{% for c in m.tool_calls or [] %}{% for k, v in c.function.arguments.items() "
+      "%}{{ k "
+      "}}={{ "
+      "v }}{% endfor %};{% endfor %}{% endfor %}");
+  for (const std::string arguments : {R"(,"arguments":"")", R"(,"arguments":" \n")", R"(,"arguments":null)", ""}) {
+    EXPECT_EQ(prompt_of(R"("n":1)", R"([{"role":"assistant","tool_calls":[{"function":{"name":"now")" + arguments +
+                                        R"(}},{"function":{"name":"find","arguments":"{\"n\":1}"}}]}])"),
+              ";n=1;")
+        << arguments;
+  }
+}
+
+TEST_F(ToolCallsTest, ThoughtsOfThePastComeUnderBothNames) {
+  use_template("{% for m in messages %}{{ m.reasoning }}|{{ m.reasoning_content }};{% endfor %}");
+  EXPECT_EQ(prompt_of(R"("n":1)", R"([{"role":"assistant","content":"x","reasoning":"a"},
+    {"role":"assistant","content":"x","reasoning_content":"b"},
+    {"role":"assistant","content":"x","reasoning":"c","reasoning_content":"d"}])"),
+            "a|a;b|b;c|d;");
+}
+
+TEST_F(ToolCallsTest, ABrokenCallIsNoReasonToStop) {
+  const std::string broken = R"(<tool_call>{"name": "find", "arguments": {"n": 'x'}}</tool_call>)";
+  const std::string good = R"(<tool_call>{"name": "now"}</tool_call>)";
+  EXPECT_EQ(whole(with_tools(), {broken + good})["choices"][0]["finish_reason"], "stop");
+  EXPECT_EQ(whole(with_tools(R"(,"parallel_tool_calls":false)"), {good + broken})["choices"][0]["finish_reason"],
+            "tool_calls");
+}
+
 TEST_F(ToolCallsTest, SaysWhatIsWrong) {
   for (const auto& [more, part] : std::vector<std::pair<std::string, std::string>>{
            {R"("tools":[1])", "'tools[0].function' must be an object"},

@@ -27,16 +27,9 @@ struct ToolFields {
 /// `fields`.
 ToolFields read_tool_fields(Fields& fields, const ServedModel& model);
 
-/// Messages for a template that knows no tools: a text that explains them, calls as the model is told to write them,
-/// and what tools answered as the user's. Neighbours of one role become one message where that takes a change of the
-/// messages.
-///   messages    not empty, each with a role
-///   has_system  whether the explanation may be a system message; else it stands before the user's first text
-Json with_tools_explained(const Json& messages, const Json& tools, bool has_system);
-
 /// How the answer to this prompt is told apart; null: it is text and no more. Where a call is a must, the prompt's end
 /// begins it.
-std::shared_ptr<const AnswerPlan> plan_answer(const ServedModel& model, ToolFields asked, ChatPrompt& prompt);
+std::shared_ptr<const AnswerPlan> plan_answer(const ServedModel& model, const ToolFields& asked, ChatPrompt& prompt);
 
 /// The control tokens whose text is part of the answer: those of the plan's marks, and of thoughts.
 ///   plan  may be null

@@ -86,6 +86,20 @@ TEST_F(ServedModelTest, AnotherTemplateIsTakenByNameOrFromAFile) {
   EXPECT_EQ(read("none_of_them").error().code(), Code::kNotFound);
 }
 
+TEST_F(ServedModelTest, ParsersAreThoseThatWereAskedFor) {
+  folder_.write("chat_template.jinja", "<tool_call> {{ tools }} </think>");
+  const auto checkpoint = Checkpoint::open(folder_.path(""), ReadMode::kMap, Vocabulary::kKeep).value();
+  const auto syntax = [&](const ChatChoices& chat) {
+    return read_served_model(*checkpoint, {"toy", "toy", {}}, 512, chat).value().answer_syntax;
+  };
+  EXPECT_EQ(syntax({}).calls.at(0).open, "<tool_call>");
+  EXPECT_EQ(syntax({}).think_open, "<think>");
+  const AnswerSyntax other = syntax({.tool_parser = "mistral", .reasoning_parser = "gemma4"});
+  EXPECT_EQ(other.calls.at(0).open, "[TOOL_CALLS]");
+  EXPECT_EQ(other.think_close, "<channel|>");
+  EXPECT_TRUE(syntax({.tool_parser = "none"}).calls.empty());
+}
+
 TEST_F(ServedModelTest, ABrokenTemplateStopsTheServerOnlyWhereItWasAskedFor) {
   folder_.write("chat_template.jinja", "{% if %}");
   EXPECT_TRUE(rendered().starts_with("none: ") && rendered().size() > 10) << rendered();

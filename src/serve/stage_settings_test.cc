@@ -52,6 +52,20 @@ TEST(StageSettings, RefusesGapsBetweenBoundaries) {
   EXPECT_NE(status.error().message().find("K3 is set but K2 is not"), std::string::npos) << status.error().message();
 }
 
+TEST(StageSettings, TakesOnlyParsersThatThereAre) {
+  StageSettings settings;
+  ASSERT_TRUE(apply_environment(
+      environment_of({{"COMMISSURE_TOOL_PARSER", "qwen3_xml"}, {"COMMISSURE_REASONING_PARSER", "gemma4"}}), settings));
+  EXPECT_TRUE(validate(settings));
+  EXPECT_EQ(settings.chat.tool_parser, "qwen3_xml");
+  EXPECT_EQ(settings.chat.reasoning_parser, "gemma4");
+  settings.chat.tool_parser = "pythonic";
+  EXPECT_NE(validate(settings).error().message().find("--tool-parser (COMMISSURE_TOOL_PARSER)"), std::string::npos);
+  settings.chat = {.reasoning_parser = "deepseek_r1"};
+  EXPECT_NE(validate(settings).error().message().find("--reasoning-parser (COMMISSURE_REASONING_PARSER)"),
+            std::string::npos);
+}
+
 TEST(StageSettings, NamesTheVariableThatIsNoNumber) {
   StageSettings settings;
   const Status status = apply_environment(environment_of({{"PORT", "eighty"}}), settings);

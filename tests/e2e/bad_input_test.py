@@ -57,6 +57,8 @@ refused("avx9", "stage", "--stage", "a", "--model", str(SMOL), "--isa", "avx9", 
 refused("4294975376", "stage", "--stage", "a", "--model", str(SMOL), environment={"PORT": "4294975376"})
 refused("plaintext to another machine", "stage", "--stage", "a", "--cuts", "5", "--model", str(SMOL), "--next", "127.evil.example:9000", "--port", "0")
 refused("origin", "stage", "--model", str(SMOL), "--cors-origins", "a.example", "--port", "0")
+refused('--tool-parser (COMMISSURE_TOOL_PARSER) is "xml"', "stage", "--model", str(SMOL), "--tool-parser", "xml", "--port", "0")
+refused('--reasoning-parser (COMMISSURE_REASONING_PARSER) is "r1"', "stage", "--model", str(SMOL), "--reasoning-parser", "r1", "--port", "0")
 refused("--allowed-hosts", "stage", "--model", str(SMOL), "--allowed-hosts", "http://a.example", "--port", "0")
 refused("needs its successor", "stage", "--stage", "a", "--cuts", "5", "--model", str(SMOL))
 refused("cuda", "stage", "--stage", "a", "--device", "cuda", "--model", str(SMOL))
