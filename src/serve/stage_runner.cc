@@ -17,6 +17,7 @@
 #include "engine/engine.h"
 #include "hub/model_store.h"
 #include "hub/open_model.h"
+#include "kernels/devices.h"
 #include "model/quantise_at_load.h"
 #include "net/host.h"
 #include "net/span_exporter.h"
@@ -120,7 +121,10 @@ Status StageRunner::build() {
                               {settings_.max_model_len, settings_.kv_tokens, settings_.kv_memory,
                                settings_.max_sequences, settings_.max_step_rows}));
   if (!settings_.lease.empty()) lease_ = TRY(CoreLease::open(settings_.lease));
-  backend_ = TRY(make_cpu_backend({.n_threads = settings_.threads, .pin = lease_ != nullptr, .isa = settings_.isa}));
+  ChosenDevice chosen = TRY(
+      make_device(settings_.device, {.n_threads = settings_.threads, .pin = lease_ != nullptr, .isa = settings_.isa}));
+  if (settings_.device != "cpu") log_info("computes on the " + chosen.reason);
+  backend_ = std::move(chosen.backend);
   StageOptions options;
   options.model_name = model_.name;
   options.max_rows = settings_.max_step_rows;
