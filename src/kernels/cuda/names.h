@@ -21,10 +21,11 @@ struct KernelNames {
 /// Null: there are no kernels for this type.
 inline const KernelNames* find_names(DType dtype) {
   static constexpr KernelNames kNames[] = {
-      {DType::kQ4_0, kQ4_0, "q4_0"}, {DType::kQ4_1, kQ4_1, "q4_1"}, {DType::kQ5_0, kQ5_0, "q5_0"},
-      {DType::kQ5_1, kQ5_1, "q5_1"}, {DType::kQ8_0, kQ8_0, "q8_0"}, {DType::kQ4_K, kQ4_K, "q4_k"},
-      {DType::kQ5_K, kQ5_K, "q5_k"}, {DType::kQ6_K, kQ6_K, "q6_k"}, {DType::kNF4, kNF4, "nf4"},
-      {DType::kBF16, kBF16, "bf16"}, {DType::kF16, -1, "f16"},      {DType::kF32, -1, "f32"}};
+      {DType::kQ4_0, kQ4_0, "q4_0"},    {DType::kQ4_1, kQ4_1, "q4_1"}, {DType::kQ5_0, kQ5_0, "q5_0"},
+      {DType::kQ5_1, kQ5_1, "q5_1"},    {DType::kQ8_0, kQ8_0, "q8_0"}, {DType::kQ4_K, kQ4_K, "q4_k"},
+      {DType::kQ5_K, kQ5_K, "q5_k"},    {DType::kQ6_K, kQ6_K, "q6_k"}, {DType::kNF4, kNF4, "nf4"},
+      {DType::kMXFP4, kMXFP4, "mxfp4"}, {DType::kBF16, kBF16, "bf16"}, {DType::kF16, -1, "f16"},
+      {DType::kF32, -1, "f32"}};
   for (const KernelNames& names : kNames) {
     if (names.dtype == dtype) return &names;
   }

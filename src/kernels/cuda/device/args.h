@@ -27,7 +27,7 @@ constexpr int kTileColumns = 8;
 constexpr int kWarp = 32;
 
 /// Block formats, in the order of kFormats. Kernels' names end in the format's.
-enum Format : int { kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0, kQ4_K, kQ5_K, kQ6_K, kNF4, kBF16 };
+enum Format : int { kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0, kQ4_K, kQ5_K, kQ6_K, kNF4, kMXFP4, kBF16 };
 
 /// What a format stores. y = d * (q - bias) [+ m]; K formats have 8 blocks under one d (and dmin) and integer scales.
 struct FormatTraits {
@@ -35,17 +35,18 @@ struct FormatTraits {
   int bias;
   bool has_minimum;
   bool is_k;
-  bool has_half_scale;  ///< an integer scale for 16 values instead of 32
-  int per_unit;         ///< blocks of 32 that a checkpoint stores together
-  int stored_bytes;     ///< of such a unit
+  bool has_half_scale;        ///< an integer scale for 16 values instead of 32
+  int per_unit;               ///< blocks of 32 that a checkpoint stores together
+  int stored_bytes;           ///< of such a unit
+  bool has_exponent = false;  ///< d is a byte, an exponent of two
 };
 
 constexpr FormatTraits traits_of(int format) {
-  constexpr FormatTraits kTraits[] = {{4, 8, false, false, false, 1, 18},  {4, 0, true, false, false, 1, 20},
-                                      {5, 16, false, false, false, 1, 22}, {5, 0, true, false, false, 1, 24},
-                                      {8, 0, false, false, false, 1, 34},  {4, 0, true, true, false, 8, 144},
-                                      {5, 0, true, true, false, 8, 176},   {6, 32, false, true, true, 8, 210},
-                                      {4, 0, false, false, false, 2, 34},  {16, 0, false, false, false, 1, 64}};
+  constexpr FormatTraits kTraits[] = {
+      {4, 8, false, false, false, 1, 18},       {4, 0, true, false, false, 1, 20},  {5, 16, false, false, false, 1, 22},
+      {5, 0, true, false, false, 1, 24},        {8, 0, false, false, false, 1, 34}, {4, 0, true, true, false, 8, 144},
+      {5, 0, true, true, false, 8, 176},        {6, 32, false, true, true, 8, 210}, {4, 0, false, false, false, 2, 34},
+      {4, 0, false, false, false, 1, 17, true}, {16, 0, false, false, false, 1, 64}};
   return kTraits[format];
 }
 
@@ -56,8 +57,12 @@ constexpr int kMaxTiles = 8;
 /// Bytes a lane holds of a block's 16 x 32 integers: nibbles (or bytes), and the bits above them.
 constexpr int quant_bytes(const FormatTraits& t) { return t.bits == 8 ? 16 : 8; }
 constexpr int high_bytes(const FormatTraits& t) { return t.bits == 5 ? 2 : t.bits == 6 ? 4 : 0; }
-/// Bytes of a row's scales: f16 d [and m]; K formats: the integer scale and minimum, or the two half scales.
-constexpr int scale_bytes(const FormatTraits& t) { return t.is_k || t.has_minimum ? 4 / (t.is_k ? 2 : 1) : 2; }
+/// Bytes of a row's scales: f16 d [and m], or an exponent; K formats: the integer scale and minimum, or the two half
+/// scales.
+constexpr int scale_bytes(const FormatTraits& t) {
+  if (t.has_exponent) return 1;
+  return t.has_minimum && !t.is_k ? 4 : 2;
+}
 /// Bytes of a row's scales over eight blocks of a K format: f16 d [and dmin].
 constexpr int super_bytes(const FormatTraits& t) { return !t.is_k ? 0 : t.has_minimum ? 4 : 2; }
 

@@ -18,13 +18,26 @@ DEVICE uint32_t without_bias(uint32_t bytes) {
 /// The 16 values of NF4 in steps of 1 / 112 of a block's largest (kernels/quant.h), four bytes to a word.
 constexpr uint32_t kNf4Words[4] = {0xd4c5b290u, 0x00f6ebe0u, 0x261c1209u, 0x70513f31u};
 
+/// FP4's 16 values, doubled (kernels/quant.h).
+constexpr uint32_t kFp4Words[4] = {0x03020100u, 0x0c080604u, 0xfdfeff00u, 0xf4f8fafcu};
+
+/// Whether a format's nibbles are codes, whose values are looked up.
+constexpr bool has_codes(int format) { return format == kNF4 || format == kMXFP4; }
+
 /// The values of four codes, a byte each.
-DEVICE uint32_t nf4_values(uint32_t codes) {
+template <int kFormat>
+DEVICE uint32_t coded_values(uint32_t codes) {
+  constexpr bool kIsNf4 = kFormat == kNF4;
+  constexpr uint32_t kWords[4] = {kIsNf4 ? kNf4Words[0] : kFp4Words[0], kIsNf4 ? kNf4Words[1] : kFp4Words[1],
+                                  kIsNf4 ? kNf4Words[2] : kFp4Words[2], kIsNf4 ? kNf4Words[3] : kFp4Words[3]};
   const uint32_t pairs = (codes | (codes >> 4)) & 0x00ff00ffu, nibbles = (pairs | (pairs >> 8)) & 0xffffu;
-  const uint32_t low = __byte_perm(kNf4Words[0], kNf4Words[1], nibbles & 0x7777u);
-  const uint32_t high = __byte_perm(kNf4Words[2], kNf4Words[3], nibbles & 0x7777u);
+  const uint32_t low = __byte_perm(kWords[0], kWords[1], nibbles & 0x7777u);
+  const uint32_t high = __byte_perm(kWords[2], kWords[3], nibbles & 0x7777u);
   return __byte_perm(low, high, 0x3210u | ((nibbles >> 1) & 0x4444u));
 }
+
+/// 2^(e - 128), as kernels/quant.h's fp4_scale().
+DEVICE float exponent_scale(uint32_t e) { return 0.5f * bits_to_float(e == 0 ? 0x00400000u : e << 23); }
 
 /// Lane l of a block: rows l / 4 and l / 4 + 8.
 struct WeightBlock {
@@ -74,7 +87,11 @@ struct WeightChain {
       unsigned q = nibbles[r];
       if constexpr (kTraits.bits == 5) q |= spread_bits((above >> (4 * r)) & 15u) << 4;
       if constexpr (kTraits.bits == 6) q |= ((above >> (2 * r)) & 0x03030303u) << 4;
-      out.q[r] = kFormat == kNF4 ? nf4_values(q) : without_bias<kTraits.bias>(q);
+      if constexpr (has_codes(kFormat)) {
+        out.q[r] = coded_values<kFormat>(q);
+      } else {
+        out.q[r] = without_bias<kTraits.bias>(q);
+      }
     }
   }
 
@@ -83,7 +100,9 @@ struct WeightChain {
     for (int r = 0; r < 2; ++r) {
       const uint8_t* at = scales + (static_cast<size_t>(i) * kTileRows + 8 * r) * scale_bytes(kTraits);
       const uint8_t* super = supers + (static_cast<size_t>(i / 2) * kTileRows + 8 * r) * super_bytes(kTraits);
-      if constexpr (!kTraits.is_k) {
+      if constexpr (kTraits.has_exponent) {
+        out.d[r] = exponent_scale(at[0]);
+      } else if constexpr (!kTraits.is_k) {
         out.d[r] = half_to_float(reinterpret_cast<const uint16_t*>(at)[0]);
         if constexpr (kTraits.has_minimum) out.m[r] = half_to_float(reinterpret_cast<const uint16_t*>(at)[1]);
       } else if constexpr (kTraits.has_minimum) {
@@ -141,7 +160,7 @@ DEVICE int stored_quant(const uint8_t* block, int sub, int j) {
     const int low = run < 2 ? byte & 15 : byte >> 4;
     return low | (((block[128 + half * 32 + j] >> (2 * run)) & 3) << 4);
   }
-  constexpr int kHigh = kTraits.has_minimum ? 4 : 2;
+  constexpr int kHigh = kTraits.has_exponent ? 1 : kTraits.has_minimum ? 4 : 2;
   if constexpr (kFormat == kNF4) block += 16 * sub;
   constexpr int kNibbles = kHigh + (kTraits.bits == 5 ? 4 : 0);
   const int nibble = j < 16 ? block[kNibbles + j] & 15 : block[kNibbles + j - 16] >> 4;

@@ -78,6 +78,7 @@ KERNEL(RepackArgs, kPackThreads, repack_q8_0) { repack<kQ8_0>(args); }
 KERNEL(RepackArgs, kPackThreads, repack_q4_k) { repack<kQ4_K>(args); }
 KERNEL(RepackArgs, kPackThreads, repack_q5_k) { repack<kQ5_K>(args); }
 KERNEL(RepackArgs, kPackThreads, repack_nf4) { repack<kNF4>(args); }
+KERNEL(RepackArgs, kPackThreads, repack_mxfp4) { repack<kMXFP4>(args); }
 KERNEL(RepackArgs, kPackThreads, repack_q6_k) { repack<kQ6_K>(args); }
 
 /// Rounds 32 values, one a lane, to int8 with one scale; returns the rounding error. `probe` is 0, or NaN for a column

@@ -167,8 +167,9 @@ DEVICE float value_at(const uint8_t* weights, const PackedLayout& layout, int ro
   int q = r % 2 == 0 ? quants[r / 2 * 4 + e] & 15 : quants[r / 2 * 4 + e] >> 4;
   if constexpr (kTraits.bits == 5) q |= ((*reinterpret_cast<const uint16_t*>(high) >> (4 * r + e)) & 1) << 4;
   if constexpr (kTraits.bits == 6) q |= ((high[e] >> (2 * r)) & 3) << 4;
-  if constexpr (kFormat == kNF4) q = static_cast<int8_t>(nf4_values(static_cast<uint32_t>(q)) & 0xffu);
+  if constexpr (has_codes(kFormat)) q = static_cast<int8_t>(coded_values<kFormat>(static_cast<uint32_t>(q)) & 0xffu);
   const float value = static_cast<float>(q - kTraits.bias);
+  if constexpr (kTraits.has_exponent) return exponent_scale(scales[0]) * value;
   const size_t super = (static_cast<size_t>(tile) * (layout.n_blocks / 8) + b / 8) * kTileRows + row % kTileRows;
   const auto* halves =
       reinterpret_cast<const uint16_t*>(kTraits.is_k ? weights + layout.supers + super * super_bytes(kTraits) : scales);
@@ -198,6 +199,7 @@ KERNEL(EmbedArgs, kWideThreads, embed_q8_0) { embed<kQ8_0>(args); }
 KERNEL(EmbedArgs, kWideThreads, embed_q4_k) { embed<kQ4_K>(args); }
 KERNEL(EmbedArgs, kWideThreads, embed_q5_k) { embed<kQ5_K>(args); }
 KERNEL(EmbedArgs, kWideThreads, embed_nf4) { embed<kNF4>(args); }
+KERNEL(EmbedArgs, kWideThreads, embed_mxfp4) { embed<kMXFP4>(args); }
 KERNEL(EmbedArgs, kWideThreads, embed_q6_k) { embed<kQ6_K>(args); }
 
 struct F32 {

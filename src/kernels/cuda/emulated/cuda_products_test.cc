@@ -12,7 +12,7 @@ namespace {
 using testing::random_values;
 
 constexpr DType kQuantised[] = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,
-                                DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kNF4};
+                                DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kNF4,  DType::kMXFP4};
 
 std::unique_ptr<Backend> card() {
   auto made = cuda::emulated::make_emulated_backend();
@@ -34,6 +34,10 @@ MatrixSource random_matrix(DType dtype, int n_rows, int n_cols, unsigned seed) {
     std::memcpy(at, &half, sizeof half);
   };
   for (std::size_t b = 0; b < bytes.size(); b += n_bytes) {
+    if (dtype == DType::kMXFP4) {
+      bytes[b] = static_cast<std::byte>(random() % 8 + 120);
+      continue;
+    }
     put_half(&bytes[b + (dtype == DType::kQ6_K ? 208 : 0)]);
     const bool has_two =
         dtype == DType::kQ4_1 || dtype == DType::kQ5_1 || dtype == DType::kQ4_K || dtype == DType::kQ5_K;

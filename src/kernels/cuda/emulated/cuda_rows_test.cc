@@ -127,8 +127,9 @@ TEST(CudaRows, Bf16GoesToTheWireAndBackWithTheBitsOfTheCpu) {
 TEST(CudaRows, EmbedHasTheBitsOfTheCpuForEveryType) {
   Both both;
   if (!both.can_agree()) GTEST_SKIP();
-  for (const DType dtype : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ4_K,
-                            DType::kQ5_K, DType::kQ6_K, DType::kNF4, DType::kF32, DType::kF16, DType::kBF16}) {
+  for (const DType dtype :
+       {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K,
+        DType::kNF4, DType::kMXFP4, DType::kF32, DType::kF16, DType::kBF16}) {
     const int n_cols = 512;
     std::vector<std::byte> bytes(row_bytes(dtype, n_cols) * 20);
     std::mt19937 random(4);
