@@ -254,6 +254,9 @@ void CudaBackend::gather(Rows x, std::span<const std::int32_t> rows, Rows out) {
 }
 
 void CudaBackend::clear(Rows x) {
+  if (x.stride == x.n_cols) {
+    return device_->fill_zero(x.data.value, n_elements(x.n_rows, x.n_cols) * sizeof(float));
+  }
   for (int row = 0; row < x.n_rows; ++row) {
     device_->fill_zero(x.slice(row, 1).data.value, to_size(x.n_cols) * sizeof(float));
   }
