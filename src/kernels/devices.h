@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -14,6 +15,10 @@ namespace commissure {
 struct ChosenDevice {
   std::unique_ptr<Backend> backend;
   std::string reason;
+  std::string gpu;  ///< the card's name; empty: the CPU
+  /// An error after which every step fails, as the card is lost; null: this device is not lost without the process.
+  /// Threading: any thread, while the backend lives.
+  std::function<Status()> health;
 };
 
 /// Whether `name` is one of "cpu", "cuda" and "auto".

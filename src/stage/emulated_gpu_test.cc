@@ -67,7 +67,10 @@ TEST(EmulatedGpu, EveryFailingCallOfTheDriverEndsInOneErrorAndNoWrongToken) {
       continue;
     }
     ++n_errors;
-    EXPECT_EQ(drawn.error().code(), error == cuda::kOutOfMemory ? Code::kResourceExhausted : Code::kInternal) << n;
+    // A card that cannot be opened is an internal error; one that fails later is lost.
+    const Code code = drawn.error().code();
+    EXPECT_EQ(code == Code::kResourceExhausted, error == cuda::kOutOfMemory) << n;
+    EXPECT_TRUE(error == cuda::kOutOfMemory || code == Code::kUnavailable || code == Code::kInternal) << n;
     EXPECT_NE(drawn.error().message().find("(" + std::to_string(error) + ")"), std::string::npos)
         << "call " << n << ": " << drawn.error().message();
   }

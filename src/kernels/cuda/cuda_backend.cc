@@ -12,10 +12,6 @@
 /// Memory, weights and a step's integers; operations.cc has the operations.
 namespace commissure::cuda {
 
-Result<std::unique_ptr<Backend>> CudaBackend::create(std::unique_ptr<Device> device, std::string isa) {
-  return std::unique_ptr<Backend>(new CudaBackend(std::move(device), std::move(isa)));
-}
-
 Result<DeviceBuffer> CudaBackend::allocate(std::size_t n_bytes) {
   if (n_bytes == 0) return DeviceBuffer();
   const DriverPtr at = TRY(device_->allocate(n_bytes));
@@ -96,6 +92,7 @@ Result<std::unique_ptr<Matrix>> CudaBackend::load_matrix(const MatrixSource& sou
     }
     upload(rows.ptr(), wide);
   }
+  TRY(device_->wait());
   return std::make_unique<CudaMatrix>(source.dtype, n_rows, n_cols, std::move(rows));
 }
 
@@ -108,7 +105,9 @@ Result<DeviceBuffer> CudaBackend::load_vector(const MatrixSource& source, float 
   std::vector<float> values(n_elements(source.n_rows, source.n_cols));
   dequantise(source.dtype, source.data.bytes.data(), values);
   for (float& value : values) value = (value + add) * scale;
-  return upload_new(std::as_bytes(std::span(values)));
+  DeviceBuffer vector = TRY(upload_new(std::as_bytes(std::span(values))));
+  TRY(device_->wait());
+  return vector;
 }
 
 Status CudaBackend::check_heads(const HeadLayout& heads) const {

@@ -68,9 +68,11 @@ class CudaStepIndex final : public StepIndex {
 /// Threading: one thread at a time.
 class CudaBackend final : public Backend {
  public:
-  static Result<std::unique_ptr<Backend>> create(std::unique_ptr<Device> device, std::string isa);
+  CudaBackend(std::unique_ptr<Device> device, std::string isa) : device_(std::move(device)), isa_(std::move(isa)) {}
 
   BackendInfo info() const override { return {"cuda", isa_, 1}; }
+  /// An error after which every step fails: the card is lost. Threading: any thread.
+  Status health() const { return device_->lasting_failure(); }
 
   Result<DeviceBuffer> allocate(std::size_t n_bytes) override;
   void release(DevicePtr ptr, std::size_t n_bytes) override;
@@ -103,8 +105,6 @@ class CudaBackend final : public Backend {
   Result<std::span<const std::byte>> fetch(DevicePtr from, std::size_t n_bytes) override;
 
  private:
-  CudaBackend(std::unique_ptr<Device> device, std::string isa) : device_(std::move(device)), isa_(std::move(isa)) {}
-
   /// Memory that operations use between two launches; grows, and is kept.
   struct Scratch {
     DeviceBuffer memory;

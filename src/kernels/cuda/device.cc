@@ -110,9 +110,12 @@ bool Device::enter() {
 
 void Device::keep(int error, const char* what) {
   if (error == 0 || is_lasting_) return;
-  failure_ = check(driver_, error, what);
+  const Error failure = check(driver_, error, what).error();
+  failure_ = Error(failure.code() == Code::kInternal ? Code::kUnavailable : failure.code(), failure.message());
   is_lasting_ = true;
 }
+
+Status Device::lasting_failure() const { return is_lasting_ ? failure_ : Status(); }
 
 void Device::give_up(const Error& error) {
   if (failure_) failure_ = error;
@@ -127,13 +130,22 @@ Result<DriverPtr> Device::allocate(std::size_t n_bytes) {
 }
 
 void Device::release(DriverPtr at) {
-  driver_.context_set(context_);
-  driver_.stream_wait(stream_);
-  driver_.free(at);
+  keep(driver_.context_set(context_), "cuCtxSetCurrent");
+  keep(driver_.stream_wait(stream_), "cuStreamSynchronize");
+  keep(driver_.free(at), "cuMemFree");
 }
 
 void Device::copy_in(DriverPtr to, const void* from, std::size_t n_bytes) {
-  if (n_bytes > 0 && enter()) keep(driver_.copy_in(to, from, n_bytes, stream_), "cuMemcpyHtoDAsync");
+  if (n_bytes == 0 || !enter()) return;
+  // Whether the driver reads pageable memory before it returns depends on the machine.
+  constexpr std::size_t kMostKept = std::size_t{256} << 10;
+  if (n_bytes <= kMostKept) {
+    const auto* bytes = static_cast<const std::byte*>(from);
+    kept_.emplace_back(bytes, bytes + n_bytes);
+    from = kept_.back().data();
+  }
+  keep(driver_.copy_in(to, from, n_bytes, stream_), "cuMemcpyHtoDAsync");
+  if (n_bytes > kMostKept) keep(driver_.stream_wait(stream_), "cuStreamSynchronize");
 }
 
 void Device::copy_out(void* to, DriverPtr from, std::size_t n_bytes) {
@@ -172,6 +184,7 @@ Status Device::wait() {
   if (!is_lasting_) {
     keep(driver_.context_set(context_), "cuCtxSetCurrent");
     keep(driver_.stream_wait(stream_), "cuStreamSynchronize");
+    kept_.clear();
   }
   const Status failure = failure_;
   if (!is_lasting_) failure_ = {};

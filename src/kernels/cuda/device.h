@@ -1,5 +1,7 @@
 #pragma once
 
+#include <atomic>
+#include <cstddef>
 #include <functional>
 #include <map>
 #include <memory>
@@ -66,6 +68,9 @@ class Device {
   /// of give_up(), once.
   Status wait();
 
+  /// The error that stays, if there is one. Threading: any thread, at any time.
+  Status lasting_failure() const;
+
  private:
   Device(const Driver& driver, Card card) : driver_(driver), card_(std::move(card)) {}
   Status load(std::span<const Cubin> cubins);
@@ -73,6 +78,7 @@ class Device {
   Result<Function> function(std::string_view kernel);
   /// Makes the context the calling thread's; false once something has failed.
   bool enter();
+  /// The first error of the driver stays: kUnavailable, or kResourceExhausted.
   void keep(int error, const char* what);
 
   const Driver driver_;
@@ -81,8 +87,9 @@ class Device {
   Stream stream_ = nullptr;
   std::vector<Module> modules_;
   std::map<std::string, Function, std::less<>> functions_;
+  std::vector<std::vector<std::byte>> kept_;  ///< host bytes of copies that may not have run yet
   Status failure_;
-  bool is_lasting_ = false;  ///< failure_ is the driver's
+  std::atomic<bool> is_lasting_ = false;  ///< failure_ is the driver's, and changes no more
 };
 
 /// Whether machine code for one kind of card runs on another.

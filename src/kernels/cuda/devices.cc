@@ -33,8 +33,11 @@ Result<cuda::Driver> usable_driver() {
 Result<ChosenDevice> make_gpu(const cuda::Driver& driver) {
   auto device = TRY(cuda::Device::open(driver, cuda::cubins(), kFirstCard));
   const std::string isa = "sm_" + std::to_string(device->arch());
-  std::string reason = "GPU " + device->name() + " (" + isa + "), with kernels that were tried by emulation only";
-  return ChosenDevice{TRY(cuda::CudaBackend::create(std::move(device), isa)), std::move(reason)};
+  const std::string name = device->name();
+  auto backend = std::make_unique<cuda::CudaBackend>(std::move(device), isa);
+  const auto health = [card = backend.get()] { return card->health(); };
+  return ChosenDevice{std::move(backend),
+                      "GPU " + name + " (" + isa + "), with kernels that were tried by emulation only", name, health};
 }
 
 }  // namespace
@@ -64,7 +67,7 @@ Result<ChosenDevice> make_device(std::string_view device, const CpuOptions& cpu)
   }
   auto backend = TRY(make_cpu_backend(cpu));
   std::string reason = "CPU (" + backend->info().isa + "): " + why;
-  return ChosenDevice{std::move(backend), std::move(reason)};
+  return ChosenDevice{std::move(backend), std::move(reason), {}, {}};
 }
 
 std::vector<int> gpu_kernels() {

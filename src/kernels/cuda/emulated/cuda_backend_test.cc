@@ -1,5 +1,6 @@
 #include "kernels/cuda/cuda_backend.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/cuda/driver.h"
@@ -42,7 +43,7 @@ TEST(CudaBackend, RefusesBytesThatDoNotMatchTheShape) {
   EXPECT_EQ(code(testing::source_of(DType::kF32, 4, values, 4)), Code::kInvalidArgument);
   EXPECT_EQ(code(testing::source_of(DType::kQ8_0, 1, values, 48)), Code::kInvalidArgument);
   EXPECT_EQ(code(testing::source_of(DType::kI32, 3, values, 4)), Code::kUnimplemented);
-  EXPECT_EQ(code(testing::source_of(DType::kMXFP4, 1, std::vector<std::byte>(17), 32)), Code::kUnimplemented);
+  EXPECT_EQ(code(testing::source_of(DType::kMXFP4, 1, std::vector<std::byte>(16), 32)), Code::kInvalidArgument);
 }
 
 TEST(CudaBackend, RefusesHeadsThatItHasNoKernelFor) {
@@ -69,6 +70,40 @@ TEST(CudaBackend, AfterAStepWithoutMemoryTheNextOneComputes) {
   backend->gather(x.rows, rows, out.rows);
   const auto swapped = testing::download(*backend, out.rows);
   EXPECT_TRUE(testing::same_bits(std::span(swapped).first(32), std::span(values).last(32)));
+}
+
+TEST(CudaBackend, ALostCardStaysLostAndSaysSo) {
+  const auto backend = std::move(emulated::make_emulated_backend()).value();
+  const auto& card = static_cast<const CudaBackend&>(*backend);
+  const auto x = testing::upload(*backend, testing::random_values(64, 1), 2);
+  ASSERT_TRUE(backend->fetch(x.rows.data, 0).has_value());
+  EXPECT_TRUE(card.health());
+  constexpr int kLaunchFailed = 719;
+  emulated::fail_call(3, kLaunchFailed);  // of context, function and launch
+  backend->pack_bf16(x.rows, x.rows.data);
+  emulated::fail_call(0, 0);
+  for (int i = 0; i < 2; ++i) {
+    const auto lost = backend->fetch(x.rows.data, 4);
+    ASSERT_FALSE(lost.has_value());
+    EXPECT_EQ(lost.error().code(), Code::kUnavailable);
+    EXPECT_NE(lost.error().message().find("(719)"), std::string::npos) << lost.error().message();
+  }
+  EXPECT_FALSE(card.health());
+}
+
+/// The fake driver reads them as late as it can.
+TEST(CudaBackend, HostBytesMayChangeOnceUploadReturns) {
+  const auto backend = std::move(emulated::make_emulated_backend()).value();
+  for (const std::size_t n : {std::size_t{100}, std::size_t{1} << 20}) {
+    const DeviceBuffer buffer = backend->allocate(n).value();
+    std::vector<std::byte> bytes(n, std::byte{7});
+    backend->upload(buffer.ptr(), bytes);
+    std::ranges::fill(bytes, std::byte{9});
+    const auto back = backend->fetch(buffer.ptr(), n);
+    ASSERT_TRUE(back.has_value());
+    EXPECT_EQ(back->front(), std::byte{7}) << n;
+    EXPECT_EQ(back->back(), std::byte{7}) << n;
+  }
 }
 
 TEST(CudaBackend, TooMuchMemoryIsAnErrorNotACrash) {

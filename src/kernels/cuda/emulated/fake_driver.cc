@@ -102,10 +102,8 @@ int free_buffer(DriverPtr at) {
 int copy_in(DriverPtr to, const void* from, std::size_t n_bytes, Stream stream) {
   CALL();
   if (!is_ours(to, n_bytes)) return kInvalidValue;
-  // Pageable memory: the driver takes the bytes before it returns.
-  const auto* bytes = static_cast<const char*>(from);
-  card().streams.at(stream).push_back(
-      [to, kept = std::vector<char>(bytes, bytes + n_bytes)] { std::memcpy(address(to), kept.data(), kept.size()); });
+  // As late as the driver may read them.
+  card().streams.at(stream).push_back([=] { std::memcpy(address(to), from, n_bytes); });
   return 0;
 }
 
@@ -137,10 +135,12 @@ int stream_destroy(Stream stream) {
 }
 
 int stream_wait(Stream stream) {
-  CALL();
+  const std::lock_guard lock(card().mutex);
+  const int error = begin_call();
   ++card().n_waits;
+  if (error != 0) card().streams.at(stream).clear();  // what was queued never runs
   run(stream);
-  return 0;
+  return error;
 }
 
 int module_load(Module* module, const void*) {
@@ -270,7 +270,7 @@ std::span<const Cubin> fake_cubins() {
 }
 
 Result<std::unique_ptr<Backend>> make_emulated_backend() {
-  return CudaBackend::create(TRY(Device::open(fake_driver(), fake_cubins(), 0)), "emulated");
+  return std::make_unique<CudaBackend>(TRY(Device::open(fake_driver(), fake_cubins(), 0)), "emulated");
 }
 
 void fail_call(std::uint64_t n, int error) {
