@@ -7,10 +7,10 @@
 #include <cstring>
 #include <functional>
 #include <map>
-#include <mutex>
 #include <vector>
 
 #include "core/check.h"
+#include "core/mutex.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/emulated/machine.h"
 #include "kernels/cuda/emulated/registry.h"
@@ -35,7 +35,7 @@ struct Buffer {
 };
 
 struct Card {
-  std::recursive_mutex mutex;
+  Mutex mutex;
   std::map<DriverPtr, Buffer> buffers;
   std::map<Stream, std::vector<std::function<void()>>> streams;
   std::uint64_t n_modules = 0, n_contexts = 0, n_calls = 0, n_waits = 0, n_launches = 0;
@@ -57,8 +57,8 @@ int begin_call() {
   return c.fail_with;
 }
 
-#define CALL()                              \
-  const std::lock_guard lock(card().mutex); \
+#define CALL()                        \
+  const MutexLock lock(card().mutex); \
   if (const int error = begin_call()) return error
 
 /// Whether [at, at + n) lies within one buffer.
@@ -135,7 +135,7 @@ int stream_destroy(Stream stream) {
 }
 
 int stream_wait(Stream stream) {
-  const std::lock_guard lock(card().mutex);
+  const MutexLock lock(card().mutex);
   const int error = begin_call();
   ++card().n_waits;
   if (error != 0) card().streams.at(stream).clear();  // what was queued never runs
@@ -274,14 +274,14 @@ Result<std::unique_ptr<Backend>> make_emulated_backend() {
 }
 
 void fail_call(std::uint64_t n, int error) {
-  const std::lock_guard lock(card().mutex);
+  const MutexLock lock(card().mutex);
   card().fail_at = n;
   card().fail_with = error;
 }
 
 DriverCounts driver_counts() {
   Card& c = card();
-  const std::lock_guard lock(c.mutex);
+  const MutexLock lock(c.mutex);
   return {c.buffers.size(), c.streams.size(), c.n_modules, c.n_contexts, c.n_calls, c.n_waits, c.n_launches};
 }
 

@@ -7,12 +7,12 @@
 #include <cstring>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <numeric>
 #include <random>
 #include <utility>
 #include <vector>
 
+#include "core/mutex.h"
 #include "kernels/cuda/emulated/fiber.h"
 
 namespace commissure::cuda::emulated {
@@ -48,7 +48,7 @@ struct SharedObject {
 
 /// The one machine: launches take turns.
 struct Machine {
-  std::mutex mutex;
+  Mutex mutex;
   std::mt19937_64 random{1};
   Counts counts;
   const std::function<void()>* body = nullptr;
@@ -245,7 +245,7 @@ void run_block(int n, std::vector<int>& warps) {
 
 void launch(Extent grid, Extent block, const std::function<void()>& body) {
   Machine& m = machine();
-  const std::lock_guard lock(m.mutex);
+  const MutexLock lock(m.mutex);
   const int n = static_cast<int>(block.x * block.y * block.z), n_warps = (n + kWarp - 1) / kWarp;
   m.grid = grid;
   m.block = block;
@@ -265,12 +265,12 @@ void launch(Extent grid, Extent block, const std::function<void()>& body) {
 }
 
 void set_seed(std::uint64_t seed) {
-  const std::lock_guard lock(machine().mutex);
+  const MutexLock lock(machine().mutex);
   machine().random.seed(seed);
 }
 
 Counts counts() {
-  const std::lock_guard lock(machine().mutex);
+  const MutexLock lock(machine().mutex);
   return machine().counts;
 }
 
