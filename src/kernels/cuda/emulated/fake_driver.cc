@@ -20,7 +20,6 @@ namespace commissure::cuda::emulated {
 namespace {
 
 constexpr std::size_t kPage = 4096;
-constexpr std::size_t kAlignment = 256;  // what cuMemAlloc promises
 constexpr int kArch = 89;
 constexpr int kInvalidValue = 1;
 constexpr unsigned char kPoison = 0xff;
