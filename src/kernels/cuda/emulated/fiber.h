@@ -28,10 +28,10 @@ class Fiber {
   void* sp_ = nullptr;
   void* scheduler_sp_ = nullptr;
   // What AddressSanitizer wants to know at a switch.
-  void* fake_stack_ = nullptr;
-  void* scheduler_fake_stack_ = nullptr;
-  const void* scheduler_bottom_ = nullptr;
-  std::size_t scheduler_size_ = 0;
+  [[maybe_unused]] void* fake_stack_ = nullptr;
+  [[maybe_unused]] void* scheduler_fake_stack_ = nullptr;
+  [[maybe_unused]] const void* scheduler_bottom_ = nullptr;
+  [[maybe_unused]] std::size_t scheduler_size_ = 0;
 };
 
 }  // namespace commissure::cuda::emulated
