@@ -25,6 +25,7 @@ HOMES = {
     "histedit.h": {"terminal"},
     "pcre2": {"text"},
     "immintrin.h": {"kernels"},
+    "zlib.h": {"kernels"},
     "cuda": {"kernels"},
 }
 

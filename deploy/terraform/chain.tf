@@ -186,7 +186,7 @@ locals {
       {
         MODEL_DIR  = "${local.place[var.weights]}${local.model_file}"
         MODEL_NAME = var.model_name == "" ? split("/", var.model)[0] : var.model_name
-        DEVICE     = stage.gpu == "" ? "cpu" : "cuda"
+        DEVICE     = stage.device != "auto" ? stage.device : stage.gpu == "" ? "cpu" : "cuda"
       },
       index + 1 < length(var.stages) ? {
         "${upper(local.letters[index + 1])}_ENDPOINT" = local.urls[local.letters[index + 1]]

@@ -7,6 +7,7 @@ variable "stages" {
     cpu              = optional(string, "4")
     memory           = optional(string, "16Gi")
     gpu              = optional(string, "")
+    device           = optional(string, "auto")
     zonal_redundancy = optional(bool, false)
     min_instances    = optional(number, 0)
     max_instances    = optional(number, 1)
@@ -24,6 +25,10 @@ variable "stages" {
   validation {
     condition     = alltrue([for stage in var.stages : stage.quant == null || contains(["none", "int8", "nf4", "int8+head", "nf4+head"], coalesce(stage.quant, "none"))])
     error_message = "quant of a stage must be none, int8, nf4, int8+head or nf4+head."
+  }
+  validation {
+    condition     = alltrue([for stage in var.stages : contains(["auto", "cpu", "cuda"], stage.device) && (stage.device != "cuda" || stage.gpu != "")])
+    error_message = "device of a stage must be auto, cpu or, beside a gpu, cuda."
   }
 }
 

@@ -41,7 +41,7 @@ std::vector<std::pair<std::string, std::string>> stage_environment(const CloudSp
   }
   variables.emplace_back("MODEL_DIR", spec.model_location());
   variables.emplace_back("MODEL_NAME", spec.model_name);
-  variables.emplace_back("DEVICE", stage.gpu.empty() ? "cpu" : "cuda");
+  variables.emplace_back("DEVICE", stage.computes_on());
   if (!addresses.next.empty()) {
     variables.emplace_back(std::string(1, static_cast<char>(stage.letter[0] - 'a' + 'B')) + "_ENDPOINT",
                            addresses.next);

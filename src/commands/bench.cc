@@ -160,6 +160,9 @@ void add_layer_flags(CLI::App& app, BenchOptions& options) {
   with_layers("--context", layer.context, "--layers: positions that a stream looks back on; default: 2048")
       ->check(CLI::Range(128, 1 << 20));
   with_layers("--threads", layer.n_threads, "--layers: default: one for each core")->check(CLI::NonNegativeNumber);
+  with_layers("--device", layer.device,
+              "--layers: cpu, cuda (a GPU), or auto: a GPU where one can be used; default: cpu")
+      ->check(CLI::IsMember({"cpu", "cuda", "auto"}));
   with_layers("--isa", layer.isa, "--layers: reference, generic, avx2, avx512, amx; default: the best but amx");
   with_layers("--precision", layer.precision, "--layers: fast or exact; default: what the model is served with")
       ->check(CLI::IsMember({"fast", "exact"}));

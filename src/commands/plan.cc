@@ -114,6 +114,10 @@ CommandRun add_plan(CLI::App& app) {
          "too; default: as the file says")
       ->check(quant_name_check());
   app.add_option("--machines", options.machines, "only these of the catalogue, e.g. l4,cpu-8")->delimiter(',');
+  app.add_option("--device", options.device,
+                 "alternatives of machines without a GPU (cpu), with one (cuda), or all: auto")
+      ->check(CLI::IsMember({"cpu", "cuda", "auto"}))
+      ->capture_default_str();
   app.add_option("--catalogue", options.catalogue, "prices and machines; default: the built-in deploy/catalogue.yaml");
   app.add_option("--layer-times", options.layer_times,
                  "what `bench --layers --out FILE` measured on one of the machines; once for each machine");

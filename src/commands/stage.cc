@@ -8,6 +8,7 @@
 #include "core/ascii.h"
 #include "core/environment.h"
 #include "core/log.h"
+#include "kernels/devices.h"
 #include "serve/stage_runner.h"
 #include "serve/stage_settings.h"
 #include "step/stage_plan.h"
@@ -96,6 +97,10 @@ Result<int> run(const StageFlags& flags) {
   LogFields fields;
   for (const auto& [name, value] : describe(settings)) fields.emplace_back(name, value);
   log_info("starting", fields);
+  if (const Status usable = settings.device == "cuda" ? check_gpu() : Status(); !usable) {
+    std::fprintf(stderr, "commissure stage: %s\n", usable.error().message().c_str());
+    return 2;
+  }
   const Status ended = run_stage(settings);
   if (ended) return 0;
   log_error(ended.error().message());  // where `status` finds it
@@ -151,7 +156,8 @@ void add_model_flags(CLI::App& app, StageFlags& flags) {
 
 /// Where it runs and listens, and with which kernels.
 void add_machine_flags(CLI::App& app, StageFlags& flags) {
-  app.add_option("--device", flags.device, "cpu (DEVICE)");
+  app.add_option("--device", flags.device,
+                 "cpu, cuda (a GPU, or exit status 2), or auto: a GPU where one can be used; default: cpu (DEVICE)");
   app.add_option("--next", flags.next, "endpoint of the next stage (NEXT_ENDPOINT, B_ENDPOINT, ...)");
   app.add_option("--host", flags.host,
                  "address to listen on (COMMISSURE_HOST); default: 127.0.0.1, and 0.0.0.0 on Cloud Run, with "

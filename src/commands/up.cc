@@ -20,6 +20,7 @@
 #include "hub/hub.h"
 #include "hub/model_pack.h"
 #include "hub/open_model.h"
+#include "kernels/devices.h"
 #include "local/local_chain.h"
 #include "plan/split_plan.h"
 #include "terminal/progress.h"
@@ -41,6 +42,7 @@ struct UpOptions {
   bool restarts = true;
   bool lazy = false;
   int threads = 0;
+  std::string device;
   std::string isa;
   std::string precision;
   std::string kv_dtype;
@@ -116,6 +118,7 @@ std::vector<std::string> stage_flags(const UpOptions& options, const std::string
     flags.push_back(value);
   };
   if (options.threads > 0) flag("--threads", std::to_string(options.threads));
+  if (!options.device.empty()) flag("--device", options.device);
   if (!options.isa.empty()) flag("--isa", options.isa);
   const std::string& precision = options.precision.empty() ? default_precision : options.precision;
   if (!precision.empty()) flag("--precision", precision);
@@ -249,6 +252,10 @@ Status await_processes(const LocalState& state) {
 Result<int> up_local(const UpOptions& options) {
   catch_stop_signals();
   TRY(check_chain_name(options.name));
+  if (const Status usable = options.device == "cuda" ? check_gpu() : Status(); !usable) {
+    std::fprintf(stderr, "commissure up: %s\n", usable.error().message().c_str());
+    return 2;
+  }
   auto plan = plan_chain(options);
   if (!plan) return refuse(plan.error(), options.quant, "up");
   const PlannedChain planned = TRY(std::move(plan));
@@ -358,6 +365,9 @@ CommandRun add_up(CLI::App& app) {
   app.add_flag("--lazy", options->lazy, "do not load weights before the first use or `commissure warm`");
   app.add_option("--threads", options->threads, "threads per stage; default: one for each core")
       ->check(CLI::NonNegativeNumber);
+  app.add_option("--device", options->device,
+                 "local: cpu, cuda (a GPU, or exit status 2), or auto: a GPU where one can be used; default: cpu")
+      ->check(CLI::IsMember({"cpu", "cuda", "auto"}));
   app.add_option("--isa", options->isa, "kernels: reference, generic, avx2, avx512, amx; default: the best but amx");
   app.add_option("--precision", options->precision,
                  "exact: 16-bit activations, a quarter of the error; default: fast, but exact for the default model")

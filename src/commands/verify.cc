@@ -28,6 +28,7 @@ struct VerifyOptions {
   ApiChoice api;
   std::string reference;
   std::string prompts;
+  std::string device = "cpu";
   int max_tokens = 24;
   bool no_replay = false;
   bool as_json = false;
@@ -60,16 +61,25 @@ std::string reference_isa(const Verification& run) {
 void choose_tolerance(Verification& run) {
   const VerifiedStage& first = run.stages.front();
   for (const VerifiedStage& stage : run.stages) {
-    if (stage.device == "cpu" && isas_agree(stage.isa, first.isa)) continue;
+    if (stage.device == first.device && isas_agree(stage.isa, first.isa)) continue;
     run.tolerance.exact = false;
-    run.why_tolerance = stage.device != "cpu" ? fmt::format("stage {} runs on {}", stage.name, stage.device)
-                                              : fmt::format("stages {} and {} have {} and {} kernels", first.name,
-                                                            stage.name, first.isa, stage.isa);
+    run.why_tolerance =
+        fmt::format("stages {} and {} have {} and {} kernels", first.name, stage.name, first.isa, stage.isa);
     return;
   }
-  if (!reference_isa(run).empty()) return;
+  if (first.device != "cpu" || !reference_isa(run).empty()) return;
   run.tolerance.exact = false;
   run.why_tolerance = fmt::format("this machine has no {} kernels", first.isa);
+}
+
+/// What is known once the reference is loaded: bits can be equal on one kind of device only.
+void compare_devices(Verification& run) {
+  const VerifiedStage& first = run.stages.front();
+  const StageInfo here = run.reference->info();
+  if (!run.tolerance.exact || (here.device == first.device && isas_agree(here.isa, first.isa))) return;
+  run.tolerance.exact = false;
+  run.why_tolerance = fmt::format("the stages run on {} ({}), the reference on {} ({})", first.device, first.isa,
+                                  here.device, here.isa);
 }
 
 /// What the person names, else what the deployment's file or the chain itself says that it serves.
@@ -96,13 +106,16 @@ Status load_reference(Verification& run) {
     quants += (quants.empty() ? "" : ",") + (plus == std::string::npos ? "none" : stage.fingerprint.substr(plus + 1));
   }
   // A token has at least one byte; a few more for what the tokenizer puts before the text.
-  const ReferenceOptions options = {.isa = run.tolerance.exact ? reference_isa(run) : "",
+  const bool is_on_cpu = run.stages.front().device == "cpu";
+  const ReferenceOptions options = {.device = run.options.device,
+                                    .isa = run.tolerance.exact && is_on_cpu ? reference_isa(run) : "",
                                     .precision = run.stages.front().precision,
                                     .kv_dtype = run.stages.front().kv_dtype,
                                     .cuts = std::move(cuts),
                                     .quants = std::move(quants),
                                     .context = static_cast<int>(longest) + 16 + run.options.max_tokens};
   run.reference = TRY(ReferenceModel::load(*model, options));
+  compare_devices(run);
   for (const VerifiedStage& stage : run.stages) {
     if (model_fingerprint(stage.fingerprint) == model_fingerprint(run.reference->info().fingerprint)) continue;
     return Error(Code::kFailedPrecondition, model->location, " is not the model that stage ", stage.name,
@@ -250,6 +263,12 @@ CommandRun add_verify(CLI::App& app) {
   add_api_flags(app, options->api);
   app.add_option("--reference", options->reference, "model to compare with; default: the one the chain serves");
   app.add_option("--prompts", options->prompts, "file with one prompt a line; default: a set of our own");
+  app.add_option(
+         "--device", options->device,
+         "where the reference computes: cpu, cuda (a GPU), or auto: a GPU where one can be used; bits are equal "
+         "on one kind of device only")
+      ->check(CLI::IsMember({"cpu", "cuda", "auto"}))
+      ->capture_default_str();
   app.add_option("--max-tokens", options->max_tokens, "tokens out per prompt")
       ->check(CLI::Range(1, 4096))
       ->default_val(24);

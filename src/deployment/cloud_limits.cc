@@ -111,6 +111,10 @@ Status check_stage(const CloudSpec& spec, const CloudStage& stage, const Catalog
   const auto gib = parse_memory_gib(stage.memory);
   if (!gib) return within(gib.error());
   const Wish wish{stage, *cpus, *gib};
+  if (stage.gpu.empty() && stage.device == "cuda") {
+    return within(
+        Error(Code::kInvalidArgument, "device is cuda, but the stage has no GPU: set `gpu`, or leave `device` out"));
+  }
   if (!stage.gpu.empty()) {
     const auto machine = shaped_machine(catalogue, stage.gpu, *cpus, *gib);
     if (!machine) return within(machine.error());
@@ -145,7 +149,8 @@ Status check_limits(const CloudSpec& spec, const Catalogue& catalogue) {
 }
 
 Status check_device(const CloudSpec& spec) {
-  const auto stage = std::ranges::find_if(spec.stages, [](const CloudStage& each) { return !each.gpu.empty(); });
+  const auto stage =
+      std::ranges::find_if(spec.stages, [](const CloudStage& each) { return each.computes_on() == "cuda"; });
   if (!spec.own_image || stage == spec.stages.end()) return {};
   return Error(
       Code::kFailedPrecondition, "stage ", stage->letter, ": the image that is built here computes on CPUs only",

@@ -112,8 +112,18 @@ TEST(CloudLimits, AGpuNeedsAnImageWithKernelsForIt) {
   spec.own_image = false;
   EXPECT_TRUE(check_device(spec).has_value()) << "somebody else's image may have them";
   spec.own_image = true;
-  for (CloudStage& stage : spec.stages) stage.gpu = "";
+  for (CloudStage& stage : spec.stages) stage.device = "cpu";
   EXPECT_TRUE(check_device(spec).has_value());
+  for (CloudStage& stage : spec.stages) stage.device = "auto", stage.gpu = "";
+  EXPECT_TRUE(check_device(spec).has_value());
+}
+
+TEST(CloudLimits, AStageComputesOnAGpuThatItHas) {
+  CloudSpec spec = test_spec();
+  for (CloudStage& stage : spec.stages) stage.gpu = "";
+  spec.stages[1].device = "cuda";
+  EXPECT_EQ(check_limits(spec, catalogue()).error().message(),
+            "stage b: device is cuda, but the stage has no GPU: set `gpu`, or leave `device` out");
 }
 
 TEST(CloudLimits, EveryShippedExampleKeepsThem) {

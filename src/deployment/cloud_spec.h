@@ -15,12 +15,16 @@ struct CloudStage {
   std::string cpu = "4";        ///< as gcloud takes it
   std::string memory = "16Gi";  ///< as gcloud takes it
   std::string gpu;              ///< "nvidia-l4", ...; "" for none
+  std::string device = "auto";  ///< "cpu" or "cuda"; "auto": cuda beside a GPU, else cpu
   bool zonal_redundancy = false;
   int min_instances = 0;
   int max_instances = 1;
   int concurrency = 16;
   std::string quant = "none";  ///< how float weights are quantised while they are loaded
   std::vector<std::pair<std::string, std::string>> environment;  ///< beyond the stage contract
+
+  /// "cpu" or "cuda".
+  std::string computes_on() const { return device != "auto" ? device : gpu.empty() ? "cpu" : "cuda"; }
 
   bool operator==(const CloudStage&) const = default;
 };

@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <limits>
+#include <span>
 
 #include "core/cpu_count.h"
+#include "kernels/devices.h"
 #include "terminal/captured_process.h"
 #include "terminal/gcloud.h"
 #include "terminal/own_folder.h"
@@ -26,8 +28,6 @@ constexpr std::uint64_t kLeastMemory = std::uint64_t{256} << 20;
 constexpr std::uint64_t kLittleMemory = std::uint64_t{2} << 30;
 /// Room for the default model, its packed weights and logs.
 constexpr std::uint64_t kLittleDisk = std::uint64_t{1} << 30;
-/// The oldest driver that the GPU kernels are planned for: CUDA 12.2.
-constexpr int kOldestCuda = 12020;
 constexpr std::chrono::seconds kCloudLimit{15};
 
 /// The folder itself, or the nearest one above it that exists.
@@ -106,14 +106,22 @@ Finding examine_huge_pages(const Surroundings& here) {
 
 std::string cuda_name(int version) { return fmt::format("CUDA {}.{}", version / 1000, version % 1000 / 10); }
 
-Finding describe_card(const NvidiaCard& card) {
+std::string advice_on_card(const NvidiaCard& card, std::span<const int> kernels) {
+  if (run_on_card(kernels, card.major, card.minor)) {
+    return "`--device cuda` computes on the first GPU; its kernels are new and were tried by emulation only";
+  }
+  if (kernels.empty()) return "this program was built without kernels for GPUs: stages compute on the CPU";
+  return "this program has no kernels for it: stages compute on the CPU";
+}
+
+Finding describe_card(const NvidiaCard& card, std::span<const int> kernels) {
   const std::string memory =
       card.free_bytes ? fmt::format("{} of {} free", human_bytes(*card.free_bytes), human_bytes(card.memory_bytes))
                       : human_bytes(card.memory_bytes);
   return {.topic = "gpu",
           .severity = FindingSeverity::kNote,
           .fact = fmt::format("{}, sm_{}{}, {}", card.name, card.major, card.minor, memory),
-          .advice = "this version has no kernels for GPUs: stages compute on the CPU"};
+          .advice = advice_on_card(card, kernels)};
 }
 
 void examine_gpu(const Surroundings& here, std::vector<Finding>& findings) {
@@ -134,11 +142,11 @@ void examine_gpu(const Surroundings& here, std::vector<Finding>& findings) {
                                       driver.cards.size())};
   if (driver.cuda_version < kOldestCuda) {
     finding.severity = FindingSeverity::kNote;
-    finding.advice =
-        fmt::format("GPU kernels are planned for {} and later: a newer driver will be needed", cuda_name(kOldestCuda));
+    finding.advice = fmt::format("kernels for GPUs need {} (driver 525) or a newer driver: stages compute on the CPU",
+                                 cuda_name(kOldestCuda));
   }
   findings.push_back(std::move(finding));
-  for (const NvidiaCard& card : driver.cards) findings.push_back(describe_card(card));
+  for (const NvidiaCard& card : driver.cards) findings.push_back(describe_card(card, here.gpu_kernels));
 }
 
 Finding examine_folder(const char* topic, const FolderState& folder, const char* variable) {
@@ -202,6 +210,7 @@ Surroundings look_around() {
   here.isa = cpu::best_isa();
   here.has_amx = cpu::can_run(cpu::Isa::kAmx);
   here.driver = find_nvidia_driver();
+  here.gpu_kernels = gpu_kernels();
   here.models = look_at(cache_dir(), check_cache_dir());
   here.runs = look_at(run_dir(), check_own_folder(run_dir()));
   ProgramCall config = gcloud({"config", "list", "--format=json"});
@@ -239,7 +248,7 @@ Json examination_json(const Surroundings& surroundings, const std::vector<Findin
                        {"architecture", fmt::format("sm_{}{}", card.major, card.minor)},
                        {"memory_bytes", card.memory_bytes},
                        {"free_bytes", card.free_bytes ? Json(*card.free_bytes) : Json()},
-                       {"has_kernels", false}});
+                       {"has_kernels", run_on_card(surroundings.gpu_kernels, card.major, card.minor)}});
     }
   }
   return {{"can_run", can_run_stage(findings)}, {"findings", std::move(list)}, {"cards", std::move(cards)}};

@@ -45,6 +45,7 @@ struct Surroundings {
   cpu::Isa isa = cpu::Isa::kGeneric;             ///< the kernels that a stage takes unless told otherwise
   bool has_amx = false;                          ///< whether the CPU and the system let AMX kernels run
   Result<NvidiaDriver> driver = NvidiaDriver{};  ///< kNotFound: this machine has none
+  std::vector<int> gpu_kernels;                  ///< kinds of card that this program has kernels for: 89 for sm_89
   FolderState models;                            ///< the cache of models
   FolderState runs;                              ///< what runs on this machine keeps its sockets and logs there
   Result<ProgramAnswer> gcloud_config = ProgramAnswer{};  ///< of `gcloud config list --format=json`

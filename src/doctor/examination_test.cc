@@ -97,7 +97,7 @@ TEST(Examination, ADiskWithoutRoomIsAWarning) {
   EXPECT_TRUE(holds(examined(here, "models").advice, "COMMISSURE_CACHE"));
 }
 
-TEST(Examination, DescribesDriverAndCardsAndThatTheyAreNotUsed) {
+TEST(Examination, DescribesDriverAndCardsAndWhetherThereAreKernelsForThem) {
   Surroundings here = good_machine();
   NvidiaDriver driver{.library = "libcuda.so.1", .cuda_version = 12020};
   driver.cards.push_back(
@@ -116,6 +116,10 @@ TEST(Examination, DescribesDriverAndCardsAndThatTheyAreNotUsed) {
   EXPECT_EQ(json["cards"].size(), 2u);
   EXPECT_EQ(json["cards"][0]["architecture"], "sm_89");
   EXPECT_EQ(json["cards"][0]["has_kernels"], false);
+  here.gpu_kernels = {80, 120};
+  EXPECT_TRUE(holds(examined(here, "gpu").advice, "--device cuda"));
+  EXPECT_EQ(examination_json(here, findings)["cards"][0]["has_kernels"], true);
+  EXPECT_EQ(examination_json(here, findings)["cards"][1]["has_kernels"], false);
   EXPECT_TRUE(json["cards"][1]["free_bytes"].is_null());
   EXPECT_EQ(json["can_run"], true);
 }

@@ -239,7 +239,7 @@ enum class Activation { kSilu, kGeluTanh, kClampedSwiglu, kSigmoid };
 /// What a device is and how it computes; goes into the handshake and into status.
 struct BackendInfo {
   std::string device;  ///< "cpu", "cuda"
-  std::string isa;     ///< "reference", "generic", "avx2", "avx512", "amx"
+  std::string isa;     ///< "reference", "generic", "avx2", "avx512", "amx"; of a GPU its kind: "sm_89"
   int n_threads = 1;
 };
 
@@ -284,6 +284,9 @@ class Backend {
   /// norms) and then multiplied by `scale`.
   virtual Result<DeviceBuffer> load_vector(const MatrixSource& source, float add, float scale) = 0;
   Result<DeviceBuffer> load_vector(const MatrixSource& source, float add) { return load_vector(source, add, 1.0f); }
+
+  /// Whether attention takes such heads; asked before weights are loaded. Errors: kUnimplemented.
+  virtual Status check_heads(const HeadLayout&) const { return {}; }
 
   /// Bytes of one KV block of one layer.
   virtual std::size_t kv_block_bytes(const HeadLayout& heads, KvType type) const = 0;

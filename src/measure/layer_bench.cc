@@ -15,6 +15,7 @@
 #include "core/version.h"
 #include "hub/model_store.h"
 #include "hub/open_model.h"
+#include "kernels/devices.h"
 #include "model/decoder.h"
 #include "plan/model_footprint.h"
 #include "stage/kv_pool.h"
@@ -137,7 +138,9 @@ Status Bench::load(const LayerBenchOptions& options, const std::string& location
   spec_ = TRY(read_decoder_spec(*checkpoint_));
   spec_.kv_type = TRY(parse_kv_type(times_.kv_dtype));
   spec_.precision = TRY(parse_precision(times_.precision));
-  backend_ = TRY(make_cpu_backend({.n_threads = options.n_threads, .isa = options.isa}));
+  ChosenDevice chosen = TRY(make_device(options.device, {.n_threads = options.n_threads, .isa = options.isa}));
+  if (!chosen.gpu.empty()) times_.device = chosen.gpu;
+  backend_ = std::move(chosen.backend);
   times_.isa = backend_->info().isa;
   times_.n_threads = backend_->info().n_threads;
   const ModelPart part{0, n_layers_, true, true};

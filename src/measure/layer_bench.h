@@ -9,7 +9,8 @@ namespace commissure {
 
 struct LayerBenchOptions {
   std::string model = "smollm2-135m";
-  std::string machine;  ///< the catalogue's machine that this one stands for
+  std::string machine;         ///< the catalogue's machine that this one stands for
+  std::string device = "cpu";  ///< as make_device() takes it
   std::string isa;
   std::string kv_dtype = "auto";
   std::string precision;  ///< "": what the catalogue advises for the model
@@ -19,7 +20,7 @@ struct LayerBenchOptions {
 
 /// Loads a model as a stage does and measures its embedding, each kind of layer and its head, for steps of 1 to 32
 /// streams and for chunks of a prompt. Of a model that does not fit half of the memory only the first layers are
-/// loaded. Errors: as resolve_model, Checkpoint::open and make_cpu_backend; kResourceExhausted, too little memory for a
+/// loaded. Errors: as resolve_model, Checkpoint::open and make_device; kResourceExhausted, too little memory for a
 /// layer of every kind.
 Result<LayerTimes> bench_layers(const LayerBenchOptions& options);
 

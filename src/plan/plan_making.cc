@@ -53,7 +53,8 @@ Result<std::vector<const Machine*>> choose_machines(const Catalogue& catalogue, 
     names += (names.empty() ? "" : ", ") + machine.name;
     const bool is_wanted =
         options.machines.empty() || std::ranges::find(options.machines, machine.name) != options.machines.end();
-    if (is_wanted && machine.is_in(region)) chosen.push_back(&machine);
+    const bool computes_there = options.device == "auto" || (options.device == "cuda") == !machine.gpu.empty();
+    if (is_wanted && computes_there && machine.is_in(region)) chosen.push_back(&machine);
   }
   for (const std::string& name : options.machines) {
     const auto known = std::ranges::find(catalogue.machines, name, &Machine::name);
@@ -63,6 +64,10 @@ Result<std::vector<const Machine*>> choose_machines(const Catalogue& catalogue, 
     if (!known->is_in(region)) {
       return Error(Code::kInvalidArgument, name, " is not offered in ", region);
     }
+  }
+  if (chosen.empty()) {
+    return Error(Code::kInvalidArgument, "no machine is left for --device ", options.device,
+                 "; the catalogue has: ", names);
   }
   return chosen;
 }

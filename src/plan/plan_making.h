@@ -20,6 +20,7 @@ struct PlanOptions {
   std::string weights;            ///< format of the file's chain: "" as stored, or Q8_0, Q4_K_M
   std::string quant;              ///< as stages quantise at load, all of them; "": as the file says of each
   std::vector<std::string> machines;
+  std::string device = "auto";  ///< "cpu" or "cuda": only machines without, or with, a GPU
   std::string catalogue;
   std::vector<std::string> layer_times;  ///< files of `bench --layers --out`
   PlanWish wish;                         ///< `context` and `streams` 0: the file's values, or 8192 and 1

@@ -147,6 +147,28 @@ TEST_F(Plans, NameWhatThereIsNot) {
   EXPECT_NE(problem_of(options), "");
 }
 
+TEST_F(Plans, AlternativesAreOfTheDeviceThatIsAskedFor) {
+  PlanOptions options;
+  const auto has_gpu = [&](const std::string& device) {
+    options.device = device;
+    const Planning planning = make(options);
+    bool any = false, all = true;
+    for (const Alternative& each : planning.found) {
+      for (const PlannedStage& stage : each.plan.stages) {
+        any |= !stage.machine->gpu.empty();
+        all &= !stage.machine->gpu.empty();
+      }
+    }
+    return std::pair(any, all);
+  };
+  EXPECT_EQ(has_gpu("cpu"), std::pair(false, false));
+  EXPECT_EQ(has_gpu("cuda"), std::pair(true, true));
+  EXPECT_EQ(has_gpu("auto"), std::pair(true, false));
+  options.machines = {"cpu-4"};
+  options.device = "cuda";
+  EXPECT_TRUE(problem_of(options).starts_with("no machine is left for --device cuda; the catalogue has: "));
+}
+
 TEST_F(Plans, AFilesWeightsAreOnesThatThereAre) {
   PlanOptions options;
   options.file = file("stages: 1\n");

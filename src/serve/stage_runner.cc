@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -17,10 +18,12 @@
 #include "engine/engine.h"
 #include "hub/model_store.h"
 #include "hub/open_model.h"
+#include "kernels/devices.h"
 #include "model/quantise_at_load.h"
 #include "net/host.h"
 #include "net/span_exporter.h"
 #include "plan/split_plan.h"
+#include "serve/await_signal.h"
 #include "serve/chain_view.h"
 #include "serve/needed_threads.h"
 #include "serve/open_files.h"
@@ -40,7 +43,8 @@ namespace commissure {
 
 namespace {
 
-constexpr std::chrono::milliseconds kGrace{8'000};  // Cloud Run kills 10 s after SIGTERM
+constexpr std::chrono::milliseconds kGrace{8'000};    // Cloud Run kills 10 s after SIGTERM
+constexpr std::chrono::milliseconds kLostGrace{500};  // without its device it finishes nothing
 constexpr std::chrono::milliseconds kWakeLimit{600'000};
 constexpr int kMostSlots = 8;  // what a stage's queue holds
 
@@ -59,8 +63,10 @@ class StageRunner {
   Status build();
   /// Begins to serve.
   Status serve();
-  /// Finishes what runs and stops serving.
-  void drain();
+  /// Waits for SIGTERM or SIGINT. Errors: kUnavailable, kResourceExhausted: the device is lost.
+  Status await_end() const;
+  /// Finishes what runs within `grace` and stops serving.
+  void drain(std::chrono::milliseconds grace);
 
  private:
   Status build_links();
@@ -74,6 +80,7 @@ class StageRunner {
   const int open_file_limit_ = raise_open_file_limit();
   std::unique_ptr<Checkpoint> checkpoint_;
   std::unique_ptr<Backend> backend_;
+  std::function<Status()> device_health_;  // null: the device is not lost without the process
   std::unique_ptr<CoreLease> lease_;
   std::unique_ptr<Stage> stage_;
   LocalModel model_;
@@ -120,7 +127,11 @@ Status StageRunner::build() {
                               {settings_.max_model_len, settings_.kv_tokens, settings_.kv_memory,
                                settings_.max_sequences, settings_.max_step_rows}));
   if (!settings_.lease.empty()) lease_ = TRY(CoreLease::open(settings_.lease));
-  backend_ = TRY(make_cpu_backend({.n_threads = settings_.threads, .pin = lease_ != nullptr, .isa = settings_.isa}));
+  ChosenDevice chosen = TRY(
+      make_device(settings_.device, {.n_threads = settings_.threads, .pin = lease_ != nullptr, .isa = settings_.isa}));
+  if (settings_.device != "cpu") log_info("computes on the " + chosen.reason);
+  backend_ = std::move(chosen.backend);
+  device_health_ = std::move(chosen.health);
   StageOptions options;
   options.model_name = model_.name;
   options.max_rows = settings_.max_step_rows;
@@ -277,10 +288,16 @@ Status StageRunner::serve_api() {
   return {};
 }
 
-void StageRunner::drain() {
-  if (engine_) engine_->drain(kGrace);
+Status StageRunner::await_end() const {
+  const int received = TRY(await_signal(end_signals(), device_health_, std::chrono::seconds(1)));
+  log_info(received == SIGTERM ? "SIGTERM: finishing what runs" : "interrupted: finishing what runs");
+  return {};
+}
+
+void StageRunner::drain(std::chrono::milliseconds grace) {
+  if (engine_) engine_->drain(grace);
   if (http_) http_->stop(std::chrono::milliseconds(500));  // the last events are on their way out
-  if (service_) service_->stop(kGrace);
+  if (service_) service_->stop(grace);
   if (server_) server_->stop(std::chrono::milliseconds(500));
   engine_.reset();  // stops the links
 }
@@ -298,22 +315,17 @@ void bound_kept_memory() {
 
 Status run_stage(const StageSettings& settings) {
   if (settings.is_first()) bound_kept_memory();  // of API requests; other stages have none, and large frames
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
+  const sigset_t signals = end_signals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // before any thread starts, so that all inherit it
   signal(SIGPIPE, SIG_IGN);
 
   StageRunner runner(settings);
   TRY(runner.build());
   TRY(runner.serve());
-  int received = 0;
-  sigwait(&signals, &received);
-  log_info(received == SIGTERM ? "SIGTERM: finishing what runs" : "interrupted: finishing what runs");
-  runner.drain();
-  log_info("ended");
-  return {};
+  const Status ended = runner.await_end();
+  runner.drain(ended ? kGrace : kLostGrace);
+  if (ended) log_info("ended");
+  return ended;
 }
 
 }  // namespace commissure

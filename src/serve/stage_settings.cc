@@ -8,6 +8,7 @@
 #include "answer/answer_syntax.h"
 #include "core/ascii.h"
 #include "core/index.h"
+#include "kernels/devices.h"
 #include "kernels/kv_type.h"
 #include "net/host.h"
 #include "net/http.h"
@@ -140,8 +141,12 @@ Status check_place(const StageSettings& settings) {
   }
   if (settings.model.empty())
     return invalid("no model: set --model (MODEL_DIR) to a file, a folder, a URL or a known name");
-  if (settings.device != "cpu") {
-    return invalid("--device (DEVICE) \"", settings.device, "\" is not built in; this program has: cpu");
+  if (!is_device_name(settings.device)) {
+    return invalid("--device (DEVICE) is \"", settings.device, "\"; it must be cpu, cuda or auto");
+  }
+  if (settings.device == "cuda" && !settings.isa.empty()) {
+    return invalid("--isa (COMMISSURE_ISA) \"", settings.isa,
+                   "\" names kernels of a CPU; leave it out beside --device cuda");
   }
   if (settings.is_last() && !settings.next.empty()) {
     return invalid("stage ", settings.stage, " is the last one but has a next endpoint; unset --next (NEXT_ENDPOINT)");

@@ -33,9 +33,9 @@ struct StageSettings {
   std::vector<std::string> cors_origins;   ///< whose pages may call, beside those of this machine; "*": any
   std::vector<std::string> allowed_hosts;  ///< names of the endpoint beside this machine's; "*": any
   ChatChoices chat;
-  std::string device = "cpu";
-  std::string next;  ///< endpoint of the next stage; empty on the last
-  std::string host;  ///< as address() says
+  std::string device = "cpu";  ///< cpu, cuda or auto
+  std::string next;            ///< endpoint of the next stage; empty on the last
+  std::string host;            ///< as address() says
   int port = 8080;
   std::string listen;  ///< gRPC endpoint instead of host:port, e.g. unix:/path
   int threads = 0;

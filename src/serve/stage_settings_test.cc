@@ -182,6 +182,9 @@ TEST(StageSettings, NamesTheLimitThatIsOutOfRange) {
     return status ? "" : status.error().message();
   };
   const auto says = [](const std::string& text, const char* name) { return text.find(name) != std::string::npos; };
+  EXPECT_TRUE(says(problem([](StageSettings& s) { s.device = "tpu"; }), "cpu, cuda or auto"));
+  EXPECT_TRUE(says(problem([](StageSettings& s) { s.device = "cuda", s.isa = "avx2"; }), "--device cuda"));
+  EXPECT_EQ(problem([](StageSettings& s) { s.device = "auto"; }), "");
   EXPECT_TRUE(says(problem([](StageSettings& s) { s.queue_limit = -1; }), "--queue-limit"));
   EXPECT_TRUE(says(problem([](StageSettings& s) { s.step_deadline = 0; }), "COMMISSURE_STEP_DEADLINE"));
   EXPECT_TRUE(says(problem([](StageSettings& s) { s.max_sequences = 0; }), "--max-num-seqs"));

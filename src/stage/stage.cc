@@ -47,6 +47,9 @@ Result<std::unique_ptr<Stage>> Stage::create(Backend& backend, const Checkpoint&
                  options.n_window_blocks, ", must not be negative");
   }
   const std::uint64_t weight_bytes = TRY(stage_bytes(checkpoint, spec, plan));
+  for (int layer = plan.layers.first; layer < plan.layers.last; ++layer) {
+    TRY(backend.check_heads(spec.layers[layer].heads));
+  }
   std::unique_ptr<Stage> stage(new Stage(backend, checkpoint, std::move(spec), plan, options));
   stage->weight_bytes_ = weight_bytes;
   if (options.n_kv_blocks == 0) {

@@ -5,6 +5,7 @@
 
 #include "core/index.h"
 #include "hub/open_model.h"
+#include "kernels/devices.h"
 #include "plan/split_plan.h"
 #include "serve/served_model.h"
 #include "stage/local_link.h"
@@ -69,7 +70,7 @@ Result<std::unique_ptr<ReferenceModel>> ReferenceModel::load(const LocalModel& m
     TRY(quantise_stages(*made->checkpoint_, spec, wanted.cuts, wanted.quants));
   }
   made->served_ = TRY(read_served_model(*made->checkpoint_, model, wanted.context));
-  made->backend_ = TRY(make_cpu_backend({.n_threads = 0, .pin = false, .isa = wanted.isa}));
+  made->backend_ = TRY(make_device(wanted.device, {.n_threads = 0, .pin = false, .isa = wanted.isa})).backend;
   StageOptions options;
   options.model_name = model.name;
   options.max_rows = kMaxRows;

@@ -15,7 +15,8 @@ namespace commissure {
 
 /// How the reference computes.
 struct ReferenceOptions {
-  std::string isa;  ///< as in make_cpu_backend
+  std::string device = "cpu";  ///< as make_device() takes it
+  std::string isa;             ///< as in make_cpu_backend
   std::string precision = "fast";
   std::string kv_dtype = "auto";
   std::vector<int> cuts;  ///< of the chain, whose stages may quantise each in a way of its own

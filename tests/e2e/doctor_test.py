@@ -34,9 +34,16 @@ with tempfile.TemporaryDirectory(prefix="commissure-e2e-") as folder:
     answer = doctor("--json", LD_LIBRARY_PATH=f"{folder}/lib", STUB_DRIVER_CARDS="2", **own)
     seen, cards = findings(answer), json.loads(answer.stdout)["cards"]
     assert answer.returncode == 0 and "CUDA 12.2, cards: 2" in seen["gpu driver"]["fact"], seen
-    assert [card["architecture"] for card in cards] == ["sm_89"] * 2 and not cards[0]["has_kernels"], cards
+    assert [card["architecture"] for card in cards] == ["sm_89"] * 2, cards
     seen = findings(doctor("--json", LD_LIBRARY_PATH=f"{folder}/lib", STUB_DRIVER_FAILS="cuInit", **own))
     assert "cuInit: CUDA_ERROR_UNKNOWN" in seen["gpu"]["fact"], seen
+
+    # A stage that is told to compute on a GPU says in one line why it cannot, before it looks for a model.
+    for command in (["stage", "--device", "cuda", "--model", f"{folder}/none"], ["up", "--local", "--device", "cuda", "--model", f"{folder}/none"]):
+        for libraries in ([f"{folder}/lib"] if pathlib.Path("/proc/driver/nvidia/version").exists() else ["", f"{folder}/lib"]):
+            refused = subprocess.run([PROGRAM, *command], capture_output=True, text=True, timeout=60, env={**os.environ, **own, "LD_LIBRARY_PATH": libraries})
+            last = refused.stderr.splitlines()[-1]
+            assert refused.returncode == 2 and "no GPU can be used: " in last and last.endswith("computes on the CPU"), refused
 
     # A folder where others may write is no place for a chain's sockets.
     os.makedirs(own["COMMISSURE_RUN_DIR"])

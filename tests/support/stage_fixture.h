@@ -13,6 +13,9 @@
 #include "core/index.h"
 #include "core/queue.h"
 #include "kernels/backend.h"
+#if defined(COMMISSURE_EMULATED_CUDA)
+#include "kernels/cuda/emulated/fake_driver.h"
+#endif
 #include "model/quantise_at_load.h"
 #include "stage/local_link.h"
 #include "stage/stage.h"
@@ -25,11 +28,24 @@
 /// Shared by this room's tests: toy checkpoints on disk, chains of local links, and a client that plays stage A.
 namespace commissure::testing {
 
-/// One thread: toy operations are shorter than a hand-over between threads.
+/// One thread: toy operations are shorter than a hand-over between threads. "emulated" is a GPU's backend on the
+/// emulation.
 inline std::unique_ptr<Backend> cpu_backend(const std::string& isa, int n_threads = 1) {
+#if defined(COMMISSURE_EMULATED_CUDA)
+  if (isa == "emulated") return cuda::emulated::make_emulated_backend().value();
+#endif
   auto backend = make_cpu_backend({.n_threads = n_threads, .isa = isa});
   CHECK(backend.has_value());
   return std::move(*backend);
+}
+
+/// Every ISA of this CPU, and the emulated GPU.
+inline std::vector<std::string> all_isas() {
+  std::vector<std::string> isas = available_isas();
+#if defined(COMMISSURE_EMULATED_CUDA)
+  isas.emplace_back("emulated");
+#endif
+  return isas;
 }
 
 inline std::unique_ptr<Checkpoint> open_checkpoint(const std::string& location) {

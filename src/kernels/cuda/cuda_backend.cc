@@ -1,0 +1,184 @@
+#include "kernels/cuda/cuda_backend.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/check.h"
+#include "core/dtype.h"
+#include "core/index.h"
+#include "kernels/cuda/names.h"
+#include "kernels/quant.h"
+
+/// Memory, weights and a step's integers; operations.cc has the operations.
+namespace commissure::cuda {
+
+Result<DeviceBuffer> CudaBackend::allocate(std::size_t n_bytes) {
+  if (n_bytes == 0) return DeviceBuffer();
+  const DriverPtr at = TRY(device_->allocate(n_bytes));
+  return DeviceBuffer(*this, {static_cast<std::uintptr_t>(at)}, n_bytes);
+}
+
+void CudaBackend::release(DevicePtr ptr, std::size_t) { device_->release(ptr.value); }
+
+void CudaBackend::upload(DevicePtr to, std::span<const std::byte> from) {
+  device_->copy_in(to.value, from.data(), from.size());
+}
+
+Result<DeviceBuffer> CudaBackend::upload_new(std::span<const std::byte> bytes) {
+  DeviceBuffer buffer = TRY(allocate(bytes.size()));
+  upload(buffer.ptr(), bytes);
+  return buffer;
+}
+
+DevicePtr CudaBackend::scratch(Scratch& which, std::size_t n_bytes) {
+  if (n_bytes <= which.n_bytes) return which.memory.ptr();
+  which = {};
+  auto made = allocate(n_bytes);
+  if (!made) {
+    device_->give_up(made.error());
+    return {};
+  }
+  which = {std::move(*made), n_bytes};
+  return which.memory.ptr();
+}
+
+namespace {
+
+/// Checks that the bytes are a [n_rows, n_cols] tensor of the dtype.
+Status check_shape(const MatrixSource& source) {
+  constexpr std::int64_t kMaxSide = std::int64_t{1} << 30;
+  if (find_names(source.dtype) == nullptr) {
+    return Error(Code::kUnimplemented, source.name, ": no kernel for ", dtype_name(source.dtype), " weights");
+  }
+  if (source.n_rows <= 0 || source.n_cols <= 0 || source.n_rows > kMaxSide || source.n_cols > kMaxSide) {
+    return Error(Code::kInvalidArgument, source.name, ": impossible shape [", source.n_rows, ", ", source.n_cols, "]");
+  }
+  const int per_block = block_size(source.dtype).n_elements;
+  if (source.n_cols % per_block != 0) {
+    return Error(Code::kInvalidArgument, source.name, ": rows of ", source.n_cols, " values cannot be ",
+                 dtype_name(source.dtype), ", whose blocks hold ", per_block);
+  }
+  const std::size_t n_bytes = to_size(source.n_rows) * row_bytes(source.dtype, source.n_cols);
+  if (n_bytes != source.data.bytes.size()) {
+    return Error(Code::kInvalidArgument, source.name, ": ", source.data.bytes.size(), " bytes for ", source.n_rows,
+                 " x ", source.n_cols, " ", dtype_name(source.dtype), " values, expected ", n_bytes);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Matrix>> CudaBackend::load_matrix(const MatrixSource& source) {
+  TRY(check_shape(source));
+  const int n_rows = static_cast<int>(source.n_rows), n_cols = static_cast<int>(source.n_cols);
+  if (is_quantised(source.dtype)) {
+    const KernelNames& names = names_of(source.dtype);
+    const PackedLayout layout = cuda::packed_layout(names.format, n_rows, n_cols);
+    DeviceBuffer packed = TRY(allocate(layout.n_bytes));
+    const DeviceBuffer stored = TRY(upload_new(source.data.bytes));
+    device_->launch("repack_" + std::string(names.suffix), {layout.n_tiles}, 128,
+                    RepackArgs{at<const std::uint8_t>(stored.ptr()), at<std::uint8_t>(packed.ptr()), n_rows, n_cols});
+    TRY(device_->wait());
+    return std::make_unique<CudaMatrix>(source.dtype, n_rows, n_cols, std::move(packed));
+  }
+  const std::size_t width = row_bytes(source.dtype, n_cols), stride = row_bytes(source.dtype, padded_columns(n_cols));
+  DeviceBuffer rows = TRY(allocate(stride * to_size(n_rows)));
+  if (stride == width) {
+    upload(rows.ptr(), source.data.bytes);
+  } else {
+    std::vector<std::byte> wide(stride * to_size(n_rows));
+    for (std::size_t row = 0; row < to_size(n_rows); ++row) {
+      std::memcpy(wide.data() + row * stride, source.data.bytes.data() + row * width, width);
+    }
+    upload(rows.ptr(), wide);
+  }
+  TRY(device_->wait());
+  return std::make_unique<CudaMatrix>(source.dtype, n_rows, n_cols, std::move(rows));
+}
+
+Result<DeviceBuffer> CudaBackend::load_vector(const MatrixSource& source, float add, float scale) {
+  TRY(check_shape(source));
+  if (is_quantised(source.dtype)) {
+    return Error(Code::kUnimplemented, source.name, ": a ", dtype_name(source.dtype),
+                 " vector; expected F32, F16 or BF16");
+  }
+  std::vector<float> values(n_elements(source.n_rows, source.n_cols));
+  dequantise(source.dtype, source.data.bytes.data(), values);
+  for (float& value : values) value = (value + add) * scale;
+  DeviceBuffer vector = TRY(upload_new(std::as_bytes(std::span(values))));
+  TRY(device_->wait());
+  return vector;
+}
+
+Status CudaBackend::check_heads(const HeadLayout& heads) const {
+  if (heads.head_dim <= kMaxHeadDim) return {};
+  return Error(Code::kUnimplemented, "GPU: heads of ", heads.head_dim,
+               " are wider than its attention takes: ", kMaxHeadDim);
+}
+
+std::size_t CudaBackend::kv_block_bytes(const HeadLayout& heads, KvType type) const {
+  return kPositions * kv_position_bytes(type, heads.n_kv_heads, heads.head_dim);
+}
+
+std::unique_ptr<StepIndex> CudaBackend::make_step_index(const StepShape& shape) {
+  auto index = std::make_unique<CudaStepIndex>(shape);
+  const std::size_t n_rows = shape.tokens.size();
+  std::vector<std::int32_t> integers(shape.tokens);
+  std::vector<std::int32_t> tables, blocks;
+  for (const SequenceSpan& span : shape.sequences) {
+    CHECK(std::cmp_less_equal(span.first_position + span.n_rows, span.blocks.size() * kPositions));
+    index->sequence_tables.push_back(count_of(blocks));
+    for (int row = 0; row < span.n_rows; ++row) {
+      integers.push_back(span.first_position + row);
+      tables.push_back(count_of(blocks));
+    }
+    blocks.insert(blocks.end(), span.blocks.begin(), span.blocks.end());
+  }
+  CHECK(integers.size() == 2 * n_rows);
+  integers.insert(integers.end(), tables.begin(), tables.end());
+  integers.insert(integers.end(), blocks.begin(), blocks.end());
+  auto memory = upload_new(std::as_bytes(std::span(integers)));
+  if (!memory) {
+    device_->give_up(memory.error());
+    return index;
+  }
+  index->memory = std::move(*memory);
+  index->tokens = index->memory.ptr();
+  index->positions = index->tokens.offset(n_rows * sizeof(std::int32_t));
+  index->tables = index->positions.offset(n_rows * sizeof(std::int32_t));
+  index->blocks = index->tables.offset(n_rows * sizeof(std::int32_t));
+  return index;
+}
+
+Result<CudaStepIndex::Items> CudaBackend::make_items(const CudaStepIndex& index, int heads_per_kv, int window,
+                                                     int n_kv_heads) {
+  CudaStepIndex::Items made;
+  // Two blocks of threads for each multiprocessor hide each other's waiting.
+  const int n_wanted = std::max(1, 2 * device_->n_multiprocessors() / n_kv_heads);
+  made.plan = plan_attention(index.shape_, index.sequence_tables, heads_per_kv, window, n_wanted);
+  std::vector<AttendItem> all(made.plan.items);
+  all.insert(all.end(), made.plan.joins.begin(), made.plan.joins.end());
+  made.memory = TRY(upload_new(std::as_bytes(std::span(all))));
+  made.items = made.memory.ptr();
+  made.joins = made.items.offset(made.plan.items.size() * sizeof(AttendItem));
+  return made;
+}
+
+const CudaStepIndex::Items* CudaBackend::items_of(const CudaStepIndex& index, int heads_per_kv, int window,
+                                                  int n_kv_heads) {
+  const auto key = std::pair(heads_per_kv, window);
+  if (const auto found = index.items.find(key); found != index.items.end()) return &found->second;
+  auto made = make_items(index, heads_per_kv, window, n_kv_heads);
+  if (made) return &index.items.emplace(key, std::move(*made)).first->second;
+  device_->give_up(made.error());
+  return nullptr;
+}
+
+Result<std::span<const std::byte>> CudaBackend::fetch(DevicePtr from, std::size_t n_bytes) {
+  fetched_.resize(n_bytes);
+  device_->copy_out(fetched_.data(), from.value, n_bytes);
+  TRY(device_->wait());
+  return std::span<const std::byte>(fetched_);
+}
+
+}  // namespace commissure::cuda

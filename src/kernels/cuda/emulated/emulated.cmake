@@ -1,0 +1,23 @@
+# The device sources as C++ on fibers, behind a fake driver: for tests only, never in the program. Warnings of unknown
+# pragmas are CUDA's unroll; no contraction, as in the machine code. ThreadSanitizer does not know these fibers.
+if(NOT BUILD_TESTING OR NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" OR COMMISSURE_SANITIZE MATCHES thread)
+  return()
+endif()
+set(device ${CMAKE_CURRENT_SOURCE_DIR}/cuda/device)
+set(emulated ${CMAKE_CURRENT_SOURCE_DIR}/cuda/emulated)
+set(kernels ${device}/attention.cu ${device}/pack.cu ${device}/products.cu ${device}/rows.cu)
+set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS
+  "-xc++;-Wno-unknown-pragmas;$<$<CXX_COMPILER_ID:Clang>:-Wno-pass-failed>;-O2;-ffp-contract=off;-mfma;-include${emulated}/words.h")
+add_library(commissure_cuda_emulated OBJECT ${kernels} ${emulated}/fake_driver.cc ${emulated}/fiber.cc ${emulated}/machine.cc
+  ${emulated}/registry.cc)
+target_include_directories(commissure_cuda_emulated PUBLIC ${PROJECT_SOURCE_DIR}/src)
+target_link_libraries(commissure_cuda_emulated PUBLIC commissure::kernels commissure::core PRIVATE commissure::warnings)
+target_compile_options(commissure_cuda_emulated PRIVATE -O2)
+
+set(tests cuda/emulated/machine_test.cc cuda/emulated/cuda_products_test.cc cuda/emulated/cuda_rows_test.cc cuda/emulated/cuda_attention_test.cc
+  cuda/emulated/cuda_backend_test.cc)
+add_executable(cuda_test ${tests})
+target_include_directories(cuda_test PRIVATE ${PROJECT_SOURCE_DIR}/tests)
+target_link_libraries(cuda_test PRIVATE commissure_cuda_emulated commissure::warnings GTest::gtest_main)
+target_compile_options(cuda_test PRIVATE -O1)
+gtest_discover_tests(cuda_test TEST_PREFIX "cuda." DISCOVERY_TIMEOUT 60 PROPERTIES LABELS unit TIMEOUT 240)
