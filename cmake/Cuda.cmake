@@ -1,23 +1,28 @@
 # GPU kernels (docs/decisions/013): compiled to machine code by NVRTC 12.9.86, which tools/fetch_nvrtc.sh keeps in the
 # user's cache, and embedded in the program.
-#   COMMISSURE_CUDA   on: fetch the compiler where it is missing; auto: so on a machine with a GPU's driver, else only
-#                     when the compiler is in the cache; off. Without network and cache: one line, and no GPU kernels.
+#   COMMISSURE_CUDA   auto: when the compiler is in the cache, else one line that says how to fetch it; on: fetches it
+#                     where it is missing, and ends where that fails; off
 set(COMMISSURE_CUDA auto CACHE STRING "GPU kernels: on, off or auto")
 set(COMMISSURE_CUDA_ARCHS sm_80 sm_89 sm_90 sm_120)
-set(COMMISSURE_CUDA_SOURCES attention pack products rows)
+set(COMMISSURE_CUDA_SOURCES attention check pack products rows)
 
 function(commissure_find_nvrtc found)
   set(${found} "" PARENT_SCOPE)
-  if(NOT EXISTS ${PROJECT_SOURCE_DIR}/tools/fetch_nvrtc.sh)
+  set(script ${PROJECT_SOURCE_DIR}/tools/fetch_nvrtc.sh)
+  set(mode --where)
+  if(COMMISSURE_CUDA STREQUAL on)
+    set(mode --fetch)
+    if(NOT EXISTS ${script})
+      message(FATAL_ERROR "COMMISSURE_CUDA=on needs tools/fetch_nvrtc.sh, which is not here; auto and off do without")
+    endif()
+  elseif(NOT EXISTS ${script})
     return()  # the image's build: it has no kernels for GPUs yet
   endif()
-  set(mode --where)
-  if(COMMISSURE_CUDA STREQUAL on OR EXISTS /proc/driver/nvidia/version)
-    set(mode --fetch)
-  endif()
-  execute_process(COMMAND ${PROJECT_SOURCE_DIR}/tools/fetch_nvrtc.sh ${mode}
+  execute_process(COMMAND ${script} ${mode}
     OUTPUT_VARIABLE library OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_VARIABLE why ERROR_STRIP_TRAILING_WHITESPACE RESULT_VARIABLE failed)
-  if(failed)
+  if(failed AND mode STREQUAL --fetch)
+    message(FATAL_ERROR "COMMISSURE_CUDA=on: ${why}")
+  elseif(failed)
     message(STATUS "Built without kernels for GPUs: ${why}")
     return()
   endif()
@@ -48,10 +53,8 @@ function(commissure_embed_cuda target)
   set(declarations "")
   set(rows "")
   foreach(source ${COMMISSURE_CUDA_SOURCES})
-    set(cubins "")
     foreach(arch ${COMMISSURE_CUDA_ARCHS})
       set(cubin ${out}/${source}.${arch}.cubin)
-      list(APPEND cubins ${cubin})
       list(APPEND all ${cubin}.z)
       set(name ${source}_${arch})
       string(APPEND assembler "asm(\".section .rodata\\n.balign 64\\n.globl commissure_${name}\\ncommissure_${name}:\\n"
@@ -59,13 +62,13 @@ function(commissure_embed_cuda target)
       string(APPEND declarations "extern \"C\" const unsigned char commissure_${name}[], commissure_${name}_end[];\n")
       string(REPLACE "sm_" "" number ${arch})
       string(APPEND rows "{${number}, commissure_${name}, commissure_${name}_end},\n")
+      add_custom_command(OUTPUT ${cubin}.z ${out}/${source}.${arch}.resources
+        COMMAND commissure_cubin ${library} ${PROJECT_SOURCE_DIR}/src ${out} ${arch} ${device}/${source}.cu
+        COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/tools/compress_cubins.py ${cubin}
+        DEPENDS commissure_cubin ${PROJECT_SOURCE_DIR}/tools/compress_cubins.py ${device}/${source}.cu ${headers}
+        COMMENT "GPU kernels: ${source}.cu for ${arch}" VERBATIM)
+      list(APPEND resources ${out}/${source}.${arch}.resources)
     endforeach()
-    list(TRANSFORM cubins APPEND .z OUTPUT_VARIABLE compressed)
-    add_custom_command(OUTPUT ${compressed} ${out}/${source}.resources
-      COMMAND commissure_cubin ${library} ${PROJECT_SOURCE_DIR}/src ${out} ${COMMISSURE_CUDA_ARCHS} -- ${device}/${source}.cu
-      COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/tools/compress_cubins.py ${cubins}
-      DEPENDS commissure_cubin ${PROJECT_SOURCE_DIR}/tools/compress_cubins.py ${device}/${source}.cu ${headers} COMMENT "GPU kernels: ${source}.cu" VERBATIM)
-    list(APPEND resources ${out}/${source}.resources)
   endforeach()
   file(CONFIGURE OUTPUT ${table} CONTENT
     "${declarations}${assembler}${text}static const Cubin kCubins[] = {\n${rows}};\nreturn kCubins;\n}\n}\n")

@@ -1,6 +1,6 @@
-// Compiles the device sources to machine code for several kinds of card, without CUDA's headers or compiler driver:
-//   cubin LIBNVRTC SOURCE_DIR OUT_DIR ARCH... -- FILE.cu...
-// Writes OUT_DIR/<name>.<arch>.cubin and one line a kernel to OUT_DIR/<name>.resources:
+// Compiles a device source to machine code for a kind of card, without CUDA's headers or compiler driver:
+//   cubin LIBNVRTC SOURCE_DIR OUT_DIR ARCH FILE.cu
+// Writes OUT_DIR/<name>.<arch>.cubin and one line a kernel to OUT_DIR/<name>.<arch>.resources:
 //   arch kernel registers shared_bytes stack_bytes spill_bytes
 // Exit 1: the compiler said anything beside that, a kernel spills registers, or the file is not what driver 525 and
 // newer read (sm_80 to sm_90: ELF ABI 7).
@@ -135,18 +135,9 @@ std::string compile(const Compiler& calls, const std::filesystem::path& root, co
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 6) fail("usage: cubin LIBNVRTC SOURCE_DIR OUT_DIR ARCH... -- FILE.cu...");
-  const Compiler calls = load(argv[1]);
-  std::vector<std::string> archs;
-  int i = 4;
-  for (; i < argc && std::string(argv[i]) != "--"; ++i) archs.push_back(argv[i]);
-  for (++i; i < argc; ++i) {
-    const std::filesystem::path source = argv[i];
-    std::string resources;
-    for (const std::string& arch : archs) {
-      const auto to = std::filesystem::path(argv[3]) / (source.stem().string() + "." + arch + ".cubin");
-      resources += compile(calls, argv[2], source, arch, to);
-    }
-    std::ofstream(std::filesystem::path(argv[3]) / (source.stem().string() + ".resources")) << resources;
-  }
+  if (argc != 6) fail("usage: cubin LIBNVRTC SOURCE_DIR OUT_DIR ARCH FILE.cu");
+  const std::filesystem::path source = argv[5], folder = argv[3];
+  const std::string arch = argv[4], name = source.stem().string() + "." + arch;
+  const std::string resources = compile(load(argv[1]), argv[2], source, arch, folder / (name + ".cubin"));
+  std::ofstream(folder / (name + ".resources")) << resources;
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The compiler for GPU kernels, NVRTC 12.9.86, in the user's cache. Prints where its library is.
 #   --where   exit 1 where it is not in the cache
-#   --fetch   fetches it where it is missing (90 MB, by pip)
+#   --fetch   fetches it where it is missing (90 MB, by pip); exit 1 after some 20 s without network
 set -euo pipefail
 package=nvidia-cuda-nvrtc-cu12 version=12.9.86
 sum=210cf05005a447e29214e9ce50851e83fc5f4358df8b453155d5e1918094dcb4
@@ -14,7 +14,7 @@ if [ -f "$library" ]; then echo "$library"; exit 0; fi
 mkdir -p "$(dirname "$cache")"
 work=$(mktemp -d "$cache.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: -d "$work" "$package==$version" >"$work/log" 2>&1 ||
+python3 -m pip download --quiet --retries 1 --timeout 10 --disable-pip-version-check --no-deps --only-binary :all: -d "$work" "$package==$version" >"$work/log" 2>&1 ||
   { echo "NVRTC could not be fetched: $(tail -n 1 "$work/log")" >&2; exit 1; }
 wheel=$(ls "$work"/*.whl)
 echo "$sum  $wheel" | sha256sum --check --status || { echo "$(basename "$wheel") is not the file that was expected" >&2; exit 1; }
