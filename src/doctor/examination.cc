@@ -106,22 +106,27 @@ Finding examine_huge_pages(const Surroundings& here) {
 
 std::string cuda_name(int version) { return fmt::format("CUDA {}.{}", version / 1000, version % 1000 / 10); }
 
-std::string advice_on_card(const NvidiaCard& card, std::span<const int> kernels) {
-  if (run_on_card(kernels, card.major, card.minor)) {
-    return "`--device cuda` computes on the first GPU; its kernels are new and were tried by emulation only";
-  }
+/// Of the driver's card number `index`; stages compute on the first.
+std::string advice_on_card(const NvidiaDriver& driver, std::size_t index, std::span<const int> kernels) {
+  const NvidiaCard& card = driver.cards[index];
+  if (index > 0) return "no stage computes on it: `--device cuda` is the first GPU";
   if (kernels.empty()) return "this program was built without kernels for GPUs: stages compute on the CPU";
-  return "this program has no kernels for it: stages compute on the CPU";
+  if (!run_on_card(kernels, card.major, card.minor)) {
+    return "this program has no kernels for it: stages compute on the CPU";
+  }
+  if (driver.cuda_version < kOldestCuda) return "its driver is too old: stages compute on the CPU";
+  return "`--device cuda` computes on it; its kernels are new and were tried by emulation only";
 }
 
-Finding describe_card(const NvidiaCard& card, std::span<const int> kernels) {
+Finding describe_card(const NvidiaDriver& driver, std::size_t index, std::span<const int> kernels) {
+  const NvidiaCard& card = driver.cards[index];
   const std::string memory =
       card.free_bytes ? fmt::format("{} of {} free", human_bytes(*card.free_bytes), human_bytes(card.memory_bytes))
                       : human_bytes(card.memory_bytes);
   return {.topic = "gpu",
           .severity = FindingSeverity::kNote,
           .fact = fmt::format("{}, sm_{}{}, {}", card.name, card.major, card.minor, memory),
-          .advice = advice_on_card(card, kernels)};
+          .advice = advice_on_card(driver, index, kernels)};
 }
 
 void examine_gpu(const Surroundings& here, std::vector<Finding>& findings) {
@@ -146,7 +151,9 @@ void examine_gpu(const Surroundings& here, std::vector<Finding>& findings) {
                                  cuda_name(kOldestCuda));
   }
   findings.push_back(std::move(finding));
-  for (const NvidiaCard& card : driver.cards) findings.push_back(describe_card(card, here.gpu_kernels));
+  for (std::size_t i = 0; i < driver.cards.size(); ++i) {
+    findings.push_back(describe_card(driver, i, here.gpu_kernels));
+  }
 }
 
 Finding examine_folder(const char* topic, const FolderState& folder, const char* variable) {

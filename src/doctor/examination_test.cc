@@ -109,8 +109,6 @@ TEST(Examination, DescribesDriverAndCardsAndWhetherThereAreKernelsForThem) {
   EXPECT_EQ(find(findings, "gpu").fact, "NVIDIA L4, sm_89, 21.5 GB of 25.8 GB free");
   EXPECT_TRUE(holds(find(findings, "gpu").advice, "CPU"));
   EXPECT_TRUE(can_run_stage(findings));
-  here.driver->cuda_version = 11080;
-  EXPECT_TRUE(holds(examined(here, "gpu driver").advice, "newer driver"));
 
   const Json json = examination_json(here, findings);
   EXPECT_EQ(json["cards"].size(), 2u);
@@ -122,6 +120,25 @@ TEST(Examination, DescribesDriverAndCardsAndWhetherThereAreKernelsForThem) {
   EXPECT_EQ(examination_json(here, findings)["cards"][1]["has_kernels"], false);
   EXPECT_TRUE(json["cards"][1]["free_bytes"].is_null());
   EXPECT_EQ(json["can_run"], true);
+}
+
+TEST(Examination, SendsStagesToTheFirstCardOfADriverThatIsNewEnough) {
+  Surroundings here = good_machine();
+  here.gpu_kernels = {80, 120};
+  const NvidiaCard card = {.name = "NVIDIA L4", .major = 8, .minor = 9, .memory_bytes = 24 * kGiB};
+  here.driver = NvidiaDriver{.library = "libcuda.so.1", .cuda_version = 12000, .cards = {card, card}};
+  const auto advice_on_cards = [&] {
+    std::vector<std::string> advice;
+    for (const Finding& finding : examine(here)) {
+      if (finding.topic == "gpu") advice.push_back(finding.advice);
+    }
+    return advice;
+  };
+  EXPECT_TRUE(holds(advice_on_cards().at(0), "`--device cuda` computes on it"));
+  EXPECT_TRUE(holds(advice_on_cards().at(1), "no stage computes on it"));
+  here.driver->cuda_version = 11040;  // driver 470
+  EXPECT_TRUE(holds(examined(here, "gpu driver").advice, "newer driver"));
+  EXPECT_TRUE(holds(advice_on_cards().at(0), "too old: stages compute on the CPU"));
 }
 
 TEST(Examination, ADriverThatDoesNotAnswerIsANote) {
