@@ -1,4 +1,6 @@
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <signal.h>
 
 #include <filesystem>
 #include <fstream>
@@ -94,6 +96,18 @@ TEST_F(ModelCommands, AQuantisationThatCannotBeIsAWrongFlag) {
   EXPECT_EQ(status(add_stage, {"--model", model_}), 2);
   environment_.unset("QUANT");
   EXPECT_EQ(status(add_stage, {"--model", model_, "--quant", "int8,nf4,none"}), 2);
+}
+
+/// The driver starts threads, which would take SIGTERM and end the stage at once.
+TEST_F(ModelCommands, AStageBlocksTheSignalsThatEndItBeforeItAsksAGpusDriver) {
+  sigset_t before, during;
+  pthread_sigmask(SIG_SETMASK, nullptr, &before);
+  ASSERT_EQ(sigismember(&before, SIGTERM), 0);
+  const CommandOutcome outcome = run_command(add_stage, {"--model", folder_.path("none.gguf"), "--device", "cuda"});
+  pthread_sigmask(SIG_SETMASK, &before, &during);
+  EXPECT_NE(outcome.status, 0);
+  EXPECT_EQ(sigismember(&during, SIGTERM), 1);
+  EXPECT_EQ(sigismember(&during, SIGINT), 1);
 }
 
 TEST_F(ModelCommands, QuantiseTakesTheOtherWayWhatOthersQuantised) {

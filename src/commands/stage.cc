@@ -9,6 +9,7 @@
 #include "core/environment.h"
 #include "core/log.h"
 #include "kernels/devices.h"
+#include "serve/await_signal.h"
 #include "serve/stage_runner.h"
 #include "serve/stage_settings.h"
 #include "step/stage_plan.h"
@@ -97,6 +98,7 @@ Result<int> run(const StageFlags& flags) {
   LogFields fields;
   for (const auto& [name, value] : describe(settings)) fields.emplace_back(name, value);
   log_info("starting", fields);
+  block_end_signals();  // the driver's threads must not take them
   if (const Status usable = settings.device == "cuda" ? check_gpu() : Status(); !usable) {
     std::fprintf(stderr, "commissure stage: %s\n", usable.error().message().c_str());
     return 2;

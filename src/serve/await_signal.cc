@@ -10,6 +10,11 @@ sigset_t end_signals() {
   return signals;
 }
 
+void block_end_signals() {
+  const sigset_t signals = end_signals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+}
+
 Result<int> await_signal(const sigset_t& signals, const std::function<Status()>& health,
                          std::chrono::milliseconds interval) {
   if (!health) {
