@@ -18,7 +18,7 @@ struct Operand {
   static constexpr int kPlanes = 1;
   DEVICE static Value of(float v) { return float_to_bf16(v); }
   DEVICE static void load(const Value* p, unsigned (&a)[1][4]) {
-    const uint4 v = *reinterpret_cast<const uint4*>(p);
+    const uint4 v = load_wide(reinterpret_cast<const uint4*>(p));
     a[0][0] = v.x;
     a[0][1] = v.y;
     a[0][2] = v.z;
@@ -52,8 +52,9 @@ DEVICE int operand_index(int query, int k) {
 
 constexpr int kScoreStride = kPositions + 4;
 
+/// Aligned for the operands' loads of 16 bytes.
 template <int kWidth, bool kExact>
-struct AttendShared {
+struct alignas(16) AttendShared {
   typename Operand<kExact>::Value q[kWidth / 16 * kWarp * 8];
   typename Operand<kExact>::Value weights[kPositions / 16 * kWarp * 8];
   float scores[kQueries][kScoreStride];

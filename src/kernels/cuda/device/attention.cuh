@@ -32,7 +32,7 @@ struct StoredBf16 {
   using Value = uint16_t;
   static constexpr bool kHasScales = false;
   DEVICE static void load(const Value* p, unsigned (&b)[2]) {
-    const uint2 v = *reinterpret_cast<const uint2*>(p);
+    const uint2 v = load_wide(reinterpret_cast<const uint2*>(p));
     b[0] = v.x;
     b[1] = v.y;
   }
@@ -41,7 +41,7 @@ struct StoredInt8 {
   using Value = int8_t;
   static constexpr bool kHasScales = true;
   DEVICE static void load(const Value* p, unsigned (&b)[2]) {
-    const uint32_t v = *reinterpret_cast<const uint32_t*>(p);
+    const uint32_t v = load_wide(reinterpret_cast<const uint32_t*>(p));
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       const auto low = static_cast<int8_t>(v >> (16 * i)), high = static_cast<int8_t>(v >> (16 * i + 8));

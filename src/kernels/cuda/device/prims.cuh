@@ -28,6 +28,12 @@ DEVICE uint2 load_stream(const uint2* p) {
   return v;
 }
 
+/// All bytes of a vector at once, from anywhere; `p` must be aligned to them.
+template <typename Vector>
+DEVICE Vector load_wide(const Vector* p) {
+  return *p;
+}
+
 /// 16 bytes from global to shared memory, there once copy_wait() has waited for their group.
 DEVICE void copy_async(void* shared, const void* global) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((unsigned)__cvta_generic_to_shared(shared)),

@@ -26,13 +26,13 @@ struct InputBlock {
 template <int kFormat>
 DEVICE void take_values(const uint8_t* from, InputBlock<kFormat>& out) {
   if constexpr (kFormat == kBF16) {
-    const uint4 v = *reinterpret_cast<const uint4*>(from);
+    const uint4 v = load_wide(reinterpret_cast<const uint4*>(from));
     out.x[0] = v.x;
     out.x[1] = v.y;
     out.x[2] = v.z;
     out.x[3] = v.w;
   } else {
-    const uint2 v = *reinterpret_cast<const uint2*>(from);
+    const uint2 v = load_wide(reinterpret_cast<const uint2*>(from));
     out.x[0] = v.x;
     out.x[1] = v.y;
   }

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <deque>
 #include <memory>
+#include <new>
 #include <numeric>
 #include <random>
 #include <utility>
@@ -42,8 +43,29 @@ struct Thread {
 struct SharedObject {
   const char* file;
   int line;
-  std::size_t n_bytes;
-  std::unique_ptr<unsigned char[]> bytes;  // on the heap, of this very size: AddressSanitizer watches its ends
+  std::size_t n_bytes, alignment;
+  // On the heap, aligned twice as well as the object, which begins `alignment` bytes in and ends where the memory does:
+  // AddressSanitizer watches that end.
+  unsigned char* memory;
+
+  SharedObject(const char* in_file, int at_line, std::size_t size, std::size_t aligned)
+      : file(in_file),
+        line(at_line),
+        n_bytes(size),
+        alignment(aligned),
+        memory(static_cast<unsigned char*>(operator new(aligned + size, std::align_val_t(2 * aligned)))) {
+    std::memset(memory, kPoison, aligned + size);
+  }
+  SharedObject(SharedObject&& other) noexcept
+      : file(other.file),
+        line(other.line),
+        n_bytes(other.n_bytes),
+        alignment(other.alignment),
+        memory(std::exchange(other.memory, nullptr)) {}
+  SharedObject& operator=(SharedObject&&) = delete;
+  ~SharedObject() { operator delete(memory, std::align_val_t(2 * alignment)); }
+
+  void* bytes() const { return memory + alignment; }
 };
 
 /// The one machine: launches take turns.
@@ -279,16 +301,13 @@ Index block_index() { return machine().at; }
 Extent block_size() { return machine().block; }
 int linear_thread() { return machine().current; }
 
-void* shared_object(const char* file, int line, std::size_t n_bytes) {
+void* shared_object(const char* file, int line, std::size_t n_bytes, std::size_t alignment) {
   for (const SharedObject& object : machine().shared) {
     if (object.line == line && object.n_bytes == n_bytes && std::strcmp(object.file, file) == 0) {
-      return object.bytes.get();
+      return object.bytes();
     }
   }
-  SharedObject made = {file, line, n_bytes, std::make_unique<unsigned char[]>(n_bytes)};
-  std::memset(made.bytes.get(), kPoison, n_bytes);
-  machine().shared.push_back(std::move(made));
-  return machine().shared.back().bytes.get();
+  return machine().shared.emplace_back(file, line, n_bytes, alignment).bytes();
 }
 
 void meet(Operation operation, unsigned mask, void* args, int line) {

@@ -38,8 +38,9 @@ Extent block_size();
 /// Threads of a block in a row; its lane is the remainder by 32.
 int linear_thread();
 
-/// The object named at `line` in this block's shared memory; made, poisoned, when a block's first thread asks.
-void* shared_object(const char* file, int line, std::size_t n_bytes);
+/// The object named at `line` in this block's shared memory; made, poisoned, when a block's first thread asks. Its
+/// address is a multiple of `alignment` and of no higher power of two: a card promises no more.
+void* shared_object(const char* file, int line, std::size_t n_bytes, std::size_t alignment);
 
 enum class Operation : std::uint8_t { kShuffle, kMultiplyInt8, kMultiplyBf16, kSync };
 

@@ -15,7 +15,7 @@ constexpr int kThreads = 64;
 std::vector<float> neighbours(bool with_barrier) {
   std::vector<float> out(kThreads);
   launch({1}, {kThreads}, [&] {
-    auto* shared = static_cast<float*>(shared_object(__FILE__, __LINE__, kThreads * sizeof(float)));
+    auto* shared = static_cast<float*>(shared_object(__FILE__, __LINE__, kThreads * sizeof(float), alignof(float)));
     const int thread = linear_thread();
     shared[thread] = static_cast<float>(thread);
     if (with_barrier) barrier(__LINE__);
@@ -34,6 +34,15 @@ TEST(Machine, WhatNobodyWroteYetIsNaN) {
   int n_poisoned = 0;
   for (const float value : neighbours(false)) n_poisoned += std::isnan(value);
   EXPECT_GT(n_poisoned, 0);
+}
+
+TEST(Machine, SharedObjectsLieAtTheirOwnAlignmentAndAtNoBetterOne) {
+  for (const std::size_t alignment : {1, 2, 4, 8, 16}) {
+    launch({1}, {1}, [&] {
+      const auto at = reinterpret_cast<std::uintptr_t>(shared_object(__FILE__, __LINE__, 20, alignment));
+      EXPECT_EQ(at % (2 * alignment), alignment);
+    });
+  }
 }
 
 TEST(Machine, BlocksAndWarpsRunInAnOrderDrawnFromTheSeed) {

@@ -20,7 +20,8 @@ struct alignas(16) uint4 {
 
 #define DEVICE inline
 #define SHARED(type, name) \
-  type& name = *static_cast<type*>(commissure::cuda::emulated::shared_object(__FILE__, __LINE__, sizeof(type)))
+  type& name =             \
+      *static_cast<type*>(commissure::cuda::emulated::shared_object(__FILE__, __LINE__, sizeof(type), alignof(type)))
 #define KERNEL(Args, threads, name)                                                                     \
   void name(const Args& args);                                                                          \
   [[maybe_unused]] static const commissure::cuda::emulated::Registration registration_##name(           \
@@ -68,9 +69,14 @@ T __shfl_xor_sync(unsigned mask, T value, int step, int line = __builtin_LINE())
 }
 
 template <typename Vector>
-Vector load_stream(const Vector* p) {
+Vector load_wide(const Vector* p) {
   if (reinterpret_cast<std::uintptr_t>(p) % alignof(Vector) != 0) emulated::fail("a wide load is not aligned", 0);
   return *p;
+}
+
+template <typename Vector>
+Vector load_stream(const Vector* p) {
+  return load_wide(p);
 }
 
 inline void copy_async(void* shared, const void* global) { emulated::copy_async(shared, global); }
