@@ -3,11 +3,21 @@
 if(NOT BUILD_TESTING OR NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" OR COMMISSURE_SANITIZE MATCHES thread)
   return()
 endif()
+include(CheckCXXSourceRuns)
+check_cxx_source_runs("int main() { return __builtin_cpu_supports(\"avx\") && __builtin_cpu_supports(\"fma\") ? 0 : 1; }" COMMISSURE_CPU_HAS_FMA)
+if(NOT COMMISSURE_CPU_HAS_FMA)
+  message(STATUS "The tests that emulate GPU kernels are left out: this CPU has no FMA")
+  return()
+endif()
 set(device ${CMAKE_CURRENT_SOURCE_DIR}/cuda/device)
 set(emulated ${CMAKE_CURRENT_SOURCE_DIR}/cuda/emulated)
-set(kernels ${device}/attention.cu ${device}/pack.cu ${device}/products.cu ${device}/rows.cu)
-set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS
+set(kernels ${device}/attention.cu ${device}/check.cu ${device}/pack.cu ${device}/products.cu ${device}/rows.cu)
+set(device_options
   "-xc++;-Wno-unknown-pragmas;$<$<CXX_COMPILER_ID:Clang>:-Wno-pass-failed>;-O2;-ffp-contract=off;-mfma;-include${emulated}/words.h")
+set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "${device_options}")
+if(COMMISSURE_SANITIZE)  # these two have most instances: minutes to compile otherwise
+  set_source_files_properties(${device}/attention.cu ${device}/products.cu PROPERTIES COMPILE_OPTIONS "${device_options};-O1")
+endif()
 add_library(commissure_cuda_emulated OBJECT ${kernels} ${emulated}/fake_driver.cc ${emulated}/fiber.cc ${emulated}/machine.cc
   ${emulated}/registry.cc)
 target_include_directories(commissure_cuda_emulated PUBLIC ${PROJECT_SOURCE_DIR}/src)
