@@ -19,6 +19,8 @@ struct ChosenDevice {
   /// An error after which every step fails, as the card is lost; null: this device is not lost without the process.
   /// Threading: any thread, while the backend lives.
   std::function<Status()> health;
+  /// Memory that the card has left, in bytes; null: the host's counts. Errors: kInternal, the driver's own.
+  std::function<Result<std::size_t>()> free_bytes;
 };
 
 /// Whether `name` is one of "cpu", "cuda" and "auto".

@@ -21,7 +21,7 @@ std::pair<int, int> spans_of(const SequenceSpan& span, int first, int n_queries,
 }  // namespace
 
 AttendPlan plan_attention(const StepShape& shape, std::span<const std::int32_t> tables, int heads_per_kv, int window,
-                          int n_wanted) {
+                          int n_wanted, int max_partials) {
   AttendPlan plan;
   for (std::size_t s = 0; s < shape.sequences.size(); ++s) {
     const SequenceSpan& span = shape.sequences[s];
@@ -35,7 +35,8 @@ AttendPlan plan_attention(const StepShape& shape, std::span<const std::int32_t> 
   if (count_of(plan.items) >= n_wanted) return plan;
   std::vector<AttendItem> cut;
   for (AttendItem item : plan.items) {
-    if (item.last_span - item.first_span < 2) {
+    const int n_spans = item.last_span - item.first_span;
+    if (n_spans < 2 || n_spans > max_partials - plan.n_partials) {
       cut.push_back(item);
       continue;
     }

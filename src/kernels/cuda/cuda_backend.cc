@@ -1,6 +1,7 @@
 #include "kernels/cuda/cuda_backend.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "core/check.h"
@@ -28,6 +29,22 @@ Result<DeviceBuffer> CudaBackend::upload_new(std::span<const std::byte> bytes) {
   DeviceBuffer buffer = TRY(allocate(bytes.size()));
   upload(buffer.ptr(), bytes);
   return buffer;
+}
+
+Result<Borrowed> CudaBackend::upload_for_step(std::span<const std::byte> bytes) {
+  constexpr std::size_t kLeastBytes = 4096;
+  const std::size_t n_bytes = std::max(kLeastBytes, std::bit_ceil(bytes.size()));
+  const auto enough = [&](const DeviceBuffer& buffer) { return buffer.n_bytes() >= n_bytes; };
+  auto found = std::ranges::find_if(spare_, enough);
+  if (found == spare_.end()) {
+    if (!spare_.empty()) spare_.pop_back();  // too small for what steps have become
+    spare_.push_back(TRY(allocate(n_bytes)));
+    found = std::prev(spare_.end());
+  }
+  DeviceBuffer memory = std::move(*found);
+  spare_.erase(found);
+  upload(memory.ptr(), bytes);
+  return Borrowed(spare_, std::move(memory));
 }
 
 DevicePtr CudaBackend::scratch(Scratch& which, std::size_t n_bytes) {
@@ -137,7 +154,7 @@ std::unique_ptr<StepIndex> CudaBackend::make_step_index(const StepShape& shape) 
   CHECK(integers.size() == 2 * n_rows);
   integers.insert(integers.end(), tables.begin(), tables.end());
   integers.insert(integers.end(), blocks.begin(), blocks.end());
-  auto memory = upload_new(std::as_bytes(std::span(integers)));
+  auto memory = upload_for_step(std::as_bytes(std::span(integers)));
   if (!memory) {
     device_->give_up(memory.error());
     return index;
@@ -150,25 +167,25 @@ std::unique_ptr<StepIndex> CudaBackend::make_step_index(const StepShape& shape) 
   return index;
 }
 
-Result<CudaStepIndex::Items> CudaBackend::make_items(const CudaStepIndex& index, int heads_per_kv, int window,
-                                                     int n_kv_heads) {
+Result<CudaStepIndex::Items> CudaBackend::make_items(const CudaStepIndex& index, const HeadLayout& heads, int window) {
   CudaStepIndex::Items made;
   // Two blocks of threads for each multiprocessor hide each other's waiting.
-  const int n_wanted = std::max(1, 2 * device_->n_multiprocessors() / n_kv_heads);
-  made.plan = plan_attention(index.shape_, index.sequence_tables, heads_per_kv, window, n_wanted);
+  const int n_wanted = std::max(1, 2 * device_->n_multiprocessors() / heads.n_kv_heads);
+  const auto max_partials = static_cast<int>(kMaxPartialBytes / partial_bytes(heads));
+  made.plan = plan_attention(index.shape_, index.sequence_tables, heads.n_heads / heads.n_kv_heads, window, n_wanted,
+                             max_partials);
   std::vector<AttendItem> all(made.plan.items);
   all.insert(all.end(), made.plan.joins.begin(), made.plan.joins.end());
-  made.memory = TRY(upload_new(std::as_bytes(std::span(all))));
+  made.memory = TRY(upload_for_step(std::as_bytes(std::span(all))));
   made.items = made.memory.ptr();
   made.joins = made.items.offset(made.plan.items.size() * sizeof(AttendItem));
   return made;
 }
 
-const CudaStepIndex::Items* CudaBackend::items_of(const CudaStepIndex& index, int heads_per_kv, int window,
-                                                  int n_kv_heads) {
-  const auto key = std::pair(heads_per_kv, window);
+const CudaStepIndex::Items* CudaBackend::items_of(const CudaStepIndex& index, const HeadLayout& heads, int window) {
+  const auto key = std::tuple(heads.n_heads, heads.n_kv_heads, heads.head_dim, window);
   if (const auto found = index.items.find(key); found != index.items.end()) return &found->second;
-  auto made = make_items(index, heads_per_kv, window, n_kv_heads);
+  auto made = make_items(index, heads, window);
   if (made) return &index.items.emplace(key, std::move(*made)).first->second;
   device_->give_up(made.error());
   return nullptr;

@@ -38,10 +38,33 @@ struct AttendPlan {
 };
 
 /// Cuts a step's attention into items: one a tile of 16 queries, or one a span and tile where there are fewer tiles
-/// than `n_wanted` and the sequence has several spans. The cut changes no bit.
+/// than `n_wanted` and the sequence has several spans, as long as they leave at most `max_partials` results to join.
+/// The cut changes no bit.
 ///   tables  where each sequence's block table begins
 AttendPlan plan_attention(const StepShape& shape, std::span<const std::int32_t> tables, int heads_per_kv, int window,
-                          int n_wanted);
+                          int n_wanted, int max_partials);
+
+/// Memory of a backend that goes back to its spare buffers, which outlive it: what is queued next may write to it, as
+/// the card does one thing after the other.
+class Borrowed {
+ public:
+  Borrowed() = default;
+  Borrowed(std::vector<DeviceBuffer>& spare, DeviceBuffer memory) : spare_(&spare), memory_(std::move(memory)) {}
+  Borrowed(Borrowed&& other) noexcept { *this = std::move(other); }
+  Borrowed& operator=(Borrowed&& other) noexcept {
+    std::swap(spare_, other.spare_);
+    std::swap(memory_, other.memory_);
+    return *this;
+  }
+  ~Borrowed() {
+    if (spare_ != nullptr) spare_->push_back(std::move(memory_));
+  }
+  DevicePtr ptr() const { return memory_.ptr(); }
+
+ private:
+  std::vector<DeviceBuffer>* spare_ = nullptr;
+  DeviceBuffer memory_;
+};
 
 /// A step's integers on the card.
 class CudaStepIndex final : public StepIndex {
@@ -50,16 +73,16 @@ class CudaStepIndex final : public StepIndex {
 
   StepShape shape_;
   std::vector<std::int32_t> sequence_tables;
-  DeviceBuffer memory;  ///< tokens, positions, tables (one each a row), then all blocks
+  Borrowed memory;  ///< tokens, positions, tables (one each a row), then all blocks
   DevicePtr tokens, positions, tables, blocks;
 
   /// Attention's items on the card: layers of one shape share them.
   struct Items {
     AttendPlan plan;
-    DeviceBuffer memory;
+    Borrowed memory;
     DevicePtr items, joins;
   };
-  mutable std::map<std::pair<int, int>, Items> items;  ///< by heads a kv head and window
+  mutable std::map<std::tuple<int, int, int, int>, Items> items;  ///< by layout of heads and window
 };
 
 /// The operations on one card. Every operation is queued; fetch() waits. A row's bits depend on that row alone: kernels
@@ -73,6 +96,8 @@ class CudaBackend final : public Backend {
   BackendInfo info() const override { return {"cuda", isa_, 1}; }
   /// An error after which every step fails: the card is lost. Threading: any thread.
   Status health() const { return device_->lasting_failure(); }
+  /// What can be allocated on the card now. Errors: kInternal, the driver's own.
+  Result<std::size_t> free_bytes() const { return device_->free_bytes(); }
 
   Result<DeviceBuffer> allocate(std::size_t n_bytes) override;
   void release(DevicePtr ptr, std::size_t n_bytes) override;
@@ -123,13 +148,16 @@ class CudaBackend final : public Backend {
   void multiply(Rows x, const Input& input, const MatmulJob& job, DevicePtr second);
   void uncapped_logits(Rows x, const Matrix& weight, std::span<const LogitsUse> uses, float softcap, Rows out);
   void multiply_floats(Rows x, const MatmulJob& job);
-  const CudaStepIndex::Items* items_of(const CudaStepIndex& index, int heads_per_kv, int window, int n_kv_heads);
-  Result<CudaStepIndex::Items> make_items(const CudaStepIndex& index, int heads_per_kv, int window, int n_kv_heads);
+  const CudaStepIndex::Items* items_of(const CudaStepIndex& index, const HeadLayout& heads, int window);
+  Result<CudaStepIndex::Items> make_items(const CudaStepIndex& index, const HeadLayout& heads, int window);
   Result<DeviceBuffer> upload_new(std::span<const std::byte> bytes);
+  /// As upload_new(), to memory of an earlier step where some is large enough.
+  Result<Borrowed> upload_for_step(std::span<const std::byte> bytes);
 
   std::unique_ptr<Device> device_;
   std::string isa_;
   Scratch input_, partials_, second_, small_;
+  std::vector<DeviceBuffer> spare_;                         // of steps that are over
   std::map<std::vector<float>, DeviceBuffer> frequencies_;  // of rotations met so far
   std::vector<std::byte> fetched_;
 };

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 
 #include "core/check.h"
 #include "core/index.h"
+#include "kernels/cuda/device/args.h"
+#include "kernels/cuda/self_check.h"
 #include "kernels/devices.h"
 
 namespace commissure::cuda {
@@ -50,6 +53,8 @@ std::string listed(std::span<const Cubin> cubins) {
 }  // namespace
 
 Result<Card> find_card(const Driver& driver, std::span<const Cubin> cubins, int ordinal) {
+  // A kernel that is loaded at its first launch may find no memory left then.
+  setenv("CUDA_MODULE_LOADING", "EAGER", 0);
   TRY(check(driver, driver.init(0), "cuInit"));
   int version = 0, n_cards = 0;
   TRY(check(driver, driver.version(&version), "cuDriverGetVersion"));
@@ -72,6 +77,7 @@ Result<Card> find_card(const Driver& driver, std::span<const Cubin> cubins, int 
 Result<std::unique_ptr<Device>> Device::open(const Driver& driver, std::span<const Cubin> cubins, int ordinal) {
   std::unique_ptr<Device> device(new Device(driver, TRY(find_card(driver, cubins, ordinal))));
   TRY(device->load(cubins));
+  if (const Status checked = device->check_arithmetic(); !checked) return checked.error().within(device->name());
   return device;
 }
 
@@ -89,6 +95,21 @@ Status Device::load(std::span<const Cubin> cubins) {
     modules_.push_back(module);
   }
   return {};
+}
+
+Status Device::check_arithmetic() {
+  const std::vector<std::uint32_t> words = check_words();
+  std::vector<std::uint32_t> got(to_size(kWarp * kCheckWords));
+  const std::size_t n_read = std::as_bytes(std::span(words)).size(), n_written = std::as_bytes(std::span(got)).size();
+  const DriverPtr memory = TRY(allocate(n_read + n_written));
+  copy_in(memory, words.data(), n_read);
+  launch("self_check", {1}, kWarp,
+         CheckArgs{reinterpret_cast<const std::uint32_t*>(memory), reinterpret_cast<std::uint32_t*>(memory + n_read)});
+  copy_out(got.data(), memory + n_read, n_written);
+  const Status done = wait();
+  release(memory);
+  TRY(done);
+  return judge_check(got);
 }
 
 Device::~Device() {
@@ -122,11 +143,19 @@ void Device::give_up(const Error& error) {
 }
 
 Result<DriverPtr> Device::allocate(std::size_t n_bytes) {
+  if (!failure_) return failure_.error();  // nothing would be written to it
   TRY(check(driver_, driver_.context_set(context_), "cuCtxSetCurrent"));
   DriverPtr at = 0;
   TRY(check(driver_, driver_.allocate(&at, n_bytes), "cuMemAlloc"));
   fill_zero(at, n_bytes);
   return at;
+}
+
+Result<std::size_t> Device::free_bytes() {
+  TRY(check(driver_, driver_.context_set(context_), "cuCtxSetCurrent"));
+  std::size_t free = 0, total = 0;
+  TRY(check(driver_, driver_.memory_info(&free, &total), "cuMemGetInfo"));
+  return free;
 }
 
 void Device::release(DriverPtr at) {

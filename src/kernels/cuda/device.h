@@ -32,7 +32,8 @@ Result<Card> find_card(const Driver& driver, std::span<const Cubin> cubins, int 
 /// Threading: one thread at a time; any thread.
 class Device {
  public:
-  /// Errors: as find_card(); kResourceExhausted, kInternal: the driver's own.
+  /// Errors: as find_card(); kFailedPrecondition, the card computes otherwise than the kernels expect
+  /// (self_check.h); kResourceExhausted, kInternal, kUnavailable: the driver's own.
   static Result<std::unique_ptr<Device>> open(const Driver& driver, std::span<const Cubin> cubins, int ordinal);
   ~Device();
   Device(const Device&) = delete;
@@ -42,7 +43,10 @@ class Device {
   int arch() const { return card_.arch; }  ///< 89 for sm_89
   int n_multiprocessors() const { return card_.n_multiprocessors; }
 
-  /// Zero-filled once what is queued has run. Errors: kResourceExhausted.
+  /// What can be allocated now, by this process or another. Errors: kInternal, the driver's own.
+  Result<std::size_t> free_bytes();
+
+  /// Zero-filled once what is queued has run. Errors: kResourceExhausted; after a failure, that.
   Result<DriverPtr> allocate(std::size_t n_bytes);
   /// Waits for what is queued.
   void release(DriverPtr at);
@@ -74,6 +78,7 @@ class Device {
  private:
   Device(const Driver& driver, Card card) : driver_(driver), card_(std::move(card)) {}
   Status load(std::span<const Cubin> cubins);
+  Status check_arithmetic();
   void launch_with(std::string_view kernel, Grid grid, int n_threads, void* args);
   Result<Function> function(std::string_view kernel);
   /// Makes the context the calling thread's; false once something has failed.

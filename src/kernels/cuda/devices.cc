@@ -36,8 +36,10 @@ Result<ChosenDevice> make_gpu(const cuda::Driver& driver) {
   const std::string name = device->name();
   auto backend = std::make_unique<cuda::CudaBackend>(std::move(device), isa);
   const auto health = [card = backend.get()] { return card->health(); };
+  const auto free_bytes = [card = backend.get()] { return card->free_bytes(); };
   return ChosenDevice{std::move(backend),
-                      "GPU " + name + " (" + isa + "), with kernels that were tried by emulation only", name, health};
+                      "GPU " + name + " (" + isa + "), with kernels that were tried by emulation only", name, health,
+                      free_bytes};
 }
 
 }  // namespace
@@ -67,7 +69,7 @@ Result<ChosenDevice> make_device(std::string_view device, const CpuOptions& cpu)
   }
   auto backend = TRY(make_cpu_backend(cpu));
   std::string reason = "CPU (" + backend->info().isa + "): " + why;
-  return ChosenDevice{std::move(backend), std::move(reason), {}, {}};
+  return ChosenDevice{std::move(backend), std::move(reason), {}, {}, {}};
 }
 
 std::vector<int> gpu_kernels() {

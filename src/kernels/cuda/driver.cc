@@ -47,14 +47,14 @@ std::vector<std::string> driver_libraries() { return {"libcuda.so.1", "/usr/loca
 
 Result<Driver> load_driver(const std::vector<std::string>& libraries) {
   void* library = nullptr;
-  std::string found, words = "no library was looked for";
+  std::string found, words;
   for (const std::string& name : libraries) {
     found = name;
     library = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (library != nullptr) break;
-    words = dlerror();
+    words += (words.empty() ? "" : "; ") + std::string(dlerror());
   }
-  if (library == nullptr) return Error(Code::kNotFound, words);
+  if (library == nullptr) return Error(Code::kNotFound, words.empty() ? "no library was looked for" : words);
   Driver driver;
   const std::string missing = load_all(library, driver);
   if (!missing.empty()) return Error(Code::kFailedPrecondition, found, " has no ", missing);

@@ -55,7 +55,7 @@ inline constexpr int kMultiprocessors = 16, kCapabilityMajor = 75, kCapabilityMi
 std::vector<std::string> driver_libraries();
 
 /// Opens the first of `libraries` that is there; it stays open. Errors: kNotFound, none is there, in the loader's
-/// words; kFailedPrecondition, the library lacks a function.
+/// words for each; kFailedPrecondition, the library lacks a function.
 Result<Driver> load_driver(const std::vector<std::string>& libraries);
 
 /// Errors: kResourceExhausted, the card is out of memory; kInternal otherwise; the message names `what` and the error.

@@ -12,6 +12,15 @@ namespace commissure::cuda {
 /// The widest head that attention has kernels for.
 inline constexpr int kMaxHeadDim = 512;
 
+/// What attention may keep of folded spans until they are joined.
+inline constexpr std::size_t kMaxPartialBytes = std::size_t{64} << 20;
+
+/// Of one span that a tile of queries folded, for all kv heads: [kv head][16 queries][padded head_dim + 2] f32.
+inline std::size_t partial_bytes(const HeadLayout& heads) {
+  const int width = (heads.head_dim + 15) / 16 * 16 + 2;
+  return n_elements(heads.n_kv_heads, kQueries, width) * sizeof(float);
+}
+
 struct KernelNames {
   DType dtype;
   int format;

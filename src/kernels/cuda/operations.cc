@@ -192,14 +192,12 @@ void CudaBackend::attend(Rows q, const StepIndex& index, const KvLayer& layer, c
   CHECK(layer.heads.head_dim <= kMaxHeadDim);  // check_heads() was asked
   const CudaStepIndex& places = index_of(index);
   const int heads_per_kv = layer.heads.n_heads / layer.heads.n_kv_heads;
-  const CudaStepIndex::Items* items = items_of(places, heads_per_kv, options.window, layer.heads.n_kv_heads);
+  const CudaStepIndex::Items* items = items_of(places, layer.heads, options.window);
   if (items == nullptr) return;
   const AttendPlan& plan = items->plan;
-  const std::size_t width = to_size((layer.heads.head_dim + 15) / 16 * 16 + 2);
   DevicePtr partials;
   if (plan.n_partials > 0) {
-    partials =
-        scratch(partials_, n_elements(plan.n_partials, layer.heads.n_kv_heads, kQueries) * width * sizeof(float));
+    partials = scratch(partials_, to_size(plan.n_partials) * partial_bytes(layer.heads));
     if (!partials) return;
   }
   device_->launch(

@@ -275,6 +275,14 @@ struct ScatterArgs {
   int x_stride, y_stride, n_cols;
 };
 
+/// Words of a lane that the kernel self_check writes.
+constexpr int kCheckWords = 14;
+
+struct CheckArgs {
+  const uint32_t* words;  ///< [32 lanes][4], then [32 lanes][2]
+  uint32_t* out;          ///< [32 lanes][kCheckWords]
+};
+
 struct SoftCapArgs {
   float* x;
   int stride, n_cols;

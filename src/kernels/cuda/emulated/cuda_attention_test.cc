@@ -135,12 +135,28 @@ TEST(CudaAttention, NeighboursInAStepChangeNoBit) {
 TEST(CudaAttention, ThePlanSharesSpansOnlyWhereTilesAreFew) {
   const StepShape shape = testing::one_sequence(1, 1000);
   const std::vector<std::int32_t> tables = {0};
-  EXPECT_EQ(cuda::plan_attention(shape, tables, 4, 0, 1).items.size(), 1u);
-  const cuda::AttendPlan cut = cuda::plan_attention(shape, tables, 4, 0, 8);
+  EXPECT_EQ(cuda::plan_attention(shape, tables, 4, 0, 1, 100).items.size(), 1u);
+  const cuda::AttendPlan cut = cuda::plan_attention(shape, tables, 4, 0, 8, 100);
   EXPECT_EQ(cut.items.size(), 4u);
   EXPECT_EQ(cut.joins.size(), 1u);
   EXPECT_EQ(cut.n_partials, 4);
-  EXPECT_EQ(cuda::plan_attention(shape, tables, 4, 300, 8).items.size(), 2u);
+  EXPECT_EQ(cuda::plan_attention(shape, tables, 4, 300, 8, 100).items.size(), 2u);
+}
+
+TEST(CudaAttention, ThePlanKeepsNoMoreResultsOfSpansThanThereIsRoomFor) {
+  StepShape shape = testing::one_sequence(1, 1000);
+  for (int i = 1; i < 3; ++i) {
+    shape.sequences.push_back(shape.sequences[0]);
+    shape.sequences.back().first_row = i;
+  }
+  const std::vector<std::int32_t> tables = {0, 16, 32};
+  for (const int room : {0, 3, 4, 7, 8, 11, 12, 100}) {
+    const cuda::AttendPlan plan = cuda::plan_attention(shape, tables, 4, 0, 1000, room);
+    const int n_cut = std::min(3, room / 4);
+    EXPECT_EQ(plan.n_partials, 4 * n_cut) << room;
+    EXPECT_EQ(std::ssize(plan.joins), n_cut) << room;
+    EXPECT_EQ(std::ssize(plan.items), 3 + 3 * n_cut) << room;
+  }
 }
 
 }  // namespace

@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include <cstdlib>
+
 #include "kernels/cuda/driver.h"
 #include "kernels/cuda/emulated/fake_driver.h"
+#include "kernels/cuda/self_check.h"
 #include "kernels/devices.h"
 #include "support/backend_testing.h"
 
@@ -186,6 +189,72 @@ TEST(CudaDriver, SaysWhatWasLookedForWhenThereIsNone) {
   ASSERT_FALSE(driver.has_value());
   EXPECT_EQ(driver.error().code(), Code::kNotFound);
   EXPECT_NE(driver.error().message().find("libcommissure_no_such_driver.so.1"), std::string::npos);
+  const auto two = load_driver({"libcommissure_no_such_driver.so.1", "/proc/self/status"});
+  ASSERT_FALSE(two.has_value());
+  for (const char* name : {"libcommissure_no_such_driver.so.1", "/proc/self/status"}) {
+    EXPECT_NE(two.error().message().find(name), std::string::npos) << two.error().message();
+  }
+}
+
+/// A card that loads a kernel at its first launch may have no memory left for it by then.
+TEST(CudaDriver, KernelsAreLoadedWhenTheCardIsOpenedUnlessTheUserSaysOtherwise) {
+  constexpr const char* kName = "CUDA_MODULE_LOADING";
+  unsetenv(kName);
+  Driver driver = emulated::fake_driver();
+  static std::string seen;
+  driver.init = [](unsigned) {
+    const char* value = std::getenv(kName);
+    seen = value == nullptr ? "" : value;
+    return 0;
+  };
+  ASSERT_TRUE(find_card(driver, emulated::fake_cubins(), 0).has_value());
+  EXPECT_EQ(seen, "EAGER");
+  setenv(kName, "LAZY", 1);
+  ASSERT_TRUE(find_card(driver, emulated::fake_cubins(), 0).has_value());
+  EXPECT_EQ(seen, "LAZY");
+  unsetenv(kName);
+}
+
+TEST(CudaSelfCheck, ACardThatComputesOtherwiseIsRefused) {
+  Driver driver = emulated::fake_driver();
+  EXPECT_TRUE(Device::open(driver, emulated::fake_cubins(), 0).has_value());
+  driver.launch = [](Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Stream, void**,
+                     void**) { return 0; };  // zeros stay
+  const auto refused = Device::open(driver, emulated::fake_cubins(), 0);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code(), Code::kFailedPrecondition);
+  EXPECT_NE(refused.error().message().find("emulated card: it computes otherwise"), std::string::npos)
+      << refused.error().message();
+}
+
+TEST(CudaSelfCheck, EveryWrongBitIsSeen) {
+  const std::vector<std::uint32_t> expected = expected_check();
+  EXPECT_TRUE(judge_check(expected));
+  EXPECT_FALSE(judge_check(std::span(expected).first(expected.size() - 1)));
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    std::vector<std::uint32_t> wrong = expected;
+    wrong[i] ^= 1;
+    EXPECT_FALSE(judge_check(wrong)) << i;
+  }
+}
+
+/// Contracted, squares would be added unrounded; and sums in another order round otherwise.
+TEST(CudaSelfCheck, ItsValuesTellRoundingsApart) {
+  const std::vector<std::uint32_t> words = check_words(), expected = expected_check();
+  int n_contracted = 0, n_reordered = 0;
+  for (std::size_t lane = 0; lane < 32; ++lane) {
+    const auto value = static_cast<float>(static_cast<std::int32_t>(words[lane * 4]));
+    const std::uint32_t* out = &expected[lane * kCheckWords];
+    n_contracted += std::bit_cast<float>(out[9]) != std::fmaf(value, value, -value);
+    n_contracted += std::bit_cast<float>(out[10]) != 0.0f;
+    float sum = 0.0f;
+    for (std::size_t i = lane / 16 * 16; i < lane / 16 * 16 + 16; ++i) {
+      sum += static_cast<float>(static_cast<std::int32_t>(words[i * 4]));
+    }
+    n_reordered += std::bit_cast<float>(out[8]) != sum;
+  }
+  EXPECT_GT(n_contracted, 16);
+  EXPECT_GT(n_reordered, 0);
 }
 
 }  // namespace

@@ -20,6 +20,7 @@ namespace commissure::cuda::emulated {
 namespace {
 
 constexpr std::size_t kPage = 4096;
+constexpr std::size_t kCardBytes = std::size_t{4} << 30;
 constexpr int kArch = 89;
 constexpr int kInvalidValue = 1;
 constexpr unsigned char kPoison = 0xff;
@@ -37,9 +38,9 @@ struct Card {
   Mutex mutex;
   std::map<DriverPtr, Buffer> buffers;
   std::map<Stream, std::vector<std::function<void()>>> streams;
-  std::uint64_t n_modules = 0, n_contexts = 0, n_calls = 0, n_waits = 0, n_launches = 0;
+  std::uint64_t n_modules = 0, n_contexts = 0, n_calls = 0, n_waits = 0, n_launches = 0, n_allocations = 0;
   std::uintptr_t next_handle = 0x1000;
-  std::uint64_t fail_at = 0;
+  std::uint64_t fail_at = 0, fail_allocation_at = 0;
   int fail_with = 0;
 };
 
@@ -78,11 +79,14 @@ void run(Stream stream) {
 int allocate(DriverPtr* at, std::size_t n_bytes) {
   CALL();
   if (n_bytes == 0) return kInvalidValue;
-  if (n_bytes > (std::size_t{1} << 40)) return kOutOfMemory;
+  if (n_bytes > kCardBytes) return kOutOfMemory;
+  ++card().n_allocations;
+  if (card().fail_allocation_at > 0 && --card().fail_allocation_at == 0) return kOutOfMemory;
   const Buffer buffer = {n_bytes};
   void* pages = mmap(nullptr, buffer.n_open() + kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (pages == MAP_FAILED) return kOutOfMemory;
   CHECK(mprotect(static_cast<char*>(pages) + buffer.n_open(), kPage, PROT_NONE) == 0);
+  std::memset(pages, kPoison, buffer.n_open());
   *at = reinterpret_cast<std::uintptr_t>(pages) + buffer.offset();
   card().buffers.emplace(*at, buffer);
   return 0;
@@ -201,7 +205,7 @@ int attribute(int* value, int which, int) {
 
 int memory_info(std::size_t* free, std::size_t* total) {
   CALL();
-  *total = std::size_t{4} << 30;
+  *total = kCardBytes;
   *free = *total;
   for (const auto& [at, buffer] : card().buffers) *free -= std::min(*free, buffer.n_bytes);
   return 0;
@@ -278,10 +282,16 @@ void fail_call(std::uint64_t n, int error) {
   card().fail_with = error;
 }
 
+void fail_allocation(std::uint64_t n) {
+  const MutexLock lock(card().mutex);
+  card().fail_allocation_at = n;
+}
+
 DriverCounts driver_counts() {
   Card& c = card();
   const MutexLock lock(c.mutex);
-  return {c.buffers.size(), c.streams.size(), c.n_modules, c.n_contexts, c.n_calls, c.n_waits, c.n_launches};
+  return {c.buffers.size(), c.streams.size(), c.n_modules,  c.n_contexts,
+          c.n_calls,        c.n_waits,        c.n_launches, c.n_allocations};
 }
 
 }  // namespace commissure::cuda::emulated

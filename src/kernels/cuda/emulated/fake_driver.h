@@ -23,9 +23,13 @@ Result<std::unique_ptr<Backend>> make_emulated_backend();
 /// Makes the n-th call of any function from now on fail with `error`, once; 0: none.
 void fail_call(std::uint64_t n, int error);
 
+/// Makes the n-th allocation from now on find no memory, once; 0: none.
+void fail_allocation(std::uint64_t n);
+
 /// What the fake card holds now, and calls of the driver so far.
 struct DriverCounts {
-  std::uint64_t buffers = 0, streams = 0, modules = 0, contexts = 0, calls = 0, waits = 0, launches = 0;
+  std::uint64_t buffers = 0, streams = 0, modules = 0, contexts = 0, calls = 0, waits = 0, launches = 0,
+                allocations = 0;
 };
 DriverCounts driver_counts();
 
