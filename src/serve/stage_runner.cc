@@ -1,7 +1,6 @@
 #include "serve/stage_runner.h"
 
 #include <malloc.h>
-#include <pthread.h>
 #include <signal.h>
 
 #include <functional>
@@ -24,6 +23,7 @@
 #include "net/span_exporter.h"
 #include "plan/split_plan.h"
 #include "serve/await_signal.h"
+#include "serve/card_memory.h"
 #include "serve/chain_view.h"
 #include "serve/needed_threads.h"
 #include "serve/open_files.h"
@@ -69,6 +69,7 @@ class StageRunner {
   void drain(std::chrono::milliseconds grace);
 
  private:
+  Status check_card(const DecoderSpec& spec, std::uint64_t free_bytes) const;
   Status build_links();
   Status serve_steps();
   Status serve_api();
@@ -132,6 +133,7 @@ Status StageRunner::build() {
   if (settings_.device != "cpu") log_info("computes on the " + chosen.reason);
   backend_ = std::move(chosen.backend);
   device_health_ = std::move(chosen.health);
+  if (chosen.free_bytes) TRY(check_card(spec, TRY(chosen.free_bytes())));
   StageOptions options;
   options.model_name = model_.name;
   options.max_rows = settings_.max_step_rows;
@@ -140,6 +142,15 @@ Status StageRunner::build() {
   options.n_states = context_.kv.n_states;
   stage_ = TRY(Stage::create(*backend_, *checkpoint_, spec, plans[settings_.index()], options));
   return build_links();
+}
+
+/// Before anything is loaded: a card has what it has, and nothing of it is swapped.
+Status StageRunner::check_card(const DecoderSpec& spec, std::uint64_t free_bytes) const {
+  const auto stages = TRY(estimate_stages(*checkpoint_, spec, settings_.cuts, context_.kv, settings_.max_step_rows));
+  const StageEstimate& stage = stages[settings_.index()];
+  TRY(check_card_memory(stage, free_bytes));
+  log_info("takes " + describe_card_memory(stage, free_bytes));
+  return {};
 }
 
 Status StageRunner::build_links() {
@@ -315,8 +326,7 @@ void bound_kept_memory() {
 
 Status run_stage(const StageSettings& settings) {
   if (settings.is_first()) bound_kept_memory();  // of API requests; other stages have none, and large frames
-  const sigset_t signals = end_signals();
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // before any thread starts, so that all inherit it
+  block_end_signals();
   signal(SIGPIPE, SIG_IGN);
 
   StageRunner runner(settings);
