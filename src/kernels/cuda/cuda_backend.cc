@@ -133,6 +133,14 @@ Status CudaBackend::check_heads(const HeadLayout& heads) const {
                " are wider than its attention takes: ", kMaxHeadDim);
 }
 
+Status CudaBackend::check_delta(const DeltaShape&) const {
+  return Error(Code::kUnimplemented, "GPU: there is no kernel for gated delta nets (Qwen 3.5) yet: run it on CPUs");
+}
+
+void CudaBackend::delta_net(const DeltaInputs&, const DeltaWeights&, const StepIndex&, const StateLayer&, Rows, Rows) {
+  CHECK(false);  // check_delta() refuses models that have such layers
+}
+
 std::size_t CudaBackend::kv_block_bytes(const HeadLayout& heads, KvType type) const {
   return kPositions * kv_position_bytes(type, heads.n_kv_heads, heads.head_dim);
 }
