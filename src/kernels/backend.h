@@ -287,6 +287,8 @@ class Backend {
 
   /// Whether attention takes such heads; asked before weights are loaded. Errors: kUnimplemented.
   virtual Status check_heads(const HeadLayout&) const { return {}; }
+  /// The same of a delta net.
+  virtual Status check_delta(const DeltaShape&) const { return {}; }
 
   /// Bytes of one KV block of one layer.
   virtual std::size_t kv_block_bytes(const HeadLayout& heads, KvType type) const = 0;

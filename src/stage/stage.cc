@@ -49,6 +49,7 @@ Result<std::unique_ptr<Stage>> Stage::create(Backend& backend, const Checkpoint&
   const std::uint64_t weight_bytes = TRY(stage_bytes(checkpoint, spec, plan));
   for (int layer = plan.layers.first; layer < plan.layers.last; ++layer) {
     TRY(backend.check_heads(spec.layers[layer].heads));
+    TRY(backend.check_delta(spec.layers[layer].delta));
   }
   std::unique_ptr<Stage> stage(new Stage(backend, checkpoint, std::move(spec), plan, options));
   stage->weight_bytes_ = weight_bytes;

@@ -133,6 +133,11 @@ Status CudaBackend::check_heads(const HeadLayout& heads) const {
                " are wider than its attention takes: ", kMaxHeadDim);
 }
 
+Status CudaBackend::check_delta(const DeltaShape& shape) const {
+  if (shape.n_value_heads == 0) return {};
+  return Error(Code::kUnimplemented, "GPU: there are no kernels for gated delta nets yet; --device cpu computes them");
+}
+
 std::size_t CudaBackend::kv_block_bytes(const HeadLayout& heads, KvType type) const {
   return kPositions * kv_position_bytes(type, heads.n_kv_heads, heads.head_dim);
 }

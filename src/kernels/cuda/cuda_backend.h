@@ -106,6 +106,7 @@ class CudaBackend final : public Backend {
   using Backend::load_vector;
   Result<DeviceBuffer> load_vector(const MatrixSource& source, float add, float scale) override;
   Status check_heads(const HeadLayout& heads) const override;
+  Status check_delta(const DeltaShape& shape) const override;
   std::size_t kv_block_bytes(const HeadLayout& heads, KvType type) const override;
   std::unique_ptr<StepIndex> make_step_index(const StepShape& shape) override;
 
@@ -119,6 +120,8 @@ class CudaBackend final : public Backend {
   void norm_rope(Rows x, int n_heads, DevicePtr norm, float eps, const RopeSpec& rope, Rows table) override;
   void append_kv(Rows keys, Rows values, const StepIndex& index, const KvLayer& layer) override;
   void attend(Rows q, const StepIndex& index, const KvLayer& layer, const AttendOptions& options, Rows out) override;
+  void delta_net(const DeltaInputs& in, const DeltaWeights& weights, const StepIndex& index, const StateLayer& states,
+                 Rows mixed, Rows out) override;
   void gated(Activation activation, Rows gate, Rows up, Rows out) override;
   void add(Rows x, Rows y, DevicePtr norm, float eps, bool round) override;
   void scale(Rows x, DevicePtr factor) override;

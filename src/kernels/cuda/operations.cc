@@ -118,7 +118,7 @@ void CudaBackend::matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes pl
 void CudaBackend::logits(Rows x, const Matrix& weight, std::span<const LogitsUse> uses, float softcap, Rows out) {
   uncapped_logits(x, weight, uses, softcap, out);
   if (softcap == 0.0f) return;
-  device_->launch("soft_cap", {ceil_of(out.n_cols, kWideThreads), out.n_rows}, kWideThreads,
+  device_->launch("soft_cap", {out.n_rows, ceil_of(out.n_cols, kWideThreads)}, kWideThreads,
                   SoftCapArgs{at<float>(out.data), out.stride, out.n_cols, softcap});
 }
 
@@ -211,6 +211,11 @@ void CudaBackend::attend(Rows q, const StepIndex& index, const KvLayer& layer, c
                            heads_per_kv, layer.heads.n_kv_heads, layer.heads.head_dim, at<float>(options.sinks)});
 }
 
+void CudaBackend::delta_net(const DeltaInputs&, const DeltaWeights&, const StepIndex&, const StateLayer& states, Rows,
+                            Rows) {
+  device_->give_up(check_delta(states.shape).error());
+}
+
 namespace {
 
 int gate_of(Activation activation) {
@@ -218,6 +223,7 @@ int gate_of(Activation activation) {
     case Activation::kSilu: return kSiluGate;
     case Activation::kGeluTanh: return kGeluGate;
     case Activation::kClampedSwiglu: return kClampedGate;
+    case Activation::kSigmoid: return kSigmoidGate;
   }
   CHECK(false && "no such activation");
   return kSiluGate;
@@ -226,7 +232,7 @@ int gate_of(Activation activation) {
 }  // namespace
 
 void CudaBackend::gated(Activation activation, Rows gate, Rows up, Rows out) {
-  device_->launch("gated", {ceil_of(gate.n_cols, kWideThreads), gate.n_rows}, kWideThreads,
+  device_->launch("gated", {gate.n_rows, ceil_of(gate.n_cols, kWideThreads)}, kWideThreads,
                   GatedArgs{at<float>(gate.data), at<float>(up.data), at<float>(out.data), gate.stride, up.stride,
                             out.stride, gate.n_cols, gate_of(activation)});
 }

@@ -175,7 +175,7 @@ struct NormRopeArgs {
 };
 
 /// Activations of a gate.
-enum Gate : int { kSiluGate, kGeluGate, kClampedGate };
+enum Gate : int { kSiluGate, kGeluGate, kClampedGate, kSigmoidGate };
 
 struct GatedArgs {
   const float* gate;

@@ -82,6 +82,7 @@ DEVICE float activated(int activation, float gate, float up) {
   switch (activation) {
     case kGeluGate: return gelu(gate) * up;
     case kClampedGate: return clamped_swiglu(gate, up);
+    case kSigmoidGate: return up / (1.0f + exponential(0.0f - gate));
     default: return silu(gate) * up;
   }
 }
@@ -89,9 +90,9 @@ DEVICE float activated(int activation, float gate, float up) {
 constexpr int kWideThreads = 256;
 
 KERNEL(GatedArgs, kWideThreads, gated) {
-  const int i = blockIdx.x * kWideThreads + threadIdx.x;
+  const int i = blockIdx.y * kWideThreads + threadIdx.x;
   if (i >= args.n_cols) return;
-  const size_t row = blockIdx.y;
+  const size_t row = blockIdx.x;
   const float gate = args.gate[row * args.gate_stride + i], up = args.up[row * args.up_stride + i];
   args.out[row * args.out_stride + i] = activated(args.activation, gate, up);
 }
@@ -129,9 +130,9 @@ KERNEL(ScatterArgs, kWideThreads, scatter_add) {
 
 /// x = cap * tanh(x / cap) by tanh u = 1 - 2 / (1 + e^2u); -infinity stays.
 KERNEL(SoftCapArgs, kWideThreads, soft_cap) {
-  const int i = blockIdx.x * kWideThreads + threadIdx.x;
+  const int i = blockIdx.y * kWideThreads + threadIdx.x;
   if (i >= args.n_cols) return;
-  float& x = args.x[static_cast<size_t>(blockIdx.y) * args.stride + i];
+  float& x = args.x[static_cast<size_t>(blockIdx.x) * args.stride + i];
   if (x < -3.4028235e38f) return;
   x = args.cap - 2.0f * args.cap / (1.0f + exponential(x * (2.0f / args.cap)));
 }

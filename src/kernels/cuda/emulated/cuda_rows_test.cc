@@ -60,7 +60,8 @@ TEST(CudaRows, AddHasTheBitsOfTheCpu) {
 TEST(CudaRows, GatedHasTheBitsOfTheCpu) {
   Both both;
   if (!both.can_agree()) GTEST_SKIP();
-  for (const Activation activation : {Activation::kSilu, Activation::kGeluTanh, Activation::kClampedSwiglu}) {
+  for (const Activation activation :
+       {Activation::kSilu, Activation::kGeluTanh, Activation::kClampedSwiglu, Activation::kSigmoid}) {
     EXPECT_TRUE(both.agree([&](Backend& b) {
       auto values = random_values(3 * 300, 1, 30.0f);
       values[0] = -INFINITY, values[1] = 1e30f, values[2] = -1e30f, values[3] = 0.0f;
