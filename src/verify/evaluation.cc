@@ -141,6 +141,9 @@ Status WindowModel::run(std::span<const TokenId> window) {
   const auto index = backend_->make_step_index(shape);
   decoder_->begin_step(*index, n_rows);
   decoder_->embed(*index, n_rows);
+  decoder_->begin_layers(
+      shape.tokens, [&](int) -> const StepIndex& { return *index; },
+      [&](int layer) -> const KvLayer& { return kv_->layer(layer); });
   for (int layer = 0; layer < spec_.n_layers(); ++layer) {
     TRY(decoder_->run_layer(layer, *index, kv_->memory(layer), n_rows));
   }

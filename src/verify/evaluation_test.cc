@@ -6,6 +6,8 @@
 
 #include <gtest/gtest.h>
 
+#include "core/index.h"
+#include "support/family_model.h"
 #include "support/temp_folder.h"
 #include "support/toy_model.h"
 
@@ -90,6 +92,29 @@ TEST(Windows, WithoutRoomForATextAreAnError) {
     EXPECT_EQ(windows.error().code(), Code::kInvalidArgument);
   }
   EXPECT_EQ(ids(windows_of(*tokenizer(kBos + kBos + kText), "ab", 3).value()), (Windows{{2, 2, 0}, {2, 2, 1}}));
+}
+
+TEST(WindowModel, ComputesWhatTransformersComputesForEveryFamily) {
+  for (const testing::FamilyCase& family :
+       testing::family_cases(std::string(COMMISSURE_SOURCE_DIR) + "/tests/golden/families")) {
+    const testing::TempFolder folder;
+    testing::write_family_safetensors(family, folder);
+    folder.write("tokenizer.json", fmt::format(kTokenizer, kBos + kText));
+    const int n = count_of(family.ids) - 1;
+    auto model = WindowModel::load({"toy", folder.path(), {}}, "",
+                                   {.context = n + 1, .quant = {}, .isa = "reference", .n_threads = 2});
+    ASSERT_TRUE(model.has_value()) << family.name << ": " << model.error().message();
+    std::vector<TokenId> window;
+    for (const int id : family.ids) window.emplace_back(id);
+    ASSERT_TRUE((*model)->run(window).has_value()) << family.name;
+    double delta = 0;
+    for (int row = 0; row < n; ++row) {
+      const auto logits = (*model)->logits(row, 1);
+      ASSERT_TRUE(logits.has_value());
+      delta += std::abs(score_row(*logits, family.ids[row + 1])->logprob - family.logprobs[row]) / n;
+    }
+    EXPECT_LE(delta, 0.001) << family.name;
+  }
 }
 
 TEST(Evaluation, ATokenThatTheModelLacksIsAnError) {
