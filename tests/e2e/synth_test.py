@@ -4,6 +4,7 @@ is refused with exit status 2, and what is stopped leaves nothing."""
 import json
 import pathlib
 import resource
+import shutil
 import signal
 import struct
 import subprocess
@@ -123,7 +124,7 @@ with tempfile.TemporaryDirectory() as name:
         (("--shape", "tiny", "--tokenizer", "no-such-model", folder / "new"), "no-such-model"),
         (("--shape", "tiny", "--tokenizer", folder / "gguf", folder / "new"), "say format gguf"),
         (("--shape", "tiny", folder / "full"), "holds something"),
-        (("--shape", "llama-3.1-405b", folder / "new"), "takes 811"),
+        *(((("--shape", "llama-3.1-405b", folder / "new"), "takes 811"),) if shutil.disk_usage(folder).free < 811e9 else ()),
         (("--shape", "tiny"), "the folder to write"),
         ((folder / "new",), "--list"),
     ):
