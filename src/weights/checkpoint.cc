@@ -117,7 +117,13 @@ Result<std::string> Checkpoint::read_side_file(std::string_view file_name, std::
 }
 
 Result<std::vector<std::string>> Checkpoint::list_side_folder(std::string_view name) const {
-  if (made_up_) return std::vector<std::string>();
+  if (made_up_) {
+    const std::string begin = std::string(name) + "/";
+    std::vector<std::string> names = made_up_->names();
+    std::erase_if(names, [&](const std::string& file) { return !file.starts_with(begin); });
+    for (std::string& file : names) file.erase(0, begin.size());
+    return names;
+  }
   return list_folder(sibling_of(file_, name));
 }
 

@@ -30,6 +30,45 @@ constexpr const char* kSideFiles[] = {"tokenizer.json",    "tokenizer_config.jso
                                       "tokenizer.model",   "preprocessor_config.json"};
 constexpr const char* kTemplateFolder = "additional_chat_templates";
 
+/// The folders that are made for a file, of which none is left when it ends unless they are kept.
+class NewFolders {
+ public:
+  NewFolders() = default;
+  NewFolders(const NewFolders&) = delete;
+  NewFolders& operator=(const NewFolders&) = delete;
+  ~NewFolders() {
+    std::error_code ignored;
+    for (const fs::path& folder : made_) fs::remove(folder, ignored);  // where it is empty
+  }
+
+  /// Makes the folder and those above it that are missing. Errors: kPermissionDenied.
+  Status make(const std::string& folder) {
+    std::error_code error;
+    fs::path place = fs::absolute(folder, error);
+    if (!place.has_filename()) place = place.parent_path();  // "folder/"
+    const auto is_missing = [&] { return fs::symlink_status(place, error).type() == fs::file_type::not_found; };
+    for (; is_missing() && place.has_relative_path(); place = place.parent_path()) made_.push_back(place);
+    fs::create_directories(folder, error);
+    if (error) return Error(Code::kPermissionDenied, folder, ": cannot be made: ", error.message());
+    return {};
+  }
+  void keep() { made_.clear(); }
+
+ private:
+  std::vector<fs::path> made_;  // the innermost first
+};
+
+/// Makes the folder that a file of a model's folder lies in.
+Status make_inner_folder(const std::string& folder, const std::string& name) {
+  const std::size_t slash = name.rfind('/');
+  if (slash == std::string::npos) return {};
+  const std::string inner = folder + "/" + name.substr(0, slash);
+  std::error_code error;
+  fs::create_directory(inner, error);
+  if (error) return Error(Code::kPermissionDenied, inner, ": ", error.message());
+  return {};
+}
+
 /// Files that get their names together, once all are written.
 class FileSet {
  public:
@@ -125,6 +164,7 @@ Result<std::uint64_t> write_files(const ModelFiles& from, const std::string& fol
   FileSet files;
   for (const std::string& name : from.names()) {
     const auto source = TRY(from.open(name));
+    TRY(make_inner_folder(folder, name));
     FileWriter* const file = TRY(files.add(folder + "/" + name));
     for (std::uint64_t at = 0; at < source->size(); at += kChunkBytes) {
       TRY(file->write(TRY(source->read(at, std::min(kChunkBytes, source->size() - at))).bytes));
@@ -167,17 +207,11 @@ Result<std::uint64_t> write_gguf(const Checkpoint& checkpoint, const std::string
 // --- safetensors ---
 
 Status copy_side_files(const Checkpoint& checkpoint, const std::string& folder, FileSet& files) {
-  std::vector<std::string> names(std::begin(kSideFiles), std::end(kSideFiles));
-  for (const std::string& name : TRY(checkpoint.list_side_folder(kTemplateFolder))) {
-    if (name.ends_with(".jinja")) names.push_back(std::string(kTemplateFolder) + "/" + name);
-  }
-  for (const std::string& name : names) {
+  for (const std::string& name : TRY(side_files(checkpoint))) {
     const auto text = checkpoint.read_side_file(name);
     if (!text && text.error().code() == Code::kNotFound) continue;
     if (!text) return text.error();
-    std::error_code error;
-    if (name.find('/') != std::string::npos) fs::create_directory(folder + "/" + kTemplateFolder, error);
-    if (error) return Error(Code::kPermissionDenied, folder, "/", kTemplateFolder, ": ", error.message());
+    TRY(make_inner_folder(folder, name));
     TRY(files.add(folder + "/" + name, *text));
   }
   return {};
@@ -204,6 +238,14 @@ Result<std::uint64_t> write_safetensors(const Checkpoint& checkpoint, const std:
 
 }  // namespace
 
+Result<std::vector<std::string>> side_files(const Checkpoint& checkpoint) {
+  std::vector<std::string> names(std::begin(kSideFiles), std::end(kSideFiles));
+  for (const std::string& name : TRY(checkpoint.list_side_folder(kTemplateFolder))) {
+    if (name.ends_with(".jinja")) names.push_back(std::string(kTemplateFolder) + "/" + name);
+  }
+  return names;
+}
+
 Status check_expandable(const Checkpoint& checkpoint) {
   if (checkpoint.quantisation().empty()) return {};
   return Error(Code::kInvalidArgument, checkpoint.location(),
@@ -217,9 +259,9 @@ Result<std::uint64_t> write_model(const Checkpoint& checkpoint, const std::strin
     return Error(Code::kInvalidArgument, checkpoint.location(),
                  ": lies in several files; join them first (llama-gguf-split --merge)");
   }
+  NewFolders folders;
+  TRY(folders.make(folder));
   std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) return Error(Code::kPermissionDenied, folder, ": cannot be made: ", error.message());
   const bool is_empty = fs::is_empty(folder, error);
   if (error) return Error(Code::kPermissionDenied, folder, ": cannot be read: ", error.message());
   if (!is_empty) return Error(Code::kAlreadyExists, folder, ": holds something; name a new folder");
@@ -228,7 +270,11 @@ Result<std::uint64_t> write_model(const Checkpoint& checkpoint, const std::strin
   auto written = is_as_made ? write_files(*checkpoint.made_up(), folder, options)
                  : is_gguf  ? write_gguf(checkpoint, folder, options)
                             : write_safetensors(checkpoint, folder, options);
-  if (!written) fs::remove(folder + "/" + kTemplateFolder, error);  // which holds nothing then
+  if (written) {
+    folders.keep();
+  } else {
+    fs::remove(folder + "/" + kTemplateFolder, error);  // which holds nothing then
+  }
   return written;
 }
 

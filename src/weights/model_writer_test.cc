@@ -144,13 +144,29 @@ TEST(ModelWriter, AStopLeavesNothing) {
       add_template(source);
       int n_calls = 0;
       const auto stopped =
-          write_model(*opened(is_gguf ? source.path("toy.gguf") : source.path()), target.path() + "/out",
+          write_model(*opened(is_gguf ? source.path("toy.gguf") : source.path()), target.path() + "/new/out",
                       {.progress = [&](std::uint64_t, std::uint64_t) { return ++n_calls < last; }});
       ASSERT_FALSE(stopped.has_value());
       EXPECT_EQ(stopped.error().code(), Code::kCancelled);
-      EXPECT_EQ(names_in(target.path() + "/out"), std::vector<std::string>()) << is_gguf << last;
+      EXPECT_EQ(names_in(target.path()), std::vector<std::string>()) << is_gguf << last;
     }
   }
+}
+
+TEST(ModelWriter, AStopLeavesTheFoldersThatWereThere) {
+  const TempFolder source, target;
+  const auto model = opened(write_source(source, false));
+  const auto stop = [](std::uint64_t, std::uint64_t) { return false; };
+  std::filesystem::create_directory(target.path("mine"));
+  for (const char* folder : {"mine", "mine/", "mine/new/out/", "mine/x/../out"}) {
+    EXPECT_EQ(write_model(*model, target.path(folder), {.progress = stop}).error().code(), Code::kCancelled) << folder;
+    EXPECT_EQ(names_in(target.path()), std::vector<std::string>{"mine"}) << folder;
+    EXPECT_EQ(names_in(target.path("mine")), std::vector<std::string>()) << folder;
+  }
+  std::filesystem::create_symlink(target.path("nowhere"), target.path("mine/link"));
+  EXPECT_FALSE(write_model(*model, target.path("mine/link"), {}).has_value());
+  EXPECT_EQ(names_in(target.path("mine")), std::vector<std::string>{"link"})
+      << "a link that leads nowhere is somebody's";
 }
 
 TEST(ModelWriter, ChatTemplatesComeAlong) {
