@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/spelling.h"
+
 namespace commissure {
 
 namespace {

@@ -4,8 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "core/spelling.h"
-
 namespace commissure {
 
 /// The command or flag that was probably meant by the first word of a command line that is none: "commissure ask" for

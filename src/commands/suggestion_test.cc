@@ -5,14 +5,6 @@
 namespace commissure {
 namespace {
 
-TEST(EditDistance, CountsLettersAndSwaps) {
-  EXPECT_EQ(edit_distance("ask", "ask"), 0);
-  EXPECT_EQ(edit_distance("askk", "ask"), 1);
-  EXPECT_EQ(edit_distance("modle", "model"), 1) << "a swap is one";
-  EXPECT_EQ(edit_distance("", "abc"), 3);
-  EXPECT_EQ(edit_distance("kitten", "sitting"), 3);
-}
-
 class Suggestion : public ::testing::Test {
  protected:
   Suggestion() {

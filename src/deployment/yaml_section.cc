@@ -2,29 +2,11 @@
 
 #include <algorithm>
 #include <charconv>
-#include <numeric>
 #include <set>
 
+#include "core/spelling.h"
+
 namespace commissure {
-
-namespace {
-
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t swap = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, swap});
-    }
-  }
-  return row.back();
-}
-
-}  // namespace
 
 Error at_file_line(const YAML::Mark& mark, const std::string& message) {
   return Error(Code::kInvalidArgument, "line ", mark.line + 1, ": ", message);
@@ -95,8 +77,10 @@ Status Section::done() const {
     const std::string key = entry.first.as<std::string>("");
     if (!seen.insert(key).second) return at_file_line(entry.first.Mark(), "the key \"" + key + "\" is there twice");
     if (std::ranges::find(known_, key) != known_.end()) continue;
+    constexpr std::size_t kCompared = 64;  // keys are shorter
+    const std::string_view begin = std::string_view(key).substr(0, kCompared);
     const auto nearest =
-        std::ranges::min_element(known_, {}, [&](const std::string& known) { return edit_distance(key, known); });
+        std::ranges::min_element(known_, {}, [&](const std::string& known) { return edit_distance(begin, known); });
     return at_file_line(entry.first.Mark(), "unknown key \"" + key + "\"; did you mean " + *nearest + "?");
   }
   return {};

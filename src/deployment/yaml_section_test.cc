@@ -98,6 +98,10 @@ TEST_F(YamlSection, KnowsTheKeysThatWereAskedFor) {
   EXPECT_EQ(map.done().error().message(), "line 3: unknown key \"extra\"; did you mean name?");
   map.allow("extra");
   EXPECT_TRUE(map.done());
+  Section swapped = section("naem: a\n");
+  ASSERT_TRUE(swapped.text("naked").has_value());
+  ASSERT_TRUE(swapped.text("name").has_value());
+  EXPECT_EQ(swapped.done().error().message(), "line 1: unknown key \"naem\"; did you mean name?") << "a swap is one";
   EXPECT_FALSE(map.child("absent").IsDefined() && !map.child("absent").IsNull());
 }
 
