@@ -90,8 +90,6 @@ Result<int> write(const SynthOptions& options) {
   std::uint64_t total = checkpoint->header_bytes();
   for (const TensorInfo& tensor : checkpoint->tensors()) total += tensor.n_bytes;
   TRY(check_room(options.out, total));
-  std::error_code ignored;
-  const bool is_new = !fs::exists(options.out, ignored);
   ProgressLine progress("writing " + options.out, total);
   WriteOptions writing;
   writing.progress = [&](std::uint64_t done, std::uint64_t) {
@@ -99,16 +97,18 @@ Result<int> write(const SynthOptions& options) {
     return stop_signal() == 0;
   };
   catch_stop_signals();  // so that what is half written goes away
-  const auto written = write_model(*checkpoint, options.out, writing);
-  if (!written) {
-    if (is_new) fs::remove(options.out, ignored);  // empty again
-    return written.error();
-  }
+  const std::uint64_t n_bytes = TRY(write_model(*checkpoint, options.out, writing));
   progress.finish();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  fmt::print("{}: {}, {} layers, {} in {:.1f} s\n", options.out, model.location, spec.n_layers(), human_bytes(*written),
+  fmt::print("{}: {}, {} layers, {} in {:.1f} s\n", options.out, model.location, spec.n_layers(), human_bytes(n_bytes),
              seconds);
   return 0;
+}
+
+/// Whether something else can be said instead: all but accidents.
+bool is_wrong_wish(Code code) {
+  return code == Code::kInvalidArgument || code == Code::kNotFound || code == Code::kAlreadyExists ||
+         code == Code::kUnimplemented || code == Code::kResourceExhausted;
 }
 
 /// A wish that cannot be had is a wrong flag.
@@ -119,7 +119,7 @@ Result<int> synth(const SynthOptions& options) {
     return 2;
   }
   const auto status = write(options);
-  if (status || status.error().code() == Code::kCancelled) return status;
+  if (status || !is_wrong_wish(status.error().code())) return status;
   std::fprintf(stderr, "commissure synth: %s\n", status.error().message().c_str());
   return 2;
 }

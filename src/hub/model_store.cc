@@ -148,8 +148,11 @@ Result<LocalModel> resolve_model(const std::string& text, bool may_pull) {
   }
   if (is_synth_name(text)) {
     SynthRequest request = TRY(parse_synth_name(text));
-    // Stages may run in another folder.
-    if (!request.tokenizer.empty()) request.tokenizer = TRY(resolve_model(request.tokenizer, may_pull)).location;
+    if (!request.tokenizer.empty()) {
+      // Stages may run in another folder, and what lies above this one comes into the name.
+      request.tokenizer = TRY(resolve_model(request.tokenizer, may_pull)).location;
+      TRY(check_request(request));
+    }
     return LocalModel{served_synth_name(request), synth_name(request), {}};
   }
   if (text.starts_with("gs://")) {

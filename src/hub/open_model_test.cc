@@ -13,10 +13,22 @@
 namespace commissure::testing {
 namespace {
 
+/// Another working folder while it lives.
+class WorkingFolder {
+ public:
+  explicit WorkingFolder(const std::string& path) { std::filesystem::current_path(path); }
+  ~WorkingFolder() { std::filesystem::current_path(before_); }
+  WorkingFolder(const WorkingFolder&) = delete;
+  WorkingFolder& operator=(const WorkingFolder&) = delete;
+
+ private:
+  const std::filesystem::path before_ = std::filesystem::current_path();
+};
+
 TEST(OpenModel, AMadeUpModelIsFoundByItsName) {
   const auto model = resolve_model("synth:Gemma3-270M@0-3?7", false);
   ASSERT_TRUE(model.has_value()) << model.error().message();
-  EXPECT_EQ(model->name, "synth-gemma-3-270m");
+  EXPECT_EQ(model->name, "synth-gemma-3-270m-layers-0-3-seed-7");
   EXPECT_EQ(model->location, "synth:gemma-3-270m@0-3?seed=7");
   EXPECT_TRUE(is_made_up(model->location));
   const auto opened = open_model(model->location, ReadMode::kMap, Vocabulary::kSkip);
@@ -38,6 +50,15 @@ TEST(OpenModel, ItsTokenizerIsThatOfAModelWhereverStagesRun) {
   const auto opened = open_model(model->location);
   ASSERT_TRUE(opened.has_value()) << opened.error().message();
   EXPECT_EQ(*(*opened)->read_side_file("tokenizer.json"), *(*open_model(donor))->read_side_file("tokenizer.json"));
+  const std::string odd = folder.path("a&seed=7");
+  std::filesystem::create_directory(odd);
+  std::filesystem::rename(donor, odd + "/donor");
+  std::filesystem::create_symlink(odd, folder.path("plain"));
+  EXPECT_TRUE(resolve_model("synth:tiny?tokenizer=" + folder.path("plain/donor"), false).has_value());
+  const WorkingFolder inside(odd);
+  const auto refused = resolve_model("synth:tiny?tokenizer=donor", false);
+  ASSERT_FALSE(refused.has_value()) << refused->location;
+  EXPECT_NE(refused.error().message().find("holds \"&\""), std::string::npos) << refused.error().message();
   EXPECT_EQ(resolve_model("synth:tiny?tokenizer=" + folder.path("none"), false).error().code(), Code::kNotFound);
 }
 

@@ -1,6 +1,7 @@
 #include "synth/borrowed_tokenizer.h"
 
 #include <memory>
+#include <string_view>
 #include <type_traits>
 #include <variant>
 #include <vector>
@@ -8,13 +9,12 @@
 #include "core/json.h"
 #include "core/metadata.h"
 #include "text/tokenizer.h"
+#include "weights/model_writer.h"
 
 namespace commissure {
 namespace {
 
-constexpr const char* kFiles[] = {"tokenizer.json",    "tokenizer_config.json",  "special_tokens_map.json",
-                                  "added_tokens.json", "generation_config.json", "chat_template.jinja",
-                                  "tokenizer.model"};
+constexpr std::string_view kImages = "preprocessor_config.json";  // of what the model does not have
 
 /// Numbers in the types that converters write: counts and ids as u32, lists of them as i32.
 void add_value(const std::string& key, const MetadataValue& value, GgufPairs& keys) {
@@ -43,7 +43,8 @@ void add_value(const std::string& key, const MetadataValue& value, GgufPairs& ke
 }
 
 Result<std::unique_ptr<Tokenizer>> copy_files(const Checkpoint& from, BorrowedTokenizer& borrowed) {
-  for (const char* name : kFiles) {
+  for (const std::string& name : TRY(side_files(from))) {
+    if (name == kImages) continue;
     auto text = from.read_side_file(name);
     if (!text && text.error().code() == Code::kNotFound) continue;
     if (!text) return text.error();

@@ -209,7 +209,7 @@ Result<GgufPairs> gguf_keys(const SynthRequest& request, const Json& config, con
   GgufPairs keys;
   keys.text("general.architecture", family.gguf);
   keys.text("general.type", "model");
-  keys.text("general.name", synth_mark(request));
+  keys.text("general.name", served_synth_name(request));
   keys.integer("general.file_type", file_type(request.dtype, spec));
   keys.integer("general.quantization_version", 2);
   keys.text("commissure.synth", synth_mark(request));

@@ -35,8 +35,9 @@ constexpr std::string_view kMistralSmall =
 constexpr std::string_view kGranite = R"({"rope_theta":5000000.0,"max_position_embeddings":131072,"rms_norm_eps":1e-5,
   "embedding_multiplier":12.0,"residual_multiplier":0.22,"attention_multiplier":0.015625,"logits_scaling":8.0})";
 constexpr std::string_view kOlmo2 = R"({"rope_theta":500000.0,"max_position_embeddings":4096,"rms_norm_eps":1e-6})";
-constexpr std::string_view kPhi3 = R"({"max_position_embeddings":4096,"rms_norm_eps":1e-5})";
+constexpr std::string_view kPhi3 = R"({"max_position_embeddings":4096,"rms_norm_eps":1e-5,"sliding_window":2047})";
 constexpr std::string_view kPhi4 = R"({"rope_theta":250000.0,"max_position_embeddings":16384,"rms_norm_eps":1e-5})";
+// As far as its short rotation serves: published with 131072 positions, by lists of factors that are not known here.
 constexpr std::string_view kPhi4Mini =
     R"({"partial_rotary_factor":0.75,"max_position_embeddings":4096,"rms_norm_eps":1e-5})";
 constexpr std::string_view kGemma2 = R"({"sliding_window":4096,"max_position_embeddings":8192})";

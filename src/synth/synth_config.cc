@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
+
 namespace commissure {
 namespace {
 
@@ -56,7 +58,7 @@ LayerSpan layers_of(const SynthRequest& request, int n_layers) {
 std::string synth_mark(const SynthRequest& request) {
   SynthRequest bare = request;
   bare.tokenizer.clear();
-  return synth_name(bare);
+  return fmt::format("{} by rule {}", synth_name(bare), kSynthRule);
 }
 
 Json whole_config(const SynthRequest& request) {

@@ -22,7 +22,12 @@ Status check_part(const SynthRequest& request, const DecoderSpec& whole);
 ///   whole  the spec of `config`, which is of the whole shape
 Json part_config(const SynthRequest& request, Json config, const DecoderSpec& whole);
 
-/// The request as files carry it, so that models of other seeds have other fingerprints: its name, less the tokenizer.
+/// By which rule a name becomes bytes. Raise it whenever the same name becomes other ones (a hash in
+/// synth_model_test.cc changes), so that models of two versions of this program have two fingerprints.
+constexpr int kSynthRule = 1;
+
+/// The request as files carry it, so that models of other seeds have other fingerprints: its name, less the tokenizer,
+/// and the rule.
 std::string synth_mark(const SynthRequest& request);
 
 /// The layers of the request, of all `n_layers`.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 #include <utility>
 
@@ -83,6 +84,22 @@ Result<SynthRequest> parse(std::string_view text) {
   return request;
 }
 
+bool is_letter(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; }
+
+/// What stands before "-tiny", however that is spelled.
+std::optional<std::string_view> without_tiny(std::string_view name) {
+  const auto skip_signs = [&] {
+    while (!name.empty() && !is_letter(name.back())) name.remove_suffix(1);
+  };
+  for (std::string_view wanted = "tiny"; !wanted.empty(); wanted.remove_suffix(1)) {
+    skip_signs();
+    if (name.empty() || std::tolower(static_cast<unsigned char>(name.back())) != wanted.back()) return std::nullopt;
+    name.remove_suffix(1);
+  }
+  skip_signs();
+  return name;
+}
+
 }  // namespace
 
 Result<LayerSpan> parse_layer_span(std::string_view text) {
@@ -111,15 +128,15 @@ Result<std::uint64_t> parse_seed(std::string_view text) {
 }
 
 Result<SynthRequest> request_for(std::string_view shape_name) {
-  constexpr std::string_view kTiny = "-tiny";
   constexpr int kTinyLayers = 6;  // the longest period of layers that differ
   SynthRequest request;
-  if (!shape_name.ends_with(kTiny)) {
-    request.shape = TRY(find_shape(shape_name));
+  const auto as_named = find_shape(shape_name);
+  const auto larger = without_tiny(shape_name);
+  if (as_named || !larger) {
+    request.shape = TRY(as_named);
     return request;
   }
-  shape_name.remove_suffix(kTiny.size());
-  request.shape = TRY(find_shape(shape_name));
+  request.shape = TRY(find_shape(*larger));
   request.scale_down = kMostScaleDown;
   const Shape& shape = *request.shape;
   const int n_sharing = config_of(shape).value("num_kv_shared_layers", 0);
@@ -153,7 +170,16 @@ std::string synth_name(const SynthRequest& request) {
   return name;
 }
 
-std::string served_synth_name(const SynthRequest& request) { return fmt::format("synth-{}", request.shape->name); }
+std::string served_synth_name(const SynthRequest& request) {
+  const SynthRequest plain;
+  std::string name = fmt::format("synth-{}", request.shape->name);
+  if (request.layers) name += fmt::format("-layers-{}-{}", request.layers->first, request.layers->last);
+  if (request.scale_down != plain.scale_down) name += fmt::format("-scale-down-{}", request.scale_down);
+  if (request.seed != plain.seed) name += fmt::format("-seed-{}", request.seed);
+  if (request.dtype != plain.dtype) name += fmt::format("-{}", name_of(kDtypes, request.dtype));
+  if (request.format != plain.format) name += fmt::format("-{}", name_of(kFormats, request.format));
+  return name;
+}
 
 Status check_request(const SynthRequest& request) {
   const Shape& shape = *request.shape;
@@ -163,6 +189,14 @@ Status check_request(const SynthRequest& request) {
   }
   if (request.dtype == DType::kQ8_0 && request.format != CheckpointFormat::kGguf) {
     return Error(Code::kInvalidArgument, "dtype q8_0 is GGUF's; say format gguf, or quantise while loading (--quant)");
+  }
+  if (request.tokenizer.find('&') != std::string::npos) {
+    return Error(Code::kInvalidArgument, "tokenizer ", printable(request.tokenizer),
+                 " holds \"&\", behind which the next option begins; rename it, or name a link to it");
+  }
+  if (is_synth_name(request.tokenizer)) {
+    return Error(Code::kInvalidArgument, "tokenizer ", printable(request.tokenizer),
+                 " lies nowhere: a tokenizer is a model with files; write the made-up one first (commissure synth)");
   }
   return {};
 }

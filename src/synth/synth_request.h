@@ -40,8 +40,8 @@ Result<DType> parse_synth_dtype(std::string_view text);
 Result<int> parse_scale_down(std::string_view text);
 Result<std::uint64_t> parse_seed(std::string_view text);
 
-/// A request for the shape of this name; behind "-tiny" for one that is quickly run: scaled down as far as can be, and
-/// as many of the first layers as show all kinds. Errors: as find_shape.
+/// A request for the shape of this name; with "-tiny" behind it for one that is quickly run: scaled down as far as can
+/// be, and as many of the first layers as show all kinds. Errors: as find_shape.
 Result<SynthRequest> request_for(std::string_view shape_name);
 
 /// Whether a model's name is one of a model that is made up: "synth:...".
@@ -55,10 +55,12 @@ Result<SynthRequest> parse_synth_name(std::string_view name);
 /// The name that is parsed to this request, what is by default left out.
 std::string synth_name(const SynthRequest& request);
 
-/// What the API calls the model: "synth-gemma-3-27b".
+/// What the API calls the model: "synth-gemma-3-27b", and what it has unlike the published one:
+/// "synth-gemma-3-27b-layers-20-43-scale-down-8-seed-7-f16-gguf".
 std::string served_synth_name(const SynthRequest& request);
 
-/// Errors: kInvalidArgument, layers that the shape does not have, or a type that the format does not have.
+/// Errors: kInvalidArgument, layers that the shape does not have, a type that the format does not have, or a tokenizer
+/// that a name cannot hold or that is a model of random weights itself.
 Status check_request(const SynthRequest& request);
 
 }  // namespace commissure

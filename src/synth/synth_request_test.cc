@@ -32,7 +32,28 @@ TEST(SynthName, IsReadAsItIsWritten) {
     EXPECT_EQ(synth_name(*request), name);
   }
   EXPECT_EQ(synth_name(*parse_synth_name("synth:TINY?1&format=safetensors")), "synth:tiny");
-  EXPECT_EQ(served_synth_name(*parse_synth_name("synth:tiny@1-2?9")), "synth-tiny");
+}
+
+TEST(SynthName, IsServedByWhatItHasUnlikeThePublishedModel) {
+  const auto served = [](const char* name) { return served_synth_name(*parse_synth_name(name)); };
+  EXPECT_EQ(served("synth:gemma-3-27b"), "synth-gemma-3-27b");
+  EXPECT_EQ(served("synth:tiny@1-2?9"), "synth-tiny-layers-1-2-seed-9");
+  EXPECT_EQ(served("synth:gpt-oss-20b-tiny"), "synth-gpt-oss-20b-layers-0-5-scale-down-64");
+  EXPECT_EQ(served("synth:tiny?dtype=q8_0&format=gguf&tokenizer=/m"), "synth-tiny-q8_0-gguf");
+}
+
+TEST(SynthName, ItsTokenizerIsOneThatANameCanHold) {
+  const auto refused = [](const std::string& tokenizer) {
+    SynthRequest request = *request_for("tiny");
+    request.tokenizer = tokenizer;
+    const Status status = check_request(request);
+    return status ? "accepted" : status.error().message();
+  };
+  EXPECT_EQ(refused("/m/a?b=c @#"), "accepted");
+  EXPECT_NE(refused("/m/don&7").find("\"/m/don&7\" holds \"&\""), std::string::npos) << refused("/m/don&7");
+  EXPECT_NE(refused("synth:tiny").find("write the made-up one first"), std::string::npos) << refused("synth:tiny");
+  EXPECT_NE(refusal("synth:tiny?tokenizer=synth:tiny?tokenizer=synth:tiny").find("a model with files"),
+            std::string::npos);
 }
 
 TEST(SynthName, ATinyOneHasAllKindsOfLayers) {
@@ -42,6 +63,11 @@ TEST(SynthName, ATinyOneHasAllKindsOfLayers) {
   EXPECT_EQ(synth_name(*parse_synth_name("synth:tiny-tiny")), "synth:tiny@0-3?scale-down=64");
   const auto told = parse_synth_name("synth:gemma-3-1b-tiny@2-3?scale-down=8");
   EXPECT_EQ(synth_name(*told), "synth:gemma-3-1b@2-3?scale-down=8") << "what is said counts";
+  for (const char* name :
+       {"synth:GPT OSS 20B Tiny", "synth:gpt-oss-20b.TINY", "synth:gptoss20btiny", "synth:gpt-oss-20b-t-i-n-y"}) {
+    EXPECT_EQ(synth_name(*parse_synth_name(name)), "synth:gpt-oss-20b@0-5?scale-down=64") << name;
+  }
+  EXPECT_NE(refusal("synth:-inty").find("no shape is known as"), std::string::npos);
   EXPECT_NE(refusal("synth:gpt-oss-21b-tiny").find("nearest: gpt-oss-20b"), std::string::npos);
 }
 

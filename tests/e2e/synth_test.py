@@ -124,6 +124,8 @@ with tempfile.TemporaryDirectory() as name:
         (("--shape", "tiny", "--tokenizer", "no-such-model", folder / "new"), "no-such-model"),
         (("--shape", "tiny", "--tokenizer", folder / "gguf", folder / "new"), "say format gguf"),
         (("--shape", "tiny", folder / "full"), "holds something"),
+        (("--shape", "tiny", "--tokenizer", "/m/don&7", folder / "new"), 'holds "&"'),
+        (("--shape", "tiny", "--tokenizer", "synth:tiny", folder / "new"), "write the made-up one first"),
         *(((("--shape", "llama-3.1-405b", folder / "new"), "takes 811"),) if shutil.disk_usage(folder).free < 811e9 else ()),
         (("--shape", "tiny"), "the folder to write"),
         ((folder / "new",), "--list"),
@@ -140,8 +142,8 @@ with tempfile.TemporaryDirectory() as name:
     full = run("synth", "--shape", "smollm2-135m", folder / "new", code=2, restore_signals=False,  # SIGXFSZ stays ignored: an error of the write
                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)))
     assert "model.safetensors" in full.stderr and not (folder / "new").exists(), full.stderr
-    writing = subprocess.Popen([PROGRAM, "synth", "--shape", "gemma-3-1b", folder / "new"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: any(path.stat().st_size > 1 << 24 for path in folder.glob("new/model.safetensors*")), 60, "some of it is written")
+    writing = subprocess.Popen([PROGRAM, "synth", "--shape", "gemma-3-1b", folder / "new/inner"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: any(path.stat().st_size > 1 << 24 for path in folder.glob("new/inner/model.safetensors*")), 60, "some of it is written")
     writing.send_signal(signal.SIGINT)
     out, err = writing.communicate(timeout=60)
     assert writing.returncode != 0 and "stopped" in err, (writing.returncode, out, err)
