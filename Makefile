@@ -53,7 +53,8 @@ test-release: build/release/build.ninja
 	@tools/link_test_models.sh
 	@COMMISSURE_TEST_MODELS="$(CURDIR)/build/test-models" ctest --preset release
 
-# What compares a whole chain's numbers, and reads nothing from outside, is left to the release suite; ALL=1 runs it too.
+# What compares a whole chain's numbers, and reads nothing from outside, is left to the release suite, and so are
+# chains on the emulated GPU, whose kernels have tests of their own here; ALL=1 runs both too.
 test-asan:
 	@tools/install_packages.sh build test asan
 	@$(MAKE) --no-print-directory models
