@@ -158,7 +158,7 @@ Result<RawSpec> read_gemma2(const ConfigFields& fields, DType embedding_dtype) {
   // Absent means the family's caps; an explicit null means none.
   if (!fields.has("attn_logit_softcapping")) raw.attention_softcap = 50.0;
   if (!fields.has("final_logit_softcapping")) raw.final_softcap = 30.0;
-  if (fields.find("layer_types") == nullptr) raw.sliding = sliding_pattern(raw.n_layers, 2);
+  if (fields.find("layer_types") == nullptr) raw.sliding = all_but_every(raw.n_layers, 2);
   raw.rope = TRY(
       read_rope(rope_object(fields, "full_attention"), TRY(fields.number_or("rope_theta", 10000.0)), raw.n_context));
   return raw;
@@ -169,7 +169,7 @@ Result<RawSpec> read_gemma3(const ConfigFields& fields, DType embedding_dtype) {
   raw.qk_norm = true;
   const std::int64_t period =
       TRY(fields.integer_or("sliding_window_pattern", TRY(fields.integer_or("_sliding_window_pattern", 6))));
-  if (fields.find("layer_types") == nullptr) raw.sliding = sliding_pattern(raw.n_layers, period);
+  if (fields.find("layer_types") == nullptr) raw.sliding = all_but_every(raw.n_layers, period);
   raw.rope = TRY(
       read_rope(rope_object(fields, "full_attention"), TRY(fields.number_or("rope_theta", 1000000.0)), raw.n_context));
   raw.sliding_rope = TRY(read_rope(rope_object(fields, "sliding_attention"),
@@ -277,7 +277,7 @@ Result<RawSpec> read_smollm3(const ConfigFields& fields) {
   TRY(read_qwen_window(fields, raw));
   const Json* list = fields.find("no_rope_layers");
   if (list == nullptr) {
-    raw.rotates = sliding_pattern(raw.n_layers, TRY(fields.integer_or("no_rope_layer_interval", 4)));
+    raw.rotates = all_but_every(raw.n_layers, TRY(fields.integer_or("no_rope_layer_interval", 4)));
     return raw;
   }
   if (!list->is_array()) return Error(Code::kInvalidArgument, "config.json: no_rope_layers must be a list");

@@ -178,7 +178,7 @@ Result<RawSpec> read_olmo2(const Keys& keys, const GgufFacts& facts) {
 /// The file does not say which layers rotate nothing: it is every fourth.
 Result<RawSpec> read_smollm3(const Keys& keys, const GgufFacts& facts) {
   RawSpec raw = TRY(read_llama(keys, facts));
-  raw.rotates = sliding_pattern(raw.n_layers, 4);
+  raw.rotates = all_but_every(raw.n_layers, 4);
   return raw;
 }
 
@@ -198,7 +198,7 @@ Result<RawSpec> read_granite(const Keys& keys, const GgufFacts& facts) {
 Result<std::vector<bool>> read_sliding(const Keys& keys, std::int64_t n_layers, std::int64_t period) {
   const std::string key = keys.full("attention.sliding_window_pattern");
   if (const auto* list = keys.metadata().find<std::vector<bool>>(key)) return *list;
-  return sliding_pattern(n_layers, TRY(keys.integer_or("attention.sliding_window_pattern", period)));
+  return all_but_every(n_layers, TRY(keys.integer_or("attention.sliding_window_pattern", period)));
 }
 
 /// What Gemma 2 and 3 share. `largest`: layers of the size whose scores are scaled by the even share of the width.
@@ -277,7 +277,7 @@ Result<RawSpec> read_qwen35(const Keys& keys, const GgufFacts& facts, bool has_e
   TRY(read_gguf_scaling(keys, 1.0, raw.n_context, raw.rope));
   raw.qk_norm = true;
   raw.output_gate = true;
-  raw.recurrent = sliding_pattern(raw.n_layers, TRY(keys.integer_or("full_attention_interval", 4)));
+  raw.recurrent = all_but_every(raw.n_layers, TRY(keys.integer_or("full_attention_interval", 4)));
   RawDelta& delta = raw.delta;
   delta.is_tiled = true;
   delta.n_key_heads = TRY(keys.integer("ssm.group_count"));

@@ -250,13 +250,25 @@ YarnScaling usual_gpt_oss_yarn() {
   return yarn;
 }
 
-std::vector<bool> sliding_pattern(std::int64_t n_layers, std::int64_t period) {
-  std::vector<bool> sliding;
+std::vector<bool> all_but_every(std::int64_t n_layers, std::int64_t period) {
+  std::vector<bool> layers;
   for (std::int64_t layer = 0; layer < n_layers && layer < kMaxLayers; ++layer) {
-    sliding.push_back(period > 0 && (layer + 1) % period != 0);
+    layers.push_back(period > 0 && (layer + 1) % period != 0);
   }
-  return sliding;
+  return layers;
 }
+
+namespace {
+
+/// A delta net in the place of attention.
+void make_recurrent(LayerSpec& layer, const RawDelta& delta) {
+  layer.heads = {};
+  layer.delta = build_delta(delta);
+  layer.rope = -1;
+  layer.output_gate = layer.qk_norm = false;
+}
+
+}  // namespace
 
 Result<DecoderSpec> build_spec(const RawSpec& raw) {
   TRY(check_numbers(raw));
@@ -310,12 +322,7 @@ Result<DecoderSpec> build_spec(const RawSpec& raw) {
     layer.d_ff =
         is_sparse && !raw.experts.beside_dense ? 0 : static_cast<int>(raw.d_ff_of.empty() ? raw.d_ff : raw.d_ff_of[i]);
     spec.layers.push_back(layer);
-    if (!raw.recurrent.empty() && raw.recurrent[i]) {
-      spec.layers.back().heads = {};
-      spec.layers.back().delta = build_delta(raw.delta);
-      spec.layers.back().rope = -1;
-      spec.layers.back().output_gate = spec.layers.back().qk_norm = false;
-    }
+    if (!raw.recurrent.empty() && raw.recurrent[i]) make_recurrent(spec.layers.back(), raw.delta);
   }
   TRY(share_kv(raw, spec));
   return spec;

@@ -97,9 +97,8 @@ struct RawSpec {
   std::optional<RawRope> sliding_rope;  ///< of sliding layers; absent: they use `rope` too
 };
 
-/// RawSpec::sliding of layers that alternate: every `period`-th layer sees all positions, the layers between see the
-/// window.
-std::vector<bool> sliding_pattern(std::int64_t n_layers, std::int64_t period);
+/// Which layers are unlike every `period`-th one: those that slide, rotate or are recurrent, where layers alternate.
+std::vector<bool> all_but_every(std::int64_t n_layers, std::int64_t period);
 
 /// Whether a configuration or header is of a family that we know, told by its name alone.
 /// Errors: kUnimplemented, naming it and the known ones; kInvalidArgument, it names none.

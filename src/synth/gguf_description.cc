@@ -125,7 +125,7 @@ Status add_pattern(const DecoderSpec& spec, const GgufFamily& family, FamilyKeys
   if (family.pattern == 0) return {};
   std::vector<bool> found;
   for (const LayerSpec& layer : spec.layers) found.push_back(family.is_listed ? layer.window > 0 : layer.rope >= 0);
-  if (found == sliding_pattern(spec.n_layers(), family.pattern)) return {};
+  if (found == all_but_every(spec.n_layers(), family.pattern)) return {};
   if (!family.is_listed) {
     return Error(Code::kInvalidArgument, "a GGUF of ", family.ours,
                  " cannot say which layers rotate nothing: layers "
