@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "answer/harmony_reader.h"
 #include "answer/spaces.h"
 
 namespace commissure {
@@ -36,14 +37,29 @@ void AnswerDelta::append(AnswerDelta next) {
   }
 }
 
-AnswerParser::AnswerParser(std::shared_ptr<const AnswerPlan> plan) : plan_(std::move(plan)) {
+AnswerParser::AnswerParser(std::shared_ptr<const AnswerPlan> plan)
+    : plan_(std::move(plan)),
+      harmony_(plan_->syntax.has_channels ? std::make_unique<HarmonyReader>(plan_) : nullptr),
+      calls_(*plan_) {
+  if (harmony_ != nullptr) return;
   read(plan_->prefix);
   raw_.clear();  // the model did not write it
   n_mark_bytes_ = 0;
   if (reader_ != nullptr) reader_->forget_prompt();
 }
 
+AnswerParser::~AnswerParser() = default;
+
+bool AnswerParser::is_thinking() const {
+  return harmony_ != nullptr ? harmony_->is_thinking() : state_ == State::kThinking;
+}
+
+bool AnswerParser::has_whole_calls() const {
+  return harmony_ != nullptr ? harmony_->has_whole_calls() : calls_.are_whole();
+}
+
 AnswerDelta AnswerParser::push(std::string_view text) {
+  if (harmony_ != nullptr) return harmony_->push(text);
   while (!text.empty()) {
     read(text.substr(0, kMaxPiece));
     text.remove_prefix(std::min(text.size(), kMaxPiece));
@@ -52,14 +68,16 @@ AnswerDelta AnswerParser::push(std::string_view text) {
 }
 
 AnswerDelta AnswerParser::finish() {
+  if (harmony_ != nullptr) return harmony_->finish();
   while (state_ == State::kCall) {
     close_call();
     read(std::exchange(rest_, {}));
   }
   if (is_begun_thought()) held_.clear();
-  const std::string rest = without_control(std::exchange(held_, {}));
+  const std::string rest = plan_->without_control(std::exchange(held_, {}));
   state_ == State::kThinking ? add_reasoning(rest) : add_content(rest);
-  if (state_ == State::kContent && (has_text_ || !drops_leading_spaces_) && n_calls_ == 0) delta_.content += spaces_;
+  if (state_ == State::kContent && (has_text_ || !drops_leading_spaces_) && calls_.n_calls() == 0)
+    delta_.content += spaces_;
   spaces_.clear();
   return std::exchange(delta_, {});
 }
@@ -97,7 +115,8 @@ std::size_t AnswerParser::read_content(std::string_view text) {
   const AnswerSyntax& syntax = plan_->syntax;
   const std::size_t first = std::min(text.find_first_not_of(kSpaces), text.size());
   const std::string_view rest = text.substr(first);
-  const bool may_be_bare = may_begin_thought_ && n_calls_ == 0 && syntax.is_bare_json_call && !syntax.calls.empty();
+  const bool may_be_bare =
+      may_begin_thought_ && calls_.n_calls() == 0 && syntax.is_bare_json_call && !syntax.calls.empty();
   if (may_be_bare && rest.starts_with('{')) {
     open_call(bare_call_, text.substr(0, first));
     return first;
@@ -205,50 +224,26 @@ void AnswerParser::close_call() {
   const std::size_t n_text = raw_.size() > kMaxReread ? raw_.size() : n_mark_bytes_;
   rest_.insert(0, raw_, n_text);
   raw_.resize(n_text);
-  add_content(without_control(std::exchange(raw_, {})));
-}
-
-/// In one pass: what is left on both sides of a control token makes no other one.
-std::string AnswerParser::without_control(std::string_view text) const {
-  std::string kept;
-  while (!text.empty()) {
-    std::size_t n_control = 0;
-    for (const std::string& mark : plan_->control_marks) {
-      if (text.starts_with(mark)) n_control = std::max(n_control, mark.size());
-    }
-    if (n_control == 0) kept += text.front();
-    text.remove_prefix(std::max<std::size_t>(n_control, 1));
-  }
-  return kept;
+  add_content(plan_->without_control(std::exchange(raw_, {})));
 }
 
 bool AnswerParser::begin(const std::string& name) {
-  if (std::ranges::find(plan_->functions, name, &AnswerFunction::name) == plan_->functions.end()) return false;
-  add_content(without_control(std::exchange(no_calls_, {})));
+  if (!calls_.knows(name)) return false;
+  add_content(plan_->without_control(std::exchange(no_calls_, {})));
   is_call_ = true;
   raw_.clear();
   n_mark_bytes_ = 0;
   spaces_.clear();
-  ++n_calls_;
-  has_broken_call_ = has_broken_call_ || is_call_open_;
-  is_call_open_ = keeps_call();
-  if (keeps_call()) delta_.calls.push_back({.index = n_calls_ - 1, .id = plan_->new_id(), .name = name});
+  calls_.begin(name, delta_);
   return true;
 }
 
 void AnswerParser::no_call(std::string_view text) {
   if (is_call_) {
-    add_content(without_control(text));
+    add_content(plan_->without_control(text));
   } else {
     no_calls_ += text;
   }
-}
-
-void AnswerParser::arguments(std::string_view text) {
-  if (!keeps_call()) return;
-  if (delta_.calls.empty() || delta_.calls.back().index != n_calls_ - 1)
-    delta_.calls.push_back({.index = n_calls_ - 1});
-  delta_.calls.back().arguments += text;
 }
 
 void AnswerParser::add_content(std::string_view text) {

@@ -1,28 +1,17 @@
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "answer/answer_delta.h"
-#include "answer/answer_function.h"
-#include "answer/answer_syntax.h"
+#include "answer/answer_plan.h"
+#include "answer/call_list.h"
 #include "answer/call_reader.h"
 
 namespace commissure {
 
-/// What of an answer's text is told apart.
-struct AnswerPlan {
-  AnswerSyntax syntax = {};                    ///< without calls or thoughts: these stay text
-  std::vector<AnswerFunction> functions = {};  ///< that may be called
-  std::string prefix = {};  ///< what the prompt's end has of the answer: a thought's or a call's beginning
-  std::vector<std::string> control_marks = {};  ///< texts of control tokens, which are never content
-  bool is_one_call = false;                     ///< further calls are left out
-  bool hides_reasoning = false;                 ///< thoughts are read, and left out
-  std::function<std::string()> new_id = {};     ///< for each call
-};
+class HarmonyReader;
 
 /// Tells thoughts, text and tool calls of one answer apart, as its text comes: however it is cut, the parts are the
 /// same. What stands behind a call's mark and is no call of one of the plan's tools is content. Work is linear in the
@@ -30,21 +19,24 @@ struct AnswerPlan {
 class AnswerParser final : private CallSink {
  public:
   explicit AnswerParser(std::shared_ptr<const AnswerPlan> plan);
+  ~AnswerParser() override;
+  AnswerParser(const AnswerParser&) = delete;
+  AnswerParser& operator=(const AnswerParser&) = delete;
 
   AnswerDelta push(std::string_view text);
   /// The answer is over.
   AnswerDelta finish();
 
-  bool is_thinking() const { return state_ == State::kThinking; }
+  bool is_thinking() const;
   /// Whether there are calls, and none of them is cut off or broken, those aside that are left out.
-  bool has_whole_calls() const { return n_calls_ > 0 && !is_call_open_ && !has_broken_call_; }
+  bool has_whole_calls() const;
 
  private:
   enum class State { kContent, kThinking, kCall };
 
   bool begin(const std::string& name) override;
-  void arguments(std::string_view text) override;
-  void end() override { is_call_open_ = false; }
+  void arguments(std::string_view text) override { calls_.arguments(text, delta_); }
+  void end() override { calls_.end(); }
   void no_call(std::string_view text) override;
 
   void read(std::string_view text);
@@ -55,12 +47,11 @@ class AnswerParser final : private CallSink {
   std::size_t read_call(std::string_view text);
   void open_call(const CallMark& mark, std::string_view raw);
   void close_call();
-  std::string without_control(std::string_view text) const;
   void add_content(std::string_view text);
   void add_reasoning(std::string_view text);
-  bool keeps_call() const { return !plan_->is_one_call || n_calls_ <= 1; }
 
   const std::shared_ptr<const AnswerPlan> plan_;
+  const std::unique_ptr<HarmonyReader> harmony_;  // does all the work where answers are messages; null: they are not
   const CallMark bare_call_{CallForm::kJsonObject, ""};
   State state_ = State::kContent;
   std::string held_;                   // text that may be a mark's beginning
@@ -75,9 +66,7 @@ class AnswerParser final : private CallSink {
   std::string no_calls_;          // of that what is known to be no call
   std::string unclosed_;          // the mark that the last call still wants behind it
   bool is_call_ = false;          // whether a call began behind the current mark
-  bool is_call_open_ = false;     // whether the last call that counts has not come to its end
-  bool has_broken_call_ = false;  // whether one before it never did
-  int n_calls_ = 0;
+  CallList calls_;
   AnswerDelta delta_;
 };
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "answer/harmony_header.h"
+
 namespace commissure {
 
 namespace {
@@ -24,6 +26,11 @@ void set_tagged(AnswerSyntax& syntax, bool names_come_first) {
 void set_hermes(AnswerSyntax& syntax, std::string_view source) { set_tagged(syntax, contains(source, "<function=")); }
 
 void set_qwen3_xml(AnswerSyntax& syntax, std::string_view) { set_tagged(syntax, /*names_come_first=*/true); }
+
+void set_harmony(AnswerSyntax& syntax, std::string_view) {
+  syntax.calls = {{CallForm::kChannel, "<|channel|>commentary to=functions.", std::string(kHarmonyCall)}};
+  syntax.has_channels = true;
+}
 
 void set_gemma4(AnswerSyntax& syntax, std::string_view) {
   syntax.calls = {{CallForm::kBraced, "<|tool_call>", "<tool_call|>"}};
@@ -47,8 +54,9 @@ void set_llama3(AnswerSyntax& syntax, std::string_view) {
 }
 
 // In the order in which a template is asked: an earlier mark is the more telling one.
-constexpr std::array<ToolParser, 6> kToolParsers = {
-    {{"gemma4", {"<|tool_call>"}, set_gemma4},
+constexpr std::array<ToolParser, 7> kToolParsers = {
+    {{"harmony", {kHarmonyChannel}, set_harmony},
+     {"gemma4", {"<|tool_call>"}, set_gemma4},
      {"functiongemma", {"<start_function_call>"}, set_function_gemma},
      {"mistral", {"[TOOL_CALLS]"}, set_mistral},
      {"hermes", {"<tool_call>"}, set_hermes},
@@ -61,8 +69,9 @@ struct ReasoningParser {
   std::string_view open, close;
 };
 
-constexpr std::array<ReasoningParser, 3> kReasoningParsers = {
-    {{"gemma4", {"<|channel>"}, "<|channel>thought\n", "<channel|>"},
+constexpr std::array<ReasoningParser, 4> kReasoningParsers = {
+    {{"harmony", {kHarmonyChannel}, kHarmonyThought, kHarmonyEnd},
+     {"gemma4", {"<|channel>"}, "<|channel>thought\n", "<channel|>"},
      {"mistral", {"[THINK]"}, "[THINK]", "[/THINK]"},
      {"think", {"</think>"}, "<think>", "</think>"}}};
 
@@ -83,11 +92,41 @@ std::vector<std::string> names_of(const Parsers& parsers) {
   return names;
 }
 
+std::string harmony_call(const CallMark& mark, std::string_view name) {
+  return name.empty() ? mark.open : mark.open + std::string(name) + " <|constrain|>json<|message|>";
+}
+
+std::string begun_call(const AnswerSyntax& syntax, const CallMark& mark, std::string_view name) {
+  const std::string any = mark.open + (mark.form == CallForm::kTagged ? "\n" : "");
+  const std::string named = "{\"name\": \"" + std::string(name) + "\", ";
+  switch (mark.form) {
+    case CallForm::kTagged:
+    case CallForm::kNamed:
+      if (syntax.names_come_first)
+        return name.empty() ? any + "<function=" : any + "<function=" + std::string(name) + ">\n";
+      return name.empty() ? any + "{\"name\": \"" : any + named + "\"arguments\":";
+    case CallForm::kJsonList:
+      if (syntax.names_come_first) return name.empty() ? any : any + std::string(name) + "[ARGS]{";
+      return name.empty() ? any + "[{\"name\": \"" : any + "[" + named + "\"arguments\":";
+    case CallForm::kJsonObject:  // the mark is for code; a call is bare JSON
+      return name.empty() ? "{\"name\": \"" : named + "\"parameters\":";
+    case CallForm::kBraced: return any + "call:" + (name.empty() ? "" : std::string(name) + "{");
+    case CallForm::kChannel: break;
+  }
+  return "";
+}
+
 }  // namespace
 
 std::vector<std::string> AnswerSyntax::marks() const {
-  std::vector<std::string> all = {think_open, think_close};
+  std::vector<std::string> all;
+  if (has_channels) {
+    all.assign(kHarmonyMarks.begin(), kHarmonyMarks.end());
+  } else {
+    all = {think_open, think_close};
+  }
   for (const CallMark& mark : calls) {
+    if (mark.form == CallForm::kChannel) continue;
     all.insert(all.end(), {mark.open, mark.close});
     if (mark.form == CallForm::kBraced) all.push_back(call_quote);
     if (mark.form == CallForm::kJsonList && names_come_first) all.insert(all.end(), {"[ARGS]", "[CALL_ID]"});
@@ -100,6 +139,7 @@ AnswerSyntax AnswerSyntax::thoughts() const {
   AnswerSyntax kept;
   kept.think_open = think_open;
   kept.think_close = think_close;
+  kept.has_channels = has_channels;
   return kept;
 }
 
@@ -118,6 +158,7 @@ AnswerSyntax answer_syntax(std::string_view source, std::string_view tool_parser
   if (const auto* parser = choose(kReasoningParsers, source, reasoning_parser)) {
     syntax.think_open = parser->open;
     syntax.think_close = parser->close;
+    syntax.has_channels = parser->open == kHarmonyThought;
   }
   if (const auto* parser = choose(kToolParsers, source, tool_parser)) {
     parser->set(syntax, source);
@@ -134,25 +175,16 @@ AnswerSyntax answer_syntax(std::string_view source, std::string_view tool_parser
   return syntax;
 }
 
+std::string ended_thought(const AnswerSyntax& syntax) {
+  if (syntax.has_channels) return std::string(kHarmonyEnd) + std::string(kHarmonyStart) + "assistant";
+  return "\n" + syntax.think_close + "\n\n";
+}
+
 std::string forced_call(const AnswerSyntax& syntax, std::string_view name) {
   if (syntax.calls.empty()) return "";
   const CallMark& mark = syntax.calls.front();
-  const std::string any = mark.open + (mark.form == CallForm::kTagged ? "\n" : "");
-  const std::string named = "{\"name\": \"" + std::string(name) + "\", ";
-  switch (mark.form) {
-    case CallForm::kTagged:
-    case CallForm::kNamed:
-      if (syntax.names_come_first)
-        return name.empty() ? any + "<function=" : any + "<function=" + std::string(name) + ">\n";
-      return name.empty() ? any + "{\"name\": \"" : any + named + "\"arguments\":";
-    case CallForm::kJsonList:
-      if (syntax.names_come_first) return name.empty() ? any : any + std::string(name) + "[ARGS]{";
-      return name.empty() ? any + "[{\"name\": \"" : any + "[" + named + "\"arguments\":";
-    case CallForm::kJsonObject:  // the mark is for code; a call is bare JSON
-      return name.empty() ? "{\"name\": \"" : named + "\"parameters\":";
-    case CallForm::kBraced: return any + "call:" + (name.empty() ? "" : std::string(name) + "{");
-  }
-  return "";
+  if (mark.form == CallForm::kChannel) return harmony_call(mark, name);
+  return (syntax.has_channels ? std::string(kHarmonyFinal) : std::string()) + begun_call(syntax, mark, name);
 }
 
 }  // namespace commissure

@@ -13,6 +13,7 @@ enum class CallForm {
   kJsonList,    ///< [{"name": NAME, "arguments": {...}}, ...], or NAME[ARGS]{...} (Mistral)
   kJsonObject,  ///< {"name": NAME, "parameters": {...}}, more of them behind ";" (Llama 3)
   kBraced,      ///< call:NAME{key:<quote>text<quote>,key:1} (Gemma)
+  kChannel,     ///< a message to functions.NAME, whose text is {...} (Harmony)
 };
 
 /// One way to begin a call.
@@ -31,6 +32,7 @@ struct AnswerSyntax {
   bool is_bare_json_call = false;    ///< an answer that begins with "{" is a call, too
   bool has_short_ids = false;        ///< a call's id is nine letters and digits, which the template insists on
   bool names_come_first = false;     ///< of the two ways to spell a call in kTagged and kJsonList, the second one
+  bool has_channels = false;         ///< an answer is a row of messages (Harmony), each with a header
   bool explains_tools = false;       ///< the template knows no tools: the request's messages must explain them
 
   /// Its marks, among which the control tokens whose text the parser has to see.
@@ -50,6 +52,9 @@ const std::vector<std::string>& reasoning_parser_names();
 ///   reasoning_parser  one of reasoning_parser_names()
 AnswerSyntax answer_syntax(std::string_view source, std::string_view tool_parser = "auto",
                            std::string_view reasoning_parser = "auto");
+
+/// What ends a thought that a prompt began, so that something else can follow.
+std::string ended_thought(const AnswerSyntax& syntax);
 
 /// What a call must begin with, for a prompt that leaves the model no choice: "" where the form has no such beginning.
 ///   name  the function's; empty: any

@@ -92,7 +92,8 @@ std::unique_ptr<CallReader> make_call_reader(const AnswerSyntax& syntax, const C
     case CallForm::kNamed: return make_xml_calls(mark, functions, sink);
     case CallForm::kBraced: return make_braced_call(mark, syntax.call_quote, sink);
     case CallForm::kJsonList:
-    case CallForm::kJsonObject: break;
+    case CallForm::kJsonObject:
+    case CallForm::kChannel: break;  // the last one stands behind no mark
   }
   return make_json_calls(mark, sink);
 }

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "api/explained_tools.h"
+#include "api/harmony_request.h"
 #include "core/json_limits.h"
 
 namespace commissure {
@@ -64,6 +65,20 @@ Json template_tool_calls(const Json& calls, JsonAllowance& allowance) {
   return result;
 }
 
+/// Clients send one of the names, templates know one of them.
+void add_thoughts(const Json& message, Json& result) {
+  static constexpr std::array<const char*, 3> kNames = {"reasoning_content", "reasoning", "thinking"};
+  const Json* sent = nullptr;
+  for (const char* name : kNames) {
+    if (sent == nullptr) sent = find_member(message, name);
+  }
+  if (sent == nullptr) return;
+  for (const char* name : kNames) {
+    const Json* own = find_member(message, name);
+    result[name] = own != nullptr ? *own : *sent;
+  }
+}
+
 std::optional<Json> template_message(Fields& fields, const Json& message, std::size_t index,
                                      const ChatTemplate& chat_template, JsonAllowance& allowance) {
   static constexpr std::array<std::string_view, 6> kRoles = {"system",    "developer", "user",
@@ -96,15 +111,10 @@ std::optional<Json> template_message(Fields& fields, const Json& message, std::s
   }
   if (calls != nullptr && calls->is_array() && !calls->empty())
     result["tool_calls"] = template_tool_calls(*calls, allowance);
-  for (const std::string_view name : {"name", "tool_call_id", "reasoning_content", "reasoning"}) {
+  for (const std::string_view name : {"name", "tool_call_id"}) {
     if (const Json* value = find_member(message, name)) result[std::string(name)] = *value;
   }
-  // Clients send one of the two names, templates know one of them.
-  if (result.contains("reasoning") && !result.contains("reasoning_content")) {
-    result["reasoning_content"] = result["reasoning"];
-  } else if (result.contains("reasoning_content") && !result.contains("reasoning")) {
-    result["reasoning"] = result["reasoning_content"];
-  }
+  add_thoughts(message, result);
   return result;
 }
 
@@ -208,10 +218,13 @@ ChatPrompt render_chat(Fields& fields, const ServedModel& model, const Json& too
     fields.fail("messages", "this model has no chat template: send a 'prompt' to /v1/completions instead");
     return {};
   }
-  const auto messages = template_messages(fields, *model.chat_template);
+  auto messages = template_messages(fields, *model.chat_template);
   if (!messages) return {};
-  const Json variables = request_variables(fields, tools);
+  const bool is_harmony = model.chat_template->has_channels();
+  if (is_harmony) *messages = harmony_messages(std::move(*messages));
+  Json variables = request_variables(fields, tools);
   if (!fields.ok()) return {};
+  if (is_harmony && !tools.empty()) variables["tools"] = harmony_tools(std::move(variables["tools"]));
   const auto render = [&](Json shown) {
     Json given = variables;
     given["messages"] = std::move(shown);

@@ -1,8 +1,11 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "api/answer_format.h"
 #include "api/chat_request.h"
 #include "support/fake_engine.h"
+#include "support/golden_files.h"
 
 namespace commissure {
 namespace {
@@ -24,6 +27,11 @@ class ToolCallsTest : public ::testing::Test {
   void use_template(const std::string& source) {
     engine_.mutable_model().chat_template = ChatTemplate::compile(source).value();
     engine_.mutable_model().answer_syntax = answer_syntax(source);
+  }
+  /// The real one.
+  void use_gpt_oss() {
+    const std::string golden = std::string(COMMISSURE_SOURCE_DIR) + "/tests/golden/";
+    use_template(testing::read_file(golden + "template/gptoss.jinja"));
   }
   static Json json(std::string_view text) { return parse_json(text).value(); }
   ApiResult<ChatRequest> chat(std::string_view more,
@@ -212,6 +220,127 @@ TEST_F(ToolCallsTest, ABrokenCallIsNoReasonToStop) {
   EXPECT_EQ(whole(with_tools(), {broken + good})["choices"][0]["finish_reason"], "stop");
   EXPECT_EQ(whole(with_tools(R"(,"parallel_tool_calls":false)"), {good + broken})["choices"][0]["finish_reason"],
             "tool_calls");
+}
+
+/// What gpt-oss writes, token by token.
+const std::vector<std::string> kHarmonyAnswer = {
+    "<|channel|>",   "analysis",    "<|message|>", "So",          " so.",      "<|end|>", "<|start|>",
+    "assistant",     "<|channel|>", "commentary",  "<|message|>", "I look.",   "<|end|>", "<|start|>",
+    "assistant",     "<|channel|>", "commentary",  " to=",        "functions", ".find",   " ",
+    "<|constrain|>", "json",        "<|message|>", "{\"n\"",      ": 1}",      ""};
+
+TEST_F(ToolCallsTest, AnswersInChannelsAreTakenApart) {
+  use_gpt_oss();
+  const Json answer = whole(with_tools(), kHarmonyAnswer);
+  const Json& message = answer["choices"][0]["message"];
+  EXPECT_EQ(message["reasoning_content"], "So so.");
+  EXPECT_EQ(message["content"], "I look.");
+  EXPECT_EQ(message["tool_calls"][0]["function"], json(R"({"name":"find","arguments":"{\"n\": 1}"})"));
+  EXPECT_EQ(answer["choices"][0]["finish_reason"], "tool_calls");
+  EXPECT_EQ(answer["usage"]["completion_tokens_details"]["reasoning_tokens"], 4) << "with the marks around them";
+
+  const auto [deltas, finish] = streamed(with_tools(), kHarmonyAnswer);
+  EXPECT_EQ(finish, "tool_calls");
+  std::string thoughts, content, name, arguments;
+  for (const Json& delta : deltas) {
+    thoughts += delta.value("reasoning_content", "");
+    content += delta.value("content", "");
+    for (const Json& call : delta.value("tool_calls", Json::array())) {
+      name += call["function"].value("name", "");
+      arguments += call["function"]["arguments"];
+    }
+  }
+  EXPECT_EQ(thoughts + "|" + content + "|" + name + arguments, "So so.|I look.|find{\"n\": 1}");
+}
+
+TEST_F(ToolCallsTest, AnswersInChannelsAreTakenApartWithoutTools) {
+  use_gpt_oss();
+  const std::vector<std::string> pieces = {"<|channel|>analysis<|message|>So.", "<|end|><|start|>assistant",
+                                           "<|channel|>final<|message|>", "Yes"};
+  const Json answer = whole(R"("n":1)", pieces);
+  EXPECT_EQ(answer["choices"][0]["message"]["reasoning_content"], "So.");
+  EXPECT_EQ(answer["choices"][0]["message"]["content"], "Yes");
+  EXPECT_EQ(answer["choices"][0]["finish_reason"], "stop");
+  EXPECT_FALSE(whole(R"("include_reasoning":false)", pieces)["choices"][0]["message"].contains("reasoning_content"));
+  EXPECT_EQ(whole(R"("reasoning_format":"none")", pieces)["choices"][0]["message"]["content"],
+            "<|channel|>analysis<|message|>So.<|end|>Yes");
+}
+
+TEST_F(ToolCallsTest, ACallInAChannelThatIsAMustIsBegunInThePrompt) {
+  use_gpt_oss();
+  const std::string begun = "<|end|><|start|>assistant<|channel|>commentary to=functions.";
+  const std::string named = with_tools(R"(,"tool_choice":{"type":"function","function":{"name":"find"}})");
+  EXPECT_TRUE(prompt_of(named).ends_with(begun + "find <|constrain|>json<|message|>")) << prompt_of(named);
+  EXPECT_TRUE(prompt_of(with_tools(R"(,"tool_choice":"required")")).ends_with(begun));
+  const Json call = whole(named, {"{\"n\":", " 1}"})["choices"][0];
+  EXPECT_EQ(call["message"]["tool_calls"][0]["function"], json(R"({"name":"find","arguments":"{\"n\": 1}"})"));
+  EXPECT_EQ(call["finish_reason"], "tool_calls");
+  const Json chosen = whole(with_tools(R"(,"tool_choice":"required")"),
+                            {"now", " ", "<|constrain|>", "json<|message|>{}"})["choices"][0];
+  EXPECT_EQ(chosen["message"]["tool_calls"][0]["function"], json(R"({"name":"now","arguments":"{}"})"));
+}
+
+TEST_F(ToolCallsTest, TheMarksOfChannelsAreShownAndNeverContent) {
+  use_gpt_oss();
+  const std::string golden = std::string(COMMISSURE_SOURCE_DIR) + "/tests/golden/tokenizer/real_gptoss.json";
+  const Json file = parse_json(testing::read_file(golden)).value();
+  engine_.mutable_model().tokenizer = Tokenizer::from_json(file, Json()).value();
+  ChatPrompt prompt{"<|start|>assistant"};
+  const auto plan = plan_answer(engine_.model(), ToolFields(), prompt);
+  ASSERT_NE(plan, nullptr) << "whether there are tools or not";
+  EXPECT_EQ(plan->control_marks.size(), 7u);
+  std::vector<TokenId> shown = shown_tokens(plan.get(), engine_.model());
+  std::ranges::sort(shown, {}, [](TokenId token) { return token.value; });
+  EXPECT_EQ(shown, (std::vector<TokenId>{TokenId(200002), TokenId(200003), TokenId(200005), TokenId(200006),
+                                         TokenId(200007), TokenId(200008), TokenId(200012)}));
+}
+
+TEST_F(ToolCallsTest, TheEffortOfReasoningReachesTheTemplate) {
+  use_gpt_oss();
+  for (const std::string effort : {"low", "medium", "high"}) {
+    const std::string prompt = prompt_of(fmt::format(R"("reasoning_effort":"{}")", effort));
+    EXPECT_NE(prompt.find("\n\nReasoning: " + effort + "\n\n# Valid channels"), std::string::npos) << prompt;
+  }
+  EXPECT_NE(prompt_of(R"("n":1)").find("\n\nReasoning: medium\n\n"), std::string::npos);
+}
+
+TEST_F(ToolCallsTest, ThePastIsToldInChannels) {
+  use_gpt_oss();
+  const auto past = [&](const std::string& messages) {
+    const std::string prompt = prompt_of(R"("n":1)", R"([{"role":"user","content":"hi"},)" + messages + "]");
+    const std::size_t user = prompt.find("<|start|>user");
+    return user == std::string::npos ? prompt : prompt.substr(user);
+  };
+  const std::string user = "<|start|>user<|message|>hi<|end|>", next = "<|start|>assistant";
+  const auto thought = [](const std::string& text) {
+    return "<|start|>assistant<|channel|>analysis<|message|>" + text + "<|end|>";
+  };
+  const auto call = [](const std::string& name, const std::string& arguments) {
+    return "<|start|>assistant to=functions." + name + "<|channel|>commentary json<|message|>" + arguments + "<|call|>";
+  };
+  const auto result = [](const std::string& name, const std::string& text) {
+    return "<|start|>functions." + name + " to=assistant<|channel|>commentary<|message|>\"" + text + "\"<|end|>";
+  };
+  const std::string now = R"("tool_calls":[{"id":"1","type":"function","function":{"name":"now","arguments":"{}"}}]})";
+  const std::string noon = R"(,{"role":"tool","tool_call_id":"1","content":"noon"})";
+  const std::string called = call("now", "{}") + result("now", "noon");
+  for (const std::string thoughts : {R"("reasoning_content":"So.")", R"("reasoning":"So.")", R"("thinking":"So.")"}) {
+    EXPECT_EQ(past(R"({"role":"assistant","content":null,)" + thoughts + "," + now + noon),
+              user + thought("So.") + called + next);
+  }
+  EXPECT_EQ(past(R"({"role":"assistant",)" + now + noon), user + called + next);
+  EXPECT_EQ(past(R"({"role":"assistant","content":"I look.","reasoning_content":"So.",)" + now + noon),
+            user + thought("So.\n\nI look.") + called + next)
+      << "the template takes one of the two";
+  EXPECT_EQ(past(R"({"role":"assistant","content":"","reasoning_content":"So.",)" + now + noon +
+                 R"(,{"role":"assistant","reasoning_content":"Ah.","content":"Noon."},{"role":"user","content":"hi"})"),
+            user + called + "<|start|>assistant<|channel|>final<|message|>Noon.<|end|>" + user + next)
+      << "thoughts before a final answer are over";
+  EXPECT_EQ(past(R"({"role":"assistant","content":null,"reasoning_content":"So.","tool_calls":[
+      {"id":"1","function":{"name":"now","arguments":"{}"}},{"id":"2","function":{"name":"find","arguments":"{\"n\":1}"}}]},
+      {"role":"tool","tool_call_id":"2","content":"it"},{"role":"tool","tool_call_id":"1","content":"noon"})"),
+            user + thought("So.") + called + call("find", "{\"n\": 1}") + result("find", "it") + next)
+      << "each of several calls in front of its result";
 }
 
 TEST_F(ToolCallsTest, SaysWhatIsWrong) {

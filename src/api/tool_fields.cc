@@ -176,11 +176,11 @@ std::shared_ptr<const AnswerPlan> plan_answer(const ServedModel& model, const To
   plan->syntax = model.answer_syntax;
   if (asked.tools.empty()) plan->syntax.calls.clear();
   if (!asked.reads_thoughts) plan->syntax.think_open = plan->syntax.think_close = "";
-  if (plan->syntax.calls.empty() && plan->syntax.think_open.empty()) return nullptr;
+  if (plan->syntax.calls.empty() && plan->syntax.think_open.empty() && !plan->syntax.has_channels) return nullptr;
   const std::string_view mark = without_trailing_space(model.answer_syntax.think_open);
   const bool is_thinking = !mark.empty() && without_trailing_space(prompt.text).ends_with(mark);
   if (asked.must_call && !plan->syntax.calls.empty()) {
-    if (is_thinking) prompt.text += "\n" + model.answer_syntax.think_close + "\n\n";
+    if (is_thinking) prompt.text += ended_thought(model.answer_syntax);
     plan->prefix = forced_call(plan->syntax, asked.function);
     prompt.text += plan->prefix;
   } else if (is_thinking && !plan->syntax.think_open.empty()) {

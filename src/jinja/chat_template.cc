@@ -25,9 +25,18 @@ bool shows_parts(const jinja::Syntax& syntax) {
          text->find("\"text\"") == std::string::npos;
 }
 
-bool mentions(const jinja::Syntax& syntax, std::string_view name) {
+template <typename Predicate>
+bool has_text(const jinja::Syntax& syntax, Predicate is_meant) {
   return std::ranges::any_of(
-      syntax.nodes, [&](const jinja::Node& node) { return node.constant.is_text() && node.constant.view() == name; });
+      syntax.nodes, [&](const jinja::Node& node) { return node.constant.is_text() && is_meant(node.constant.view()); });
+}
+
+bool mentions(const jinja::Syntax& syntax, std::string_view name) {
+  return has_text(syntax, [&](std::string_view text) { return text == name; });
+}
+
+bool writes(const jinja::Syntax& syntax, std::string_view part) {
+  return has_text(syntax, [&](std::string_view text) { return text.find(part) != std::string_view::npos; });
 }
 
 }  // namespace
@@ -35,7 +44,8 @@ bool mentions(const jinja::Syntax& syntax, std::string_view name) {
 ChatTemplate::ChatTemplate(std::unique_ptr<jinja::Syntax> syntax)
     : syntax_(std::move(syntax)),
       takes_parts_(shows_parts(*syntax_)),
-      knows_tool_calls_(mentions(*syntax_, "tool_calls")) {}
+      knows_tool_calls_(mentions(*syntax_, "tool_calls")),
+      has_channels_(writes(*syntax_, "<|channel|>")) {}
 
 ChatTemplate::~ChatTemplate() = default;
 

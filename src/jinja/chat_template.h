@@ -36,12 +36,15 @@ class ChatTemplate {
   bool takes_parts() const { return takes_parts_; }
   /// Whether it looks at messages' tool calls, and so at their content as Python's None beside them.
   bool knows_tool_calls() const { return knows_tool_calls_; }
+  /// Whether it writes messages in the channels of gpt-oss (Harmony).
+  bool has_channels() const { return has_channels_; }
 
  private:
   explicit ChatTemplate(std::unique_ptr<jinja::Syntax> syntax);
   std::unique_ptr<jinja::Syntax> syntax_;
   bool takes_parts_ = false;
   bool knows_tool_calls_ = false;
+  bool has_channels_ = false;
 };
 
 }  // namespace commissure

@@ -85,6 +85,13 @@ TEST(ChatTemplate, KnowsWhetherItTakesParts) {
   EXPECT_FALSE(takes("{% for m in messages %}{{ m.role + m.content }}{% endfor %}"));
 }
 
+TEST(ChatTemplate, KnowsWhetherItWritesChannels) {
+  const auto writes = [](const std::string& source) { return ChatTemplate::compile(source).value()->has_channels(); };
+  EXPECT_TRUE(writes(testing::read_file(kTemplates + "gptoss.jinja")));
+  EXPECT_TRUE(writes("{% if x %}<|start|>assistant<|channel|>final<|message|>{% endif %}"));
+  EXPECT_FALSE(writes(testing::read_file(kTemplates + "qwen3.jinja")));
+}
+
 TEST(ChatTemplate, RendersTheTemplateInsideTheModelFile) {
   const auto path = testing::model_path("SmolLM2-135M-Instruct.Q4_1.gguf");
   if (!path) GTEST_SKIP() << "COMMISSURE_TEST_MODELS names no folder with SmolLM2-135M-Instruct.Q4_1.gguf";

@@ -22,6 +22,9 @@ TEST(GenerationDefaults, EndTokensComeFromConfigWhereGenerationConfigNamesNone) 
   EXPECT_EQ(advice(R"({"temperature": 0.5})", config).values.end_tokens, ids({2, 7}));
   EXPECT_EQ(advice(R"({"eos_token_id": 9})", config).values.end_tokens, ids({9}));
   EXPECT_EQ(advice("null", R"({"eos_token_id": 3})").values.end_tokens, ids({3}));
+  EXPECT_EQ(advice(R"({"eos_token_id": [200002, 199999, 200012]})", R"({"eos_token_id": 200002})").values.end_tokens,
+            ids({200002, 199999, 200012}))
+      << "gpt-oss";
 }
 
 TEST(GenerationDefaults, EndTokensOfAModelWithPicturesStandInItsTextConfig) {

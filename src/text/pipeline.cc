@@ -158,6 +158,7 @@ void add_known_end_tokens(PipelineParts& parts) {
     vocabulary.set_type(token, TokenType::kControl);
     parts.end_tokens.push_back(token);
   }
+  if (is_harmony) std::erase(parts.end_tokens, vocabulary.find("<|end|>").value_or(TokenId(-1)));  // ends a message
 }
 
 }  // namespace commissure

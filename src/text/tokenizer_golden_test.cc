@@ -188,5 +188,15 @@ INSTANTIATE_TEST_SUITE_P(Families, GgufTokenizerGolden,
                                            GgufForm{"real_nemo", "tekken", "<s>"},
                                            GgufForm{"real_gptoss", "gpt-4o", ""}));
 
+/// <|end|>, which ends answers of Phi, ends one message of several.
+TEST(TokenizerGolden, AnswersOfGptOssEndWhereItsGenerationConfigSays) {
+  const std::vector<TokenId> ends = {TokenId(199999), TokenId(200002), TokenId(200012)};
+  const Json file = parse_json(testing::read_file(kTokenizers + "real_gptoss.json")).value();
+  EXPECT_EQ(Tokenizer::from_json(file, Json()).value()->end_tokens(), ends);
+  Metadata keys = gguf_keys(file, "gpt-4o", "");
+  keys.set("tokenizer.ggml.eot_token_id", std::int64_t{200007});
+  EXPECT_EQ(Tokenizer::from_metadata(keys).value()->end_tokens(), ends);
+}
+
 }  // namespace
 }  // namespace commissure

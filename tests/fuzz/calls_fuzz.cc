@@ -38,11 +38,13 @@ bool is_ascii(std::string_view text) {
   return std::ranges::all_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
 }
 
-/// The parts of the text, which comes in pieces of `piece` bytes.
-AnswerDelta parse(const std::shared_ptr<const AnswerPlan>& plan, std::string_view text, std::size_t piece) {
+/// The parts of the text, which comes in pieces of `piece` bytes, behind a first one of `first` bytes.
+AnswerDelta parse(const std::shared_ptr<const AnswerPlan>& plan, std::string_view text, std::size_t piece,
+                  std::size_t first = 0) {
   const bool is_checked = is_ascii(text);
   AnswerParser parser(plan);
-  AnswerDelta all;
+  AnswerDelta all = parser.push(text.substr(0, first));
+  text.remove_prefix(std::min(first, text.size()));
   while (!text.empty()) {
     all.append(parser.push(text.substr(0, piece)));
     text.remove_prefix(std::min(piece, text.size()));
@@ -70,9 +72,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto plan = make_plan(choices);
   const std::string_view text = fuzz::as_text(data, size).substr(std::min(size, kSettings));
   const std::string whole = joined(parse(plan, text, text.size() + 1));
-  CHECK(whole.size() <= 6 * (plan->prefix.size() + text.size()) + 64);  // an escaped byte is six
+  CHECK(whole.size() <= 6 * (plan->prefix.size() + text.size()) + 64);        // an escaped byte is six
   const bool has_mark = text.find_first_of("<[{") != std::string_view::npos;  // or the beginning of one
   if (!has_mark && plan->prefix.empty()) CHECK(parse(plan, text, text.size() + 1).content == text);
   for (const std::size_t piece : {1, 3, 16}) CHECK(joined(parse(plan, text, piece)) == whole);
+  const std::size_t step = 1 + text.size() / 64;  // every cut into two of a short text, some of a long one
+  for (std::size_t cut = 1; cut < text.size(); cut += step) CHECK(joined(parse(plan, text, text.size(), cut)) == whole);
   return 0;
 }
