@@ -98,15 +98,15 @@ Result<int> run(const StageFlags& flags) {
   LogFields fields;
   for (const auto& [name, value] : describe(settings)) fields.emplace_back(name, value);
   log_info("starting", fields);
-  block_end_signals();  // the driver's threads must not take them
-  if (const Status usable = settings.device == "cuda" ? check_gpu() : Status(); !usable) {
-    std::fprintf(stderr, "commissure stage: %s\n", usable.error().message().c_str());
-    return 2;
-  }
-  const Status ended = run_stage(settings);
+  block_end_signals();  // the threads of the device must not take them
+  auto device = make_device(settings.device,
+                            {.n_threads = settings.threads, .pin = !settings.lease.empty(), .isa = settings.isa});
+  const Status ended = device ? run_stage(settings, std::move(*device)) : Status(device.error());
   if (ended) return 0;
   log_error(ended.error().message());  // where `status` finds it
-  return refuse(ended.error(), settings.quant, "stage");
+  if (device || settings.device != "cuda") return refuse(ended.error(), settings.quant, "stage");
+  std::fprintf(stderr, "commissure stage: %s\n", ended.error().message().c_str());
+  return 2;
 }
 
 /// They write into `settings`, over what the environment says.
@@ -158,8 +158,10 @@ void add_model_flags(CLI::App& app, StageFlags& flags) {
 
 /// Where it runs and listens, and with which kernels.
 void add_machine_flags(CLI::App& app, StageFlags& flags) {
-  app.add_option("--device", flags.device,
-                 "cpu, cuda (a GPU, or exit status 2), or auto: a GPU where one can be used; default: cpu (DEVICE)");
+  app.add_option(
+      "--device", flags.device,
+      "cpu, cuda (the first GPU; exit status 2 where it cannot be used), or auto: a GPU where one can be used; "
+      "default: cpu (DEVICE)");
   app.add_option("--next", flags.next, "endpoint of the next stage (NEXT_ENDPOINT, B_ENDPOINT, ...)");
   app.add_option("--host", flags.host,
                  "address to listen on (COMMISSURE_HOST); default: 127.0.0.1, and 0.0.0.0 on Cloud Run, with "

@@ -365,8 +365,10 @@ CommandRun add_up(CLI::App& app) {
   app.add_flag("--lazy", options->lazy, "do not load weights before the first use or `commissure warm`");
   app.add_option("--threads", options->threads, "threads per stage; default: one for each core")
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--device", options->device,
-                 "local: cpu, cuda (a GPU, or exit status 2), or auto: a GPU where one can be used; default: cpu")
+  app.add_option(
+         "--device", options->device,
+         "local: cpu, cuda (the first GPU; exit status 2 where there is none), or auto: a GPU where one can be used; "
+         "default: cpu")
       ->check(CLI::IsMember({"cpu", "cuda", "auto"}));
   app.add_option("--isa", options->isa, "kernels: reference, generic, avx2, avx512, amx; default: the best but amx");
   app.add_option("--precision", options->precision,

@@ -1,10 +1,9 @@
 #include "doctor/nvidia_driver.h"
 
-#include <dlfcn.h>
-
 #include <array>
 
 #include "core/index.h"
+#include "kernels/driver_library.h"
 
 namespace commissure {
 
@@ -31,32 +30,22 @@ struct DriverCalls {
   int (*free_memory)(std::size_t* free, std::size_t* total) = nullptr;
 };
 
-template <typename Call>
-bool load(void* library, const char* symbol, Call& call) {
-  call = reinterpret_cast<Call>(dlsym(library, symbol));
-  return call != nullptr;
-}
-
-/// The name of the first function that the library lacks; empty: it has all.
-std::string load_all(void* library, DriverCalls& calls) {
-  const char* missing = nullptr;
-  const auto want = [&](const char* symbol, auto& call) {
-    if (!load(library, symbol, call) && missing == nullptr) missing = symbol;
-  };
-  want("cuInit", calls.init);
-  want("cuDriverGetVersion", calls.version);
-  want("cuGetErrorName", calls.error_name);
-  want("cuDeviceGetCount", calls.count);
-  want("cuDeviceGet", calls.get);
-  want("cuDeviceGetName", calls.name);
-  want("cuDeviceGetAttribute", calls.attribute);
-  want("cuDeviceTotalMem_v2", calls.memory);
-  want("cuDevicePrimaryCtxRetain", calls.retain);
-  want("cuDevicePrimaryCtxRelease_v2", calls.release);
-  want("cuCtxPushCurrent_v2", calls.push);
-  want("cuCtxPopCurrent_v2", calls.pop);
-  want("cuMemGetInfo_v2", calls.free_memory);
-  return missing == nullptr ? "" : missing;
+/// Errors: kFailedPrecondition, the library lacks one of them.
+Status find_calls(DriverLibrary& library, DriverCalls& calls) {
+  library.find("cuInit", calls.init);
+  library.find("cuDriverGetVersion", calls.version);
+  library.find("cuGetErrorName", calls.error_name);
+  library.find("cuDeviceGetCount", calls.count);
+  library.find("cuDeviceGet", calls.get);
+  library.find("cuDeviceGetName", calls.name);
+  library.find("cuDeviceGetAttribute", calls.attribute);
+  library.find("cuDeviceTotalMem_v2", calls.memory);
+  library.find("cuDevicePrimaryCtxRetain", calls.retain);
+  library.find("cuDevicePrimaryCtxRelease_v2", calls.release);
+  library.find("cuCtxPushCurrent_v2", calls.push);
+  library.find("cuCtxPopCurrent_v2", calls.pop);
+  library.find("cuMemGetInfo_v2", calls.free_memory);
+  return library.check_complete();
 }
 
 Status check(const DriverCalls& calls, int error, const char* what) {
@@ -96,22 +85,11 @@ Result<NvidiaCard> describe_card(const DriverCalls& calls, int index) {
 
 }  // namespace
 
-std::vector<std::string> nvidia_driver_libraries() { return {"libcuda.so.1", "/usr/local/nvidia/lib64/libcuda.so.1"}; }
-
 Result<NvidiaDriver> find_nvidia_driver(const std::vector<std::string>& libraries) {
-  void* library = nullptr;
-  NvidiaDriver driver;
-  std::string words = "no library was looked for";
-  for (const std::string& name : libraries) {
-    library = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
-    driver.library = name;
-    if (library != nullptr) break;
-    words = dlerror();
-  }
-  if (library == nullptr) return Error(Code::kNotFound, words);
+  DriverLibrary library = TRY(DriverLibrary::open(libraries));
   DriverCalls calls;
-  const std::string missing = load_all(library, calls);
-  if (!missing.empty()) return Error(Code::kFailedPrecondition, driver.library, " has no ", missing);
+  TRY(find_calls(library, calls));
+  NvidiaDriver driver{.library = library.name()};
   TRY(check(calls, calls.init(0), "cuInit"));
   TRY(check(calls, calls.version(&driver.cuda_version), "cuDriverGetVersion"));
   int n_cards = 0;

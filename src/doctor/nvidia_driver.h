@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/result.h"
+#include "kernels/driver_library.h"
 
 namespace commissure {
 
@@ -24,14 +25,11 @@ struct NvidiaDriver {
   std::vector<NvidiaCard> cards = {};
 };
 
-/// Where the driver's library is looked for, in this order: by its name, and where container platforms mount it.
-std::vector<std::string> nvidia_driver_libraries();
-
 /// Loads the first of `libraries` that is there and asks it for its cards. The library stays loaded: it cannot be taken
 /// out of a process safely. Makes and drops a context on each card to learn how much of its memory is free, which takes
-/// some 100 ms a card. Errors: kNotFound, none of the libraries is there (the loader's words for the last of them);
+/// some 100 ms a card. Errors: kNotFound, none of the libraries is there (the loader's words for each);
 /// kFailedPrecondition, the library is no driver or too old; kUnavailable, the driver's own error code, as where there
 /// is a library and no card.
-Result<NvidiaDriver> find_nvidia_driver(const std::vector<std::string>& libraries = nvidia_driver_libraries());
+Result<NvidiaDriver> find_nvidia_driver(const std::vector<std::string>& libraries = driver_libraries());
 
 }  // namespace commissure

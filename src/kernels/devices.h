@@ -26,12 +26,12 @@ struct ChosenDevice {
 /// Whether `name` is one of "cpu", "cuda" and "auto".
 bool is_device_name(std::string_view name);
 
-/// Whether a GPU can be used here, without making anything on it. Errors: kFailedPrecondition: what was looked for,
-/// what was found, what to do.
+/// Whether a GPU is here that this program has kernels for, without making anything on it. Errors: kFailedPrecondition:
+/// "no GPU can be used", what was looked for, what was found, what to do.
 Status check_gpu();
 
 /// `device`: "cpu"; "cuda", the first GPU; "auto", the first GPU where it can be used, else the CPU.
-/// Errors: as check_gpu() and make_cpu_backend(); kResourceExhausted and kInternal, the GPU's own.
+/// Errors: as check_gpu(), also for a GPU that is there and cannot be opened; as make_cpu_backend().
 Result<ChosenDevice> make_device(std::string_view device, const CpuOptions& cpu);
 
 /// The kinds of card this program has kernels for: 89 for sm_89. Empty: built without any.

@@ -3,7 +3,6 @@
 #include <malloc.h>
 #include <signal.h>
 
-#include <functional>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -29,6 +28,7 @@
 #include "serve/open_files.h"
 #include "serve/served_model.h"
 #include "serve/waking_link.h"
+#include "stage/card_use.h"
 #include "stage/local_link.h"
 #include "stage/stage.h"
 #include "stage/stage_memory.h"
@@ -57,7 +57,7 @@ std::chrono::seconds stream_age(const StageSettings& settings) {
 /// One stage process: what it is built of, in the order it is connected; ends in the reverse order.
 class StageRunner {
  public:
-  explicit StageRunner(const StageSettings& settings) : settings_(settings) {}
+  StageRunner(const StageSettings& settings, ChosenDevice device) : settings_(settings), device_(std::move(device)) {}
 
   /// Opens the model's header and builds the stage; reads no weights.
   Status build();
@@ -80,8 +80,7 @@ class StageRunner {
   const StageSettings settings_;
   const int open_file_limit_ = raise_open_file_limit();
   std::unique_ptr<Checkpoint> checkpoint_;
-  std::unique_ptr<Backend> backend_;
-  std::function<Status()> device_health_;  // null: the device is not lost without the process
+  const ChosenDevice device_;
   std::unique_ptr<CoreLease> lease_;
   std::unique_ptr<Stage> stage_;
   LocalModel model_;
@@ -128,19 +127,15 @@ Status StageRunner::build() {
                               {settings_.max_model_len, settings_.kv_tokens, settings_.kv_memory,
                                settings_.max_sequences, settings_.max_step_rows}));
   if (!settings_.lease.empty()) lease_ = TRY(CoreLease::open(settings_.lease));
-  ChosenDevice chosen = TRY(
-      make_device(settings_.device, {.n_threads = settings_.threads, .pin = lease_ != nullptr, .isa = settings_.isa}));
-  if (settings_.device != "cpu") log_info("computes on the " + chosen.reason);
-  backend_ = std::move(chosen.backend);
-  device_health_ = std::move(chosen.health);
-  if (chosen.free_bytes) TRY(check_card(spec, TRY(chosen.free_bytes())));
+  if (settings_.device != "cpu") log_info("computes on the " + device_.reason);
+  if (device_.free_bytes) TRY(check_card(spec, TRY(device_.free_bytes())));
   StageOptions options;
   options.model_name = model_.name;
   options.max_rows = settings_.max_step_rows;
   options.n_kv_blocks = context_.kv.n_blocks;
   options.n_window_blocks = context_.kv.n_window_blocks;
   options.n_states = context_.kv.n_states;
-  stage_ = TRY(Stage::create(*backend_, *checkpoint_, spec, plans[settings_.index()], options));
+  stage_ = TRY(Stage::create(*device_.backend, *checkpoint_, spec, plans[settings_.index()], options));
   return build_links();
 }
 
@@ -148,8 +143,9 @@ Status StageRunner::build() {
 Status StageRunner::check_card(const DecoderSpec& spec, std::uint64_t free_bytes) const {
   const auto stages = TRY(estimate_stages(*checkpoint_, spec, settings_.cuts, context_.kv, settings_.max_step_rows));
   const StageEstimate& stage = stages[settings_.index()];
-  TRY(check_card_memory(stage, free_bytes));
-  log_info("takes " + describe_card_memory(stage, free_bytes));
+  const CardUse use = TRY(card_use(*checkpoint_, spec, stage.plan, settings_.max_step_rows));
+  TRY(check_card_memory(stage, use, free_bytes));
+  log_info("takes " + describe_card_memory(stage, use, free_bytes));
   return {};
 }
 
@@ -300,7 +296,7 @@ Status StageRunner::serve_api() {
 }
 
 Status StageRunner::await_end() const {
-  const int received = TRY(await_signal(end_signals(), device_health_, std::chrono::seconds(1)));
+  const int received = TRY(await_signal(end_signals(), device_.health, std::chrono::seconds(1)));
   log_info(received == SIGTERM ? "SIGTERM: finishing what runs" : "interrupted: finishing what runs");
   return {};
 }
@@ -324,12 +320,11 @@ void bound_kept_memory() {
 
 }  // namespace
 
-Status run_stage(const StageSettings& settings) {
+Status run_stage(const StageSettings& settings, ChosenDevice device) {
   if (settings.is_first()) bound_kept_memory();  // of API requests; other stages have none, and large frames
-  block_end_signals();
   signal(SIGPIPE, SIG_IGN);
 
-  StageRunner runner(settings);
+  StageRunner runner(settings, std::move(device));
   TRY(runner.build());
   TRY(runner.serve());
   const Status ended = runner.await_end();

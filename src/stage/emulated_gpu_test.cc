@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/card_bytes.h"
 #include "kernels/cuda/driver.h"
 #include "kernels/cuda/emulated/fake_driver.h"
+#include "stage/card_use.h"
 #include "stage/executor.h"
 #include "support/stage_fixture.h"
 
@@ -73,7 +75,7 @@ std::uint64_t things_held() {
   return counts.buffers + counts.streams + counts.modules + counts.contexts;
 }
 
-/// Each call of load and steps fails once, in each of three ways: of memory, of a launch, of a lost card.
+/// Each call of load and steps fails once, by turns of memory, of a launch and of a lost card.
 TEST(EmulatedGpu, EveryFailingCallOfTheDriverEndsInOneErrorAndNoWrongToken) {
   const ToyFile file{toy_model()};
   const auto n_before = driver_counts().calls;
@@ -149,6 +151,47 @@ TEST(EmulatedGpu, AStepLikeTheOneBeforeAllocatesNothing) {
   ASSERT_TRUE((*loaded)->steps(2).has_value());
   EXPECT_EQ(driver_counts().allocations, before.allocations);
   EXPECT_GT(driver_counts().launches, before.launches);
+}
+
+/// What card_use() tells before anything is loaded is what is then allocated, to the byte: matrices whose blocks do not
+/// fill the four chains, float ones whose rows do not fill a block, and the stored form of the one that is packed.
+TEST(EmulatedGpu, TakesOfItsMemoryWhatIsToldBefore) {
+  constexpr int kRows = 64;
+  ToyModel quantised = toy_model(), untied = toy_model(), floats = toy_model();
+  untied.tied_head = false;
+  floats.matrices = DType::kF32;
+  floats.d_ff = 40;
+  for (const ToyModel& model : {quantised, untied, floats}) {
+    const ToyFile file{model};
+    const auto backend = cuda::emulated::make_emulated_backend().value();
+    const auto checkpoint = open_checkpoint(file.path());
+    const DecoderSpec spec = *read_decoder_spec(*checkpoint);
+    const StagePlan plan = whole_plan(spec);
+    const CardUse use = *card_use(*checkpoint, spec, plan, kRows);
+    const std::uint64_t before = driver_counts().bytes;
+    cuda::emulated::forget_most_bytes();
+    auto weights = load_weights(*backend, *checkpoint, spec, model_part(plan), {});
+    ASSERT_TRUE(weights.has_value());
+    EXPECT_EQ(driver_counts().bytes - before, use.weight_bytes);
+    EXPECT_EQ(cuda::emulated::most_bytes() - before, use.load_bytes);
+
+    const KvShape kv = {4, 4, 0};
+    auto executor = *Executor::create(*backend, spec, plan, std::move(*weights), kRows, kv);
+    const std::uint64_t kv_bytes = kv_block_bytes(*backend, spec, plan) * to_size(kv.n_blocks);
+    const std::uint64_t at_rest = use.weight_bytes + kv_bytes + scratch_bytes(spec, plan, kRows);
+    EXPECT_EQ(driver_counts().bytes - before, at_rest);
+
+    StageInput input;
+    SequenceRows rows = rows_of(1, 0, std::vector<int>(kRows, 7), 0);
+    rows.sample = true;
+    rows.params = SamplingParams{.temperature = 0.0f, .banned = {}};
+    input.batch.slices.push_back(std::move(rows));
+    ASSERT_TRUE(executor->step(std::move(input)).has_value());
+    constexpr std::uint64_t kTables = 4 * 4096;  // a step's integers, attention's items, rotations
+    const std::uint64_t without_spans = use.product_bytes - kMaxPartialBytes;  // one span is joined with none
+    EXPECT_LE(driver_counts().bytes - before, at_rest + without_spans + kTables);
+    EXPECT_GE(driver_counts().bytes - before, at_rest + without_spans / 2);
+  }
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "support/golden_files.h"
 #include "support/stage_fixture.h"
@@ -42,7 +41,7 @@ struct Distance {
 };
 
 /// Kernels of other orders of addition differ, as roundings to bf16 and int8 fall otherwise: the CPU's generic ones
-/// show by how much.
+/// show by how much, and the GPU's may differ by twice that.
 TEST(EmulatedModel, SmolLM2AnswersThroughThreeStagesAsOnTheCpu) {
 #if defined(COMMISSURE_SANITIZED)
   GTEST_SKIP() << "not under a sanitizer";
@@ -70,9 +69,8 @@ TEST(EmulatedModel, SmolLM2AnswersThroughThreeStagesAsOnTheCpu) {
     position += count_of(tokens);
     tokens = {expected.chosen.token.value};  // all go on with the CPU's
   }
-  std::printf("log-probabilities, mean and largest difference: GPU %.4f %.4f, generic %.4f %.4f\n", of_gpu.mean(),
-              of_gpu.largest, of_generic.mean(), of_generic.largest);
-  EXPECT_LE(of_gpu.mean(), 0.05);
+  EXPECT_LE(of_gpu.mean(), 2.0 * of_generic.mean());
+  EXPECT_LE(of_gpu.largest, 2.0 * of_generic.largest);
 }
 
 }  // namespace

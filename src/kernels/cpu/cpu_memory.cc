@@ -7,6 +7,7 @@
 
 #include "core/check.h"
 #include "core/index.h"
+#include "kernels/check_source.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/rows/rows.h"
 #include "kernels/quant.h"
@@ -16,35 +17,7 @@ namespace commissure::cpu {
 
 namespace {
 
-/// Checks that a tensor [n_rows, n_cols] of the dtype can be.
-Status check_shape(const MatrixSource& source) {
-  const BlockSize block = block_size(source.dtype);
-  if (!Matmul::supports(source.dtype)) {
-    return Error(Code::kUnimplemented, source.name, ": no kernel for ", dtype_name(source.dtype), " weights");
-  }
-  // A kernel counts rows and columns in int.
-  constexpr std::int64_t kMaxSide = std::int64_t{1} << 30;
-  if (source.n_rows <= 0 || source.n_cols <= 0 || source.n_rows > kMaxSide || source.n_cols > kMaxSide) {
-    return Error(Code::kInvalidArgument, source.name, ": impossible shape [", source.n_rows, ", ", source.n_cols, "]");
-  }
-  if (source.n_cols % block.n_elements != 0) {
-    return Error(Code::kInvalidArgument, source.name, ": rows of ", source.n_cols, " values cannot be ",
-                 dtype_name(source.dtype), ", whose blocks hold ", block.n_elements);
-  }
-  return {};
-}
-
-/// Checks that the bytes are such a tensor; returns how many values that is.
-Result<std::size_t> n_values(const MatrixSource& source) {
-  TRY(check_shape(source));
-  // At most 2^30 * 2^32: no overflow.
-  const std::size_t n_bytes = source.n_rows * row_bytes(source.dtype, source.n_cols);
-  if (n_bytes != source.data.bytes.size()) {
-    return Error(Code::kInvalidArgument, source.name, ": ", source.data.bytes.size(), " bytes for ", source.n_rows,
-                 " x ", source.n_cols, " ", dtype_name(source.dtype), " values, expected ", n_bytes);
-  }
-  return n_elements(source.n_rows, source.n_cols);
-}
+bool has_kernels(const MatrixSource& source) { return Matmul::supports(source.dtype); }
 
 /// The source with its values on their natural boundary: kernels read F32, F16 and BF16 as such. Files nearly always
 /// align them already; one that does not costs a copy.
@@ -101,7 +74,7 @@ void CpuBackend::upload(DevicePtr to, std::span<const std::byte> from) {
 
 Result<std::unique_ptr<Matrix>> CpuBackend::load_matrix(const MatrixSource& source) {
   const bool is_packed_alone = source.data.bytes.empty() && !source.packed.bytes.empty();
-  is_packed_alone ? TRY(check_shape(source)) : (void)TRY(n_values(source));
+  TRY((is_packed_alone ? check_shape : check_stored)(source, has_kernels(source)));
   if (const std::size_t n = source.packed.bytes.size(); n != 0 && n != packed_bytes(source)) {
     return Error(Code::kInvalidArgument, source.name, ": ", n, " packed bytes, expected ", packed_bytes(source));
   }
@@ -116,7 +89,7 @@ std::string CpuBackend::packed_layout() const {
 }
 
 std::size_t CpuBackend::packed_bytes(const MatrixSource& source) const {
-  if (!matmul_ || !is_quantised(source.dtype) || !check_shape(source)) return 0;
+  if (!matmul_ || !is_quantised(source.dtype) || !check_shape(source, has_kernels(source))) return 0;
   return matmul_->packed_bytes(source.dtype, source.n_rows, source.n_cols);
 }
 
@@ -127,7 +100,7 @@ void CpuBackend::pack_matrix(const MatrixSource& source, std::span<std::byte> ou
 }
 
 std::size_t CpuBackend::screen_bytes(const MatrixSource& source) const {
-  if (!matmul_ || !n_values(source)) return 0;
+  if (!matmul_ || !check_stored(source, has_kernels(source))) return 0;
   return matmul_->screen_bytes(source.dtype, source.n_rows, source.n_cols);
 }
 
@@ -138,11 +111,12 @@ bool CpuBackend::pack_screen(const MatrixSource& source, std::span<std::byte> ou
 }
 
 Result<DeviceBuffer> CpuBackend::load_vector(const MatrixSource& source, float add, float scale) {
-  const std::size_t n = TRY(n_values(source));
+  TRY(check_stored(source, has_kernels(source)));
   if (is_quantised(source.dtype)) {
     return Error(Code::kUnimplemented, source.name, ": a ", dtype_name(source.dtype),
                  " vector; expected F32, F16 or BF16");
   }
+  const std::size_t n = n_elements(source.n_rows, source.n_cols);
   DeviceBuffer buffer = TRY(allocate(n * sizeof(float)));
   const std::span<float> values(address<float>(buffer.ptr()), n);
   dequantise(source.dtype, aligned(source).data.bytes.data(), values);

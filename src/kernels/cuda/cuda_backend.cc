@@ -7,6 +7,8 @@
 #include "core/check.h"
 #include "core/dtype.h"
 #include "core/index.h"
+#include "kernels/card_bytes.h"
+#include "kernels/check_source.h"
 #include "kernels/cuda/names.h"
 #include "kernels/quant.h"
 
@@ -47,74 +49,55 @@ Result<Borrowed> CudaBackend::upload_for_step(std::span<const std::byte> bytes) 
   return Borrowed(spare_, std::move(memory));
 }
 
-DevicePtr CudaBackend::scratch(Scratch& which, std::size_t n_bytes) {
-  if (n_bytes <= which.n_bytes) return which.memory.ptr();
+DevicePtr CudaBackend::scratch(DeviceBuffer& which, std::size_t n_bytes) {
+  if (n_bytes <= which.n_bytes()) return which.ptr();
   which = {};
-  auto made = allocate(n_bytes);
+  auto made = allocate(card_scratch(n_bytes));
   if (!made) {
     device_->give_up(made.error());
     return {};
   }
-  which = {std::move(*made), n_bytes};
-  return which.memory.ptr();
+  which = std::move(*made);
+  return which.ptr();
 }
 
 namespace {
 
-/// Checks that the bytes are a [n_rows, n_cols] tensor of the dtype.
-Status check_shape(const MatrixSource& source) {
-  constexpr std::int64_t kMaxSide = std::int64_t{1} << 30;
-  if (find_names(source.dtype) == nullptr) {
-    return Error(Code::kUnimplemented, source.name, ": no kernel for ", dtype_name(source.dtype), " weights");
+/// The rows with zeros behind them, `n_bytes` together.
+std::vector<std::byte> wider_rows(const MatrixSource& source, std::size_t n_bytes) {
+  const std::size_t n_rows = to_size(source.n_rows);
+  const std::size_t width = source.data.bytes.size() / n_rows, stride = n_bytes / n_rows;
+  std::vector<std::byte> wide(n_bytes);
+  for (std::size_t row = 0; row < n_rows; ++row) {
+    std::memcpy(wide.data() + row * stride, source.data.bytes.data() + row * width, width);
   }
-  if (source.n_rows <= 0 || source.n_cols <= 0 || source.n_rows > kMaxSide || source.n_cols > kMaxSide) {
-    return Error(Code::kInvalidArgument, source.name, ": impossible shape [", source.n_rows, ", ", source.n_cols, "]");
-  }
-  const int per_block = block_size(source.dtype).n_elements;
-  if (source.n_cols % per_block != 0) {
-    return Error(Code::kInvalidArgument, source.name, ": rows of ", source.n_cols, " values cannot be ",
-                 dtype_name(source.dtype), ", whose blocks hold ", per_block);
-  }
-  const std::size_t n_bytes = to_size(source.n_rows) * row_bytes(source.dtype, source.n_cols);
-  if (n_bytes != source.data.bytes.size()) {
-    return Error(Code::kInvalidArgument, source.name, ": ", source.data.bytes.size(), " bytes for ", source.n_rows,
-                 " x ", source.n_cols, " ", dtype_name(source.dtype), " values, expected ", n_bytes);
-  }
-  return {};
+  return wide;
 }
 
 }  // namespace
 
 Result<std::unique_ptr<Matrix>> CudaBackend::load_matrix(const MatrixSource& source) {
-  TRY(check_shape(source));
+  TRY(check_stored(source, find_names(source.dtype) != nullptr));
   const int n_rows = static_cast<int>(source.n_rows), n_cols = static_cast<int>(source.n_cols);
+  const CardMatrix sizes = card_matrix(source.dtype, n_rows, n_cols);
+  DeviceBuffer memory = TRY(allocate(sizes.n_bytes));
+  DeviceBuffer stored;
   if (is_quantised(source.dtype)) {
-    const KernelNames& names = names_of(source.dtype);
-    const PackedLayout layout = cuda::packed_layout(names.format, n_rows, n_cols);
-    DeviceBuffer packed = TRY(allocate(layout.n_bytes));
-    const DeviceBuffer stored = TRY(upload_new(source.data.bytes));
-    device_->launch("repack_" + std::string(names.suffix), {layout.n_tiles}, 128,
-                    RepackArgs{at<const std::uint8_t>(stored.ptr()), at<std::uint8_t>(packed.ptr()), n_rows, n_cols});
-    TRY(device_->wait());
-    return std::make_unique<CudaMatrix>(source.dtype, n_rows, n_cols, std::move(packed));
-  }
-  const std::size_t width = row_bytes(source.dtype, n_cols), stride = row_bytes(source.dtype, padded_columns(n_cols));
-  DeviceBuffer rows = TRY(allocate(stride * to_size(n_rows)));
-  if (stride == width) {
-    upload(rows.ptr(), source.data.bytes);
+    stored = TRY(allocate(sizes.stored_bytes));
+    upload(stored.ptr(), source.data.bytes);
+    device_->launch(KernelName{"repack_", names_of(source.dtype).suffix}.view(), {ceil_of(n_rows, kTileRows)}, 128,
+                    RepackArgs{at<const std::uint8_t>(stored.ptr()), at<std::uint8_t>(memory.ptr()), n_rows, n_cols});
+  } else if (sizes.n_bytes == source.data.bytes.size()) {
+    upload(memory.ptr(), source.data.bytes);
   } else {
-    std::vector<std::byte> wide(stride * to_size(n_rows));
-    for (std::size_t row = 0; row < to_size(n_rows); ++row) {
-      std::memcpy(wide.data() + row * stride, source.data.bytes.data() + row * width, width);
-    }
-    upload(rows.ptr(), wide);
+    upload(memory.ptr(), wider_rows(source, sizes.n_bytes));
   }
   TRY(device_->wait());
-  return std::make_unique<CudaMatrix>(source.dtype, n_rows, n_cols, std::move(rows));
+  return std::make_unique<CudaMatrix>(source.dtype, n_rows, n_cols, std::move(memory));
 }
 
 Result<DeviceBuffer> CudaBackend::load_vector(const MatrixSource& source, float add, float scale) {
-  TRY(check_shape(source));
+  TRY(check_stored(source, find_names(source.dtype) != nullptr));
   if (is_quantised(source.dtype)) {
     return Error(Code::kUnimplemented, source.name, ": a ", dtype_name(source.dtype),
                  " vector; expected F32, F16 or BF16");

@@ -133,13 +133,9 @@ class CudaBackend final : public Backend {
   Result<std::span<const std::byte>> fetch(DevicePtr from, std::size_t n_bytes) override;
 
  private:
-  /// Memory that operations use between two launches; grows, and is kept.
-  struct Scratch {
-    DeviceBuffer memory;
-    std::size_t n_bytes = 0;
-  };
-  /// Null where there is no memory: then nothing is queued until fetch(), which returns the error.
-  DevicePtr scratch(Scratch& which, std::size_t n_bytes);
+  /// Memory that operations use between two launches; grows, and is kept. Null where there is none: then nothing is
+  /// queued until fetch(), which returns the error.
+  DevicePtr scratch(DeviceBuffer& which, std::size_t n_bytes);
 
   /// The form of x that `format` multiplies; quantised formats share one.
   struct Input {
@@ -159,7 +155,7 @@ class CudaBackend final : public Backend {
 
   std::unique_ptr<Device> device_;
   std::string isa_;
-  Scratch input_, partials_, second_, small_;
+  DeviceBuffer input_, partials_, second_, small_;          // scratch
   std::vector<DeviceBuffer> spare_;                         // of steps that are over
   std::map<std::vector<float>, DeviceBuffer> frequencies_;  // of rotations met so far
   std::vector<std::byte> fetched_;

@@ -131,7 +131,7 @@ bool Device::enter() {
   return failure_.has_value();
 }
 
-void Device::keep(int error, const char* what) {
+void Device::keep(int error, std::string_view what) {
   if (error == 0 || is_lasting_) return;
   const Error failure = check(driver_, error, what).error();
   failure_ = Error(failure.code() == Code::kInternal ? Code::kUnavailable : failure.code(), failure.message());
@@ -208,7 +208,7 @@ void Device::launch_with(std::string_view kernel, Grid grid, int n_threads, void
   void* arguments[] = {args};
   const int error = driver_.launch(*found, static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y), 1,
                                    static_cast<unsigned>(n_threads), 1, 1, 0, stream_, arguments, nullptr);
-  keep(error, std::string(kernel).c_str());
+  keep(error, kernel);
 }
 
 Status Device::wait() {

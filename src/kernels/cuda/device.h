@@ -84,7 +84,7 @@ class Device {
   /// Makes the context the calling thread's; false once something has failed.
   bool enter();
   /// The first error of the driver stays: kUnavailable, or kResourceExhausted.
-  void keep(int error, const char* what);
+  void keep(int error, std::string_view what);
 
   const Driver driver_;
   const Card card_;

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "kernels/cuda/cubins.h"
+#include "kernels/cuda/choose_device.h"
 #include "kernels/cuda/cuda_backend.h"
-#include "kernels/cuda/driver.h"
+#include "kernels/driver_library.h"
 
 namespace commissure {
 
@@ -17,21 +17,23 @@ Error unusable(const Error& why) {
                "; DEVICE=cpu (--device cpu) computes on the CPU");
 }
 
-Result<cuda::Driver> usable_driver() {
+Result<cuda::Driver> load_driver() {
   if (cuda::cubins().empty()) {
     return Error(Code::kFailedPrecondition, "this program was built without kernels for GPUs (COMMISSURE_CUDA)");
   }
-  auto driver = cuda::load_driver(cuda::driver_libraries());
-  if (!driver) {
-    return Error(Code::kFailedPrecondition,
-                 "looked for the driver as libcuda.so.1 and in /usr/local/nvidia/lib64: ", driver.error().message());
-  }
-  TRY(cuda::find_card(*driver, cuda::cubins(), kFirstCard));
-  return driver;
+  auto driver = cuda::load_driver(driver_libraries());
+  if (driver) return driver;
+  return Error(Code::kFailedPrecondition,
+               "looked for the driver as libcuda.so.1 and in /usr/local/nvidia/lib64: ", driver.error().message());
 }
 
-Result<ChosenDevice> make_gpu(const cuda::Driver& driver) {
-  auto device = TRY(cuda::Device::open(driver, cuda::cubins(), kFirstCard));
+Status find_first_card() {
+  TRY(cuda::find_card(TRY(load_driver()), cuda::cubins(), kFirstCard));
+  return {};
+}
+
+Result<ChosenDevice> open_gpu(const std::function<Result<cuda::Driver>()>& load, std::span<const cuda::Cubin> cubins) {
+  auto device = TRY(cuda::Device::open(TRY(load()), cubins, kFirstCard));
   const std::string isa = "sm_" + std::to_string(device->arch());
   const std::string name = device->name();
   auto backend = std::make_unique<cuda::CudaBackend>(std::move(device), isa);
@@ -47,29 +49,28 @@ Result<ChosenDevice> make_gpu(const cuda::Driver& driver) {
 bool is_device_name(std::string_view name) { return name == "cpu" || name == "cuda" || name == "auto"; }
 
 Status check_gpu() {
-  const auto driver = usable_driver();
-  if (!driver) return unusable(driver.error());
+  const Status found = find_first_card();
+  if (!found) return unusable(found.error());
   return {};
 }
 
-Result<ChosenDevice> make_device(std::string_view device, const CpuOptions& cpu) {
+Result<ChosenDevice> cuda::choose_device(std::string_view device, const CpuOptions& cpu,
+                                         const std::function<Result<Driver>()>& load, std::span<const Cubin> cubins) {
   if (!is_device_name(device)) return Error(Code::kInvalidArgument, "no device ", device, "; choose cpu, cuda or auto");
   std::string why = "asked for";
   if (device != "cpu") {
-    const auto driver = usable_driver();
-    if (driver) {
-      auto made = make_gpu(*driver);
-      if (made || device == "cuda") return made;
-      why = made.error().message();
-    } else if (device == "cuda") {
-      return unusable(driver.error());
-    } else {
-      why = driver.error().message();
-    }
+    auto made = open_gpu(load, cubins);
+    if (made) return made;
+    if (device == "cuda") return unusable(made.error());
+    why = made.error().message();
   }
   auto backend = TRY(make_cpu_backend(cpu));
   std::string reason = "CPU (" + backend->info().isa + "): " + why;
   return ChosenDevice{std::move(backend), std::move(reason), {}, {}, {}};
+}
+
+Result<ChosenDevice> make_device(std::string_view device, const CpuOptions& cpu) {
+  return cuda::choose_device(device, cpu, load_driver, cuda::cubins());
 }
 
 std::vector<int> gpu_kernels() {

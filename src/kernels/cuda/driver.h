@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/result.h"
@@ -51,14 +52,11 @@ inline constexpr int kFunctionNotFound = 500;
 /// Attributes of a card.
 inline constexpr int kMultiprocessors = 16, kCapabilityMajor = 75, kCapabilityMinor = 76;
 
-/// Where the library is looked for, in this order.
-std::vector<std::string> driver_libraries();
-
 /// Opens the first of `libraries` that is there; it stays open. Errors: kNotFound, none is there, in the loader's
 /// words for each; kFailedPrecondition, the library lacks a function.
 Result<Driver> load_driver(const std::vector<std::string>& libraries);
 
 /// Errors: kResourceExhausted, the card is out of memory; kInternal otherwise; the message names `what` and the error.
-Status check(const Driver& driver, int error, const char* what);
+Status check(const Driver& driver, int error, std::string_view what);
 
 }  // namespace commissure::cuda

@@ -1,10 +1,15 @@
 #pragma once
 
+#include <array>
+#include <initializer_list>
+#include <string_view>
+
 #include "core/check.h"
 #include "core/dtype.h"
 #include "core/index.h"
 #include "kernels/backend.h"
 #include "kernels/cuda/device/args.h"
+#include "kernels/padded_head.h"
 
 /// What kernels of a weight type are called, and how the host writes addresses on the card into their arguments.
 namespace commissure::cuda {
@@ -12,19 +17,33 @@ namespace commissure::cuda {
 /// The widest head that attention has kernels for.
 inline constexpr int kMaxHeadDim = 512;
 
-/// What attention may keep of folded spans until they are joined.
-inline constexpr std::size_t kMaxPartialBytes = std::size_t{64} << 20;
+inline int ceil_of(int n, int by) { return (n + by - 1) / by; }
 
 /// Of one span that a tile of queries folded, for all kv heads: [kv head][16 queries][padded head_dim + 2] f32.
 inline std::size_t partial_bytes(const HeadLayout& heads) {
-  const int width = (heads.head_dim + 15) / 16 * 16 + 2;
-  return n_elements(heads.n_kv_heads, kQueries, width) * sizeof(float);
+  return n_elements(heads.n_kv_heads, kQueries, padded_head_dim(heads.head_dim) + 2) * sizeof(float);
 }
+
+/// A kernel's name out of its parts, put together anew for every launch: in no memory but its own.
+class KernelName {
+ public:
+  KernelName(std::initializer_list<std::string_view> parts) {
+    for (const std::string_view part : parts) {
+      CHECK(part.size() <= text_.size() - n_);
+      n_ += part.copy(text_.data() + n_, part.size());
+    }
+  }
+  std::string_view view() const { return {text_.data(), n_}; }
+
+ private:
+  std::array<char, 32> text_ = {};
+  std::size_t n_ = 0;
+};
 
 struct KernelNames {
   DType dtype;
   int format;
-  const char* suffix;
+  std::string_view suffix;
 };
 
 /// Null: there are no kernels for this type.
@@ -55,6 +74,6 @@ T* at(DevicePtr ptr) {
 }
 
 /// Columns of a float matrix on the card: whole blocks of 32.
-inline int padded_columns(int n_cols) { return (n_cols + kBlock - 1) / kBlock * kBlock; }
+inline int padded_columns(int n_cols) { return ceil_of(n_cols, kBlock) * kBlock; }
 
 }  // namespace commissure::cuda

@@ -2,6 +2,7 @@
 
 #include "core/check.h"
 #include "core/index.h"
+#include "kernels/card_bytes.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/names.h"
 
@@ -15,14 +16,20 @@ constexpr int kRowThreads = 64, kWideThreads = 256, kProductThreads = 128;
 const CudaMatrix& matrix_of(const Matrix& matrix) { return static_cast<const CudaMatrix&>(matrix); }
 const CudaStepIndex& index_of(const StepIndex& index) { return static_cast<const CudaStepIndex&>(index); }
 
-int ceil_of(int n, int by) { return (n + by - 1) / by; }
+/// Digits in the names of kernels: columns' tiles, and widths of heads.
+struct Named {
+  int value;
+  std::string_view name;
+};
+constexpr Named kWidths[] = {{1, "1"}, {2, "2"}, {4, "4"}, {8, "8"}};
+constexpr Named kHeadDims[] = {{64, "64"}, {128, "128"}, {256, "256"}, {512, "512"}};
 
 }  // namespace
 
 void CudaBackend::embed(const Matrix& table, const StepIndex& index, float scale, Rows out) {
   const CudaMatrix& matrix = matrix_of(table);
   const int n_cols = static_cast<int>(matrix.n_cols());
-  device_->launch("embed_" + std::string(names_of(matrix.dtype()).suffix), {out.n_rows}, kWideThreads,
+  device_->launch(KernelName{"embed_", names_of(matrix.dtype()).suffix}.view(), {out.n_rows}, kWideThreads,
                   EmbedArgs{at<void>(matrix.data()), to_size(padded_columns(n_cols)), static_cast<int>(matrix.n_rows()),
                             n_cols, at<std::int32_t>(index_of(index).tokens), scale, at<float>(out.data), out.stride});
 }
@@ -34,13 +41,10 @@ void CudaBackend::rms_norm(Rows x, DevicePtr weight, float eps, Rows out) {
 }
 
 CudaBackend::Input CudaBackend::pack_input(Rows x, bool is_bf16, int n_planes) {
-  const std::size_t n_blocks = to_size(ceil_of(ceil_of(x.n_cols, kBlock), kChains) * kChains);
-  // Kernels of many columns read whole groups of 8 tiles.
-  const int n_tiles = ceil_of(ceil_of(x.n_rows, kTileColumns) * n_planes, kMaxTiles) * kMaxTiles;
-  const std::size_t n_values = to_size(n_tiles) * n_blocks * kWarp * (is_bf16 ? 16 : 8);
-  const std::size_t n_scales = is_bf16 ? 0 : to_size(n_tiles) * n_blocks * kTileColumns * sizeof(float);
-  const DevicePtr memory = scratch(input_, n_values + 2 * n_scales);
-  const Input input = {memory, memory.offset(n_values), memory.offset(n_values + n_scales), n_planes};
+  const CardInput sizes = card_input(x.n_rows, x.n_cols, is_bf16, n_planes);
+  const DevicePtr memory = scratch(input_, sizes.n_bytes());
+  const DevicePtr scales = memory.offset(sizes.value_bytes);
+  const Input input = {memory, scales, scales.offset(sizes.scale_bytes), n_planes};
   if (!memory) return input;
   const int n_columns = ceil_of(x.n_rows, kTileColumns) * kTileColumns;
   device_->launch(is_bf16 ? "pack_bf16_input" : "pack_int8", {n_columns}, kProductThreads,
@@ -69,15 +73,13 @@ void CudaBackend::multiply(Rows x, const Input& input, const MatmulJob& job, Dev
                             .scale = job.scale};
   const int n_input_tiles = ceil_of(x.n_rows, kTileColumns) * input.n_planes,
             n_weight_tiles = ceil_of(n_rows, kTileRows);
-  const std::string prefix = "product_" + std::string(names.suffix) + "_";
-  if (n_input_tiles > kMaxTiles) {
-    const int n_at_once = many_tiles(names.format);
-    device_->launch(prefix + "many", {ceil_of(n_weight_tiles, 4), ceil_of(n_input_tiles, n_at_once)}, kProductThreads,
-                    args);
-    return;
-  }
-  const int width = n_input_tiles <= 2 ? n_input_tiles : n_input_tiles <= 4 ? 4 : 8;
-  device_->launch(prefix + std::to_string(width), {n_weight_tiles}, kProductThreads, args);
+  const bool is_many = n_input_tiles > kMaxTiles;
+  const auto* width = std::ranges::find_if(kWidths, [&](const Named& one) { return one.value >= n_input_tiles; });
+  const KernelName kernel = {"product_", names.suffix, "_", is_many ? "many" : width->name};
+  const int n_at_once = many_tiles(names.format);
+  const Device::Grid grid = is_many ? Device::Grid{ceil_of(n_weight_tiles, 4), ceil_of(n_input_tiles, n_at_once)}
+                                    : Device::Grid{n_weight_tiles, 1};
+  device_->launch(kernel.view(), grid, kProductThreads, args);
 }
 
 void CudaBackend::multiply_floats(Rows x, const MatmulJob& job) {
@@ -85,7 +87,7 @@ void CudaBackend::multiply_floats(Rows x, const MatmulJob& job) {
   const int n_rows = static_cast<int>(matrix.n_rows());
   constexpr int kRowsAtOnce = 8, kColumnsAtOnce = 8;
   device_->launch(
-      "floats_" + std::string(names_of(matrix.dtype()).suffix),
+      KernelName{"floats_", names_of(matrix.dtype()).suffix}.view(),
       {ceil_of(n_rows, kRowsAtOnce), ceil_of(x.n_rows, kColumnsAtOnce)}, kProductThreads,
       FloatProductArgs{at<void>(matrix.data()), to_size(padded_columns(x.n_cols)), n_rows, x.n_cols, at<float>(x.data),
                        x.stride, x.n_rows, at<float>(job.out.data), job.out.stride, at<float>(job.bias), job.scale});
@@ -169,12 +171,12 @@ KvArgs kv_args(const KvLayer& layer) {
   return {at<std::uint8_t>(layer.data), head_bytes, layer.heads.n_kv_heads, layer.heads.head_dim};
 }
 
-std::string attend_kernel(KvType type, int head_dim, bool is_exact) {
-  const int widths[] = {64, 128, 256, 512};
-  const auto wide_enough = [&](int width) { return width >= head_dim && (!is_exact || width == 128 || width == 512); };
-  const int width = *std::ranges::find_if(widths, wide_enough);
-  return std::string("attend_") + (type == KvType::kInt8 ? "int8_" : "bf16_") + std::to_string(width) +
-         (is_exact ? "_exact" : "");
+KernelName attend_kernel(KvType type, int head_dim, bool is_exact) {
+  const auto wide_enough = [&](const Named& width) {
+    return width.value >= head_dim && (!is_exact || width.value == 128 || width.value == 512);
+  };
+  const auto* width = std::ranges::find_if(kHeadDims, wide_enough);
+  return {"attend_", type == KvType::kInt8 ? "int8_" : "bf16_", width->name, is_exact ? "_exact" : ""};
 }
 
 }  // namespace
@@ -189,11 +191,12 @@ void CudaBackend::append_kv(Rows keys, Rows values, const StepIndex& index, cons
 }
 
 void CudaBackend::attend(Rows q, const StepIndex& index, const KvLayer& layer, const AttendOptions& options, Rows out) {
-  static_assert(sizeof(AttendOptions) == 24, "every option reaches the kernel, or is refused by check_heads()");
+  // By name, so that an option that comes to them does not compile until it reaches the kernel, or check_heads().
+  const auto& [scale, window, softcap, keeps_f32, sinks] = options;
   CHECK(layer.heads.head_dim <= kMaxHeadDim);  // check_heads() was asked
   const CudaStepIndex& places = index_of(index);
   const int heads_per_kv = layer.heads.n_heads / layer.heads.n_kv_heads;
-  const CudaStepIndex::Items* items = items_of(places, layer.heads, options.window);
+  const CudaStepIndex::Items* items = items_of(places, layer.heads, window);
   if (items == nullptr) return;
   const AttendPlan& plan = items->plan;
   DevicePtr partials;
@@ -201,15 +204,14 @@ void CudaBackend::attend(Rows q, const StepIndex& index, const KvLayer& layer, c
     partials = scratch(partials_, to_size(plan.n_partials) * partial_bytes(layer.heads));
     if (!partials) return;
   }
-  device_->launch(
-      attend_kernel(layer.type, layer.heads.head_dim, options.keeps_f32),
-      {count_of(plan.items), layer.heads.n_kv_heads}, kProductThreads,
-      AttendArgs{at<float>(q.data), at<float>(out.data), q.stride, out.stride, heads_per_kv, options.window,
-                 options.scale, options.softcap, at<std::int32_t>(places.blocks), at<AttendItem>(items->items),
-                 at<float>(partials), kv_args(layer), at<float>(options.sinks)});
+  device_->launch(attend_kernel(layer.type, layer.heads.head_dim, keeps_f32).view(),
+                  {count_of(plan.items), layer.heads.n_kv_heads}, kProductThreads,
+                  AttendArgs{at<float>(q.data), at<float>(out.data), q.stride, out.stride, heads_per_kv, window, scale,
+                             softcap, at<std::int32_t>(places.blocks), at<AttendItem>(items->items),
+                             at<float>(partials), kv_args(layer), at<float>(sinks)});
   device_->launch("attend_join", {count_of(plan.joins), layer.heads.n_kv_heads}, kProductThreads,
                   JoinArgs{at<AttendItem>(items->joins), at<float>(partials), at<float>(out.data), out.stride,
-                           heads_per_kv, layer.heads.n_kv_heads, layer.heads.head_dim, at<float>(options.sinks)});
+                           heads_per_kv, layer.heads.n_kv_heads, layer.heads.head_dim, at<float>(sinks)});
 }
 
 void CudaBackend::delta_net(const DeltaInputs&, const DeltaWeights&, const StepIndex&, const StateLayer& states, Rows,

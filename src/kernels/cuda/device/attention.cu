@@ -7,70 +7,6 @@
 /// attend_join. A query's bits follow from its own row and what it sees, whoever shares the instructions.
 namespace commissure::cuda {
 
-constexpr int kAttendThreads = 128;
-constexpr int kAttendWarps = kAttendThreads / kWarp;
-
-/// Queries and weights in the order of the A operand: as bf16, or, where they stay f32, as the f32 that three bf16 add
-/// up to.
-template <bool kExact>
-struct Operand {
-  using Value = uint16_t;
-  static constexpr int kPlanes = 1;
-  DEVICE static Value of(float v) { return float_to_bf16(v); }
-  DEVICE static void load(const Value* p, unsigned (&a)[1][4]) {
-    const uint4 v = load_wide(reinterpret_cast<const uint4*>(p));
-    a[0][0] = v.x;
-    a[0][1] = v.y;
-    a[0][2] = v.z;
-    a[0][3] = v.w;
-  }
-};
-template <>
-struct Operand<true> {
-  using Value = float;
-  static constexpr int kPlanes = 3;
-  DEVICE static Value of(float v) { return v; }
-  DEVICE static void load(const Value* p, unsigned (&a)[3][4]) {
-#pragma unroll
-    for (int r = 0; r < 4; ++r) {
-      float low = p[2 * r], high = p[2 * r + 1];
-#pragma unroll
-      for (int plane = 0; plane < 3; ++plane) {
-        a[plane][r] = bf16_pair(low, high);
-        low = low - bf16_to_float(a[plane][r] & 0xffff);
-        high = high - bf16_to_float(a[plane][r] >> 16);
-      }
-    }
-  }
-};
-
-/// Place of (query, k) in an A operand of sixteens of k: [k / 16][lane][8].
-DEVICE int operand_index(int query, int k) {
-  const int lane = query % 8 * 4 + quarter_of(k % 16);
-  return (k / 16 * kWarp + lane) * 8 + k % 16 / 8 * 4 + query / 8 * 2 + k % 2;
-}
-
-constexpr int kScoreStride = kPositions + 4;
-
-/// Aligned for the operands' loads of 16 bytes.
-template <int kWidth, bool kExact>
-struct alignas(16) AttendShared {
-  typename Operand<kExact>::Value q[kWidth / 16 * kWarp * 8];
-  typename Operand<kExact>::Value weights[kPositions / 16 * kWarp * 8];
-  float scores[kQueries][kScoreStride];
-  float keep[kQueries], join_keep[kQueries], join_weight[kQueries], sum[kQueries];
-};
-
-/// The largest of eight neighbouring threads' values, and their sum.
-DEVICE float largest_of_8(float v) {
-  for (int step = 4; step > 0; step /= 2) v = larger(v, __shfl_xor_sync(kAllLanes, v, step));
-  return v;
-}
-DEVICE float sum_of_8(float v) {
-  for (int step = 4; step > 0; step /= 2) v = v + __shfl_xor_sync(kAllLanes, v, step);
-  return v;
-}
-
 /// kWidth: the widest padded head that this instance takes.
 template <typename Stored, int kWidth, bool kExact>
 class Attend {
@@ -86,7 +22,8 @@ class Attend {
     own_ = threadIdx.x / 8;
     own_position_ = position_of(own_);
     const int n = item_.n_queries - item_.first_query < kQueries ? item_.n_queries - item_.first_query : kQueries;
-    first_seen_ = first_key(args.window, item_.first_position + item_.first_query / args.heads_per_kv);
+    last_common_ = item_.first_position + item_.first_query / args.heads_per_kv;
+    first_seen_ = first_key(args.window, last_common_);
     last_seen_ = item_.first_position + (item_.first_query + n - 1) / args.heads_per_kv;
   }
 
@@ -233,33 +170,94 @@ class Attend {
     if (eighth == 0) shared_.keep[own_] = keep;
   }
 
-  /// Zeros in the place of values that none of the item's queries sees: they may be NaN.
-  DEVICE void hide(int first_slot, int last_slot, int step, unsigned (&b)[2]) const {
+  /// Of the lane's values in a step of 16 positions from `first` on: all bits of those within [low, high].
+  struct Mask {
+    unsigned of[2];
+  };
+  DEVICE Mask mask_of(int low, int high, int first) const {
+    Mask mask = {};
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const int slot = step * 16 + lane_ % 4 * 2 + i / 2 * 8 + i % 2;
-      const unsigned half = i % 2 == 0 ? 0xffffu : 0xffff0000u;
-      if (slot < first_slot || slot > last_slot) b[i / 2] &= ~half;
+      const int position = first + lane_ % 4 * 2 + i / 2 * 8 + i % 2;
+      if (position >= low && position <= high) mask.of[i / 2] |= 0xffffu << (i % 2 * 16);
     }
+    return mask;
   }
 
-  /// Adds up the warp's dims: every fourth tile of eight.
-  DEVICE void fold_values(int block, const Value* values) {
-    const int first_slot = first_seen_ - block * kPositions, last_slot = last_seen_ - block * kPositions;
-    const float keep[2] = {shared_.keep[lane_ / 4], shared_.keep[lane_ / 4 + 8]};
+  /// The lane's values of a tile of eight dims in a step, zeros where the mask is.
+  DEVICE void load_values(const Value* values, int tile, const Mask& mask, unsigned (&b)[2]) const {
+    Stored::load(values + (tile * kWarp + lane_) * 4, b);
+    b[0] &= mask.of[0];
+    b[1] &= mask.of[1];
+  }
+
+  /// Whether the step from position `first` on holds an infinity or NaN that some of the item's queries see and others
+  /// do not: with a weight of 0 it would be NaN.
+  DEVICE bool parts_queries(const Value* values, int first) const {
+    if constexpr (Stored::kHasScales) return false;
+    const int last = first + 15, first_common = first_key(args_.window, last_seen_);
+    const bool is_before = first_seen_ < first_common && first < first_common && last >= first_seen_;
+    const bool is_behind = last_common_ < last_seen_ && last > last_common_ && first <= last_seen_;
+    if (!is_before && !is_behind) return false;
+    Mask mask = mask_of(first_seen_, last_seen_, first);
+    const Mask common = mask_of(first_common, last_common_, first);
 #pragma unroll
-    for (int i = 0; i < kDimTiles * 4; ++i) part_[i / 4][i % 4] = part_[i / 4][i % 4] * keep[i % 4 / 2];
+    for (int i = 0; i < 2; ++i) mask.of[i] &= ~common.of[i] & 0x7f807f80u;  // exponents
+    int n_odd = 0;
 #pragma unroll 1
-    for (int step = 0; step < kPositions / 16; ++step) {
-      unsigned a[A::kPlanes][4];
-      A::load(shared_.weights + (step * kWarp + lane_) * 8, a);
+    for (int tile = warp_; tile * 8 < width_; tile += kAttendWarps) {
+      unsigned b[2];
+      load_values(values, tile, mask, b);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) n_odd += (b[i / 2] >> (i % 2 * 16) & 0xffffu) == 0x7f80u ? 1 : 0;
+    }
+    return sum_of_warp(n_odd) != 0;
+  }
+
+  /// Adds up a step query by query, each with zeros in the place of what it does not see.
+  DEVICE void fold_apart(const unsigned (&a)[A::kPlanes][4], const Value* values, int first) {
+#pragma unroll 1
+    for (int query = 0; query < kQueries; ++query) {
+      const int position = position_of(query);
+      if (position < 0) return;
+      const Mask mask = mask_of(first_key(args_.window, position), position, first);
 #pragma unroll
       for (int t = 0; t < kDimTiles; ++t) {
         const int tile = warp_ + t * kAttendWarps;
         if (tile * 8 >= width_) break;
         unsigned b[2];
-        Stored::load(values + ((step * (width_ / 8) + tile) * kWarp + lane_) * 4, b);
-        if (first_slot > 0 || last_slot < kPositions - 1) hide(first_slot, last_slot, step, b);
+        load_values(values, tile, mask, b);
+        float sums[4] = {part_[t][0], part_[t][1], part_[t][2], part_[t][3]};
+#pragma unroll
+        for (int plane = 0; plane < A::kPlanes; ++plane) multiply_add(sums, a[plane], b);
+#pragma unroll
+        for (int e = 0; e < 4; ++e) part_[t][e] = lane_ / 4 + e / 2 * 8 == query ? sums[e] : part_[t][e];
+      }
+    }
+  }
+
+  /// Adds up the warp's dims: every fourth tile of eight. Values that none of the item's queries sees may be NaN.
+  DEVICE void fold_values(int block, const Value* values) {
+    const float keep[2] = {shared_.keep[lane_ / 4], shared_.keep[lane_ / 4 + 8]};
+#pragma unroll
+    for (int i = 0; i < kDimTiles * 4; ++i) part_[i / 4][i % 4] = part_[i / 4][i % 4] * keep[i % 4 / 2];
+#pragma unroll 1
+    for (int step = 0; step < kPositions / 16; ++step, values += 16 * width_) {
+      const int first = block * kPositions + step * 16;
+      unsigned a[A::kPlanes][4];
+      A::load(shared_.weights + (step * kWarp + lane_) * 8, a);
+      if (parts_queries(values, first)) {
+        fold_apart(a, values, first);
+        continue;
+      }
+      const bool is_whole = first_seen_ <= first && last_seen_ >= first + 15;
+      const Mask mask = is_whole ? Mask{{~0u, ~0u}} : mask_of(first_seen_, last_seen_, first);
+#pragma unroll
+      for (int t = 0; t < kDimTiles; ++t) {
+        const int tile = warp_ + t * kAttendWarps;
+        if (tile * 8 >= width_) break;
+        unsigned b[2];
+        load_values(values, tile, mask, b);
 #pragma unroll
         for (int plane = 0; plane < A::kPlanes; ++plane) multiply_add(part_[t], a[plane], b);
       }
@@ -303,6 +301,7 @@ class Attend {
   int own_;                                         ///< the query whose softmax this thread works on, with seven others
   int own_position_;                                ///< -1: there is no such query
   int first_seen_, last_seen_;                      ///< positions that any of the item's queries sees
+  int last_common_;                                 ///< the last one that all of them may see: the first query's own
   float part_[kDimTiles][4], total_[kDimTiles][4];  ///< the span being folded, and the spans before
   float max_, sum_;                                 ///< of the own query over the span
 };

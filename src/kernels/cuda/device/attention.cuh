@@ -74,4 +74,68 @@ DEVICE float with_sink(float sum, float max, const float* sinks, int head) {
   return sum + exponential2(sinks[head] * 1.44269504f - max);  // log2 e
 }
 
+constexpr int kAttendThreads = 128;
+constexpr int kAttendWarps = kAttendThreads / kWarp;
+
+/// Queries and weights in the order of the A operand: as bf16, or, where they stay f32, as the f32 that three bf16 add
+/// up to.
+template <bool kExact>
+struct Operand {
+  using Value = uint16_t;
+  static constexpr int kPlanes = 1;
+  DEVICE static Value of(float v) { return float_to_bf16(v); }
+  DEVICE static void load(const Value* p, unsigned (&a)[1][4]) {
+    const uint4 v = load_wide(reinterpret_cast<const uint4*>(p));
+    a[0][0] = v.x;
+    a[0][1] = v.y;
+    a[0][2] = v.z;
+    a[0][3] = v.w;
+  }
+};
+template <>
+struct Operand<true> {
+  using Value = float;
+  static constexpr int kPlanes = 3;
+  DEVICE static Value of(float v) { return v; }
+  DEVICE static void load(const Value* p, unsigned (&a)[3][4]) {
+#pragma unroll
+    for (int r = 0; r < 4; ++r) {
+      float low = p[2 * r], high = p[2 * r + 1];
+#pragma unroll
+      for (int plane = 0; plane < 3; ++plane) {
+        a[plane][r] = bf16_pair(low, high);
+        low = low - bf16_to_float(a[plane][r] & 0xffff);
+        high = high - bf16_to_float(a[plane][r] >> 16);
+      }
+    }
+  }
+};
+
+/// Place of (query, k) in an A operand of sixteens of k: [k / 16][lane][8].
+DEVICE int operand_index(int query, int k) {
+  const int lane = query % 8 * 4 + quarter_of(k % 16);
+  return (k / 16 * kWarp + lane) * 8 + k % 16 / 8 * 4 + query / 8 * 2 + k % 2;
+}
+
+constexpr int kScoreStride = kPositions + 4;
+
+/// Aligned for the operands' loads of 16 bytes.
+template <int kWidth, bool kExact>
+struct alignas(16) AttendShared {
+  typename Operand<kExact>::Value q[kWidth / 16 * kWarp * 8];
+  typename Operand<kExact>::Value weights[kPositions / 16 * kWarp * 8];
+  float scores[kQueries][kScoreStride];
+  float keep[kQueries], join_keep[kQueries], join_weight[kQueries], sum[kQueries];
+};
+
+/// The largest of eight neighbouring threads' values, and their sum.
+DEVICE float largest_of_8(float v) {
+  for (int step = 4; step > 0; step /= 2) v = larger(v, __shfl_xor_sync(kAllLanes, v, step));
+  return v;
+}
+DEVICE float sum_of_8(float v) {
+  for (int step = 4; step > 0; step /= 2) v = v + __shfl_xor_sync(kAllLanes, v, step);
+  return v;
+}
+
 }  // namespace commissure::cuda

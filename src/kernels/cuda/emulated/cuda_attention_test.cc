@@ -11,6 +11,12 @@ namespace {
 
 using testing::random_values;
 
+/// A key's or value's number that is none.
+struct Odd {
+  int row, dim;
+  float value;
+};
+
 struct Case {
   HeadLayout heads;
   int n_rows = 0;
@@ -19,6 +25,7 @@ struct Case {
   bool keeps_f32 = true;
   float softcap = 0.0f;
   std::vector<float> sinks = {};
+  std::vector<Odd> odd_values = {};
 };
 
 /// Outputs of all rows; every step takes `chunk` of them. The cache is full of NaN before, and its blocks lie
@@ -28,7 +35,9 @@ std::vector<float> outputs(Backend& backend, const Case& c, int chunk) {
   const auto values_of = [&](int width, unsigned seed) {
     return random_values(static_cast<std::size_t>(c.n_rows * width), seed);
   };
-  const auto q = values_of(q_width, 1), k = values_of(kv_width, 2), v = values_of(kv_width, 3);
+  const auto q = values_of(q_width, 1), k = values_of(kv_width, 2);
+  auto v = values_of(kv_width, 3);
+  for (const Odd& odd : c.odd_values) v[to_size(odd.row * kv_width + odd.dim)] = odd.value;
   const int n_blocks = c.n_rows / 64 + 2;
   const std::size_t kv_bytes = static_cast<std::size_t>(n_blocks) * backend.kv_block_bytes(c.heads, c.kv);
   const DeviceBuffer cache = backend.allocate(kv_bytes).value();
@@ -101,6 +110,38 @@ TEST(CudaAttention, DecodeAndPrefillInAnyChunksHaveTheSameBits) {
       const auto whole = outputs(*gpu, c, 290);
       for (const int chunk : {1, 7, 64, 65}) {
         ASSERT_TRUE(testing::same_bits(outputs(*gpu, c, chunk), whole)) << chunk << " window " << window;
+      }
+    }
+  }
+}
+
+/// A tile of queries shares its values, and a weight of 0 makes NaN of an infinity or NaN: only those that see it may
+/// meet it. Which NaN it is is nobody's concern.
+TEST(CudaAttention, AnInfinityOrNaNReachesNoRowThatDoesNotSeeIt) {
+  const auto gpu = card();
+  const auto outputs_of = [&](const Case& c, int chunk) {
+    auto out = outputs(*gpu, c, chunk);
+    for (float& v : out) v = std::isnan(v) ? NAN : v;
+    return out;
+  };
+  for (const HeadLayout heads : {HeadLayout{3, 1, 64}, HeadLayout{1, 1, 16}}) {
+    for (const KvType kv : {KvType::kBF16, KvType::kInt8}) {
+      for (const bool keeps_f32 : {false, true}) {
+        for (const int window : {0, 5}) {
+          Case c = {heads, 70, window, kv, keeps_f32};
+          c.odd_values = {{20, 3, NAN}, {41, 4, INFINITY}, {41, 9, -INFINITY}, {66, 4, NAN}};
+          const auto alone = outputs_of(c, 1), together = outputs_of(c, 70);
+          EXPECT_TRUE(testing::same_bits(alone, together))
+              << heads.n_heads << " heads, " << kv_type_name(kv) << " " << keeps_f32 << " window " << window;
+          const auto width = to_size(heads.n_heads * heads.head_dim);
+          const auto is_finite = [&](std::size_t row) {
+            return std::ranges::all_of(std::span(together).subspan(row * width, width),
+                                       [](float v) { return std::isfinite(v); });
+          };
+          for (std::size_t row = 0; row < 20; ++row) EXPECT_TRUE(is_finite(row)) << row;
+          for (const std::size_t row : {20, 24, 41, 45, 66}) EXPECT_FALSE(is_finite(row)) << row;
+          EXPECT_EQ(is_finite(30), window > 0);
+        }
       }
     }
   }

@@ -6,6 +6,9 @@
 
 #include <cstdlib>
 
+#include "core/index.h"
+#include "kernels/card_bytes.h"
+#include "kernels/cuda/choose_device.h"
 #include "kernels/cuda/driver.h"
 #include "kernels/cuda/emulated/fake_driver.h"
 #include "kernels/cuda/self_check.h"
@@ -48,6 +51,34 @@ TEST(CudaBackend, RefusesBytesThatDoNotMatchTheShape) {
   EXPECT_EQ(code(testing::source_of(DType::kQ8_0, 1, values, 48)), Code::kInvalidArgument);
   EXPECT_EQ(code(testing::source_of(DType::kI32, 3, values, 4)), Code::kUnimplemented);
   EXPECT_EQ(code(testing::source_of(DType::kMXFP4, 1, std::vector<std::byte>(16), 32)), Code::kInvalidArgument);
+}
+
+/// Rows of 2880 values have 90 blocks, of which the four chains make 92.
+TEST(CudaBackend, AMatrixTakesTheMemoryThatIsToldBefore) {
+  const auto backend = std::move(emulated::make_emulated_backend()).value();
+  EXPECT_EQ(card_matrix(DType::kMXFP4, 16, 2880).n_bytes, 16u * 92 * 17);
+  EXPECT_EQ(card_matrix(DType::kMXFP4, 16, 2880).stored_bytes, 16u * 90 * 17);
+  for (const auto& [dtype, n_rows, n_cols] :
+       {std::tuple(DType::kMXFP4, 20, 2880), std::tuple(DType::kQ8_0, 3, 32), std::tuple(DType::kQ4_K, 17, 256),
+        std::tuple(DType::kF32, 3, 31), std::tuple(DType::kBF16, 3, 64)}) {
+    const std::vector<std::byte> bytes(row_bytes(dtype, n_cols) * to_size(n_rows));
+    const CardMatrix told = card_matrix(dtype, n_rows, n_cols);
+    const std::uint64_t before = driver_counts().bytes;
+    emulated::forget_most_bytes();
+    const auto matrix = backend->load_matrix(testing::source_of(dtype, n_rows, bytes, n_cols));
+    ASSERT_TRUE(matrix.has_value());
+    EXPECT_EQ(driver_counts().bytes - before, told.n_bytes) << dtype_name(dtype);
+    EXPECT_EQ(emulated::most_bytes() - before, told.n_bytes + told.stored_bytes) << dtype_name(dtype);
+  }
+}
+
+TEST(CudaBackend, StepsThatGrowRowByRowSeldomAllocate) {
+  const auto backend = std::move(emulated::make_emulated_backend()).value();
+  const auto x = testing::upload(*backend, std::vector<float>(100), 100),
+             out = testing::upload(*backend, std::vector<float>(100), 100);
+  const std::uint64_t before = driver_counts().allocations;
+  for (int n = 1; n <= 100; ++n) backend->gather(x.rows, std::vector<std::int32_t>(to_size(n)), out.rows.slice(0, n));
+  EXPECT_EQ(driver_counts().allocations - before, 8u) << "4, 8, ... 512 bytes";
 }
 
 TEST(CudaBackend, RefusesHeadsThatItHasNoKernelFor) {
@@ -195,6 +226,63 @@ TEST(CudaDevices, AutoTakesTheCpuWhereThereIsNoGpuAndCudaSaysWhyNot) {
   EXPECT_NE(gpu.error().message().find("DEVICE=cpu"), std::string::npos) << gpu.error().message();
   EXPECT_NE(chosen->reason.find(gpu_kernels().empty() ? "without kernels" : "libcuda.so.1"), std::string::npos)
       << chosen->reason;
+}
+
+int n_started = 0;
+
+/// A fake driver that counts how often it is started.
+Result<Driver> counted_driver() {
+  Driver driver = emulated::fake_driver();
+  driver.init = [](unsigned) {
+    ++n_started;
+    return 0;
+  };
+  return driver;
+}
+
+TEST(CudaDevices, TheDriverIsAskedOnceAndNotAtAllForTheCpu) {
+  n_started = 0;
+  ASSERT_TRUE(choose_device("cpu", {}, counted_driver, emulated::fake_cubins()).has_value());
+  EXPECT_EQ(n_started, 0);
+  for (const char* device : {"cuda", "auto"}) {
+    n_started = 0;
+    const auto chosen = choose_device(device, {}, counted_driver, emulated::fake_cubins());
+    ASSERT_TRUE(chosen.has_value());
+    EXPECT_EQ(chosen->gpu, "emulated card");
+    EXPECT_EQ(n_started, 1) << device;
+  }
+}
+
+/// Whether it is not there or cannot be opened.
+TEST(CudaDevices, AGpuThatCannotBeUsedIsOneErrorThatSaysWhatToDo) {
+  const auto without_kernels = [] {
+    Driver driver = emulated::fake_driver();
+    driver.launch = [](Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Stream, void**,
+                       void**) { return 0; };
+    return Result<Driver>(driver);
+  };
+  const auto without_memory = [] {
+    Driver driver = emulated::fake_driver();
+    driver.context_retain = [](Context*, int) { return kOutOfMemory; };
+    return Result<Driver>(driver);
+  };
+  const auto without_driver = []() -> Result<Driver> { return Error(Code::kNotFound, "no driver"); };
+  const auto judge = [](const std::function<Result<Driver>()>& load, const std::string& why) {
+    const auto refused = choose_device("cuda", {}, load, emulated::fake_cubins());
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().code(), Code::kFailedPrecondition);
+    EXPECT_EQ(refused.error().message().find("no GPU can be used: "), 0u) << refused.error().message();
+    for (const std::string& part : {why, std::string("(--device cpu) computes on the CPU")}) {
+      EXPECT_NE(refused.error().message().find(part), std::string::npos) << refused.error().message();
+    }
+    const auto chosen = choose_device("auto", {}, load, emulated::fake_cubins());
+    ASSERT_TRUE(chosen.has_value());
+    EXPECT_EQ(chosen->backend->info().device, "cpu");
+    EXPECT_NE(chosen->reason.find(why), std::string::npos) << chosen->reason;
+  };
+  judge(without_kernels, "emulated card: it computes otherwise");
+  judge(without_memory, "CUDA_ERROR_OUT_OF_MEMORY");
+  judge(without_driver, "no driver");
 }
 
 TEST(CudaDriver, SaysWhatWasLookedForWhenThereIsNone) {

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -38,7 +39,8 @@ struct Card {
   Mutex mutex;
   std::map<DriverPtr, Buffer> buffers;
   std::map<Stream, std::vector<std::function<void()>>> streams;
-  std::uint64_t n_modules = 0, n_contexts = 0, n_calls = 0, n_waits = 0, n_launches = 0, n_allocations = 0;
+  std::uint64_t n_modules = 0, n_contexts = 0, n_calls = 0, n_launches = 0, n_allocations = 0;
+  std::uint64_t n_bytes = 0, most_bytes = 0;
   std::uintptr_t next_handle = 0x1000;
   std::uint64_t fail_at = 0, fail_allocation_at = 0;
   int fail_with = 0;
@@ -89,6 +91,8 @@ int allocate(DriverPtr* at, std::size_t n_bytes) {
   std::memset(pages, kPoison, buffer.n_open());
   *at = reinterpret_cast<std::uintptr_t>(pages) + buffer.offset();
   card().buffers.emplace(*at, buffer);
+  card().n_bytes += n_bytes;
+  card().most_bytes = std::max(card().most_bytes, card().n_bytes);
   return 0;
 }
 
@@ -98,6 +102,7 @@ int free_buffer(DriverPtr at) {
   if (found == card().buffers.end()) return kInvalidValue;
   for (auto& [stream, work] : card().streams) run(stream);
   munmap(static_cast<char*>(address(at)) - found->second.offset(), found->second.n_open() + kPage);
+  card().n_bytes -= found->second.n_bytes;
   card().buffers.erase(found);
   return 0;
 }
@@ -140,7 +145,6 @@ int stream_destroy(Stream stream) {
 int stream_wait(Stream stream) {
   const MutexLock lock(card().mutex);
   const int error = begin_call();
-  ++card().n_waits;
   if (error != 0) card().streams.at(stream).clear();  // what was queued never runs
   run(stream);
   return error;
@@ -206,8 +210,7 @@ int attribute(int* value, int which, int) {
 int memory_info(std::size_t* free, std::size_t* total) {
   CALL();
   *total = kCardBytes;
-  *free = *total;
-  for (const auto& [at, buffer] : card().buffers) *free -= std::min(*free, buffer.n_bytes);
+  *free = *total - std::min<std::size_t>(*total, card().n_bytes);
   return 0;
 }
 
@@ -290,8 +293,18 @@ void fail_allocation(std::uint64_t n) {
 DriverCounts driver_counts() {
   Card& c = card();
   const MutexLock lock(c.mutex);
-  return {c.buffers.size(), c.streams.size(), c.n_modules,  c.n_contexts,
-          c.n_calls,        c.n_waits,        c.n_launches, c.n_allocations};
+  return {c.buffers.size(), c.n_bytes, c.streams.size(), c.n_modules,
+          c.n_contexts,     c.n_calls, c.n_launches,     c.n_allocations};
+}
+
+std::uint64_t most_bytes() {
+  const MutexLock lock(card().mutex);
+  return card().most_bytes;
+}
+
+void forget_most_bytes() {
+  const MutexLock lock(card().mutex);
+  card().most_bytes = card().n_bytes;
 }
 
 }  // namespace commissure::cuda::emulated

@@ -28,9 +28,13 @@ void fail_allocation(std::uint64_t n);
 
 /// What the fake card holds now, and calls of the driver so far.
 struct DriverCounts {
-  std::uint64_t buffers = 0, streams = 0, modules = 0, contexts = 0, calls = 0, waits = 0, launches = 0,
+  std::uint64_t buffers = 0, bytes = 0, streams = 0, modules = 0, contexts = 0, calls = 0, launches = 0,
                 allocations = 0;
 };
 DriverCounts driver_counts();
+
+/// The most bytes that the card held at once since forget_most_bytes().
+std::uint64_t most_bytes();
+void forget_most_bytes();
 
 }  // namespace commissure::cuda::emulated

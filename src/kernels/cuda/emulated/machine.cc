@@ -72,7 +72,6 @@ struct SharedObject {
 struct Machine {
   Mutex mutex;
   std::mt19937_64 random{1};
-  Counts counts;
   const std::function<void()>* body = nullptr;
   Extent grid, block;
   Index at;
@@ -183,9 +182,7 @@ void complete(Thread* lanes) {
     case Operation::kShuffle: shuffle(lanes, present, first.line); break;
     case Operation::kMultiplyInt8: multiply_int8(lanes); break;
     case Operation::kMultiplyBf16: multiply_bf16(lanes); break;
-    case Operation::kSync: break;
   }
-  ++machine().counts.rendezvous;
   for (int l = 0; l < kWarp; ++l) {
     if (present >> l & 1) lanes[l].state = State::kReady;
   }
@@ -228,7 +225,6 @@ void pass_barrier(int n_left) {
     ++n_here;
   }
   if (n_here != n_left) fail("a thread neither waits nor ended", line);
-  ++m.counts.barriers;
   for (Thread& thread : m.threads) {
     if (thread.state == State::kAtBarrier) thread.state = State::kReady;
   }
@@ -250,7 +246,6 @@ void run_block(int n, std::vector<int>& warps) {
   Machine& m = machine();
   m.shared.clear();
   start_threads(n);
-  ++m.counts.blocks;
   for (int n_left = n; n_left > 0;) {
     std::ranges::shuffle(warps, m.random);
     for (const int warp : warps) n_left -= run_warp(warp);
@@ -291,11 +286,6 @@ void set_seed(std::uint64_t seed) {
   machine().random.seed(seed);
 }
 
-Counts counts() {
-  const MutexLock lock(machine().mutex);
-  return machine().counts;
-}
-
 Index thread_index() { return current().index; }
 Index block_index() { return machine().at; }
 Extent block_size() { return machine().block; }
@@ -334,7 +324,6 @@ void copy_async(void* to, const void* from) {
   }
   std::memset(to, kPoison, kPiece);
   current().copies.back().push_back({to, from});
-  ++machine().counts.copies;
 }
 
 void copy_commit() { current().copies.emplace_back(); }

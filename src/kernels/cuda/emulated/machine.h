@@ -24,12 +24,6 @@ void launch(Extent grid, Extent block, const std::function<void()>& body);
 /// Draws the order of blocks and warps from now on.
 void set_seed(std::uint64_t seed);
 
-/// What the machine did so far, for tests.
-struct Counts {
-  std::uint64_t blocks = 0, rendezvous = 0, barriers = 0, copies = 0;
-};
-Counts counts();
-
 // --- called by the device sources, on a fiber -----------------------------------------------------------------------
 
 Index thread_index();
@@ -42,7 +36,7 @@ int linear_thread();
 /// address is a multiple of `alignment` and of no higher power of two: a card promises no more.
 void* shared_object(const char* file, int line, std::size_t n_bytes, std::size_t alignment);
 
-enum class Operation : std::uint8_t { kShuffle, kMultiplyInt8, kMultiplyBf16, kSync };
+enum class Operation : std::uint8_t { kShuffle, kMultiplyInt8, kMultiplyBf16 };
 
 struct ShuffleArgs {
   std::uint64_t value;
