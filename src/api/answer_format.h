@@ -44,6 +44,10 @@ class ChunkFrame {
 std::unique_ptr<AnswerFormat> make_chat_format(AnswerShape shape, int n_choices,
                                                std::shared_ptr<const AnswerPlan> plan);
 
+/// For /v1/messages. `plan` as above.
+std::unique_ptr<AnswerFormat> make_messages_format(std::string model, std::string request_id,
+                                                   std::shared_ptr<const AnswerPlan> plan);
+
 /// For /v1/completions, whose choices are numbered prompt after prompt.
 ///   prompts  per prompt, its tokens, for log-probabilities under echo
 ///   texts    per prompt, the text that comes before the answer; empty: no echo

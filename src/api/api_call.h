@@ -31,6 +31,8 @@ struct ApiService::Call {
 
   RequestInfo info() const;
   void answer(const Json& value, int status = 200);
+  /// An error as the clients of the call's path know it.
+  HttpResponse refusal(const ApiError& error) const;
   void fail(const ApiError& error);
 };
 

@@ -5,6 +5,7 @@
 
 #include "api/api_call.h"
 #include "api/cors.h"
+#include "api/messages_error.h"
 #include "api/openai.h"
 #include "api/sampling_fields.h"
 #include "core/ascii.h"
@@ -94,6 +95,8 @@ const std::vector<ApiService::Route>& ApiService::routes() {
   static const std::vector<Route> kRoutes = {
       {"POST", "/v1/chat/completions", &ApiService::chat},
       {"POST", "/v1/completions", &ApiService::completions},
+      {"POST", "/v1/messages", &ApiService::messages},
+      {"POST", "/v1/messages/count_tokens", &ApiService::count_tokens},
       {"POST", "/generate", &ApiService::generate},
       {"POST", "/tokenize", &ApiService::tokenize},
       {"POST", "/detokenize", &ApiService::detokenize},
@@ -162,14 +165,19 @@ void ApiService::Call::answer(const Json& value, int status) {
   responder->send({.status = status, .body = dump_json(value)});
 }
 
+HttpResponse ApiService::Call::refusal(const ApiError& error) const {
+  return is_messages_path(request.path) ? messages_error(error, id) : error.response();
+}
+
 void ApiService::Call::fail(const ApiError& error) {
+  HttpResponse response = refusal(error);
   // Not the message: it may quote the body, and prompts stay out of the logs.
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-  LogFields fields = request_log_fields(info(), error.status, seconds, cloud_project);
+  LogFields fields = request_log_fields(info(), response.status, seconds, cloud_project);
   fields.emplace_back("code", error.code);
   fields.emplace_back("param", error.param);
-  log_request(error.status, std::move(fields), *refusals);
-  responder->send(error.response());
+  log_request(response.status, std::move(fields), *refusals);
+  responder->send(std::move(response));
 }
 
 /// Any of the credentials it carries may be the key: behind Google's IAM, Authorization holds an identity token.
@@ -206,6 +214,8 @@ void ApiService::handle(HttpRequest request, std::shared_ptr<Responder> responde
   const TraceContext trace = trace_of(request, options_);
   HttpHeaders extra = cors_headers(request, options_.cors_origins);
   extra.emplace_back("x-request-id", id);
+  request.path = route_path(request.path);
+  if (is_messages_path(request.path)) extra.emplace_back("request-id", id);  // as that API's clients read it
   Call call{.request = std::move(request),
             .responder = std::make_shared<DecoratedResponder>(std::move(responder), std::move(extra)),
             .id = id,
@@ -257,7 +267,7 @@ bool ApiService::is_admitted(Call& call) const {
 
 void ApiService::dispatch(Call& call) const {
   const std::string& method = call.request.method;
-  const std::string& path = call.request.path = route_path(call.request.path);
+  const std::string& path = call.request.path;
   if (!is_admitted(call)) return;
   std::string allowed;
   for (const Route& route : routes()) {
@@ -278,7 +288,7 @@ void ApiService::dispatch(Call& call) const {
   const ApiError error{.status = 405,
                        .message = fmt::format("{} does not answer {}; use {}.", path, method, allowed),
                        .code = "method_not_allowed"};
-  HttpResponse response = error.response();
+  HttpResponse response = call.refusal(error);
   response.headers.emplace_back("allow", allowed);
   call.responder->send(std::move(response));
 }

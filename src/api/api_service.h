@@ -12,7 +12,7 @@
 
 namespace commissure {
 
-/// The routes: OpenAI's, the native ones, health and metrics, behind keys and CORS.
+/// The routes: OpenAI's, Anthropic's, the native ones, health and metrics, behind keys and CORS.
 ///
 ///   ApiService service(engine, options);
 ///   auto server = HttpServer::start(http, service.handler());
@@ -46,10 +46,14 @@ class ApiService {
   void dispatch(Call& call) const;
 
   void chat(Call& call) const;
+  void messages(Call& call) const;
+  /// Answers the body of a chat, as the chat's clients or those of the Messages API read it.
+  void run_chat(Call& call, const Json& body, bool is_messages) const;
   void completions(Call& call) const;
   void generate(Call& call) const;
   void run_prompts(Call& call, struct CompletionRequest parsed, bool native) const;
 
+  void count_tokens(Call& call) const;
   void tokenize(Call& call) const;
   void detokenize(Call& call) const;
   void apply_template(Call& call) const;

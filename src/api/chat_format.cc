@@ -2,8 +2,8 @@
 
 #include <utility>
 
+#include "api/answer_reader.h"
 #include "api/openai.h"
-#include "core/index.h"
 
 namespace commissure {
 
@@ -39,9 +39,8 @@ namespace {
 class ChatFormat final : public AnswerFormat {
  public:
   ChatFormat(AnswerShape shape, int n_choices, const std::shared_ptr<const AnswerPlan>& plan)
-      : shape_(std::move(shape)), frame_("chatcmpl-", "chat.completion.chunk", shape_), choices_(to_size(n_choices)) {
-    if (plan == nullptr) return;
-    for (Choice& choice : choices_) choice.parser = std::make_unique<AnswerParser>(plan);
+      : shape_(std::move(shape)), frame_("chatcmpl-", "chat.completion.chunk", shape_) {
+    for (int i = 0; i < n_choices; ++i) choices_.push_back({.reader = AnswerReader(plan)});
   }
 
   std::string stream_event(int choice, const GenerationEvent& event, const Usage& usage) override {
@@ -55,7 +54,7 @@ class ChatFormat final : public AnswerFormat {
     }
     const bool has_logprobs = shape_.logprobs && !event.tokens.empty();
     Json logprobs = has_logprobs ? chat_logprobs(*shape_.tokenizer, event.tokens) : Json(nullptr);
-    for (Json& delta : deltas_of(parts_of(state, event), has_logprobs)) {
+    for (Json& delta : deltas_of(state.reader.read(event), has_logprobs)) {
       out += framed(choice_chunk(choice, std::move(delta), std::exchange(logprobs, nullptr), nullptr), usage);
     }
     if (event.finish) {
@@ -73,7 +72,7 @@ class ChatFormat final : public AnswerFormat {
 
   void collect(int choice, const GenerationEvent& event) override {
     Choice& state = choices_[to_size(choice)];
-    state.answer.append(parts_of(state, event));
+    state.answer.append(state.reader.read(event));
     if (shape_.prompt_logprobs >= 0 && choice == 0 && prompt_scores_.is_null()) prompt_scores_ = scores_of(event);
     if (shape_.logprobs) {
       Json logprobs = chat_logprobs(*shape_.tokenizer, event.tokens);
@@ -108,30 +107,16 @@ class ChatFormat final : public AnswerFormat {
 
  private:
   struct Choice {
+    AnswerReader reader;
     bool role_sent = false;
-    std::unique_ptr<AnswerParser> parser = {};  // null: all text is content
-    AnswerDelta answer = {};                    // of an answer in one piece
-    int n_tokens = 0;                           // so far
+    AnswerDelta answer = {};  // of an answer in one piece
     Json content = Json::array();
-    std::string finish;
-    Json trace;
+    std::string finish = {};
+    Json trace = {};
   };
 
-  /// What the event adds to the choice. A token counts as a thought's where the thought was going on before or after
-  /// it.
-  AnswerDelta parts_of(Choice& state, const GenerationEvent& event) {
-    if (state.parser == nullptr) return {.content = event.text};
-    const bool was_thinking = state.parser->is_thinking();
-    AnswerDelta delta = state.parser->push(event.text);
-    if (was_thinking || state.parser->is_thinking()) n_thought_ += event.usage.completion_tokens - state.n_tokens;
-    state.n_tokens = event.usage.completion_tokens;
-    if (event.finish) delta.append(state.parser->finish());
-    return delta;
-  }
-
   static std::string_view finish_of(const Choice& state, const GenerationEvent& event) {
-    const bool calls = state.parser != nullptr && state.parser->has_whole_calls();
-    return calls && event.finish == FinishReason::kStop ? "tool_calls" : openai_finish(*event.finish);
+    return state.reader.ends_in_calls(event) ? "tool_calls" : openai_finish(*event.finish);
   }
 
   static Json call_json(const CallDelta& call) {
@@ -159,7 +144,7 @@ class ChatFormat final : public AnswerFormat {
   }
 
   Usage with_thoughts(Usage usage) const {
-    usage.reasoning_tokens = n_thought_;
+    for (const Choice& choice : choices_) usage.reasoning_tokens += choice.reader.n_thought_tokens();
     return usage;
   }
 
@@ -182,7 +167,6 @@ class ChatFormat final : public AnswerFormat {
   const AnswerShape shape_;
   const ChunkFrame frame_;
   std::vector<Choice> choices_;
-  int n_thought_ = 0;  // tokens of all choices' thoughts
   Json prompt_scores_;
 };
 

@@ -10,8 +10,6 @@ namespace commissure {
 
 namespace {
 
-constexpr std::size_t kMaxStops = 16;
-constexpr std::size_t kMaxStopBytes = 1024;
 constexpr std::size_t kMaxStopTokens = 1024;
 constexpr double kMaxTimeoutSeconds = 86400;
 /// Each cached beginning keeps its salt.

@@ -15,6 +15,10 @@ inline constexpr int kMaxChoices = 128;
 /// Most alternatives that may be asked for, of a token of the answer or of the prompt.
 inline constexpr int kMaxTopLogprobs = 20;
 
+/// Stop strings of a request, and bytes of each.
+inline constexpr std::size_t kMaxStops = 16;
+inline constexpr std::size_t kMaxStopBytes = 1024;
+
 /// What all generating endpoints read from a body, apart from the prompt, the length and the log-probabilities.
 struct GenerationFields {
   GenerationRequest request;  ///< sampling, stop, timeout filled in; defaults of the model applied

@@ -6,6 +6,7 @@
 #include "api/chat_request.h"
 #include "api/completion_request.h"
 #include "api/generation_run.h"
+#include "api/messages_request.h"
 
 namespace commissure {
 
@@ -59,9 +60,19 @@ AnswerShape make_shape(const ServedModel& model, const ApiOptions& options, cons
 }  // namespace
 
 void ApiService::chat(Call& call) const {
-  const auto body = call.body();
+  if (const auto body = call.body()) run_chat(call, *body, /*is_messages=*/false);
+}
+
+void ApiService::messages(Call& call) const {
+  auto body = call.body();
   if (!body) return;
-  auto parsed = parse_chat_request(*body, engine_.model(), options_, call.is_unwanted());
+  const auto chat = chat_from_messages(*body, MessagesUse::kAnswer);
+  body.reset();  // may be large
+  chat ? run_chat(call, *chat, /*is_messages=*/true) : call.fail(chat.error());
+}
+
+void ApiService::run_chat(Call& call, const Json& body, bool is_messages) const {
+  auto parsed = parse_chat_request(body, engine_.model(), options_, call.is_unwanted());
   if (!parsed) return call.fail(parsed.error());
 
   GenerationJob job = make_job(call.info(), call.request.body, parsed->fields, options_);
@@ -69,9 +80,13 @@ void ApiService::chat(Call& call) const {
   job.request = std::move(parsed->fields.request);
   job.prompts.push_back(std::exchange(job.request.prompt, {}));
   job.scores_once = true;  // they stand beside the choices
-  job.format = make_chat_format(
-      make_shape(engine_.model(), options_, parsed->fields, parsed->logprobs, job.request.prompt_logprobs),
-      parsed->fields.n, std::move(parsed->plan));
+  if (is_messages) {
+    job.format = make_messages_format(engine_.model().name, call.id, std::move(parsed->plan));
+  } else {
+    job.format = make_chat_format(
+        make_shape(engine_.model(), options_, parsed->fields, parsed->logprobs, job.request.prompt_logprobs),
+        parsed->fields.n, std::move(parsed->plan));
+  }
   start_generation(engine_, call.responder, std::move(job));
 }
 

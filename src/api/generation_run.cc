@@ -149,7 +149,7 @@ class GenerationRun : public std::enable_shared_from_this<GenerationRun> {
   void ping() {
     if (done_) return;
     begin_stream();
-    responder_->write(": keep-alive\n\n");
+    responder_->write(job_.format->keep_alive());
   }
 
   void fail(const Error& error) {
@@ -157,9 +157,10 @@ class GenerationRun : public std::enable_shared_from_this<GenerationRun> {
     done_ = true;
     cancel_all();
     const ApiError api_error = to_api_error(error);
-    log_end(api_error.status, error.to_string());
-    if (!streaming_) return responder_->send(api_error.response());
-    responder_->write(sse_data(api_error.body()));
+    HttpResponse response = job_.format->failure(api_error);
+    log_end(response.status, error.to_string());
+    if (!streaming_) return responder_->send(std::move(response));
+    responder_->write(job_.format->failure_event(api_error));
     responder_->end_stream(true);
   }
 
@@ -245,6 +246,8 @@ void start_generation(Engine& engine, std::shared_ptr<Responder> responder, Gene
   Responder& strand = *responder;
   strand.post([run = std::make_shared<GenerationRun>(engine, std::move(responder), std::move(job))] { run->start(); });
 }
+
+std::string AnswerFormat::failure_event(const ApiError& error) const { return sse_data(error.body()); }
 
 std::string sse_data(const Json& value) { return "data: " + dump_json(value) + "\n\n"; }
 

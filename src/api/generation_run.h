@@ -25,6 +25,12 @@ class AnswerFormat {
   /// What follows the last choice's end.
   virtual std::string stream_end(const Usage& usage) = 0;
 
+  /// What breaks a stream's silence; clients pass over it.
+  virtual std::string keep_alive() const { return ": keep-alive\n\n"; }
+  /// A failure before the first byte of an answer, and in the middle of a stream.
+  virtual HttpResponse failure(const ApiError& error) const { return error.response(); }
+  virtual std::string failure_event(const ApiError& error) const;
+
   /// Keeps one engine event for `whole`.
   virtual void collect(int choice, const GenerationEvent& event) = 0;
   virtual Json whole(const Usage& usage) = 0;

@@ -12,7 +12,7 @@ const std::string* HttpRequest::header(std::string_view name) const {
 }
 
 std::string_view reason_phrase(int status) {
-  static constexpr std::array<std::pair<int, std::string_view>, 22> kPhrases = {{
+  static constexpr std::array<std::pair<int, std::string_view>, 23> kPhrases = {{
       {200, "OK"},
       {204, "No Content"},
       {400, "Bad Request"},
@@ -35,6 +35,7 @@ std::string_view reason_phrase(int status) {
       {503, "Service Unavailable"},
       {504, "Gateway Timeout"},
       {505, "HTTP Version Not Supported"},
+      {529, "Site Is Overloaded"},
   }};
   const auto it =
       std::find_if(kPhrases.begin(), kPhrases.end(), [&](const auto& entry) { return entry.first == status; });

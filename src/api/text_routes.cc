@@ -1,5 +1,6 @@
 #include "api/api_call.h"
 #include "api/chat_request.h"
+#include "api/messages_request.h"
 #include "api/sampling_fields.h"
 #include "text/utf8.h"
 
@@ -45,6 +46,12 @@ std::optional<TokenizeInput> tokenize_input(Fields& fields, const ServedModel& m
   return input;
 }
 
+std::optional<ApiError> check_length(std::string_view text) {
+  if (text.size() <= kMaxTokenizeBytes) return std::nullopt;
+  return bad_field("prompt", fmt::format("the text has {} bytes, but at most {} are tokenised at once", text.size(),
+                                         kMaxTokenizeBytes));
+}
+
 /// A token's text, or its bytes as numbers where it is only a part of a character.
 Json piece_of(const std::string& bytes) {
   if (valid_utf8_prefix(bytes) == bytes.size()) return bytes;
@@ -54,6 +61,23 @@ Json piece_of(const std::string& bytes) {
 }
 
 }  // namespace
+
+/// What /v1/messages would count for the same body, which needs no length here.
+void ApiService::count_tokens(Call& call) const {
+  const auto body = call.body();
+  if (!body) return;
+  const auto chat = chat_from_messages(*body, MessagesUse::kCount);
+  if (!chat) return call.fail(chat.error());
+  Fields fields(*chat);
+  check_model(fields, model_names(engine_.model(), options_));
+  ChatPrompt prompt;
+  if (fields.ok()) prompt = chat_prompt(fields, engine_.model(), options_.sanitize, call.is_unwanted());
+  if (!fields.ok()) return call.fail(*fields.error());
+  if (const auto error = check_length(prompt.text)) return call.fail(*error);
+  const auto tokens = engine_.model().tokenizer->encode(
+      prompt.text, {.add_special = false, .parse_special = true, .plain_at = prompt.plain_at});
+  call.answer({{"input_tokens", tokens.size()}});
+}
 
 void ApiService::tokenize(Call& call) const {
   const auto body = call.body();
@@ -67,10 +91,7 @@ void ApiService::tokenize(Call& call) const {
   if (!fields.ok()) return call.fail(*fields.error());
 
   const std::string& text = input->prompt.text;
-  if (const std::size_t n_bytes = text.size(); n_bytes > kMaxTokenizeBytes) {
-    return call.fail(bad_field("prompt", fmt::format("the text has {} bytes, but at most {} are tokenised at once",
-                                                     n_bytes, kMaxTokenizeBytes)));
-  }
+  if (const auto error = check_length(text)) return call.fail(*error);
   const std::vector<TokenId> tokens =
       tokenizer.encode(text, {input->add_special, input->parse_special, input->prompt.plain_at});
   // As text from the start: as values, the pieces of a megabyte would take hundreds.

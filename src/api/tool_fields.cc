@@ -10,16 +10,6 @@ namespace commissure {
 
 namespace {
 
-constexpr std::size_t kMaxFunctionName = 64;
-
-bool is_function_name(std::string_view name) {
-  const auto is_good = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
-           c == '.';
-  };
-  return !name.empty() && name.size() <= kMaxFunctionName && std::ranges::all_of(name, is_good);
-}
-
 void refuse(Fields& fields, std::string_view name, std::string message) {
   fields.fail(bad_field(name, std::move(message)));
 }
@@ -146,6 +136,14 @@ std::string short_id() {
 }
 
 }  // namespace
+
+bool is_function_name(std::string_view name) {
+  const auto is_good = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
+           c == '.';
+  };
+  return !name.empty() && name.size() <= kMaxFunctionName && std::ranges::all_of(name, is_good);
+}
 
 ToolFields read_tool_fields(Fields& fields, const ServedModel& model) {
   ToolFields result;

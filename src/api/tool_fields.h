@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "answer/answer_parser.h"
 #include "api/fields.h"
@@ -12,6 +13,11 @@ namespace commissure {
 
 /// Functions that one request may offer.
 inline constexpr std::size_t kMaxTools = 512;
+/// Characters of a function's name.
+inline constexpr std::size_t kMaxFunctionName = 128;
+
+/// Whether a function may be called so.
+bool is_function_name(std::string_view name);
 
 /// What a chat body says of tools and thoughts.
 struct ToolFields {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The OpenAI Python and Node SDKs, the Vercel AI SDK and LangChain, unmodified, against three real stages. Installs them below the build folder once."""
+"""The Python SDKs of OpenAI and Anthropic, OpenAI's for Node, the Vercel AI SDK and LangChain, unmodified, against three real stages. Installs them below the build folder once."""
 import http.client
 import json
 import os
@@ -74,7 +74,8 @@ def first_from_cold(chain, python):
 with Chain(SMOL, stages=3) as chain:
     base = f"http://127.0.0.1:{chain.port}"
     python = python_with("openai", "openai==1.109.1")
-    checks = [[python, ROOT / "tests/sdk/openai_python_check.py", base], [python, ROOT / "examples/openai_client.py", base + "/v1"]]
+    checks = [[python, ROOT / "tests/sdk/openai_python_check.py", base], [python, ROOT / "examples/openai_client.py", base + "/v1"],
+              [python_with("anthropic", "anthropic==2.10.0"), ROOT / "tests/sdk/anthropic_python_check.py", base]]
     if shutil.which("node") and shutil.which("npm"):
         for name in ("openai_node_check.mjs", "ai_sdks_check.mjs"):
             script = node_clients() / name  # beside node_modules, where node looks

@@ -4,6 +4,7 @@
 
 #include "api/chat_request.h"
 #include "api/completion_request.h"
+#include "api/messages_request.h"
 #include "fuzz/fuzz.h"
 #include "support/fake_engine.h"
 
@@ -35,6 +36,16 @@ void check_body(std::string_view text, const ServedModel& model) {
     check_accepted(chat->fields.request, chat->fields.request.prompt, model);
   } else {
     check_refused(chat.error());
+  }
+  for (const MessagesUse use : {MessagesUse::kAnswer, MessagesUse::kCount}) {
+    const auto translated = chat_from_messages(*body, use);
+    if (!translated) check_refused(translated.error());
+    if (!translated || use == MessagesUse::kCount) continue;
+    if (const auto chat = parse_chat_request(*translated, model, options)) {
+      check_accepted(chat->fields.request, chat->fields.request.prompt, model);
+    } else {
+      check_refused(chat.error());
+    }
   }
   for (const auto parse : {&parse_completion_request, &parse_generate_request}) {
     const auto completion = parse(*body, model, options);
