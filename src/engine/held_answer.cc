@@ -1,0 +1,108 @@
+#include "engine/held_answer.h"
+
+#include <algorithm>
+#include <ctime>
+#include <utility>
+
+#include "core/index.h"
+
+namespace commissure {
+
+namespace {
+
+/// A grammar of which one draw takes more than this is given up: it holds up all answers.
+constexpr double kMostSeconds = 4.0;
+
+/// Of this thread, so that a busy machine does not count.
+double seconds_of_thread() {
+  timespec spent{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
+  return static_cast<double>(spent.tv_sec) + 1e-9 * static_cast<double>(spent.tv_nsec);
+}
+
+TokenMask with_tokens(const TokenMask& mask, const std::vector<TokenId>& more) {
+  std::vector<std::uint32_t> words = mask.words();
+  for (const TokenId token : more) {
+    const std::size_t word = to_size(token.value) / TokenMask::kBits;
+    if (word >= words.size()) words.resize(word + 1);
+    words[word] |= 1u << (to_size(token.value) % TokenMask::kBits);
+  }
+  return TokenMask(std::move(words));
+}
+
+}  // namespace
+
+HeldAnswer::HeldAnswer(const Tokenizer& tokenizer, AnswerGrammar asked, std::vector<TokenId> ends)
+    : tokenizer_(&tokenizer),
+      asked_(std::move(asked)),
+      ends_(std::move(ends)),
+      state_(asked_.is_thinking ? State::kThinking : State::kBeginning),
+      matcher_(asked_.grammar->match()) {}
+
+Status HeldAnswer::begin() { return asked_.begun.empty() ? Status() : matcher_->accept_text(asked_.begun); }
+
+const Result<TokenMask>& HeldAnswer::next() {
+  if (next_) return *next_;
+  const double before = seconds_of_thread();
+  next_ = matcher_->mask();
+  if (seconds_of_thread() - before > kMostSeconds) {
+    next_ = Error(Code::kResourceExhausted, "the grammar takes more than ", kMostSeconds, " s for one token");
+  }
+  return *next_;
+}
+
+Result<TokenMask> HeldAnswer::mask() {
+  if (state_ == State::kThinking || state_ == State::kFree) return TokenMask();
+  const TokenMask allowed = TRY(next());
+  if (state_ == State::kHeld) return allowed;
+  std::vector<TokenId> beginnings = asked_.free_beginnings;
+  if (asked_.thought_begin) beginnings.push_back(*asked_.thought_begin);
+  return beginnings.empty() ? allowed : with_tokens(allowed, beginnings);
+}
+
+Status HeldAnswer::accept(TokenId token) {
+  if (state_ == State::kFree) return {};
+  if (state_ == State::kThinking) return accept_thought(token);
+  if (state_ == State::kBeginning && token == asked_.thought_begin) {
+    state_ = State::kThinking;
+    return {};
+  }
+  if (state_ == State::kBeginning && std::ranges::find(asked_.free_beginnings, token) != asked_.free_beginnings.end()) {
+    state_ = State::kFree;
+    return {};
+  }
+  state_ = State::kHeld;
+  next_.reset();
+  if (Status taken = matcher_->accept(token); !taken) return Error(Code::kInternal, taken.error().message());
+  return {};
+}
+
+/// The grammar begins behind the mark that ends the thought, and the spaces that a token may bring along.
+Status HeldAnswer::accept_thought(TokenId token) {
+  tail_ += tokenizer_->token_bytes(token, /*show_control=*/true);
+  const std::size_t at = tail_.find(asked_.thought_end);
+  if (at == std::string::npos) {
+    const std::size_t most = asked_.thought_end.size() - 1;
+    if (tail_.size() > most) tail_.erase(0, tail_.size() - most);
+    return {};
+  }
+  state_ = State::kHeld;
+  const std::string behind = std::exchange(tail_, {}).substr(at + asked_.thought_end.size());
+  const std::size_t first = behind.find_first_not_of(" \n\r\t");
+  if (first == std::string::npos) return {};
+  if (Status taken = matcher_->accept_text(behind.substr(first)); !taken) {
+    return Error(Code::kInternal, "the thought's last token has more text than the grammar allows");
+  }
+  return {};
+}
+
+bool HeldAnswer::is_over() {
+  if (state_ != State::kHeld || !matcher_->may_end()) return false;
+  const Result<TokenMask>& allowed = next();
+  if (!allowed || allowed->n_tokens() > ends_.size()) return false;
+  bool has_more = false;
+  allowed->each([&](TokenId token) { has_more |= std::ranges::find(ends_, token) == ends_.end(); });
+  return !has_more;
+}
+
+}  // namespace commissure

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/generation.h"
+#include "text/tokenizer.h"
+
+namespace commissure {
+
+/// Follows one answer that is held to a grammar, thoughts before it aside. Its state is a function of the tokens that
+/// were accepted, so an answer that is computed again goes on as before.
+/// Threading: one thread at a time.
+class HeldAnswer {
+ public:
+  ///   tokenizer  outlives this
+  ///   ends       tokens that end an answer
+  HeldAnswer(const Tokenizer& tokenizer, AnswerGrammar asked, std::vector<TokenId> ends);
+
+  /// To be called once, first. Errors: kInvalidArgument, the prompt's end has begun something else.
+  Status begin();
+  /// What may be drawn now; empty: anything. Errors: kResourceExhausted, the grammar takes too much work.
+  Result<TokenMask> mask();
+  /// A token that was drawn, not one that ends the answer. Errors: kInternal, it was not allowed.
+  Status accept(TokenId token);
+  /// Whether nothing but an end may follow.
+  bool is_over();
+
+ private:
+  enum class State { kBeginning, kThinking, kHeld, kFree };
+
+  Status accept_thought(TokenId token);
+  const Result<TokenMask>& next();
+
+  const Tokenizer* tokenizer_;  // a pointer, so that this can be moved
+  AnswerGrammar asked_;
+  std::vector<TokenId> ends_;
+  State state_;
+  std::unique_ptr<GrammarMatcher> matcher_;
+  std::optional<Result<TokenMask>> next_;  // of the matcher, as far as it was asked
+  std::string tail_;                       // of the thought, where its end may have begun
+};
+
+}  // namespace commissure

@@ -1,0 +1,124 @@
+#include <gtest/gtest.h>
+
+#include "grammar/grammar.h"
+#include "grammar/schema_keywords.h"
+
+namespace commissure {
+namespace {
+
+Json schema(const std::string& text) {
+  auto parsed = parse_json(text);
+  EXPECT_TRUE(parsed.has_value()) << text;
+  return parsed ? *parsed : Json();
+}
+
+std::string problem(const std::string& text) {
+  const auto made = enforceable_schema(schema(text));
+  return made ? "none: " + dump_json(*made) : made.error().message();
+}
+
+std::string made(const std::string& text) {
+  const auto result = enforceable_schema(schema(text));
+  return result ? dump_json(*result) : "refused: " + result.error().message();
+}
+
+TEST(Schema, KeywordsThatCannotBeEnforcedAreNamedWithTheirPlace) {
+  for (const char* keyword :
+       {"not", "if", "then", "else", "contains", "minContains", "maxContains", "dependentRequired", "dependentSchemas",
+        "dependencies", "$dynamicRef", "$anchor", "additionalItems", "frobnicate"}) {
+    const std::string text =
+        R"({"type":"object","properties":{"deep":{"type":"array","items":{")" + std::string(keyword) + R"(":{}}}}})";
+    EXPECT_NE(problem(text).find("'" + std::string(keyword) + "'"), std::string::npos) << problem(text);
+    EXPECT_NE(problem(text).find("$.properties.deep.items"), std::string::npos) << problem(text);
+  }
+  EXPECT_NE(problem(R"({"type":"array","uniqueItems":true})").find("uniqueItems"), std::string::npos);
+  EXPECT_EQ(made(R"({"type":"array","uniqueItems":false})"), R"({"type":"array"})");
+  EXPECT_NE(problem(R"({"type":"string","format":"color"})").find("color"), std::string::npos);
+}
+
+TEST(Schema, AnnotationsSayNothing) {
+  EXPECT_EQ(
+      made(R"({"$schema":"x","title":"T","description":"d","default":1,"examples":[1],"x-order":3,"type":"null"})"),
+      R"({"type":"null"})");
+}
+
+TEST(Schema, NothingStandsBesideWhatTheCompilerHeedsAlone) {
+  EXPECT_NE(problem(R"({"$ref":"#/$defs/a","minLength":3,"$defs":{"a":{}}})").find("minLength"), std::string::npos);
+  EXPECT_NE(problem(R"({"enum":["a"],"maxLength":3})").find("maxLength"), std::string::npos);
+  EXPECT_NE(problem(R"({"anyOf":[{}],"properties":{}})").find("properties"), std::string::npos);
+  EXPECT_NE(problem(R"({"type":"string","pattern":"a+","minLength":1})").find("pattern"), std::string::npos);
+  EXPECT_NE(problem(R"({"type":"string","pattern":"a+","format":"uuid"})").find("pattern"), std::string::npos);
+}
+
+TEST(Schema, ATypeBesideValuesOrAlternativesCounts) {
+  EXPECT_EQ(made(R"({"type":"string","enum":["a",1,"b"]})"), R"({"enum":["a","b"]})");
+  EXPECT_EQ(made(R"({"type":"integer","const":2})"), R"({"enum":[2]})");
+  EXPECT_NE(problem(R"({"type":"integer","const":"2"})").find("type"), std::string::npos);
+  EXPECT_EQ(made(R"({"type":"string","anyOf":[{"minLength":2},{"pattern":"x"}]})"),
+            R"({"anyOf":[{"type":"string","minLength":2},{"type":"string","pattern":"x"}]})");
+}
+
+TEST(Schema, TypesFollowFromKeywords) {
+  EXPECT_EQ(made(R"({"minLength":2})"), R"({"type":"string","minLength":2})");
+  EXPECT_EQ(made(R"({"maximum":2})"), R"({"type":"number","maximum":2})");
+  EXPECT_NE(problem(R"({"minLength":2,"minimum":1})").find("string and number"), std::string::npos);
+  EXPECT_EQ(made(R"({"type":["integer","null"],"minimum":3,"minLength":9})"),
+            R"({"type":["integer","null"],"minimum":3})");
+}
+
+TEST(Schema, OtherPropertiesAreLeftOutUnlessAskedFor) {
+  EXPECT_EQ(made(R"({"properties":{"a":{}}})"),
+            R"({"type":"object","properties":{"a":{}},"additionalProperties":false})");
+  EXPECT_EQ(made(R"({"type":"object","properties":{"a":{}},"additionalProperties":true})"),
+            R"({"type":"object","additionalProperties":true,"properties":{"a":{}}})");
+  EXPECT_EQ(made(R"({"type":"object","required":["b"]})"),
+            R"({"type":"object","required":["b"],"properties":{"b":{}},"additionalProperties":false})");
+  EXPECT_NE(problem(R"({"type":"object","required":["b"],"additionalProperties":false})").find("'b'"),
+            std::string::npos);
+  EXPECT_NE(problem(R"({"type":"object","minProperties":2})").find("minProperties"), std::string::npos);
+}
+
+TEST(Schema, PartsOfAllOfBecomeOne) {
+  EXPECT_EQ(
+      made(
+          R"({"allOf":[{"type":"object","properties":{"a":{}},"required":["a"]},{"properties":{"b":{}},"required":["b"]}]})"),
+      R"({"type":"object","required":["a","b"],"properties":{"a":{},"b":{}},"additionalProperties":false})");
+  EXPECT_NE(problem(R"({"allOf":[{"minLength":1},{"minLength":2}]})").find("minLength"), std::string::npos);
+  EXPECT_NE(problem(R"({"allOf":[{"properties":{"a":{}},"additionalProperties":false},{"properties":{"b":{}}}]})")
+                .find("additionalProperties"),
+            std::string::npos);
+  EXPECT_EQ(made(R"({"allOf":[{"$ref":"#/$defs/a"}],"description":"x","$defs":{"a":{"type":"null"}}})"),
+            R"({"$ref":"#/$defs/a","$defs":{"a":{"type":"null"}}})");
+}
+
+TEST(Schema, ReferencesLeadIntoTheSchemaAndSomewhere) {
+  EXPECT_NE(problem(R"({"$ref":"#/$defs/none"})").find("nothing"), std::string::npos);
+  EXPECT_NE(problem(R"({"$ref":"https://example.com/x"})").find("into this schema"), std::string::npos);
+  EXPECT_NE(
+      problem(R"({"$ref":"#/$defs/a","$defs":{"a":{"$ref":"#/$defs/b"},"b":{"$ref":"#/$defs/a"}}})").find("itself"),
+      std::string::npos);
+  EXPECT_NE(problem(R"({"allOf":[{"$ref":"#"},{}]})").find("nested deeper"), std::string::npos);
+}
+
+TEST(Schema, SizesAreBounded) {
+  std::string deep = "{}";
+  for (int i = 0; i < 100; ++i) deep = R"({"items":)" + deep + "}";
+  EXPECT_NE(problem(deep).find("nested deeper"), std::string::npos);
+  Json wide = Json::object();
+  for (int i = 0; i < 20'000; ++i) wide["properties"]["p" + std::to_string(i)] = Json::object();
+  EXPECT_EQ(enforceable_schema(wide).error().code(), Code::kResourceExhausted);
+  EXPECT_NE(problem(R"({"type":"string","maxLength":1000000000})").find("at most"), std::string::npos);
+  EXPECT_NE(problem(R"({"type":"array","minItems":-1})").find("at least 0"), std::string::npos);
+}
+
+TEST(Schema, WhatIsNoSchemaIsRefused) {
+  for (const char* text :
+       {"3", "\"x\"", "null", "[]", "false", R"({"type":"strng"})", R"({"type":[]})", R"({"enum":[]})",
+        R"({"anyOf":{}})", R"({"properties":[]})", R"({"required":"a"})", R"({"items":3})", R"({"minimum":"a"})",
+        R"({"pattern":3})", R"({"$ref":3})", R"({"exclusiveMinimum":true})"}) {
+    EXPECT_FALSE(enforceable_schema(schema(text)).has_value()) << text;
+  }
+}
+
+}  // namespace
+}  // namespace commissure
