@@ -15,7 +15,7 @@ namespace {
 using Form = GrammarSource::Form;
 
 void refuse(Fields& fields, std::string_view name, std::string message) {
-  fields.fail(bad_field(name, std::move(message)));
+  fields.fail(bad_field(fields.full_name(name), std::move(message)));
 }
 
 /// Absent, null, false and empty ones ask for nothing.

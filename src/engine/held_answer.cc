@@ -10,8 +10,9 @@ namespace commissure {
 
 namespace {
 
-/// A grammar of which one draw takes more than this is given up: it holds up all answers.
-constexpr double kMostSeconds = 4.0;
+/// A grammar that takes more than this, and so much for each token, is given up: it holds up all answers.
+constexpr double kMostSeconds = 2.0;
+constexpr double kSecondsPerToken = 0.005;
 
 /// Of this thread, so that a busy machine does not count.
 double seconds_of_thread() {
@@ -39,15 +40,21 @@ HeldAnswer::HeldAnswer(const Tokenizer& tokenizer, AnswerGrammar asked, std::vec
       state_(asked_.is_thinking ? State::kThinking : State::kBeginning),
       matcher_(asked_.grammar->match()) {}
 
+template <typename Call>
+auto HeldAnswer::counted(Call call) -> decltype(call()) {
+  const double before = seconds_of_thread();
+  auto result = call();
+  seconds_ += seconds_of_thread() - before;
+  if (seconds_ <= kMostSeconds + kSecondsPerToken * n_tokens_) return result;
+  return Error(Code::kInvalidArgument, "the grammar takes too much work: ", seconds_, " s of a core for ", n_tokens_,
+               " tokens");
+}
+
 Status HeldAnswer::begin() { return asked_.begun.empty() ? Status() : matcher_->accept_text(asked_.begun); }
 
 const Result<TokenMask>& HeldAnswer::next() {
   if (next_) return *next_;
-  const double before = seconds_of_thread();
-  next_ = matcher_->mask();
-  if (seconds_of_thread() - before > kMostSeconds) {
-    next_ = Error(Code::kResourceExhausted, "the grammar takes more than ", kMostSeconds, " s for one token");
-  }
+  next_ = counted([&] { return matcher_->mask(); });
   return *next_;
 }
 
@@ -73,8 +80,13 @@ Status HeldAnswer::accept(TokenId token) {
   }
   state_ = State::kHeld;
   next_.reset();
-  if (Status taken = matcher_->accept(token); !taken) return Error(Code::kInternal, taken.error().message());
-  return {};
+  ++n_tokens_;
+  bool is_allowed = true;
+  TRY(counted([&]() -> Status {
+    is_allowed = matcher_->accept(token).has_value();
+    return {};
+  }));
+  return is_allowed ? Status() : Error(Code::kInternal, "the grammar has no place for token ", token.value, " here");
 }
 
 /// The grammar begins behind the mark that ends the thought, and the spaces that a token may bring along.

@@ -21,9 +21,10 @@ class HeldAnswer {
 
   /// To be called once, first. Errors: kInvalidArgument, the prompt's end has begun something else.
   Status begin();
-  /// What may be drawn now; empty: anything. Errors: kResourceExhausted, the grammar takes too much work.
+  /// What may be drawn now; empty: anything. Errors: kInvalidArgument, the grammar takes too much work.
   Result<TokenMask> mask();
-  /// A token that was drawn, not one that ends the answer. Errors: kInternal, it was not allowed.
+  /// A token that was drawn, not one that ends the answer. Errors: kInternal, it was not allowed; kInvalidArgument, as
+  /// of mask().
   Status accept(TokenId token);
   /// Whether nothing but an end may follow.
   bool is_over();
@@ -32,6 +33,9 @@ class HeldAnswer {
   enum class State { kBeginning, kThinking, kHeld, kFree };
 
   Status accept_thought(TokenId token);
+  /// Runs `call`, which asks the matcher, and counts its time. Errors: what it gives; the answer took too much of it.
+  template <typename Call>
+  auto counted(Call call) -> decltype(call());
   const Result<TokenMask>& next();
 
   const Tokenizer* tokenizer_;  // a pointer, so that this can be moved
@@ -41,6 +45,8 @@ class HeldAnswer {
   std::unique_ptr<GrammarMatcher> matcher_;
   std::optional<Result<TokenMask>> next_;  // of the matcher, as far as it was asked
   std::string tail_;                       // of the thought, where its end may have begun
+  double seconds_ = 0;                     // that the matcher took
+  int n_tokens_ = 0;                       // that it was given
 };
 
 }  // namespace commissure

@@ -455,8 +455,8 @@ Status SchemaReader::read_properties(const Json& schema, const std::string& wher
     }
     if (!names.empty()) out["required"] = std::move(names);
   }
-  if (named.empty()) return {};
-  out["properties"] = std::move(named);
+  if (!schema.contains("properties") && named.empty()) return {};
+  if (!named.empty()) out["properties"] = std::move(named);
   if (!out.contains("additionalProperties") && !out.contains("unevaluatedProperties")) {
     out["additionalProperties"] = false;
   }

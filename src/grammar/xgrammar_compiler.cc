@@ -161,6 +161,17 @@ xgrammar::GrammarCompiler& XGrammarCompiler::compiler() {
   return *compiler_;
 }
 
+/// Texts of a bounded length are built of letters among which XGrammar 0.2.9 counts control characters, which JSON has
+/// only escaped. The class stands in the printed grammar as nothing else can: no JSON text has a bare carriage return.
+xgrammar::Grammar without_control_characters(const xgrammar::Grammar& grammar) {
+  constexpr std::string_view kLetter = R"([^\"\\\r\n])";
+  std::string text = grammar.ToString();
+  for (std::size_t at = 0; (at = text.find(kLetter, at)) != std::string::npos;) {
+    text.replace(at, kLetter.size(), R"([^\"\\\0-\x1f])");
+  }
+  return xgrammar::Grammar::FromEBNF(text);
+}
+
 Result<xgrammar::Grammar> parse_part(const GrammarSource::Part& part) {
   using Form = GrammarSource::Form;
   if (part.text.size() > kMaxGrammarBytes) {
@@ -180,8 +191,11 @@ Result<xgrammar::Grammar> parse_part(const GrammarSource::Part& part) {
     case Form::kJsonSchema: break;
   }
   const Json schema = TRY(enforceable_schema(TRY(parse_json(part.text))));
-  return xgrammar::Grammar::FromJSONSchema(dump_json(schema), /*any_whitespace=*/true, std::nullopt, std::nullopt,
-                                           /*strict_mode=*/false, kMaxSpaces);
+  const std::string text = dump_json(schema);
+  const xgrammar::Grammar grammar = xgrammar::Grammar::FromJSONSchema(text, /*any_whitespace=*/true, std::nullopt,
+                                                                      std::nullopt, /*strict_mode=*/false, kMaxSpaces);
+  const bool has_length = text.find("Length\"") != std::string::npos;
+  return has_length ? without_control_characters(grammar) : grammar;
 }
 
 Result<xgrammar::Grammar> parse_choice(const std::vector<GrammarSource::Part>& parts) {
@@ -243,7 +257,7 @@ Result<std::shared_ptr<const Grammar>> XGrammarCompiler::make(const GrammarSourc
   }
   if (warnings.first()) return Error(Code::kInvalidArgument, without_check(*warnings.first()));
   auto made = std::make_shared<CompiledXGrammar>(std::move(compiled), n_rows_);
-  TRY(made->match()->mask());  // one that allows nothing is found now
+  if (!made->match()->mask()) return Error(Code::kInvalidArgument, "no text of this vocabulary is what it asks for");
   return std::shared_ptr<const Grammar>(std::move(made));
 }
 
