@@ -29,6 +29,9 @@ target_include_directories(commissure_xgrammar SYSTEM INTERFACE ${source})
 target_compile_definitions(commissure_xgrammar PUBLIC
   XGRAMMAR_ENABLE_CPPTRACE=0 XGRAMMAR_ENABLE_INTERNAL_CHECK=0 XGRAMMAR_LOG_CUSTOMIZE=1)
 target_compile_options(commissure_xgrammar PRIVATE -w $<$<CONFIG:Release>:-O2>)
+if(CMAKE_CXX_COMPILER_ID STREQUAL Clang)
+  set_target_properties(commissure_xgrammar PROPERTIES CXX_STANDARD 17)  # libstdc++ 12's variant of C++20 refuses its types there
+endif()
 if(COMMISSURE_SANITIZE MATCHES undefined)
   target_compile_options(commissure_xgrammar PRIVATE -fno-sanitize=undefined)  # its own business; of addresses it is ours
 endif()

@@ -1,8 +1,8 @@
 #include "grammar/xgrammar_hooks.h"
 
 #include <cpp/lark_converter.h>
-#include <cpp/structural_tag.h>
 #include <cpp/support/logging.h>
+#include <cpp/support/utils.h>
 
 namespace commissure {
 
