@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "answer/held_call.h"
-#include "api/generation_fields.h"
 #include "api/openai.h"
 
 namespace commissure {
@@ -108,7 +107,8 @@ void read_structured_outputs(Fields& fields, GrammarFields& result) {
   }
   if (asked(inner, "json_object") != nullptr) take(any_object());
   for (const std::string_view name : {"structural_tag", "whitespace_pattern"}) {
-    if (asked(inner, name) != nullptr) refuse_field(inner, name, "; leave it out");
+    if (asked(inner, name) == nullptr) continue;
+    refuse(inner, name, fmt::format("'{}' is not supported by this server; leave it out", inner.full_name(name)));
   }
   if (inner.error()) fields.fail(*inner.error());
 }
