@@ -196,7 +196,8 @@ bool ApiService::is_quick(const HttpRequest& request) {
   const std::string path = route_path(request.path);
   const auto holds = [&](std::string_view text) { return request.body.find(text) != std::string::npos; };
   if (holds("\\u")) return false;  // the name of a member below may be written so
-  // A grammar has to be compiled. DRY may look through the whole vocabulary; what it needs unasked is known from the start.
+  // A grammar has to be compiled. DRY may look through the whole vocabulary; what it needs unasked is known from the
+  // start.
   if (path == "/v1/completions" || path == "/generate") {
     return !holds("dry_") && !may_hold_grammar(request.body);
   }
