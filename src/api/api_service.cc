@@ -205,6 +205,8 @@ bool ApiService::is_quick(const HttpRequest& request) {
   return path == "/detokenize" || (path == "/tokenize" && !holds("messages"));
 }
 
+bool ApiService::is_long(const HttpRequest& request) { return may_hold_grammar(request.body); }
+
 void ApiService::handle(HttpRequest request, std::shared_ptr<Responder> responder) const {
   const std::string id = request_id(request);
   const TraceContext trace = trace_of(request, options_);

@@ -250,7 +250,7 @@ ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& m
   if (fields.boolean("echo").value_or(false)) fields.fail("echo", "'echo' is not supported here; use /v1/completions");
 
   const ToolFields tools = read_tool_fields(fields, model);
-  const GrammarFields grammar = read_grammar_fields(fields);
+  const GrammarFields grammar = read_grammar_fields(fields, is_unwanted);
   if (!fields.ok()) return tl::unexpected(*fields.error());
   ChatPrompt prompt = render_chat(fields, model, tools.tools, sanitizes(fields, options), is_unwanted);
   result.plan = plan_answer(model, tools, prompt);

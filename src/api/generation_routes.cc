@@ -78,7 +78,7 @@ void ApiService::chat(Call& call) const {
 void ApiService::completions(Call& call) const {
   const auto body = call.body();
   if (!body) return;
-  auto parsed = parse_completion_request(*body, engine_.model(), options_);
+  auto parsed = parse_completion_request(*body, engine_.model(), options_, call.is_unwanted());
   if (!parsed) return call.fail(parsed.error());
   run_prompts(call, std::move(*parsed), false);
 }
@@ -86,7 +86,7 @@ void ApiService::completions(Call& call) const {
 void ApiService::generate(Call& call) const {
   const auto body = call.body();
   if (!body) return;
-  auto parsed = parse_generate_request(*body, engine_.model(), options_);
+  auto parsed = parse_generate_request(*body, engine_.model(), options_, call.is_unwanted());
   if (!parsed) return call.fail(parsed.error());
   run_prompts(call, std::move(*parsed), true);
 }

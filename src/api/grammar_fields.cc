@@ -113,11 +113,12 @@ void read_structured_outputs(Fields& fields, GrammarFields& result) {
   if (inner.error()) fields.fail(*inner.error());
 }
 
-Status hold(const ServedModel& model, const GrammarSource& source, AnswerGrammar& grammar) {
+Status hold(const ServedModel& model, const GrammarSource& source, const GrammarCompiler::Unwanted& is_unwanted,
+            AnswerGrammar& grammar) {
   if (model.grammars == nullptr) {
     return Error(Code::kUnimplemented, "this server was built without grammars (COMMISSURE_GRAMMAR=OFF)");
   }
-  grammar.grammar = TRY(model.grammars->compile(source));
+  grammar.grammar = TRY(model.grammars->compile(source, is_unwanted));
   return {};
 }
 
@@ -125,16 +126,17 @@ void tell(Fields& fields, std::string_view name, const Error& error) {
   refuse(fields, name, fmt::format("'{}': {}", name, error.message()));
 }
 
-/// The first token of a mark, where the tokenizer knows it as a whole word of its own.
-std::optional<TokenId> first_token(const ServedModel& model, const std::string& mark) {
+std::string_view trimmed(std::string_view text) { return text.substr(0, text.find_last_not_of(" \n\r\t") + 1); }
+
+/// The token of a mark, where the tokenizer has one for all of it: a part of it may begin other texts.
+std::optional<TokenId> mark_token(const ServedModel& model, std::string_view mark) {
+  mark = trimmed(mark);
   if (mark.empty()) return std::nullopt;
   const auto tokens = model.tokenizer->encode(mark, {.add_special = false, .parse_special = true});
   if (tokens.empty()) return std::nullopt;
-  const std::string bytes = model.tokenizer->token_bytes(tokens.front(), /*show_control=*/true);
-  return bytes.size() > 1 && mark.starts_with(bytes) ? std::optional(tokens.front()) : std::nullopt;
+  const bool is_whole = model.tokenizer->token_bytes(tokens.front(), /*show_control=*/true) == mark;
+  return is_whole ? std::optional(tokens.front()) : std::nullopt;
 }
-
-std::string_view trimmed(std::string_view text) { return text.substr(0, text.find_last_not_of(" \n\r\t") + 1); }
 
 /// Where the thought is: before the answer, if there may be one.
 void allow_thought(const ServedModel& model, std::string_view prompt, AnswerGrammar& grammar) {
@@ -143,11 +145,25 @@ void allow_thought(const ServedModel& model, std::string_view prompt, AnswerGram
   grammar.thought_end = std::string(trimmed(syntax.think_close));
   grammar.is_thinking = trimmed(prompt).ends_with(trimmed(syntax.think_open));
   const bool was_thought = trimmed(prompt).ends_with(grammar.thought_end);
-  if (!grammar.is_thinking && !was_thought) grammar.thought_begin = first_token(model, syntax.think_open);
+  if (!grammar.is_thinking && !was_thought) grammar.thought_begin = mark_token(model, syntax.think_open);
 }
 
-/// Each function that may be called, in the form of the model's calls.
-std::optional<GrammarSource> call_source(const ServedModel& model, const ToolFields& tools) {
+/// Arguments are an object, also where the schema leaves it open.
+Json arguments_schema(const Json& function) {
+  const Json* parameters = find_member(function, "parameters");
+  if (parameters == nullptr) return {{"type", "object"}, {"properties", Json::object()}};
+  Json schema = *parameters;
+  const bool is_open =
+      schema.is_object() && std::ranges::none_of(std::array{"type", "$ref", "const", "enum", "anyOf", "oneOf", "allOf"},
+                                                 [&](const char* keyword) { return schema.contains(keyword); });
+  if (is_open) schema["type"] = "object";
+  return schema;
+}
+
+/// Each function that may be called, in the form of the model's calls. What cannot be enforced is refused where it was
+/// promised (`strict`); else the arguments are any object.
+///   is_lenient  any object for every function that is not strict
+std::optional<GrammarSource> call_source(const ServedModel& model, const ToolFields& tools, bool is_lenient) {
   GrammarSource source;
   for (const Json& tool : tools.tools) {
     const Json& function = tool["function"];
@@ -155,27 +171,61 @@ std::optional<GrammarSource> call_source(const ServedModel& model, const ToolFie
     if (!tools.function.empty() && name != tools.function) continue;
     const auto held = held_call(model.answer_syntax, name, !tools.function.empty());
     if (!held) return std::nullopt;
-    const Json* parameters = find_member(function, "parameters");
     const Json* strict = find_member(function, "strict");
     const bool is_strict = strict != nullptr && *strict == true;
-    Json schema = parameters != nullptr ? *parameters : Json{{"type", "object"}, {"properties", Json::object()}};
-    // What cannot be enforced is refused where it was promised; else the arguments are any object.
-    if (!is_strict && !enforceable_schema(schema)) schema = Json{{"type", "object"}};
+    Json schema = arguments_schema(function);
+    if (!is_strict && (is_lenient || !enforceable_schema(schema))) schema = Json{{"type", "object"}};
     source.choices.push_back(
         {{Form::kText, held->before}, {Form::kJsonSchema, dump_json(schema)}, {Form::kText, held->behind}});
   }
   return source;
 }
 
+/// Calls to functions, held to their schemas; where one that is not strict cannot be compiled, any object in its place.
+void hold_calls(Fields& fields, const ServedModel& model, const GrammarFields& asked, const ToolFields& tools,
+                GenerationRequest& request) {
+  const auto source = call_source(model, tools, /*is_lenient=*/false);
+  if (!source) return;
+  Status held = hold(model, *source, asked.is_unwanted, request.grammar);
+  if (!held && held.error().code() != Code::kCancelled) {
+    const auto lenient = call_source(model, tools, /*is_lenient=*/true);
+    if (lenient && *lenient != *source) held = hold(model, *lenient, asked.is_unwanted, request.grammar);
+  }
+  if (!held) tell(fields, "tools", held.error());
+}
+
+/// `tool_choice` other than "auto", "none" and null.
+bool may_force_call(std::string_view body) {
+  constexpr std::string_view kName = "\"tool_choice\"";
+  for (std::size_t at = 0; (at = body.find(kName, at)) != std::string_view::npos;) {
+    at += kName.size();
+    const std::size_t value = body.find_first_not_of(" \t\r\n:", at);
+    const std::string_view rest = value == std::string_view::npos ? "" : body.substr(value);
+    if (!rest.starts_with("\"auto\"") && !rest.starts_with("\"none\"") && !rest.starts_with("null")) return true;
+  }
+  return false;
+}
+
+/// A letter of ASCII, or an underscore, as \u0041: nobody writes so, but names may be hidden in it.
+bool may_spell_letters(std::string_view body) {
+  constexpr std::string_view kEscape = "\\u00";
+  for (std::size_t at = 0; (at = body.find(kEscape, at)) != std::string_view::npos;) {
+    at += kEscape.size();
+    if (at < body.size() && body[at] >= '4' && body[at] <= '7') return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 bool may_hold_grammar(std::string_view body) {
-  return std::ranges::any_of(
-      std::array<std::string_view, 5>{"response_format", "structured_", "guided_", "grammar", "json_schema"},
-      [&](std::string_view name) { return body.find(name) != std::string_view::npos; });
+  return may_force_call(body) || may_spell_letters(body) ||
+         std::ranges::any_of(
+             std::array<std::string_view, 5>{"response_format", "structured_", "guided_", "grammar", "json_schema"},
+             [&](std::string_view name) { return body.find(name) != std::string_view::npos; });
 }
 
-GrammarFields read_grammar_fields(Fields& fields) {
+GrammarFields read_grammar_fields(Fields& fields, const GrammarCompiler::Unwanted& is_unwanted) {
   GrammarFields result;
   const auto take = [&](std::string_view name, std::optional<GrammarSource> source) {
     if (!source) return;
@@ -192,29 +242,36 @@ GrammarFields read_grammar_fields(Fields& fields) {
   for (const Spelling& spelling : kTop) {
     if (const Json* value = asked(fields, spelling.name)) take(spelling.name, read_one(fields, spelling, *value));
   }
+  result.is_unwanted = is_unwanted;
   return result;
 }
 
 void hold_completion(Fields& fields, const ServedModel& model, const GrammarFields& asked, GenerationRequest& request) {
   if (!asked.source) return;
-  if (const Status held = hold(model, *asked.source, request.grammar); !held) tell(fields, asked.name, held.error());
+  if (const Status held = hold(model, *asked.source, asked.is_unwanted, request.grammar); !held) {
+    tell(fields, asked.name, held.error());
+  }
 }
 
 void hold_chat(Fields& fields, const ServedModel& model, const GrammarFields& asked, const ToolFields& tools,
                const AnswerPlan* plan, std::string_view prompt, GenerationRequest& request) {
+  if (tools.must_call && asked.source) {
+    return refuse(
+        fields, asked.name,
+        fmt::format("'{}' says what the answer is and 'tool_choice' that it is a call: leave one out", asked.name));
+  }
   if (tools.must_call && plan != nullptr && !plan->syntax.calls.empty() && model.grammars != nullptr) {
-    const auto source = call_source(model, tools);
-    if (!source) return;
-    if (const Status held = hold(model, *source, request.grammar); !held) tell(fields, "tools", held.error());
-    return;
+    return hold_calls(fields, model, asked, tools, request);
   }
   if (!asked.source) return;
   AnswerGrammar grammar;
-  if (const Status held = hold(model, *asked.source, grammar); !held) return tell(fields, asked.name, held.error());
+  if (const Status held = hold(model, *asked.source, asked.is_unwanted, grammar); !held) {
+    return tell(fields, asked.name, held.error());
+  }
   allow_thought(model, prompt, grammar);
   if (plan != nullptr) {
     for (const CallMark& mark : plan->syntax.calls) {
-      if (const auto token = first_token(model, mark.open)) grammar.free_beginnings.push_back(*token);
+      if (const auto token = mark_token(model, mark.open)) grammar.free_beginnings.push_back(*token);
     }
   }
   request.grammar = std::move(grammar);

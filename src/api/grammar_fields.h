@@ -12,15 +12,18 @@ namespace commissure {
 
 /// What a body wants its answers held to, under any of the names that servers give it.
 struct GrammarFields {
-  std::optional<GrammarSource> source = {};  ///< none: nothing
-  std::string name = {};                     ///< of the field that says so
+  std::optional<GrammarSource> source = {};    ///< none: nothing
+  std::string name = {};                       ///< of the field that says so
+  GrammarCompiler::Unwanted is_unwanted = {};  ///< whether nobody waits for it any more
 };
 
 /// Reads `response_format`, `structured_outputs` and `guided_*` (vLLM), `grammar` and `json_schema` (llama-server), of
 /// which one may be given. Findings go to `fields`.
-GrammarFields read_grammar_fields(Fields& fields);
+///   is_unwanted  goes with it
+GrammarFields read_grammar_fields(Fields& fields, const GrammarCompiler::Unwanted& is_unwanted = {});
 
-/// Whether a body of this text may ask for a grammar, whose compilation takes time.
+/// Whether a body of this text may ask for a grammar, whose compilation takes time: it names one, or a call that is a
+/// must, or spells letters so that it may.
 bool may_hold_grammar(std::string_view body);
 
 /// Holds a completion to it. Findings go to `fields`.

@@ -23,10 +23,37 @@ class ToldGrammar final : public Grammar {
 
 class ToldCompiler final : public GrammarCompiler {
  public:
-  Result<std::shared_ptr<const Grammar>> compile(const GrammarSource& source) override {
+  using GrammarCompiler::compile;
+  Result<std::shared_ptr<const Grammar>> compile(const GrammarSource& source, const Unwanted& is_unwanted) override {
+    if (is_unwanted && is_unwanted()) return Error(Code::kCancelled, "unwanted");
     if (source.choices[0][0].text == "bad") return Error(Code::kInvalidArgument, "line 3: no good");
+    for (const auto& choice : source.choices) {
+      for (const auto& part : choice) {
+        if (part.text.find("cannot be compiled") != std::string::npos) return Error(Code::kInvalidArgument, "cannot");
+      }
+    }
     return std::shared_ptr<const Grammar>(std::make_shared<ToldGrammar>(source));
   }
+};
+
+/// Bytes, and one token for a mark.
+class MarkTokenizer final : public testing::ByteTokenizer {
+ public:
+  static constexpr int kMark = 258;
+  explicit MarkTokenizer(std::string mark) : mark_(std::move(mark)) {}
+  std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options) const override {
+    if (!text.starts_with(mark_)) return ByteTokenizer::encode(text, options);
+    std::vector<TokenId> tokens = ByteTokenizer::encode(text.substr(mark_.size()), options);
+    tokens.insert(tokens.begin(), TokenId(kMark));
+    return tokens;
+  }
+  int n_tokens() const override { return 259; }
+  std::string token_bytes(TokenId token, bool show_control) const override {
+    return token.value == kMark ? mark_ : ByteTokenizer::token_bytes(token, show_control);
+  }
+
+ private:
+  const std::string mark_;
 };
 
 class GrammarFieldsTest : public ::testing::Test {
@@ -160,6 +187,70 @@ TEST_F(GrammarFieldsTest, CallsThatAreAMustAreHeldToTheirSchemas) {
       << "without strict, arguments that cannot be held to their schema are an object";
   EXPECT_EQ(told_of(kTools), "free") << "auto";
   EXPECT_EQ(told_of(std::string(kTools) + R"(,"tool_choice":"none")"), "free");
+}
+
+TEST_F(GrammarFieldsTest, ASchemaThatTheCompilerRefusesIsAnyObjectUnlessItIsStrict) {
+  const std::string tool =
+      R"("tools":[{"type":"function","function":{"name":"a","strict":STRICT,"parameters":)"
+      R"({"type":"object","title":"cannot be compiled","properties":{}}}}],"tool_choice":"required")";
+  const auto with = [&](const char* strict) {
+    std::string body = tool;
+    return body.replace(body.find("STRICT"), 6, strict);
+  };
+  EXPECT_EQ(told_of(with("false")), R"(text(a", "arguments": )schema({"type":"object"})text(}))");
+  expect_refused(with("true"), "tools", "cannot");
+}
+
+TEST_F(GrammarFieldsTest, ArgumentsAreAnObject) {
+  const auto arguments = [&](const std::string& parameters) {
+    return told_of(R"("tools":[{"type":"function","function":{"name":"a","parameters":)" + parameters +
+                   R"(}}],"tool_choice":{"type":"function","function":{"name":"a"}})");
+  };
+  EXPECT_EQ(arguments("{}"), R"(text( )schema({"type":"object"})text(}))");
+  EXPECT_EQ(arguments(R"({"title":"x"})"), R"(text( )schema({"title":"x","type":"object"})text(}))");
+  EXPECT_EQ(arguments(R"({"anyOf":[{"type":"object"}]})"), R"(text( )schema({"anyOf":[{"type":"object"}]})text(}))");
+}
+
+TEST_F(GrammarFieldsTest, ACallThatIsAMustHasNoOtherText) {
+  for (const char* asked : {R"("response_format":{"type":"json_object"})", R"("guided_regex":"a")"}) {
+    const std::string field = std::string(asked).substr(1, std::string(asked).find(':') - 2);
+    expect_refused(std::string(kTools) + R"(,"tool_choice":"required",)" + asked, field, "leave one out");
+    EXPECT_NE(told_of(std::string(kTools) + "," + asked), "free") << "auto";
+  }
+}
+
+TEST_F(GrammarFieldsTest, OnlyAWholeMarkMayComeFirst) {
+  const std::string body = std::string(kTools) + R"(,"guided_regex":"a")";
+  EXPECT_TRUE(held(body).free_beginnings.empty()) << "the tokenizer has bytes alone";
+  engine_.mutable_model().tokenizer = std::make_shared<MarkTokenizer>("<tool");
+  EXPECT_TRUE(held(body).free_beginnings.empty()) << "a part of the mark begins other texts too";
+  engine_.mutable_model().tokenizer = std::make_shared<MarkTokenizer>("<tool_call>");
+  EXPECT_EQ(held(body).free_beginnings, std::vector<TokenId>{TokenId(MarkTokenizer::kMark)});
+}
+
+TEST_F(GrammarFieldsTest, WhoLeftWaitsForNoGrammar) {
+  const auto body = parse_json(R"({"messages":[{"role":"user","content":"hi"}],"guided_regex":"a"})");
+  EXPECT_TRUE(parse_chat_request(*body, engine_.model(), options_, [] { return false; }));
+  EXPECT_FALSE(parse_chat_request(*body, engine_.model(), options_, [] { return true; }));
+  const auto completion = parse_json(R"({"prompt":"a","guided_regex":"a"})");
+  EXPECT_TRUE(parse_completion_request(*completion, engine_.model(), options_, [] { return false; }));
+  EXPECT_FALSE(parse_completion_request(*completion, engine_.model(), options_, [] { return true; }));
+  EXPECT_FALSE(parse_generate_request(*completion, engine_.model(), options_, [] { return true; }));
+}
+
+TEST_F(GrammarFieldsTest, WhatMayBeCompiledIsLongWork) {
+  const auto is_long = [](std::string body) {
+    HttpRequest request;
+    request.path = "/v1/chat/completions";
+    request.body = std::move(body);
+    return ApiService::is_long(request);
+  };
+  EXPECT_TRUE(is_long(R"({"response_format":{}})"));
+  EXPECT_TRUE(is_long(R"({"tool_choice":"required"})") && is_long(R"({"tool_choice" : {"type":"function"}})"));
+  EXPECT_TRUE(is_long(R"({"tool_choice":"auto","tool_choice":"required"})"));
+  EXPECT_TRUE(is_long("{\"gr\\u0061mmar\":\"\"}") && is_long("{\"guided\\u005fregex\":\"\"}"));
+  EXPECT_FALSE(is_long(R"({"messages":[],"tools":[]})") || is_long("{\"messages\":\"\\u00e4\\u2028\"}"));
+  EXPECT_FALSE(is_long(R"({"tool_choice":"auto"})") || is_long(R"({"tool_choice": "none"})"));
 }
 
 TEST_F(GrammarFieldsTest, CallsInOtherSpellings) {

@@ -10,9 +10,10 @@ namespace commissure {
 
 namespace {
 
-/// A grammar that takes more than this, and so much for each token, is given up: it holds up all answers.
+/// What one answer's grammar may take of the engine's thread, all calls together, and so much more for each token: it
+/// holds up all answers, so who takes more is given up.
 constexpr double kMostSeconds = 2.0;
-constexpr double kSecondsPerToken = 0.005;
+constexpr double kSecondsPerToken = 0.002;
 
 /// Of this thread, so that a busy machine does not count.
 double seconds_of_thread() {
@@ -33,24 +34,30 @@ TokenMask with_tokens(const TokenMask& mask, const std::vector<TokenId>& more) {
 
 }  // namespace
 
-HeldAnswer::HeldAnswer(const Tokenizer& tokenizer, AnswerGrammar asked, std::vector<TokenId> ends)
+HeldAnswer::HeldAnswer(const Tokenizer& tokenizer, AnswerGrammar asked, std::vector<TokenId> ends,
+                       std::function<double()> seconds)
     : tokenizer_(&tokenizer),
       asked_(std::move(asked)),
       ends_(std::move(ends)),
       state_(asked_.is_thinking ? State::kThinking : State::kBeginning),
-      matcher_(asked_.grammar->match()) {}
+      matcher_(asked_.grammar->match()),
+      thread_seconds_(seconds ? std::move(seconds) : seconds_of_thread) {}
 
 template <typename Call>
 auto HeldAnswer::counted(Call call) -> decltype(call()) {
-  const double before = seconds_of_thread();
+  const double before = thread_seconds_();
   auto result = call();
-  seconds_ += seconds_of_thread() - before;
-  if (seconds_ <= kMostSeconds + kSecondsPerToken * n_tokens_) return result;
+  seconds_ += thread_seconds_() - before;
+  if (!is_overdrawn()) return result;
   return Error(Code::kInvalidArgument, "the grammar takes too much work: ", seconds_, " s of a core for ", n_tokens_,
                " tokens");
 }
 
-Status HeldAnswer::begin() { return asked_.begun.empty() ? Status() : matcher_->accept_text(asked_.begun); }
+bool HeldAnswer::is_overdrawn() const { return seconds_ > kMostSeconds + kSecondsPerToken * n_tokens_; }
+
+Status HeldAnswer::begin() {
+  return asked_.begun.empty() ? Status() : counted([&] { return matcher_->accept_text(asked_.begun); });
+}
 
 const Result<TokenMask>& HeldAnswer::next() {
   if (next_) return *next_;
@@ -89,7 +96,8 @@ Status HeldAnswer::accept(TokenId token) {
   return is_allowed ? Status() : Error(Code::kInternal, "the grammar has no place for token ", token.value, " here");
 }
 
-/// The grammar begins behind the mark that ends the thought, and the spaces that a token may bring along.
+/// The grammar, or what may stand in its place, begins behind the mark that ends the thought, and the spaces that a
+/// token may bring along.
 Status HeldAnswer::accept_thought(TokenId token) {
   tail_ += tokenizer_->token_bytes(token, /*show_control=*/true);
   const std::size_t at = tail_.find(asked_.thought_end);
@@ -98,20 +106,26 @@ Status HeldAnswer::accept_thought(TokenId token) {
     if (tail_.size() > most) tail_.erase(0, tail_.size() - most);
     return {};
   }
-  state_ = State::kHeld;
+  state_ = State::kBeginning;
+  asked_.thought_begin.reset();  // there was one
   const std::string behind = std::exchange(tail_, {}).substr(at + asked_.thought_end.size());
   const std::size_t first = behind.find_first_not_of(" \n\r\t");
   if (first == std::string::npos) return {};
-  if (Status taken = matcher_->accept_text(behind.substr(first)); !taken) {
-    return Error(Code::kInternal, "the thought's last token has more text than the grammar allows");
-  }
-  return {};
+  state_ = State::kHeld;
+  bool is_allowed = true;
+  TRY(counted([&]() -> Status {
+    is_allowed = matcher_->accept_text(behind.substr(first)).has_value();
+    return {};
+  }));
+  if (is_allowed) return {};
+  return Error(Code::kInternal, "the thought's last token has more text than the grammar allows");
 }
 
 bool HeldAnswer::is_over() {
   if (state_ != State::kHeld || !matcher_->may_end()) return false;
   const Result<TokenMask>& allowed = next();
-  if (!allowed || allowed->n_tokens() > ends_.size()) return false;
+  if (!allowed) return !is_overdrawn();  // nothing may follow, not even an end
+  if (allowed->n_tokens() > ends_.size()) return false;
   bool has_more = false;
   allowed->each([&](TokenId token) { has_more |= std::ranges::find(ends_, token) == ends_.end(); });
   return !has_more;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,11 +18,14 @@ class HeldAnswer {
  public:
   ///   tokenizer  outlives this
   ///   ends       tokens that end an answer
-  HeldAnswer(const Tokenizer& tokenizer, AnswerGrammar asked, std::vector<TokenId> ends);
+  ///   seconds    that this thread has worked; empty: by the system's clock
+  HeldAnswer(const Tokenizer& tokenizer, AnswerGrammar asked, std::vector<TokenId> ends,
+             std::function<double()> seconds = {});
 
   /// To be called once, first. Errors: kInvalidArgument, the prompt's end has begun something else.
   Status begin();
-  /// What may be drawn now; empty: anything. Errors: kInvalidArgument, the grammar takes too much work.
+  /// What may be drawn now; empty: anything. Errors: kInvalidArgument, the grammar takes too much work, or allows
+  /// nothing.
   Result<TokenMask> mask();
   /// A token that was drawn, not one that ends the answer. Errors: kInternal, it was not allowed; kInvalidArgument, as
   /// of mask().
@@ -36,6 +40,7 @@ class HeldAnswer {
   /// Runs `call`, which asks the matcher, and counts its time. Errors: what it gives; the answer took too much of it.
   template <typename Call>
   auto counted(Call call) -> decltype(call());
+  bool is_overdrawn() const;
   const Result<TokenMask>& next();
 
   const Tokenizer* tokenizer_;  // a pointer, so that this can be moved
@@ -45,8 +50,9 @@ class HeldAnswer {
   std::unique_ptr<GrammarMatcher> matcher_;
   std::optional<Result<TokenMask>> next_;  // of the matcher, as far as it was asked
   std::string tail_;                       // of the thought, where its end may have begun
-  double seconds_ = 0;                     // that the matcher took
-  int n_tokens_ = 0;                       // that it was given
+  std::function<double()> thread_seconds_;
+  double seconds_ = 0;  // that the matcher took
+  int n_tokens_ = 0;    // that it was given
 };
 
 }  // namespace commissure

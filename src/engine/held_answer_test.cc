@@ -170,6 +170,122 @@ TEST(HeldAnswer, GoesOnBehindWhatThePromptHasBegun) {
   EXPECT_EQ(held(grammar).begin().error().code(), Code::kInvalidArgument);
 }
 
+TEST(HeldAnswer, ACallMayFollowAThought) {
+  AnswerGrammar grammar = exactly("{}");
+  grammar.thought_end = ">";
+  grammar.thought_begin = TokenId(FakeTokenizer::kControl);
+  grammar.free_beginnings = {TokenId('<')};
+  for (const bool is_thinking : {true, false}) {
+    grammar.is_thinking = is_thinking;
+    HeldAnswer answer = held(grammar);
+    if (!is_thinking) ASSERT_TRUE(answer.accept(TokenId(FakeTokenizer::kControl)).has_value());
+    ASSERT_TRUE(accept(answer, "hm>").has_value());
+    EXPECT_TRUE(answer.mask()->has('<') && answer.mask()->has('{'));
+    EXPECT_FALSE(answer.mask()->has(FakeTokenizer::kControl)) << "one thought";
+    ASSERT_TRUE(accept(answer, "<call").has_value());
+    EXPECT_TRUE(answer.mask()->empty());
+  }
+}
+
+/// Allows any text of the letter a, and one of its calls takes `seconds`.
+class Slow final : public Grammar {
+ public:
+  enum class In { kMask, kAccept, kAcceptText };
+  static inline double spent = 0;
+  Slow(In in, double seconds) : in_(in), seconds_(seconds) {}
+  std::unique_ptr<GrammarMatcher> match() const override { return std::make_unique<Matcher>(*this); }
+  std::size_t n_bytes() const override { return 0; }
+
+ private:
+  class Matcher final : public GrammarMatcher {
+   public:
+    explicit Matcher(const Slow& slow) : slow_(slow) {}
+    Result<TokenMask> mask() override {
+      work(In::kMask);
+      return TokenMask({0, 0, 0, 1u << ('a' % 32)});
+    }
+    Status accept(TokenId) override {
+      work(In::kAccept);
+      return {};
+    }
+    Status accept_text(const std::string&) override {
+      work(In::kAcceptText);
+      return {};
+    }
+    bool may_end() const override { return true; }
+
+   private:
+    void work(In in) const {
+      if (in == slow_.in_) spent += slow_.seconds_;
+    }
+    const Slow& slow_;
+  };
+  const In in_;
+  const double seconds_;
+};
+
+HeldAnswer slow(Slow::In in, double seconds) {
+  static const FakeTokenizer tokenizer;
+  AnswerGrammar grammar{.grammar = std::make_shared<Slow>(in, seconds), .begun = "x", .thought_end = ">"};
+  grammar.is_thinking = true;
+  return HeldAnswer(tokenizer, std::move(grammar), {}, [] { return Slow::spent; });
+}
+
+TEST(HeldAnswer, EveryCallOfTheGrammarIsOnOneAccount) {
+  for (const Slow::In in : {Slow::In::kMask, Slow::In::kAccept}) {
+    HeldAnswer answer = slow(in, 0.9);
+    ASSERT_TRUE(answer.begin().has_value() && answer.accept(TokenId('>')).has_value());
+    Status went;
+    int n_tokens = 0;
+    for (; went && n_tokens < 10; ++n_tokens) {
+      const auto mask = answer.mask();
+      went = mask ? answer.accept(TokenId('a')) : Status(tl::unexpected(mask.error()));
+      if (went) EXPECT_FALSE(answer.is_over());
+    }
+    ASSERT_FALSE(went.has_value());
+    EXPECT_LE(n_tokens, 3);
+    EXPECT_EQ(went.error().code(), Code::kInvalidArgument);
+    EXPECT_NE(went.error().message().find("too much work"), std::string::npos) << went.error().message();
+  }
+  EXPECT_FALSE(slow(Slow::In::kAcceptText, 2.1).begin().has_value());
+}
+
+TEST(HeldAnswer, SmallWorkGoesOnForAsLongAsTheAnswer) {
+  HeldAnswer answer = slow(Slow::In::kMask, 0.001);
+  ASSERT_TRUE(answer.begin().has_value() && answer.accept(TokenId('>')).has_value());
+  for (int i = 0; i < 5000; ++i) ASSERT_TRUE(answer.mask().has_value() && answer.accept(TokenId('a')).has_value()) << i;
+}
+
+TEST(HeldAnswer, EndsWhereTheVocabularyHasNoEnd) {
+  class Dead final : public Grammar {
+   public:
+    explicit Dead(bool may_end) : may_end_(may_end) {}
+    std::unique_ptr<GrammarMatcher> match() const override { return std::make_unique<Matcher>(may_end_); }
+    std::size_t n_bytes() const override { return 0; }
+
+   private:
+    class Matcher final : public GrammarMatcher {
+     public:
+      explicit Matcher(bool may_end) : may_end_(may_end) {}
+      Result<TokenMask> mask() override { return Error(Code::kInvalidArgument, "no token"); }
+      Status accept(TokenId) override { return {}; }
+      Status accept_text(const std::string&) override { return {}; }
+      bool may_end() const override { return may_end_; }
+
+     private:
+      const bool may_end_;
+    };
+    const bool may_end_;
+  };
+  HeldAnswer whole = held({.grammar = std::make_shared<Dead>(true)});
+  ASSERT_TRUE(whole.accept(TokenId('a')).has_value());
+  EXPECT_TRUE(whole.is_over());
+  HeldAnswer dead = held({.grammar = std::make_shared<Dead>(false)});
+  ASSERT_TRUE(dead.accept(TokenId('a')).has_value());
+  EXPECT_FALSE(dead.is_over());
+  EXPECT_EQ(dead.mask().error().code(), Code::kInvalidArgument);
+}
+
 TEST(HeldAnswer, ATokenThatWasNotAllowedIsAnError) {
   HeldAnswer answer = held(exactly("{}"));
   EXPECT_EQ(answer.accept(TokenId('x')).error().code(), Code::kInternal);

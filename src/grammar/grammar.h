@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -37,6 +38,13 @@ struct GrammarSource {
   std::vector<std::vector<Part>> choices;
   bool operator==(const GrammarSource&) const = default;
 
+  std::size_t n_bytes() const {
+    std::size_t n = 0;
+    for (const auto& choice : choices) {
+      for (const Part& part : choice) n += part.text.size();
+    }
+    return n;
+  }
   static GrammarSource of(Form form, std::string text) { return {{{{form, std::move(text)}}}}; }
 };
 
@@ -45,7 +53,8 @@ class GrammarMatcher {
  public:
   virtual ~GrammarMatcher() = default;
 
-  /// The tokens that may come next, never none. Errors: kInternal, there are none.
+  /// The tokens that may come next, never none. Errors: kInvalidArgument, there are none, or its masks take too much
+  /// memory.
   virtual Result<TokenMask> mask() = 0;
   /// Errors: kInvalidArgument, the grammar has no place for this token here.
   virtual Status accept(TokenId token) = 0;
@@ -61,6 +70,7 @@ class Grammar {
   virtual ~Grammar() = default;
   /// From the beginning of an answer. The grammar must be kept for as long.
   virtual std::unique_ptr<GrammarMatcher> match() const = 0;
+  /// With the masks that were made so far.
   virtual std::size_t n_bytes() const = 0;
 };
 
@@ -68,6 +78,9 @@ class Grammar {
 /// Threading: any thread. A compilation takes milliseconds to seconds, so it is for threads that nobody else waits for.
 class GrammarCompiler {
  public:
+  /// Whether nobody waits for the result any more; asked now and then.
+  using Unwanted = std::function<bool()>;
+
   /// Null where the program was built without (COMMISSURE_GRAMMAR=OFF). The vocabulary is read when the first grammar
   /// is asked for.
   ///   n_rows      ids of the model, those without a token included: these are never allowed
@@ -77,12 +90,22 @@ class GrammarCompiler {
   virtual ~GrammarCompiler() = default;
 
   /// Errors: kInvalidArgument, what is wrong with it, or which keyword no answer can be held to; kResourceExhausted, it
-  /// is too large.
-  virtual Result<std::shared_ptr<const Grammar>> compile(const GrammarSource& source) = 0;
+  /// is too large, or takes too long; kCancelled, it became unwanted.
+  virtual Result<std::shared_ptr<const Grammar>> compile(const GrammarSource& source, const Unwanted& is_unwanted) = 0;
+  Result<std::shared_ptr<const Grammar>> compile(const GrammarSource& source) { return compile(source, {}); }
+};
+
+/// What the schemas of one source ask for, together: their limits hold for the sum.
+struct SchemaWork {
+  std::size_t n_parts = 0;                 ///< schemas, required names and values of enumerations
+  std::size_t n_expanded_bytes = 0;        ///< of what references stand for, where a copy of it is needed
+  std::uint64_t n_unfolded = 0;            ///< parts of patterns
+  std::vector<std::string> patterns = {};  ///< as they stand in the result
 };
 
 /// A JSON schema in the form that the compiler enforces as a whole, for any schema that it can. Errors:
 /// kInvalidArgument and kResourceExhausted, naming the keyword and where it stands.
+Result<Json> enforceable_schema(const Json& schema, SchemaWork& work);
 Result<Json> enforceable_schema(const Json& schema);
 
 }  // namespace commissure

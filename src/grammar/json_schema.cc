@@ -2,20 +2,20 @@
 #include <array>
 #include <cmath>
 #include <set>
+#include <span>
 #include <utility>
 
-#include "core/index.h"
-#include "grammar/grammar.h"
+#include "grammar/schema_keywords.h"
 #include "grammar/schema_reader.h"
-
-// The part of the reader that deals with what a schema is made of: references, values, alternatives, types.
 
 namespace commissure {
 
 namespace {
 
-constexpr int kMaxDepth = 64;
-constexpr std::size_t kMaxNodes = 10'000;
+constexpr std::size_t kMaxParts = 10'000;
+constexpr std::size_t kMaxExpandedBytes = std::size_t{1} << 20;
+/// Repetitions that are counted one by one.
+constexpr std::int64_t kMaxRepeats = 100'000;
 
 constexpr std::array<std::string_view, 7> kTypes = {"null",   "boolean", "object", "array",
                                                     "number", "string",  "integer"};
@@ -32,11 +32,23 @@ bool has_type(const Json& value, std::string_view type) {
 
 }  // namespace
 
+std::string below(const std::string& where, std::string_view keyword, std::string_view name) {
+  std::string path = where + "." + std::string(keyword);
+  if (!name.empty()) path += "." + std::string(name.substr(0, 64));
+  return path;
+}
+
+Status SchemaReader::count(std::size_t n_parts) const {
+  work_.n_parts += n_parts;
+  if (work_.n_parts <= kMaxParts) return {};
+  return Error(Code::kResourceExhausted, "the schema has more than ", kMaxParts, " parts");
+}
+
 Status SchemaReader::check_keywords(const Json& schema, const std::string& where) const {
   for (const auto& [keyword, value] : schema.items()) {
     const KeywordRole role = role_of(keyword);
     if (role == KeywordRole::kRefused || (role == KeywordRole::kNeutral && !is_neutral(keyword, value))) {
-      return refused_schema(where, "answers cannot be held to the keyword '", keyword.substr(0, 64), "'");
+      return schema_refused(where, "answers cannot be held to the keyword '", keyword.substr(0, 64), "'");
     }
   }
   return {};
@@ -49,18 +61,18 @@ Status SchemaReader::stands_alone(const Json& schema, std::string_view keyword, 
     if (other == keyword || role == KeywordRole::kAnnotation || role == KeywordRole::kDefinitions ||
         role == KeywordRole::kNeutral || (may_have_type && other == "type"))
       continue;
-    return refused_schema(where, "answers cannot be held to '", other, "' beside '", keyword, "'");
+    return schema_refused(where, "answers cannot be held to '", other, "' beside '", keyword, "'");
   }
   return {};
 }
 
 /// Definitions keep their places, where references look for them.
 Result<Json> SchemaReader::read(const Json& schema, const std::string& where, int depth) {
-  if (depth > kMaxDepth) return refused_schema(where, "nested deeper than ", kMaxDepth, " schemas");
-  if (++n_nodes_ > kMaxNodes) return Error(Code::kResourceExhausted, "the schema has more than ", kMaxNodes, " parts");
+  if (depth > kMaxSchemaDepth) return schema_refused(where, "nested deeper than ", kMaxSchemaDepth, " schemas");
+  TRY(count(1));
   if (schema == true) return Json::object();
-  if (schema == false) return refused_schema(where, "no value is accepted");
-  if (!schema.is_object()) return refused_schema(where, "must be an object, true or false");
+  if (schema == false) return schema_refused(where, "no value is accepted");
+  if (!schema.is_object()) return schema_refused(where, "must be an object, true or false");
   TRY(check_keywords(schema, where));
   Json out = Json::object();
   if (schema.contains("$ref")) {
@@ -87,10 +99,10 @@ Result<Json> SchemaReader::read(const Json& schema, const std::string& where, in
   for (const char* keyword : {"$defs", "definitions"}) {
     const auto found = schema.find(keyword);
     if (found == schema.end()) continue;
-    if (!found->is_object()) return refused_schema(where, "'", keyword, "' must be an object");
+    if (!found->is_object()) return schema_refused(where, "'", keyword, "' must be an object");
     out[keyword] = Json::object();
     for (const auto& [name, value] : found->items()) {
-      out[keyword][name] = TRY(read(value, place_below(where, keyword, name), depth + 1));
+      out[keyword][name] = TRY(read(value, below(where, keyword, name), depth + 1));
     }
   }
   return out;
@@ -100,7 +112,7 @@ Result<Json> SchemaReader::read_reference(const Json& schema, const std::string&
   TRY(stands_alone(schema, "$ref", false, where));
   const Json* target = &schema;
   for (int n = 0; target->is_object() && target->contains("$ref"); ++n) {
-    if (n > kMaxDepth) return refused_schema(where, "'$ref' leads back to itself");
+    if (n > kMaxSchemaDepth) return schema_refused(where, "'$ref' leads back to itself");
     target = TRY(resolve(*target, where));
   }
   return Json{{"$ref", schema["$ref"]}};
@@ -108,18 +120,26 @@ Result<Json> SchemaReader::read_reference(const Json& schema, const std::string&
 
 Result<const Json*> SchemaReader::resolve(const Json& schema, const std::string& where) const {
   const Json& reference = schema["$ref"];
-  if (!reference.is_string()) return refused_schema(where, "'$ref' must be a string");
+  if (!reference.is_string()) return schema_refused(where, "'$ref' must be a string");
   const std::string& uri = reference.get_ref<const std::string&>();
   if (!uri.starts_with('#') || (uri.size() > 1 && uri[1] != '/')) {
-    return refused_schema(where, "'$ref' must point into this schema, as in \"#/$defs/name\"");
+    return schema_refused(where, "'$ref' must point into this schema, as in \"#/$defs/name\"");
   }
-  if (uri.find('%') != std::string::npos) return refused_schema(where, "'$ref' must not have percent signs");
+  if (uri.find('%') != std::string::npos) return schema_refused(where, "'$ref' must not have percent signs");
   try {
     const Json::json_pointer pointer(uri.substr(1));
     if (root_.contains(pointer)) return &root_.at(pointer);
   } catch (const Json::exception&) {  // no pointer
   }
-  return refused_schema(where, "'$ref' points to \"", uri.substr(0, 100), "\", where there is nothing");
+  return schema_refused(where, "'$ref' points to \"", uri.substr(0, 100), "\", where there is nothing");
+}
+
+Result<const Json*> SchemaReader::expand(const Json& schema, const std::string& where) const {
+  const Json* target = TRY(resolve(schema, where));
+  work_.n_expanded_bytes += dump_json(*target).size();
+  if (work_.n_expanded_bytes <= kMaxExpandedBytes) return target;
+  return Error(Code::kResourceExhausted, "the schema at ", where,
+               ": references in 'oneOf' and 'allOf' stand for more than ", kMaxExpandedBytes, " bytes");
 }
 
 Result<Json> SchemaReader::read_values(const Json& schema, const std::string& where) const {
@@ -131,10 +151,11 @@ Result<Json> SchemaReader::read_values(const Json& schema, const std::string& wh
     return types.empty() || std::ranges::any_of(types, [&](const std::string& type) { return has_type(value, type); });
   };
   Json values = is_const ? Json::array({schema["const"]}) : schema["enum"];
-  if (!values.is_array() || values.empty()) return refused_schema(where, "'enum' must be an array with a value");
+  if (!values.is_array() || values.empty()) return schema_refused(where, "'enum' must be an array with a value");
+  TRY(count(values.size()));
   Json kept = Json::array();
   std::ranges::copy_if(values, std::back_inserter(kept), fits);
-  if (kept.empty()) return refused_schema(where, "no value of '", keyword, "' is of its 'type'");
+  if (kept.empty()) return schema_refused(where, "no value of '", keyword, "' is of its 'type'");
   return Json{{"enum", std::move(kept)}};
 }
 
@@ -145,7 +166,7 @@ Result<Json> SchemaReader::read_alternatives(const Json& schema, std::string_vie
   TRY(stands_alone(schema, keyword, true, where));
   const Json& branches = schema[std::string(keyword)];
   if (!branches.is_array() || branches.empty())
-    return refused_schema(where, "'", keyword, "' must be an array with a schema");
+    return schema_refused(where, "'", keyword, "' must be an array with a schema");
   Json read_branches = Json::array();
   std::set<std::string> seen;
   bool is_apart = true;
@@ -154,14 +175,14 @@ Result<Json> SchemaReader::read_alternatives(const Json& schema, std::string_vie
     Json branch = branches[i];
     if (keyword == "oneOf" && branch.is_object() && branch.contains("$ref")) {
       TRY(stands_alone(branch, "$ref", false, place));
-      branch = *TRY(resolve(branch, place));
+      branch = *TRY(expand(branch, place));
     }
     if (branch == true) branch = Json::object();
     if (const auto type = schema.find("type"); type != schema.end() && branch.is_object()) {
       if (branch.contains("type") && branch["type"] != *type)
-        return refused_schema(place, "another 'type' than around it");
+        return schema_refused(place, "another 'type' than around it");
       if (branch.contains("$ref") || branch.contains("anyOf") || branch.contains("oneOf") || branch.contains("allOf"))
-        return refused_schema(place, "answers cannot be held to 'type' beside '", keyword, "' here");
+        return schema_refused(place, "answers cannot be held to 'type' beside '", keyword, "' here");
       branch["type"] = *type;
     }
     read_branches.push_back(TRY(read(branch, place, depth + 1)));
@@ -175,61 +196,6 @@ Result<Json> SchemaReader::read_alternatives(const Json& schema, std::string_vie
   return Json{{keyword == "oneOf" && !is_apart ? "oneOf" : "anyOf", std::move(read_branches)}};
 }
 
-/// All parts become one schema, where none of them repeats a keyword of another.
-Result<Json> SchemaReader::read_all_of(const Json& schema, const std::string& where, int depth) {
-  const Json& parts = schema["allOf"];
-  if (!parts.is_array() || parts.empty()) return refused_schema(where, "'allOf' must be an array with a schema");
-  Json merged = Json::object();
-  Json around = schema;
-  around.erase("allOf");
-  for (const char* keyword : {"$defs", "definitions"}) around.erase(keyword);
-  if (parts.size() == 1 && parts[0].is_object() && parts[0].contains("$ref")) {
-    TRY(stands_alone(schema, "allOf", false, where));
-    return read(parts[0], where + ".allOf[0]", depth + 1);
-  }
-  TRY(merge(around, where, merged));
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    const std::string place = where + ".allOf[" + std::to_string(i) + "]";
-    const Json* part = &parts[i];
-    for (int n = 0; part->is_object() && part->contains("$ref"); ++n) {
-      if (n > kMaxDepth) return refused_schema(place, "'$ref' leads back to itself");
-      TRY(stands_alone(*part, "$ref", false, place));
-      part = TRY(resolve(*part, place));
-    }
-    if (!part->is_object()) return refused_schema(place, "must be an object");
-    TRY(merge(*part, place, merged));
-  }
-  return read(merged, where, depth + 1);
-}
-
-Status SchemaReader::merge(const Json& part, const std::string& where, Json& merged) const {
-  TRY(check_keywords(part, where));
-  for (const auto& [keyword, value] : part.items()) {
-    const KeywordRole role = role_of(keyword);
-    if (role == KeywordRole::kAnnotation || role == KeywordRole::kNeutral || role == KeywordRole::kDefinitions)
-      continue;
-    const bool is_closed = (keyword == "additionalProperties" || keyword == "unevaluatedProperties") && value != true;
-    const auto found = merged.find(keyword);
-    if (keyword == "properties" && found != merged.end() && value.is_object() && found->is_object()) {
-      for (const auto& [name, property] : value.items()) {
-        if (found->contains(name) && (*found)[name] != property)
-          return refused_schema(where, "answers cannot be held to two schemas for the property '", name.substr(0, 64),
-                                "'");
-        (*found)[name] = property;
-      }
-    } else if (keyword == "required" && found != merged.end() && value.is_array() && found->is_array()) {
-      for (const Json& name : value) {
-        if (std::ranges::find(*found, name) == found->end()) found->push_back(name);
-      }
-    } else if (is_closed || (found != merged.end() && *found != value)) {
-      return refused_schema(where, "answers cannot be held to '", keyword, "' in 'allOf' here");
-    } else {
-      merged[keyword] = value;
-    }
-  }
-  return {};
-}
-
 /// None where it says nothing of the value.
 Result<SchemaReader::Names> SchemaReader::read_types(const Json& schema, const std::string& where) const {
   Names types;
@@ -237,10 +203,10 @@ Result<SchemaReader::Names> SchemaReader::read_types(const Json& schema, const s
     const Json list = found->is_array() ? *found : Json::array({*found});
     for (const Json& type : list) {
       const bool is_known = type.is_string() && std::ranges::find(kTypes, type.get<std::string>()) != kTypes.end();
-      if (!is_known) return refused_schema(where, "'type' must be of ", fmt::format("{}", fmt::join(kTypes, ", ")));
+      if (!is_known) return schema_refused(where, "'type' must be of ", fmt::format("{}", fmt::join(kTypes, ", ")));
       if (std::ranges::find(types, type.get<std::string>()) == types.end()) types.push_back(type.get<std::string>());
     }
-    if (types.empty()) return refused_schema(where, "'type' must not be empty");
+    if (types.empty()) return schema_refused(where, "'type' must not be empty");
     return types;
   }
   const auto add = [&](std::string_view type) {
@@ -256,10 +222,148 @@ Result<SchemaReader::Names> SchemaReader::read_types(const Json& schema, const s
     }
   }
   if (types.size() > 1)
-    return refused_schema(where, fmt::format("has keywords of {}: give its 'type'", fmt::join(types, " and ")));
+    return schema_refused(where, fmt::format("has keywords of {}: give its 'type'", fmt::join(types, " and ")));
   return types;
 }
 
-Result<Json> enforceable_schema(const Json& schema) { return SchemaReader(schema).read(schema, "$", 0); }
+Status SchemaReader::read_counts(const Json& schema, std::span<const std::string_view> keywords,
+                                 const std::string& where, Json& out) const {
+  for (const std::string_view keyword : keywords) {
+    const auto found = schema.find(keyword);
+    if (found == schema.end()) continue;
+    const bool is_count = found->is_number_integer() && *found >= 0;
+    if (!is_count) return schema_refused(where, "'", keyword, "' must be a whole number of at least 0");
+    if (*found > kMaxRepeats) return schema_refused(where, "'", keyword, "' may be at most ", kMaxRepeats);
+    out[std::string(keyword)] = *found;
+  }
+  return {};
+}
+
+Status SchemaReader::read_member(const Json& schema, std::string_view keyword, const std::string& where, int depth,
+                                 Json& out) {
+  const auto found = schema.find(keyword);
+  if (found == schema.end()) return {};
+  Json& member = out[std::string(keyword)];
+  member = *found;
+  if (!found->is_boolean()) member = TRY(read(*found, below(where, keyword), depth + 1));
+  return {};
+}
+
+Status SchemaReader::read_array(const Json& schema, const std::string& where, int depth, Json& out) {
+  static constexpr std::array<std::string_view, 2> kCounts = {"minItems", "maxItems"};
+  TRY(read_counts(schema, kCounts, where, out));
+  TRY(read_member(schema, "items", where, depth, out));
+  TRY(read_member(schema, "unevaluatedItems", where, depth, out));
+  const auto first = schema.find("prefixItems");
+  if (first == schema.end()) return {};
+  if (!first->is_array()) return schema_refused(where, "'prefixItems' must be an array");
+  out["prefixItems"] = Json::array();
+  for (std::size_t i = 0; i < first->size(); ++i) {
+    const std::string place = below(where, "prefixItems") + "[" + std::to_string(i) + "]";
+    out["prefixItems"].push_back(TRY(read((*first)[i], place, depth + 1)));
+  }
+  return {};
+}
+
+/// Properties that are not named are left out where they may be: an answer need not have them.
+Status SchemaReader::read_object(const Json& schema, const std::string& where, int depth, Json& out) {
+  static constexpr std::array<std::string_view, 2> kCounts = {"minProperties", "maxProperties"};
+  TRY(read_counts(schema, kCounts, where, out));
+  TRY(read_member(schema, "additionalProperties", where, depth, out));
+  TRY(read_member(schema, "unevaluatedProperties", where, depth, out));
+  TRY(read_properties(schema, where, depth, out));
+  TRY(read_name_patterns(schema, where, depth, out));
+  const std::size_t n_required = out.contains("required") ? out["required"].size() : 0;
+  const bool is_open = !out.contains("properties") || out.value("additionalProperties", Json(true)) != false;
+  if (is_open && out.contains("minProperties") && out["minProperties"] > std::max<std::size_t>(n_required, 1)) {
+    return schema_refused(where, "answers cannot be held to a 'minProperties' above 1 where any names may stand");
+  }
+  return {};
+}
+
+Status SchemaReader::read_name_patterns(const Json& schema, const std::string& where, int depth, Json& out) {
+  const bool has_patterns = schema.contains("patternProperties"), has_names = schema.contains("propertyNames");
+  if (has_patterns) {
+    const Json& patterns = schema["patternProperties"];
+    if (!patterns.is_object()) return schema_refused(where, "'patternProperties' must be an object");
+    if (patterns.size() > 1 || has_names || out.contains("properties")) {
+      return schema_refused(where,
+                            "answers cannot be held to 'patternProperties' of several patterns, or beside other names");
+    }
+    for (const auto& [pattern, value] : patterns.items()) {
+      const std::string place = below(where, "patternProperties", pattern);
+      out["patternProperties"][TRY(read_pattern(pattern, place))] = TRY(read(value, place, depth + 1));
+    }
+    out["additionalProperties"] = false;
+    out.erase("unevaluatedProperties");
+  }
+  if (has_names && out.contains("properties")) {
+    return schema_refused(where, "answers cannot be held to 'propertyNames' beside 'properties'");
+  }
+  if (has_names) TRY(read_member(schema, "propertyNames", where, depth, out));
+  if (has_names && !out["propertyNames"].is_object()) {
+    return schema_refused(where, "'propertyNames' must be an object");
+  }
+  return {};
+}
+
+Status SchemaReader::read_properties(const Json& schema, const std::string& where, int depth, Json& out) {
+  Json named = Json::object();
+  std::set<std::string> required;
+  if (const auto found = schema.find("required"); found != schema.end()) {
+    if (!found->is_array()) return schema_refused(where, "'required' must be an array of strings");
+    TRY(count(found->size()));
+    Json names = Json::array();
+    for (const Json& name : *found) {
+      if (!name.is_string()) return schema_refused(where, "'required' must be an array of strings");
+      if (required.insert(name.get<std::string>()).second) names.push_back(name);
+    }
+    if (!names.empty()) out["required"] = std::move(names);
+  }
+  const bool is_closed = schema.value("additionalProperties", Json(false)) == false &&
+                         schema.value("unevaluatedProperties", Json(false)) == false;
+  if (const auto found = schema.find("properties"); found != schema.end()) {
+    if (!found->is_object()) return schema_refused(where, "'properties' must be an object");
+    for (const auto& [name, value] : found->items()) {
+      if (value == false && is_closed && !required.contains(name)) continue;  // absent, as those that are not named
+      named[name] = TRY(read(value, below(where, "properties", name), depth + 1));
+      required.erase(name);
+    }
+  }
+  if (!required.empty()) TRY(read_required(schema, where, required, out, named));
+  if (!schema.contains("properties") && named.empty()) return {};
+  if (!named.empty()) out["properties"] = std::move(named);
+  if (!out.contains("additionalProperties") && !out.contains("unevaluatedProperties")) {
+    out["additionalProperties"] = false;
+  }
+  return {};
+}
+
+/// Required names without a schema get one, in their order.
+Status SchemaReader::read_required(const Json& schema, const std::string& where, const std::set<std::string>& missing,
+                                   const Json& out, Json& named) const {
+  if (schema.contains("patternProperties") || schema.contains("propertyNames")) {
+    return schema_refused(where, "answers cannot be held to 'required' names beside patterns of names");
+  }
+  const Json others = out.value("additionalProperties", Json(true));
+  for (const Json& name : out["required"]) {
+    const std::string& text = name.get_ref<const std::string&>();
+    if (!missing.contains(text)) continue;
+    if (others == false) {
+      return schema_refused(where, "'required' asks for '", text.substr(0, 64), "', which may not be");
+    }
+    named[text] = others.is_object() ? others : Json::object();
+  }
+  return {};
+}
+
+Result<Json> enforceable_schema(const Json& schema, SchemaWork& work) {
+  return SchemaReader(schema, work).read(schema, "$", 0);
+}
+
+Result<Json> enforceable_schema(const Json& schema) {
+  SchemaWork work;
+  return enforceable_schema(schema, work);
+}
 
 }  // namespace commissure

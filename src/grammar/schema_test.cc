@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "core/index.h"
 #include "grammar/grammar.h"
 #include "grammar/schema_keywords.h"
 
@@ -110,6 +111,69 @@ TEST(Schema, SizesAreBounded) {
   EXPECT_EQ(enforceable_schema(wide).error().code(), Code::kResourceExhausted);
   EXPECT_NE(problem(R"({"type":"string","maxLength":1000000000})").find("at most"), std::string::npos);
   EXPECT_NE(problem(R"({"type":"array","minItems":-1})").find("at least 0"), std::string::npos);
+}
+
+std::string pattern_of(const std::string& pattern) {
+  const auto made = enforceable_schema({{"type", "string"}, {"pattern", pattern}});
+  return made ? (*made)["pattern"].get<std::string>() : "refused: " + made.error().message();
+}
+
+std::string groups(int n) { return std::string(to_size(n), '(') + "a" + std::string(to_size(n), ')'); }
+
+TEST(Schema, PatternsAreBoundedWhereverTheyStand) {
+  for (const std::string& pattern : {groups(60'000), groups(300), std::string("a{50000}"), std::string("(a{40}){40}"),
+                                     "a" + std::string(5000, '*'), std::string(9000, 'a')}) {
+    EXPECT_NE(pattern_of(pattern).find("refused"), std::string::npos) << pattern.substr(0, 20);
+    EXPECT_FALSE(enforceable_schema({{"type", "object"}, {"patternProperties", {{pattern, Json::object()}}}}))
+        << pattern.substr(0, 20);
+    EXPECT_FALSE(enforceable_schema({{"type", "object"}, {"propertyNames", {{"pattern", pattern}}}}))
+        << pattern.substr(0, 20);
+  }
+  EXPECT_EQ(pattern_of("a{1000}"), "a{1000}");
+  Json many = {{"type", "object"}};
+  for (int i = 0; i < 5; ++i) many["properties"]["p" + std::to_string(i)] = {{"pattern", "a{900}"}};
+  EXPECT_NE(problem(dump_json(many)).find("patterns of the schema unfold"), std::string::npos) << "together";
+  many["properties"].erase("p4");
+  EXPECT_TRUE(enforceable_schema(many));
+}
+
+TEST(Schema, PatternsAreSpelledInAscii) {
+  EXPECT_EQ(pattern_of("^Größe: .+$"), R"(^Gr\u{f6}\u{df}e: .+$)");
+  EXPECT_EQ(pattern_of("[ä-ü😀]\\\\ö\\ö\t"), R"([\u{e4}-\u{fc}\u{1f600}]\\\u{f6}\u{f6}\u{9})");
+  EXPECT_EQ(pattern_of("a\\"), "a\\");
+  EXPECT_NE(made(R"({"type":"object","patternProperties":{"^ä$":{}}})").find("u{e4}"), std::string::npos);
+}
+
+TEST(Schema, EveryPartIsCounted) {
+  Json names = Json::array(), values = Json::array();
+  for (int i = 0; i < 10'001; ++i) {
+    names.push_back("n" + std::to_string(i));
+    values.push_back(i);
+  }
+  EXPECT_NE(problem(dump_json({{"type", "object"}, {"required", names}})).find("parts"), std::string::npos);
+  EXPECT_NE(problem(dump_json({{"enum", values}})).find("parts"), std::string::npos);
+  Json merged = {{"$defs", {{"a", {{"type", "object"}, {"required", names}}}}}, {"allOf", Json::array()}};
+  for (int i = 0; i < 3; ++i) merged["allOf"].push_back({{"$ref", "#/$defs/a"}});
+  EXPECT_EQ(enforceable_schema(merged).error().code(), Code::kResourceExhausted);
+  Json numbers = {{"type", "object"}};
+  for (int i = 0; i < 100; ++i) {
+    numbers["properties"]["p" + std::to_string(i)] = {{"type", "integer"}, {"multipleOf", 1000}};
+  }
+  EXPECT_NE(problem(dump_json(numbers)).find("parts"), std::string::npos) << "each has a thousand remainders";
+}
+
+TEST(Schema, CopiesOfWhatReferencesStandForAreBounded) {
+  Json copied = {{"$defs", {{"a", {{"type", "string"}, {"enum", {std::string(10'000, 'a')}}}}}}, {"oneOf", Json::array()}};
+  for (int i = 0; i < 200; ++i) copied["oneOf"].push_back({{"$ref", "#/$defs/a"}});
+  EXPECT_NE(problem(dump_json(copied)).find("stand for more"), std::string::npos);
+}
+
+TEST(Schema, LimitsHoldForSchemasTogether) {
+  SchemaWork work;
+  const Json one = {{"type", "string"}, {"pattern", "a{900}"}};
+  for (int i = 0; i < 4; ++i) EXPECT_TRUE(enforceable_schema(one, work));
+  EXPECT_EQ(work.patterns.size(), 4u);
+  EXPECT_FALSE(enforceable_schema(one, work));
 }
 
 TEST(Schema, WhatIsNoSchemaIsRefused) {

@@ -1,9 +1,12 @@
 #include <cpp/compiled_grammar_impl.h>
+#include <cpp/grammar_functor.h>
 #include <cpp/grammar_impl.h>
+#include <cpp/support/logging.h>
 #include <cpp/support/recursion_guard.h>
 #include <xgrammar/xgrammar.h>
 
 #include <chrono>
+#include <ctime>
 #include <exception>
 #include <list>
 #include <mutex>
@@ -22,6 +25,7 @@ namespace commissure {
 namespace {
 
 using std::chrono::steady_clock;
+using Unwanted = GrammarCompiler::Unwanted;
 
 /// For so long masks are made beforehand; those left are made when an answer first needs them.
 constexpr std::chrono::milliseconds kMaskPatience{1500};
@@ -30,6 +34,14 @@ constexpr std::int64_t kSharedMaskBytes = std::int64_t{96} << 20;
 /// States of the compiled rules.
 constexpr int kMaxStates = 200'000;
 constexpr int kMaxNesting = 500;
+/// All texts of one source.
+constexpr std::size_t kMaxSourceBytes = 2 * kMaxGrammarBytes;
+/// Of a core, for one source; masks come on top.
+constexpr double kMaxCompileSeconds = 10;
+/// Of one compiled grammar with its masks.
+constexpr std::size_t kMaxCompiledBytes = std::size_t{64} << 20;
+/// Masks are counted once in so many, as all of them are looked at.
+constexpr int kMasksPerCount = 64;
 /// Of JSON, between two tokens of it: as much as an indented line may need, and not without end.
 constexpr int kMaxSpaces = 20;
 
@@ -40,13 +52,34 @@ auto caught(Use&& use) -> decltype(use()) {
     return use();
   } catch (const std::bad_alloc&) {
     throw;  // the caller's to deal with, as everywhere
-  } catch (const xgrammar::XGrammarError& error) {
-    return Error(Code::kInvalidArgument, error.what());
+  } catch (const xgrammar::LogFatalError&) {
+    return Error(Code::kInvalidArgument, last_xgrammar_error());  // which was set when this was thrown
   } catch (const std::exception& error) {
-    const std::string& said = last_xgrammar_error();
-    return Error(Code::kInvalidArgument, said.empty() ? std::string(error.what()) : said);
+    return Error(Code::kInvalidArgument, error.what());
   }
 }
+
+double seconds_of_thread() {
+  timespec spent{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
+  return static_cast<double>(spent.tv_sec) + 1e-9 * static_cast<double>(spent.tv_nsec);
+}
+
+/// Asked between the parts of a compilation. Errors: kCancelled, nobody waits; kResourceExhausted, it takes too long.
+class Patience {
+ public:
+  explicit Patience(const Unwanted& is_unwanted) : is_unwanted_(is_unwanted), begun_(seconds_of_thread()) {}
+
+  Status check() const {
+    if (is_unwanted_ && is_unwanted_()) return Error(Code::kCancelled, "nobody waits for the grammar");
+    if (seconds_of_thread() - begun_ <= kMaxCompileSeconds) return {};
+    return Error(Code::kResourceExhausted, "takes over ", kMaxCompileSeconds, " s to compile");
+  }
+
+ private:
+  const Unwanted& is_unwanted_;
+  const double begun_;
+};
 
 std::string without_check(const std::string& message) {
   constexpr std::string_view kMark = ") is false: ";
@@ -57,7 +90,7 @@ std::string without_check(const std::string& message) {
 class XGrammarMatcher final : public GrammarMatcher {
  public:
   XGrammarMatcher(const xgrammar::CompiledGrammar& grammar, int n_rows)
-      : matcher_(grammar), words_(to_size(xgrammar::GetBitmaskSize(n_rows))) {}
+      : grammar_(grammar), matcher_(grammar), words_(to_size(xgrammar::GetBitmaskSize(n_rows))) {}
 
   Result<TokenMask> mask() override {
     return caught([&]() -> Result<TokenMask> {
@@ -70,7 +103,11 @@ class XGrammarMatcher final : public GrammarMatcher {
       tensor.shape = &n_words;
       matcher_.FillNextTokenBitmask(&tensor);
       TokenMask mask(words_);
-      if (mask.empty()) return Error(Code::kInternal, "the grammar allows no token of the vocabulary here");
+      if (mask.empty()) return Error(Code::kInvalidArgument, "the grammar allows no token of the vocabulary here");
+      if (++n_masks_ % kMasksPerCount == 0 && grammar_.MemorySizeBytes() > kMaxCompiledBytes) {
+        return Error(Code::kInvalidArgument, "the grammar takes too much memory: its masks have over ",
+                     kMaxCompiledBytes, " bytes");
+      }
       return mask;
     });
   }
@@ -92,24 +129,24 @@ class XGrammarMatcher final : public GrammarMatcher {
   bool may_end() const override { return matcher_.IsCompleted(); }
 
  private:
+  const xgrammar::CompiledGrammar grammar_;
   xgrammar::GrammarMatcher matcher_;
   std::vector<std::uint32_t> words_;
+  int n_masks_ = 0;
 };
 
 class CompiledXGrammar final : public Grammar {
  public:
-  CompiledXGrammar(xgrammar::CompiledGrammar grammar, int n_rows)
-      : grammar_(std::move(grammar)), n_rows_(n_rows), n_bytes_(grammar_.MemorySizeBytes()) {}
+  CompiledXGrammar(xgrammar::CompiledGrammar grammar, int n_rows) : grammar_(std::move(grammar)), n_rows_(n_rows) {}
 
   std::unique_ptr<GrammarMatcher> match() const override {
     return std::make_unique<XGrammarMatcher>(grammar_, n_rows_);
   }
-  std::size_t n_bytes() const override { return n_bytes_; }
+  std::size_t n_bytes() const override { return grammar_.MemorySizeBytes(); }
 
  private:
   const xgrammar::CompiledGrammar grammar_;
   const int n_rows_;
-  const std::size_t n_bytes_;
 };
 
 class XGrammarCompiler final : public GrammarCompiler {
@@ -119,23 +156,22 @@ class XGrammarCompiler final : public GrammarCompiler {
         n_rows_(std::max(n_rows, tokenizer_->n_tokens())),
         end_tokens_(std::move(end_tokens)) {}
 
-  Result<std::shared_ptr<const Grammar>> compile(const GrammarSource& source) override;
+  Result<std::shared_ptr<const Grammar>> compile(const GrammarSource& source, const Unwanted& is_unwanted) override;
 
  private:
   struct Entry {
     GrammarSource source;
     std::shared_ptr<const Grammar> grammar;
   };
-  struct Cache {
-    std::list<Entry> entries;  // asked for last: first
-    std::size_t n_bytes = 0;
-  };
+  using Cache = std::list<Entry>;  // asked for last: first
 
   std::shared_ptr<const Grammar> find(const GrammarSource& source);
   void keep(const GrammarSource& source, const std::shared_ptr<const Grammar>& grammar);
   xgrammar::GrammarCompiler& compiler();
   xgrammar::TokenizerInfo vocabulary() const;
-  Result<std::shared_ptr<const Grammar>> make(const GrammarSource& source);
+  Result<std::shared_ptr<const Grammar>> make(const GrammarSource& source, const Unwanted& is_unwanted);
+  xgrammar::Grammar behind_a_space(const xgrammar::Grammar& grammar) const;
+  static void trim(Cache& cache);
 
   const std::shared_ptr<const Tokenizer> tokenizer_;  // shared with whoever serves the model
   const int n_rows_;
@@ -162,17 +198,48 @@ xgrammar::GrammarCompiler& XGrammarCompiler::compiler() {
 }
 
 /// Texts of a bounded length are built of letters among which XGrammar 0.2.9 counts control characters, which JSON has
-/// only escaped. The class stands in the printed grammar as nothing else can: no JSON text has a bare carriage return.
+/// only escaped, and surrogates, whose three bytes would become three letters on their way to the client. The class stands in the printed grammar as nothing else can: no JSON text has a bare carriage return.
 xgrammar::Grammar without_control_characters(const xgrammar::Grammar& grammar) {
   constexpr std::string_view kLetter = R"([^\"\\\r\n])";
   std::string text = grammar.ToString();
   for (std::size_t at = 0; (at = text.find(kLetter, at)) != std::string::npos;) {
-    text.replace(at, kLetter.size(), R"([^\"\\\0-\x1f])");
+    text.replace(at, kLetter.size(), R"([^\"\\\0-\x1f\uD800-\uDFFF])");
   }
   return xgrammar::Grammar::FromEBNF(text);
 }
 
-Result<xgrammar::Grammar> parse_part(const GrammarSource::Part& part) {
+/// A pattern that XGrammar has no automaton for, or one of no text, would be held to as if quotes and control
+/// characters were letters of a text.
+Status check_patterns(std::span<const std::string> patterns) {
+  for (const std::string& pattern : patterns) {
+    auto made = xgrammar::GrammarFSMBuilder::Regex(pattern, /*json_string=*/true);
+    const auto refused = [&](std::string_view why) {
+      return Error(Code::kInvalidArgument, "answers cannot be held to the 'pattern' \"", pattern.substr(0, 100),
+                   "\": ", why);
+    };
+    if (made.IsErr()) return refused(without_check(std::move(made).UnwrapErr().what()));
+    const xgrammar::FSMWithStartEnd automaton = std::move(made).Unwrap();
+    std::unordered_set<int> reachable;
+    automaton.GetReachableStates(&reachable);
+    if (std::ranges::none_of(reachable, [&](int state) { return automaton.IsEndState(state); })) {
+      return refused("no text without quotes, backslashes and control characters matches it");
+    }
+  }
+  return {};
+}
+
+Result<xgrammar::Grammar> parse_schema(const std::string& source, SchemaWork& work) {
+  const std::size_t n_before = work.patterns.size();
+  const Json schema = TRY(enforceable_schema(TRY(parse_json(source)), work));
+  TRY(check_patterns(std::span(work.patterns).subspan(n_before)));
+  const std::string text = dump_json(schema);
+  const xgrammar::Grammar grammar = xgrammar::Grammar::FromJSONSchema(text, /*any_whitespace=*/true, std::nullopt,
+                                                                      std::nullopt, /*strict_mode=*/false, kMaxSpaces);
+  const bool has_length = text.find("Length\"") != std::string::npos;
+  return has_length ? without_control_characters(grammar) : grammar;
+}
+
+Result<xgrammar::Grammar> parse_part(const GrammarSource::Part& part, SchemaWork& work) {
   using Form = GrammarSource::Form;
   if (part.text.size() > kMaxGrammarBytes) {
     return Error(Code::kResourceExhausted, "has ", part.text.size(), " bytes, at most ", kMaxGrammarBytes);
@@ -182,25 +249,20 @@ Result<xgrammar::Grammar> parse_part(const GrammarSource::Part& part) {
     case Form::kRegex:
       if (part.text.size() > kMaxRegexBytes)
         return Error(Code::kResourceExhausted, "has ", part.text.size(), " bytes, at most ", kMaxRegexBytes);
-      TRY(check_repetitions(part.text, "the expression"));
+      TRY(unfolded_parts(part.text, Notation::kRegex, kMaxUnfolded, "the expression"));
       return xgrammar::Grammar::FromRegex(part.text);
     case Form::kEbnf:
       TRY(check_ebnf(part.text));
-      TRY(check_repetitions(part.text, "the grammar"));
+      TRY(unfolded_parts(part.text, Notation::kEbnf, kMaxUnfolded, "the grammar"));
       return xgrammar::Grammar::FromEBNF(part.text);
     case Form::kJsonSchema: break;
   }
-  const Json schema = TRY(enforceable_schema(TRY(parse_json(part.text))));
-  const std::string text = dump_json(schema);
-  const xgrammar::Grammar grammar = xgrammar::Grammar::FromJSONSchema(text, /*any_whitespace=*/true, std::nullopt,
-                                                                      std::nullopt, /*strict_mode=*/false, kMaxSpaces);
-  const bool has_length = text.find("Length\"") != std::string::npos;
-  return has_length ? without_control_characters(grammar) : grammar;
+  return parse_schema(part.text, work);
 }
 
-Result<xgrammar::Grammar> parse_choice(const std::vector<GrammarSource::Part>& parts) {
+Result<xgrammar::Grammar> parse_choice(const std::vector<GrammarSource::Part>& parts, SchemaWork& work) {
   std::vector<xgrammar::Grammar> grammars;
-  for (const GrammarSource::Part& part : parts) grammars.push_back(TRY(parse_part(part)));
+  for (const GrammarSource::Part& part : parts) grammars.push_back(TRY(parse_part(part, work)));
   return grammars.size() == 1 ? grammars.front() : xgrammar::Grammar::Concat(grammars);
 }
 
@@ -212,24 +274,32 @@ Result<xgrammar::Grammar> parse_texts(const GrammarSource& source) {
   return xgrammar::Grammar::FromEBNF(rule);
 }
 
-Result<xgrammar::Grammar> parse(const GrammarSource& source) {
+Result<xgrammar::Grammar> parse(const GrammarSource& source, const Patience& patience) {
   if (source.choices.empty()) return Error(Code::kInvalidArgument, "there is no choice");
   if (source.choices.size() > kMaxGrammarChoices)
     return Error(Code::kResourceExhausted, source.choices.size(), " choices, at most ", kMaxGrammarChoices);
+  if (const std::size_t n_bytes = source.n_bytes(); n_bytes > kMaxSourceBytes)
+    return Error(Code::kResourceExhausted, "has ", n_bytes, " bytes, at most ", kMaxSourceBytes);
   const auto is_text = [](const auto& choice) {
     return choice.size() == 1 && choice[0].form == GrammarSource::Form::kText;
   };
   if (source.choices.size() > 1 && std::ranges::all_of(source.choices, is_text)) return parse_texts(source);
+  SchemaWork work;
   std::vector<xgrammar::Grammar> grammars;
-  for (const auto& choice : source.choices) grammars.push_back(TRY(parse_choice(choice)));
+  for (const auto& choice : source.choices) {
+    TRY(patience.check());
+    grammars.push_back(TRY(parse_choice(choice, work)));
+  }
   return grammars.size() == 1 ? grammars.front() : xgrammar::Grammar::Union(grammars);
 }
 
-/// Makes masks until the patience is over; returns how many states there are.
-int make_masks(xgrammar::CompiledGrammar& compiled) {
+/// Makes masks until the patience for them is over, or they have their share of memory; returns how many states there
+/// are. Errors: of `patience`.
+Result<int> make_masks(xgrammar::CompiledGrammar& compiled, const Patience& patience) {
   xgrammar::CompiledGrammar::Impl& impl = *compiled.ImplPtr();
   const auto until = steady_clock::now() + kMaskPatience;
-  int n_states = 0;
+  int n_states = 0, n_made = 0;
+  bool goes_on = true;
   for (std::int32_t rule = 0; rule < static_cast<std::int32_t>(impl.grammar->NumRules()); ++rule) {
     const auto& fsm = impl.grammar->per_rule_fsms[to_size(rule)];
     if (!fsm) continue;
@@ -239,51 +309,76 @@ int make_masks(xgrammar::CompiledGrammar& compiled) {
     fsm->GetFsm().GetReachableStates(&reachable);
     n_states += count_of(reachable);
     for (const int element : reachable) {
-      if (steady_clock::now() > until || !fsm->GetFsm().IsScanableState(element)) continue;
+      if (!goes_on || !fsm->GetFsm().IsScanableState(element)) continue;
       state.element_id = element;
       impl.GetAdaptiveTokenMask(state);
+      TRY(patience.check());
+      const bool is_full = ++n_made % kMasksPerCount == 0 && compiled.MemorySizeBytes() > kMaxCompiledBytes / 2;
+      goes_on = !is_full && steady_clock::now() <= until;
     }
   }
   return n_states;
 }
 
-Result<std::shared_ptr<const Grammar>> XGrammarCompiler::make(const GrammarSource& source) {
+/// Where the detokenizer takes the space from the first token that has one, so does the grammar: a token " a" is "a" to
+/// the client there.
+xgrammar::Grammar XGrammarCompiler::behind_a_space(const xgrammar::Grammar& grammar) const {
+  if (!tokenizer_->strips_leading_space()) return grammar;
+  return xgrammar::Grammar::Concat({xgrammar::Grammar::FromEBNF(R"(root ::= " " | "")"), grammar});
+}
+
+Result<std::shared_ptr<const Grammar>> XGrammarCompiler::make(const GrammarSource& source,
+                                                              const Unwanted& is_unwanted) {
   XGrammarWarnings warnings;
-  const xgrammar::Grammar grammar = TRY(parse(source));
+  const Patience patience(is_unwanted);
+  const xgrammar::Grammar grammar = behind_a_space(TRY(parse(source, patience)));
   if (warnings.first()) return Error(Code::kInvalidArgument, without_check(*warnings.first()));
+  TRY(patience.check());
   xgrammar::CompiledGrammar compiled = compiler().CompileGrammar(grammar);
-  if (const int n = make_masks(compiled); n > kMaxStates) {
+  if (const int n = TRY(make_masks(compiled, patience)); n > kMaxStates) {
     return Error(Code::kResourceExhausted, "makes ", n, " states, at most ", kMaxStates);
   }
   if (warnings.first()) return Error(Code::kInvalidArgument, without_check(*warnings.first()));
   auto made = std::make_shared<CompiledXGrammar>(std::move(compiled), n_rows_);
+  if (const std::size_t n = made->n_bytes(); n > kMaxCompiledBytes) {
+    return Error(Code::kResourceExhausted, "takes ", n, " bytes when compiled, at most ", kMaxCompiledBytes);
+  }
   if (!made->match()->mask()) return Error(Code::kInvalidArgument, "no text of this vocabulary is what it asks for");
   return std::shared_ptr<const Grammar>(std::move(made));
 }
 
 std::shared_ptr<const Grammar> XGrammarCompiler::find(const GrammarSource& source) {
   return cache_.with([&](Cache& cache) -> std::shared_ptr<const Grammar> {
-    const auto found = std::ranges::find(cache.entries, source, &Entry::source);
-    if (found == cache.entries.end()) return nullptr;
-    cache.entries.splice(cache.entries.begin(), cache.entries, found);
-    return found->grammar;
+    const auto found = std::ranges::find(cache, source, &Entry::source);
+    if (found == cache.end()) return nullptr;
+    cache.splice(cache.begin(), cache, found);
+    trim(cache);
+    return cache.front().grammar;
   });
 }
 
 void XGrammarCompiler::keep(const GrammarSource& source, const std::shared_ptr<const Grammar>& grammar) {
   cache_.with([&](Cache& cache) {
-    cache.entries.push_front({source, grammar});
-    cache.n_bytes += grammar->n_bytes();
-    while (cache.n_bytes > kMaxCachedGrammarBytes && cache.entries.size() > 1) {
-      cache.n_bytes -= cache.entries.back().grammar->n_bytes();
-      cache.entries.pop_back();
-    }
+    cache.push_front({source, grammar});
+    trim(cache);
   });
 }
 
-Result<std::shared_ptr<const Grammar>> XGrammarCompiler::compile(const GrammarSource& source) {
+/// Counted anew each time: answers add the masks that they need.
+void XGrammarCompiler::trim(Cache& cache) {
+  std::size_t n_bytes = 0;
+  auto last = cache.begin();
+  for (; last != cache.end(); ++last) {
+    n_bytes += last->grammar->n_bytes() + last->source.n_bytes();
+    if (n_bytes > kMaxCachedGrammarBytes && last != cache.begin()) break;
+  }
+  cache.erase(last, cache.end());
+}
+
+Result<std::shared_ptr<const Grammar>> XGrammarCompiler::compile(const GrammarSource& source,
+                                                                 const Unwanted& is_unwanted) {
   if (auto found = find(source)) return found;
-  Result<std::shared_ptr<const Grammar>> made = caught([&] { return make(source); });
+  Result<std::shared_ptr<const Grammar>> made = caught([&] { return make(source, is_unwanted); });
   if (!made) return Error(made.error().code(), without_check(made.error().message()));
   keep(source, *made);
   return made;

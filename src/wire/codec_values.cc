@@ -33,12 +33,14 @@ void encode(const TokenMask& mask, v1::Slice& out) {
 Result<TokenMask> decode_mask(const v1::Slice& message) {
   std::vector<std::uint32_t> words;
   const std::string& bits = message.drawable_bits();
+  if (bits.empty() && message.drawable_size() == 0) return TokenMask();
+  if (!message.sample()) return broken("a mask of tokens where none is drawn");
   if (!bits.empty() && message.drawable_size() > 0) return broken("a mask of tokens in two forms");
   if (bits.size() % sizeof(std::uint32_t) != 0 || bits.size() / sizeof(std::uint32_t) > TokenMask::kMaxWords) {
     return broken("a mask of tokens of ", bits.size(), " bytes");
   }
   words.resize(bits.size() / sizeof(std::uint32_t));
-  std::memcpy(words.data(), bits.data(), bits.size());
+  if (!bits.empty()) std::memcpy(words.data(), bits.data(), bits.size());
   for (const std::int32_t id : message.drawable()) {
     const std::int32_t word = id / TokenMask::kBits;
     if (id < 0 || std::cmp_greater_equal(word, TokenMask::kMaxWords)) return broken("token ", id, " in a mask");
@@ -176,7 +178,7 @@ Result<StepBatch> decode(const v1::Step& message) {
   StepBatch batch;
   batch.step = StepId(message.step());
   std::int64_t n_rows = 0;
-  std::size_t n_entries = 0;
+  std::size_t n_entries = 0, n_mask_words = 0;
   const SamplingParams* before = nullptr;
   if (message.slices_size() > kMaxRows)
     return broken("step ", message.step(), " has ", message.slices_size(), " slices");
@@ -184,6 +186,9 @@ Result<StepBatch> decode(const v1::Step& message) {
   for (const v1::Slice& slice : message.slices()) {
     n_rows += slice.tokens_size();
     SequenceRows& rows = batch.slices.emplace_back(TRY(decode(slice, before)));
+    n_mask_words += rows.mask.words().size();
+    if (n_mask_words > kMaxStepMaskWords)
+      return broken("step ", message.step(), " has masks of over ", kMaxStepMaskWords, " words");
     if (!rows.params) continue;
     before = &*rows.params;
     n_entries += n_list_entries(*before);
