@@ -35,3 +35,15 @@ endif()
 if(COMMISSURE_SANITIZE MATCHES undefined)
   target_compile_options(commissure_xgrammar PRIVATE -fno-sanitize=undefined)  # its own business; of addresses it is ours
 endif()
+
+# What is linked in has to be named wherever the program goes: deploy/collect_image.sh takes this file along.
+set(licences "XGrammar 0.2.9, dlpack and picojson are part of this program.\n")
+foreach(file LICENSE NOTICE 3rdparty/dlpack/LICENSE)
+  file(READ ${source}/${file} text)
+  string(APPEND licences "\n---- xgrammar-0.2.9/${file}\n\n${text}")
+endforeach()
+file(READ ${source}/3rdparty/picojson/picojson.h text LIMIT 8192)
+string(FIND "${text}" "*/" end)
+string(SUBSTRING "${text}" 0 ${end} text)
+string(APPEND licences "\n---- xgrammar-0.2.9/3rdparty/picojson/picojson.h\n\n${text}*/\n")
+file(WRITE ${PROJECT_BINARY_DIR}/bin/third_party_licences.txt "${licences}")

@@ -239,9 +239,10 @@ bool is_text(const std::string& answer) {
 }
 
 TEST(Grammar, PatternsStayInTheirText) {
-  for (const char* pattern : {"^Größe: .+$", "^.{1,40}$", "^[^a]*$", "^[ -ÿ]+$", "\\S\\W\\D", "^[\\s\\S]{3}$", "ö|\\ö|ü?x",
-                              "(?i)äb.$"}) {
-    const auto grammar = compiled(GrammarSource::of(Form::kJsonSchema, dump_json({{"type", "string"}, {"pattern", pattern}})));
+  for (const char* pattern :
+       {"^Größe: .+$", "^.{1,40}$", "^[^a]*$", "^[ -ÿ]+$", "\\S\\W\\D", "^[\\s\\S]{3}$", "ö|\\ö|ü?x", "(?i)äb.$"}) {
+    const auto grammar =
+        compiled(GrammarSource::of(Form::kJsonSchema, dump_json({{"type", "string"}, {"pattern", pattern}})));
     ASSERT_NE(grammar, nullptr) << pattern;
     for (std::uint32_t seed = 0; seed < 40; ++seed) {
       const std::string answer = walk(*grammar, seed);
@@ -250,7 +251,8 @@ TEST(Grammar, PatternsStayInTheirText) {
   }
   const auto grammar = compiled(GrammarSource::of(Form::kJsonSchema, R"({"type":"string","pattern":"^Größe: .+$"})"));
   EXPECT_TRUE(allows(*grammar, "\"Größe: 3 °\""));
-  EXPECT_FALSE(allows(*grammar, "\"Größe: \"") || allows(*grammar, "\"Grosse: 3\"") || allows(*grammar, "\"Größe: \n\""));
+  EXPECT_FALSE(allows(*grammar, "\"Größe: \"") || allows(*grammar, "\"Grosse: 3\"") ||
+               allows(*grammar, "\"Größe: \n\""));
   const auto names = compiled(GrammarSource::of(
       Form::kJsonSchema, R"({"type":"object","patternProperties":{"^ä.$":{"type":"null"}},"minProperties":1})"));
   EXPECT_TRUE(allows(*names, "{\"äb\":null}"));

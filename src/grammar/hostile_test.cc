@@ -44,7 +44,8 @@ std::string doubling_schema() {
 /// Numbers whose remainders and multiples would each be states.
 std::string numbers_schema() {
   Json numbers = {{"type", "object"}};
-  for (int i = 0; i < 1000; ++i) numbers["properties"]["p" + std::to_string(i)] = {{"type", "integer"}, {"multipleOf", 1024}};
+  for (int i = 0; i < 1000; ++i)
+    numbers["properties"]["p" + std::to_string(i)] = {{"type", "integer"}, {"multipleOf", 1024}};
   return dump_json(numbers);
 }
 
@@ -99,18 +100,30 @@ TEST(HostileGrammar, IsRefusedOrCanBeFollowed) {
         GrammarCompiler::create(std::make_shared<FakeTokenizer>(), 320, {TokenId(FakeTokenizer::kEos)});
     const clock_t a = clock();
     const auto made = compiler->compile(GrammarSource::of(form, text));
-    fprintf(stderr, "%6.2f %s %s", double(clock() - a) / CLOCKS_PER_SEC, name.c_str(), made ? "" : made.error().message().substr(0,80).c_str());
-    if (!made) { fprintf(stderr, "\n"); continue; }
+    fprintf(stderr, "%6.2f %s %s", double(clock() - a) / CLOCKS_PER_SEC, name.c_str(),
+            made ? "" : made.error().message().substr(0, 80).c_str());
+    if (!made) {
+      fprintf(stderr, "\n");
+      continue;
+    }
     const auto matcher = (*made)->match();
     const clock_t b = clock();
     int i = 0;
     for (; i < 4; ++i) {
       const auto mask = matcher->mask();
-      if (!mask) { fprintf(stderr, "dead %s", mask.error().message().c_str()); break; }
+      if (!mask) {
+        fprintf(stderr, "dead %s", mask.error().message().c_str());
+        break;
+      }
       TokenId next;
-      mask->each([&](TokenId token) { if (next.value < 32 || token.value < 127) next = token; });
+      mask->each([&](TokenId token) {
+        if (next.value < 32 || token.value < 127) next = token;
+      });
       if (next.value >= 256) break;
-      if (!matcher->accept(next)) { fprintf(stderr, "refused"); break; }
+      if (!matcher->accept(next)) {
+        fprintf(stderr, "refused");
+        break;
+      }
     }
     fprintf(stderr, " walk %d %6.2f bytes %zu\n", i, double(clock() - b) / CLOCKS_PER_SEC, (*made)->n_bytes());
   }

@@ -163,7 +163,8 @@ TEST(Schema, EveryPartIsCounted) {
 }
 
 TEST(Schema, CopiesOfWhatReferencesStandForAreBounded) {
-  Json copied = {{"$defs", {{"a", {{"type", "string"}, {"enum", {std::string(10'000, 'a')}}}}}}, {"oneOf", Json::array()}};
+  Json copied = {{"$defs", {{"a", {{"type", "string"}, {"enum", {std::string(10'000, 'a')}}}}}},
+                 {"oneOf", Json::array()}};
   for (int i = 0; i < 200; ++i) copied["oneOf"].push_back({{"$ref", "#/$defs/a"}});
   EXPECT_NE(problem(dump_json(copied)).find("stand for more"), std::string::npos);
 }

@@ -198,7 +198,8 @@ xgrammar::GrammarCompiler& XGrammarCompiler::compiler() {
 }
 
 /// Texts of a bounded length are built of letters among which XGrammar 0.2.9 counts control characters, which JSON has
-/// only escaped, and surrogates, whose three bytes would become three letters on their way to the client. The class stands in the printed grammar as nothing else can: no JSON text has a bare carriage return.
+/// only escaped, and surrogates, whose three bytes would become three letters on their way to the client. The class
+/// stands in the printed grammar as nothing else can: no JSON text has a bare carriage return.
 xgrammar::Grammar without_control_characters(const xgrammar::Grammar& grammar) {
   constexpr std::string_view kLetter = R"([^\"\\\r\n])";
   std::string text = grammar.ToString();
