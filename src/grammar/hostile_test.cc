@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <ctime>
+#include <optional>
 
 #include "core/index.h"
 #include "grammar/grammar.h"
@@ -61,7 +61,7 @@ std::vector<Hostile> sources() {
       {Form::kRegex, "((((a{30}){30}){30}){30})", "unfolds"},
       {Form::kRegex, "(){4294967297}", "unfolds"},
       {Form::kRegex, "(a|b)*a" + repeated("(a|b)", 24), ""},
-      {Form::kRegex, repeated("(", 5000) + "a" + repeated(")", 5000), "nests"},
+      {Form::kRegex, repeated("(", 4000) + "a" + repeated(")", 4000), "nests"},
       {Form::kRegex, "a" + repeated("*", 8000), "nests"},
       {Form::kRegex, repeated("(a*)*", 1000), ""},
       {Form::kRegex, repeated("a?", 1000) + repeated("a", 1000), ""},
@@ -89,7 +89,7 @@ std::vector<Hostile> sources() {
       {Form::kJsonSchema,
        dump_json({{"patternProperties", {{repeated("(", 3000) + repeated(")", 3000), Json::object()}}}}), "nests"},
       {Form::kJsonSchema, R"({"type":"object","properties":{"a":{"$ref":"#"}},"required":["a"]})", "no text"},
-      {Form::kJsonSchema, repeated("[", 5000), ""},
+      {Form::kJsonSchema, repeated("[", 5000), "JSON"},
   };
 }
 
@@ -98,34 +98,24 @@ TEST(HostileGrammar, IsRefusedOrCanBeFollowed) {
     const std::string name = text.substr(0, 60);
     const auto compiler =
         GrammarCompiler::create(std::make_shared<FakeTokenizer>(), 320, {TokenId(FakeTokenizer::kEos)});
-    const clock_t a = clock();
     const auto made = compiler->compile(GrammarSource::of(form, text));
-    fprintf(stderr, "%6.2f %s %s", double(clock() - a) / CLOCKS_PER_SEC, name.c_str(),
-            made ? "" : made.error().message().substr(0, 80).c_str());
+    EXPECT_EQ(made.has_value(), refused_for.empty()) << name << ": " << (made ? "made" : made.error().message());
     if (!made) {
-      fprintf(stderr, "\n");
+      EXPECT_NE(made.error().message().find(refused_for), std::string::npos) << name << made.error().message();
       continue;
     }
+    EXPECT_LE((*made)->n_bytes(), std::size_t{64} << 20) << name;
     const auto matcher = (*made)->match();
-    const clock_t b = clock();
-    int i = 0;
-    for (; i < 4; ++i) {
+    for (int i = 0; i < 4; ++i) {  // an answer's account ends what becomes slow
       const auto mask = matcher->mask();
-      if (!mask) {
-        fprintf(stderr, "dead %s", mask.error().message().c_str());
-        break;
-      }
-      TokenId next;
+      ASSERT_TRUE(mask.has_value()) << name << ": " << mask.error().message();
+      std::optional<TokenId> next;
       mask->each([&](TokenId token) {
-        if (next.value < 32 || token.value < 127) next = token;
+        if (!next || token.value < FakeTokenizer::kEos) next = token;
       });
-      if (next.value >= 256) break;
-      if (!matcher->accept(next)) {
-        fprintf(stderr, "refused");
-        break;
-      }
+      if (next->value >= FakeTokenizer::kEos) break;
+      ASSERT_TRUE(matcher->accept(*next).has_value()) << name;
     }
-    fprintf(stderr, " walk %d %6.2f bytes %zu\n", i, double(clock() - b) / CLOCKS_PER_SEC, (*made)->n_bytes());
   }
 }
 
