@@ -53,7 +53,8 @@ test-release: build/release/build.ninja
 	@tools/link_test_models.sh
 	@COMMISSURE_TEST_MODELS="$(CURDIR)/build/test-models" ctest --preset release
 
-# What compares a whole chain's numbers, and reads nothing from outside, is left to the release suite; ALL=1 runs it too.
+# Tests that start chain after chain to compare numbers, of a model's file that other tests read too, are left to the
+# release suite; ALL=1 runs them as well.
 test-asan:
 	@tools/install_packages.sh build test asan
 	@$(MAKE) --no-print-directory models

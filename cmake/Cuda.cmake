@@ -3,6 +3,10 @@
 #   COMMISSURE_CUDA   auto: when the compiler is in the cache, else one line that says how to fetch it; on: fetches it
 #                     where it is missing, and ends where that fails; off
 set(COMMISSURE_CUDA auto CACHE STRING "GPU kernels: on, off or auto")
+string(TOLOWER "${COMMISSURE_CUDA}" COMMISSURE_CUDA)
+if(NOT COMMISSURE_CUDA MATCHES "^(on|off|auto)$")
+  message(FATAL_ERROR "COMMISSURE_CUDA must be on, off or auto, not \"${COMMISSURE_CUDA}\"")
+endif()
 set(COMMISSURE_CUDA_ARCHS sm_80 sm_89 sm_90 sm_120)
 set(COMMISSURE_CUDA_SOURCES attention check pack products rows)
 
@@ -48,7 +52,8 @@ function(commissure_embed_cuda target)
 
   add_executable(commissure_cubin ${PROJECT_SOURCE_DIR}/tools/cubin.cc)
   target_link_libraries(commissure_cubin PRIVATE ${CMAKE_DL_LIBS})
-  file(GLOB headers ${device}/*.h ${device}/*.cuh)
+  file(GLOB headers CONFIGURE_DEPENDS ${device}/*.h ${device}/*.cuh)
+  list(APPEND headers ${PROJECT_SOURCE_DIR}/src/kernels/clamped_swiglu.h)
   set(assembler "")
   set(declarations "")
   set(rows "")

@@ -10,7 +10,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <map>
 #include <regex>
 #include <sstream>
 #include <string>
@@ -36,7 +35,20 @@ struct Compiler {
   std::exit(1);
 }
 
+/// The compiler opens its builtins, which lie beside it, by their bare name. Opened here first they are found whatever
+/// way the loader looks for libraries: under a sanitizer, whose dlopen stands in between, it does not look beside the
+/// compiler.
+void load_builtins(const std::filesystem::path& library) {
+  for (const auto& file : std::filesystem::directory_iterator(library.parent_path())) {
+    if (!file.path().filename().string().starts_with("libnvrtc-builtins.so")) continue;
+    if (dlopen(file.path().c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr) fail(dlerror());
+    return;
+  }
+  fail("no libnvrtc-builtins.so beside " + library.string() + "; tools/fetch_nvrtc.sh --fetch fetches both");
+}
+
 Compiler load(const char* library) {
+  load_builtins(library);
   void* handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) fail(dlerror());
   Compiler calls{};
@@ -107,6 +119,13 @@ void check_abi(const std::string& cubin, const std::string& arch, const std::str
   }
 }
 
+void write(const std::filesystem::path& path, const std::string& bytes) {
+  std::ofstream file(path, std::ios::binary);
+  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  file.close();
+  if (!file) fail("cannot write " + path.string());
+}
+
 std::string compile(const Compiler& calls, const std::filesystem::path& root, const std::filesystem::path& source,
                     const std::string& arch, const std::filesystem::path& to) {
   const std::string text = read(source), name = source.filename().string(), include = "-I" + root.string();
@@ -117,18 +136,18 @@ std::string compile(const Compiler& calls, const std::filesystem::path& root, co
                            "--fmad=false", "--ptxas-options=-v", "-default-device"};
   const int error = calls.compile(program, 6, options);
   std::size_t size = 0;
-  calls.log_size(program, &size);
+  if (calls.log_size(program, &size) != 0) fail(name + " for " + arch + ": no log");
   std::string log(size, '\0');
-  calls.log(program, log.data());
+  if (calls.log(program, log.data()) != 0) fail(name + " for " + arch + ": no log");
   while (!log.empty() && log.back() == '\0') log.pop_back();
   if (error != 0) fail(name + " for " + arch + ":\n" + log);
   const std::string resources = read_log(log, arch, name);
-  calls.cubin_size(program, &size);
+  if (calls.cubin_size(program, &size) != 0) fail(name + " for " + arch + ": no machine code");
   std::string cubin(size, '\0');
-  calls.cubin(program, cubin.data());
+  if (calls.cubin(program, cubin.data()) != 0) fail(name + " for " + arch + ": no machine code");
   calls.destroy(&program);
   check_abi(cubin, arch, name);
-  std::ofstream(to, std::ios::binary).write(cubin.data(), static_cast<std::streamsize>(cubin.size()));
+  write(to, cubin);
   return resources;
 }
 
@@ -139,5 +158,5 @@ int main(int argc, char** argv) {
   const std::filesystem::path source = argv[5], folder = argv[3];
   const std::string arch = argv[4], name = source.stem().string() + "." + arch;
   const std::string resources = compile(load(argv[1]), argv[2], source, arch, folder / (name + ".cubin"));
-  std::ofstream(folder / (name + ".resources")) << resources;
+  write(folder / (name + ".resources"), resources);
 }

@@ -7,7 +7,9 @@ namespace {
 
 ParameterKind kind_of(std::string_view schema) {
   Json parameters = Json::parse(
-      R"({"$defs": {"text": {"enum": ["x", "y"]}, "n": {"type": "integer"}, "loop": {"$ref": "#/$defs/loop"}}})");
+      R"({"$defs": {"text": {"enum": ["x", "y"]}, "n": {"type": "integer"}, "loop": {"$ref": "#/$defs/loop"},
+          "tree": {"anyOf": [{"$ref": "#/$defs/tree"}, {"$ref": "#/$defs/tree"}]},
+          "mixed": {"anyOf": [{"$ref": "#/$defs/mixed"}, {"$ref": "#/$defs/mixed"}, {"type": "integer"}]}}})");
   parameters["properties"]["p"] = Json::parse(schema);
   const Json tools = Json::array({{{"function", {{"name", "f"}, {"parameters", parameters}}}}});
   return answer_functions(tools).at(0).kind_of("p");
@@ -36,7 +38,26 @@ TEST(AnswerFunction, AllElseIsAValue) {
         R"({"$ref": "#/nowhere"})", R"({"$ref": "other.json"})", R"({"enum": [1, 2]})", R"({"properties": {}})"}) {
     EXPECT_EQ(kind_of(schema), ParameterKind::kValue) << schema;
   }
-  EXPECT_EQ(kind_of(R"({"$ref": "#/$defs/loop"})"), ParameterKind::kText) << "ends";
+}
+
+TEST(AnswerFunction, ReferencesInCirclesEnd) {
+  for (const auto* schema :
+       {R"({"$ref": "#/$defs/loop"})", R"({"$ref": "#/$defs/tree"})", R"({"$ref": "#/$defs/mixed"})"}) {
+    EXPECT_EQ(kind_of(schema), ParameterKind::kText) << schema;
+  }
+}
+
+/// Each reference is looked up, and what it names is read: a request may have very many of both.
+TEST(AnswerFunction, LooksAtNoMoreThanSoManyMembers) {
+  Json parameters = {{"$defs", Json::object()}, {"properties", Json::object()}};
+  for (int i = 0; i < 2000; ++i) {
+    parameters["$defs"].push_back({"d" + std::to_string(i), {{"type", "integer"}}});
+    parameters["properties"].push_back({"p" + std::to_string(i), {{"$ref", "#/$defs/d" + std::to_string(i)}}});
+  }
+  const auto functions = answer_functions(Json::array({{{"function", {{"name", "f"}, {"parameters", parameters}}}}}));
+  EXPECT_EQ(functions.at(0).kind_of("p0"), ParameterKind::kValue);
+  EXPECT_EQ(functions.at(0).kind_of("p400"), ParameterKind::kValue);
+  EXPECT_EQ(functions.at(0).kind_of("p1999"), ParameterKind::kText) << "the two thousandth look at two thousand";
 }
 
 /// The description of a request's tools may have megabytes, and a plan lives as long as its answer.

@@ -11,6 +11,8 @@ namespace {
 
 /// Text behind a mark that is read again when no call came of it: more would make work grow faster than the text.
 constexpr std::size_t kMaxReread = 1024;
+/// Text is read in pieces of this size at most, since each mark is looked for in the whole of a piece.
+constexpr std::size_t kMaxPiece = 4096;
 
 /// Bytes at the end of `text` that are the beginning of `mark`.
 std::size_t overlap(std::string_view text, std::string_view mark) {
@@ -38,10 +40,14 @@ AnswerParser::AnswerParser(std::shared_ptr<const AnswerPlan> plan) : plan_(std::
   read(plan_->prefix);
   raw_.clear();  // the model did not write it
   n_mark_bytes_ = 0;
+  if (reader_ != nullptr) reader_->forget_prompt();
 }
 
 AnswerDelta AnswerParser::push(std::string_view text) {
-  read(text);
+  while (!text.empty()) {
+    read(text.substr(0, kMaxPiece));
+    text.remove_prefix(std::min(text.size(), kMaxPiece));
+  }
   return std::exchange(delta_, {});
 }
 
@@ -218,7 +224,7 @@ std::string AnswerParser::without_control(std::string_view text) const {
 
 bool AnswerParser::begin(const std::string& name) {
   if (std::ranges::find(plan_->functions, name, &AnswerFunction::name) == plan_->functions.end()) return false;
-  add_content(std::exchange(no_calls_, {}));
+  add_content(without_control(std::exchange(no_calls_, {})));
   is_call_ = true;
   raw_.clear();
   n_mark_bytes_ = 0;
@@ -232,7 +238,7 @@ bool AnswerParser::begin(const std::string& name) {
 
 void AnswerParser::no_call(std::string_view text) {
   if (is_call_) {
-    add_content(text);
+    add_content(without_control(text));
   } else {
     no_calls_ += text;
   }

@@ -30,7 +30,8 @@ class BracedCall final : public ByteReader {
     if (at_ == At::kBehind) return take_behind(c);
     const bool is_quoted = at_ == At::kText || at_ == At::kQuoted;
     // The marks are no part of the call, wherever they stand.
-    if (ends_with(mark().close) || (!is_quoted && ends_with(mark().open)) || at_ == At::kPassing) return take_passing();
+    if (ends_with(mark().close) || (!is_quoted && ends_with(mark().open)) || at_ == At::kPassing)
+      return take_passing(c);
     switch (at_) {
       case At::kHead: return take_head(c);
       case At::kKey: return take_key(c);
@@ -166,7 +167,8 @@ class BracedCall final : public ByteReader {
   bool pass_over() {
     flush();
     begun_ = false;
-    return go(At::kPassing);
+    go(At::kPassing);
+    return false;
   }
 
   void write(std::string_view json) { out_ += json; }

@@ -68,7 +68,7 @@ TEST(BrokenCall, AMarkThatTheTextNamesHidesNoCallBehindIt) {
   EXPECT_EQ(
       parts(plan_for("hermes"),
             R"(<tool_call>{"name": "a", "arguments": {x}<tool_call> it is. <tool_call>{"name": "b"}</tool_call>)"),
-      "[][<tool_call> it is.] a({) b({})");
+      "[][x}<tool_call> it is.] a({) b({})");
   EXPECT_EQ(
       parts(plan_for("qwen3_xml"), "<tool_call> or <tool_call><b> or <tool_call><function=a></function></tool_call>"),
       "[][<tool_call> or <tool_call><b> or] a({})");
@@ -89,8 +89,11 @@ TEST(BrokenCall, AMarkThatTheTextNamesHoldsNothingBack) {
 }
 
 TEST(BrokenCall, WhatIsReadAgainIsShort) {
-  const std::string text = "<tool_call>{\"id\": \"" + std::string(2000, 'x') + "<tool_call>\", 3}";
-  EXPECT_EQ(parts(plan_for("hermes"), text), "[][" + text + "]");
+  const auto text = [](std::size_t n) {
+    return "<tool_call>{\"id\": \"" + std::string(n, 'x') + R"(<tool_call>{"name": "a"}</tool_call>", 3})";
+  };
+  EXPECT_EQ(parts(plan_for("hermes"), text(2000)), "[][" + text(2000) + "]");
+  EXPECT_EQ(parts(plan_for("hermes"), text(20)), "[][<tool_call>{\"id\": \"" + std::string(20, 'x') + "\", 3}] a({})");
 }
 
 TEST(BrokenCall, AnXmlValueEndsWhereTheNextThingBegins) {
@@ -185,6 +188,38 @@ TEST(BrokenCall, AFunctionThatIsUnknownHidesNoOther) {
             R"([][{"name": "no", "parameters": {}}] a({}))");
   EXPECT_EQ(parts(plan_for("mistral"), R"([TOOL_CALLS][{"name": "no"}, {"name": 1}] x)"),
             R"([][[TOOL_CALLS][{"name": "no"}, {"name": 1}] x])");
+}
+
+TEST(BrokenCall, TextBehindOneThatNothingClosesStays) {
+  EXPECT_EQ(parts(plan_for("hermes"), R"(<tool_call>{"name": "a", "arguments": {x}} A long answer.)"),
+            "[][x}} A long answer.] a({)");
+  EXPECT_EQ(parts(plan_for("gemma4"), "<|tool_call>call:a{x:[1]2} A long answer."),
+            "[][2} A long answer.] a({\"x\":[1])");
+  EXPECT_EQ(parts(plan_for("qwen3_xml"), "<function=a>x</function> A long answer."), "[][A long answer.] a({)");
+  EXPECT_EQ(parts(plan_for("qwen3_xml"), "<tool_call><function=a>x A long answer."), "[][x A long answer.] a({)");
+  EXPECT_EQ(parts(plan_for("qwen3_xml"), "<function=a><parameter=k\nA long answer."), "[][k\nA long answer.] a({)");
+}
+
+TEST(BrokenCall, WhatWasBegunBehindACallStaysTextWhereTheAnswerEnds) {
+  EXPECT_EQ(parts(plan_for("hermes"), R"(<tool_call>{"name": "a"}<)"), "[][<] a({})");
+  EXPECT_EQ(parts(plan_for("hermes"), "<tool_call>{\"name\": \"a\"}\n{\"id\": \"no call"),
+            "[][{\"id\": \"no call] a({})");
+  EXPECT_EQ(parts(plan_for("gemma4"), "<|tool_call>call:a{}<"), "[][<] a({})");
+  EXPECT_EQ(parts(plan_for("qwen3_xml"), "<tool_call><function=a></function> <fun"), "[][<fun] a({})");
+  EXPECT_EQ(parts(plan_for("qwen3_xml"), "<tool_call><function=a></function><function=b"), "[][<function=b] a({})");
+}
+
+TEST(BrokenCall, MarksThatAreControlTokensAreNoTextOfUnknownCalls) {
+  const auto plan = plan_for("mistral");
+  plan->control_marks = {"[TOOL_CALLS]", "[ARGS]"};
+  EXPECT_EQ(parts(plan, R"([TOOL_CALLS][{"name": "no", "arguments": {"x": "[ARGS]"}}, {"name": "a"}])"),
+            R"([][{"name": "no", "arguments": {"x": ""}}] a({}))");
+}
+
+TEST(BrokenCall, WhatThePromptBeganIsNoTextOfAnUnknownCall) {
+  const auto plan = plan_for("hermes");
+  plan->prefix = "<tool_call>\n{\"name\": \"";
+  EXPECT_EQ(parts(plan, "no\"}\n{\"name\": \"a\"}</tool_call>"), "[][no\"}] a({})");
 }
 
 TEST(BrokenCall, WhatSeparatesCallsIsTextWhereNoneFollows) {

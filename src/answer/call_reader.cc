@@ -28,6 +28,9 @@ class TaggedCalls final : public CallReader {
   bool is_done() const override { return reader_ != nullptr && reader_->is_done(); }
   bool is_closed() const override { return reader_ != nullptr && reader_->is_closed(); }
   std::string rest() override { return reader_ != nullptr ? reader_->rest() : std::string(); }
+  void forget_prompt() override {
+    if (reader_ != nullptr) reader_->forget_prompt();
+  }
 
  private:
   const CallMark mark_;
@@ -60,12 +63,17 @@ bool ByteReader::take_behind(char c) {
   return mark_.close.starts_with(held_) || stop_before(std::exchange(held_, {}));
 }
 
-bool ByteReader::take_passing() {
+bool ByteReader::take_passing(char c) {
+  held_ += c;
   if (ends_with(mark_.close)) return close();
-  return !ends_with(mark_.open) || stop_before(mark_.open);
+  if (!ends_with(mark_.open)) return true;
+  return stop_before(held_.size() < mark_.open.size() ? mark_.open : std::exchange(held_, {}));
 }
 
-bool ByteReader::close() { return is_done_ = is_closed_ = true; }
+bool ByteReader::close() {
+  held_.clear();
+  return is_done_ = is_closed_ = true;
+}
 
 bool ByteReader::stop() {
   is_done_ = true;

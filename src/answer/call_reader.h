@@ -13,7 +13,7 @@
 namespace commissure {
 
 /// Gets what a CallReader finds. For each call begin(), arguments() any number of times, and end() where the call is
-/// whole: one that is cut off or broken does not end, and its arguments stay as they were written.
+/// whole: one that is cut off or broken does not end, and has the arguments up to its last whole value or word.
 class CallSink {
  public:
   virtual ~CallSink() = default;
@@ -39,6 +39,8 @@ class CallReader {
   virtual bool is_closed() const = 0;
   /// Once it is done, or the text is over: the last bytes that were taken and belong to no call after all.
   virtual std::string rest() = 0;
+  /// What was taken so far stands in the prompt, and is never given to CallSink::no_call.
+  virtual void forget_prompt() {}
 };
 
 /// A reader that looks at each byte as it comes.
@@ -49,13 +51,15 @@ class ByteReader : public CallReader {
   std::size_t push(std::string_view text) final;
   bool is_done() const final { return is_done_; }
   bool is_closed() const final { return is_closed_; }
-  std::string rest() final { return std::exchange(rest_, {}); }
+  std::string rest() final { return is_done_ ? std::exchange(rest_, {}) : std::exchange(rest_, {}) + pending(); }
 
  protected:
   /// Whether the byte was used up; else it is looked at again, unless the reader is done.
   virtual bool take(char c) = 0;
   /// Gives the sink what it has for it.
   virtual void flush() = 0;
+  /// The last bytes that were taken for something that did not come, the text being over.
+  virtual std::string pending() { return std::exchange(held_, {}); }
 
   const CallMark& mark() const { return mark_; }
   /// Whether take() sees its byte for the first time.
@@ -64,8 +68,9 @@ class ByteReader : public CallReader {
   /// Whether the closing mark is behind a call, where brackets too many are passed over.
   bool take_behind(char c);
   bool may_be_closing() const { return !held_.empty(); }
-  /// What a broken call has left, as far as the mark that closes it, or a mark that opens another.
-  bool take_passing();
+  /// What a broken call has left, as far as the mark that closes it, or a mark that opens another. Only the mark that
+  /// closes it tells that it was no text.
+  bool take_passing(char c);
 
   /// The end, with or without the byte; for take() to return.
   bool close();
@@ -81,7 +86,7 @@ class ByteReader : public CallReader {
   bool is_closed_ = false;
   bool is_new_ = true;
   std::string recent_;  // the last bytes, as many as the longer mark has
-  std::string held_;    // behind a call: perhaps the closing mark
+  std::string held_;    // perhaps the closing mark, or what a broken call has left
 };
 
 /// `functions` and `sink` outlive the reader.

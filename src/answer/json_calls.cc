@@ -18,13 +18,13 @@ class JsonCalls final : public ByteReader {
   enum class Role { kName, kArguments, kOther };
 
   bool take(char c) override {
-    if (is_new() && !element_.empty() && !begun_) element_ += c;
+    if (is_new() && in_element_ && !begun_) element_ += c;
     switch (at_) {
       case At::kBareName: return take_bare_name(c);
       case At::kInKey: return take_in_key(c);
       case At::kValue: return take_in_value(c);
       case At::kSeparator: return take_separator(c);
-      case At::kPassing: return take_passing();
+      case At::kPassing: return take_passing(c);
       default: break;
     }
     if (at_ == At::kAfter && mark().form == CallForm::kTagged && (c != '{' || may_be_closing())) return take_behind(c);
@@ -47,6 +47,7 @@ class JsonCalls final : public ByteReader {
   bool take_start(char c) {
     if (c == '{') {
       n_open_ = 1;
+      in_element_ = true;
       element_ = c;
       return go(At::kKey);
     }
@@ -213,6 +214,7 @@ class JsonCalls final : public ByteReader {
   bool begin_call(const std::string& name) {
     if (!sink_.begin(name)) return false;
     begun_ = has_begun_ = true;
+    in_element_ = false;
     element_.clear();
     out_ = std::exchange(held_, {});
     return true;
@@ -227,6 +229,13 @@ class JsonCalls final : public ByteReader {
     if (begun_ && !out_.empty()) sink_.arguments(std::exchange(out_, {}));
   }
 
+  /// Of an object that names no function yet; in front of the first call it is the parser who has kept it.
+  std::string pending() override {
+    return has_begun_ && in_element_ ? std::exchange(element_, {}) : ByteReader::pending();
+  }
+
+  void forget_prompt() override { element_.clear(); }
+
   void complete_call() {
     if (!has_arguments_) give("{}");
     flush();
@@ -235,7 +244,7 @@ class JsonCalls final : public ByteReader {
   }
 
   void forget_call() {
-    begun_ = has_arguments_ = is_unknown_ = false;
+    begun_ = has_arguments_ = is_unknown_ = in_element_ = false;
     held_.clear();
     value_.clear();
     element_.clear();
@@ -256,7 +265,8 @@ class JsonCalls final : public ByteReader {
   bool is_unknown_ = false;     // whether the current object names no function
   bool has_arguments_ = false;  // whether arguments of the current call came
   std::string key_, value_;     // as written, without and with quotes
-  std::string element_;         // the current object so far, until its call begins
+  bool in_element_ = false;     // an object whose call has not begun
+  std::string element_;         // of it so far, without what stands in the prompt
   std::string held_;            // arguments that came before the name
   std::string out_;             // arguments for the sink
 };

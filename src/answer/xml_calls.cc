@@ -13,6 +13,9 @@ namespace {
 constexpr std::string_view kFunction = "<function=", kParameter = "<parameter=", kNextParameter = "\n<parameter=";
 constexpr std::string_view kEndFunction = "</function>", kEndParameter = "</parameter>";
 
+/// The arguments' own bracket is around it.
+constexpr int kMaxValueDepth = static_cast<int>(JsonValue::kMaxDepth) - 1;
+
 /// Without one line break at either end.
 std::string_view without_breaks(std::string_view text) {
   if (text.starts_with('\n')) text.remove_prefix(1);
@@ -39,8 +42,11 @@ std::string value_json(ParameterKind kind, std::string_view text) {
   if (kind == ParameterKind::kText) return json_string(text);
   if (kind == ParameterKind::kTextOrNull) return bare == "null" ? "null" : json_string(text);
   if (const std::string_view word = literal(bare); !word.empty()) return std::string(word);
-  if (auto json = as_json(bare)) return *json;
-  return as_json(bare, /*takes_single_quotes=*/true).value_or(json_string(text));
+  for (const bool takes_single_quotes : {false, true}) {
+    const auto json = as_json(bare, takes_single_quotes);
+    if (json && parse_json(*json, kMaxValueDepth)) return *json;
+  }
+  return json_string(text);
 }
 
 /// <function=NAME> <parameter=KEY> VALUE </parameter> ... </function>. A parameter leaves when it is whole, since only
@@ -65,7 +71,12 @@ class XmlCalls final : public CallReader {
 
   bool is_done() const override { return is_done_; }
   bool is_closed() const override { return is_closed_; }
-  std::string rest() override { return std::exchange(rest_, {}); }
+  std::string rest() override {
+    if (is_done_) return std::exchange(rest_, {});
+    if (at_ == At::kPassing) return held_.substr(passed_from_);
+    if (begun_ || !has_begun_) return "";  // in front of the first call it is the parser who has kept it
+    return held_.substr(at_ == At::kName ? used_ - kFunction.size() : used_);
+  }
 
  private:
   enum class At { kMark, kName, kKey, kValue, kPassing };
@@ -130,6 +141,11 @@ class XmlCalls final : public CallReader {
     return is_done_ = true;
   }
 
+  bool pass_over(std::size_t from) {
+    passed_from_ = from;
+    return go(At::kPassing);
+  }
+
   bool take_first() {
     const auto mark = next_mark({kFunction});
     return mark && (mark->empty() ? stop() : go(At::kName));
@@ -140,7 +156,7 @@ class XmlCalls final : public CallReader {
     const auto mark = next_mark({kParameter, kEndFunction, mark_.close});
     if (!mark) return false;
     if (*mark == kParameter) return go(At::kKey);
-    if (mark->empty()) return go(At::kPassing);
+    if (mark->empty()) return pass_over(used_);
     sink_.arguments("}");
     sink_.end();
     begun_ = false;
@@ -176,9 +192,10 @@ class XmlCalls final : public CallReader {
   }
 
   bool take_key() {
+    const std::size_t start = used_;
     const auto mark = find_mark({">", "\n", mark_.close});
     if (!mark) return false;
-    if (mark != ">") return go(At::kPassing);
+    if (mark != ">") return pass_over(start);
     key_ = trimmed(found_);
     use_to(used_ + mark->size());
     return go(At::kValue);
@@ -194,22 +211,28 @@ class XmlCalls final : public CallReader {
     return go(At::kMark);
   }
 
-  /// What a broken call has left.
+  /// What a broken call has left; only a mark that closes it tells that it was no text.
   bool take_passing() {
-    const auto mark = find_mark({mark_.close, mark_.open});
+    const auto mark = find_mark({mark_.close, kEndFunction, mark_.open});
     if (!mark) return false;
-    if (mark == mark_.close) use_to(used_ + mark->size());
-    return stop(/*is_closed=*/mark == mark_.close);
+    if (mark == mark_.open) {
+      use_to(passed_from_);
+      return stop();
+    }
+    use_to(used_ + mark->size());
+    begun_ = false;
+    return mark == kEndFunction ? go(At::kMark) : stop(/*is_closed=*/true);
   }
 
   const CallMark mark_;
   const std::vector<AnswerFunction>& functions_;
   CallSink& sink_;
   At at_;
-  std::string held_;          // all text so far
-  std::size_t used_ = 0;      // of it
-  std::size_t searched_ = 0;  // of it, for the next mark
-  std::string_view found_;    // in front of the mark that was found
+  std::string held_;             // all text so far
+  std::size_t used_ = 0;         // of it
+  std::size_t searched_ = 0;     // of it, for the next mark
+  std::size_t passed_from_ = 0;  // where the current broken call's rest begins
+  std::string_view found_;       // in front of the mark that was found
   const AnswerFunction* function_ = nullptr;
   std::string key_;
   int n_values_ = 0;

@@ -25,6 +25,13 @@ Error Error::within(std::string_view context) const {
   return wider;
 }
 
-void Error::append_text(std::string_view part) { message_ += short_text(part, kMostPartBytes); }
+void Error::append_text(std::string_view part) {
+  constexpr std::size_t kLastBytes = 512;
+  message_ += short_text(part, kMostPartBytes);
+  if (part.size() <= kMostPartBytes) return;
+  part.remove_prefix(part.size() - kLastBytes);
+  while (!part.empty() && (static_cast<unsigned char>(part.front()) & 0xc0) == 0x80) part.remove_prefix(1);
+  message_ += part;
+}
 
 }  // namespace commissure

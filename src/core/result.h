@@ -35,11 +35,12 @@ enum class Code : int {
 /// The canonical name of a code, e.g. "DATA_LOSS".
 std::string_view code_name(Code code);
 
-/// What went wrong, in one line that names the ids, the numbers and the cure. Of a text that a part is made of, the
-/// first kMostPartBytes are told: it may come from outside, and be as long as it likes.
+/// What went wrong, in one line that names the ids, the numbers and the cure. Of a part that is longer than
+/// kMostPartBytes, and may come from outside, both ends are told: the last one may be the cure, where a message wraps
+/// another.
 class Error {
  public:
-  static constexpr std::size_t kMostPartBytes = 2048;
+  static constexpr std::size_t kMostPartBytes = 4096;
 
   /// Concatenates `parts` (anything fmt can print) into the message.
   template <typename... Parts>

@@ -40,10 +40,14 @@ TEST(Error, AddsContextInFront) {
   EXPECT_EQ(Error(Code::kDataLoss, "cut at ", 7).within("file x").message(), "file x: cut at 7");
 }
 
-TEST(Error, TellsTheBeginningOfAPartAsLongAsAFile) {
-  const Error error(Code::kInvalidArgument, "the key \"", std::string(10'000'000, 'k'), "\" is unknown");
-  EXPECT_LT(error.message().size(), Error::kMostPartBytes + 100);
-  EXPECT_TRUE(error.message().ends_with("k...\" is unknown"));
+TEST(Error, TellsBothEndsOfAPartAsLongAsAFile) {
+  const Error error(Code::kInvalidArgument, "the key \"", std::string(10'000'000, 'k'),
+                    "\" is unknown; choose another");
+  EXPECT_LT(error.message().size(), Error::kMostPartBytes + 600);
+  EXPECT_TRUE(error.message().ends_with("kk\" is unknown; choose another"));
+  const Error wider(Code::kUnavailable, "stage b: ", error.message());
+  EXPECT_LT(wider.message().size(), Error::kMostPartBytes + 600);
+  EXPECT_TRUE(wider.message().ends_with("\" is unknown; choose another")) << "what wraps it keeps the cure";
 }
 
 }  // namespace

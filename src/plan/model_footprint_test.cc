@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdint>
 
 #include "support/temp_folder.h"
 
@@ -63,7 +64,8 @@ TEST(ModelFootprint, CountsRecurrentStatesWhereOthersHaveKeysAndValues) {
   }
   EXPECT_EQ(keys, 12288);
   EXPECT_EQ(states, 2.0 * 18 * 4 * (3 * 6144 + 16 * 128 * 128));
-  EXPECT_EQ(all_bytes(model->footprint) - model->footprint.head_bytes, 1504786048.0) << "the published size";
+  EXPECT_EQ(static_cast<std::int64_t>(all_bytes(model->footprint) - model->footprint.head_bytes), 1504786048 - 2 * 1024)
+      << "the published size, without the last norm, which counts as the head's";
   Machine machine;
   machine.bytes_per_second = machine.ops_per_second = 1e12;
   const PlanWish few = {.streams = 1, .sequences = 4}, many = {.streams = 1, .sequences = 16};

@@ -55,7 +55,9 @@ TEST(StageSettings, RefusesGapsBetweenBoundaries) {
 TEST(StageSettings, TakesOnlyParsersThatThereAre) {
   StageSettings settings;
   ASSERT_TRUE(apply_environment(
-      environment_of({{"COMMISSURE_TOOL_PARSER", "qwen3_xml"}, {"COMMISSURE_REASONING_PARSER", "gemma4"}}), settings));
+      environment_of(
+          {{"MODEL_DIR", "/m"}, {"COMMISSURE_TOOL_PARSER", "qwen3_xml"}, {"COMMISSURE_REASONING_PARSER", "gemma4"}}),
+      settings));
   EXPECT_TRUE(validate(settings));
   EXPECT_EQ(settings.chat.tool_parser, "qwen3_xml");
   EXPECT_EQ(settings.chat.reasoning_parser, "gemma4");

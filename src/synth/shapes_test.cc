@@ -47,7 +47,7 @@ TEST(Shapes, HaveWhatTheirFamilyHas) {
     const bool is_oss = family == "gpt_oss", is_gemma4 = family == "gemma4_text";
     const bool is_short_phi = shape.name.starts_with("phi-3");
     EXPECT_EQ(widest_window(spec) > 0, family.starts_with("gemma") || is_oss || is_short_phi) << shape.name;
-    if (is_short_phi) EXPECT_EQ(layer.window, 2047) << shape.name;
+    EXPECT_EQ(layer.window == 2047, is_short_phi) << shape.name;
     EXPECT_EQ(layer.qkv_bias, family.starts_with("qwen2") || is_oss) << shape.name;
     EXPECT_EQ(layer.qk_norm, family.starts_with("qwen3") || family == "olmo2" || family == "gemma3_text" || is_gemma4)
         << shape.name;
@@ -62,7 +62,8 @@ TEST(Shapes, ThereIsOneOfEveryFamilyThatIsRead) {
   std::istringstream names(supported_architectures());
   for (std::string name; names >> name;) {
     if (name.ends_with(',')) name.pop_back();
-    if (name == "mistral3") continue;  // a Mistral with an image encoder
+    if (name == "mistral3") continue;           // a Mistral with an image encoder
+    if (name.starts_with("qwen3_5")) continue;  // layers with states are not made up yet
     EXPECT_TRUE(families.contains(name) || families.contains(name + "_text")) << name;
   }
 }

@@ -61,7 +61,7 @@ refused('--tool-parser (COMMISSURE_TOOL_PARSER) is "xml"', "stage", "--model", s
 refused('--reasoning-parser (COMMISSURE_REASONING_PARSER) is "r1"', "stage", "--model", str(SMOL), "--reasoning-parser", "r1", "--port", "0")
 refused("--allowed-hosts", "stage", "--model", str(SMOL), "--allowed-hosts", "http://a.example", "--port", "0")
 refused("needs its successor", "stage", "--stage", "a", "--cuts", "5", "--model", str(SMOL))
-refused("cuda", "stage", "--stage", "a", "--device", "cuda", "--model", str(SMOL))
+refused("no GPU can be used", "stage", "--stage", "a", "--device", "cuda", "--model", str(SMOL), code=2)
 refused("required", "pull", code=2)
 for command in ("up", "ask", "chat", "status", "logs", "warm", "down", "stage", "inspect", "pull", "models"):
     text = run(command, "--help")

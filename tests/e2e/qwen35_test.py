@@ -98,7 +98,10 @@ with tempfile.TemporaryDirectory() as name:
             assert kill_under_streams(chain, stage) == expected, f"stage {stage} was killed"
         assert together(chain) == expected
     # Room for one long sequence and a bit: the others are preempted and computed again.
-    with Chain(folder, cuts="2", flags=["--kv-tokens", "1024", "--max-model-len", "1024"]) as chain:
-        assert together(chain) == expected, "preempted"
+    with Chain(folder, cuts="2", flags=["--kv-tokens", "768", "--max-model-len", "768"]) as chain:
+        for _ in range(5):  # any two of them are too many, if they run at the same time for long enough
+            assert together(chain) == expected, "preempted"
+            if chain.metric("commissure_num_preemptions_total") > 0:
+                break
         assert chain.metric("commissure_num_preemptions_total") > 0
 print("qwen35: ok")

@@ -52,7 +52,8 @@ class Net {
     StepShape step;
     std::vector<float> channels, decay, beta;
     for (const Slice& slice : slices) {
-      SequenceSpan span{.first_row = step.n_rows(), .n_rows = slice.n_rows, .first_position = slice.first_position};
+      SequenceSpan span{
+          .first_row = step.n_rows(), .n_rows = slice.n_rows, .first_position = slice.first_position, .blocks = {}};
       span.blocks.resize(to_size(slice.first_position + slice.n_rows) / 64 + 1);
       span.state_from = slice.from;
       span.state_to = slice.to;

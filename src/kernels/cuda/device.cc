@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <utility>
 
 #include "core/check.h"
 #include "core/index.h"
@@ -75,7 +76,8 @@ Result<Card> find_card(const Driver& driver, std::span<const Cubin> cubins, int 
 }
 
 Result<std::unique_ptr<Device>> Device::open(const Driver& driver, std::span<const Cubin> cubins, int ordinal) {
-  std::unique_ptr<Device> device(new Device(driver, TRY(find_card(driver, cubins, ordinal))));
+  Card card = TRY(find_card(driver, cubins, ordinal));  // not in the `new`, whose memory an early return would lose
+  std::unique_ptr<Device> device(new Device(driver, std::move(card)));
   TRY(device->load(cubins));
   if (const Status checked = device->check_arithmetic(); !checked) return checked.error().within(device->name());
   return device;

@@ -62,9 +62,9 @@ TEST(CudaBackend, RefusesDeltaNets) {
   EXPECT_TRUE(backend->check_delta({}));
   const DeltaShape shape = {.n_key_heads = 2, .n_value_heads = 4, .key_dim = 16, .value_dim = 16, .kernel = 4};
   EXPECT_EQ(backend->check_delta(shape).error().code(), Code::kUnimplemented);
+  const DeviceBuffer buffer = backend->allocate(16).value();
   // Where nobody asked before, the step fails, and no more.
   backend->delta_net({}, {}, *backend->make_step_index(testing::one_sequence(1)), {{}, shape}, {}, {});
-  const DeviceBuffer buffer = backend->allocate(16).value();
   EXPECT_EQ(backend->fetch(buffer.ptr(), 4).error().code(), Code::kUnimplemented);
   EXPECT_TRUE(backend->fetch(buffer.ptr(), 4).has_value());
 }
