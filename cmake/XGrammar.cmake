@@ -20,8 +20,11 @@ endif()
 
 # Without the bindings, and without Lark and structural tags, which nothing here asks for (src/grammar/xgrammar_hooks.cc).
 file(GLOB sources ${source}/cpp/*.cc ${source}/cpp/support/*.cc ${source}/cpp/converter_ext/*.cc)
-list(FILTER sources EXCLUDE REGEX "/(structural_tag|lark_converter|config)[.]cc$")
-add_library(commissure_xgrammar STATIC ${sources})
+# grammar_matcher.cc is a part of xgrammar_states.cc.
+list(FILTER sources EXCLUDE REGEX "/(structural_tag|lark_converter|config|grammar_matcher)[.]cc$")
+set(states ${PROJECT_SOURCE_DIR}/src/grammar/xgrammar_states.cc)
+set_source_files_properties(${states} PROPERTIES INCLUDE_DIRECTORIES "${source};${PROJECT_SOURCE_DIR}/src")
+add_library(commissure_xgrammar STATIC ${sources} ${states})
 target_include_directories(commissure_xgrammar SYSTEM
   PUBLIC ${source}/include ${source}/3rdparty/dlpack/include ${source}/3rdparty/picojson PRIVATE ${source}/cpp)
 target_include_directories(commissure_xgrammar SYSTEM INTERFACE ${source})

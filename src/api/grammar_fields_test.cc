@@ -197,7 +197,7 @@ TEST_F(GrammarFieldsTest, ASchemaThatTheCompilerRefusesIsAnyObjectUnlessItIsStri
     std::string body = tool;
     return body.replace(body.find("STRICT"), 6, strict);
   };
-  EXPECT_EQ(told_of(with("false")), R"(text(a", "arguments": )schema({"type":"object"})text(}))");
+  EXPECT_EQ(told_of(with("false")), R"(text( )schema({"type":"object"})text(}))");
   expect_refused(with("true"), "tools", "cannot");
 }
 

@@ -41,7 +41,9 @@ HeldAnswer::HeldAnswer(const Tokenizer& tokenizer, AnswerGrammar asked, std::vec
       ends_(std::move(ends)),
       state_(asked_.is_thinking ? State::kThinking : State::kBeginning),
       matcher_(asked_.grammar->match()),
-      thread_seconds_(seconds ? std::move(seconds) : seconds_of_thread) {}
+      thread_seconds_(std::move(seconds)) {
+  if (!thread_seconds_) thread_seconds_ = seconds_of_thread;
+}
 
 template <typename Call>
 auto HeldAnswer::counted(Call call) -> decltype(call()) {

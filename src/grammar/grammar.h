@@ -18,6 +18,9 @@ inline constexpr std::size_t kMaxGrammarBytes = 128 << 10;
 inline constexpr std::size_t kMaxRegexBytes = 8 << 10;
 /// Texts of one choice.
 inline constexpr std::size_t kMaxGrammarChoices = 4096;
+/// What is remembered of one answer's text, so as to know how its grammar may go on: the ways to read it, which are
+/// many for some grammars.
+inline constexpr std::size_t kMaxFollowedBytes = std::size_t{64} << 20;
 /// Compiled grammars that are kept for requests to come, together.
 inline constexpr std::size_t kMaxCachedGrammarBytes = std::size_t{64} << 20;
 
@@ -53,8 +56,8 @@ class GrammarMatcher {
  public:
   virtual ~GrammarMatcher() = default;
 
-  /// The tokens that may come next, never none. Errors: kInvalidArgument, there are none, or its masks take too much
-  /// memory.
+  /// The tokens that may come next, never none; the text stays UTF-8. Errors: kInvalidArgument, there are none, or it
+  /// takes too much memory.
   virtual Result<TokenMask> mask() = 0;
   /// Errors: kInvalidArgument, the grammar has no place for this token here.
   virtual Status accept(TokenId token) = 0;
@@ -74,6 +77,12 @@ class Grammar {
   virtual std::size_t n_bytes() const = 0;
 };
 
+/// What a test sets otherwise.
+struct GrammarBounds {
+  std::function<double()> seconds = {};  ///< that the calling thread has worked; empty: by the system's clock
+  std::size_t followed_bytes = kMaxFollowedBytes;
+};
+
 /// Compiles grammars for one vocabulary, and keeps those that were asked for last. What would be ignored is refused.
 /// Threading: any thread. A compilation takes milliseconds to seconds, so it is for threads that nobody else waits for.
 class GrammarCompiler {
@@ -86,7 +95,7 @@ class GrammarCompiler {
   ///   n_rows      ids of the model, those without a token included: these are never allowed
   ///   end_tokens  end an answer, and are allowed where it is whole
   static std::shared_ptr<GrammarCompiler> create(std::shared_ptr<const Tokenizer> tokenizer, int n_rows,
-                                                 std::vector<TokenId> end_tokens);
+                                                 std::vector<TokenId> end_tokens, GrammarBounds bounds = {});
   virtual ~GrammarCompiler() = default;
 
   /// Errors: kInvalidArgument, what is wrong with it, or which keyword no answer can be held to; kResourceExhausted, it

@@ -16,8 +16,12 @@ using Form = GrammarSource::Form;
 
 constexpr int kRows = 320;  // of the model; the tokenizer has 258
 
-std::shared_ptr<GrammarCompiler> make_compiler() {
-  return GrammarCompiler::create(std::make_shared<FakeTokenizer>(), kRows, {TokenId(FakeTokenizer::kEos)});
+/// A clock that stands still: what is too slow is not these tests' business.
+double no_seconds() { return 0.0; }
+
+std::shared_ptr<GrammarCompiler> make_compiler(std::size_t followed_bytes = kMaxFollowedBytes) {
+  return GrammarCompiler::create(std::make_shared<FakeTokenizer>(), kRows, {TokenId(FakeTokenizer::kEos)},
+                                 {.seconds = no_seconds, .followed_bytes = followed_bytes});
 }
 
 GrammarCompiler& compiler() {
@@ -129,7 +133,7 @@ TEST(Grammar, EveryTextOfASchemaIsAcceptedByIt) {
     const SchemaChecker checker(*parse_json(text));
     for (std::uint32_t seed = 0; seed < 40; ++seed) {
       const std::string answer = walk(*grammar, seed);
-      const auto value = parse_json(replace_invalid_utf8(answer));  // as the client gets it
+      const auto value = parse_json(answer);
       const bool has_twice = !value && value.error().message().find("twice") != std::string::npos;
       const bool is_huge = !value && value.error().message().find("overflow") != std::string::npos;
       if (has_twice || is_huge) continue;  // JSON leaves open that names repeat, and how large numbers may be
@@ -234,7 +238,7 @@ TEST(Grammar, WhatIsWrongIsSaidWithItsPlace) {
 
 /// The rest of a text is a JSON string.
 bool is_text(const std::string& answer) {
-  const auto value = parse_json(replace_invalid_utf8(answer));
+  const auto value = parse_json(answer);
   return value && value->is_string();
 }
 
@@ -257,6 +261,46 @@ TEST(Grammar, PatternsStayInTheirText) {
       Form::kJsonSchema, R"({"type":"object","patternProperties":{"^ä.$":{"type":"null"}},"minProperties":1})"));
   EXPECT_TRUE(allows(*names, "{\"äb\":null}"));
   EXPECT_FALSE(allows(*names, "{\"ä\"\":null}") || allows(*names, "{\"äbc\":null}"));
+}
+
+TEST(Grammar, EveryAnswerIsUtf8) {
+  for (const auto& [form, text] : {std::pair(Form::kRegex, "[^a-z]{1,30}"), std::pair(Form::kRegex, "(.|\\W){4,9}"),
+                                   std::pair(Form::kEbnf, "root ::= [^a]* \"a\""),
+                                   std::pair(Form::kJsonSchema, R"({"type":"string","pattern":"^[^a]{3,9}$"})"),
+                                   std::pair(Form::kJsonSchema, R"({"type":"string","maxLength":9})")}) {
+    const auto grammar = compiled(GrammarSource::of(form, text));
+    ASSERT_NE(grammar, nullptr) << text;
+    for (std::uint32_t seed = 0; seed < 60; ++seed) {
+      const std::string answer = walk(*grammar, seed);
+      EXPECT_EQ(valid_utf8_prefix(answer), answer.size()) << text << "\n" << answer;
+    }
+    EXPECT_FALSE(allows(*grammar, "\"\xed\xa0\x80")) << "a surrogate";
+  }
+}
+
+TEST(Grammar, OtherLettersThanAsciiCountOnceInAPattern) {
+  EXPECT_EQ(problem(Form::kJsonSchema, dump_json({{"type", "string"}, {"pattern", "^(中文|文\u5000){1,99}$"}})),
+            "none");
+}
+
+TEST(Grammar, WaysToReadAnAnswerAreBounded) {
+  const auto compiler = make_compiler(/*followed_bytes=*/1 << 20);
+  const auto n_followed = [&](const char* text, int most) {
+    const auto grammar = compiler->compile(GrammarSource::of(Form::kEbnf, text));
+    EXPECT_TRUE(grammar.has_value()) << text;
+    const auto matcher = (*grammar)->match();
+    for (int n = 0; n < most; ++n) {
+      const auto mask = matcher->mask();
+      if (!mask) {
+        EXPECT_NE(mask.error().message().find("too much memory"), std::string::npos) << mask.error().message();
+        return n;
+      }
+      EXPECT_TRUE(matcher->accept(TokenId('a')).has_value());
+    }
+    return most;
+  };
+  EXPECT_EQ(n_followed("root ::= \"a\"*", 1000), 1000);
+  EXPECT_LT(n_followed("root ::= root root | \"a\"", 1000), 1000);
 }
 
 TEST(Grammar, PatternsThatNoAutomatonHoldsAreRefused) {

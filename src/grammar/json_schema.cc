@@ -30,6 +30,12 @@ bool has_type(const Json& value, std::string_view type) {
   return type == "number" || value.is_number_integer() || value.get<double>() == std::floor(value.get<double>());
 }
 
+/// The value of a name that `object` does not have: without a search for it, whose cost grows with the object.
+Json& append_member(Json& object, const std::string& name) {
+  Json::object_t::Container& members = object.get_ref<Json::object_t&>();
+  return members.emplace_back(name, nullptr).second;
+}
+
 }  // namespace
 
 std::string below(const std::string& where, std::string_view keyword, std::string_view name) {
@@ -100,10 +106,11 @@ Result<Json> SchemaReader::read(const Json& schema, const std::string& where, in
     const auto found = schema.find(keyword);
     if (found == schema.end()) continue;
     if (!found->is_object()) return schema_refused(where, "'", keyword, "' must be an object");
-    out[keyword] = Json::object();
+    Json definitions = Json::object();
     for (const auto& [name, value] : found->items()) {
-      out[keyword][name] = TRY(read(value, below(where, keyword, name), depth + 1));
+      append_member(definitions, name) = TRY(read(value, below(where, keyword, name), depth + 1));
     }
+    out[keyword] = std::move(definitions);
   }
   return out;
 }
@@ -326,7 +333,7 @@ Status SchemaReader::read_properties(const Json& schema, const std::string& wher
     if (!found->is_object()) return schema_refused(where, "'properties' must be an object");
     for (const auto& [name, value] : found->items()) {
       if (value == false && is_closed && !required.contains(name)) continue;  // absent, as those that are not named
-      named[name] = TRY(read(value, below(where, "properties", name), depth + 1));
+      append_member(named, name) = TRY(read(value, below(where, "properties", name), depth + 1));
       required.erase(name);
     }
   }
@@ -352,7 +359,7 @@ Status SchemaReader::read_required(const Json& schema, const std::string& where,
     if (others == false) {
       return schema_refused(where, "'required' asks for '", text.substr(0, 64), "', which may not be");
     }
-    named[text] = others.is_object() ? others : Json::object();
+    append_member(named, text) = others.is_object() ? others : Json::object();
   }
   return {};
 }

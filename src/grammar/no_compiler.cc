@@ -2,7 +2,8 @@
 
 namespace commissure {
 
-std::shared_ptr<GrammarCompiler> GrammarCompiler::create(std::shared_ptr<const Tokenizer>, int, std::vector<TokenId>) {
+std::shared_ptr<GrammarCompiler> GrammarCompiler::create(std::shared_ptr<const Tokenizer>, int, std::vector<TokenId>,
+                                                         GrammarBounds) {
   return nullptr;
 }
 

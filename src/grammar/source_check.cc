@@ -99,6 +99,9 @@ class Unfolding {
       while (end < text_.size() && is_name_char(text_[end])) ++end;
       return element(1, end);
     }
+    if (c == '\\' && notation_ == Notation::kRegex && text_.substr(at_ + 1).starts_with("u{")) {  // one character
+      return element(1, std::min(text_.find('}', at_), text_.size() - 1) + 1);
+    }
     const bool is_quoted = c == '[' || (c == '"' && notation_ == Notation::kEbnf);
     return element(1, is_quoted ? end_of_quoted(text_, at_) : c == '\\' ? std::min(at_ + 2, text_.size()) : at_ + 1);
   }

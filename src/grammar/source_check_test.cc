@@ -58,6 +58,12 @@ TEST(SourceCheck, RepetitionsMultiply) {
   EXPECT_EQ(parts("(){9}"), 9u);
 }
 
+TEST(SourceCheck, ACharacterByItsNumberIsOnePart) {
+  EXPECT_EQ(parts("\\u{6587}\\u{9999}"), 2u);
+  EXPECT_EQ(parts("\\u{6587}{3}"), 3u);
+  EXPECT_EQ(parts("\\u{6587"), 1u);
+}
+
 TEST(SourceCheck, LiteralsNamesAndCommentsOfAGrammarAreOnePartOrNone) {
   EXPECT_EQ(parts(R"(root ::= "{9}(((" # {50}{60}(()", Notation::kEbnf), 5u);
   EXPECT_EQ(parts("\"a\" # x\r {7}", Notation::kEbnf), 7u);

@@ -1,16 +1,16 @@
 #include <cpp/compiled_grammar_impl.h>
 #include <cpp/grammar_functor.h>
 #include <cpp/grammar_impl.h>
-#include <cpp/support/logging.h>
 #include <cpp/support/recursion_guard.h>
 #include <xgrammar/xgrammar.h>
 
+#include <algorithm>
 #include <chrono>
 #include <ctime>
-#include <exception>
 #include <list>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <unordered_set>
 #include <utility>
 
@@ -18,7 +18,9 @@
 #include "core/index.h"
 #include "grammar/grammar.h"
 #include "grammar/source_check.h"
+#include "grammar/utf8_tokens.h"
 #include "grammar/xgrammar_hooks.h"
+#include "grammar/xgrammar_matcher.h"
 
 namespace commissure {
 
@@ -38,26 +40,8 @@ constexpr int kMaxNesting = 500;
 constexpr std::size_t kMaxSourceBytes = 2 * kMaxGrammarBytes;
 /// Of a core, for one source; masks come on top.
 constexpr double kMaxCompileSeconds = 10;
-/// Of one compiled grammar with its masks.
-constexpr std::size_t kMaxCompiledBytes = std::size_t{64} << 20;
-/// Masks are counted once in so many, as all of them are looked at.
-constexpr int kMasksPerCount = 64;
 /// Of JSON, between two tokens of it: as much as an indented line may need, and not without end.
 constexpr int kMaxSpaces = 20;
-
-/// Runs `use`, which calls XGrammar: what it throws becomes an error.
-template <typename Use>
-auto caught(Use&& use) -> decltype(use()) {
-  try {
-    return use();
-  } catch (const std::bad_alloc&) {
-    throw;  // the caller's to deal with, as everywhere
-  } catch (const xgrammar::LogFatalError&) {
-    return Error(Code::kInvalidArgument, last_xgrammar_error());  // which was set when this was thrown
-  } catch (const std::exception& error) {
-    return Error(Code::kInvalidArgument, error.what());
-  }
-}
 
 double seconds_of_thread() {
   timespec spent{};
@@ -68,16 +52,19 @@ double seconds_of_thread() {
 /// Asked between the parts of a compilation. Errors: kCancelled, nobody waits; kResourceExhausted, it takes too long.
 class Patience {
  public:
-  explicit Patience(const Unwanted& is_unwanted) : is_unwanted_(is_unwanted), begun_(seconds_of_thread()) {}
+  /// Both outlive this.
+  Patience(const Unwanted& is_unwanted, const std::function<double()>& seconds)
+      : is_unwanted_(is_unwanted), seconds_(seconds), begun_(seconds()) {}
 
   Status check() const {
     if (is_unwanted_ && is_unwanted_()) return Error(Code::kCancelled, "nobody waits for the grammar");
-    if (seconds_of_thread() - begun_ <= kMaxCompileSeconds) return {};
+    if (seconds_() - begun_ <= kMaxCompileSeconds) return {};
     return Error(Code::kResourceExhausted, "takes over ", kMaxCompileSeconds, " s to compile");
   }
 
  private:
   const Unwanted& is_unwanted_;
+  const std::function<double()>& seconds_;
   const double begun_;
 };
 
@@ -87,74 +74,32 @@ std::string without_check(const std::string& message) {
   return (at == std::string::npos ? message : message.substr(at + kMark.size())).substr(0, 500);
 }
 
-class XGrammarMatcher final : public GrammarMatcher {
- public:
-  XGrammarMatcher(const xgrammar::CompiledGrammar& grammar, int n_rows)
-      : grammar_(grammar), matcher_(grammar), words_(to_size(xgrammar::GetBitmaskSize(n_rows))) {}
-
-  Result<TokenMask> mask() override {
-    return caught([&]() -> Result<TokenMask> {
-      std::int64_t n_words = std::int64_t{count_of(words_)};
-      DLTensor tensor{};
-      tensor.data = words_.data();
-      tensor.device = {kDLCPU, 0};
-      tensor.ndim = 1;
-      tensor.dtype = xgrammar::GetBitmaskDLType();
-      tensor.shape = &n_words;
-      matcher_.FillNextTokenBitmask(&tensor);
-      TokenMask mask(words_);
-      if (mask.empty()) return Error(Code::kInvalidArgument, "the grammar allows no token of the vocabulary here");
-      if (++n_masks_ % kMasksPerCount == 0 && grammar_.MemorySizeBytes() > kMaxCompiledBytes) {
-        return Error(Code::kInvalidArgument, "the grammar takes too much memory: its masks have over ",
-                     kMaxCompiledBytes, " bytes");
-      }
-      return mask;
-    });
-  }
-
-  Status accept(TokenId token) override {
-    return caught([&]() -> Status {
-      if (matcher_.AcceptToken(token.value)) return {};
-      return Error(Code::kInvalidArgument, "the grammar does not allow token ", token.value, " here");
-    });
-  }
-
-  Status accept_text(const std::string& text) override {
-    return caught([&]() -> Status {
-      if (matcher_.AcceptString(text)) return {};
-      return Error(Code::kInvalidArgument, "the grammar does not allow what the prompt has begun");
-    });
-  }
-
-  bool may_end() const override { return matcher_.IsCompleted(); }
-
- private:
-  const xgrammar::CompiledGrammar grammar_;
-  xgrammar::GrammarMatcher matcher_;
-  std::vector<std::uint32_t> words_;
-  int n_masks_ = 0;
-};
-
 class CompiledXGrammar final : public Grammar {
  public:
-  CompiledXGrammar(xgrammar::CompiledGrammar grammar, int n_rows) : grammar_(std::move(grammar)), n_rows_(n_rows) {}
+  CompiledXGrammar(xgrammar::CompiledGrammar grammar, std::shared_ptr<const Utf8Tokens> utf8, int n_rows,
+                   std::size_t followed_bytes)
+      : grammar_(std::move(grammar)), utf8_(std::move(utf8)), n_rows_(n_rows), followed_bytes_(followed_bytes) {}
 
   std::unique_ptr<GrammarMatcher> match() const override {
-    return std::make_unique<XGrammarMatcher>(grammar_, n_rows_);
+    return match_grammar(grammar_, utf8_, n_rows_, followed_bytes_);
   }
   std::size_t n_bytes() const override { return grammar_.MemorySizeBytes(); }
 
  private:
   const xgrammar::CompiledGrammar grammar_;
+  const std::shared_ptr<const Utf8Tokens> utf8_;  // of all grammars and answers
   const int n_rows_;
+  const std::size_t followed_bytes_;
 };
 
 class XGrammarCompiler final : public GrammarCompiler {
  public:
-  XGrammarCompiler(std::shared_ptr<const Tokenizer> tokenizer, int n_rows, std::vector<TokenId> end_tokens)
+  XGrammarCompiler(std::shared_ptr<const Tokenizer> tokenizer, int n_rows, std::vector<TokenId> end_tokens,
+                   GrammarBounds bounds)
       : tokenizer_(std::move(tokenizer)),
         n_rows_(std::max(n_rows, tokenizer_->n_tokens())),
-        end_tokens_(std::move(end_tokens)) {}
+        end_tokens_(std::move(end_tokens)),
+        bounds_(std::move(bounds)) {}
 
   Result<std::shared_ptr<const Grammar>> compile(const GrammarSource& source, const Unwanted& is_unwanted) override;
 
@@ -168,7 +113,7 @@ class XGrammarCompiler final : public GrammarCompiler {
   std::shared_ptr<const Grammar> find(const GrammarSource& source);
   void keep(const GrammarSource& source, const std::shared_ptr<const Grammar>& grammar);
   xgrammar::GrammarCompiler& compiler();
-  xgrammar::TokenizerInfo vocabulary() const;
+  std::vector<std::string> texts() const;
   Result<std::shared_ptr<const Grammar>> make(const GrammarSource& source, const Unwanted& is_unwanted);
   xgrammar::Grammar behind_a_space(const xgrammar::Grammar& grammar) const;
   static void trim(Cache& cache);
@@ -176,24 +121,31 @@ class XGrammarCompiler final : public GrammarCompiler {
   const std::shared_ptr<const Tokenizer> tokenizer_;  // shared with whoever serves the model
   const int n_rows_;
   const std::vector<TokenId> end_tokens_;
+  const GrammarBounds bounds_;
   std::once_flag read_;
   std::optional<xgrammar::GrammarCompiler> compiler_;
+  std::shared_ptr<const Utf8Tokens> utf8_;  // of the vocabulary; answers may outlive this
   Guarded<Cache> cache_;
 };
 
 /// Tokens as the bytes they add to a text. One without text, a control token or a row that the tokenizer does not know,
 /// is in no grammar.
-xgrammar::TokenizerInfo XGrammarCompiler::vocabulary() const {
-  std::vector<std::string> texts;
-  texts.reserve(to_size(tokenizer_->n_tokens()));
-  for (int id = 0; id < tokenizer_->n_tokens(); ++id) texts.push_back(tokenizer_->token_bytes(TokenId(id), false));
-  std::vector<std::int32_t> ends;
-  for (const TokenId token : end_tokens_) ends.push_back(token.value);
-  return xgrammar::TokenizerInfo(texts, xgrammar::VocabType::RAW, n_rows_, ends, false);
+std::vector<std::string> XGrammarCompiler::texts() const {
+  std::vector<std::string> all;
+  all.reserve(to_size(tokenizer_->n_tokens()));
+  for (int id = 0; id < tokenizer_->n_tokens(); ++id) all.push_back(tokenizer_->token_bytes(TokenId(id), false));
+  return all;
 }
 
 xgrammar::GrammarCompiler& XGrammarCompiler::compiler() {
-  std::call_once(read_, [&] { compiler_.emplace(vocabulary(), /*max_threads=*/1, true, kSharedMaskBytes, true); });
+  std::call_once(read_, [&] {
+    const std::vector<std::string> vocabulary = texts();
+    utf8_ = std::make_shared<const Utf8Tokens>(vocabulary);
+    std::vector<std::int32_t> ends;
+    for (const TokenId token : end_tokens_) ends.push_back(token.value);
+    const xgrammar::TokenizerInfo info(vocabulary, xgrammar::VocabType::RAW, n_rows_, ends, false);
+    compiler_.emplace(info, /*max_threads=*/1, true, kSharedMaskBytes, true);
+  });
   return *compiler_;
 }
 
@@ -331,7 +283,7 @@ xgrammar::Grammar XGrammarCompiler::behind_a_space(const xgrammar::Grammar& gram
 Result<std::shared_ptr<const Grammar>> XGrammarCompiler::make(const GrammarSource& source,
                                                               const Unwanted& is_unwanted) {
   XGrammarWarnings warnings;
-  const Patience patience(is_unwanted);
+  const Patience patience(is_unwanted, bounds_.seconds);
   const xgrammar::Grammar grammar = behind_a_space(TRY(parse(source, patience)));
   if (warnings.first()) return Error(Code::kInvalidArgument, without_check(*warnings.first()));
   TRY(patience.check());
@@ -340,7 +292,7 @@ Result<std::shared_ptr<const Grammar>> XGrammarCompiler::make(const GrammarSourc
     return Error(Code::kResourceExhausted, "makes ", n, " states, at most ", kMaxStates);
   }
   if (warnings.first()) return Error(Code::kInvalidArgument, without_check(*warnings.first()));
-  auto made = std::make_shared<CompiledXGrammar>(std::move(compiled), n_rows_);
+  auto made = std::make_shared<CompiledXGrammar>(std::move(compiled), utf8_, n_rows_, bounds_.followed_bytes);
   if (const std::size_t n = made->n_bytes(); n > kMaxCompiledBytes) {
     return Error(Code::kResourceExhausted, "takes ", n, " bytes when compiled, at most ", kMaxCompiledBytes);
   }
@@ -388,9 +340,10 @@ Result<std::shared_ptr<const Grammar>> XGrammarCompiler::compile(const GrammarSo
 }  // namespace
 
 std::shared_ptr<GrammarCompiler> GrammarCompiler::create(std::shared_ptr<const Tokenizer> tokenizer, int n_rows,
-                                                         std::vector<TokenId> end_tokens) {
+                                                         std::vector<TokenId> end_tokens, GrammarBounds bounds) {
   xgrammar::RecursionGuard::SetMaxRecursionDepth(kMaxNesting);
-  return std::make_shared<XGrammarCompiler>(std::move(tokenizer), n_rows, std::move(end_tokens));
+  if (!bounds.seconds) bounds.seconds = seconds_of_thread;
+  return std::make_shared<XGrammarCompiler>(std::move(tokenizer), n_rows, std::move(end_tokens), std::move(bounds));
 }
 
 }  // namespace commissure

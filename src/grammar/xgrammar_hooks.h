@@ -1,7 +1,13 @@
 #pragma once
 
+#include <cpp/support/logging.h>
+
+#include <exception>
+#include <new>
 #include <optional>
 #include <string>
+
+#include "core/result.h"
 
 namespace commissure {
 
@@ -25,5 +31,19 @@ class XGrammarWarnings {
 
 /// What XGrammar said last on this thread before it threw.
 const std::string& last_xgrammar_error();
+
+/// Runs `use`, which calls XGrammar: what it throws becomes an error.
+template <typename Use>
+auto caught(Use&& use) -> decltype(use()) {
+  try {
+    return use();
+  } catch (const std::bad_alloc&) {
+    throw;  // the caller's to deal with, as everywhere
+  } catch (const xgrammar::LogFatalError&) {
+    return Error(Code::kInvalidArgument, last_xgrammar_error());  // which was set when this was thrown
+  } catch (const std::exception& error) {
+    return Error(Code::kInvalidArgument, error.what());
+  }
+}
 
 }  // namespace commissure
