@@ -10,17 +10,10 @@ namespace {
 
 thread_local XGrammarWarnings* current_warnings = nullptr;
 
-std::string& last_error() {
-  static thread_local std::string message;
-  return message;
-}
-
 }  // namespace
 
 XGrammarWarnings::XGrammarWarnings() { current_warnings = this; }
 XGrammarWarnings::~XGrammarWarnings() { current_warnings = nullptr; }
-
-const std::string& last_xgrammar_error() { return last_error(); }
 
 }  // namespace commissure
 
@@ -28,7 +21,6 @@ const std::string& last_xgrammar_error() { return last_error(); }
 namespace xgrammar {
 
 void LogFatalImpl(const std::string& file, int lineno, const std::string& message) {
-  commissure::last_error() = message;
   throw LogFatalError(file, lineno, message);
 }
 

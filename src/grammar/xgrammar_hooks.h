@@ -5,6 +5,7 @@
 #include <exception>
 #include <new>
 #include <optional>
+#include <stdexcept>
 #include <string>
 
 #include "core/result.h"
@@ -29,9 +30,6 @@ class XGrammarWarnings {
   std::optional<std::string> first_;
 };
 
-/// What XGrammar said last on this thread before it threw.
-const std::string& last_xgrammar_error();
-
 /// Runs `use`, which calls XGrammar: what it throws becomes an error.
 template <typename Use>
 auto caught(Use&& use) -> decltype(use()) {
@@ -39,8 +37,8 @@ auto caught(Use&& use) -> decltype(use()) {
     return use();
   } catch (const std::bad_alloc&) {
     throw;  // the caller's to deal with, as everywhere
-  } catch (const xgrammar::LogFatalError&) {
-    return Error(Code::kInvalidArgument, last_xgrammar_error());  // which was set when this was thrown
+  } catch (const xgrammar::LogFatalError& error) {
+    return Error(Code::kInvalidArgument, error.std::runtime_error::what());  // its own what() has time and file too
   } catch (const std::exception& error) {
     return Error(Code::kInvalidArgument, error.what());
   }
