@@ -1,6 +1,6 @@
 # make run                     build, fetch the default model, start three stages, chat
 # make run ASK="a question"    the same with one answer instead of a chat
-# make test                    every test
+# make test                    every test (ALL=1: also what is slow and much like what else is tested)
 # make test-asan               the same under ASan + UBSan (ALL=1: the comparisons of whole chains, too)
 # make test-tsan             threads under ThreadSanitizer; wire too once tools/build_tsan_grpc.sh has run
 # make fuzz                    every parser of outside input under libFuzzer, a minute each (SECONDS=60, or RUNS=1000000; TARGET=gguf: one alone)
@@ -51,7 +51,7 @@ test:
 test-release: build/release/build.ninja
 	@cmake --build --preset release
 	@tools/link_test_models.sh
-	@COMMISSURE_TEST_MODELS="$(CURDIR)/build/test-models" ctest --preset release
+	@COMMISSURE_TEST_MODELS="$(CURDIR)/build/test-models" COMMISSURE_TEST_ALL="$(ALL)" ctest --preset release
 
 # Tests that start chain after chain to compare numbers, of a model's file that other tests read too, are left to the
 # release suite; ALL=1 runs them as well.

@@ -30,7 +30,7 @@ struct SynthOptions {
   bool as_json = false;
 };
 
-int list_shapes(bool as_json) {
+Result<int> list_shapes(bool as_json) {
   if (as_json) {
     Json list = Json::array();
     for (const Shape& shape : known_shapes()) {
@@ -49,7 +49,7 @@ int list_shapes(bool as_json) {
     SynthRequest request;
     request.shape = &shape;
     fmt::print("{:<22}{:<13}{:>7}{:>8}{:>11.2f} B{:>12}\n", shape.name, shape.family, shape.n_layers, shape.d_model,
-               static_cast<double>(shape.n_parameters) / 1e9, human_bytes(synth_bytes(request).value_or(0)));
+               static_cast<double>(shape.n_parameters) / 1e9, human_bytes(TRY(synth_bytes(request))));
   }
   return 0;
 }

@@ -117,6 +117,10 @@ struct RopeSpec {
   std::vector<float> frequencies;  ///< radians per position for each rotated pair
   float magnitude = 1.0f;          ///< multiplies cos and sin (yarn's attention factor)
   bool interleaved = false;        ///< pairs (2i, 2i+1) instead of (i, i + n/2)
+  /// With growth > 0, cos and sin are also multiplied by 1 + growth ln(1 + floor(position / growth_context)): a head
+  /// that turns whole grows with the logarithm of its position (Llama 4's scaling of queries).
+  float growth = 0.0f;
+  float growth_context = 0.0f;
   bool operator==(const RopeSpec&) const = default;
 };
 

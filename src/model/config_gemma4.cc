@@ -29,7 +29,7 @@ Status refuse_what_is_not_done(const ConfigFields& fields) {
 /// says, as in transformers.
 Result<std::vector<bool>> read_sliding(const ConfigFields& fields, std::int64_t n_layers) {
   const Json* types = fields.find("layer_types");
-  std::vector<bool> sliding = types != nullptr ? TRY(read_layer_types(*types)) : sliding_pattern(n_layers, 6);
+  std::vector<bool> sliding = types != nullptr ? TRY(read_layer_types(*types)) : all_but_every(n_layers, 6);
   if (!sliding.empty()) sliding.back() = false;
   return sliding;
 }

@@ -41,7 +41,7 @@ Result<RawSpec> read_gpt_oss(const ConfigFields& fields) {
   // Absent means the family's 128; an explicit null means no window.
   raw.window = TRY(fields.integer_or("sliding_window", fields.has("sliding_window") ? 0 : kGptOssWindow));
   const Json* types = fields.find("layer_types");
-  raw.sliding = types == nullptr ? sliding_pattern(raw.n_layers, 2) : TRY(read_layer_types(*types));
+  raw.sliding = types == nullptr ? all_but_every(raw.n_layers, 2) : TRY(read_layer_types(*types));
   TRY(refuse_partial_rotation(fields));
   const Json* rope = rope_object(fields, "full_attention");
   raw.rope =

@@ -9,7 +9,7 @@ namespace {
 /// RawSpec::recurrent.
 Result<std::vector<bool>> read_kinds(const ConfigFields& fields, std::int64_t n_layers) {
   const Json* types = fields.find("layer_types");
-  if (types == nullptr) return sliding_pattern(n_layers, TRY(fields.integer_or("full_attention_interval", 4)));
+  if (types == nullptr) return all_but_every(n_layers, TRY(fields.integer_or("full_attention_interval", 4)));
   if (!types->is_array()) return Error(Code::kInvalidArgument, "config.json: layer_types must be a list");
   std::vector<bool> recurrent;
   for (const Json& type : *types) {

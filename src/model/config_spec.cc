@@ -158,7 +158,7 @@ Result<RawSpec> read_gemma2(const ConfigFields& fields, DType embedding_dtype) {
   // Absent means the family's caps; an explicit null means none.
   if (!fields.has("attn_logit_softcapping")) raw.attention_softcap = 50.0;
   if (!fields.has("final_logit_softcapping")) raw.final_softcap = 30.0;
-  if (fields.find("layer_types") == nullptr) raw.sliding = sliding_pattern(raw.n_layers, 2);
+  if (fields.find("layer_types") == nullptr) raw.sliding = all_but_every(raw.n_layers, 2);
   raw.rope = TRY(
       read_rope(rope_object(fields, "full_attention"), TRY(fields.number_or("rope_theta", 10000.0)), raw.n_context));
   return raw;
@@ -169,7 +169,7 @@ Result<RawSpec> read_gemma3(const ConfigFields& fields, DType embedding_dtype) {
   raw.qk_norm = true;
   const std::int64_t period =
       TRY(fields.integer_or("sliding_window_pattern", TRY(fields.integer_or("_sliding_window_pattern", 6))));
-  if (fields.find("layer_types") == nullptr) raw.sliding = sliding_pattern(raw.n_layers, period);
+  if (fields.find("layer_types") == nullptr) raw.sliding = all_but_every(raw.n_layers, period);
   raw.rope = TRY(
       read_rope(rope_object(fields, "full_attention"), TRY(fields.number_or("rope_theta", 1000000.0)), raw.n_context));
   raw.sliding_rope = TRY(read_rope(rope_object(fields, "sliding_attention"),
@@ -214,6 +214,20 @@ Result<RawSpec> read_mistral(const ConfigFields& fields, const Json& object) {
   raw.n_kv_heads = TRY(fields.integer_or("num_key_value_heads", 8));
   // Absent means the family's default of 4096; an explicit null means no window.
   raw.window = TRY(fields.integer_or("sliding_window", object.contains("sliding_window") ? 0 : 4096));
+  return raw;
+}
+
+/// A Mistral whose queries grow with their position.
+Result<RawSpec> read_ministral3(const ConfigFields& fields) {
+  RawSpec raw = TRY(read_llama(fields, {.head_dim = 128, .rope_theta = 1000000.0}));
+  raw.norm_eps = TRY(fields.number_or("rms_norm_eps", 1e-5));
+  raw.n_kv_heads = TRY(fields.integer_or("num_key_value_heads", 8));
+  raw.window = TRY(fields.integer_or("sliding_window", 0));
+  const Json* rope = rope_object(fields, "full_attention");
+  if (rope == nullptr) return Error(Code::kInvalidArgument, "config.json: rope_parameters is missing");
+  const ConfigFields scaling(*rope);
+  raw.rope.query_growth = TRY(scaling.number_or("llama_4_scaling_beta", 0.0));
+  raw.rope.query_growth_context = TRY(scaling.number_or("original_max_position_embeddings", 0.0));
   return raw;
 }
 
@@ -277,7 +291,7 @@ Result<RawSpec> read_smollm3(const ConfigFields& fields) {
   TRY(read_qwen_window(fields, raw));
   const Json* list = fields.find("no_rope_layers");
   if (list == nullptr) {
-    raw.rotates = sliding_pattern(raw.n_layers, TRY(fields.integer_or("no_rope_layer_interval", 4)));
+    raw.rotates = all_but_every(raw.n_layers, TRY(fields.integer_or("no_rope_layer_interval", 4)));
     return raw;
   }
   if (!list->is_array()) return Error(Code::kInvalidArgument, "config.json: no_rope_layers must be a list");
@@ -324,7 +338,8 @@ struct Family {
   std::string_view architecture;  ///< the name we use
   std::string_view text_type;     ///< model_type of text_config; empty: config.json is flat
 };
-constexpr std::array<Family, 23> kFamilies = {{
+/// Of one model_type the first is meant where text_config has no model_type.
+constexpr std::array<Family, 25> kFamilies = {{
     {"gemma2", "gemma2", ""},
     {"gemma3", "gemma3", "gemma3_text"},
     {"gemma3_text", "gemma3", ""},
@@ -335,8 +350,10 @@ constexpr std::array<Family, 23> kFamilies = {{
     {"gpt_oss", "gpt_oss", ""},
     {"granite", "granite", ""},
     {"llama", "llama", ""},
+    {"ministral3", "ministral3", ""},
     {"mistral", "mistral", ""},
     {"mistral3", "mistral", "mistral"},
+    {"mistral3", "ministral3", "ministral3"},
     {"olmo2", "olmo2", ""},
     {"phi3", "phi3", ""},
     {"qwen2", "qwen2", ""},
@@ -354,20 +371,27 @@ Result<const Family*> find_family(const Json& config) {
   const std::string model_type = TRY(ConfigFields(config).text_or("model_type", ""));
   if (model_type.empty()) return Error(Code::kInvalidArgument, "config.json: model_type is missing");
   const auto* family = std::ranges::find(kFamilies, std::string_view(model_type), &Family::model_type);
-  if (family != kFamilies.end()) return family;
-  return Error(Code::kUnimplemented, "model type \"", model_type,
-               "\" is not supported; supported: ", supported_architectures());
+  if (family == kFamilies.end()) {
+    return Error(Code::kUnimplemented, "model type \"", model_type,
+                 "\" is not supported; supported: ", supported_architectures());
+  }
+  if (family->text_type.empty()) return family;
+  const Json* text = find_member(config, "text_config");
+  if (text == nullptr) return Error(Code::kInvalidArgument, "config.json: text_config is missing");
+  const std::string type = TRY(ConfigFields(*text).text_or("model_type", std::string(family->text_type)));
+  std::string known;
+  for (const Family& each : kFamilies) {
+    if (each.model_type != model_type) continue;
+    if (each.text_type == type) return &each;
+    known += (known.empty() ? "\"" : ", \"") + std::string(each.text_type) + "\"";
+  }
+  return Error(Code::kUnimplemented, "config.json: text_config has model_type \"", type, "\", with ", model_type,
+               " only ", known, " is supported");
 }
 
 /// The object that describes the language model.
-Result<const Json*> text_config(const Json& config, const Family& family) {
-  if (family.text_type.empty()) return &config;
-  const Json* text = find_member(config, "text_config");
-  if (text == nullptr) return Error(Code::kInvalidArgument, "config.json: text_config is missing");
-  const std::string type = TRY(ConfigFields(*text).text_or("model_type", std::string(family.text_type)));
-  if (type == family.text_type) return text;
-  return Error(Code::kUnimplemented, "config.json: text_config has model_type \"", type, "\", with ", family.model_type,
-               " only \"", family.text_type, "\" is supported");
+const Json& text_config(const Json& config, const Family& family) {
+  return family.text_type.empty() ? config : *find_member(config, "text_config");
 }
 
 Result<RawSpec> read_family(std::string_view architecture, const Json& config, DType embedding_dtype) {
@@ -379,6 +403,7 @@ Result<RawSpec> read_family(std::string_view architecture, const Json& config, D
   if (architecture == "granite") return read_granite(fields);
   if (architecture == "olmo2") return read_olmo2(fields);
   if (architecture == "smollm3") return read_smollm3(fields);
+  if (architecture == "ministral3") return read_ministral3(fields);
   if (architecture == "mistral") return read_mistral(fields, config);
   if (architecture == "phi3") return read_phi3(fields);
   if (architecture == "qwen2") return read_qwen2(fields);
@@ -393,15 +418,13 @@ Result<RawSpec> read_family(std::string_view architecture, const Json& config, D
 }  // namespace
 
 Status check_config_family(const Json& config) {
-  const Family* family = TRY(find_family(config));
-  TRY(text_config(config, *family));
+  TRY(find_family(config));
   return {};
 }
 
 Result<DecoderSpec> spec_from_config(const Json& config, DType embedding_dtype) {
   const Family* family = TRY(find_family(config));
-  const Json* text = TRY(text_config(config, *family));
-  RawSpec raw = TRY(read_family(family->architecture, *text, embedding_dtype));
+  RawSpec raw = TRY(read_family(family->architecture, text_config(config, *family), embedding_dtype));
   raw.architecture = family->architecture;
   if (raw.architecture.starts_with("qwen3_5"))  // said of the language model, of the whole, or of both
     raw.tied_head = raw.tied_head || TRY(ConfigFields(config).boolean_or("tie_word_embeddings", false));

@@ -90,7 +90,9 @@ Decoder::Decoder(Backend& backend, const DecoderSpec& spec, const ModelPart& par
       rows_(n_elements(max_rows, gathered_heads(spec))) {
   std::iota(rows_.begin(), rows_.end(), 0);
   for (int layer = part.first_layer; layer < part.last_layer; ++layer) {
-    if (const int rope = spec.layers[layer].rope; rope >= 0) uses_rope_[rope] = true;
+    for (const int rope : {spec.layers[layer].rope, spec.layers[layer].query_rope}) {
+      if (rope >= 0) uses_rope_[rope] = true;
+    }
   }
 }
 
@@ -215,13 +217,13 @@ Status Decoder::run_layer(int layer, const StepIndex& index, const LayerMemory& 
 }
 
 /// Norms the heads of queries or keys and turns them.
-void Decoder::norm_and_rotate(const LayerSpec& spec, Rows x, int n_heads, DevicePtr norm) {
+void Decoder::norm_and_rotate(const LayerSpec& spec, int rope, Rows x, int n_heads, DevicePtr norm) {
   if (spec.wide_qk_norm) {
     backend_.rms_norm(x, norm, spec_.norm_eps, x);
     norm = {};
   }
-  if (spec.rope < 0) return;  // no family norms heads that it does not rotate; build_spec sees to it
-  backend_.norm_rope(x, n_heads, norm, spec_.norm_eps, spec_.ropes[spec.rope], rope_table(spec.rope, x.n_rows));
+  if (rope < 0) return;  // no family norms heads that it does not rotate; build_spec sees to it
+  backend_.norm_rope(x, n_heads, norm, spec_.norm_eps, spec_.ropes[rope], rope_table(rope, x.n_rows));
 }
 
 /// The residual, normed, to queries, and in layers with keys and values of their own to these.
@@ -257,10 +259,10 @@ void Decoder::attention(int layer, const StepIndex& index, const KvLayer& kv, in
 
   project(spec, weights, projected, k, v);
   if (spec.output_gate) take_queries(spec, projected, q);
-  norm_and_rotate(spec, q, heads.n_heads, weights.query_norm.ptr());
+  norm_and_rotate(spec, spec.query_rope < 0 ? spec.rope : spec.query_rope, q, heads.n_heads, weights.query_norm.ptr());
   if (spec.kv_owner < 0) {
     finish_values(spec, k, v);
-    norm_and_rotate(spec, k, heads.n_kv_heads, weights.key_norm.ptr());
+    norm_and_rotate(spec, spec.rope, k, heads.n_kv_heads, weights.key_norm.ptr());
     // What a boundary may carry has the same bits where no boundary is.
     if (shared != nullptr) round(stream(shared->first_col, 2 * kv_width, n_rows));
     backend_.append_kv(k, v, index, kv);

@@ -72,7 +72,7 @@ class Decoder {
   Status allocate();
   Rows normed(int n_rows) const;
   Rows rope_table(int rope, int n_rows) const;
-  void norm_and_rotate(const LayerSpec& spec, Rows x, int n_heads, DevicePtr norm);
+  void norm_and_rotate(const LayerSpec& spec, int rope, Rows x, int n_heads, DevicePtr norm);
   Rows stream(int first_col, int n_cols, int n_rows) const;
   void round(Rows rows);
   void per_layer_inputs(std::span<const std::int32_t> tokens);

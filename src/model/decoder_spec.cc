@@ -103,7 +103,8 @@ Result<DecoderSpec> read_safetensors(const Checkpoint& checkpoint) {
 }  // namespace
 
 std::string supported_architectures() {
-  return "gemma2, gemma3, gemma4, gpt_oss, granite, llama, mistral, mistral3, olmo2, phi3, qwen2, qwen2_moe, qwen3, "
+  return "gemma2, gemma3, gemma4, gpt_oss, granite, llama, ministral3, mistral, mistral3, olmo2, phi3, qwen2, "
+         "qwen2_moe, qwen3, "
          "qwen3_5, qwen3_5_moe, qwen3_moe, smollm3";
 }
 

@@ -40,6 +40,7 @@ struct LayerSpec {
   int d_ff = 0;      ///< of the dense feed-forward; 0: the layer has experts alone
   ExpertSpec experts;
   int rope = 0;                    ///< index into DecoderSpec::ropes; -1: queries and keys are not rotated
+  int query_rope = -1;             ///< the same of queries alone, where they turn by another one than keys
   int window = 0;                  ///< positions a row sees; 0: all earlier ones; W: its own and the W - 1 before it
   float attention_scale = 1.0f;    ///< multiplies q.k
   float attention_softcap = 0.0f;  ///< 0: none; else a scaled q.k becomes softcap * tanh(q.k / softcap)

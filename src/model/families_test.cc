@@ -53,6 +53,33 @@ TEST(Families, TheTextModelOfAMultimodalMistralIsRead) {
   EXPECT_NE(read(dump_json(config)).error().message().find("\"ministral9\""), std::string::npos);
 }
 
+TEST(Families, QueriesOfMinistral3GrowWithTheirPosition) {
+  Json config = {
+      {"model_type", "mistral3"},
+      {"text_config",
+       *parse_json(small_config(
+           "ministral3", R"({"head_dim":32,"rope_parameters":{"rope_type":"yarn","rope_theta":1000000.0,"factor":16.0,
+           "original_max_position_embeddings":16384,"mscale":1.0,"mscale_all_dim":1.0,"llama_4_scaling_beta":0.1}})"))}};
+  const auto spec = read(dump_json(config));
+  ASSERT_TRUE(spec.has_value()) << spec.error().message();
+  EXPECT_EQ(spec->architecture, "ministral3");
+  ASSERT_EQ(spec->ropes.size(), 2U);
+  const RopeSpec &keys = spec->ropes[spec->layers[3].rope], &queries = spec->ropes[spec->layers[3].query_rope];
+  EXPECT_EQ(keys.growth, 0.0f);
+  EXPECT_FLOAT_EQ(queries.growth, 0.1f);
+  EXPECT_EQ(queries.growth_context, 16384.0f);
+  EXPECT_EQ(queries.frequencies, keys.frequencies);
+  EXPECT_FLOAT_EQ(queries.magnitude, 1.0f);
+
+  Json& rope = config["text_config"]["rope_parameters"];
+  rope["llama_4_scaling_beta"] = -1.0;
+  EXPECT_NE(read(dump_json(config)).error().message().find("llama_4_scaling_beta"), std::string::npos);
+  rope["llama_4_scaling_beta"] = 0.0;
+  EXPECT_EQ(read(dump_json(config))->layers[0].query_rope, -1);
+  config["text_config"].erase("rope_parameters");
+  EXPECT_NE(read(dump_json(config)).error().message().find("rope_parameters is missing"), std::string::npos);
+}
+
 TEST(Families, YarnSlowsTheFrequenciesThatTurnSeldom) {
   const auto spec = [](const std::string& more) {
     return *read(small_config(

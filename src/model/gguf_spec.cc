@@ -58,9 +58,8 @@ Result<RawSpec> read_common(const Keys& keys, const GgufFacts& facts, bool may_r
 }
 
 Result<YarnScaling> read_yarn(const Keys& keys, std::int64_t n_context) {
-  for (const char* name : {"rope.scaling.yarn_log_multiplier", "rope.scaling.yarn_ext_factor"}) {
-    if (!keys.has(name)) continue;
-    return Error(Code::kUnimplemented, "GGUF header: ", keys.full(name), " is not supported");
+  if (constexpr const char* kName = "rope.scaling.yarn_ext_factor"; keys.has(kName)) {
+    return Error(Code::kUnimplemented, "GGUF header: ", keys.full(kName), " is not supported");
   }
   YarnScaling yarn;
   yarn.factor = TRY(keys.number_or("rope.scaling.factor", 0.0));  // 0 is out of range, and named then
@@ -68,7 +67,9 @@ Result<YarnScaling> read_yarn(const Keys& keys, std::int64_t n_context) {
   yarn.beta_fast = TRY(keys.number_or("rope.scaling.yarn_beta_fast", yarn.beta_fast));
   yarn.beta_slow = TRY(keys.number_or("rope.scaling.yarn_beta_slow", yarn.beta_slow));
   const double factor = TRY(keys.number_or("rope.scaling.yarn_attn_factor", 1.0));
-  yarn.magnitude = yarn_magnitude(yarn.factor) * TRY(keys.number_or("rope.scaling.attn_factor", factor));
+  const double weight = TRY(keys.number_or("rope.scaling.yarn_log_multiplier", 0.0));  // mscale_all_dim, mscale being 1
+  yarn.magnitude = yarn_magnitude(yarn.factor) / (weight != 0.0 ? yarn_magnitude(yarn.factor, weight) : 1.0) *
+                   TRY(keys.number_or("rope.scaling.attn_factor", factor));
   return yarn;
 }
 
@@ -98,6 +99,14 @@ Result<RawSpec> read_llama(const Keys& keys, const GgufFacts& facts) {
   raw.rope.theta = TRY(keys.number_or("rope.freq_base", 10000.0));
   TRY(read_gguf_scaling(keys, 1.0, raw.n_context, raw.rope));
   raw.rope.interleaved = true;  // the converter permutes the rows of q and k
+  return raw;
+}
+
+/// Mistrals with an image encoder, and Ministral 3, whose queries grow with their position.
+Result<RawSpec> read_mistral3(const Keys& keys, const GgufFacts& facts) {
+  RawSpec raw = TRY(read_llama(keys, facts));
+  raw.rope.query_growth = TRY(keys.number_or("attention.temperature_scale", 0.0));
+  raw.rope.query_growth_context = TRY(keys.number_or("rope.scaling.original_context_length", 0.0));
   return raw;
 }
 
@@ -178,7 +187,7 @@ Result<RawSpec> read_olmo2(const Keys& keys, const GgufFacts& facts) {
 /// The file does not say which layers rotate nothing: it is every fourth.
 Result<RawSpec> read_smollm3(const Keys& keys, const GgufFacts& facts) {
   RawSpec raw = TRY(read_llama(keys, facts));
-  raw.rotates = sliding_pattern(raw.n_layers, 4);
+  raw.rotates = all_but_every(raw.n_layers, 4);
   return raw;
 }
 
@@ -198,7 +207,7 @@ Result<RawSpec> read_granite(const Keys& keys, const GgufFacts& facts) {
 Result<std::vector<bool>> read_sliding(const Keys& keys, std::int64_t n_layers, std::int64_t period) {
   const std::string key = keys.full("attention.sliding_window_pattern");
   if (const auto* list = keys.metadata().find<std::vector<bool>>(key)) return *list;
-  return sliding_pattern(n_layers, TRY(keys.integer_or("attention.sliding_window_pattern", period)));
+  return all_but_every(n_layers, TRY(keys.integer_or("attention.sliding_window_pattern", period)));
 }
 
 /// What Gemma 2 and 3 share. `largest`: layers of the size whose scores are scaled by the even share of the width.
@@ -277,7 +286,7 @@ Result<RawSpec> read_qwen35(const Keys& keys, const GgufFacts& facts, bool has_e
   TRY(read_gguf_scaling(keys, 1.0, raw.n_context, raw.rope));
   raw.qk_norm = true;
   raw.output_gate = true;
-  raw.recurrent = sliding_pattern(raw.n_layers, TRY(keys.integer_or("full_attention_interval", 4)));
+  raw.recurrent = all_but_every(raw.n_layers, TRY(keys.integer_or("full_attention_interval", 4)));
   RawDelta& delta = raw.delta;
   delta.is_tiled = true;
   delta.n_key_heads = TRY(keys.integer("ssm.group_count"));
@@ -297,9 +306,9 @@ Result<RawSpec> read_qwen35(const Keys& keys, const GgufFacts& facts, bool has_e
   return raw;
 }
 
-constexpr std::array<std::string_view, 15> kArchitectures = {"gemma2", "gemma3", "gemma4",    "gpt-oss",  "granite",
-                                                             "llama",  "olmo2",  "phi3",      "qwen2",    "qwen2moe",
-                                                             "qwen3",  "qwen35", "qwen35moe", "qwen3moe", "smollm3"};
+constexpr std::array<std::string_view, 16> kArchitectures = {
+    "gemma2", "gemma3", "gemma4",   "gpt-oss", "granite", "llama",     "mistral3", "olmo2",
+    "phi3",   "qwen2",  "qwen2moe", "qwen3",   "qwen35",  "qwen35moe", "qwen3moe", "smollm3"};
 
 Result<std::string> find_architecture(const Metadata& metadata) {
   const std::string* architecture = metadata.text("general.architecture");
@@ -317,6 +326,7 @@ Result<RawSpec> read_family(const Keys& keys, std::string_view architecture, con
   if (architecture == "gemma4") return read_gguf_gemma4(keys, facts);
   if (architecture == "gpt-oss") return read_gpt_oss(keys, facts);
   if (architecture == "granite") return read_granite(keys, facts);
+  if (architecture == "mistral3") return read_mistral3(keys, facts);
   if (architecture == "olmo2") return read_olmo2(keys, facts);
   if (architecture == "smollm3") return read_smollm3(keys, facts);
   if (architecture == "phi3") return read_phi3(keys, facts);

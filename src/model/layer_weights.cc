@@ -106,9 +106,13 @@ Status finish_delta_vector(Backend& backend, const DecoderSpec& spec, const Expe
   const bool is_logarithm =
       tensor.role == TensorRole::kDeltaRate && spec.naming.format == CheckpointFormat::kSafetensors;
   const bool is_convolution = tensor.role == TensorRole::kDeltaConvolution;
-  if (!is_logarithm && !is_convolution) return {};
+  if (tensor.role != TensorRole::kDeltaRate && !is_convolution) return {};
   const auto n = vector.n_bytes() / sizeof(float);
   std::vector<float> values = TRY(fetch_floats(backend, vector, n));
+  if (tensor.role == TensorRole::kDeltaRate && !is_logarithm) {
+    if (std::ranges::all_of(values, [](float rate) { return rate <= 0.0f; })) return {};
+    return Error(Code::kInvalidArgument, tensor.name, " has values that are not below 0: states would grow for ever");
+  }
   if (is_logarithm) {
     for (float& value : values) value = -std::exp(value);
   } else {

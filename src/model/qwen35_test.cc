@@ -128,18 +128,16 @@ TEST(Qwen35, RefusesWhatItDoesNotCompute) {
   EXPECT_EQ(refusal(R"({"output_gate_type":"swish"})"), "accepted");
 }
 
+/// Of a small GGUF: four layers and one that predicts further.
+constexpr std::pair<const char*, int> kKeys[] = {{"block_count", 5},           {"nextn_predict_layers", 1},
+                                                 {"attention.key_length", 32}, {"attention.value_length", 32},
+                                                 {"rope.dimension_count", 8},  {"ssm.conv_kernel", 4},
+                                                 {"ssm.state_size", 16},       {"ssm.group_count", 2},
+                                                 {"ssm.time_step_rank", 4},    {"ssm.inner_size", 64}};
+
 Metadata header(const std::string& family) {
   Metadata metadata = small_gguf_header(family);
-  for (const auto& [key, value] : {std::pair{"block_count", 5},
-                                   {"nextn_predict_layers", 1},
-                                   {"attention.key_length", 32},
-                                   {"attention.value_length", 32},
-                                   {"rope.dimension_count", 8},
-                                   {"ssm.conv_kernel", 4},
-                                   {"ssm.state_size", 16},
-                                   {"ssm.group_count", 2},
-                                   {"ssm.time_step_rank", 4},
-                                   {"ssm.inner_size", 64}}) {
+  for (const auto& [key, value] : kKeys) {
     metadata.set(family + "." + key, std::int64_t{value});
   }
   return metadata;
@@ -171,20 +169,13 @@ std::string file_with(const std::vector<std::string>& more) {
   const DecoderSpec spec = *spec_from_gguf(header("qwen35"), {.n_vocab = 100});
   GgufWriter writer;
   writer.text("general.architecture", "qwen35");
-  for (const auto& [key, value] : {std::pair{"block_count", 5},
-                                   {"nextn_predict_layers", 1},
-                                   {"context_length", 64},
+  for (const auto& [key, value] : {std::pair{"context_length", 64},
                                    {"embedding_length", 64},
                                    {"feed_forward_length", 96},
-                                   {"attention.head_count", 4},
-                                   {"attention.key_length", 32},
-                                   {"attention.value_length", 32},
-                                   {"rope.dimension_count", 8},
-                                   {"ssm.conv_kernel", 4},
-                                   {"ssm.state_size", 16},
-                                   {"ssm.group_count", 2},
-                                   {"ssm.time_step_rank", 4},
-                                   {"ssm.inner_size", 64}}) {
+                                   {"attention.head_count", 4}}) {
+    writer.u32(std::string("qwen35.") + key, static_cast<std::uint32_t>(value));
+  }
+  for (const auto& [key, value] : kKeys) {
     writer.u32(std::string("qwen35.") + key, static_cast<std::uint32_t>(value));
   }
   writer.f32("qwen35.attention.layer_norm_rms_epsilon", 1e-6f);
@@ -210,7 +201,8 @@ TEST(Qwen35, PassesOverTheTensorsOfThoseLayersAndNoOthers) {
   EXPECT_EQ(spec->n_layers(), 4);
   const auto surplus = read_file({"blk.3.ssm_a", "blk.40x.attn_norm.weight"});
   ASSERT_FALSE(surplus.has_value());
-  EXPECT_TRUE(holds(surplus.error().message(), R"("blk.3.ssm_a", "blk.40x.attn_norm.weight")")) << surplus.error().message();
+  EXPECT_TRUE(holds(surplus.error().message(), R"("blk.3.ssm_a", "blk.40x.attn_norm.weight")"))
+      << surplus.error().message();
 }
 
 }  // namespace

@@ -109,6 +109,17 @@ Status check_rope(const RawRope& rope, std::int64_t n_rotated) {
   return {};
 }
 
+/// Cosines and sines make a query grow only where all its values turn, in every layer by the same rope.
+Status check_query_growth(const RawSpec& raw) {
+  TRY(check_range("llama_4_scaling_beta", raw.rope.query_growth, 0.0, 10.0));
+  if (raw.rope.query_growth == 0.0) return {};
+  TRY(check_range("original_max_position_embeddings", raw.rope.query_growth_context, 1.0, 1e9));
+  const bool turns_whole = (raw.n_rotated == 0 || raw.n_rotated == raw.head_dim) && raw.rope.rotated == 1.0;
+  if (turns_whole && raw.rotates.empty() && !raw.sliding_rope) return {};
+  return Error(Code::kUnimplemented,
+               "model configuration: queries that grow with their position, but of which not all values turn");
+}
+
 std::int64_t full_head_dim(const RawSpec& raw) { return raw.full_head_dim > 0 ? raw.full_head_dim : raw.head_dim; }
 std::int64_t full_kv_heads(const RawSpec& raw) { return raw.full_kv_heads > 0 ? raw.full_kv_heads : raw.n_kv_heads; }
 
@@ -181,6 +192,7 @@ Status check_numbers(const RawSpec& raw) {
   }
   TRY(check_kinds(raw));
   TRY(check_rope(raw.rope, n_rotated(raw, full_head_dim(raw))));
+  TRY(check_query_growth(raw));
   if (raw.sliding_rope) TRY(check_rope(*raw.sliding_rope, n_rotated(raw, raw.head_dim)));
   TRY(check_experts(raw));
   return check_delta(raw);
@@ -223,6 +235,16 @@ ExpertSpec build_experts(const RawExperts& raw) {
           .beside_dense = raw.beside_dense};
 }
 
+/// Queries that grow turn by a rope of their own. Returns its index; -1: they turn as keys do.
+int add_query_rope(const RawRope& raw, DecoderSpec& spec) {
+  if (raw.query_growth == 0.0) return -1;
+  RopeSpec rope = spec.ropes.front();
+  rope.growth = static_cast<float>(raw.query_growth);
+  rope.growth_context = static_cast<float>(raw.query_growth_context);
+  spec.ropes.push_back(std::move(rope));
+  return count_of(spec.ropes) - 1;
+}
+
 /// Lets the last layers read the keys and values of the last layer of their kind that has its own.
 Status share_kv(const RawSpec& raw, DecoderSpec& spec) {
   const int first = spec.n_layers() - static_cast<int>(raw.n_sharing);
@@ -250,13 +272,25 @@ YarnScaling usual_gpt_oss_yarn() {
   return yarn;
 }
 
-std::vector<bool> sliding_pattern(std::int64_t n_layers, std::int64_t period) {
-  std::vector<bool> sliding;
+std::vector<bool> all_but_every(std::int64_t n_layers, std::int64_t period) {
+  std::vector<bool> layers;
   for (std::int64_t layer = 0; layer < n_layers && layer < kMaxLayers; ++layer) {
-    sliding.push_back(period > 0 && (layer + 1) % period != 0);
+    layers.push_back(period > 0 && (layer + 1) % period != 0);
   }
-  return sliding;
+  return layers;
 }
+
+namespace {
+
+/// A delta net in the place of attention.
+void make_recurrent(LayerSpec& layer, const RawDelta& delta) {
+  layer.heads = {};
+  layer.delta = build_delta(delta);
+  layer.rope = -1;
+  layer.output_gate = layer.qk_norm = false;
+}
+
+}  // namespace
 
 Result<DecoderSpec> build_spec(const RawSpec& raw) {
   TRY(check_numbers(raw));
@@ -279,6 +313,8 @@ Result<DecoderSpec> build_spec(const RawSpec& raw) {
     spec.ropes.push_back(build_rope(*raw.sliding_rope, static_cast<int>(n_rotated(raw, head_dim))));
   }
 
+  const int query_rope = add_query_rope(raw.rope, spec);
+
   LayerSpec layer;
   layer.heads = {static_cast<int>(raw.n_heads), static_cast<int>(raw.n_kv_heads), head_dim};
   layer.attention_softcap = static_cast<float>(raw.attention_softcap);
@@ -300,6 +336,7 @@ Result<DecoderSpec> build_spec(const RawSpec& raw) {
     const bool sliding = raw.sliding.empty() || raw.sliding[i];
     layer.window = sliding ? static_cast<int>(raw.window) : 0;
     const bool rotates = raw.rotates.empty() || raw.rotates[i];
+    layer.query_rope = rotates ? query_rope : -1;
     layer.rope = !rotates ? -1 : sliding && raw.sliding_rope ? 1 : 0;
     const bool is_full = !raw.sliding.empty() && !sliding;
     layer.heads.n_kv_heads = static_cast<int>(is_full ? full_kv_heads(raw) : raw.n_kv_heads);
@@ -310,12 +347,7 @@ Result<DecoderSpec> build_spec(const RawSpec& raw) {
     layer.d_ff =
         is_sparse && !raw.experts.beside_dense ? 0 : static_cast<int>(raw.d_ff_of.empty() ? raw.d_ff : raw.d_ff_of[i]);
     spec.layers.push_back(layer);
-    if (!raw.recurrent.empty() && raw.recurrent[i]) {
-      spec.layers.back().heads = {};
-      spec.layers.back().delta = build_delta(raw.delta);
-      spec.layers.back().rope = -1;
-      spec.layers.back().output_gate = spec.layers.back().qk_norm = false;
-    }
+    if (!raw.recurrent.empty() && raw.recurrent[i]) make_recurrent(spec.layers.back(), raw.delta);
   }
   TRY(share_kv(raw, spec));
   return spec;

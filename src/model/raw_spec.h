@@ -20,9 +20,11 @@ struct RawRope {
   double linear_factor = 1.0;
   std::optional<Llama3Scaling> llama3;
   std::optional<YarnScaling> yarn;
-  std::vector<float> divisors;  ///< of every frequency: a file's rope_freqs, or the factors of a longrope
-  double magnitude = 1.0;       ///< multiplies cosines and sines; with yarn, yarn's is taken
-  double rotated = 1.0;         ///< share of a head's pairs that turn; the frequencies are those of the whole head
+  std::vector<float> divisors;        ///< of every frequency: a file's rope_freqs, or the factors of a longrope
+  double magnitude = 1.0;             ///< multiplies cosines and sines; with yarn, yarn's is taken
+  double query_growth = 0.0;          ///< RopeSpec::growth of queries; 0: they turn as keys do
+  double query_growth_context = 0.0;  ///< RopeSpec::growth_context of queries
+  double rotated = 1.0;  ///< share of a head's pairs that turn; the frequencies are those of the whole head
   bool interleaved = false;
 };
 
@@ -97,9 +99,8 @@ struct RawSpec {
   std::optional<RawRope> sliding_rope;  ///< of sliding layers; absent: they use `rope` too
 };
 
-/// RawSpec::sliding of layers that alternate: every `period`-th layer sees all positions, the layers between see the
-/// window.
-std::vector<bool> sliding_pattern(std::int64_t n_layers, std::int64_t period);
+/// Which layers are unlike every `period`-th one: those that slide, rotate or are recurrent, where layers alternate.
+std::vector<bool> all_but_every(std::int64_t n_layers, std::int64_t period);
 
 /// Whether a configuration or header is of a family that we know, told by its name alone.
 /// Errors: kUnimplemented, naming it and the known ones; kInvalidArgument, it names none.

@@ -20,6 +20,33 @@ RoleName role_suffix(TensorRole role) {
   }
 }
 
+/// Of experts and what belongs to them; empty for roles of no layer.
+RoleName expert_role_name(TensorRole role, const LayerSpec& layer, bool is_gpt_oss) {
+  switch (role) {
+    case TensorRole::kRouter:
+    case TensorRole::kRouterBias:
+      return {"ffn_gate_inp", is_gpt_oss ? "mlp.router" : layer.experts.beside_dense ? "router.proj" : "mlp.gate"};
+    case TensorRole::kExpertGate:
+    case TensorRole::kExpertGateBias: return {"ffn_gate_exps", "gate_proj"};
+    case TensorRole::kExpertUp:
+    case TensorRole::kExpertUpBias: return {"ffn_up_exps", "up_proj"};
+    case TensorRole::kRouterNorm: return {"ffn_gate_inp", "router.scale"};
+    case TensorRole::kExpertScale: return {"ffn_down_exps", "router.per_expert_scale"};
+    case TensorRole::kExpertNorm: return {"pre_ffw_norm_2", "pre_feedforward_layernorm_2"};
+    case TensorRole::kPostExpertNorm: return {"post_ffw_norm_2", "post_feedforward_layernorm_2"};
+    case TensorRole::kPostDenseNorm: return {"post_ffw_norm_1", "post_feedforward_layernorm_1"};
+    case TensorRole::kExpertDown: return {"ffn_down_exps", "down_proj"};
+    case TensorRole::kExpertDownBias: return {"ffn_down_exps", "mlp.experts.down_proj"};
+    case TensorRole::kExpertGateUp: return {"", "gate_up_proj"};
+    case TensorRole::kExpertGateUpBias: return {"", "mlp.experts.gate_up_proj"};
+    case TensorRole::kSharedRouter: return {"ffn_gate_inp_shexp", "mlp.shared_expert_gate"};
+    case TensorRole::kSharedGate: return {"ffn_gate_shexp", "mlp.shared_expert.gate_proj"};
+    case TensorRole::kSharedUp: return {"ffn_up_shexp", "mlp.shared_expert.up_proj"};
+    case TensorRole::kSharedDown: return {"ffn_down_shexp", "mlp.shared_expert.down_proj"};
+    default: return {};
+  }
+}
+
 }  // namespace
 
 /// Llama's post_attention_layernorm is the norm before the feed-forward; in Gemma 3 the same name is the norm after
@@ -45,27 +72,7 @@ RoleName role_name(TensorRole role, const LayerSpec& layer, bool is_gpt_oss) {
     case TensorRole::kUp: return {"ffn_up", "mlp.up_proj"};
     case TensorRole::kDown: return {"ffn_down", "mlp.down_proj"};
     case TensorRole::kPostFeedForwardNorm: return {"post_ffw_norm", "post_feedforward_layernorm"};
-    case TensorRole::kRouter:
-    case TensorRole::kRouterBias:
-      return {"ffn_gate_inp", is_gpt_oss ? "mlp.router" : layer.experts.beside_dense ? "router.proj" : "mlp.gate"};
-    case TensorRole::kExpertGate:
-    case TensorRole::kExpertGateBias: return {"ffn_gate_exps", "gate_proj"};
-    case TensorRole::kExpertUp:
-    case TensorRole::kExpertUpBias: return {"ffn_up_exps", "up_proj"};
-    case TensorRole::kRouterNorm: return {"ffn_gate_inp", "router.scale"};
-    case TensorRole::kExpertScale: return {"ffn_down_exps", "router.per_expert_scale"};
-    case TensorRole::kExpertNorm: return {"pre_ffw_norm_2", "pre_feedforward_layernorm_2"};
-    case TensorRole::kPostExpertNorm: return {"post_ffw_norm_2", "post_feedforward_layernorm_2"};
-    case TensorRole::kPostDenseNorm: return {"post_ffw_norm_1", "post_feedforward_layernorm_1"};
-    case TensorRole::kExpertDown: return {"ffn_down_exps", "down_proj"};
-    case TensorRole::kExpertDownBias: return {"ffn_down_exps", "mlp.experts.down_proj"};
-    case TensorRole::kExpertGateUp: return {"", "gate_up_proj"};
-    case TensorRole::kExpertGateUpBias: return {"", "mlp.experts.gate_up_proj"};
     case TensorRole::kSinks: return {"attn_sinks", "self_attn.sinks"};
-    case TensorRole::kSharedRouter: return {"ffn_gate_inp_shexp", "mlp.shared_expert_gate"};
-    case TensorRole::kSharedGate: return {"ffn_gate_shexp", "mlp.shared_expert.gate_proj"};
-    case TensorRole::kSharedUp: return {"ffn_up_shexp", "mlp.shared_expert.up_proj"};
-    case TensorRole::kSharedDown: return {"ffn_down_shexp", "mlp.shared_expert.down_proj"};
     case TensorRole::kOutputScale: return {"layer_output_scale", "layer_scalar"};
     case TensorRole::kPerLayerGate: return {"inp_gate", "per_layer_input_gate"};
     case TensorRole::kPerLayerOutput: return {"proj", "per_layer_projection"};
@@ -79,14 +86,8 @@ RoleName role_name(TensorRole role, const LayerSpec& layer, bool is_gpt_oss) {
     case TensorRole::kDeltaConvolution: return {"ssm_conv1d", "linear_attn.conv1d"};
     case TensorRole::kDeltaNorm: return {"ssm_norm", "linear_attn.norm"};
     case TensorRole::kDeltaOutput: return {"ssm_out", "linear_attn.out_proj"};
-    case TensorRole::kEmbedding:
-    case TensorRole::kFinalNorm:
-    case TensorRole::kHead:
-    case TensorRole::kPerLayerProjection:
-    case TensorRole::kPerLayerProjectionNorm:
-    case TensorRole::kPerLayerTable: break;
+    default: return expert_role_name(role, layer, is_gpt_oss);
   }
-  return {};
 }
 
 std::string layer_tensor_name(const DecoderSpec& spec, TensorRole role, int layer) {

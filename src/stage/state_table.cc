@@ -22,10 +22,10 @@ StateTable::StateTable(std::int32_t n_sequences) : is_on_(n_sequences > 0) {
 }
 
 /// Of a sequence that goes on. `to` is the place that is not read.
-Result<StateTable::Move> StateTable::move_of(const StepBatch& batch, const SequenceRows& slice) const {
+Result<StateTable::Move> StateTable::move_of(const StepBatch& batch, const SequenceRows& slice,
+                                             const std::unordered_set<SequenceId>& released) const {
   const auto known = sequences_.find(slice.sequence);
-  const bool is_released = std::ranges::find(batch.released, slice.sequence) != batch.released.end();
-  if (known == sequences_.end() || is_released) {
+  if (known == sequences_.end() || released.contains(slice.sequence)) {
     return slice_error(Code::kDataLoss, batch, slice.sequence, "goes on at position ", slice.first_position,
                        ", this stage has no recurrent state of it");
   }
@@ -61,17 +61,23 @@ Result<StateTable::Entry*> StateTable::take_room(const StepBatch& batch, Sequenc
 Result<std::vector<StateTable::Move>> StateTable::begin(const StepBatch& batch) {
   std::vector<Move> moves(batch.slices.size());
   if (!is_on_) return moves;
+  const std::unordered_set<SequenceId> released(batch.released.begin(), batch.released.end());
   for (std::size_t i = 0; i < moves.size(); ++i) {
-    if (batch.slices[i].first_position > 0) moves[i] = TRY(move_of(batch, batch.slices[i]));
+    if (batch.slices[i].first_position > 0) moves[i] = TRY(move_of(batch, batch.slices[i], released));
   }
-  for (const SequenceId released : batch.released) {
-    if (std::ranges::find(batch.slices, released, &SequenceRows::sequence) == batch.slices.end()) forget(released);
+  std::unordered_set<SequenceId> named;
+  for (const SequenceRows& slice : batch.slices) {
+    named.insert(slice.sequence);
+    // Before rooms are given to others: its move is settled.
+    if (const auto known = sequences_.find(slice.sequence); known != sequences_.end()) known->second.is_known = true;
+  }
+  for (const SequenceId sequence : batch.released) {
+    if (!named.contains(sequence)) forget(sequence);
   }
   for (std::size_t i = 0; i < moves.size(); ++i) {
     const SequenceRows& slice = batch.slices[i];
     const auto known = sequences_.find(slice.sequence);
     Entry& entry = known != sequences_.end() ? known->second : *TRY(take_room(batch, slice.sequence));
-    entry.is_known = true;
     entry.last_use = ++n_uses_;
     if (slice.first_position == 0) {
       moves[i] = {-1, kStatePlaces * entry.room};

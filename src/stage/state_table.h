@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "core/ids.h"
@@ -30,11 +31,12 @@ class StateTable {
     std::int32_t to = -1;
   };
 
-  /// Where the slices' states come from and go to, in their order. What lies in the places they go to is lost from here
-  /// on, whether the step succeeds or not. Errors: kDataLoss, a slice goes on where no state is, which is as before
-  /// then: the sequence must be computed again; kResourceExhausted, more sequences than there is room for.
+  /// Where the slices' states come from and go to, in their order; released sequences are forgotten. What lies in the
+  /// places they go to is lost from here on, whether the step succeeds or not. Errors: kDataLoss, a slice goes on where
+  /// no state is, which is as before then: the sequence must be computed again; kResourceExhausted, more sequences than
+  /// there is room for.
   Result<std::vector<Move>> begin(const StepBatch& batch);
-  /// The step of the last begin() succeeded: its released sequences are forgotten.
+  /// The step of the last begin() succeeded.
   void commit(const StepBatch& batch);
 
   /// Forgets all but what `left` names. Without the sequences, states stay for those that go on behind the same rows.
@@ -51,7 +53,8 @@ class StateTable {
     std::uint64_t last_use = 0;
   };
 
-  Result<Move> move_of(const StepBatch& batch, const SequenceRows& slice) const;
+  Result<Move> move_of(const StepBatch& batch, const SequenceRows& slice,
+                       const std::unordered_set<SequenceId>& released) const;
   /// A room for a sequence that has none.
   Result<Entry*> take_room(const StepBatch& batch, SequenceId sequence);
   void forget(SequenceId sequence);

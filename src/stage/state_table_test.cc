@@ -110,6 +110,18 @@ TEST(StateTable, RoomComesBackWithAReleaseOrFromThoseThatNobodyNamesAnyMore) {
   run(table, rows(3, 2, 1));
 }
 
+TEST(StateTable, ANewcomerTakesNoRoomOfTheSameStep) {
+  StateTable table(2);
+  run(table, rows(1, 0, 1));
+  run(table, rows(2, 0, 1));
+  table.forget_all_but(StageMemory::kRows);
+  const auto moves = table.begin(batch({rows(3, 0, 1), rows(1, 1, 1)}));
+  ASSERT_TRUE(moves.has_value()) << moves.error().message();
+  EXPECT_NE((*moves)[0].to / kStatePlaces, (*moves)[1].to / kStatePlaces) << "2 had to go, 1 goes on";
+  table.commit(batch({rows(3, 0, 1), rows(1, 1, 1)}));
+  run(table, rows(1, 2, 1));
+}
+
 TEST(StateTable, ForgetsWhatItIsTold) {
   StateTable table(2);
   run(table, rows(1, 0, 1));

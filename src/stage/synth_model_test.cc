@@ -61,9 +61,9 @@ std::vector<int> tokens_of(const std::vector<ScoredToken>& scored) {
   return tokens;
 }
 
-constexpr const char* kFamilies[] = {"gemma-2-2b", "gemma-3-1b",    "granite-3.1-2b", "llama-3.2-1b", "mistral-7b-v0.3",
-                                     "olmo-2-7b",  "phi-3-mini",    "phi-4-mini",     "qwen2.5-0.5b", "qwen2-57b-a14b",
-                                     "qwen3-0.6b", "qwen3-30b-a3b", "smollm3-3b"};
+constexpr const char* kFamilies[] = {
+    "gemma-2-2b", "gemma-3-1b", "granite-3.1-2b", "llama-3.2-1b",   "ministral-3-3b", "mistral-7b-v0.3", "olmo-2-7b",
+    "phi-3-mini", "phi-4-mini", "qwen2.5-0.5b",   "qwen2-57b-a14b", "qwen3-0.6b",     "qwen3-30b-a3b",   "smollm3-3b"};
 
 /// The same from one, two and three stages, and in tokens from both formats.
 void expect_alike(const std::string& shape, const std::string& name, const std::vector<int>& cuts) {

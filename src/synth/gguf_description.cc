@@ -26,13 +26,14 @@ struct GgufFamily {
   bool is_listed = false;  ///< it can list them
   bool is_interleaved = false;
 };
-constexpr std::array<GgufFamily, 14> kFamilies = {{
+constexpr std::array<GgufFamily, 15> kFamilies = {{
     {"gemma2", "gemma2", 10000.0, 2, true},
     {"gemma3", "gemma3", 1000000.0, 6, true},
     {"gemma4", "gemma4"},
     {"gpt_oss", "gpt-oss", 150000.0, 2, true},
     {"granite", "granite", 10000.0, 0, false, true},
     {"llama", "llama", 10000.0, 0, false, true},
+    {"ministral3", "mistral3", 1000000.0, 0, false, true},
     {"mistral", "llama", 10000.0, 0, false, true},
     {"olmo2", "olmo2"},
     {"phi3", "phi3"},
@@ -116,6 +117,11 @@ Status add_rope(const ConfigFields& config, const GgufFamily& family, FamilyKeys
   keys.integer("rope.scaling.original_context_length", TRY(fields.integer("original_max_position_embeddings")));
   keys.number("rope.scaling.yarn_beta_fast", TRY(fields.number_or("beta_fast", 32.0)));
   keys.number("rope.scaling.yarn_beta_slow", TRY(fields.number_or("beta_slow", 1.0)));
+  if (const double weight = TRY(fields.number_or("mscale_all_dim", 0.0)); weight != 0.0) {
+    keys.number("rope.scaling.yarn_log_multiplier", weight);
+  }
+  const double growth = TRY(fields.number_or("llama_4_scaling_beta", 0.0));
+  if (growth != 0.0) keys.number("attention.temperature_scale", growth);
   return {};
 }
 
@@ -125,7 +131,7 @@ Status add_pattern(const DecoderSpec& spec, const GgufFamily& family, FamilyKeys
   if (family.pattern == 0) return {};
   std::vector<bool> found;
   for (const LayerSpec& layer : spec.layers) found.push_back(family.is_listed ? layer.window > 0 : layer.rope >= 0);
-  if (found == sliding_pattern(spec.n_layers(), family.pattern)) return {};
+  if (found == all_but_every(spec.n_layers(), family.pattern)) return {};
   if (!family.is_listed) {
     return Error(Code::kInvalidArgument, "a GGUF of ", family.ours,
                  " cannot say which layers rotate nothing: layers "

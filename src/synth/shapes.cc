@@ -32,6 +32,10 @@ constexpr std::string_view kNemo =
     R"({"rope_theta":1000000.0,"max_position_embeddings":131072,"rms_norm_eps":1e-5,"sliding_window":null})";
 constexpr std::string_view kMistralSmall =
     R"({"rope_theta":100000000.0,"max_position_embeddings":32768,"rms_norm_eps":1e-5,"sliding_window":null})";
+constexpr std::string_view kMinistral3 = R"({"rope_theta":1000000.0,"max_position_embeddings":262144,
+  "rms_norm_eps":1e-5,"sliding_window":null,"rope_scaling":{"rope_type":"yarn","factor":16.0,"beta_fast":32.0,
+  "beta_slow":1.0,"mscale":1.0,"mscale_all_dim":1.0,"original_max_position_embeddings":16384,
+  "llama_4_scaling_beta":0.1}})";
 constexpr std::string_view kGranite = R"({"rope_theta":5000000.0,"max_position_embeddings":131072,"rms_norm_eps":1e-5,
   "embedding_multiplier":12.0,"residual_multiplier":0.22,"attention_multiplier":0.015625,"logits_scaling":8.0})";
 constexpr std::string_view kOlmo2 = R"({"rope_theta":500000.0,"max_position_embeddings":4096,"rms_norm_eps":1e-6})";
@@ -127,6 +131,9 @@ constexpr Shape kShapes[] = {
     {"mistral-7b-v0.3", "mistral", 32, 4096, 32, 8, 128, 14336, 32768, false, 7248023552, 0, kMistral},
     {"mistral-nemo-12b", "mistral", 40, 5120, 32, 8, 128, 14336, 131072, false, 12247782400, 0, kNemo},
     {"mistral-small-3-24b", "mistral", 40, 5120, 32, 8, 128, 32768, 131072, false, 23572403200, 0, kMistralSmall},
+    {"ministral-3-3b", "ministral3", 26, 3072, 32, 8, 128, 9216, 131072, true, 3429006336, 0, kMinistral3},
+    {"ministral-3-8b", "ministral3", 34, 4096, 32, 8, 128, 14336, 131072, false, 8489553920, 0, kMinistral3},
+    {"ministral-3-14b", "ministral3", 40, 5120, 32, 8, 128, 16384, 131072, false, 13506073600, 0, kMinistral3},
     {"granite-3.1-2b", "granite", 40, 2048, 32, 8, 64, 8192, 49155, true, 2533531648, 0, kGranite},
     {"olmo-2-7b", "olmo2", 32, 4096, 32, 32, 128, 11008, 100352, false, 7298617344, 0, kOlmo2},
     {"phi-3-mini", "phi3", 32, 3072, 32, 32, 96, 8192, 32064, false, 3821079552, 0, kPhi3},
@@ -137,11 +144,11 @@ constexpr Shape kShapes[] = {
 
 /// What transformers calls the class of a family.
 constexpr std::pair<std::string_view, std::string_view> kClasses[] = {
-    {"gemma2", "Gemma2ForCausalLM"},      {"gemma3_text", "Gemma3ForCausalLM"}, {"gemma4_text", "Gemma4ForCausalLM"},
-    {"gpt_oss", "GptOssForCausalLM"},     {"granite", "GraniteForCausalLM"},    {"llama", "LlamaForCausalLM"},
-    {"mistral", "MistralForCausalLM"},    {"olmo2", "Olmo2ForCausalLM"},        {"phi3", "Phi3ForCausalLM"},
-    {"qwen2", "Qwen2ForCausalLM"},        {"qwen2_moe", "Qwen2MoeForCausalLM"}, {"qwen3", "Qwen3ForCausalLM"},
-    {"qwen3_moe", "Qwen3MoeForCausalLM"}, {"smollm3", "SmolLM3ForCausalLM"},
+    {"gemma2", "Gemma2ForCausalLM"},         {"gemma3_text", "Gemma3ForCausalLM"}, {"gemma4_text", "Gemma4ForCausalLM"},
+    {"gpt_oss", "GptOssForCausalLM"},        {"granite", "GraniteForCausalLM"},    {"llama", "LlamaForCausalLM"},
+    {"mistral", "MistralForCausalLM"},       {"olmo2", "Olmo2ForCausalLM"},        {"phi3", "Phi3ForCausalLM"},
+    {"qwen2", "Qwen2ForCausalLM"},           {"qwen2_moe", "Qwen2MoeForCausalLM"}, {"qwen3", "Qwen3ForCausalLM"},
+    {"ministral3", "Ministral3ForCausalLM"}, {"qwen3_moe", "Qwen3MoeForCausalLM"}, {"smollm3", "SmolLM3ForCausalLM"},
 };
 
 /// A name without what people write in different ways: "Gemma 3 27B" is "gemma327b".

@@ -56,7 +56,7 @@ TEST(Shapes, HaveWhatTheirFamilyHas) {
   }
 }
 
-TEST(Shapes, ThereIsOneOfEveryFamilyThatIsRead) {
+TEST(Shapes, ThereIsOneOfEveryFamilyThatIsReadButQwen35) {
   std::set<std::string, std::less<>> families;
   for (const Shape& shape : known_shapes()) families.emplace(shape.family);
   std::istringstream names(supported_architectures());

@@ -72,6 +72,11 @@ class BreakingChain final : public StageLink {
     const std::lock_guard lock(mutex_);
     return n_breaks_;
   }
+  /// Those with more than one step in flight, which the stages have applied in different numbers.
+  int n_deep_breaks() const {
+    const std::lock_guard lock(mutex_);
+    return n_deep_breaks_;
+  }
   std::string problem() const {
     const std::lock_guard lock(mutex_);
     return problem_;
@@ -105,13 +110,15 @@ class BreakingChain final : public StageLink {
         std::unique_lock lock(mutex_);
         wake_.wait(lock, [&] { return stop.stop_requested() || !steps_.empty(); });
         if (stop.stop_requested()) break;
+        // For steps to gather behind the first; at the end of the answers there may be none.
+        wake_.wait_for(lock, std::chrono::milliseconds(20), [&] { return stop.stop_requested() || steps_.size() > 1; });
       }
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));  // for steps to gather behind the first
       bool breaks = false;
       {
         const std::lock_guard lock(mutex_);
         breaks = break_every_ > 0 && ++n_steps_ % break_every_ == 0;
         if (breaks) is_broken_ = true;
+        if (breaks && steps_.size() > 1) ++n_deep_breaks_;
         const auto n = breaks ? steps_.size() : 1;
         for (std::size_t i = 0; i < n; ++i) {
           waiting.push_back(std::move(steps_.front()));
@@ -163,7 +170,7 @@ class BreakingChain final : public StageLink {
   std::deque<StepBatch> steps_;
   bool stopped_ = false;
   mutable bool is_broken_ = false;
-  int n_breaks_ = 0;
+  int n_breaks_ = 0, n_deep_breaks_ = 0;
   int n_steps_ = 0;
   std::string problem_;
   std::jthread thread_;
@@ -180,7 +187,7 @@ class RecurrentRecovery : public ::testing::Test {
   struct Outcome {
     std::vector<std::vector<GeneratedToken>> answers;
     EngineStats stats;
-    int n_breaks = 0;
+    int n_breaks = 0, n_deep_breaks = 0;
   };
 
   /// Three requests, prompts of one chunk and of several, at once.
@@ -208,6 +215,7 @@ class RecurrentRecovery : public ::testing::Test {
     EXPECT_EQ(chain.problem(), "");
     outcome.stats = engine->stats();
     outcome.n_breaks = chain.n_breaks();
+    outcome.n_deep_breaks = chain.n_deep_breaks();
     return outcome;
   }
 
@@ -231,6 +239,7 @@ TEST_F(RecurrentRecovery, BreaksWithStepsHalfAppliedChangeNoToken) {
   for (const int break_every : {5, 8}) {
     const Outcome broken = run(break_every, -1);
     EXPECT_GT(broken.n_breaks, 2);
+    EXPECT_GT(broken.n_deep_breaks, 0);
     expect_same(broken, at_peace, "a break every " + std::to_string(break_every) + " steps");
   }
 }

@@ -23,6 +23,7 @@ PROGRAM = pathlib.Path(os.environ.get("COMMISSURE_PROGRAM", ROOT / "build/releas
 MODELS = pathlib.Path(os.environ.get("COMMISSURE_TEST_MODELS", ROOT / "build/test-models"))
 # Set where every instruction is checked and slow (sanitizers): the same paths on fewer and shorter inputs.
 QUICK = os.environ.get("COMMISSURE_TEST_QUICK") == "1"
+ALL = os.environ.get("COMMISSURE_TEST_ALL") == "1"  # also what is slow and much like what else is tested
 SMOL = MODELS / "SmolLM2-135M-Instruct.Q4_1.gguf"
 GEMMA = MODELS / "gemma-3-270m-q4_k_m.gguf"
 

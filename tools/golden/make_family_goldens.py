@@ -131,7 +131,17 @@ QWEN35_CASES = [
     ("qwen35-moe-packed", "qwen3_5_moe_text", QWEN35_MOE, "qwen35moe"),
 ]
 
-FILES = {"cases": CASES, "gemma4": GEMMA4_CASES, "gpt_oss": GPT_OSS_CASES, "qwen35": QWEN35_CASES}
+# 150 tokens pass the original context four times.
+MINISTRAL3_CASES = [
+    ("ministral3", "ministral3", {"head_dim": 32, "rms_norm_eps": 1e-5, "max_position_embeddings": 256, "rope_parameters": YARN | {
+        "original_max_position_embeddings": 32, "beta_fast": 8.0, "beta_slow": 1.0, "mscale": 1.0, "mscale_all_dim": 1.0,
+        "llama_4_scaling_beta": 0.5}}, "mistral3"),
+    # The factor of cosines and sines is not 1.
+    ("ministral3-tied", "ministral3", {"head_dim": 16, "tie_word_embeddings": True, "max_position_embeddings": 256, "rope_parameters": YARN | {
+        "original_max_position_embeddings": 48, "mscale": 1.0, "mscale_all_dim": 0.5, "llama_4_scaling_beta": 0.25}}, "mistral3"),
+]
+
+FILES = {"cases": CASES, "ministral3": MINISTRAL3_CASES, "gemma4": GEMMA4_CASES, "gpt_oss": GPT_OSS_CASES, "qwen35": QWEN35_CASES}
 
 
 def noise(name: str, n: int) -> np.ndarray:
@@ -287,6 +297,11 @@ def plain_header(architecture: str, config, model) -> tuple[dict, dict]:
     if values["rope_parameters"]["rope_type"] == "yarn":
         header |= {keys.Rope.SCALING_TYPE: "yarn", keys.Rope.SCALING_FACTOR: values["rope_parameters"]["factor"],
                    keys.Rope.SCALING_ORIG_CTX_LEN: values["rope_parameters"]["original_max_position_embeddings"]}
+        if "beta_fast" in values["rope_parameters"]:
+            header[keys.Rope.SCALING_YARN_BETA_FAST] = values["rope_parameters"]["beta_fast"]
+    if architecture == "mistral3":
+        header |= {keys.Rope.SCALING_YARN_LOG_MUL: values["rope_parameters"]["mscale_all_dim"],
+                   attention.TEMPERATURE_SCALE: values["rope_parameters"]["llama_4_scaling_beta"]}
     if architecture == "granite":
         header |= {llm.EMBEDDING_SCALE: config.embedding_multiplier, llm.RESIDUAL_SCALE: config.residual_multiplier,
                    llm.LOGIT_SCALE: config.logits_scaling, attention.SCALE: config.attention_multiplier}
@@ -342,7 +357,7 @@ def gguf_form(architecture: str, config, model, names: list[str]) -> dict:
         "lists": lists,
         "header": {key.format(arch=architecture): value for key, value in header.items()},
         "names": {name: gguf_name(table, name) for name in names},
-        "permuted": architecture in ("llama", "granite", "smollm3"),  # rows of q and k, by head
+        "permuted": architecture in ("llama", "mistral3", "granite", "smollm3"),  # rows of q and k, by head
         "rope_freqs": rope_divisors(config, model),
     }
 

@@ -131,10 +131,13 @@ void CpuBackend::rope_table(const RopeSpec& rope, const StepIndex& index, Rows o
   for_rows(out.n_rows, 32 * out.n_cols, [&](int row) {
     float* cosines = row_of(out, row);
     const auto position = static_cast<float>(places[row].position);
+    float magnitude = rope.magnitude;
+    if (rope.growth > 0.0f)
+      magnitude *= 1.0f + rope.growth * std::log(1.0f + std::floor(position / rope.growth_context));
     for (std::size_t pair = 0; pair < n_pairs; ++pair) {
       const float angle = position * rope.frequencies[pair];
-      cosines[pair] = std::cos(angle) * rope.magnitude;
-      cosines[n_pairs + pair] = std::sin(angle) * rope.magnitude;
+      cosines[pair] = std::cos(angle) * magnitude;
+      cosines[n_pairs + pair] = std::sin(angle) * magnitude;
     }
   });
 }

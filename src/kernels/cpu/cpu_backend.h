@@ -38,6 +38,8 @@ class CpuMatrix final : public Matrix {
   MatrixSource source_;
 };
 
+struct StateStretch;
+
 /// A step's integers, with every row's place spelled out.
 class CpuStepIndex final : public StepIndex {
  public:
@@ -111,9 +113,9 @@ class CpuBackend final : public Backend {
   ThreadPool pool_;
   std::optional<Matmul> matmul_;  // absent: the reference's plain loops
 
-  void mix_rows(const DeltaInputs& in, const DeltaWeights& weights, const StepIndex& index, const StateLayer& states,
-                Rows mixed);
-  void keep_channels(const DeltaInputs& in, const StepIndex& index, const StateLayer& states);
+  void mix_rows(const DeltaInputs& in, const DeltaWeights& weights, const CpuStepIndex& places, const DeltaShape& shape,
+                std::span<const StateStretch> stretches, Rows mixed);
+  void keep_channels(const DeltaInputs& in, const DeltaShape& shape, std::span<const StateStretch> stretches);
 
   /// Adds biases to finished products and scales them, in the jobs that ask for it.
   void finish_jobs(std::span<const MatmulJob> jobs);

@@ -13,6 +13,13 @@
 
 namespace commissure::cpu {
 
+/// One sequence's rows of a step, and where its state lies.
+struct StateStretch {
+  const SequenceSpan& span;
+  const float* from = nullptr;  ///< null: zeros
+  float* to = nullptr;
+};
+
 namespace {
 
 /// Below this many multiplications one thread is sooner done than several have started.
@@ -21,15 +28,8 @@ constexpr std::int64_t kGateProducts = 64;  ///< what a gate's exponentials and 
 
 float softplus(float x) { return x > 20.0f ? x : std::log1p(std::exp(x)); }
 
-/// One sequence's rows of a step, and where its state lies.
-struct Stretch {
-  const SequenceSpan& span;
-  const float* from = nullptr;  ///< null: zeros
-  float* to = nullptr;
-};
-
-std::vector<Stretch> stretches(const StepShape& shape, const StateLayer& states) {
-  std::vector<Stretch> all;
+std::vector<StateStretch> stretches(const StepShape& shape, const StateLayer& states) {
+  std::vector<StateStretch> all;
   const auto floats = states.shape.state_floats();
   const auto place = [&](std::int32_t i) { return address<float>(states.data) + to_size(i) * floats; };
   for (const SequenceSpan& span : shape.sequences) {
@@ -40,7 +40,7 @@ std::vector<Stretch> stretches(const StepShape& shape, const StateLayer& states)
 }
 
 /// The channels of the row that is `back` rows before row `row` of the stretch; null: there is none.
-const float* channels_before(const Stretch& stretch, Rows channels, const DeltaShape& shape, int row, int back) {
+const float* channels_before(const StateStretch& stretch, Rows channels, const DeltaShape& shape, int row, int back) {
   const int at = row - back;
   if (at >= 0) return row_of(channels, stretch.span.first_row + at);
   if (stretch.from == nullptr) return nullptr;
@@ -50,15 +50,12 @@ const float* channels_before(const Stretch& stretch, Rows channels, const DeltaS
 }  // namespace
 
 /// Convolution, lengths of queries and keys, decay and beta of every row.
-void CpuBackend::mix_rows(const DeltaInputs& in, const DeltaWeights& weights, const StepIndex& index,
-                          const StateLayer& states, Rows mixed) {
-  const auto& places = static_cast<const CpuStepIndex&>(index);
-  const DeltaShape& shape = states.shape;
-  const std::vector<Stretch> all = stretches(places.shape(), states);
+void CpuBackend::mix_rows(const DeltaInputs& in, const DeltaWeights& weights, const CpuStepIndex& places,
+                          const DeltaShape& shape, std::span<const StateStretch> all, Rows mixed) {
   const float* const rate = address<float>(weights.rate);
   const float* const bias = address<float>(weights.decay_bias);
   const auto mix = [&](int row) {
-    const Stretch& stretch = all[to_size(places.places()[to_size(row)].sequence)];
+    const StateStretch& stretch = all[to_size(places.places()[to_size(row)].sequence)];
     std::array<const float*, DeltaShape::kMaxKernel> taps{};
     for (int tap = 0; tap < shape.kernel; ++tap) {
       const int back = shape.kernel - 1 - tap;
@@ -87,30 +84,40 @@ void CpuBackend::mix_rows(const DeltaInputs& in, const DeltaWeights& weights, co
   });
 }
 
-/// The channels that the rows behind the step are convolved with.
-void CpuBackend::keep_channels(const DeltaInputs& in, const StepIndex& index, const StateLayer& states) {
-  const DeltaShape& shape = states.shape;
+/// The channels that the rows behind the step are convolved with; work for each sequence of it.
+void CpuBackend::keep_channels(const DeltaInputs& in, const DeltaShape& shape, std::span<const StateStretch> all) {
   const auto n = to_size(shape.n_channels());
-  for (const Stretch& stretch : stretches(static_cast<const CpuStepIndex&>(index).shape(), states)) {
+  const auto keep = [&](int sequence) {
+    const StateStretch& stretch = all[to_size(sequence)];
     for (int i = 0; i < shape.kernel - 1; ++i) {
       const int back = shape.kernel - 1 - i;
       const float* const from = channels_before(stretch, in.channels, shape, stretch.span.n_rows, back);
       float* const to = stretch.to + to_size(i) * n;
       from == nullptr ? std::memset(to, 0, n * sizeof(float)) : std::memcpy(to, from, n * sizeof(float));
     }
+  };
+  const int n_sequences = count_of(all);
+  if (n_sequences == 1 || std::int64_t{n_sequences} * shape.kernel * shape.n_channels() < kSerialProducts) {
+    for (int i = 0; i < n_sequences; ++i) keep(i);
+    return;
   }
+  pool_.run([&](int part, int n_parts) {
+    const auto [first, last] = share(n_sequences, part, n_parts);
+    for (int i = first; i < last; ++i) keep(i);
+  });
 }
 
 void CpuBackend::delta_net(const DeltaInputs& in, const DeltaWeights& weights, const StepIndex& index,
                            const StateLayer& states, Rows mixed, Rows out) {
-  mix_rows(in, weights, index, states, mixed);
-  keep_channels(in, index, states);
+  const auto& places = static_cast<const CpuStepIndex&>(index);
   const DeltaShape& shape = states.shape;
-  const std::vector<Stretch> all = stretches(static_cast<const CpuStepIndex&>(index).shape(), states);
+  const std::vector<StateStretch> all = stretches(places.shape(), states);
+  mix_rows(in, weights, places, shape, all, mixed);
+  keep_channels(in, shape, all);
   const int n_blocks = (shape.value_dim + kDeltaColumns - 1) / kDeltaColumns;
   const auto n_before = n_elements(shape.kernel - 1, shape.n_channels());
   const auto advance = [&](int i) {
-    const Stretch& stretch = all[to_size(i / (shape.n_value_heads * n_blocks))];
+    const StateStretch& stretch = all[to_size(i / (shape.n_value_heads * n_blocks))];
     const int head = i / n_blocks % shape.n_value_heads, column = i % n_blocks * kDeltaColumns;
     const int key_head = shape.is_tiled ? head % shape.n_key_heads : head / (shape.n_value_heads / shape.n_key_heads);
     const std::size_t at =

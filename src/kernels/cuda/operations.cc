@@ -149,9 +149,10 @@ void CudaBackend::rope_table(const RopeSpec& rope, const StepIndex& index, Rows 
     }
     found = frequencies_.emplace(rope.frequencies, std::move(*made)).first;
   }
-  device_->launch("rope_table", {out.n_rows}, kRowThreads,
-                  RopeTableArgs{at<float>(found->second.ptr()), count_of(rope.frequencies), rope.magnitude,
-                                at<std::int32_t>(index_of(index).positions), at<float>(out.data), out.stride});
+  device_->launch(
+      "rope_table", {out.n_rows}, kRowThreads,
+      RopeTableArgs{at<float>(found->second.ptr()), count_of(rope.frequencies), rope.magnitude, rope.growth,
+                    rope.growth_context, at<std::int32_t>(index_of(index).positions), at<float>(out.data), out.stride});
 }
 
 void CudaBackend::norm_rope(Rows x, int n_heads, DevicePtr norm, float eps, const RopeSpec& rope, Rows table) {

@@ -216,5 +216,20 @@ TEST(Pointwise, RopeTableIsTheAngleInF32) {
   }
 }
 
+TEST(Pointwise, ARopeThatGrowsDoesSoByWholeContexts) {
+  for (const std::string& isa : available_isas()) {
+    const auto backend = backend_for(isa);
+    RopeSpec rope = {.frequencies = {0.0f}, .magnitude = 2.0f, .growth = 0.5f, .growth_context = 100.0f};
+    const auto index = backend->make_step_index(testing::one_sequence(300, 99));
+    const auto table = testing::upload(*backend, std::vector<float>(300 * 2), 300);
+    backend->rope_table(rope, *index, table.rows);
+    const auto out = testing::download(*backend, table.rows);
+    EXPECT_EQ(out[0], 2.0f) << "position 99";
+    EXPECT_NEAR(out[2 * 1], 2.0 * (1.0 + 0.5 * std::log(2.0)), 4 * kEpsilon) << "position 100";
+    EXPECT_EQ(out[2 * 100], out[2 * 1]) << "position 199";
+    EXPECT_NEAR(out[2 * 299], 2.0 * (1.0 + 0.5 * std::log(4.0)), 4 * kEpsilon) << "position 398";
+  }
+}
+
 }  // namespace
 }  // namespace commissure

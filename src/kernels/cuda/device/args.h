@@ -159,7 +159,7 @@ struct NormArgs {
 struct RopeTableArgs {
   const float* frequencies;
   int n_pairs;
-  float magnitude;
+  float magnitude, growth, growth_context;
   const int32_t* positions;
   float* out;
   int out_stride;

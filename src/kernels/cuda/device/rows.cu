@@ -59,10 +59,12 @@ KERNEL(NormRopeArgs, kRowThreads, norm_rope) {
 KERNEL(RopeTableArgs, kRowThreads, rope_table) {
   float* out = args.out + static_cast<size_t>(blockIdx.x) * args.out_stride;
   const float position = static_cast<float>(args.positions[blockIdx.x]);
+  float magnitude = args.magnitude;
+  if (args.growth > 0.0f) magnitude *= 1.0f + args.growth * logf(1.0f + floorf(position / args.growth_context));
   for (int pair = threadIdx.x; pair < args.n_pairs; pair += kRowThreads) {
     const float angle = position * args.frequencies[pair];
-    out[pair] = cosf(angle) * args.magnitude;
-    out[args.n_pairs + pair] = sinf(angle) * args.magnitude;
+    out[pair] = cosf(angle) * magnitude;
+    out[args.n_pairs + pair] = sinf(angle) * magnitude;
   }
 }
 
