@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/json.h"
+#include "text/utf8.h"
 
 namespace commissure {
 
@@ -29,6 +30,20 @@ class SchemaChecker {
 
   static std::size_t n_letters(const std::string& text) {
     return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
+  }
+
+  /// The letters of a text, so that one is one to an expression.
+  static std::wstring letters(const std::string& text) {
+    std::wstring all;
+    for (std::size_t at = 0; at < text.size();) {
+      const CodePoint point = decode_code_point(text, at);
+      all.push_back(static_cast<wchar_t>(point.value));
+      at += static_cast<std::size_t>(point.n_bytes);
+    }
+    return all;
+  }
+  static bool matches(const std::string& text, const std::string& pattern) {
+    return std::regex_search(letters(text), std::wregex(letters(pattern)));
   }
 
   bool accepts(const Json& schema, const Json& value) const {
@@ -59,7 +74,7 @@ class SchemaChecker {
   static bool accepts_string(const Json& schema, const std::string& text) {
     if (schema.contains("minLength") && n_letters(text) < schema["minLength"]) return false;
     if (schema.contains("maxLength") && n_letters(text) > schema["maxLength"]) return false;
-    return !schema.contains("pattern") || std::regex_search(text, std::regex(schema["pattern"].get<std::string>()));
+    return !schema.contains("pattern") || matches(text, schema["pattern"].get<std::string>());
   }
 
   static bool accepts_number(const Json& schema, double number) {
@@ -98,7 +113,7 @@ class SchemaChecker {
       }
       if (schema.contains("patternProperties")) {
         for (const auto& [pattern, part] : schema["patternProperties"].items()) {
-          if (!std::regex_search(name, std::regex(pattern))) continue;
+          if (!matches(name, pattern)) continue;
           is_named = true;
           if (!accepts(part, member)) return false;
         }
