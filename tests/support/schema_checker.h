@@ -82,7 +82,10 @@ class SchemaChecker {
     if (schema.contains("maximum") && number > schema["maximum"].get<double>()) return false;
     if (schema.contains("exclusiveMinimum") && number <= schema["exclusiveMinimum"].get<double>()) return false;
     if (schema.contains("exclusiveMaximum") && number >= schema["exclusiveMaximum"].get<double>()) return false;
-    return !schema.contains("multipleOf") || std::fmod(number, schema["multipleOf"].get<double>()) == 0.0;
+    constexpr double kExact =
+        9007199254740992.0;  // beyond it whole numbers are rounded, here and to most who read them
+    if (!schema.contains("multipleOf") || std::abs(number) > kExact) return true;
+    return std::fmod(number, schema["multipleOf"].get<double>()) == 0.0;
   }
 
   bool accepts_array(const Json& schema, const Json& value) const {
