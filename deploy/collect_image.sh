@@ -1,12 +1,17 @@
 #!/bin/sh
 # Usage: collect_image.sh PROGRAM FOLDER. Lays out a root file system that holds a program, the shared libraries that it
-# loads, the resolver's modules and the roots of TLS.
+# loads, the resolver's modules, the roots of TLS and the licences of what is linked in.
 set -eu
 program=$1
 root=$2
 mkdir -p "$root/usr/bin" "$root/etc/ssl/certs" "$root/home" "$root/tmp" "$root/lib64"
 chmod 1777 "$root/tmp" "$root/home"
 strip -o "$root/usr/bin/commissure" "$program"
+licences=$(dirname "$program")/third_party_licences.txt
+if [ -e "$licences" ]; then
+  mkdir -p "$root/usr/share/doc/commissure"
+  cp "$licences" "$root/usr/share/doc/commissure/"
+fi
 
 copy_library() {
   [ -e "$root$1" ] && return

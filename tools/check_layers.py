@@ -23,6 +23,8 @@ HOMES = {
     "CLI/": {"commands"},
     "yaml-cpp/": {"deployment"},
     "histedit.h": {"terminal"},
+    "xgrammar/": {"grammar"},
+    "cpp/": {"grammar"},
     "pcre2": {"text"},
     "immintrin.h": {"kernels"},
     "zlib.h": {"kernels"},

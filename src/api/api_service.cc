@@ -5,6 +5,7 @@
 
 #include "api/api_call.h"
 #include "api/cors.h"
+#include "api/grammar_fields.h"
 #include "api/messages_error.h"
 #include "api/openai.h"
 #include "api/sampling_fields.h"
@@ -203,11 +204,16 @@ bool ApiService::is_quick(const HttpRequest& request) {
   const std::string path = route_path(request.path);
   const auto holds = [&](std::string_view text) { return request.body.find(text) != std::string::npos; };
   if (holds("\\u")) return false;  // the name of a member below may be written so
-  // DRY may look through the whole vocabulary; what it needs unasked is known from the start.
-  if (path == "/v1/completions" || path == "/generate") return !holds("dry_");
+  // A grammar has to be compiled. DRY may look through the whole vocabulary; what it needs unasked is known from the
+  // start.
+  if (path == "/v1/completions" || path == "/generate") {
+    return !holds("dry_") && !may_hold_grammar(request.body);
+  }
   // `messages` are rendered.
   return path == "/detokenize" || (path == "/tokenize" && !holds("messages"));
 }
+
+bool ApiService::is_long(const HttpRequest& request) { return may_hold_grammar(request.body); }
 
 void ApiService::handle(HttpRequest request, std::shared_ptr<Responder> responder) const {
   const std::string id = request_id(request);

@@ -28,6 +28,8 @@ class ApiService {
   /// HttpServerOptions::is_quick: a few kilobytes, of which no template is rendered and for which no vocabulary is
   /// looked through.
   static bool is_quick(const HttpRequest& request);
+  /// HttpServerOptions::is_long: a grammar may have to be compiled.
+  static bool is_long(const HttpRequest& request);
   HttpHandler handler() const {
     return [this](HttpRequest request, std::shared_ptr<Responder> responder) {
       handle(std::move(request), std::move(responder));

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "api/explained_tools.h"
+#include "api/grammar_fields.h"
 #include "api/harmony_request.h"
 #include "core/json_limits.h"
 
@@ -262,9 +263,11 @@ ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& m
   if (fields.boolean("echo").value_or(false)) fields.fail("echo", "'echo' is not supported here; use /v1/completions");
 
   const ToolFields tools = read_tool_fields(fields, model);
+  const GrammarFields grammar = read_grammar_fields(fields, is_unwanted);
   if (!fields.ok()) return tl::unexpected(*fields.error());
   ChatPrompt prompt = render_chat(fields, model, tools.tools, sanitizes(fields, options), is_unwanted);
   result.plan = plan_answer(model, tools, prompt);
+  if (fields.ok()) hold_chat(fields, model, grammar, tools, result.plan.get(), prompt.text, request);
   request.shown_tokens = shown_tokens(result.plan.get(), model);
   if (auto error = check_text(model, options, prompt.text, "messages")) fields.fail(*error);
   if (!fields.ok()) return tl::unexpected(*fields.error());

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "api/chat_request.h"
+#include "api/grammar_fields.h"
 #include "api/sampling_fields.h"
 #include "core/index.h"
 
@@ -127,7 +128,7 @@ void take_generate_names(Fields& fields) {
 }  // namespace
 
 ApiResult<CompletionRequest> parse_completion_request(const Json& body, const ServedModel& model,
-                                                      const ApiOptions& options) {
+                                                      const ApiOptions& options, const Unwanted& is_unwanted) {
   Fields fields(body);
   check_model(fields, model_names(model, options));
   CompletionRequest result{.fields = read_generation_fields(fields, model, options)};
@@ -148,13 +149,14 @@ ApiResult<CompletionRequest> parse_completion_request(const Json& body, const Se
   if (result.fields.best_of > result.fields.n) request.sampling.n_logprobs = std::max(request.sampling.n_logprobs, 0);
   if (fields.ok()) read_prompts(fields, "prompt", model, options, echo, result);
   if (fields.ok()) check_total(fields, result);
+  if (fields.ok()) hold_completion(fields, model, read_grammar_fields(fields, is_unwanted), result.fields.request);
   if (fields.ok()) check_echo(fields, result);
   if (!fields.ok()) return tl::unexpected(*fields.error());
   return result;
 }
 
 ApiResult<CompletionRequest> parse_generate_request(const Json& body, const ServedModel& model,
-                                                    const ApiOptions& options) {
+                                                    const ApiOptions& options, const Unwanted& is_unwanted) {
   Fields fields(body);
   take_generate_names(fields);
   check_model(fields, model_names(model, options));
@@ -171,6 +173,7 @@ ApiResult<CompletionRequest> parse_generate_request(const Json& body, const Serv
   if (fields.ok()) read_prompts(fields, "prompt", model, options, echo, result);
   if (fields.ok() && result.prompts.size() != 1)
     fields.fail("prompt", "'prompt' must be one prompt here; lists go to /v1/completions");
+  if (fields.ok()) hold_completion(fields, model, read_grammar_fields(fields, is_unwanted), result.fields.request);
   if (!fields.ok()) return tl::unexpected(*fields.error());
   return result;
 }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "api/api_options.h"
+#include "api/chat_request.h"
 #include "api/generation_fields.h"
 
 namespace commissure {
@@ -19,10 +20,10 @@ struct CompletionRequest {
 /// Reads a /v1/completions body: the prompt is a text, a list of texts, token ids or a list of lists of token ids.
 /// Errors: 400 naming the field, 404 another model. Threading: as parse_chat_request.
 ApiResult<CompletionRequest> parse_completion_request(const Json& body, const ServedModel& model,
-                                                      const ApiOptions& options);
+                                                      const ApiOptions& options, const Unwanted& is_unwanted = {});
 
 /// /generate: `prompt` or `inputs`, the members of `parameters` (TGI's names) or the same at the top.
 ApiResult<CompletionRequest> parse_generate_request(const Json& body, const ServedModel& model,
-                                                    const ApiOptions& options);
+                                                    const ApiOptions& options, const Unwanted& is_unwanted = {});
 
 }  // namespace commissure

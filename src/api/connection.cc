@@ -175,7 +175,8 @@ void Connection::dispatch() {
     return handle(std::move(request), responder, exchange_);
   }
   const std::size_t n_bytes = request.body.size();
-  auto& workers = n_bytes < context_->options.long_body_bytes ? context_->workers : context_->long_workers;
+  const bool is_long = n_bytes >= context_->options.long_body_bytes || context_->options.is_long(request);
+  auto& workers = is_long ? context_->long_workers : context_->workers;
   net::post(workers, [self = shared_from_this(), request = std::move(request), responder = std::move(responder),
                       number = exchange_, share = body_share_, n_bytes]() mutable {
     if (!self->closed_) self->handle(std::move(request), responder, number);  // else its client left meanwhile

@@ -26,13 +26,6 @@ constexpr Refused kRefused[] = {
     {"length_penalty", 1},
     {"suffix"},
     {"functions"},
-    {"structured_outputs"},
-    {"guided_json"},
-    {"guided_regex"},
-    {"guided_choice"},
-    {"guided_grammar"},
-    {"grammar"},
-    {"json_schema"},
     {"prompt_embeds"},
     {"truncate_prompt_tokens"},
     {"logprob_token_ids"},
@@ -158,10 +151,6 @@ void refuse_unsupported(Fields& fields) {
     if (value == nullptr || asks_nothing(*value, entry.neutral)) continue;
     refuse(entry.name,
            entry.neutral ? fmt::format("; leave it out or set it to {}", *entry.neutral) : "; leave it out");
-  }
-  if (const Json* format = fields.object("response_format"); format != nullptr && !format->empty()) {
-    const Json* type = find_member(*format, "type");
-    if (type == nullptr || *type != "text") refuse("response_format", " except {\"type\": \"text\"}");
   }
   if (const Json* modalities = fields.array("modalities")) {
     if (std::any_of(modalities->begin(), modalities->end(), [](const Json& m) { return m != "text"; })) {

@@ -93,7 +93,7 @@ void ApiService::run_chat(Call& call, const Json& body, bool is_messages) const 
 void ApiService::completions(Call& call) const {
   const auto body = call.body();
   if (!body) return;
-  auto parsed = parse_completion_request(*body, engine_.model(), options_);
+  auto parsed = parse_completion_request(*body, engine_.model(), options_, call.is_unwanted());
   if (!parsed) return call.fail(parsed.error());
   run_prompts(call, std::move(*parsed), false);
 }
@@ -101,7 +101,7 @@ void ApiService::completions(Call& call) const {
 void ApiService::generate(Call& call) const {
   const auto body = call.body();
   if (!body) return;
-  auto parsed = parse_generate_request(*body, engine_.model(), options_);
+  auto parsed = parse_generate_request(*body, engine_.model(), options_, call.is_unwanted());
   if (!parsed) return call.fail(parsed.error());
   run_prompts(call, std::move(*parsed), true);
 }

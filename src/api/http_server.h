@@ -27,6 +27,8 @@ struct HttpServerOptions {
   int send_buffer_bytes = 0;                ///< of the socket; 0: the system's choice
   int max_connections = 1024;               ///< more get 503 and are closed; each holds a file
 
+  /// Whether a request of any size may take seconds of a core: it goes to the workers of long ones.
+  std::function<bool(const HttpRequest&)> is_long = [](const HttpRequest&) { return false; };
   /// Whether a request with a body is so little work that a hop to a worker would cost more: it is answered on its
   /// connection's thread.
   std::function<bool(const HttpRequest&)> is_quick = [](const HttpRequest&) { return false; };

@@ -383,6 +383,18 @@ TEST_F(HttpServerTest, OneBodyHoldsUpNoOther) {
   EXPECT_EQ(body_of(blocking.read_response()), "POST /block  0123456789");
 }
 
+TEST_F(HttpServerTest, ShortBodiesOfLongWorkHoldUpNoOther) {
+  start({.n_workers = 1, .is_long = [](const HttpRequest& request) { return request.path == "/block"; }});
+  RawClient blocking(port());
+  blocking.send(http_request("POST", "/block", "b"));
+  ASSERT_TRUE(eventually([&] { return echo_.n_blocked == 1; }));
+  RawClient client(port());
+  client.send(http_request("POST", "/v", "1"));
+  EXPECT_EQ(body_of(client.read_response()), "POST /v  1");
+  echo_.let_go();
+  EXPECT_EQ(body_of(blocking.read_response()), "POST /block  b");
+}
+
 TEST_F(HttpServerTest, NoBodyThatIsNotQuickReachesTheThreadsOfTheConnections) {
   start({.n_threads = 1, .n_workers = 2});
   std::vector<std::unique_ptr<RawClient>> clients;

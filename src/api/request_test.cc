@@ -96,11 +96,11 @@ TEST_F(RequestTest, RefusesRangesAndTypesNamingTheField) {
 
 TEST_F(RequestTest, RefusesWhatItCannotHonour) {
   for (const auto& [member, param] : std::vector<std::pair<std::string, std::string>>{
-           {R"("response_format":{"type":"json_object"})", "response_format"},
+           {R"("response_format":{"type":"xml"})", "response_format"},
            {R"("tools":[{"type":"function"}])", "tools"},
            {R"("tool_choice":"required")", "tool_choice"},
            {R"("tools":[{"type":"custom","custom":{"name":"f"}}])", "tools"},
-           {R"("guided_regex":"a+")", "guided_regex"},
+           {R"("guided_regex":3)", "guided_regex"},
            {R"("modalities":["text","audio"])", "modalities"},
            {R"("echo":true)", "echo"}}) {
     expect_refused(member, param);

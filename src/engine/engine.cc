@@ -105,6 +105,14 @@ Result<std::unique_ptr<Request>> ThreadedEngine::make_request(GenerationRequest 
   sent.n_logprobs = std::max(sent.n_logprobs, asked.prompt_logprobs);
   TRY(validate(sent));
 
+  std::optional<HeldAnswer> held;
+  if (asked.grammar.grammar != nullptr) {
+    std::vector<TokenId> all_ends = model_.tokenizer->end_tokens();
+    all_ends.insert(all_ends.end(), model_.defaults.end_tokens.begin(), model_.defaults.end_tokens.end());
+    held.emplace(*model_.tokenizer, asked.grammar, std::move(all_ends));
+    TRY(held->begin());
+  }
+
   const int max_tokens = TRY(resolve_max_tokens(asked));
   const RequestHandle handle = next_handle_++;
   if (asked.id.empty()) asked.id = fmt::format("req-{}", handle);
@@ -125,7 +133,8 @@ Result<std::unique_ptr<Request>> ThreadedEngine::make_request(GenerationRequest 
                                               .times = times,
                                               .deadline = deadline,
                                               .usage = usage,
-                                              .prompt_scores = {}});
+                                              .prompt_scores = {},
+                                              .held = std::move(held)});
 }
 
 /// Whether a request may wait for the chain: it is well, or it was and has been away for less than the recovery limit.

@@ -172,6 +172,9 @@ void EngineLoop::begin_request(std::unique_ptr<Request> owned) {
   spec.score_prompt = request.n_prompt_scores() > 0;
   spec.priority = request.asked.priority;
   spec.cache_salt = request.asked.cache_salt;
+  if (request.held) {
+    spec.most_mask_bytes = TokenMask::most_bytes(std::max(model_.tokenizer->n_tokens(), model_.n_rows));
+  }
   spec.reuse_prefix = request.asked.trace != TraceLevel::kLayers;  // checksums are wanted of every row
   if (Status added = scheduler_.add(std::move(spec)); !added) fail(request.handle, added.error());
 }
@@ -185,9 +188,12 @@ void EngineLoop::fill_steps() {
     in_step_ = true;
     std::optional<StepBatch> batch = scheduler_.next_step();
     if (!batch) break;
+    hold_answers(*batch);
     const Time now = steady_clock::now();
     for (const SequenceRows& slice : batch->slices) {
-      RequestTimes& times = requests_.at(slice.sequence.value)->times;
+      const auto found = requests_.find(slice.sequence.value);
+      if (found == requests_.end()) continue;  // it failed just now
+      RequestTimes& times = found->second->times;
       if (!times.scheduled) times.scheduled = now;
     }
     tracer_.on_submit(*batch);
@@ -199,6 +205,21 @@ void EngineLoop::fill_steps() {
     }
   }
   in_step_ = false;
+}
+
+/// A sequence has one draw in flight at most, so what its grammar allows there is known when the step is planned.
+void EngineLoop::hold_answers(StepBatch& batch) {
+  for (SequenceRows& slice : batch.slices) {
+    if (!slice.sample) continue;
+    Request& request = *requests_.at(slice.sequence.value);
+    if (!request.held) continue;
+    Result<TokenMask> mask = request.held->mask();
+    if (!mask) {
+      fail(request.handle, mask.error());  // its draw is nobody's
+      continue;
+    }
+    slice.mask = std::move(*mask);
+  }
 }
 
 Status EngineLoop::submit(StepBatch batch) {
@@ -311,7 +332,17 @@ void EngineLoop::on_token(Request& request, ScoredToken token, GenerationEvent& 
   const bool stops = std::ranges::find(request.stop_tokens, id) != request.stop_tokens.end();
   if (!stops || request.asked.include_stop) take(request.text.push(id, std::move(score)));
   if (event.finish) return;
-  if (stops) {
+  if (!stops && request.held) {
+    if (const Status taken = request.held->accept(id); !taken) {
+      event.finish = FinishReason::kError;
+      event.error = taken.error();
+      return;
+    }
+  }
+  if (!stops && request.held && request.held->is_over()) {
+    take(request.text.finish());
+    if (!event.finish) event.finish = FinishReason::kStop;
+  } else if (stops) {
     take(request.text.finish());
     if (event.finish) return;
     event.finish = FinishReason::kStop;

@@ -95,6 +95,7 @@ class EngineLoop {
   void on_progress(Progress& progress);
   void on_token(Request& request, ScoredToken token, GenerationEvent& event);
   void fill_steps();
+  void hold_answers(StepBatch& batch);
   std::chrono::milliseconds patience() const;
 
   Status submit(StepBatch batch);

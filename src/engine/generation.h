@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,6 +11,7 @@
 #include "core/ids.h"
 #include "core/result.h"
 #include "core/trace_parent.h"
+#include "grammar/grammar.h"
 #include "step/sampled_tokens.h"
 #include "step/sampling_params.h"
 
@@ -37,6 +39,17 @@ struct StepTrace {
   std::int64_t started_unix_ns = 0;  ///< when it was submitted, on the wall clock
 };
 
+/// What an answer is held to.
+struct AnswerGrammar {
+  std::shared_ptr<const Grammar> grammar = {};  ///< null: nothing; shared with the compiler's cache
+  std::string begun = {};                       ///< what of the grammar's text the prompt's end has already
+  /// A thought before the answer is free; this ends it. Empty: the model has none.
+  std::string thought_end = {};
+  bool is_thinking = false;                   ///< the prompt's end has begun a thought
+  std::optional<TokenId> thought_begin = {};  ///< may come first, and begins a thought
+  std::vector<TokenId> free_beginnings = {};  ///< may come first, and what follows is not held to anything
+};
+
 /// One generation: a tokenised prompt and how to continue it. Values arrive validated by the API; the engine checks
 /// again what it relies on (token ids in the vocabulary, lengths against the context).
 struct GenerationRequest {
@@ -56,6 +69,7 @@ struct GenerationRequest {
   std::optional<TraceParent> trace_parent = {};  ///< stages with a collector tell it of the first kMaxSpanSteps steps
   int choice = 0;                                ///< place in the client's request, for its spans
   std::string cache_salt;                        ///< shares cached prefixes only with requests of the same salt
+  AnswerGrammar grammar = {};
 };
 
 enum class FinishReason { kStop, kLength, kCancelled, kError };

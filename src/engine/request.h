@@ -11,6 +11,7 @@
 #include "core/gate.h"
 #include "engine/engine.h"
 #include "engine/engine_metrics.h"
+#include "engine/held_answer.h"
 #include "engine/text_stream.h"
 #include "step/stage_link.h"
 
@@ -35,6 +36,7 @@ struct Request {
   int n_replays = 0;                     ///< recoveries since its last progress
   RequestTimes::Time first_replay = {};  ///< when the first of these recoveries began
   bool catches_up = false;               ///< being computed again, no new token yet
+  std::optional<HeldAnswer> held = {};   ///< none: the answer is free
 
   SequenceId sequence() const { return SequenceId(handle); }
   /// Prompt tokens whose score is asked for; the first has none.

@@ -54,6 +54,14 @@ double deviation(std::span<const float> logits) {
   return std::sqrt(squares / static_cast<double>(n));
 }
 
+void apply_mask(const TokenMask& mask, std::span<float> logits) {
+  const std::vector<std::uint32_t>& words = mask.words();
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    const std::size_t word = i / TokenMask::kBits;
+    if (word >= words.size() || (words[word] >> (i % TokenMask::kBits) & 1) == 0) logits[i] = kNever;
+  }
+}
+
 }  // namespace
 
 double uniform(std::uint64_t seed, std::uint64_t position) {
@@ -86,7 +94,7 @@ Result<ScoredToken> Sampler::sample(std::span<const float> logits, const Samplin
       std::find(params.banned.begin(), params.banned.end(), TokenId(raw.index)) != params.banned.end();
 
   ScoredToken out;
-  if (params.temperature == 0.0f && !max_is_banned && !LogitAdjuster::is_needed(params)) {
+  if (params.temperature == 0.0f && !max_is_banned && !LogitAdjuster::is_needed(params) && context.mask == nullptr) {
     out.chosen.token = TokenId(raw.index);
   } else {
     out.chosen.token = TRY(draw(logits, raw, params, context));
@@ -113,6 +121,10 @@ Result<TokenId> Sampler::draw(std::span<const float> logits, const Maximum& raw,
                               SampleContext& context) {
   masked_.assign(logits.begin(), logits.end());
   Maximum best = raw;
+  if (context.mask != nullptr) {
+    apply_mask(*context.mask, masked_);
+    best = find_maximum(masked_);
+  }
   if (!params.banned.empty() || LogitAdjuster::is_needed(params)) {
     adjuster_.apply(params, context.history, context.position, masked_);
     best = find_maximum(masked_);

@@ -11,6 +11,7 @@
 #include "sample/reduce.h"
 #include "step/sampled_tokens.h"
 #include "step/sampling_params.h"
+#include "step/token_mask.h"
 
 namespace commissure {
 
@@ -19,6 +20,7 @@ struct SampleContext {
   std::int64_t position = 0;         ///< of the new token in its sequence
   std::span<const TokenId> history;  ///< tokens [0, position), or empty where needs_history(params) is false
   std::optional<float> mu;           ///< mirostat's state: none at the start of a sequence, updated by every draw
+  const TokenMask* mask = nullptr;   ///< the tokens that may be drawn; null: any
 };
 
 /// Logits to tokens. Pure: the same logits, parameters and context give the same token on every machine and in every
@@ -26,6 +28,7 @@ struct SampleContext {
 ///
 /// The steps, in vLLM's order with llama.cpp's samplers put where they fit; a step whose parameter is off does nothing.
 /// z is a logit, t the temperature, p a probability among the tokens that the steps before have kept.
+///  0. mask         the context's
 ///  1. bans         allowed_token_ids, banned, bad_words (on the output), end tokens before min_tokens
 ///  2. logit_bias   z += bias
 ///  3. penalties    each token of prompt and output once: z > 0 ? z / r : z * r with r = repetition_penalty;
@@ -78,8 +81,8 @@ class Sampler {
   std::vector<Candidate> top_;
 };
 
-/// How many of a row's largest logits decide what Sampler::sample returns; all other logits may then be -infinity. 0:
-/// every logit matters.
+/// How many of a row's largest logits decide what Sampler::sample returns without a mask; all other logits may then be
+/// -infinity. 0: every logit matters.
 int n_largest_needed(const SamplingParams& params);
 
 /// A random number in [0, 1) that depends on (seed, position) alone. A second draw at the same position uses seed ^ a

@@ -53,6 +53,41 @@ TEST(Sampler, NeverChoosesABannedToken) {
   EXPECT_EQ(sampler.sample(logits, params, 0).error().code(), Code::kInvalidArgument);
 }
 
+TEST(Sampler, DrawsFromAMaskAlone) {
+  const std::vector<float> logits = random_logits(300, 5);
+  std::vector<std::uint32_t> words(10);
+  for (const int token : {3, 64, 299}) words[static_cast<std::size_t>(token) / 32] |= 1u << (token % 32);
+  const TokenMask mask(words);
+  Sampler sampler;
+  SamplingParams params = greedy();
+  for (const float temperature : {0.0f, 1.0f, 5.0f}) {
+    params.temperature = temperature;
+    for (int position = 0; position < 200; ++position) {
+      SampleContext context{.position = position, .history = {}, .mu = {}, .mask = &mask};
+      const auto drawn = sampler.sample(logits, params, context);
+      ASSERT_TRUE(drawn.has_value());
+      EXPECT_TRUE(mask.has(drawn->chosen.token.value)) << drawn->chosen.token.value;
+    }
+  }
+}
+
+TEST(Sampler, AMaskComesBeforeBansAndBiases) {
+  const std::vector<float> logits = {5.0f, 1.0f, 3.0f, 2.0f};
+  const TokenMask mask({0b1010u});
+  Sampler sampler;
+  SamplingParams params = greedy();
+  SampleContext context{.position = 0, .history = {}, .mu = {}, .mask = &mask};
+  EXPECT_EQ(sampler.sample(logits, params, context)->chosen.token, TokenId(3));
+  params.logit_bias = {{TokenId(0), 100.0f}, {TokenId(1), 50.0f}};
+  EXPECT_EQ(sampler.sample(logits, params, context)->chosen.token, TokenId(1));
+  params.banned = {TokenId(1), TokenId(3)};
+  EXPECT_EQ(sampler.sample(logits, params, context).error().code(), Code::kInvalidArgument);
+  params.banned = {};
+  params.n_logprobs = 2;
+  const auto raw = sampler.sample(logits, params, context);
+  EXPECT_EQ(raw->top[0].token, TokenId(0)) << "log-probabilities are the model's";
+}
+
 TEST(Sampler, RefusesLogitsThatAreNotFinite) {
   Sampler sampler;
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {

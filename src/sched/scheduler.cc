@@ -30,6 +30,7 @@ SliceSize largest_slice(const Sequence& sequence, int max_step_rows) {
           .n_targets = sequence.spec.score_prompt ? n_rows : 0,
           .n_blocks = 2 * (blocks_for(sequence.max_rows()) + 2),
           .n_history = needs_history(params) ? sequence.max_rows() + 1 : 0,
+          .n_mask_bytes = sequence.spec.most_mask_bytes,
           .params = &params};
 }
 

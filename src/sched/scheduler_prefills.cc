@@ -38,6 +38,7 @@ SliceSize Scheduler::slice_size(const Sequence& sequence, int n_rows) const {
   SliceSize size{.n_rows = n_rows, .n_targets = sequence.spec.score_prompt ? n_rows : 0};
   size.n_blocks = blocks_for(n_tokens) + 1 - sequence.n_blocks_sent;
   if (windows_.is_on()) size.n_blocks += blocks_for(n_tokens) + 1 - sequence.window.n_sent;
+  size.n_mask_bytes = sequence.spec.most_mask_bytes;
   if (sequence.params_sent) return size;
   size.params = &sequence.spec.params;
   if (needs_history(sequence.spec.params)) size.n_history = n_tokens;

@@ -22,9 +22,10 @@ struct SequenceSpec {
   int max_tokens = 0;           ///< tokens it may generate; 0 only scores the prompt
   int priority = 0;             ///< the lower, the earlier it runs and the later it is preempted
   SamplingParams params;
-  bool score_prompt = false;  ///< rows of the prompt carry targets
-  std::string cache_salt;     ///< blocks are shared only with sequences of the same salt
-  bool reuse_prefix = true;   ///< may begin with blocks that other sequences computed
+  bool score_prompt = false;        ///< rows of the prompt carry targets
+  std::string cache_salt;           ///< blocks are shared only with sequences of the same salt
+  bool reuse_prefix = true;         ///< may begin with blocks that other sequences computed
+  std::size_t most_mask_bytes = 0;  ///< of its slices that draw; the caller puts the mask into the step
 };
 
 /// The kept blocks of the beginning of a sequence that waits, as they were last looked up, so that each step looks up

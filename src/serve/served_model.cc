@@ -167,6 +167,10 @@ Result<ServedModel> read_served_model(const Checkpoint& checkpoint, const LocalM
   model.special_tokens = read_special_tokens(checkpoint, *model.tokenizer);
   if (const auto spec = read_decoder_spec(checkpoint)) model.n_rows = spec->n_vocab;
   TRY(read_template(checkpoint, chat, model));
+  std::vector<TokenId> ends = model.tokenizer->end_tokens();
+  std::ranges::copy_if(model.defaults.end_tokens, std::back_inserter(ends),
+                       [&](TokenId token) { return model.tokenizer->contains(token); });
+  model.grammars = GrammarCompiler::create(model.tokenizer, model.n_rows, std::move(ends));
   return model;
 }
 

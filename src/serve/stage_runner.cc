@@ -287,6 +287,7 @@ Status StageRunner::serve_api() {
   http.port = settings_.port;
   http.max_connections = connections_within(open_file_limit_);
   http.is_quick = &ApiService::is_quick;
+  http.is_long = &ApiService::is_long;
   http_ = TRY(HttpServer::start(http, api_->handler()));
   if (stage_->kv().n_states > 0 && settings_.prefix_cache) {
     log_info("no prefix cache: the model has recurrent layers, whose states are not kept for later requests");

@@ -243,7 +243,8 @@ Status Executor::sample_rows(const StepBatch& batch, std::vector<SequenceState>&
     row_ids.push_back(row.row);
     // A row that is drawn from has only a stand-in for a target, which may change no bit of its logits.
     if (asked.empty() || row.is_sampled) {
-      uses.push_back({.n_largest = n_largest_needed(*states[row.slice].params)});
+      const bool has_mask = !batch.slices[row.slice].mask.empty();
+      uses.push_back({.n_largest = has_mask ? 0 : n_largest_needed(*states[row.slice].params)});
     } else {
       uses.push_back({.target = asked[row.row_in_slice].value});
     }
@@ -295,6 +296,7 @@ Status Executor::draw_token(Sampler& sampler, const SequenceRows& slice, Sequenc
   SampleContext context{.position = std::int64_t{slice.first_position} + slice.n_rows(), .history = {}, .mu = {}};
   if (state.history) context.history = *state.history;
   context.mu = state.mirostat_mu;
+  if (!slice.mask.empty()) context.mask = &slice.mask;
   Result<ScoredToken> drawn = sampler.sample(logits, params, context);
   if (!drawn && drawn.error().code() == Code::kInvalidArgument) {
     result.no_choice = true;  // this sequence's own doing: the others of the step go on

@@ -55,6 +55,7 @@ Status validate(const StepBatch& batch) {
     if (!slice.history.empty() && (!slice.params || std::ssize(slice.history) != slice.first_position)) {
       return invalid(slice.history.size(), " tokens of history before position ", slice.first_position);
     }
+    if (!slice.mask.empty() && !slice.sample) return invalid("a mask, where no token is drawn");
     if (slice.params) {
       if (Status status = validate(*slice.params); !status) return std::move(status).error();
     }

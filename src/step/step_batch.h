@@ -11,6 +11,7 @@
 #include "step/held_rows.h"
 #include "step/sampling_params.h"
 #include "step/stage_plan.h"
+#include "step/token_mask.h"
 
 namespace commissure {
 
@@ -46,6 +47,8 @@ struct SequenceRows {
   /// window_start are absent.
   std::int32_t window_start = 0;
   std::vector<BlockId> new_window_blocks = {};
+  /// With `sample`: the tokens that may be drawn, as a grammar says; empty: any.
+  TokenMask mask = {};
 
   int n_rows() const { return count_of(tokens); }
   /// Of a slice whose end is known to fit into a position (SequenceTable).

@@ -44,7 +44,7 @@ StepRoom::StepRoom(std::size_t n_bytes) : n_bytes_(n_bytes - n_bytes / kOwnShare
 StepRoom::Need StepRoom::need(const SliceSize& slice, const SamplingParams* before) {
   Need need;
   need.n_bytes = kSliceBytes + kIdBytes * to_size(slice.n_rows) + kTargetBytes * to_size(slice.n_targets) +
-                 kIdBytes * to_size(slice.n_blocks) + kIdBytes * to_size(slice.n_history);
+                 kIdBytes * to_size(slice.n_blocks) + kIdBytes * to_size(slice.n_history) + slice.n_mask_bytes;
   if (slice.params == nullptr) return need;
   need.n_entries = n_list_entries(*slice.params);
   if (before == nullptr || !same_lists(*before, *slice.params)) need.n_bytes += kIdBytes * need.n_entries;

@@ -12,6 +12,9 @@ inline constexpr std::size_t kMaxStepHeaderBytes = std::size_t{16} << 20;
 /// Entries (n_list_entries) of the parameters in one step, with those that travel once for several sequences counted
 /// for each: what a header unpacks to is bounded too.
 inline constexpr std::size_t kMaxStepListEntries = std::size_t{32} << 20;
+/// Words of the masks in one step, unpacked: one that came as a few ids has as many as one that came as bits, and a
+/// planned step has room for all of them as bits.
+inline constexpr std::size_t kMaxStepMaskWords = kMaxStepHeaderBytes / 4;
 
 /// How long the token lists of these parameters are, in units of one token id.
 std::size_t n_list_entries(const SamplingParams& params);
@@ -25,6 +28,7 @@ struct SliceSize {
   int n_targets = 0;
   int n_blocks = 0;  ///< new ones, of both tables
   int n_history = 0;
+  std::size_t n_mask_bytes = 0;            ///< of the tokens that may be drawn
   const SamplingParams* params = nullptr;  ///< those that go with it; null: the stages have them
 };
 

@@ -71,6 +71,17 @@ SamplingParams random_params(Random& random) {
   return params;
 }
 
+/// Of few tokens or of most.
+TokenMask random_mask(Random& random) {
+  std::vector<std::uint32_t> words(1 + random.below(600));
+  const bool is_full = random.below(2) == 1;
+  for (std::uint32_t& word : words) {
+    if (is_full || random.below(50) == 0) word = static_cast<std::uint32_t>(random.engine());
+  }
+  words[random.below(words.size())] |= 1;
+  return TokenMask(std::move(words));
+}
+
 StageInput random_step(Random& random) {
   StageInput input;
   input.batch.step = StepId(random.engine());
@@ -89,6 +100,7 @@ StageInput random_step(Random& random) {
       if (random.below(2) == 1) rows.history = random.ids<TokenId>(random.below(20));
     }
     if (random.below(2) == 1) rows.targets = random.ids<TokenId>(rows.tokens.size());
+    if (rows.sample && random.below(2) == 1) rows.mask = random_mask(random);
     input.batch.slices.push_back(rows);
   }
   input.batch.released = random.ids<SequenceId>(random.below(4));
@@ -452,6 +464,7 @@ TEST(Codec, NoSliceTakesMoreOfAHeaderThanTheSchedulerCounts) {
                                         .n_targets = count_of(rows.targets),
                                         .n_blocks = count_of(rows.new_blocks) + count_of(rows.new_window_blocks),
                                         .n_history = count_of(rows.history),
+                                        .n_mask_bytes = rows.mask.empty() ? 0 : TokenMask::most_bytes(600 * 32),
                                         .params = rows.params ? &*rows.params : nullptr});
     }
     EXPECT_LE(header_of(batch), counted + 10 * batch.released.size()) << "round " << round;

@@ -1,5 +1,6 @@
 #include "wire/codec_values.h"
 
+#include <cstring>
 #include <string_view>
 #include <utility>
 
@@ -18,6 +19,39 @@ Status check_text(std::string_view text, std::string_view name) {
   return {};
 }
 
+/// Ids cost up to four bytes each, a word of bits always does.
+void encode(const TokenMask& mask, v1::Slice& out) {
+  if (mask.n_tokens() < mask.words().size()) {
+    mask.each([&](TokenId token) { out.add_drawable(token.value); });
+    return;
+  }
+  std::string& bits = *out.mutable_drawable_bits();
+  bits.resize(mask.words().size() * sizeof(std::uint32_t));
+  std::memcpy(bits.data(), mask.words().data(), bits.size());
+}
+
+Result<TokenMask> decode_mask(const v1::Slice& message) {
+  std::vector<std::uint32_t> words;
+  const std::string& bits = message.drawable_bits();
+  if (bits.empty() && message.drawable_size() == 0) return TokenMask();
+  if (!message.sample()) return broken("a mask of tokens where none is drawn");
+  if (!bits.empty() && message.drawable_size() > 0) return broken("a mask of tokens in two forms");
+  if (bits.size() % sizeof(std::uint32_t) != 0 || bits.size() / sizeof(std::uint32_t) > TokenMask::kMaxWords) {
+    return broken("a mask of tokens of ", bits.size(), " bytes");
+  }
+  words.resize(bits.size() / sizeof(std::uint32_t));
+  if (!bits.empty()) std::memcpy(words.data(), bits.data(), bits.size());
+  for (const std::int32_t id : message.drawable()) {
+    const std::int32_t word = id / TokenMask::kBits;
+    if (id < 0 || std::cmp_greater_equal(word, TokenMask::kMaxWords)) return broken("token ", id, " in a mask");
+    if (std::cmp_greater_equal(word, words.size())) words.resize(to_size(word) + 1);
+    words[word] |= 1u << (id % TokenMask::kBits);
+  }
+  TokenMask mask(std::move(words));
+  if (mask.empty() && !bits.empty()) return broken("a mask without a token");
+  return mask;
+}
+
 Result<SequenceRows> decode(const v1::Slice& message, const SamplingParams* before) {
   SequenceRows rows;
   rows.sequence = SequenceId(message.sequence());
@@ -33,6 +67,7 @@ Result<SequenceRows> decode(const v1::Slice& message, const SamplingParams* befo
   TRY(take_ids(message.targets(), "target", -1, rows.targets));
   if (message.has_params()) rows.params = TRY(commissure::decode(message.params(), before));
   TRY(take_ids(message.history(), "history token", 0, rows.history));
+  rows.mask = TRY(decode_mask(message));
   return rows;
 }
 
@@ -133,6 +168,7 @@ void encode(const StepBatch& batch, const Boundary& boundary, v1::Step& out) {
     if (rows.params) encode(*rows.params, std::exchange(before, &*rows.params), *slice.mutable_params());
     put_ids(rows.targets, *slice.mutable_targets());
     put_ids(rows.history, *slice.mutable_history());
+    if (!rows.mask.empty()) encode(rows.mask, slice);
   }
   put_ids(batch.released, *out.mutable_released());
   for (const SliceTrace& trace : batch.traces) encode(trace, *out.add_traces());
@@ -142,7 +178,7 @@ Result<StepBatch> decode(const v1::Step& message) {
   StepBatch batch;
   batch.step = StepId(message.step());
   std::int64_t n_rows = 0;
-  std::size_t n_entries = 0;
+  std::size_t n_entries = 0, n_mask_words = 0;
   const SamplingParams* before = nullptr;
   if (message.slices_size() > kMaxRows)
     return broken("step ", message.step(), " has ", message.slices_size(), " slices");
@@ -150,6 +186,9 @@ Result<StepBatch> decode(const v1::Step& message) {
   for (const v1::Slice& slice : message.slices()) {
     n_rows += slice.tokens_size();
     SequenceRows& rows = batch.slices.emplace_back(TRY(decode(slice, before)));
+    n_mask_words += rows.mask.words().size();
+    if (n_mask_words > kMaxStepMaskWords)
+      return broken("step ", message.step(), " has masks of over ", kMaxStepMaskWords, " words");
     if (!rows.params) continue;
     before = &*rows.params;
     n_entries += n_list_entries(*before);

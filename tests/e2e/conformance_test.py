@@ -59,7 +59,7 @@ def errors(chain):  # C3, C4, C7, C25, C33, C40, C48
     ]
     bad = {"temperature": [-1, 2.1, "hot"], "top_p": [-0.1, 1.5], "presence_penalty": [-2.5], "frequency_penalty": [3], "n": [0, 10**9], "max_tokens": [0, -5],
            "stop": ["", ["a", ""]], "logit_bias": [{"x": 1}, {"5": 200}], "stream": ["yes"], "timeout": [-1], "min_tokens": [99],
-           "response_format": [{"type": "json_object"}], "tools": [[{"type": "web_search"}], [{"type": "function"}], [{"type": "function", "function": {"name": "a b"}}]]}
+           "response_format": [{"type": "xml"}], "tools": [[{"type": "web_search"}], [{"type": "function"}], [{"type": "function", "function": {"name": "a b"}}]]}
     cases += [(400, "POST", CHAT, {**GREEDY, name: value}, name) for name, values in bad.items() for value in values]
     cases += [(400, "POST", CHAT, {**GREEDY, "top_logprobs": 3}, "top_logprobs"), (400, "POST", CHAT, {**GREEDY, "logprobs": True, "top_logprobs": 21}, "top_logprobs")]
     for status, method, path, body, param in cases:

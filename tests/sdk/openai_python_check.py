@@ -9,8 +9,10 @@ import json
 import sys
 import traceback
 import urllib.request
+from typing import Literal, Optional
 
 import openai
+import pydantic
 
 CHECKS = []
 
@@ -156,6 +158,55 @@ def calls_of(live, **options):
 def a_named_tool_is_called(live):
     calls = calls_of(live, tool_choice={"type": "function", "function": {"name": "now"}})
     assert [name for name, _ in calls] == ["now"], calls
+
+
+@check
+def a_call_that_is_a_must_is_valid(live):
+    calls = calls_of(live, tool_choice="required", max_tokens=120, tools=[
+        {"type": "function", "function": {"name": "book", "strict": True, "parameters": {
+            "type": "object", "properties": {"nights": {"type": "integer", "minimum": 1, "maximum": 30}, "room": {"enum": ["single", "double"]}},
+            "required": ["nights", "room"], "additionalProperties": False}}},
+        {"type": "function", "function": {"name": "now", "parameters": {"type": "object", "properties": {}, "additionalProperties": False}}}])
+    assert len(calls) == 1, calls
+    name, arguments = calls[0][0], json.loads(calls[0][1])
+    assert (name == "now" and arguments == {}) or (name == "book" and 1 <= arguments["nights"] <= 30 and arguments["room"] in ("single", "double")), calls
+
+
+class Mood(pydantic.BaseModel):
+    mood: Literal["calm", "merry", "grumpy"]
+    score: int = pydantic.Field(ge=1, le=99)
+    sure: bool
+    also: Optional[Literal["tired"]]
+
+
+@check
+def a_model_of_pydantic_is_parsed(live):
+    ask = {"model": live.model, "messages": [{"role": "user", "content": "How are you?"}], "max_tokens": 120, "response_format": Mood, "temperature": 1}
+    for seed in range(3):
+        parsed = live.client.chat.completions.parse(seed=seed, **ask).choices[0].message.parsed
+        assert isinstance(parsed, Mood) and 1 <= parsed.score <= 99, parsed
+    with live.client.chat.completions.stream(seed=1, **ask) as stream:
+        streamed = stream.get_final_completion().choices[0].message.parsed
+    assert streamed == live.client.chat.completions.parse(seed=1, **ask).choices[0].message.parsed
+
+
+@check
+def json_object_is_one(live):
+    choice = live.chat(max_tokens=200, temperature=0.8, seed=3, response_format={"type": "json_object"}).choices[0]
+    assert choice.finish_reason == "length" or isinstance(json.loads(choice.message.content), dict), choice
+
+
+@check
+def vllm_s_fields_hold_too(live):
+    for extra, good in (({"structured_outputs": {"choice": ["left", "right"]}}, ("left", "right")), ({"guided_regex": "[ab]c"}, ("ac", "bc"))):
+        assert live.chat(extra_body=extra, temperature=1).choices[0].message.content in good
+
+
+@check
+def a_schema_that_cannot_be_held_is_refused(live):
+    schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "array", "uniqueItems": True}}}
+    error = raises(openai.BadRequestError, lambda: live.chat(response_format=schema))
+    assert error.param == "response_format" and "uniqueItems" in str(error), error
 
 
 @check

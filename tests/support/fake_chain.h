@@ -232,7 +232,7 @@ class FakeChain final : public StageLink {
       cell(state, state.n_rows++) = slice.tokens[static_cast<std::size_t>(r)].value;
       if (!slice.targets.empty()) result.scored.push_back(score(state, slice.targets[static_cast<std::size_t>(r)]));
     }
-    if (slice.sample) result.sampled = score(state, draw(state));
+    if (slice.sample) result.sampled = score(state, draw(state, slice.mask));
     return result;
   }
 
@@ -249,9 +249,14 @@ class FakeChain final : public StageLink {
     return hash;
   }
 
-  TokenId draw(const State& state) {
+  TokenId draw(const State& state, const TokenMask& mask) {
     const std::uint64_t seed = state.params ? state.params->seed : 0;
     std::mt19937_64 random(digest(state) ^ (seed * 0x9e3779b97f4a7c15u));
+    if (!mask.empty()) {
+      std::vector<TokenId> allowed;
+      mask.each([&](TokenId token) { allowed.push_back(token); });
+      return allowed[random() % allowed.size()];
+    }
     const auto banned = [&](TokenId t) { return state.params && std::ranges::count(state.params->banned, t) > 0; };
     if (random() % 64 == 0 && !banned(TokenId(FakeTokenizer::kEos))) return TokenId(FakeTokenizer::kEos);
     return TokenId(static_cast<int>('a' + random() % 26));

@@ -9,7 +9,7 @@
 namespace commissure {
 
 /// A tokenizer for tests: tokens 0..255 are bytes, 256 is EOS, 257 a control token without text.
-class FakeTokenizer final : public Tokenizer {
+class FakeTokenizer : public Tokenizer {
  public:
   static constexpr int kEos = 256;
   static constexpr int kControl = 257;
