@@ -180,11 +180,15 @@ std::string ended_thought(const AnswerSyntax& syntax) {
   return "\n" + syntax.think_close + "\n\n";
 }
 
+std::string begun_text(const AnswerSyntax& syntax) {
+  return syntax.has_channels ? std::string(kHarmonyFinal) : std::string();
+}
+
 std::string forced_call(const AnswerSyntax& syntax, std::string_view name) {
   if (syntax.calls.empty()) return "";
   const CallMark& mark = syntax.calls.front();
   if (mark.form == CallForm::kChannel) return harmony_call(mark, name);
-  return (syntax.has_channels ? std::string(kHarmonyFinal) : std::string()) + begun_call(syntax, mark, name);
+  return begun_text(syntax) + begun_call(syntax, mark, name);
 }
 
 }  // namespace commissure

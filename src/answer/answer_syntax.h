@@ -56,6 +56,9 @@ AnswerSyntax answer_syntax(std::string_view source, std::string_view tool_parser
 /// What ends a thought that a prompt began, so that something else can follow.
 std::string ended_thought(const AnswerSyntax& syntax);
 
+/// What stands in front of an answer's text that has to come at once: "" where nothing does.
+std::string begun_text(const AnswerSyntax& syntax);
+
 /// What a call must begin with, for a prompt that leaves the model no choice: "" where the form has no such beginning.
 ///   name  the function's; empty: any
 std::string forced_call(const AnswerSyntax& syntax, std::string_view name);

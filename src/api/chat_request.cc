@@ -266,7 +266,7 @@ ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& m
   const GrammarFields grammar = read_grammar_fields(fields, is_unwanted);
   if (!fields.ok()) return tl::unexpected(*fields.error());
   ChatPrompt prompt = render_chat(fields, model, tools.tools, sanitizes(fields, options), is_unwanted);
-  result.plan = plan_answer(model, tools, prompt);
+  result.plan = plan_answer(model, tools, grammar.source.has_value(), prompt);
   if (fields.ok()) hold_chat(fields, model, grammar, tools, result.plan.get(), prompt.text, request);
   request.shown_tokens = shown_tokens(result.plan.get(), model);
   if (auto error = check_text(model, options, prompt.text, "messages")) fields.fail(*error);

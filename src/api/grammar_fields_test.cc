@@ -233,6 +233,8 @@ TEST_F(GrammarFieldsTest, AnswersInChannelsAreHeldFromTheirBeginning) {
   engine_.mutable_model().tokenizer = std::make_shared<MarkTokenizer>("<|channel|>");
   const AnswerGrammar grammar = held(std::string(kTools) + R"(,"guided_regex":"a")");
   EXPECT_EQ(told(grammar), "regex(a)");
+  const std::string prompt = engine_.model().tokenizer->decode(chat(R"("guided_regex":"a")")->fields.request.prompt);
+  EXPECT_TRUE(prompt.ends_with("<|channel|>final<|message|>")) << prompt;
   EXPECT_TRUE(grammar.free_beginnings.empty() && grammar.thought_end.empty() && !grammar.thought_begin)
       << "what follows the mark of a channel may be the answer";
   EXPECT_EQ(told_of(std::string(kTools) + R"(,"tool_choice":{"type":"function","function":{"name":"find"}})"),

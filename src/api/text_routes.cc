@@ -1,3 +1,4 @@
+#include "api/grammar_fields.h"
 #include "api/api_call.h"
 #include "api/chat_request.h"
 #include "api/messages_request.h"
@@ -21,9 +22,10 @@ struct TokenizeInput {
 /// The prompt that a chat of the same fields has.
 ChatPrompt chat_prompt(Fields& fields, const ServedModel& model, bool sanitize, const Unwanted& is_unwanted) {
   const ToolFields tools = read_tool_fields(fields, model);
+  const bool is_held = read_grammar_fields(fields, is_unwanted).source.has_value();
   if (!fields.ok()) return {};
   ChatPrompt prompt = render_chat(fields, model, tools.tools, sanitize, is_unwanted);
-  if (fields.ok()) plan_answer(model, tools, prompt);
+  if (fields.ok()) plan_answer(model, tools, is_held, prompt);
   return prompt;
 }
 

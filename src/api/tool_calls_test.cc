@@ -286,7 +286,7 @@ TEST_F(ToolCallsTest, TheMarksOfChannelsAreShownAndNeverContent) {
   const Json file = parse_json(testing::read_file(golden)).value();
   engine_.mutable_model().tokenizer = Tokenizer::from_json(file, Json()).value();
   ChatPrompt prompt{"<|start|>assistant"};
-  const auto plan = plan_answer(engine_.model(), ToolFields(), prompt);
+  const auto plan = plan_answer(engine_.model(), ToolFields(), /*is_held=*/false, prompt);
   ASSERT_NE(plan, nullptr) << "whether there are tools or not";
   EXPECT_EQ(plan->control_marks.size(), 7u);
   std::vector<TokenId> shown = shown_tokens(plan.get(), engine_.model());

@@ -169,7 +169,8 @@ ToolFields read_tool_fields(Fields& fields, const ServedModel& model) {
   return result;
 }
 
-std::shared_ptr<const AnswerPlan> plan_answer(const ServedModel& model, const ToolFields& asked, ChatPrompt& prompt) {
+std::shared_ptr<const AnswerPlan> plan_answer(const ServedModel& model, const ToolFields& asked, bool is_held,
+                                              ChatPrompt& prompt) {
   auto plan = std::make_shared<AnswerPlan>();
   plan->syntax = model.answer_syntax;
   if (asked.tools.empty()) plan->syntax.calls.clear();
@@ -183,6 +184,9 @@ std::shared_ptr<const AnswerPlan> plan_answer(const ServedModel& model, const To
     prompt.text += plan->prefix;
   } else if (is_thinking && !plan->syntax.think_open.empty()) {
     plan->prefix = plan->syntax.think_open;
+  } else if (is_held) {
+    plan->prefix = begun_text(plan->syntax);
+    prompt.text += plan->prefix;
   }
   const bool spells_types =
       std::ranges::any_of(plan->syntax.calls, [](const CallMark& mark) { return mark.form == CallForm::kTagged; });

@@ -34,8 +34,10 @@ struct ToolFields {
 ToolFields read_tool_fields(Fields& fields, const ServedModel& model);
 
 /// How the answer to this prompt is told apart; null: it is text and no more. Where a call is a must, the prompt's end
-/// begins it.
-std::shared_ptr<const AnswerPlan> plan_answer(const ServedModel& model, const ToolFields& asked, ChatPrompt& prompt);
+/// begins it; where the text is to be held to a grammar, that.
+///   is_held  it is
+std::shared_ptr<const AnswerPlan> plan_answer(const ServedModel& model, const ToolFields& asked, bool is_held,
+                                              ChatPrompt& prompt);
 
 /// The control tokens whose text is part of the answer: those of the plan's marks, and of thoughts.
 ///   plan  may be null
