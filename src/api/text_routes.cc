@@ -1,6 +1,6 @@
-#include "api/grammar_fields.h"
 #include "api/api_call.h"
 #include "api/chat_request.h"
+#include "api/grammar_fields.h"
 #include "api/messages_request.h"
 #include "api/sampling_fields.h"
 #include "text/utf8.h"

@@ -347,7 +347,8 @@ TEST_F(ToolCallsTest, SaysWhatIsWrong) {
   for (const auto& [more, part] : std::vector<std::pair<std::string, std::string>>{
            {R"("tools":[1])", "'tools[0].function' must be an object"},
            {R"("tools":[{"type":"web_search"}])", "'tools[0].type' must be \"function\""},
-           {R"("tools":[{"type":"function","function":{"name":"a b"}}])", "'tools[0].function.name' must have 1 to 128"},
+           {R"("tools":[{"type":"function","function":{"name":"a b"}}])",
+            "'tools[0].function.name' must have 1 to 128"},
            {R"("tools":[{"type":"function","function":{"name":"a","parameters":[]}}])",
             "'tools[0].function.parameters' must be an object"},
            {R"("tools":[{"function":{"name":"a"}},{"function":{"name":"a"}}])", "two functions named 'a'"},
