@@ -90,5 +90,7 @@ def fetch(name, version, sha256):
 if __name__ == "__main__":
     try:
         print(fetch(*sys.argv[1:]))
-    except (OSError, subprocess.CalledProcessError, tarfile.TarError, StopIteration) as error:
+    except subprocess.CalledProcessError:
+        sys.exit(f"{sys.argv[1]} {sys.argv[2]} could not be fetched: pip failed")
+    except (OSError, tarfile.TarError, StopIteration) as error:
         sys.exit(f"{sys.argv[1]} {sys.argv[2]} could not be fetched: {error}")

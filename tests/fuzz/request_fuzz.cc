@@ -48,7 +48,7 @@ void check_body(std::string_view text, const ServedModel& model) {
     }
   }
   for (const auto parse : {&parse_completion_request, &parse_generate_request}) {
-    const auto completion = parse(*body, model, options);
+    const auto completion = parse(*body, model, options, {});
     if (!completion) check_refused(completion.error());
     if (!completion) continue;
     for (const auto& prompt : completion->prompts) check_accepted(completion->fields.request, prompt, model);
