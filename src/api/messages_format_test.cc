@@ -6,7 +6,6 @@
 #include "api/answer_format.h"
 #include "api/chat_request.h"
 #include "api/messages_request.h"
-#include "core/index.h"
 #include "support/fake_engine.h"
 
 namespace commissure {
