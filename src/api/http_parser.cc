@@ -14,6 +14,8 @@ namespace http = boost::beast::http;
 
 struct HttpParser::Impl {
   http::request_parser<http::string_body> parser;
+  std::size_t max_head_bytes = 0;
+  std::size_t n_head_bytes = 0;  // that were put so far
   bool expectation_seen = false;
   bool head_checked = false;
   HttpHeaders head = {};  // the fields before the body; the library puts those behind it beside them
@@ -75,6 +77,7 @@ HttpParser::Step check_head(const Head& head) {
 
 HttpParser::HttpParser(std::size_t max_header_bytes, std::size_t max_body_bytes) : impl_(std::make_unique<Impl>()) {
   impl_->parser.eager(false);  // stops behind the head
+  impl_->max_head_bytes = max_header_bytes;
   impl_->parser.header_limit(static_cast<std::uint32_t>(max_header_bytes));
   impl_->parser.body_limit(max_body_bytes);
 }
@@ -85,7 +88,14 @@ HttpParser::Step HttpParser::feed(std::string_view bytes) {
   Step step;
   boost::beast::error_code error;
   step.used = impl_->put(bytes, error);
-  if (impl_->parser.is_header_done() && !std::exchange(impl_->head_checked, true)) {
+  if (!impl_->head_checked) {
+    // The library's own limit is one of what is left of the head, so it would depend on how the network cut it.
+    impl_->n_head_bytes += step.used;
+    const std::size_t n_waiting = impl_->parser.is_header_done() ? 0 : bytes.size() - step.used;
+    if (impl_->n_head_bytes + n_waiting > impl_->max_head_bytes) error = http::error::header_limit;
+  }
+  if (error != http::error::header_limit && impl_->parser.is_header_done() &&
+      !std::exchange(impl_->head_checked, true)) {
     if (Step refusal = check_head(impl_->parser.get()); refusal.status != 0) return refusal;
     for (const auto& field : impl_->parser.get())
       impl_->head.emplace_back(lower(field.name_string()), std::string(field.value()));
