@@ -110,11 +110,25 @@ void AnswerParser::read(std::string_view text) {
   held_ = all.substr(used);
 }
 
+/// Whether what is not the text may begin so: a thought, a call, or a control token.
+bool AnswerParser::begins_mark(std::string_view text) const {
+  const auto may_be = [&](std::string_view mark) {
+    return !mark.empty() && (text.starts_with(mark) || mark.starts_with(text));
+  };
+  return may_be(plan_->syntax.think_open) || may_be(unclosed_) ||
+         std::ranges::any_of(plan_->syntax.calls, may_be, &CallMark::open) ||
+         std::ranges::any_of(plan_->control_marks, may_be);
+}
+
 /// Each read_ gives the bytes it used; 0 in the same state: the rest may be the beginning of a mark.
 std::size_t AnswerParser::read_content(std::string_view text) {
   const AnswerSyntax& syntax = plan_->syntax;
   const std::size_t first = std::min(text.find_first_not_of(kSpaces), text.size());
   const std::string_view rest = text.substr(first);
+  if (plan_->is_held && (has_text_ || !begins_mark(rest))) {
+    add_content(text);
+    return text.size();
+  }
   const bool may_be_bare =
       may_begin_thought_ && calls_.n_calls() == 0 && syntax.is_bare_json_call && !syntax.calls.empty();
   if (may_be_bare && rest.starts_with('{')) {

@@ -40,6 +40,7 @@ class AnswerParser final : private CallSink {
   void no_call(std::string_view text) override;
 
   void read(std::string_view text);
+  bool begins_mark(std::string_view text) const;
   std::size_t read_content(std::string_view text);
   std::size_t skip_control(std::string_view text, bool is_last);
   bool is_begun_thought() const;

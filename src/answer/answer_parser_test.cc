@@ -29,6 +29,15 @@ TEST(AnswerParser, ThoughtsComeBeforeTheText) {
   EXPECT_EQ(parts(plan, "Hm.\n</think>\nYes"), "[][Yes]");
 }
 
+TEST(AnswerParser, NoMarkIsLookedForInATextThatIsHeld) {
+  const auto plan = plan_for("hermes");
+  plan->is_held = true;
+  const std::string call = "<tool_call><function=now></function></tool_call>", text = "{\"t\":\"" + call + "<think>\"}";
+  EXPECT_EQ(parts(plan, text), "[][" + text + "]");
+  EXPECT_EQ(parts(plan, "<think>x</think>\n" + text), "[x][" + text + "]") << "a thought may come before it";
+  EXPECT_EQ(parts(plan, call), "[][] now({})") << "a call in its place";
+}
+
 TEST(AnswerParser, ReadsCallsAsHermesAndQwenSpellThem) {
   const auto plan = plan_for("hermes");
   const std::string call =

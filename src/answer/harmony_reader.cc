@@ -88,6 +88,10 @@ std::size_t HarmonyReader::read_next(std::string_view text) {
     if (n_prompt_ > 0) return std::exchange(n_prompt_, {});
   }
   if (at_ == At::kCall) return read_call(text);
+  if (plan_->is_held && at_ == At::kContent) {
+    add_text(text);
+    return text.size();
+  }
   const std::size_t mark = text.find(kMarkBegin);
   if (mark == 0) return read_mark(text);
   const std::size_t n = mark == std::string_view::npos ? text.size() - (text.ends_with('<') ? 1 : 0) : mark;

@@ -51,6 +51,14 @@ TEST(Harmony, ThoughtsThenText) {
   EXPECT_EQ(parts(plan(), std::string(kFinal) + "a"), "[][a]") << "a prompt without a role at its end";
 }
 
+TEST(Harmony, NoMarkIsLookedForInATextThatIsHeld) {
+  auto held = real_plan();
+  held->prefix = "<|channel|>final<|message|>";
+  held->is_held = true;
+  const std::string text = R"({"t":"<|end|><|start|>assistant<|channel|>analysis<|message|>x"})";
+  EXPECT_EQ(parts(held, text), "[][" + text + "]");
+}
+
 /// The messages that openai-harmony finds, as our parts.
 TEST(Harmony, FindsTheMessagesThatOpenAisOwnParserFinds) {
   const std::string path = std::string(COMMISSURE_SOURCE_DIR) + "/tests/golden/harmony/answers.json";

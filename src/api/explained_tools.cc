@@ -54,8 +54,11 @@ void add_text(Json& messages, const std::string& role, const std::string& text, 
     messages.push_back({{"role", role}, {"content", text}});
     return;
   }
-  const std::string before = text_of(messages.back());
-  messages.back()["content"] = before.empty() ? text : before + std::string(between) + text;
+  Json& content = messages.back()["content"];
+  if (!content.is_string()) content = text_of(messages.back());
+  auto& all = content.get_ref<std::string&>();  // in place: there may be many
+  if (!all.empty()) all += between;
+  all += text;
 }
 
 }  // namespace

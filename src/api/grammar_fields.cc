@@ -166,6 +166,7 @@ Json arguments_schema(const Json& function) {
 ///   is_lenient  any object for every function that is not strict
 std::optional<GrammarSource> call_source(const ServedModel& model, const ToolFields& tools, bool is_lenient) {
   GrammarSource source;
+  SchemaWork work;
   for (const Json& tool : tools.tools) {
     const Json& function = tool["function"];
     const std::string name = function["name"].get<std::string>();
@@ -175,7 +176,10 @@ std::optional<GrammarSource> call_source(const ServedModel& model, const ToolFie
     const Json* strict = find_member(function, "strict");
     const bool is_strict = strict != nullptr && *strict == true;
     Json schema = arguments_schema(function);
-    if (!is_strict && (is_lenient || !enforceable_schema(schema))) schema = Json{{"type", "object"}};
+    const auto is_refused = [&] {
+      return is_lenient || dump_json(schema).size() > kMaxGrammarBytes || !enforceable_schema(schema, work);
+    };
+    if (!is_strict && is_refused()) schema = Json{{"type", "object"}};
     source.choices.push_back(
         {{Form::kText, held->before}, {Form::kJsonSchema, dump_json(schema)}, {Form::kText, held->behind}});
   }

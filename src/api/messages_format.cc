@@ -71,11 +71,13 @@ Json delta_json(const BlockPiece& piece) {
   return {{"type", "input_json_delta"}, {"partial_json", piece.text}};
 }
 
-/// A block of an answer in one piece. A call that was cut off has no input: nobody shall run half of one.
+/// A block of an answer in one piece. A call that was cut off has no input: nobody shall run half of one. Of a name
+/// that comes twice the last value counts, as for whoever reads the stream.
 Json whole_block(const BlockPiece& all) {
   Json block = empty_block(all);
   if (all.kind == BlockKind::kToolUse) {
-    if (auto input = parse_json(all.text); input && input->is_object()) block["input"] = std::move(*input);
+    if (Json input = Json::parse(all.text, nullptr, /*allow_exceptions=*/false); input.is_object())
+      block["input"] = std::move(input);
   } else {
     block[all.kind == BlockKind::kText ? "text" : "thinking"] = all.text;
   }

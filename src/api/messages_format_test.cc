@@ -220,6 +220,13 @@ TEST_F(MessagesFormatTest, HalfACallHasNoInput) {
   EXPECT_EQ(known(answer)["content"], json(R"([{"type":"tool_use","name":"find","input":{}}])"));
 }
 
+TEST_F(MessagesFormatTest, OfANameThatComesTwiceTheLastValueCounts) {
+  const Json answer =
+      whole(kTools, events({R"(</think><tool_call>{"name": "find", "arguments": {"n": 1, "n": 2}}</tool_call>)"}));
+  EXPECT_EQ(known(answer)["content"], json(R"([{"type":"tool_use","name":"find","input":{"n":2}}])"));
+  EXPECT_EQ(answer["stop_reason"], "tool_use");
+}
+
 TEST_F(MessagesFormatTest, AnAnswerMayBeEmpty) {
   const auto cut = events({""});
   EXPECT_EQ(whole(R"("top_k":1)", cut)["content"], Json::array());

@@ -182,12 +182,14 @@ std::shared_ptr<const AnswerPlan> plan_answer(const ServedModel& model, const To
     if (is_thinking) prompt.text += ended_thought(model.answer_syntax);
     plan->prefix = forced_call(plan->syntax, asked.function);
     prompt.text += plan->prefix;
-  } else if (is_thinking && !plan->syntax.think_open.empty()) {
-    plan->prefix = plan->syntax.think_open;
-  } else if (is_held) {
+  } else if (is_held && plan->syntax.has_channels) {
+    if (is_thinking) prompt.text += ended_thought(model.answer_syntax);
     plan->prefix = begun_text(plan->syntax);
     prompt.text += plan->prefix;
+  } else if (is_thinking && !plan->syntax.think_open.empty()) {
+    plan->prefix = plan->syntax.think_open;
   }
+  plan->is_held = is_held;
   const bool spells_types =
       std::ranges::any_of(plan->syntax.calls, [](const CallMark& mark) { return mark.form == CallForm::kTagged; });
   plan->functions = answer_functions(asked.tools, spells_types);

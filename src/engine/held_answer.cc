@@ -69,7 +69,9 @@ const Result<TokenMask>& HeldAnswer::next() {
 
 Result<TokenMask> HeldAnswer::mask() {
   if (state_ == State::kThinking || state_ == State::kFree) return TokenMask();
-  const TokenMask allowed = TRY(next());
+  const Result<TokenMask>& found = next();
+  if (!found) return Error(Code::kInvalidArgument, found.error().message());  // the request's own doing, in every case
+  const TokenMask& allowed = *found;
   if (state_ == State::kHeld) return allowed;
   std::vector<TokenId> beginnings = asked_.free_beginnings;
   if (asked_.thought_begin) beginnings.push_back(*asked_.thought_begin);
@@ -126,7 +128,8 @@ Status HeldAnswer::accept_thought(TokenId token) {
 bool HeldAnswer::is_over() {
   if (state_ != State::kHeld || !matcher_->may_end()) return false;
   const Result<TokenMask>& allowed = next();
-  if (!allowed) return !is_overdrawn();  // nothing may follow, not even an end
+  // Nothing may follow, not even an end; or that could not be found out.
+  if (!allowed) return allowed.error().code() == Code::kInvalidArgument && !is_overdrawn();
   if (allowed->n_tokens() > ends_.size()) return false;
   bool has_more = false;
   allowed->each([&](TokenId token) { has_more |= std::ranges::find(ends_, token) == ends_.end(); });

@@ -56,8 +56,8 @@ class GrammarMatcher {
  public:
   virtual ~GrammarMatcher() = default;
 
-  /// The tokens that may come next, never none; the text stays UTF-8. Errors: kInvalidArgument, there are none, or it
-  /// takes too much memory.
+  /// The tokens that may come next, never none; the text stays UTF-8. Errors: kInvalidArgument, there are none;
+  /// kResourceExhausted, to find them takes too much memory or work.
   virtual Result<TokenMask> mask() = 0;
   /// Errors: kInvalidArgument, the grammar has no place for this token here.
   virtual Status accept(TokenId token) = 0;
@@ -109,6 +109,7 @@ struct SchemaWork {
   std::size_t n_parts = 0;                 ///< schemas, required names and values of enumerations
   std::size_t n_expanded_bytes = 0;        ///< of what references stand for, where a copy of it is needed
   std::uint64_t n_unfolded = 0;            ///< parts of patterns
+  std::size_t n_looks = 0;                 ///< names and places that were passed on the way to what references name
   std::vector<std::string> patterns = {};  ///< as they stand in the result
 };
 

@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t kMaxParts = 10'000;
 constexpr std::size_t kMaxExpandedBytes = std::size_t{1} << 20;
+constexpr std::size_t kMaxLooks = 2'000'000;
 /// Repetitions that are counted one by one.
 constexpr std::int64_t kMaxRepeats = 100'000;
 
@@ -125,6 +126,29 @@ Result<Json> SchemaReader::read_reference(const Json& schema, const std::string&
   return Json{{"$ref", schema["$ref"]}};
 }
 
+/// Objects are searched name by name, so their sizes count.
+Result<const Json*> SchemaReader::find(const std::string& path, const std::string& where) const {
+  try {
+    Json::json_pointer all(path);
+    std::vector<std::string> names;
+    for (; !all.empty(); all.pop_back()) names.push_back(all.back());
+    const Json* found = &root_;
+    for (auto name = names.rbegin(); name != names.rend(); ++name) {
+      work_.n_looks += found->is_object() ? found->size() : 1;
+      if (work_.n_looks > kMaxLooks) {
+        return Error(Code::kResourceExhausted, "the schema at ", where, ": following all '$ref' takes more than ",
+                     kMaxLooks, " looks at names");
+      }
+      const Json::json_pointer step = Json::json_pointer() / *name;
+      if (!found->contains(step)) return nullptr;
+      found = &found->at(step);
+    }
+    return found;
+  } catch (const Json::exception&) {
+    return nullptr;  // no pointer
+  }
+}
+
 Result<const Json*> SchemaReader::resolve(const Json& schema, const std::string& where) const {
   const Json& reference = schema["$ref"];
   if (!reference.is_string()) return schema_refused(where, "'$ref' must be a string");
@@ -133,11 +157,7 @@ Result<const Json*> SchemaReader::resolve(const Json& schema, const std::string&
     return schema_refused(where, "'$ref' must point into this schema, as in \"#/$defs/name\"");
   }
   if (uri.find('%') != std::string::npos) return schema_refused(where, "'$ref' must not have percent signs");
-  try {
-    const Json::json_pointer pointer(uri.substr(1));
-    if (root_.contains(pointer)) return &root_.at(pointer);
-  } catch (const Json::exception&) {  // no pointer
-  }
+  if (const Json* target = TRY(find(uri.substr(1), where)); target != nullptr) return target;
   return schema_refused(where, "'$ref' points to \"", uri.substr(0, 100), "\", where there is nothing");
 }
 

@@ -38,6 +38,8 @@ class SchemaReader {
   Result<Json> read_all_of(const Json& schema, const std::string& where, int depth);
   Status merge(const Json& part, const std::string& where, Json& merged) const;
   Result<Json> read_reference(const Json& schema, const std::string& where) const;
+  /// What is at this path (JSON pointer) of the schema; null: nothing. Errors: kResourceExhausted.
+  Result<const Json*> find(const std::string& path, const std::string& where) const;
   Result<const Json*> resolve(const Json& schema, const std::string& where) const;
   /// The same for a schema that will stand here as a copy, whose size counts. Errors: kResourceExhausted too.
   Result<const Json*> expand(const Json& schema, const std::string& where) const;

@@ -113,6 +113,15 @@ TEST(Schema, SizesAreBounded) {
   EXPECT_NE(problem(R"({"type":"array","minItems":-1})").find("at least 0"), std::string::npos);
 }
 
+TEST(Schema, TheWaysToWhatReferencesNameAreBoundedTogether) {
+  Json wide = {{"type", "object"}};
+  for (int i = 0; i < 2000; ++i) wide["x-a"]["k" + std::to_string(i)] = Json::object();
+  for (int i = 0; i < 900; ++i) wide["properties"]["p" + std::to_string(i)] = {{"$ref", "#/x-a/k1999"}};
+  EXPECT_TRUE(enforceable_schema(wide).has_value());
+  for (int i = 900; i < 1100; ++i) wide["properties"]["p" + std::to_string(i)] = {{"$ref", "#/x-a/k1999"}};
+  EXPECT_NE(problem(dump_json(wide)).find("looks at names"), std::string::npos);
+}
+
 std::string pattern_of(const std::string& pattern) {
   const auto made = enforceable_schema({{"type", "string"}, {"pattern", pattern}});
   return made ? (*made)["pattern"].get<std::string>() : "refused: " + made.error().message();

@@ -296,7 +296,10 @@ Result<std::shared_ptr<const Grammar>> XGrammarCompiler::make(const GrammarSourc
   if (const std::size_t n = made->n_bytes(); n > kMaxCompiledBytes) {
     return Error(Code::kResourceExhausted, "takes ", n, " bytes when compiled, at most ", kMaxCompiledBytes);
   }
-  if (!made->match()->mask()) return Error(Code::kInvalidArgument, "no text of this vocabulary is what it asks for");
+  if (const auto first = made->match()->mask(); !first) {
+    if (first.error().code() == Code::kResourceExhausted) return first.error();
+    return Error(Code::kInvalidArgument, "no text of this vocabulary is what it asks for");
+  }
   return std::shared_ptr<const Grammar>(std::move(made));
 }
 
@@ -304,6 +307,10 @@ std::shared_ptr<const Grammar> XGrammarCompiler::find(const GrammarSource& sourc
   return cache_.with([&](Cache& cache) -> std::shared_ptr<const Grammar> {
     const auto found = std::ranges::find(cache, source, &Entry::source);
     if (found == cache.end()) return nullptr;
+    if (found->grammar->n_bytes() > kMaxCompiledBytes / 2) {  // with the masks that answers added: begin again
+      cache.erase(found);
+      return nullptr;
+    }
     cache.splice(cache.begin(), cache, found);
     trim(cache);
     return cache.front().grammar;

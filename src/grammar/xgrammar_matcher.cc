@@ -10,8 +10,11 @@ namespace commissure {
 
 namespace {
 
+/// XGrammar makes them in one call, which nothing can end.
+constexpr std::size_t kMaxMissingMasks = 200;
+
 Error takes_memory(std::string_view what, std::size_t most) {
-  return Error(Code::kInvalidArgument, "the grammar takes too much memory: ", what, " over ", most, " bytes");
+  return Error(Code::kResourceExhausted, "the grammar takes too much memory: ", what, " over ", most, " bytes");
 }
 
 class XGrammarMatcher final : public GrammarMatcher {
@@ -29,6 +32,10 @@ class XGrammarMatcher final : public GrammarMatcher {
     return caught([&]() -> Result<TokenMask> {
       if (n_followed_bytes(matcher_) > followed_bytes_) {
         return takes_memory("the ways to read the answer take", followed_bytes_);
+      }
+      if (const std::size_t n = n_missing_masks(matcher_, grammar_); n > kMaxMissingMasks) {
+        return Error(Code::kResourceExhausted, "the grammar takes too much work: ", n,
+                     " places where the answer may be are new to it at once, at most ", kMaxMissingMasks);
       }
       std::int64_t n_words = std::int64_t{count_of(words_)};
       DLTensor tensor{};

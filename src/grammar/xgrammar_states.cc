@@ -20,10 +20,24 @@ struct Followed : xgrammar::GrammarMatcher::Impl {
     return n_bytes_of(matcher.*(&Followed::scanable_state_history_)) +
            n_bytes_of(matcher.*(&Followed::rule_id_to_completable_states_));
   }
+
+  static std::size_t n_missing(const xgrammar::GrammarMatcher::Impl& matcher,
+                               const xgrammar::CompiledGrammar::Impl& grammar) {
+    const auto& rows = matcher.*(&Followed::scanable_state_history_);
+    if (rows.size() == 0) return 0;
+    const std::lock_guard lock(grammar.adaptive_token_mask_cache_mutex);
+    std::size_t n = 0;
+    for (const auto& state : rows[rows.size() - 1]) n += grammar.adaptive_token_mask_cache.count(state) == 0 ? 1 : 0;
+    return n;
+  }
 };
 
 }  // namespace
 
 std::size_t n_followed_bytes(const xgrammar::GrammarMatcher& matcher) { return Followed::n_bytes(*matcher.ImplPtr()); }
+
+std::size_t n_missing_masks(const xgrammar::GrammarMatcher& matcher, const xgrammar::CompiledGrammar& grammar) {
+  return Followed::n_missing(*matcher.ImplPtr(), *grammar.ImplPtr());
+}
 
 }  // namespace commissure
