@@ -9,10 +9,12 @@ import sys
 root = pathlib.Path(__file__).resolve().parents[2]
 
 UNKNOWN = re.compile(r"std::(recursive_|shared_|timed_)?(mutex|condition_variable|lock_guard|unique_lock|scoped_lock|shared_lock)\b")
+# core/mutex.h itself, and a part of XGrammar, whose lock it takes.
+EXCEPT = {"core/mutex.h", "grammar/xgrammar_states.cc"}
 unknown = [
     f"{path.relative_to(root)}:{number}: {line.strip()}"
     for path in sorted((root / "src").rglob("*"))
-    if path.suffix in {".h", ".cc"} and not path.stem.endswith("_test") and path.name != "mutex.h"
+    if path.suffix in {".h", ".cc"} and not path.stem.endswith("_test") and str(path.relative_to(root / "src")) not in EXCEPT
     for number, line in enumerate(path.read_text().splitlines(), 1)
     if UNKNOWN.search(line)
 ]
