@@ -21,6 +21,7 @@
 #include "grammar/utf8_tokens.h"
 #include "grammar/xgrammar_hooks.h"
 #include "grammar/xgrammar_matcher.h"
+#include "grammar/xgrammar_states.h"
 
 namespace commissure {
 
@@ -273,6 +274,16 @@ Result<int> make_masks(xgrammar::CompiledGrammar& compiled, const Patience& pati
   return n_states;
 }
 
+/// Those of an answer's first token, whatever make_masks() had the patience for. Errors: of `patience`.
+Status make_first_masks(xgrammar::CompiledGrammar& compiled, const Patience& patience) {
+  Status went;
+  make_missing_masks(xgrammar::GrammarMatcher(compiled), compiled, [&] {
+    went = patience.check();
+    return went.has_value();
+  });
+  return went;
+}
+
 /// Where the detokenizer takes the space from the first token that has one, so does the grammar: a token " a" is "a" to
 /// the client there.
 xgrammar::Grammar XGrammarCompiler::behind_a_space(const xgrammar::Grammar& grammar) const {
@@ -292,6 +303,7 @@ Result<std::shared_ptr<const Grammar>> XGrammarCompiler::make(const GrammarSourc
     return Error(Code::kResourceExhausted, "makes ", n, " states, at most ", kMaxStates);
   }
   if (warnings.first()) return Error(Code::kInvalidArgument, without_check(*warnings.first()));
+  TRY(make_first_masks(compiled, patience));
   auto made = std::make_shared<CompiledXGrammar>(std::move(compiled), utf8_, n_rows_, bounds_.followed_bytes);
   if (const std::size_t n = made->n_bytes(); n > kMaxCompiledBytes) {
     return Error(Code::kResourceExhausted, "takes ", n, " bytes when compiled, at most ", kMaxCompiledBytes);

@@ -1,6 +1,8 @@
 // One of XGrammar's own sources, and with it what no header of XGrammar shows. It is compiled as a part of the library.
 #include <cpp/grammar_matcher.cc>
 
+#include <vector>
+
 #include "grammar/xgrammar_states.h"
 
 namespace commissure {
@@ -21,14 +23,16 @@ struct Followed : xgrammar::GrammarMatcher::Impl {
            n_bytes_of(matcher.*(&Followed::rule_id_to_completable_states_));
   }
 
-  static std::size_t n_missing(const xgrammar::GrammarMatcher::Impl& matcher,
-                               const xgrammar::CompiledGrammar::Impl& grammar) {
+  static std::vector<xgrammar::ParserState> missing(const xgrammar::GrammarMatcher::Impl& matcher,
+                                                    const xgrammar::CompiledGrammar::Impl& grammar) {
     const auto& rows = matcher.*(&Followed::scanable_state_history_);
-    if (rows.size() == 0) return 0;
+    std::vector<xgrammar::ParserState> all;
+    if (rows.size() == 0) return all;
     const std::lock_guard lock(grammar.adaptive_token_mask_cache_mutex);
-    std::size_t n = 0;
-    for (const auto& state : rows[rows.size() - 1]) n += grammar.adaptive_token_mask_cache.count(state) == 0 ? 1 : 0;
-    return n;
+    for (const auto& state : rows[rows.size() - 1]) {
+      if (grammar.adaptive_token_mask_cache.count(state) == 0) all.push_back(state);
+    }
+    return all;
   }
 };
 
@@ -37,7 +41,15 @@ struct Followed : xgrammar::GrammarMatcher::Impl {
 std::size_t n_followed_bytes(const xgrammar::GrammarMatcher& matcher) { return Followed::n_bytes(*matcher.ImplPtr()); }
 
 std::size_t n_missing_masks(const xgrammar::GrammarMatcher& matcher, const xgrammar::CompiledGrammar& grammar) {
-  return Followed::n_missing(*matcher.ImplPtr(), *grammar.ImplPtr());
+  return Followed::missing(*matcher.ImplPtr(), *grammar.ImplPtr()).size();
+}
+
+void make_missing_masks(const xgrammar::GrammarMatcher& matcher, xgrammar::CompiledGrammar& grammar,
+                        const std::function<bool()>& goes_on) {
+  for (const auto& state : Followed::missing(*matcher.ImplPtr(), *grammar.ImplPtr())) {
+    if (!goes_on()) return;
+    grammar.ImplPtr()->GetAdaptiveTokenMask(state);
+  }
 }
 
 }  // namespace commissure

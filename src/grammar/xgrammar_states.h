@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 
 namespace xgrammar {
 class CompiledGrammar;
@@ -17,5 +18,9 @@ std::size_t n_followed_bytes(const xgrammar::GrammarMatcher& matcher);
 /// makes all of these first, each in milliseconds.
 ///   grammar  the one that it follows
 std::size_t n_missing_masks(const xgrammar::GrammarMatcher& matcher, const xgrammar::CompiledGrammar& grammar);
+
+/// Makes them one by one, for as long as `goes_on` says so before each.
+void make_missing_masks(const xgrammar::GrammarMatcher& matcher, xgrammar::CompiledGrammar& grammar,
+                        const std::function<bool()>& goes_on);
 
 }  // namespace commissure
