@@ -1,10 +1,10 @@
 #include "engine/held_answer.h"
 
 #include <algorithm>
-#include <ctime>
 #include <utility>
 
 #include "core/index.h"
+#include "core/thread_clock.h"
 
 namespace commissure {
 
@@ -14,13 +14,6 @@ namespace {
 /// holds up all answers, so who takes more is given up.
 constexpr double kMostSeconds = 2.0;
 constexpr double kSecondsPerToken = 0.002;
-
-/// Of this thread, so that a busy machine does not count.
-double seconds_of_thread() {
-  timespec spent{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
-  return static_cast<double>(spent.tv_sec) + 1e-9 * static_cast<double>(spent.tv_nsec);
-}
 
 TokenMask with_tokens(const TokenMask& mask, const std::vector<TokenId>& more) {
   std::vector<std::uint32_t> words = mask.words();
@@ -42,7 +35,7 @@ HeldAnswer::HeldAnswer(const Tokenizer& tokenizer, AnswerGrammar asked, std::vec
       state_(asked_.is_thinking ? State::kThinking : State::kBeginning),
       matcher_(asked_.grammar->match()),
       thread_seconds_(std::move(seconds)) {
-  if (!thread_seconds_) thread_seconds_ = seconds_of_thread;
+  if (!thread_seconds_) thread_seconds_ = thread_cpu_seconds;  // a busy machine does not count
 }
 
 template <typename Call>

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <ctime>
 #include <list>
 #include <mutex>
 #include <optional>
@@ -16,6 +15,7 @@
 
 #include "core/guarded.h"
 #include "core/index.h"
+#include "core/thread_clock.h"
 #include "grammar/grammar.h"
 #include "grammar/source_check.h"
 #include "grammar/utf8_tokens.h"
@@ -43,12 +43,6 @@ constexpr std::size_t kMaxSourceBytes = 2 * kMaxGrammarBytes;
 constexpr double kMaxCompileSeconds = 10;
 /// Of JSON, between two tokens of it: as much as an indented line may need, and not without end.
 constexpr int kMaxSpaces = 20;
-
-double seconds_of_thread() {
-  timespec spent{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
-  return static_cast<double>(spent.tv_sec) + 1e-9 * static_cast<double>(spent.tv_nsec);
-}
 
 /// Asked between the parts of a compilation. Errors: kCancelled, nobody waits; kResourceExhausted, it takes too long.
 class Patience {
@@ -361,7 +355,7 @@ Result<std::shared_ptr<const Grammar>> XGrammarCompiler::compile(const GrammarSo
 std::shared_ptr<GrammarCompiler> GrammarCompiler::create(std::shared_ptr<const Tokenizer> tokenizer, int n_rows,
                                                          std::vector<TokenId> end_tokens, GrammarBounds bounds) {
   xgrammar::RecursionGuard::SetMaxRecursionDepth(kMaxNesting);
-  if (!bounds.seconds) bounds.seconds = seconds_of_thread;
+  if (!bounds.seconds) bounds.seconds = thread_cpu_seconds;
   return std::make_shared<XGrammarCompiler>(std::move(tokenizer), n_rows, std::move(end_tokens), std::move(bounds));
 }
 

@@ -93,6 +93,12 @@ Status refuse_partial_rotation(const ConfigFields& fields);
 /// Gemma 4's text model, from its text_config.
 Result<RawSpec> read_gemma4(const ConfigFields& fields, DType embedding_dtype);
 
+/// Mistral, and the text model of Mistral Small with an image encoder.
+Result<RawSpec> read_mistral(const ConfigFields& fields);
+
+/// A Mistral whose queries grow with their position. Without rope_parameters they are those of the published models.
+Result<RawSpec> read_ministral3(const ConfigFields& fields);
+
 /// Phi 3, 3.5, 4 and 4-mini.
 Result<RawSpec> read_phi3(const ConfigFields& fields);
 

@@ -209,35 +209,6 @@ Result<RawSpec> read_llama(const ConfigFields& fields, const Defaults& defaults)
 
 namespace {
 
-Result<RawSpec> read_mistral(const ConfigFields& fields, const Json& object) {
-  RawSpec raw = TRY(read_llama(fields));
-  raw.n_kv_heads = TRY(fields.integer_or("num_key_value_heads", 8));
-  // Absent means the family's default of 4096; an explicit null means no window.
-  raw.window = TRY(fields.integer_or("sliding_window", object.contains("sliding_window") ? 0 : 4096));
-  return raw;
-}
-
-constexpr double kMinistral3Context = 16384.0;
-
-/// A Mistral whose queries grow with their position. Without rope_parameters they are those of the published models.
-Result<RawSpec> read_ministral3(const ConfigFields& fields) {
-  RawSpec raw = TRY(read_llama(fields, {.head_dim = 128, .rope_theta = 1000000.0}));
-  raw.norm_eps = TRY(fields.number_or("rms_norm_eps", 1e-5));
-  raw.n_kv_heads = TRY(fields.integer_or("num_key_value_heads", 8));
-  raw.window = TRY(fields.integer_or("sliding_window", 0));
-  const Json* rope = rope_object(fields, "full_attention");
-  if (rope == nullptr) {
-    raw.rope.yarn = YarnScaling{.factor = 16.0, .original_context = kMinistral3Context};
-    raw.rope.query_growth = 0.1;
-    raw.rope.query_growth_context = kMinistral3Context;
-    return raw;
-  }
-  const ConfigFields scaling(*rope);
-  raw.rope.query_growth = TRY(scaling.number_or("llama_4_scaling_beta", 0.0));
-  raw.rope.query_growth_context = TRY(scaling.number_or("original_max_position_embeddings", 0.0));
-  return raw;
-}
-
 /// Of families whose rule for it is not Qwen 2's own, and which no published model uses.
 Status refuse_qwen_window(const ConfigFields& fields) {
   if (!TRY(fields.boolean_or("use_sliding_window", false))) return {};
@@ -411,7 +382,7 @@ Result<RawSpec> read_family(std::string_view architecture, const Json& config, D
   if (architecture == "olmo2") return read_olmo2(fields);
   if (architecture == "smollm3") return read_smollm3(fields);
   if (architecture == "ministral3") return read_ministral3(fields);
-  if (architecture == "mistral") return read_mistral(fields, config);
+  if (architecture == "mistral") return read_mistral(fields);
   if (architecture == "phi3") return read_phi3(fields);
   if (architecture == "qwen2") return read_qwen2(fields);
   if (architecture == "qwen2_moe") return read_qwen2_moe(fields);

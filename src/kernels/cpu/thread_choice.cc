@@ -1,12 +1,11 @@
 #include "kernels/cpu/thread_choice.h"
 
-#include <time.h>
-
 #include <algorithm>
 #include <array>
 #include <numeric>
 #include <vector>
 
+#include "core/thread_clock.h"
 #include "core/thread_pool.h"
 
 namespace commissure::cpu {
@@ -16,13 +15,6 @@ namespace {
 constexpr int kTries = 5;
 /// Siblings take about twice the time at once, cores a little more than alone (a lower clock).
 constexpr double kSiblingSlowdown = 1.5;
-
-/// Time of this thread on a CPU: what other processes take is not in it, what a sibling takes is.
-double thread_cpu_seconds() {
-  timespec now{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
 
 /// More independent chains of multiplications and additions than a core has in flight.
 float multiply_a_lot() {
