@@ -4,24 +4,17 @@
 BASE_URL is the server's root, e.g. http://127.0.0.1:8080. Prints one line per check; exits 1 if any failed.
 Works with any model that has a chat template, since it checks shapes and not words.
 """
-import argparse
 import json
-import sys
-import traceback
 import urllib.request
 
 import anthropic
 
-CHECKS = []
+from checks import check, raises, run
+
 TOOLS = [{"name": "get_weather", "description": "The weather of a city.",
           "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}},
          {"name": "now", "input_schema": {"type": "object", "properties": {}}}]
 HELLO = [{"role": "user", "content": "Say hello."}]
-
-
-def check(function):
-    CHECKS.append(function)
-    return function
 
 
 class Live:
@@ -49,14 +42,6 @@ class Live:
 
     def count(self, **options):
         return self.client.messages.count_tokens(**{"model": self.model, "messages": HELLO, **options}).input_tokens
-
-
-def raises(kind, call):
-    try:
-        call()
-    except kind as error:
-        return error
-    raise AssertionError(f"no {kind.__name__}")
 
 
 def texts(message):
@@ -181,25 +166,5 @@ def errors_are_the_sdks_own(live):
         raises(anthropic.AuthenticationError, lambda: stranger.messages.create(**live.options()))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("base_url")
-    parser.add_argument("--key", default="")
-    parser.add_argument("--model", default="")
-    arguments = parser.parse_args()
-    live = Live(arguments.base_url, arguments.key, arguments.model)
-    failed = 0
-    for function in CHECKS:
-        name = function.__name__.replace("_", " ")
-        try:
-            function(live)
-            print(f"ok    {name}")
-        except Exception:
-            failed += 1
-            print(f"FAIL  {name}\n{traceback.format_exc()}")
-    print(f"{len(CHECKS) - failed} of {len(CHECKS)} checks passed with anthropic {anthropic.__version__}")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run(Live, __doc__, anthropic)

@@ -4,22 +4,14 @@
 BASE_URL is the server's root, e.g. http://127.0.0.1:8080. Prints one line per check; exits 1 if any failed.
 Needs openai >= 1. Works with any model, since it checks shapes and not words.
 """
-import argparse
 import json
-import sys
-import traceback
 import urllib.request
 from typing import Literal, Optional
 
 import openai
 import pydantic
 
-CHECKS = []
-
-
-def check(function):
-    CHECKS.append(function)
-    return function
+from checks import check, raises, run
 
 
 class Live:
@@ -44,14 +36,6 @@ class Live:
         request = urllib.request.Request(self.base + path, json.dumps(body).encode(), headers)
         with urllib.request.urlopen(request, timeout=120) as answer:
             return json.load(answer)
-
-
-def raises(kind, call):
-    try:
-        call()
-    except kind as error:
-        return error
-    raise AssertionError(f"no {kind.__name__}")
 
 
 @check
@@ -372,24 +356,5 @@ def request_id_is_echoed(live):
     assert live.chat(max_tokens=1)._request_id
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("base_url")
-    parser.add_argument("--key", default="")
-    parser.add_argument("--model", default="")
-    arguments = parser.parse_args()
-    live = Live(arguments.base_url, arguments.key, arguments.model)
-    failed = 0
-    for function in CHECKS:
-        name = function.__name__.replace("_", " ")
-        try:
-            print(f"ok    {name}" + (f" ({note})" if (note := function(live)) else ""))
-        except Exception:
-            failed += 1
-            print(f"FAIL  {name}\n{traceback.format_exc()}")
-    print(f"{len(CHECKS) - failed} of {len(CHECKS)} checks passed with openai {openai.__version__}")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run(Live, __doc__, openai)
