@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "answer/held_call.h"
+#include "answer/spaces.h"
 #include "api/openai.h"
 
 namespace commissure {
@@ -126,11 +127,9 @@ void tell(Fields& fields, std::string_view name, const Error& error) {
   refuse(fields, name, fmt::format("'{}': {}", name, error.message()));
 }
 
-std::string_view trimmed(std::string_view text) { return text.substr(0, text.find_last_not_of(" \n\r\t") + 1); }
-
 /// The token of a mark, where the tokenizer has one for all of it: a part of it may begin other texts.
 std::optional<TokenId> mark_token(const ServedModel& model, std::string_view mark) {
-  mark = trimmed(mark);
+  mark = without_trailing_space(mark);
   if (mark.empty()) return std::nullopt;
   const auto tokens = model.tokenizer->encode(mark, {.add_special = false, .parse_special = true});
   if (tokens.empty()) return std::nullopt;
@@ -143,9 +142,9 @@ std::optional<TokenId> mark_token(const ServedModel& model, std::string_view mar
 void allow_thought(const ServedModel& model, std::string_view prompt, AnswerGrammar& grammar) {
   const AnswerSyntax& syntax = model.answer_syntax;
   if (syntax.think_open.empty() || syntax.has_channels) return;
-  grammar.thought_end = std::string(trimmed(syntax.think_close));
-  grammar.is_thinking = trimmed(prompt).ends_with(trimmed(syntax.think_open));
-  const bool was_thought = trimmed(prompt).ends_with(grammar.thought_end);
+  grammar.thought_end = std::string(without_trailing_space(syntax.think_close));
+  grammar.is_thinking = without_trailing_space(prompt).ends_with(without_trailing_space(syntax.think_open));
+  const bool was_thought = without_trailing_space(prompt).ends_with(grammar.thought_end);
   if (!grammar.is_thinking && !was_thought) grammar.thought_begin = mark_token(model, syntax.think_open);
 }
 
@@ -161,8 +160,13 @@ Json arguments_schema(const Json& function) {
   return schema;
 }
 
-/// Each function that may be called, in the form of the model's calls. What cannot be enforced is refused where it was
-/// promised (`strict`); else the arguments are any object.
+bool is_strict(const Json& tool) {
+  const Json* strict = find_member(tool["function"], "strict");
+  return strict != nullptr && *strict == true;
+}
+
+/// Each function that may be called, in the form of the model's calls; none where that form cannot be held. What cannot
+/// be enforced is refused where it was promised (`strict`); else the arguments are any object.
 ///   is_lenient  any object for every function that is not strict
 std::optional<GrammarSource> call_source(const ServedModel& model, const ToolFields& tools, bool is_lenient) {
   GrammarSource source;
@@ -173,13 +177,11 @@ std::optional<GrammarSource> call_source(const ServedModel& model, const ToolFie
     if (!tools.function.empty() && name != tools.function) continue;
     const auto held = held_call(model.answer_syntax, name, !tools.function.empty());
     if (!held) return std::nullopt;
-    const Json* strict = find_member(function, "strict");
-    const bool is_strict = strict != nullptr && *strict == true;
     Json schema = arguments_schema(function);
     const auto is_refused = [&] {
       return is_lenient || dump_json(schema).size() > kMaxGrammarBytes || !enforceable_schema(schema, work);
     };
-    if (!is_strict && is_refused()) schema = Json{{"type", "object"}};
+    if (!is_strict(tool) && is_refused()) schema = Json{{"type", "object"}};
     source.choices.push_back(
         {{Form::kText, held->before}, {Form::kJsonSchema, dump_json(schema)}, {Form::kText, held->behind}});
   }
@@ -190,7 +192,7 @@ std::optional<GrammarSource> call_source(const ServedModel& model, const ToolFie
 void hold_calls(Fields& fields, const ServedModel& model, const GrammarFields& asked, const ToolFields& tools,
                 GenerationRequest& request) {
   const auto source = call_source(model, tools, /*is_lenient=*/false);
-  if (!source) return;
+  if (!source || (model.grammars == nullptr && std::ranges::none_of(tools.tools, is_strict))) return;
   Status held = hold(model, *source, asked.is_unwanted, request.grammar);
   if (!held && held.error().code() != Code::kCancelled) {
     const auto lenient = call_source(model, tools, /*is_lenient=*/true);
@@ -199,7 +201,7 @@ void hold_calls(Fields& fields, const ServedModel& model, const GrammarFields& a
   if (!held) tell(fields, "tools", held.error());
 }
 
-/// `tool_choice` other than "auto", "none" and null.
+/// `tool_choice` other than "auto", "none" and null; any object may.
 bool may_force_call(std::string_view body) {
   constexpr std::string_view kName = "\"tool_choice\"";
   for (std::size_t at = 0; (at = body.find(kName, at)) != std::string_view::npos;) {
@@ -225,9 +227,9 @@ bool may_spell_letters(std::string_view body) {
 
 bool may_hold_grammar(std::string_view body) {
   return may_force_call(body) || may_spell_letters(body) ||
-         std::ranges::any_of(
-             std::array<std::string_view, 5>{"response_format", "structured_", "guided_", "grammar", "json_schema"},
-             [&](std::string_view name) { return body.find(name) != std::string_view::npos; });
+         std::ranges::any_of(std::array<std::string_view, 5>{"\"response_format\"", "\"structured_", "\"guided_",
+                                                             "\"grammar\"", "\"json_schema\""},
+                             [&](std::string_view name) { return body.find(name) != std::string_view::npos; });
 }
 
 GrammarFields read_grammar_fields(Fields& fields, const GrammarCompiler::Unwanted& is_unwanted) {
@@ -265,7 +267,7 @@ void hold_chat(Fields& fields, const ServedModel& model, const GrammarFields& as
         fields, asked.name,
         fmt::format("'{}' says what the answer is and 'tool_choice' that it is a call: leave one out", asked.name));
   }
-  if (tools.must_call && plan != nullptr && !plan->syntax.calls.empty() && model.grammars != nullptr) {
+  if (tools.must_call && plan != nullptr && !plan->syntax.calls.empty()) {
     return hold_calls(fields, model, asked, tools, request);
   }
   if (!asked.source) return;

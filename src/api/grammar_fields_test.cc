@@ -201,6 +201,12 @@ TEST_F(GrammarFieldsTest, ASchemaThatTheCompilerRefusesIsAnyObjectUnlessItIsStri
   expect_refused(with("true"), "tools", "cannot");
 }
 
+TEST_F(GrammarFieldsTest, WhatIsStrictIsRefusedWhereNothingHoldsIt) {
+  engine_.mutable_model().grammars = nullptr;
+  expect_refused(std::string(kTools) + R"(,"tool_choice":"required")", "tools", "COMMISSURE_GRAMMAR=OFF");
+  EXPECT_EQ(told_of(R"("tools":[{"type":"function","function":{"name":"now"}}],"tool_choice":"required")"), "free");
+}
+
 TEST_F(GrammarFieldsTest, ArgumentsAreAnObject) {
   const auto arguments = [&](const std::string& parameters) {
     return told_of(R"("tools":[{"type":"function","function":{"name":"a","parameters":)" + parameters +
@@ -265,6 +271,8 @@ TEST_F(GrammarFieldsTest, WhatMayBeCompiledIsLongWork) {
   EXPECT_TRUE(is_long(R"({"tool_choice":"auto","tool_choice":"required"})"));
   EXPECT_TRUE(is_long("{\"gr\\u0061mmar\":\"\"}") && is_long("{\"guided\\u005fregex\":\"\"}"));
   EXPECT_FALSE(is_long(R"({"messages":[],"tools":[]})") || is_long("{\"messages\":\"\\u00e4\\u2028\"}"));
+  EXPECT_FALSE(is_long(R"({"messages":[{"role":"user","content":"my grammar, a \\"grammar\\""}]})"));
+  EXPECT_TRUE(is_long(R"({"grammar" : ""})") && is_long(R"({"guided_json":{}})"));
   EXPECT_FALSE(is_long(R"({"tool_choice":"auto"})") || is_long(R"({"tool_choice": "none"})"));
 }
 

@@ -20,7 +20,8 @@ std::string id_of(const Json& object, const char* name) {
   return id != nullptr && id->is_string() ? id->get<std::string>() : "";
 }
 
-/// What tools answered to the calls of one message, each taken once: the first one of the call's id, else the next one.
+/// What tools answered to the calls of one message, each taken once: the first one of the call's id, else
+/// the next one that names no id.
 class Results {
  public:
   /// Takes them out of `messages`, from `first` on.

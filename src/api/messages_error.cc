@@ -14,7 +14,6 @@ std::string_view type_of(int status) {
     case 401: return "authentication_error";
     case 403: return "permission_error";
     case 404: return "not_found_error";
-    case 413: return "request_too_large";
     case 503:
     case kOverloaded: return "overloaded_error";
     case 504: return "timeout_error";

@@ -42,7 +42,7 @@ class History {
     if (!message.is_object()) return refuse(fmt::format("'{}' must be an object, not {}", where, kind_of(message)));
     const std::string* role = text_member(message, "role");
     if (role == nullptr || (*role != "user" && *role != "assistant" && *role != "system")) {
-      return refuse(fmt::format("'{}.role' must be \"user\" or \"assistant\"", where));
+      return refuse(fmt::format("'{}.role' must be \"user\", \"assistant\" or \"system\"", where));
     }
     role_ = *role;
     begins_text_ = begins_thought_ = true;

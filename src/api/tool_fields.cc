@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "answer/spaces.h"
 #include "api/generation_fields.h"
 #include "api/openai.h"
 
@@ -112,10 +113,6 @@ void read_choice(Fields& fields, const std::vector<std::string>& names, ToolFiel
   result.must_call = true;
   result.function = name;
   result.is_one_call = result.is_one_call || !name.empty();
-}
-
-std::string_view without_trailing_space(std::string_view text) {
-  return text.substr(0, text.find_last_not_of(" \n\r\t") + 1);
 }
 
 /// The control tokens that the marks are spelled with.

@@ -109,6 +109,7 @@ Status HeldAnswer::accept_thought(TokenId token) {
   const std::size_t first = behind.find_first_not_of(" \n\r\t");
   if (first == std::string::npos) return {};
   state_ = State::kHeld;
+  next_.reset();
   bool is_allowed = true;
   TRY(counted([&]() -> Status {
     is_allowed = matcher_->accept_text(behind.substr(first)).has_value();

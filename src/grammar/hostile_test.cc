@@ -49,6 +49,16 @@ std::string numbers_schema() {
   return dump_json(numbers);
 }
 
+/// Multiples that would each be written out.
+std::string ranges_schema() {
+  Json ranges = {{"type", "object"}};
+  for (int i = 0; i < 1000; ++i) {
+    ranges["properties"]["p" + std::to_string(i)] = {
+        {"type", "integer"}, {"multipleOf", 1}, {"exclusiveMinimum", i}, {"exclusiveMaximum", i + 9999}};
+  }
+  return dump_json(ranges);
+}
+
 std::string patterns_schema() {
   Json patterns = {{"type", "object"}};
   for (int i = 0; i < 4; ++i) patterns["properties"]["p" + std::to_string(i)] = {{"pattern", "^.{1,990}$"}};
@@ -77,6 +87,7 @@ std::vector<Hostile> sources() {
       {Form::kJsonSchema, wide_schema(), ""},
       {Form::kJsonSchema, doubling_schema(), ""},
       {Form::kJsonSchema, numbers_schema(), "parts"},
+      {Form::kJsonSchema, ranges_schema(), "parts"},
       {Form::kJsonSchema, patterns_schema(), ""},
       {Form::kJsonSchema, R"({"type":"string","minLength":90000,"maxLength":100000})", ""},
       {Form::kJsonSchema, R"({"type":"array","minItems":90000,"maxItems":100000})", ""},

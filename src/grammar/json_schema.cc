@@ -37,6 +37,19 @@ Json& append_member(Json& object, const std::string& name) {
   return members.emplace_back(name, nullptr).second;
 }
 
+enum class Place { kSchema, kSchemas, kElsewhere };
+
+/// What lies below a keyword of a schema: one schema, or several with names or numbers.
+Place place_below(std::string_view keyword) {
+  for (const char* one : {"items", "additionalProperties"}) {
+    if (keyword == one) return Place::kSchema;
+  }
+  for (const char* several : {"$defs", "definitions", "properties", "prefixItems", "anyOf"}) {
+    if (keyword == several) return Place::kSchemas;
+  }
+  return Place::kElsewhere;
+}
+
 }  // namespace
 
 std::string below(const std::string& where, std::string_view keyword, std::string_view name) {
@@ -126,24 +139,28 @@ Result<Json> SchemaReader::read_reference(const Json& schema, const std::string&
   return Json{{"$ref", schema["$ref"]}};
 }
 
-/// Objects are searched name by name, so their sizes count.
+/// Only by the ways on which all schemas were read, and stand in the result as they stand here: what lies elsewhere, as
+/// a value of an enumeration, would reach the compiler unread. Objects are searched name by name, so their sizes count.
 Result<const Json*> SchemaReader::find(const std::string& path, const std::string& where) const {
   try {
     Json::json_pointer all(path);
     std::vector<std::string> names;
     for (; !all.empty(); all.pop_back()) names.push_back(all.back());
     const Json* found = &root_;
+    Place place = Place::kSchema;
     for (auto name = names.rbegin(); name != names.rend(); ++name) {
       work_.n_looks += found->is_object() ? found->size() : 1;
       if (work_.n_looks > kMaxLooks) {
         return Error(Code::kResourceExhausted, "the schema at ", where, ": following all '$ref' takes more than ",
                      kMaxLooks, " looks at names");
       }
+      place = place == Place::kSchema ? place_below(*name) : Place::kSchema;
+      if (place == Place::kElsewhere) return nullptr;
       const Json::json_pointer step = Json::json_pointer() / *name;
       if (!found->contains(step)) return nullptr;
       found = &found->at(step);
     }
-    return found;
+    return place == Place::kSchema ? found : nullptr;
   } catch (const Json::exception&) {
     return nullptr;  // no pointer
   }
@@ -158,7 +175,8 @@ Result<const Json*> SchemaReader::resolve(const Json& schema, const std::string&
   }
   if (uri.find('%') != std::string::npos) return schema_refused(where, "'$ref' must not have percent signs");
   if (const Json* target = TRY(find(uri.substr(1), where)); target != nullptr) return target;
-  return schema_refused(where, "'$ref' points to \"", uri.substr(0, 100), "\", where there is nothing");
+  return schema_refused(where, "'$ref' points to \"", uri.substr(0, 100),
+                        "\", where there is nothing that answers can be held to");
 }
 
 Result<const Json*> SchemaReader::expand(const Json& schema, const std::string& where) const {

@@ -49,6 +49,7 @@ class SchemaReader {
   /// In the characters that the compiler's automata take. Errors: kInvalidArgument and kResourceExhausted.
   Result<std::string> read_pattern(const std::string& pattern, const std::string& where) const;
   Status read_number(const Json& schema, bool is_integer, const std::string& where, Json& out) const;
+  Status read_number_format(const Json& format, bool is_integer, const std::string& where, Json& out) const;
   Status read_array(const Json& schema, const std::string& where, int depth, Json& out);
   Status read_object(const Json& schema, const std::string& where, int depth, Json& out);
   Status read_name_patterns(const Json& schema, const std::string& where, int depth, Json& out);

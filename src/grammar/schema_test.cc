@@ -113,12 +113,26 @@ TEST(Schema, SizesAreBounded) {
   EXPECT_NE(problem(R"({"type":"array","minItems":-1})").find("at least 0"), std::string::npos);
 }
 
+TEST(Schema, ReferencesLeadToSchemasThatWereReadAndNowhereElse) {
+  for (const char* path :
+       {"#/$defs/a/enum/0", "#/$defs/a/const", "#/$defs", "#/x-a", "#/properties", "#/$defs/b/oneOf/0"}) {
+    const Json schema = {{"$ref", path},
+                         {"$defs",
+                          {{"a", {{"enum", Json::array({{{"type", "string"}, {"pattern", "\""}}})}}},
+                           {"b", {{"oneOf", Json::array({{{"type", "null"}}})}}}}},
+                         {"x-a", {{"type", "string"}, {"maxLength", 1'000'000'000}}}};
+    EXPECT_NE(problem(dump_json(schema)).find("nothing that answers can be held to"), std::string::npos) << path;
+  }
+  EXPECT_EQ(made(R"({"$ref":"#/$defs/a/items","$defs":{"a":{"type":"array","items":{"type":"null"}}}})"),
+            R"({"$ref":"#/$defs/a/items","$defs":{"a":{"type":"array","items":{"type":"null"}}}})");
+}
+
 TEST(Schema, TheWaysToWhatReferencesNameAreBoundedTogether) {
   Json wide = {{"type", "object"}};
-  for (int i = 0; i < 2000; ++i) wide["x-a"]["k" + std::to_string(i)] = Json::object();
-  for (int i = 0; i < 900; ++i) wide["properties"]["p" + std::to_string(i)] = {{"$ref", "#/x-a/k1999"}};
+  for (int i = 0; i < 2000; ++i) wide["$defs"]["k" + std::to_string(i)] = Json::object();
+  for (int i = 0; i < 900; ++i) wide["properties"]["p" + std::to_string(i)] = {{"$ref", "#/$defs/k1999"}};
   EXPECT_TRUE(enforceable_schema(wide).has_value());
-  for (int i = 900; i < 1100; ++i) wide["properties"]["p" + std::to_string(i)] = {{"$ref", "#/x-a/k1999"}};
+  for (int i = 900; i < 1100; ++i) wide["properties"]["p" + std::to_string(i)] = {{"$ref", "#/$defs/k1999"}};
   EXPECT_NE(problem(dump_json(wide)).find("looks at names"), std::string::npos);
 }
 

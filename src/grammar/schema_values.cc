@@ -19,7 +19,11 @@ constexpr double kMultiplesPerPart = 4;
 
 std::size_t n_multiples(const Json& schema) {
   const double step = std::abs(schema["multipleOf"].get<double>());
-  const auto low = schema.find("minimum"), high = schema.find("maximum");
+  const auto bound = [&](const char* inclusive, const char* exclusive) {
+    const auto found = schema.find(inclusive);
+    return found != schema.end() ? found : schema.find(exclusive);
+  };
+  const auto low = bound("minimum", "exclusiveMinimum"), high = bound("maximum", "exclusiveMaximum");
   double n = step;
   if (low != schema.end() && high != schema.end() && step > 0) n = (high->get<double>() - low->get<double>()) / step;
   return static_cast<std::size_t>(std::clamp(n, 0.0, 1e6) / kMultiplesPerPart);
@@ -92,7 +96,6 @@ Status SchemaReader::read_string(const Json& schema, const std::string& where, J
   return {};
 }
 
-/// OpenAPI's formats of numbers become their ranges.
 Status SchemaReader::read_number(const Json& schema, bool is_integer, const std::string& where, Json& out) const {
   for (const char* keyword : {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}) {
     const auto found = schema.find(keyword);
@@ -100,16 +103,21 @@ Status SchemaReader::read_number(const Json& schema, bool is_integer, const std:
     if (!found->is_number()) return schema_refused(where, "'", keyword, "' must be a number");
     out[keyword] = *found;
   }
-  if (out.contains("multipleOf")) TRY(count(n_multiples(out)));
   const auto format = schema.find("format");
   const bool is_string_too = out["type"].is_array() && std::ranges::find(out["type"], "string") != out["type"].end();
-  if (format == schema.end() || is_string_too) return {};
-  if (*format == "int32" && is_integer) {
+  if (format != schema.end() && !is_string_too) TRY(read_number_format(*format, is_integer, where, out));
+  return out.contains("multipleOf") ? count(n_multiples(out)) : Status();
+}
+
+/// OpenAPI's formats of numbers become their ranges.
+Status SchemaReader::read_number_format(const Json& format, bool is_integer, const std::string& where,
+                                        Json& out) const {
+  if (format == "int32" && is_integer) {
     if (!out.contains("minimum")) out["minimum"] = -2147483648ll;
     if (!out.contains("maximum")) out["maximum"] = 2147483647ll;
-  } else if (*format != "int64" && *format != "float" && *format != "double") {
+  } else if (format != "int64" && format != "float" && format != "double") {
     return schema_refused(where, "answers cannot be held to the 'format' of a number");
-  } else if (*format == "int64" && is_integer) {
+  } else if (format == "int64" && is_integer) {
     if (!out.contains("minimum")) out["minimum"] = -999'999'999'999'999'999ll;
     if (!out.contains("maximum")) out["maximum"] = 999'999'999'999'999'999ll;
   }

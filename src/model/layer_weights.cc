@@ -111,7 +111,8 @@ Status finish_delta_vector(Backend& backend, const DecoderSpec& spec, const Expe
   std::vector<float> values = TRY(fetch_floats(backend, vector, n));
   if (tensor.role == TensorRole::kDeltaRate && !is_logarithm) {
     if (std::ranges::all_of(values, [](float rate) { return rate <= 0.0f; })) return {};
-    return Error(Code::kInvalidArgument, tensor.name, " has values that are not below 0: states would grow for ever");
+    return Error(Code::kInvalidArgument, tensor.name,
+                 " has values above 0, or that are no numbers: states would grow for ever");
   }
   if (is_logarithm) {
     for (float& value : values) value = -std::exp(value);
