@@ -178,7 +178,10 @@ TEST(HeldAnswer, ACallMayFollowAThought) {
   for (const bool is_thinking : {true, false}) {
     grammar.is_thinking = is_thinking;
     HeldAnswer answer = held(grammar);
-    if (!is_thinking) ASSERT_TRUE(answer.accept(TokenId(FakeTokenizer::kControl)).has_value());
+    if (!is_thinking) {
+      EXPECT_TRUE(answer.mask()->has(FakeTokenizer::kControl));
+      ASSERT_TRUE(answer.accept(TokenId(FakeTokenizer::kControl)).has_value());
+    }
     ASSERT_TRUE(accept(answer, "hm>").has_value());
     EXPECT_TRUE(answer.mask()->has('<') && answer.mask()->has('{'));
     EXPECT_FALSE(answer.mask()->has(FakeTokenizer::kControl)) << "one thought";

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import threading
-import time
 
 from harness import QUICK, SMOL, Chain, need, process_alive, python_with, wait_until
 
@@ -44,6 +43,9 @@ for line in sys.stdin:
 """
 
 
+CHECKED = set()  # kinds of which some answer was whole
+
+
 def judge(python, pairs):
     done = subprocess.run([python, "-c", JUDGE], input="".join(json.dumps(pair) + "\n" for pair in pairs), text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
@@ -52,6 +54,7 @@ def judge(python, pairs):
 def check(name, text, finish, pairs):
     if finish == "length":
         return
+    CHECKED.add(name)
     if name in ("json_schema", "structured json"):
         pairs.append((SCHEMA, json.loads(text)))
     elif name == "json_object":
@@ -108,9 +111,10 @@ def after_a_kill(chain, body, whole):
     texts = []
     reader = threading.Thread(target=lambda: texts.append(streamed(chain, body)))
     reader.start()
-    time.sleep(0.4)
     pid = chain.state()["stages"][2]["pid"]
+    wait_until(lambda: chain.metric("commissure_num_requests_running") == 1, 10, "the answer streams")
     os.kill(pid, signal.SIGKILL)
+    assert reader.is_alive(), "the answer had ended before the blow"
     wait_until(lambda: not process_alive(pid), 15, "the stage is gone")
     reader.join(120)
     assert texts == [whole], (texts, whole)
@@ -130,7 +134,7 @@ for stages in (1, 3) if QUICK else (1, 2, 3):
             for choice in several["choices"]:
                 check("json_schema", choice["message"]["content"], choice["finish_reason"], pairs)
             refused(chain)
-            assert len(pairs) > 3, "some answers were whole"
+            assert len(pairs) > 3 and CHECKED == {name for name, _ in HELD}, (len(pairs), CHECKED)
             judge(python, pairs)
         if stages == 3:
             body = {"messages": ASK, "max_tokens": 200, "temperature": 1.1, "seed": 5, **HELD[0][1]}
