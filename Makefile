@@ -53,8 +53,8 @@ test-release: build/release/build.ninja
 	@tools/link_test_models.sh
 	@COMMISSURE_TEST_MODELS="$(CURDIR)/build/test-models" COMMISSURE_TEST_ALL="$(ALL)" ctest --preset release
 
-# Tests that start chain after chain to compare numbers, of a model's file that other tests read too, are left to the
-# release suite; ALL=1 runs them as well.
+# Tests that start chain after chain to compare numbers, and those of the planner and the cloud's commands, which wait for
+# other programs most of the time, are left to the release suite; ALL=1 runs them as well.
 test-asan:
 	@tools/install_packages.sh build test asan
 	@$(MAKE) --no-print-directory models

@@ -170,6 +170,26 @@ TEST(HeldAnswer, GoesOnBehindWhatThePromptHasBegun) {
   EXPECT_EQ(held(grammar).begin().error().code(), Code::kInvalidArgument);
 }
 
+/// A token that ends a thought and brings the text's beginning along.
+class EndingTokenizer : public FakeTokenizer {
+ public:
+  std::string token_bytes(TokenId token, bool show_control) const override {
+    return token == TokenId('Z') ? ">{" : FakeTokenizer::token_bytes(token, show_control);
+  }
+};
+
+TEST(HeldAnswer, WhatAThoughtsLastTokenBringsAlongIsFollowed) {
+  const EndingTokenizer tokenizer;
+  AnswerGrammar grammar = exactly("{}");
+  grammar.thought_end = ">";
+  grammar.thought_begin = TokenId(FakeTokenizer::kControl);
+  HeldAnswer answer(tokenizer, grammar, {TokenId(FakeTokenizer::kEos)});
+  EXPECT_TRUE(answer.mask()->has('{'));
+  ASSERT_TRUE(answer.accept(TokenId(FakeTokenizer::kControl)).has_value() && answer.accept(TokenId('Z')).has_value());
+  EXPECT_TRUE(answer.mask()->has('}')) << "not the mask of the beginning";
+  EXPECT_FALSE(answer.mask()->has('{'));
+}
+
 TEST(HeldAnswer, ACallMayFollowAThought) {
   AnswerGrammar grammar = exactly("{}");
   grammar.thought_end = ">";

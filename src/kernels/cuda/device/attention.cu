@@ -184,7 +184,7 @@ class Attend {
     return mask;
   }
 
-  /// The lane's values of a tile of eight dims in a step, zeros where the mask is.
+  /// The lane's values of a tile of eight dims in a step, zeros outside the mask.
   DEVICE void load_values(const Value* values, int tile, const Mask& mask, unsigned (&b)[2]) const {
     Stored::load(values + (tile * kWarp + lane_) * 4, b);
     b[0] &= mask.of[0];
