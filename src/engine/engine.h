@@ -9,6 +9,7 @@
 #include "answer/answer_syntax.h"
 #include "core/json.h"
 #include "engine/generation.h"
+#include "engine/image_encoder.h"
 #include "jinja/chat_template.h"
 #include "step/stage_info.h"
 #include "step/stage_link.h"
@@ -28,6 +29,7 @@ struct ServedModel {
   std::string chat_template_problem;     ///< why the model's own template is of no use; empty: it has none, or it works
   Json special_tokens = Json::object();  ///< texts that templates know by name, unk_token, pad_token, ...
   std::shared_ptr<GrammarCompiler> grammars;  ///< null: answers cannot be held to anything; shared: as the tokenizer
+  std::shared_ptr<ImageEncoder> image_encoder;  ///< null: it takes text alone; shared: HTTP threads ask it
   int n_rows = 0;  ///< of the vocabulary in the model, ids beyond the tokenizer included; 0: as the tokenizer has
 };
 

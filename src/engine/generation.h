@@ -12,6 +12,7 @@
 #include "core/result.h"
 #include "core/trace_parent.h"
 #include "grammar/grammar.h"
+#include "step/image_rows.h"
 #include "step/sampled_tokens.h"
 #include "step/sampling_params.h"
 
@@ -70,6 +71,7 @@ struct GenerationRequest {
   int choice = 0;                                ///< place in the client's request, for its spans
   std::string cache_salt;                        ///< shares cached prefixes only with requests of the same salt
   AnswerGrammar grammar = {};
+  std::vector<PlacedImage> images = {};  ///< in rising order of position; the prompt has ImageMarks::token in each place
 };
 
 enum class FinishReason { kStop, kLength, kCancelled, kError };
