@@ -124,7 +124,9 @@ struct RopeSpec {
   bool operator==(const RopeSpec&) const = default;
 };
 
-/// One sequence's rows of a step, for the kernels.
+/// One sequence's rows of a step, or some of these, for the kernels. Rows of one sequence that see different things (an
+/// image's, and the text's around them) are spans of their own, in order of position; only in models without recurrent
+/// layers.
 struct SequenceSpan {
   int first_row = 0;
   int n_rows = 0;
@@ -135,6 +137,12 @@ struct SequenceSpan {
   // Of a sequence in a model with recurrent layers: places in their StateLayer. What was there is lost in `state_to`.
   std::int32_t state_from = -1;  ///< the state in front of the first row; -1: zeros
   std::int32_t state_to = -1;    ///< gets the state behind the last row; not state_from
+  /// Positions that every row of the span sees, also those behind it; 0: each row sees those up to its own. Not below
+  /// the end of the span, and the blocks reach it.
+  int seen_to = 0;
+
+  /// One behind the last position that the span's rows see.
+  int seen_end() const { return seen_to > 0 ? seen_to : first_position + n_rows; }
 };
 
 /// The step's integers as a caller states them.
@@ -334,7 +342,8 @@ class Backend {
   /// Appends keys and values [n_rows, n_kv_heads * head_dim] at their positions, rounded to the KV type.
   virtual void append_kv(Rows keys, Rows values, const StepIndex& index, const KvLayer& layer) = 0;
 
-  /// Causal attention of every row over its sequence's cache, which already holds the row's own key and value.
+  /// Causal attention of every row over its sequence's cache, which already holds the row's own key and value. Rows of
+  /// a span with `seen_to` also see what lies between them and that position: it is in the cache already, too.
   ///   q, out  [n_rows, n_heads * head_dim]
   /// Keys are folded in blocks of 64 absolute positions with an online softmax (arXiv:1805.02867), four blocks make a
   /// span that may be folded apart from the others, and spans join in rising order.

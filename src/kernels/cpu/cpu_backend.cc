@@ -32,7 +32,8 @@ CpuStepIndex::CpuStepIndex(StepShape shape) : shape_(std::move(shape)) {
   for (int sequence = 0; std::cmp_less(sequence, shape_.sequences.size()); ++sequence) {
     const SequenceSpan& span = shape_.sequences[sequence];
     CHECK(std::cmp_equal(span.first_row, places_.size()) && span.n_rows >= 0 && span.first_position >= 0);
-    CHECK(std::cmp_less_equal(span.first_position + span.n_rows, span.blocks.size() * kBlockPositions));
+    CHECK(span.seen_end() >= span.first_position + span.n_rows);
+    CHECK(std::cmp_less_equal(span.seen_end(), span.blocks.size() * kBlockPositions));
     for (int row = 0; row < span.n_rows; ++row) places_.push_back({sequence, span.first_position + row});
   }
   CHECK(places_.size() == shape_.tokens.size());
@@ -175,7 +176,7 @@ void CpuBackend::attend(Rows q, const StepIndex& index, const KvLayer& layer, co
   const StepShape& shape = places_of(index).shape();
   std::int64_t n_products = 0;
   for (const SequenceSpan& span : shape.sequences) {
-    n_products += static_cast<std::int64_t>(span.n_rows) * q.n_cols * (span.first_position + span.n_rows);
+    n_products += static_cast<std::int64_t>(span.n_rows) * q.n_cols * span.seen_end();
   }
   const bool is_serial = n_products < 2 * kSerialValues;  // some 2 us of AVX-512 work
   const AttentionKernels& kernels = *kernels_.attention;

@@ -216,15 +216,15 @@ void fold(const AttendItem& item, const float* q, HeadBlock<const Stored> block,
 }
 
 template <typename Stored>
-void attend_query(const AttendItem& item, int position, const float* q, const float* sink, float* out) {
-  const int begin = first_key(item.window, position);
+void attend_query(const AttendItem& item, int row, const float* q, const float* sink, float* out) {
+  const int begin = first_key(item.window, item.first_position + row), last = last_key(item, row);
   Softmax state;
   std::fill_n(out, item.head_dim, 0.0f);
-  for (int block = begin / kBlockPositions; block <= position / kBlockPositions; ++block) {
+  for (int block = begin / kBlockPositions; block <= last / kBlockPositions; ++block) {
     const int base = block * kBlockPositions;
     const std::byte* data = item.cache + item.blocks[block] * item.block_stride;
     fold(item, q, HeadBlock<const Stored>{data, item.head_dim}, std::max(begin - base, 0),
-         std::min(position - base + 1, kBlockPositions), state, out);
+         std::min(last - base + 1, kBlockPositions), state, out);
   }
   if (sink != nullptr) state.sum += std::exp(*sink - state.max);
   for (int i = 0; i < item.head_dim; ++i) out[i] /= state.sum;
@@ -237,7 +237,7 @@ void attend(const AttendItem& item, float*) {
     float* out = item.out + static_cast<std::ptrdiff_t>(row) * item.out_stride;
     for (int head = 0; head < item.n_heads; ++head) {
       const float* sink = item.sinks == nullptr ? nullptr : item.sinks + head;
-      attend_query<Stored>(item, item.first_position + row, q + head * item.head_dim, sink, out + head * item.head_dim);
+      attend_query<Stored>(item, row, q + head * item.head_dim, sink, out + head * item.head_dim);
     }
   }
 }

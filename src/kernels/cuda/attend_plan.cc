@@ -13,7 +13,7 @@ constexpr int kSpanPositions = kSpanBlocks * kPositions;
 std::pair<int, int> spans_of(const SequenceSpan& span, int first, int n_queries, int heads_per_kv, int window) {
   const int last = std::min(first + kQueries, n_queries) - 1;
   const int first_position = span.first_position + first / heads_per_kv;
-  const int last_position = span.first_position + last / heads_per_kv;
+  const int last_position = span.seen_to > 0 ? span.seen_to - 1 : span.first_position + last / heads_per_kv;
   const int seen = window > 0 && first_position >= window ? first_position - window + 1 : 0;
   return {seen / kSpanPositions, last_position / kSpanPositions + 1};
 }
@@ -29,7 +29,7 @@ AttendPlan plan_attention(const StepShape& shape, std::span<const std::int32_t> 
     for (int first = 0; first < n_queries; first += kQueries) {
       const auto [first_span, last_span] = spans_of(span, first, n_queries, heads_per_kv, window);
       plan.items.push_back(
-          {span.first_row, span.first_position, first, n_queries, tables[s], first_span, last_span, -1});
+          {span.first_row, span.first_position, span.seen_to, first, n_queries, tables[s], first_span, last_span, -1});
     }
   }
   if (count_of(plan.items) >= n_wanted) return plan;

@@ -131,7 +131,8 @@ std::unique_ptr<StepIndex> CudaBackend::make_step_index(const StepShape& shape) 
   std::vector<std::int32_t> integers(shape.tokens);
   std::vector<std::int32_t> tables, blocks;
   for (const SequenceSpan& span : shape.sequences) {
-    CHECK(std::cmp_less_equal(span.first_position + span.n_rows, span.blocks.size() * kPositions));
+    CHECK(span.seen_end() >= span.first_position + span.n_rows);
+    CHECK(std::cmp_less_equal(span.seen_end(), span.blocks.size() * kPositions));
     index->sequence_tables.push_back(count_of(blocks));
     for (int row = 0; row < span.n_rows; ++row) {
       integers.push_back(span.first_position + row);

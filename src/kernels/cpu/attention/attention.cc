@@ -13,7 +13,7 @@ int row_first_span(const AttendItem& item, int row) {
   return first_key(item.window, item.first_position + row) / kSpanPositions;
 }
 
-int row_last_span(const AttendItem& item, int row) { return (item.first_position + row) / kSpanPositions; }
+int row_last_span(const AttendItem& item, int row) { return last_key(item, row) / kSpanPositions; }
 
 float* out_of(const AttendItem& item, int row, int head) {
   return item.out + static_cast<std::ptrdiff_t>(row) * item.out_stride + head * item.head_dim;
@@ -71,7 +71,7 @@ class Queries {
   void fold_span(int span) {
     begin(span);
     const int first = first_key(item_.window, item_.first_position) / kBlockPositions;
-    const int last = (item_.first_position + item_.n_rows - 1) / kBlockPositions;
+    const int last = last_key(item_, item_.n_rows - 1) / kBlockPositions;
     const int end = (span + 1) * kSpanBlocks <= last ? (span + 1) * kSpanBlocks : last + 1;
     for (int block = span * kSpanBlocks > first ? span * kSpanBlocks : first; block < end; ++block) {
       const bool is_last = block == last || block + 1 == item_.last_span * kSpanBlocks;
@@ -153,7 +153,7 @@ class Queries {
       const int position = item_.first_position + row, base = block * kBlockPositions;
       const BlockPart<Values> part = {data, nullptr, scales,
                                       clamp(first_key(item_.window, position) - base, 0, kBlockPositions),
-                                      clamp(position + 1 - base, 0, kBlockPositions)};
+                                      clamp(last_key(item_, row) + 1 - base, 0, kBlockPositions)};
       if (part.first >= part.last) continue;
       if (part.first == 0 && part.last == kBlockPositions) {
         add_row<With>(whole, row, part);

@@ -43,6 +43,7 @@ struct AttendItem {
   int head_dim = 0;        ///< even; keys and values in the cache are padded_head_dim() wide
   int first_position = 0;  ///< of the first row
   int window = 0;          ///< 0: all earlier positions
+  int seen_to = 0;         ///< as SequenceSpan: where what all its rows see ends; 0: with each row's own position
   float scale = 1.0f;
   float softcap = 0.0f;  ///< 0: none; else scaled scores s become softcap * tanh(s / softcap)
   /// Queries and weights meet keys and values rounded to bf16, else in f32. A weight is scaled before it is rounded.
@@ -63,6 +64,11 @@ inline constexpr int first_key(int window, int position) {
   return window > 0 && position >= window ? position - window + 1 : 0;
 }
 
+/// Last position that a row of the item sees.
+inline constexpr int last_key(const AttendItem& item, int row) {
+  return item.seen_to > 0 ? item.seen_to - 1 : item.first_position + row;
+}
+
 /// Floats of one query's result over one span: its values, then the largest score and the sum of weights.
 inline constexpr int partial_size(int head_dim) { return padded_head_dim(head_dim) + 16; }
 
@@ -77,7 +83,7 @@ inline constexpr std::size_t attend_scratch_size(int head_dim) {
 struct KvKernels {
   /// Writes one position of one kv head; `head_block` is that head's part of the block. Other positions stay.
   void (*append)(std::byte* head_block, int slot, const float* key, const float* value, int head_dim);
-  /// Cached positions beyond a row's own are never used, whatever they hold.
+  /// Cached positions beyond the last that a row sees are never used, whatever they hold.
   ///   scratch  attend_scratch_size() floats, 64-byte aligned
   void (*attend)(const AttendItem& item, float* scratch);
 };

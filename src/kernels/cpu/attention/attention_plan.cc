@@ -21,7 +21,7 @@ std::size_t partial_floats(const AttendItem& item) {
 
 /// Blocks times queries: about what the item costs.
 std::int64_t weight_of(const AttendItem& item) {
-  const int n_blocks = (item.first_position + item.n_rows - 1) / kBlockPositions + 1 - first_block(item);
+  const int n_blocks = last_key(item, item.n_rows - 1) / kBlockPositions + 1 - first_block(item);
   return std::int64_t{n_blocks} * item.n_rows * item.n_heads;
 }
 
@@ -45,9 +45,8 @@ void AttentionPlan::add_tiles(const Call& call, int n_parts) {
   const int group = heads.n_heads / heads.n_kv_heads;
   int n_pieces = 0;  // that could go to different threads
   for (const SequenceSpan& span : call.shape.sequences) {
-    const int last = span.first_position + span.n_rows - 1;
-    n_pieces += heads.n_kv_heads *
-                (last / kSpanPositions + 1 - first_key(call.options.window, span.first_position) / kSpanPositions);
+    n_pieces += heads.n_kv_heads * ((span.seen_end() - 1) / kSpanPositions + 1 -
+                                    first_key(call.options.window, span.first_position) / kSpanPositions);
   }
   // Query heads of one kv head share its loads; only when threads would stand idle do they part.
   const int heads_per_tile = std::min(n_pieces < n_parts ? (group + 1) / 2 : group, kMaxItemHeads);
@@ -71,6 +70,7 @@ void AttentionPlan::add_tiles(const Call& call, int n_parts) {
                           .head_dim = heads.head_dim,
                           .first_position = position,
                           .window = call.options.window,
+                          .seen_to = span.seen_to,
                           .scale = call.options.scale,
                           .softcap = call.options.softcap,
                           .rounds = !call.options.keeps_f32,
@@ -79,7 +79,9 @@ void AttentionPlan::add_tiles(const Call& call, int n_parts) {
                           .blocks = span.blocks.data(),
                           .sinks = sinks == nullptr ? nullptr : sinks + head,
                           .first_span = first_key(call.options.window, position) / kSpanPositions,
-                          .last_span = (position + n_rows - 1) / kSpanPositions + 1});
+                          .last_span = 0});
+        AttendItem& tile = tiles_.back();
+        tile.last_span = last_key(tile, n_rows - 1) / kSpanPositions + 1;
         head += n_heads;
       }
     }

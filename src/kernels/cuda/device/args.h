@@ -239,6 +239,7 @@ struct AppendArgs {
 /// i % heads_per_kv.
 struct AttendItem {
   int32_t first_row, first_position;  ///< of the sequence's first row
+  int32_t seen_to;                    ///< where what all its queries see ends; 0: with each query's own position
   int32_t first_query, n_queries;     ///< n_queries: of the whole sequence's rows
   int32_t table;                      ///< where in `blocks`
   int32_t first_span, last_span;

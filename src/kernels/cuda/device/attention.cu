@@ -21,10 +21,13 @@ class Attend {
     warp_ = threadIdx.x / kWarp;
     own_ = threadIdx.x / 8;
     own_position_ = position_of(own_);
+    own_end_ = own_position_ < 0 ? 0 : last_key(own_position_) + 1;
     const int n = item_.n_queries - item_.first_query < kQueries ? item_.n_queries - item_.first_query : kQueries;
-    last_common_ = item_.first_position + item_.first_query / args.heads_per_kv;
-    first_seen_ = first_key(args.window, last_common_);
-    last_seen_ = item_.first_position + (item_.first_query + n - 1) / args.heads_per_kv;
+    const int first_position = item_.first_position + item_.first_query / args.heads_per_kv;
+    last_position_ = item_.first_position + (item_.first_query + n - 1) / args.heads_per_kv;
+    first_seen_ = first_key(args.window, first_position);
+    last_common_ = last_key(first_position);
+    last_seen_ = last_key(last_position_);
   }
 
   DEVICE void run() {
@@ -60,6 +63,8 @@ class Attend {
     const int index = item_.first_query + query;
     return index < item_.n_queries ? item_.first_position + index / args_.heads_per_kv : -1;
   }
+  /// Last position that a query sees.
+  DEVICE int last_key(int position) const { return item_.seen_to > 0 ? item_.seen_to - 1 : position; }
   DEVICE int head_of(int query) const {
     return blockIdx.y * args_.heads_per_kv + (item_.first_query + query) % args_.heads_per_kv;
   }
@@ -137,7 +142,7 @@ class Attend {
   /// A thread's eighth of its query's scores: weights against the new maximum; what the query does not see weighs 0.
   DEVICE void weigh(int block, const float* scales) {
     const int base = block * kPositions, eighth = threadIdx.x % 8;
-    const int first = first_key(args_.window, own_position_) - base, last = own_position_ + 1 - base;
+    const int first = first_key(args_.window, own_position_) - base, last = own_end_ - base;
     const float scale = args_.scale * 1.44269504f;  // log2 e
     float s[8], block_max = -infinity();
 #pragma unroll
@@ -195,7 +200,7 @@ class Attend {
   /// do not: with a weight of 0 it would be NaN.
   DEVICE bool parts_queries(const Value* values, int first) const {
     if constexpr (Stored::kHasScales) return false;
-    const int last = first + 15, first_common = first_key(args_.window, last_seen_);
+    const int last = first + 15, first_common = first_key(args_.window, last_position_);
     const bool is_before = first_seen_ < first_common && first < first_common && last >= first_seen_;
     const bool is_behind = last_common_ < last_seen_ && last > last_common_ && first <= last_seen_;
     if (!is_before && !is_behind) return false;
@@ -220,7 +225,7 @@ class Attend {
     for (int query = 0; query < kQueries; ++query) {
       const int position = position_of(query);
       if (position < 0) return;
-      const Mask mask = mask_of(first_key(args_.window, position), position, first);
+      const Mask mask = mask_of(first_key(args_.window, position), last_key(position), first);
 #pragma unroll
       for (int t = 0; t < kDimTiles; ++t) {
         const int tile = warp_ + t * kAttendWarps;
@@ -298,10 +303,11 @@ class Attend {
   const AttendItem item_;
   const int width_;
   int lane_, warp_;
-  int own_;                                         ///< the query whose softmax this thread works on, with seven others
-  int own_position_;                                ///< -1: there is no such query
-  int first_seen_, last_seen_;                      ///< positions that any of the item's queries sees
-  int last_common_;                                 ///< the last one that all of them may see: the first query's own
+  int own_;                     ///< the query whose softmax this thread works on, with seven others
+  int own_position_, own_end_;  ///< its position (-1: there is no such query), and where what it sees ends
+  int last_position_;           ///< of the item's queries
+  int first_seen_, last_seen_;  ///< positions that any of the item's queries sees
+  int last_common_;             ///< the last one that all of them may see: the first query's own
   float part_[kDimTiles][4], total_[kDimTiles][4];  ///< the span being folded, and the spans before
   float max_, sum_;                                 ///< of the own query over the span
 };
