@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "core/dtype.h"
+
 namespace commissure {
 
 /// What stands in a sequence in place of the embedded tokens of one image, as a model's image encoder made it. Stage A
@@ -14,13 +16,27 @@ struct ImageRows {
   int d_model = 0;
   /// The rows see one another, those behind them too; else each sees the rows up to its own, as text does.
   bool see_each_other = false;
-  std::vector<float> values;  ///< [n_rows, d_model], not scaled as embedded tokens are
+  std::vector<bf16> values;  ///< [n_rows, d_model], as layers get them: not scaled as embedded tokens are
 };
 
 /// Where in a sequence an image stands.
 struct PlacedImage {
   int first_position = 0;
   std::shared_ptr<const ImageRows> rows;  // shared: the encoder's cache, the request, its choices, steps in flight
+
+  int end() const { return first_position + rows->n_rows; }
+};
+
+/// An image of which a slice of a step has rows. Of an image whose rows see each other the slice has the last one, so
+/// that all of them are there when the first is computed; rows before the slice were computed with the others' help.
+struct SliceImage {
+  int first_position = 0;  ///< of the image, which may be before the slice's
+  int n_rows = 0;          ///< of the whole image
+  bool see_each_other = false;
+  std::shared_ptr<const ImageRows> rows = {};  // null behind stage A; shared: as PlacedImage
+
+  int end() const { return first_position + n_rows; }
+  bool operator==(const SliceImage&) const = default;
 };
 
 }  // namespace commissure

@@ -1,6 +1,10 @@
 #include "step/step_batch.h"
 
+#include <fmt/format.h>
+
+#include <cstdint>
 #include <iterator>
+#include <string>
 #include <unordered_set>
 #include <utility>
 
@@ -11,6 +15,31 @@ int StepBatch::n_rows() const {
   for (const SequenceRows& slice : slices) total += slice.n_rows();
   return total;
 }
+
+namespace {
+
+/// What is wrong with the images of a slice; empty: nothing.
+std::string image_problem(const SequenceRows& slice) {
+  std::int64_t end_before = 0;
+  const std::int64_t end = std::int64_t{slice.first_position} + slice.n_rows();
+  for (const SliceImage& image : slice.images) {
+    const std::int64_t first = image.first_position, image_end = first + image.n_rows;
+    if (image.n_rows < 1 || first < end_before || first >= end || image_end <= slice.first_position) {
+      return fmt::format("an image of {} rows at {}, after {}, in rows {} to {}", image.n_rows, first, end_before,
+                         slice.first_position, end);
+    }
+    if (image.see_each_other && image_end > end) {
+      return fmt::format("rows end at {} in the midst of an image that ends at {}", end, image_end);
+    }
+    if (image.rows != nullptr && image.rows->n_rows != image.n_rows) {
+      return fmt::format("an image of {} rows has {}", image.n_rows, image.rows->n_rows);
+    }
+    end_before = image_end;
+  }
+  return "";
+}
+
+}  // namespace
 
 Status validate(const StepBatch& batch) {
   const StageSpan& rebuild = batch.rebuild;
@@ -55,6 +84,7 @@ Status validate(const StepBatch& batch) {
     if (!slice.history.empty() && (!slice.params || std::ssize(slice.history) != slice.first_position)) {
       return invalid(slice.history.size(), " tokens of history before position ", slice.first_position);
     }
+    if (const std::string problem = image_problem(slice); !problem.empty()) return invalid(problem);
     if (!slice.mask.empty() && !slice.sample) return invalid("a mask, where no token is drawn");
     if (slice.params) {
       if (Status status = validate(*slice.params); !status) return std::move(status).error();

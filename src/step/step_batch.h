@@ -9,6 +9,7 @@
 #include "core/result.h"
 #include "core/trace_parent.h"
 #include "step/held_rows.h"
+#include "step/image_rows.h"
 #include "step/sampling_params.h"
 #include "step/stage_plan.h"
 #include "step/token_mask.h"
@@ -49,6 +50,8 @@ struct SequenceRows {
   std::vector<BlockId> new_window_blocks = {};
   /// With `sample`: the tokens that may be drawn, as a grammar says; empty: any.
   TokenMask mask = {};
+  /// The images that some of the rows belong to, in rising order of position.
+  std::vector<SliceImage> images = {};
 
   int n_rows() const { return count_of(tokens); }
   /// Of a slice whose end is known to fit into a position (SequenceTable).

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t kIdBytes = 5;       // of the longest id, as a varint
 constexpr std::size_t kTargetBytes = 10;  // it may be negative
+constexpr std::size_t kImageBytes = 20;
 constexpr std::size_t kSliceBytes = 512;  // every other field of a slice and of its parameters, and its trace
 constexpr std::size_t kBadSequenceEntries = 16;
 /// Of the header, for what is no slice: sequences to forget.
@@ -44,7 +45,8 @@ StepRoom::StepRoom(std::size_t n_bytes) : n_bytes_(n_bytes - n_bytes / kOwnShare
 StepRoom::Need StepRoom::need(const SliceSize& slice, const SamplingParams* before) {
   Need need;
   need.n_bytes = kSliceBytes + kIdBytes * to_size(slice.n_rows) + kTargetBytes * to_size(slice.n_targets) +
-                 kIdBytes * to_size(slice.n_blocks) + kIdBytes * to_size(slice.n_history) + slice.n_mask_bytes;
+                 kIdBytes * to_size(slice.n_blocks) + kIdBytes * to_size(slice.n_history) +
+                 kImageBytes * to_size(slice.n_images) + slice.n_mask_bytes;
   if (slice.params == nullptr) return need;
   need.n_entries = n_list_entries(*slice.params);
   if (before == nullptr || !same_lists(*before, *slice.params)) need.n_bytes += kIdBytes * need.n_entries;

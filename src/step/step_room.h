@@ -28,6 +28,7 @@ struct SliceSize {
   int n_targets = 0;
   int n_blocks = 0;  ///< new ones, of both tables
   int n_history = 0;
+  int n_images = 0;
   std::size_t n_mask_bytes = 0;            ///< of the tokens that may be drawn
   const SamplingParams* params = nullptr;  ///< those that go with it; null: the stages have them
 };

@@ -52,6 +52,12 @@ Result<TokenMask> decode_mask(const v1::Slice& message) {
   return mask;
 }
 
+void encode(const SliceImage& image, v1::SliceImage& out) {
+  out.set_first_position(image.first_position);
+  out.set_n_rows(image.n_rows);
+  out.set_see_each_other(image.see_each_other);
+}
+
 Result<SequenceRows> decode(const v1::Slice& message, const SamplingParams* before) {
   SequenceRows rows;
   rows.sequence = SequenceId(message.sequence());
@@ -68,6 +74,9 @@ Result<SequenceRows> decode(const v1::Slice& message, const SamplingParams* befo
   if (message.has_params()) rows.params = TRY(commissure::decode(message.params(), before));
   TRY(take_ids(message.history(), "history token", 0, rows.history));
   rows.mask = TRY(decode_mask(message));
+  if (message.images_size() > message.tokens_size()) return broken(message.images_size(), " images in a slice");
+  for (const v1::SliceImage& image : message.images())
+    rows.images.push_back({image.first_position(), image.n_rows(), image.see_each_other()});
   return rows;
 }
 
@@ -169,6 +178,7 @@ void encode(const StepBatch& batch, const Boundary& boundary, v1::Step& out) {
     put_ids(rows.targets, *slice.mutable_targets());
     put_ids(rows.history, *slice.mutable_history());
     if (!rows.mask.empty()) encode(rows.mask, slice);
+    for (const SliceImage& image : rows.images) encode(image, *slice.add_images());
   }
   put_ids(batch.released, *out.mutable_released());
   for (const SliceTrace& trace : batch.traces) encode(trace, *out.add_traces());
