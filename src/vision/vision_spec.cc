@@ -1,0 +1,308 @@
+#include "vision/vision_spec.h"
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/config_fields.h"
+#include "model/gguf_keys.h"
+#include "vision/vision_names.h"
+
+namespace commissure {
+namespace {
+
+/// A spec as read, before any range check.
+struct RawVision {
+  std::int64_t image_size = 0, patch_size = 0, n_layers = 0, d_model = 0, d_ff = 0, n_heads = 0, pool = 0, d_text = 0;
+  double norm_eps = 1e-6;
+};
+
+/// How a file calls the numbers, for errors.
+struct FieldNames {
+  const char *image_size, *patch_size, *n_layers, *d_model, *d_ff, *n_heads, *pool, *d_text, *norm_eps;
+};
+
+constexpr FieldNames kConfigNames = {.image_size = "config.json: vision_config.image_size",
+                                     .patch_size = "config.json: vision_config.patch_size",
+                                     .n_layers = "config.json: vision_config.num_hidden_layers",
+                                     .d_model = "config.json: vision_config.hidden_size",
+                                     .d_ff = "config.json: vision_config.intermediate_size",
+                                     .n_heads = "config.json: vision_config.num_attention_heads",
+                                     .pool = "config.json: patches on a side of what mm_tokens_per_image makes a row",
+                                     .d_text = "config.json: text_config.hidden_size",
+                                     .norm_eps = "config.json: vision_config.layer_norm_eps"};
+constexpr FieldNames kMmprojNames = {.image_size = "clip.vision.image_size",
+                                     .patch_size = "clip.vision.patch_size",
+                                     .n_layers = "clip.vision.block_count",
+                                     .d_model = "clip.vision.embedding_length",
+                                     .d_ff = "clip.vision.feed_forward_length",
+                                     .n_heads = "clip.vision.attention.head_count",
+                                     .pool = "clip.vision.projector.scale_factor",
+                                     .d_text = "width of mm.input_projection.weight",
+                                     .norm_eps = "clip.vision.attention.layer_norm_epsilon"};
+constexpr FieldNames kSingleFileNames = {.image_size = "gemma3.vision.image_size",
+                                         .patch_size = "gemma3.vision.patch_size",
+                                         .n_layers = "gemma3.vision.block_count",
+                                         .d_model = "gemma3.vision.embedding_length",
+                                         .d_ff = "gemma3.vision.feed_forward_length",
+                                         .n_heads = "gemma3.vision.attention.head_count",
+                                         .pool = "patches on a side of what gemma3.mm.tokens_per_image makes a row",
+                                         .d_text = "gemma3.embedding_length",
+                                         .norm_eps = "gemma3.vision.attention.layer_norm_epsilon"};
+
+/// Far above every published encoder, and low enough that no product of two passes an int.
+constexpr std::int64_t kMaxImageSize = 4096, kMaxPatches = 1 << 16, kMaxVisionLayers = 256, kMaxWidth = 1 << 15;
+
+Status check_range(const char* name, std::int64_t value, std::int64_t most) {
+  if (value >= 1 && value <= most) return {};
+  return Error(Code::kInvalidArgument, name, " is ", value, ", must be 1 to ", most);
+}
+
+Status check_divides(const char* part, std::int64_t a, const char* whole, std::int64_t b) {
+  if (b % a == 0) return {};
+  return Error(Code::kInvalidArgument, whole, " is ", b, ", which is no multiple of ", part, ", ", a);
+}
+
+Result<VisionSpec> checked(const RawVision& raw, const FieldNames& names) {
+  TRY(check_range(names.image_size, raw.image_size, kMaxImageSize));
+  TRY(check_range(names.patch_size, raw.patch_size, kMaxImageSize));
+  TRY(check_range(names.n_layers, raw.n_layers, kMaxVisionLayers));
+  TRY(check_range(names.d_model, raw.d_model, kMaxWidth));
+  TRY(check_range(names.d_ff, raw.d_ff, kMaxWidth));
+  TRY(check_range(names.n_heads, raw.n_heads, kMaxWidth));
+  TRY(check_range(names.d_text, raw.d_text, kMaxWidth));
+  TRY(check_divides(names.patch_size, raw.patch_size, names.image_size, raw.image_size));
+  TRY(check_divides(names.n_heads, raw.n_heads, names.d_model, raw.d_model));
+  const std::int64_t per_side = raw.image_size / raw.patch_size;
+  TRY(check_range("number of patches (image_size / patch_size, squared)", per_side * per_side, kMaxPatches));
+  TRY(check_range(names.pool, raw.pool, per_side));
+  TRY(check_divides(names.pool, raw.pool, "patches on a side", per_side));
+  if (raw.d_model / raw.n_heads % 2 != 0) {
+    return Error(Code::kUnimplemented, names.d_model, " makes heads of ", raw.d_model / raw.n_heads,
+                 " values; even numbers are supported");
+  }
+  if (!(raw.norm_eps > 0.0 && raw.norm_eps < 1.0)) {
+    return Error(Code::kInvalidArgument, names.norm_eps, " is ", raw.norm_eps, ", must be above 0 and below 1");
+  }
+  VisionSpec spec;
+  for (const auto& [from, to] : {std::pair{raw.image_size, &spec.image_size},
+                                 {raw.patch_size, &spec.patch_size},
+                                 {raw.n_layers, &spec.n_layers},
+                                 {raw.d_model, &spec.d_model},
+                                 {raw.d_ff, &spec.d_ff},
+                                 {raw.n_heads, &spec.n_heads},
+                                 {raw.pool, &spec.pool},
+                                 {raw.d_text, &spec.d_text}}) {
+    *to = static_cast<int>(from);
+  }
+  spec.norm_eps = static_cast<float>(raw.norm_eps);
+  return spec;
+}
+
+/// Patches on a side of the square that becomes one of `n_rows` rows; 0 where the numbers do not fit.
+std::int64_t pool_of(std::int64_t image_size, std::int64_t patch_size, std::int64_t n_rows) {
+  if (patch_size < 1 || image_size < patch_size || n_rows < 1 || n_rows > kMaxPatches) return 0;
+  const auto side = std::llround(std::sqrt(static_cast<double>(n_rows)));
+  const std::int64_t per_side = image_size / patch_size;
+  return side * side == n_rows && per_side % side == 0 ? per_side / side : 0;
+}
+
+/// Of files that give the number of an image's rows. `name`: what they call it.
+Result<VisionSpec> checked(RawVision raw, const FieldNames& names, const char* name, std::int64_t n_rows) {
+  raw.pool = 1;
+  TRY(checked(raw, names));  // the square root of a number that is none of them says nothing
+  raw.pool = pool_of(raw.image_size, raw.patch_size, n_rows);
+  if (raw.pool > 0) return checked(raw, names);
+  return Error(Code::kInvalidArgument, name, " is ", n_rows, ", which parts no square of ", raw.image_size, " / ",
+               raw.patch_size, " patches on a side into squares");
+}
+
+Result<VisionSpec> from_config(const Json& config) {
+  const Json* vision = find_member(config, "vision_config");
+  const Json* text = find_member(config, "text_config");
+  if (vision == nullptr || !vision->is_object()) {
+    return Error(Code::kInvalidArgument, "config.json: vision_config must be an object");
+  }
+  const ConfigFields fields(*vision), top(config);
+  const Json none = Json::object();
+  const RawVision raw = {.image_size = TRY(fields.integer("image_size")),
+                         .patch_size = TRY(fields.integer("patch_size")),
+                         .n_layers = TRY(fields.integer("num_hidden_layers")),
+                         .d_model = TRY(fields.integer("hidden_size")),
+                         .d_ff = TRY(fields.integer("intermediate_size")),
+                         .n_heads = TRY(fields.integer("num_attention_heads")),
+                         .d_text = TRY(ConfigFields(text != nullptr ? *text : none).integer_or("hidden_size", 2304)),
+                         .norm_eps = TRY(fields.number_or("layer_norm_eps", 1e-6))};
+  const std::string activation = TRY(fields.text_or("hidden_act", "gelu_pytorch_tanh"));
+  if (activation != "gelu_pytorch_tanh") {
+    return Error(Code::kUnimplemented, "config.json: vision_config.hidden_act is \"", activation,
+                 "\"; \"gelu_pytorch_tanh\" is supported");
+  }
+  if (const std::int64_t channels = TRY(fields.integer_or("num_channels", 3)); channels != 3) {
+    return Error(Code::kUnimplemented, "config.json: vision_config.num_channels is ", channels, "; 3 is supported");
+  }
+  const std::int64_t n_rows = TRY(top.integer_or("mm_tokens_per_image", 256));
+  VisionSpec spec = TRY(checked(raw, kConfigNames, "config.json: mm_tokens_per_image", n_rows));
+  spec.row_norm_offset = 1.0f;
+  return spec;
+}
+
+/// Three numbers for the colours. Errors: kInvalidArgument.
+Status read_colours(const std::string& name, const std::vector<double>& values, bool is_divisor,
+                    std::array<float, 3>& colours) {
+  bool is_right = values.size() == 3;
+  for (const double value : values) is_right &= std::isfinite(value) && std::abs(value) < 1e6;
+  for (const double value : values) is_right &= !is_divisor || value > 1e-6;
+  if (!is_right) {
+    return Error(Code::kInvalidArgument, name, " must be three numbers", is_divisor ? " above 0" : "",
+                 ", one for each of red, green and blue");
+  }
+  for (std::size_t i = 0; i < 3; ++i) colours[i] = static_cast<float>(values[i]);
+  return {};
+}
+
+Status read_colours(const Metadata& metadata, const std::string& key, bool is_divisor, std::array<float, 3>& colours) {
+  if (!metadata.has(key)) return {};
+  const auto* list = metadata.find<std::vector<float>>(key);
+  return read_colours(key, list == nullptr ? std::vector<double>() : std::vector<double>(list->begin(), list->end()),
+                      is_divisor, colours);
+}
+
+Status check_projector(const Metadata& metadata) {
+  for (const char* key : {"clip.vision.projector_type", "clip.projector_type"}) {
+    if (!metadata.has(key)) continue;
+    const std::string* type = metadata.text(key);
+    if (type != nullptr && *type == "gemma3") return {};
+    return Error(Code::kUnimplemented, key, " is ", type == nullptr ? "no text" : "\"" + *type + "\"",
+                 "; \"gemma3\" is supported");
+  }
+  return Error(Code::kInvalidArgument, "the file has no clip.projector_type; \"gemma3\" is supported");
+}
+
+Result<VisionSpec> from_mmproj(const Checkpoint& checkpoint) {
+  const Metadata& metadata = checkpoint.metadata();
+  if (metadata.boolean("clip.has_vision_encoder") == false) {
+    return Error(Code::kUnimplemented, "clip.has_vision_encoder is false: the file encodes no images");
+  }
+  TRY(check_projector(metadata));
+  // Both stand for gelu's tanh form, and gemma3 files say use_gelu.
+  if (metadata.boolean("clip.use_silu") == true) {
+    return Error(Code::kUnimplemented, "clip.use_silu is true; clip.use_gelu is supported");
+  }
+  const GgufKeys keys(metadata, "clip.vision");
+  const TensorInfo& projection = *TRY(checkpoint.require("mm.input_projection.weight"));
+  RawVision raw = {.image_size = TRY(keys.integer("image_size")),
+                   .patch_size = TRY(keys.integer("patch_size")),
+                   .n_layers = TRY(keys.integer("block_count")),
+                   .d_model = TRY(keys.integer("embedding_length")),
+                   .d_ff = TRY(keys.integer("feed_forward_length")),
+                   .n_heads = TRY(keys.integer("attention.head_count")),
+                   .pool = TRY(keys.integer_or("projector.scale_factor", 4)),
+                   .d_text = projection.shape.empty() ? 0 : projection.shape.back(),
+                   .norm_eps = TRY(keys.number_or("attention.layer_norm_epsilon", 1e-6))};
+  if (const std::int64_t width = TRY(keys.integer_or("projection_dim", raw.d_text)); width != raw.d_text) {
+    return Error(Code::kInvalidArgument, "clip.vision.projection_dim is ", width,
+                 ", but mm.input_projection.weight is ", shape_text(projection.shape));
+  }
+  VisionSpec spec = TRY(checked(raw, kMmprojNames));
+  TRY(read_colours(metadata, "clip.vision.image_mean", false, spec.mean));
+  TRY(read_colours(metadata, "clip.vision.image_std", true, spec.deviation));
+  return spec;
+}
+
+/// One file with text model and encoder.
+Result<VisionSpec> from_single_file(const Metadata& metadata) {
+  const GgufKeys keys(metadata, "gemma3");
+  const RawVision raw = {.image_size = TRY(keys.integer("vision.image_size")),
+                         .patch_size = TRY(keys.integer("vision.patch_size")),
+                         .n_layers = TRY(keys.integer("vision.block_count")),
+                         .d_model = TRY(keys.integer("vision.embedding_length")),
+                         .d_ff = TRY(keys.integer("vision.feed_forward_length")),
+                         .n_heads = TRY(keys.integer("vision.attention.head_count")),
+                         .d_text = TRY(keys.integer("embedding_length")),
+                         .norm_eps = TRY(keys.number_or("vision.attention.layer_norm_epsilon", 1e-6))};
+  const std::int64_t n_rows = TRY(keys.integer_or("mm.tokens_per_image", 256));
+  return checked(raw, kSingleFileNames, "gemma3.mm.tokens_per_image", n_rows);
+}
+
+Result<std::optional<VisionSpec>> read_safetensors_spec(const Checkpoint& checkpoint) {
+  const Json& config = checkpoint.config();
+  const Json* type = find_member(config, "model_type");
+  if (find_member(config, "vision_config") == nullptr || type == nullptr || *type != "gemma3") return std::nullopt;
+  if (!find_vision_names(checkpoint)) return std::nullopt;  // files that were written without the encoder
+  VisionSpec spec = TRY(from_config(config));
+  for (const char* file : {"preprocessor_config.json", "processor_config.json"}) {
+    const auto text = checkpoint.read_side_file(file, 1u << 20);
+    if (!text && text.error().code() == Code::kNotFound) continue;
+    if (!text) return text.error();
+    const Status applied = apply_preprocessor(*text, spec);
+    if (!applied) return applied.error().within(file);
+    break;
+  }
+  return spec;
+}
+
+}  // namespace
+
+bool is_mmproj(const Checkpoint& checkpoint) {
+  const std::string* architecture = checkpoint.metadata().text("general.architecture");
+  return architecture != nullptr && *architecture == "clip";
+}
+
+Result<std::optional<VisionSpec>> read_vision_spec(const Checkpoint& checkpoint) {
+  const auto read = [&]() -> Result<std::optional<VisionSpec>> {
+    if (checkpoint.format() == CheckpointFormat::kSafetensors) return read_safetensors_spec(checkpoint);
+    if (is_mmproj(checkpoint)) return TRY(from_mmproj(checkpoint));
+    if (!checkpoint.metadata().has("gemma3.vision.block_count")) return std::nullopt;
+    return TRY(from_single_file(checkpoint.metadata()));
+  };
+  auto spec = read();
+  if (!spec) return spec.error().within(checkpoint.location());
+  return spec;
+}
+
+Status apply_preprocessor(std::string_view text, VisionSpec& spec) {
+  const Json file = TRY(parse_json(text));
+  const Json* nested = find_member(file, "image_processor");
+  const Json& processor = nested != nullptr ? *nested : file;
+  if (!processor.is_object()) return Error(Code::kInvalidArgument, "is no JSON object");
+  for (const auto& [name, colours] : {std::pair{"image_mean", &spec.mean}, {"image_std", &spec.deviation}}) {
+    const Json* list = find_member(processor, name);
+    if (list == nullptr) continue;
+    std::vector<double> values;
+    for (const Json& value : list->is_array() ? *list : Json::array()) {
+      values.push_back(value.is_number() ? value.get<double>() : std::numeric_limits<double>::quiet_NaN());
+    }
+    TRY(read_colours(name, values, colours == &spec.deviation, *colours));
+  }
+  if (const Json* resample = find_member(processor, "resample"); resample != nullptr) {
+    if (*resample != 2 && *resample != 3) {
+      return Error(Code::kUnimplemented, "resample is ", dump_json(*resample),
+                   "; 2 (bilinear) and 3 (bicubic) are supported");
+    }
+    spec.filter = *resample == 2 ? ResizeFilter::kBilinear : ResizeFilter::kBicubic;
+  }
+  if (const Json* factor = find_member(processor, "rescale_factor"); factor != nullptr) {
+    if (!factor->is_number() || std::abs(factor->get<double>() * 255.0 - 1.0) > 1e-3) {
+      return Error(Code::kUnimplemented, "rescale_factor is ", dump_json(*factor), "; 1 / 255 is supported");
+    }
+  }
+  for (const char* step : {"do_resize", "do_rescale", "do_normalize"}) {
+    if (const Json* value = find_member(processor, step); value != nullptr && *value == false) {
+      return Error(Code::kUnimplemented, step, " is false; true is supported");
+    }
+  }
+  const Json* size = find_member(processor, "size");
+  for (const char* side : {"height", "width"}) {
+    const Json* value = size == nullptr ? nullptr : find_member(*size, side);
+    if (value == nullptr || *value == spec.image_size) continue;
+    return Error(Code::kInvalidArgument, "size.", side, " is ", dump_json(*value), ", but the encoder's image_size is ",
+                 spec.image_size);
+  }
+  return {};
+}
+
+}  // namespace commissure
