@@ -1,0 +1,139 @@
+#include "serve/served_images.h"
+
+#include <chrono>
+#include <utility>
+
+#include "core/log.h"
+#include "core/scarce.h"
+#include "core/sha256.h"
+#include "image/image.h"
+#include "terminal/progress.h"
+#include "vision/vision_weights.h"
+
+namespace commissure {
+
+namespace {
+
+std::string hash_of(std::string_view before, std::span<const std::byte> bytes) {
+  Sha256 hash;
+  hash.update(before);
+  hash.update(bytes);
+  return hash.finish();
+}
+
+/// An id of config.json, at its top or in text_config; -1 where it says none.
+std::int64_t config_id(const Json& config, const char* name) {
+  const Json* text = find_member(config, "text_config");
+  for (const Json* object : {&config, text}) {
+    const Json* value = object == nullptr ? nullptr : find_member(*object, name);
+    if (value != nullptr && value->is_number_integer()) return value->get<std::int64_t>();
+  }
+  return -1;
+}
+
+std::int64_t image_token(const Checkpoint& model, const Tokenizer& tokenizer) {
+  for (const char* name : {"image_token_index", "image_token_id"}) {
+    if (const std::int64_t id = config_id(model.config(), name); id >= 0) return id;
+  }
+  const auto ids = tokenizer.encode("<image_soft_token>", {.add_special = false});
+  const bool is_one = ids.size() == 1 && tokenizer.token_text(ids[0]) == "<image_soft_token>";
+  return is_one ? ids[0].value : -1;
+}
+
+std::int64_t padding_token(const Checkpoint& model) {
+  if (const std::int64_t id = config_id(model.config(), "pad_token_id"); id >= 0) return id;
+  return model.metadata().integer("tokenizer.ggml.padding_token_id").value_or(0);
+}
+
+}  // namespace
+
+ImageMarks image_marks(const Checkpoint& model, const Tokenizer& tokenizer, int n_vocab) {
+  const auto is_row = [&](std::int64_t id) { return id >= 0 && id < n_vocab; };
+  std::int64_t token = image_token(model, tokenizer);
+  if (!is_row(token)) token = padding_token(model);
+  if (!is_row(token)) token = 0;
+  return {.mark = "<start_of_image>",
+          .before = "\n\n<start_of_image>",
+          .token = TokenId(static_cast<std::int32_t>(token)),
+          .after = "<end_of_image>\n\n"};
+}
+
+Result<std::shared_ptr<ServedImages>> ServedImages::create(FoundVision vision, const Checkpoint& model,
+                                                           ImageMarks marks, Options options) {
+  std::shared_ptr<ServedImages> images(
+      new ServedImages(std::move(vision), model, std::move(marks), std::move(options)));
+  const MutexLock lock(images->mutex_);
+  if (!images->options_.lease.empty()) images->lease_ = TRY(CoreLease::open(images->options_.lease));
+  return images;
+}
+
+ServedImages::~ServedImages() { stop(); }
+
+void ServedImages::begin_load() {
+  if (is_begun_.exchange(true)) return;
+  loading_ = std::jthread([this] {
+    const MutexLock lock(mutex_);
+    if (const Status loaded = load(); !loaded && !is_stopped_) log_error(loaded.error().message());
+  });
+}
+
+Status ServedImages::load() {
+  if (encoder_) return {};
+  const auto begin = std::chrono::steady_clock::now();
+  const Checkpoint& checkpoint = vision_.checkpoint(model_);
+  auto backend = TRY(make_cpu_backend(options_.cpu));
+  VisionWeights weights = TRY(load_vision_weights(*backend, checkpoint, vision_.spec,
+                                                  [&](std::uint64_t, std::uint64_t) { return !is_stopped_.load(); }));
+  encoder_ = TRY(VisionEncoder::create(*backend, vision_.spec, std::move(weights)));
+  backend_ = std::move(backend);
+  fingerprint_ = checkpoint.fingerprint();
+  const auto ms =
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin).count();
+  log_info("loaded the image encoder", {{"weights", human_bytes(vision_.weight_bytes)},
+                                        {"scratch", human_bytes(VisionEncoder::scratch_bytes(*backend_, vision_.spec))},
+                                        {"rows", vision_.spec.n_rows()},
+                                        {"ms", ms}});
+  return {};
+}
+
+Result<std::vector<float>> ServedImages::rows_of(const Image& image) {
+  CoreLease::Hold turn;
+  const auto take_turn = [&]() -> Status {
+    if (is_stopped_) return Error(Code::kUnavailable, "the server is shutting down");
+    if (lease_) {
+      turn.give_back();  // others wait in line
+      turn = TRY(lease_->acquire());
+    }
+    return {};
+  };
+  TRY(take_turn());
+  return encoder_->encode(image, take_turn);
+}
+
+Result<std::shared_ptr<const ImageRows>> ServedImages::encode_file(std::span<const std::byte> file) {
+  std::string file_hash = hash_of("", file);
+  if (auto rows = cache_.of_file(file_hash)) return rows;
+  const VisionSpec& spec = vision_.spec;
+  Image image = TRY(decode_image(file, ImageLimits()));
+  image = resize(image, spec.image_size, spec.image_size, spec.filter);
+  TRY(load());
+  std::string key = hash_of(fingerprint_, std::as_bytes(std::span(image.rgb)));
+  std::shared_ptr<const ImageRows> rows = cache_.of_key(key);  // shared: with the cache
+  if (rows == nullptr) {
+    rows = std::make_shared<const ImageRows>(ImageRows{.key = std::move(key),
+                                                       .n_rows = spec.n_rows(),
+                                                       .d_model = spec.d_text,
+                                                       .see_each_other = true,
+                                                       .values = TRY(rows_of(image))});
+  }
+  cache_.add(std::move(file_hash), rows);
+  return rows;
+}
+
+Result<std::shared_ptr<const ImageRows>> ServedImages::encode(std::span<const std::byte> file) {
+  using Answer = Result<std::shared_ptr<const ImageRows>>;
+  const MutexLock lock(mutex_);
+  return unless_scarce([&]() -> Answer { return encode_file(file); }, []() -> Answer { return no_memory(); });
+}
+
+}  // namespace commissure
