@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/check.h"
 #include "core/dtype.h"
 #include "core/index.h"
 #include "core/result.h"
@@ -314,6 +315,15 @@ class Backend {
 
   /// out[r] = x[r] / rms(x[r]) * weight, in f32; out may be x. Source: RMSNorm, arXiv:1910.07467.
   virtual void rms_norm(Rows x, DevicePtr weight, float eps, Rows out) = 0;
+
+  /// Whether there is a layer_norm(): image encoders alone ask for it, and these compute on CPUs.
+  virtual bool has_layer_norm() const { return false; }
+  /// out[r] = (x[r] - mean) / sqrt(variance + eps) * weight + bias, both taken over x[r]; out may be x. Only where
+  /// has_layer_norm(). Source: arXiv:1607.06450.
+  ///   weight, bias  f32 [n_cols]
+  virtual void layer_norm(Rows /*x*/, DevicePtr /*weight*/, DevicePtr /*bias*/, float /*eps*/, Rows /*out*/) {
+    CHECK(has_layer_norm());
+  }
 
   /// Computes all jobs on the same x [n_rows, n_cols].
   virtual void matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes planes) = 0;

@@ -116,6 +116,8 @@ Result<std::string> Checkpoint::read_side_file(std::string_view file_name, std::
   return read_whole(*TRY(open_file(sibling_of(file_, file_name), ReadMode::kRead)), max_bytes);
 }
 
+std::string Checkpoint::path_beside(std::string_view file_name) const { return sibling_of(file_, file_name); }
+
 Result<std::vector<std::string>> Checkpoint::list_side_folder(std::string_view name) const {
   if (made_up_) {
     const std::string begin = std::string(name) + "/";

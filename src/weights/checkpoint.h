@@ -58,6 +58,9 @@ class Checkpoint {
   /// Errors: kNotFound; kInvalidArgument, larger than `max_bytes`.
   Result<std::string> read_side_file(std::string_view file_name, std::uint64_t max_bytes = 64u << 20) const;
 
+  /// The location of a file that lies beside the model's.
+  std::string path_beside(std::string_view file_name) const;
+
   /// The names of the files in a folder of the model folder (additional_chat_templates); none where there is no such
   /// folder, and of a URL, behind which nothing can be listed. Errors: as find_model_file.
   Result<std::vector<std::string>> list_side_folder(std::string_view name) const;

@@ -33,12 +33,12 @@ Result<std::vector<std::string>> list_local_folder(const std::string& folder) {
   return names;
 }
 
-/// The names with this extension, sorted; of a series only the first.
+/// The names with this extension, sorted; of a series only the first. An image encoder is no model.
 std::vector<std::string> with_extension(const std::vector<std::string>& names, std::string_view extension) {
   std::vector<std::string> chosen;
   for (const std::string& name : names) {
     const auto series = parse_series_name(name);
-    if (name.ends_with(extension) && (!series || series->number == 1)) chosen.push_back(name);
+    if (name.ends_with(extension) && !is_mmproj_name(name) && (!series || series->number == 1)) chosen.push_back(name);
   }
   std::ranges::sort(chosen);
   return chosen;

@@ -40,6 +40,10 @@ std::string_view file_name_of(std::string_view location) {
   return slash == std::string_view::npos ? path : path.substr(slash + 1);
 }
 
+bool is_mmproj_name(std::string_view file_name) {
+  return file_name.ends_with(".gguf") && file_name.find("mmproj") != std::string_view::npos;
+}
+
 std::string sibling_of(std::string_view location, std::string_view file_name) {
   const std::size_t end = path_end(location);
   const auto slash = location.substr(0, end).rfind('/');

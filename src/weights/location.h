@@ -18,6 +18,9 @@ std::string_view file_name_of(std::string_view location);
 /// The location of `file_name` beside `location`; a URL keeps its query, since a token in it is needed for both files.
 std::string sibling_of(std::string_view location, std::string_view file_name);
 
+/// Whether a file of this name holds an image encoder beside a GGUF model: llama.cpp's tools write "mmproj" into it.
+bool is_mmproj_name(std::string_view file_name);
+
 /// Whether a name from a file may be looked up in the model's folder: no separators, no "..", not empty.
 bool is_plain_file_name(std::string_view name);
 

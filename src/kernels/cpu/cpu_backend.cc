@@ -74,6 +74,13 @@ void CpuBackend::rms_norm(Rows x, DevicePtr weight, float eps, Rows out) {
   });
 }
 
+void CpuBackend::layer_norm(Rows x, DevicePtr weight, DevicePtr bias, float eps, Rows out) {
+  for_rows(x.n_rows, 2 * x.n_cols, [&](int row) {
+    kernels_.pointwise->layer_norm(row_of(x, row), address<float>(weight), address<float>(bias), eps, x.n_cols,
+                                   row_of(out, row));
+  });
+}
+
 namespace {
 
 MatmulTask task_of(const MatmulJob& job) {

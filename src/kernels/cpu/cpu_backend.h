@@ -82,6 +82,8 @@ class CpuBackend final : public Backend {
 
   void embed(const Matrix& table, const StepIndex& index, float scale, Rows out) override;
   void rms_norm(Rows x, DevicePtr weight, float eps, Rows out) override;
+  bool has_layer_norm() const override { return true; }
+  void layer_norm(Rows x, DevicePtr weight, DevicePtr bias, float eps, Rows out) override;
   using Backend::matmul;
   void matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes planes) override;
   using Backend::logits;

@@ -41,6 +41,16 @@ void rms_norm(const float* x, const float* weight, float eps, int n, float* out)
   for (int i = 0; i < n; ++i) out[i] = x[i] * inverse * weight[i];
 }
 
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, int n, float* out) {
+  double mean = 0.0, variance = 0.0;
+  for (int i = 0; i < n; ++i) mean += static_cast<double>(x[i]) / n;
+  for (int i = 0; i < n; ++i) variance += (static_cast<double>(x[i]) - mean) * (static_cast<double>(x[i]) - mean) / n;
+  const double inverse = 1.0 / std::sqrt(variance + static_cast<double>(eps));
+  for (int i = 0; i < n; ++i) {
+    out[i] = static_cast<float>((static_cast<double>(x[i]) - mean) * inverse) * weight[i] + bias[i];
+  }
+}
+
 void rotate(float& a, float& b, float cosine, float sine) {
   const float first = a;
   a = first * cosine - b * sine;
@@ -256,9 +266,9 @@ void matmul(const MatrixSource& weight, Rows x, Rows out, int first, int last) {
   }
 }
 
-const PointwiseKernels kPointwise = {rms_norm,      norm_rope, gated_silu,  gated_gelu, gated_clamped,
-                                     gated_sigmoid, add,       add_scaled,  scale,      maximum,
-                                     first_above,   soft_cap,  unpack_bf16, pack_bf16};
+const PointwiseKernels kPointwise = {rms_norm,      layer_norm,    norm_rope, gated_silu,  gated_gelu,
+                                     gated_clamped, gated_sigmoid, add,       add_scaled,  scale,
+                                     maximum,       first_above,   soft_cap,  unpack_bf16, pack_bf16};
 const AttentionKernels kAttention = {{append_bf16, attend<bf16>}, {append_int8, attend<std::int8_t>}, nullptr};
 
 }  // namespace commissure::cpu::reference

@@ -51,6 +51,23 @@ void rms_norm(const float* x, const float* weight, float eps, int n, float* out)
   for (int i = 0; i < n; ++i) out[i] = x[i] * inverse * weight[i];
 }
 
+float sum_of(const float* x, int n) {
+  f32x16 sums[4] = {set1(0.0f), set1(0.0f), set1(0.0f), set1(0.0f)};  // as in inverse_rms
+  int i = 0;
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+    for (int k = 0; k < 4; ++k) sums[k] = sums[k] + load(x + i + k * kLanes);
+  }
+  for (; i < n; i += kLanes) sums[0] = sums[0] + load_first(x + i, n - i < kLanes ? n - i : kLanes);
+  return reduce_add((sums[0] + sums[1]) + (sums[2] + sums[3]));
+}
+
+void layer_norm(const float* x, const float* weight, const float* bias, float eps, int n, float* out) {
+  const float mean = sum_of(x, n) / static_cast<float>(n);
+  for (int i = 0; i < n; ++i) out[i] = x[i] - mean;
+  const float inverse = inverse_rms(out, eps, n);  // of what is centred: the deviation
+  for (int i = 0; i < n; ++i) out[i] = out[i] * inverse * weight[i] + bias[i];
+}
+
 void rotate_halves(float* x, const float* cosines, int n_pairs) {
   const float* sines = cosines + n_pairs;
   each_vector(n_pairs, [&](int i, int n) {
@@ -186,8 +203,8 @@ void soft_cap(float* x, int n, float cap) {
 
 }  // namespace
 
-const PointwiseKernels kPointwise = {rms_norm,      norm_rope, gated_silu,  gated_gelu, gated_clamped,
-                                     gated_sigmoid, add,       add_scaled,  scale,      maximum,
-                                     first_above,   soft_cap,  unpack_bf16, pack_bf16};
+const PointwiseKernels kPointwise = {rms_norm,      layer_norm,    norm_rope, gated_silu,  gated_gelu,
+                                     gated_clamped, gated_sigmoid, add,       add_scaled,  scale,
+                                     maximum,       first_above,   soft_cap,  unpack_bf16, pack_bf16};
 
 }  // namespace commissure::cpu::COMMISSURE_ISA_NS

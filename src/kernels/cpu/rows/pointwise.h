@@ -27,6 +27,8 @@ struct Residual {
 struct PointwiseKernels {
   /// out = x / rms(x) * weight; out may be x.
   void (*rms_norm)(const float* x, const float* weight, float eps, int n, float* out);
+  /// out = (x - mean) / deviation * weight + bias; out may be x.
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int n, float* out);
   /// In place on `row` [n_heads * head_dim].
   void (*norm_rope)(float* row, int n_heads, const HeadRotation& rotation);
   /// out = silu(gate) * up; out may be gate or up.

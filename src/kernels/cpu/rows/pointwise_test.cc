@@ -45,6 +45,7 @@ void rotate(Backend& backend, Rows a, DevicePtr norm, bool interleaved) {
 std::vector<Case> cases(int n) {
   std::vector<Case> all = {
       {"rms_norm", [](Backend& b, Rows x, Rows, DevicePtr w) { b.rms_norm(x, w, 1e-6f, x); }, 2},
+      {"layer_norm", [](Backend& b, Rows x, Rows, DevicePtr w) { b.layer_norm(x, w, w, 1e-6f, x); }, 2},
       {"silu", [](Backend& b, Rows x, Rows y, DevicePtr) { b.gated(Activation::kSilu, x, y, x); }, 16},
       {"gelu", [](Backend& b, Rows x, Rows y, DevicePtr) { b.gated(Activation::kGeluTanh, x, y, x); }, 16},
       {"clamped swiglu", [](Backend& b, Rows x, Rows y, DevicePtr) { b.gated(Activation::kClampedSwiglu, x, y, x); },
