@@ -9,9 +9,7 @@ namespace {
 constexpr std::size_t kLeastBytes = std::size_t{64} << 10;
 }
 
-std::size_t ImageRowsCache::Entry::n_bytes() const {
-  return std::max(kLeastBytes, rows->values.size() * sizeof(float));
-}
+std::size_t ImageRowsCache::Entry::n_bytes() const { return std::max(kLeastBytes, rows->values.size() * sizeof(bf16)); }
 
 template <typename Claim>
 ImageRowsCache::Rows ImageRowsCache::find(Claim claim) {

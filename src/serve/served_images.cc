@@ -1,5 +1,6 @@
 #include "serve/served_images.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -120,11 +121,14 @@ Result<std::shared_ptr<const ImageRows>> ServedImages::encode_file(std::span<con
   std::string key = hash_of(fingerprint_, std::as_bytes(std::span(image.rgb)));
   std::shared_ptr<const ImageRows> rows = cache_.of_key(key);  // shared: with the cache
   if (rows == nullptr) {
+    const std::vector<float> values = TRY(rows_of(image));
+    std::vector<bf16> rounded(values.size());
+    std::ranges::transform(values, rounded.begin(), to_bf16);
     rows = std::make_shared<const ImageRows>(ImageRows{.key = std::move(key),
                                                        .n_rows = spec.n_rows(),
                                                        .d_model = spec.d_text,
                                                        .see_each_other = true,
-                                                       .values = TRY(rows_of(image))});
+                                                       .values = std::move(rounded)});
   }
   cache_.add(std::move(file_hash), rows);
   return rows;
