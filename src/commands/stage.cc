@@ -22,8 +22,8 @@ namespace {
 struct StageFlags {
   std::optional<std::string> stage, cuts, model, model_name, device, next, host, listen, isa, precision, kv_dtype,
       lease, quant;
-  std::optional<std::string> metrics_names, served_names, cors_origins, allowed_hosts, chat_template, tool_parser,
-      reasoning_parser;
+  std::optional<std::string> mmproj, metrics_names, served_names, cors_origins, allowed_hosts, chat_template,
+      tool_parser, reasoning_parser;
   std::optional<int> port, threads, max_model_len, max_sequences, max_step_rows, max_partial_prefills, queue_limit,
       max_stream_age, step_deadline;
   std::optional<double> max_slowdown;
@@ -47,6 +47,7 @@ Status settle(const StageFlags& flags, StageSettings& settings) {
   if (flags.cuts) settings.cuts = TRY(parse_cuts(*flags.cuts));
   take(flags.stage, settings.stage);
   take(flags.model, settings.model);
+  take(flags.mmproj, settings.mmproj);
   take(flags.model_name, settings.model_name);
   if (flags.served_names) settings.served_names = split_list(*flags.served_names);
   if (flags.cors_origins) settings.cors_origins = split_list(*flags.cors_origins);
@@ -134,6 +135,9 @@ void add_model_flags(CLI::App& app, StageFlags& flags) {
   app.add_option("--stage", flags.stage, "this stage's letter (STAGE)");
   app.add_option("--cuts", flags.cuts, "layer boundaries of the whole chain, e.g. 10,20 (CUTS, or K1, K2, ...)");
   app.add_option("--model", flags.model, "file, folder, URL or known name (MODEL_DIR)");
+  app.add_option("--mmproj", flags.mmproj,
+                 "image encoder of a GGUF model: an mmproj file; default: one that lies beside the model, if any "
+                 "(COMMISSURE_MMPROJ)");
   app.add_option("--model-name", flags.model_name, "name served by the API (MODEL_NAME)");
   app.add_option("--served-model-name", flags.served_names,
                  "names that requests may use, apart by commas; the first is shown, over --model-name "

@@ -60,7 +60,7 @@ struct UpOptions {
   std::string served_names;
   std::string cors_origins;
   std::string allowed_hosts;
-  std::string chat_template, tool_parser, reasoning_parser;
+  std::string mmproj, chat_template, tool_parser, reasoning_parser;
   bool sanitize = false;
   bool read_weights = false;
   bool pack = true;
@@ -139,6 +139,7 @@ std::vector<std::string> stage_flags(const UpOptions& options, const std::string
   if (!options.served_names.empty()) flag("--served-model-name", options.served_names);
   if (!options.cors_origins.empty()) flag("--cors-origins", options.cors_origins);
   if (!options.allowed_hosts.empty()) flag("--allowed-hosts", options.allowed_hosts);
+  if (!options.mmproj.empty()) flag("--mmproj", options.mmproj);
   if (!options.chat_template.empty()) flag("--chat-template", options.chat_template);
   if (!options.tool_parser.empty()) flag("--tool-parser", options.tool_parser);
   if (!options.reasoning_parser.empty()) flag("--reasoning-parser", options.reasoning_parser);
@@ -338,6 +339,8 @@ void add_name_flags(CLI::App& app, UpOptions& options) {
                  "machine; without an API key others are refused");
   app.add_flag("--sanitize", options.sanitize,
                "local: control tokens spelled in requests are plain text, unless a request says otherwise");
+  app.add_option("--mmproj", options.mmproj,
+                 "image encoder of a GGUF model: an mmproj file; default: one that lies beside the model, if any");
   app.add_option("--chat-template", options.chat_template,
                  "local: a file, or the name of one of the model's own templates, in place of its default");
   app.add_option("--tool-parser", options.tool_parser,

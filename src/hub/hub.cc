@@ -19,9 +19,10 @@ namespace {
 namespace fs = std::filesystem;
 
 /// What serving needs of a repository when the user names nothing.
-constexpr const char* kServingFiles[] = {"config.json",           "generation_config.json",      "tokenizer.json",
-                                         "tokenizer_config.json", "special_tokens_map.json",     "chat_template.jinja",
-                                         "*.safetensors",         "model.safetensors.index.json"};
+constexpr const char* kServingFiles[] = {
+    "config.json",           "generation_config.json",       "tokenizer.json",
+    "tokenizer_config.json", "special_tokens_map.json",      "chat_template.jinja",
+    "*.safetensors",         "model.safetensors.index.json", "preprocessor_config.json"};
 
 std::vector<std::pair<std::string, std::string>> headers_of(const HubRequest& request) {
   if (request.token.empty()) return {};

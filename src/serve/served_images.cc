@@ -72,9 +72,13 @@ ServedImages::~ServedImages() { stop(); }
 
 void ServedImages::begin_load() {
   if (is_begun_.exchange(true)) return;
-  loading_ = std::jthread([this] {
-    const MutexLock lock(mutex_);
-    if (const Status loaded = load(); !loaded && !is_stopped_) log_error(loaded.error().message());
+  // Where there is no thread for it, or no memory, the first image begins again.
+  done_unless_scarce([this] {
+    loading_ = std::jthread([this] {
+      const MutexLock lock(mutex_);
+      const Status loaded = unless_scarce([this] { return load(); }, []() -> Status { return no_memory(); });
+      if (!loaded && !is_stopped_) log_error(loaded.error().message());
+    });
   });
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "api/api_service.h"
 #include "api/http_server.h"
@@ -26,6 +27,7 @@
 #include "serve/chain_view.h"
 #include "serve/needed_threads.h"
 #include "serve/open_files.h"
+#include "serve/served_images.h"
 #include "serve/served_model.h"
 #include "serve/waking_link.h"
 #include "stage/card_use.h"
@@ -75,6 +77,7 @@ class StageRunner {
   Status serve_api();
   EngineOptions engine_options() const;
   LocalStage local_stage();
+  Status add_images(ServedModel& model);
   void wake();
 
   const StageSettings settings_;
@@ -84,6 +87,8 @@ class StageRunner {
   std::unique_ptr<CoreLease> lease_;
   std::unique_ptr<Stage> stage_;
   LocalModel model_;
+  std::optional<FoundVision> vision_;     // of the first stage, until images_ has it
+  std::shared_ptr<ServedImages> images_;  // shared with the engine; null: the model takes text alone
   ContextPlan context_;
   std::vector<int> boundary_row_bytes_;  // into stage i + 1
 
@@ -114,6 +119,10 @@ Status StageRunner::build() {
   DecoderSpec spec = TRY(read_decoder_spec(*checkpoint_));
   spec.precision = TRY(parse_precision(settings_.precision));
   spec.kv_type = TRY(parse_kv_type(settings_.kv_dtype));
+  if (settings_.is_first()) {
+    vision_ = TRY(find_vision(*checkpoint_, settings_.mmproj, spec.d_model,
+                              settings_.read_weights ? ReadMode::kRead : ReadMode::kMap));
+  }
   const std::vector<StagePlan> plans = TRY(plan_stages(spec.n_layers(), settings_.cuts));
   const std::vector<QuantWish> quants = TRY(parse_quants(settings_.quant, settings_.n_stages()));
   if (const Status fit = check_stage_quants(spec, quants); !fit) return fit.error().within("--quant (QUANT)");
@@ -186,6 +195,7 @@ LocalStage StageRunner::local_stage() {
 void StageRunner::wake() {
   if (next_) next_->connect();  // which wakes the stages behind, while this one loads
   stage_->begin_load();
+  if (images_) images_->begin_load();
 }
 
 Status StageRunner::serve() {
@@ -253,8 +263,22 @@ EngineOptions StageRunner::engine_options() const {
   return options;
 }
 
+Status StageRunner::add_images(ServedModel& model) {
+  if (!vision_) return {};
+  const CpuOptions cpu = {
+      .n_threads = settings_.threads, .pin = lease_ != nullptr, .isa = settings_.device == "cpu" ? settings_.isa : ""};
+  const ImageMarks marks = image_marks(*checkpoint_, *model.tokenizer, model.n_rows);
+  log_info("takes images", {{"encoder", vision_->checkpoint(*checkpoint_).location()},
+                            {"weights", human_bytes(vision_->weight_bytes)}});
+  images_ = TRY(ServedImages::create(*std::exchange(vision_, std::nullopt), *checkpoint_, marks,
+                                     {.cpu = cpu, .lease = settings_.lease}));
+  model.image_encoder = images_;
+  return {};
+}
+
 Status StageRunner::serve_api() {
   ServedModel model = TRY(read_served_model(*checkpoint_, model_, context_.context, settings_.chat));
+  TRY(add_images(model));
   checkpoint_->drop_vocabulary();
   malloc_trim(0);  // tens of megabytes of building material lie in small pieces
   StageLink& chain = chain_ ? static_cast<StageLink&>(*chain_) : *local_;
@@ -304,6 +328,7 @@ Status StageRunner::await_end() const {
 
 void StageRunner::drain(std::chrono::milliseconds grace) {
   if (engine_) engine_->drain(grace);
+  if (images_) images_->stop();
   if (http_) http_->stop(std::chrono::milliseconds(500));  // the last events are on their way out
   if (service_) service_->stop(grace);
   if (server_) server_->stop(std::chrono::milliseconds(500));

@@ -82,6 +82,7 @@ Status apply_environment(const Environment& environment, StageSettings& settings
   for (char& letter : settings.stage) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
   settings.cuts = TRY(cuts_from(environment));
   take("MODEL_DIR", settings.model);
+  take("COMMISSURE_MMPROJ", settings.mmproj);
   take("MODEL_NAME", settings.model_name);
   if (const auto text = environment("COMMISSURE_SERVED_MODEL_NAME")) settings.served_names = split_list(*text);
   if (const auto text = environment("COMMISSURE_CORS_ORIGINS")) settings.cors_origins = split_list(*text);

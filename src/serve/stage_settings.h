@@ -20,13 +20,14 @@ namespace commissure {
 /// COMMISSURE_PRECISION, COMMISSURE_KV_DTYPE, COMMISSURE_API_KEY, COMMISSURE_API_KEY_FILE, COMMISSURE_LEASE,
 /// COMMISSURE_LAZY, COMMISSURE_SERVED_MODEL_NAME, COMMISSURE_CORS_ORIGINS, COMMISSURE_ALLOWED_HOSTS,
 /// COMMISSURE_MAX_STREAM_AGE, COMMISSURE_STEP_DEADLINE, COMMISSURE_METRICS_NAMES, COMMISSURE_LOG_PROMPTS,
-/// COMMISSURE_PREFIX_CACHE, COMMISSURE_CHAT_TEMPLATE, COMMISSURE_TOOL_PARSER,
+/// COMMISSURE_PREFIX_CACHE, COMMISSURE_MMPROJ, COMMISSURE_CHAT_TEMPLATE, COMMISSURE_TOOL_PARSER,
 /// COMMISSURE_REASONING_PARSER, COMMISSURE_SANITIZE, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or
 /// OTEL_EXPORTER_OTLP_ENDPOINT, GOOGLE_CLOUD_PROJECT; and the variables of SecuritySettings.
 struct StageSettings {
   std::string stage = "a";
   std::vector<int> cuts;
   std::string model;       ///< file, folder, URL or known name
+  std::string mmproj;      ///< image encoder: file or URL; empty: as find_vision finds one
   std::string model_name;  ///< the name that clients ask for; empty: made from the model
   /// Names that requests may use: the first is the one served, over model_name; the others are aliases.
   std::vector<std::string> served_names;
