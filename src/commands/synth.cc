@@ -26,6 +26,7 @@ namespace fs = std::filesystem;
 
 struct SynthOptions {
   std::string shape, layers, seed = "1", format = "safetensors", dtype = "bf16", scale_down, tokenizer, out;
+  bool has_vision = false;
   bool lists = false;
   bool as_json = false;
 };
@@ -61,6 +62,7 @@ Result<SynthRequest> read_request(const SynthOptions& options) {
   request.format = TRY(parse_synth_format(options.format));
   request.dtype = TRY(parse_synth_dtype(options.dtype));
   if (!options.scale_down.empty()) request.scale_down = TRY(parse_scale_down(options.scale_down));
+  request.has_vision = options.has_vision;
   request.tokenizer = options.tokenizer;
   TRY(check_request(request));
   return request;
@@ -143,6 +145,7 @@ CommandRun add_synth(CLI::App& app) {
       "--tokenizer", options->tokenizer,
       "a model of the same format whose tokenizer and chat templates to take; default: one token a byte, and "
       "made-up words");
+  app.add_flag("--vision", options->has_vision, "with an image encoder; safetensors of gemma-3");
   app.add_flag("--list", options->lists, "name all shapes");
   app.add_flag("--json", options->as_json, "with --list: JSON");
   return [options] { return synth(*options); };

@@ -1,6 +1,7 @@
 #include "synth/plain_tokenizer.h"
 
 #include <array>
+#include <map>
 #include <string_view>
 #include <vector>
 
@@ -22,6 +23,14 @@ constexpr std::string_view kTemplate =
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}";
 
+/// Images in messages as Gemma 3's template writes them.
+constexpr std::string_view kImageTemplate =
+    "{% for message in messages %}<|{{ message['role'] }}|>{% if message['content'] is string %}{{ message['content'] "
+    "}}"
+    "{% else %}{% for item in message['content'] %}{% if item['type'] == 'image' %}<start_of_image>"
+    "{% else %}{{ item['text'] }}{% endif %}{% endfor %}{% endif %}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}";
+
 /// As the vocabulary spells it.
 std::string token_text(int id) {
   if (has_index(kSpecials, id)) return std::string(kSpecials[to_size(id)]);
@@ -31,11 +40,18 @@ std::string token_text(int id) {
 
 }  // namespace
 
-std::string plain_tokenizer_json(int n_vocab) {
+std::string plain_tokenizer_json(int n_vocab, const std::optional<ImageTokens>& images) {
+  std::map<int, std::string> specials;
+  for (int id = 0; id < count_of(kSpecials); ++id) specials.emplace(id, kSpecials[to_size(id)]);
+  if (images) {
+    specials[images->begin] = "<start_of_image>";
+    specials[images->end] = "<end_of_image>";
+    specials[images->row] = "<image_soft_token>";
+  }
   Json added = Json::array();
-  for (int id = 0; id < count_of(kSpecials); ++id) {
+  for (const auto& [id, content] : specials) {
     added.push_back({{"id", id},
-                     {"content", kSpecials[to_size(id)]},
+                     {"content", content},
                      {"single_word", false},
                      {"lstrip", false},
                      {"rstrip", false},
@@ -45,7 +61,9 @@ std::string plain_tokenizer_json(int n_vocab) {
   // Text by text: an object of so many members is slow to build.
   std::string vocabulary = "{";
   for (int id = 0; id < n_vocab; ++id) {
-    vocabulary += fmt::format("{}{}:{}", id == 0 ? "" : ",", dump_json(Json(token_text(id))), id);
+    const auto special = specials.find(id);
+    const std::string text = special == specials.end() ? token_text(id) : special->second;
+    vocabulary += fmt::format("{}{}:{}", id == 0 ? "" : ",", dump_json(Json(text)), id);
   }
   constexpr std::string_view kByteLevel =
       R"({"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true})";
@@ -57,12 +75,12 @@ std::string plain_tokenizer_json(int n_vocab) {
       dump_json(added), kByteLevel, kByteLevel, vocabulary);
 }
 
-std::string plain_tokenizer_config() {
+std::string plain_tokenizer_config(bool has_images) {
   return pretty_json({{"tokenizer_class", "PreTrainedTokenizerFast"},
                       {"bos_token", kSpecials[kPlainBegin]},
                       {"eos_token", kSpecials[kPlainEnd]},
                       {"pad_token", kSpecials[kPlainPad]},
-                      {"chat_template", kTemplate}});
+                      {"chat_template", has_images ? kImageTemplate : kTemplate}});
 }
 
 void add_plain_tokenizer(int n_vocab, GgufPairs& keys) {

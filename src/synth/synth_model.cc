@@ -69,14 +69,20 @@ class SynthFiles final : public ModelFiles {
     if (const auto borrowed = tokenizer_.files.find(file); borrowed != tokenizer_.files.end())
       return text_file(file, borrowed->second);
     if (!is_gguf() && tokenizer_.is_empty()) {
-      if (file == kTokenizerFile) return text_file(file, plain_tokenizer_json(plan_.part.n_vocab));
-      if (file == kTokenizerConfigFile) return text_file(file, plain_tokenizer_config());
+      if (file == kTokenizerFile) return text_file(file, tokenizer_json());
+      if (file == kTokenizerConfigFile) return text_file(file, plain_tokenizer_config(plan_.request.has_vision));
     }
     return Error(Code::kNotFound, name_, ": has no ", file);
   }
 
  private:
   bool is_gguf() const { return plan_.request.format == CheckpointFormat::kGguf; }
+
+  std::string tokenizer_json() const {
+    const int n_vocab = plan_.part.n_vocab;
+    return plan_.request.has_vision ? plain_tokenizer_json(n_vocab, image_tokens(n_vocab))
+                                    : plain_tokenizer_json(n_vocab);
+  }
 
   std::unique_ptr<ByteSource> text_file(const std::string& file, std::string text) const {
     return std::make_unique<RandomFile>(name_ + "/" + file, std::move(text), std::vector<RandomTensor>(), 0);

@@ -298,5 +298,39 @@ TEST(SynthModel, AWriteThatIsStoppedLeavesNothing) {
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 
+TEST(SynthModel, AnImageEncoderStandsBesideTheSameTextModel) {
+  const auto text = make("synth:gemma-3-4b-tiny"), seeing = make("synth:gemma-3-4b-tiny?vision=on");
+  const auto spec = read_decoder_spec(*seeing);
+  ASSERT_TRUE(spec.has_value()) << (spec ? "" : spec.error().message());
+  EXPECT_EQ(spec->n_layers(), read_decoder_spec(*text)->n_layers());
+  EXPECT_EQ(spec->naming.prefix, "language_model.model.");
+  for (const TensorInfo& tensor : text->tensors()) {
+    const TensorInfo* other = seeing->find("language_model." + tensor.name);
+    ASSERT_NE(other, nullptr) << tensor.name;
+    EXPECT_EQ(bytes_of(*text, tensor), bytes_of(*seeing, *other)) << tensor.name;
+  }
+  EXPECT_NE(seeing->find("vision_tower.vision_model.encoder.layers.1.mlp.fc2.bias"), nullptr);
+  EXPECT_EQ(seeing->find("multi_modal_projector.mm_input_projection_weight")->shape.back(), spec->d_model);
+  EXPECT_NE(text->fingerprint(), seeing->fingerprint());
+
+  const auto tokenizer = Tokenizer::from_json(*parse_json(*seeing->read_side_file("tokenizer.json")), nullptr);
+  ASSERT_TRUE(tokenizer.has_value());
+  const auto ids = (*tokenizer)->encode("<start_of_image><image_soft_token><end_of_image>", {.add_special = false});
+  ASSERT_EQ(ids.size(), 3u);
+  EXPECT_EQ(ids[1].value, seeing->config()["image_token_index"].get<int>());
+  EXPECT_LT(ids[1].value, spec->n_vocab);
+}
+
+TEST(SynthModel, TheEncoderOfAPublishedShapeHasItsParameters) {
+  const auto seeing = make("synth:gemma-3-27b?vision=on");
+  std::int64_t tower = 0, projector = 0;
+  for (const TensorInfo& tensor : seeing->tensors()) {
+    if (tensor.name.starts_with("vision_tower.")) tower += tensor.n_elements();
+    if (tensor.name.starts_with("multi_modal_projector.")) projector += tensor.n_elements();
+  }
+  EXPECT_EQ(tower, 416866032);
+  EXPECT_EQ(projector, 6194304);
+}
+
 }  // namespace
 }  // namespace commissure::testing

@@ -12,6 +12,7 @@
 #include "synth/gguf_description.h"
 #include "synth/random_values.h"
 #include "synth/synth_config.h"
+#include "synth/synth_vision.h"
 #include "synth/weight_scales.h"
 
 namespace commissure {
@@ -134,6 +135,10 @@ Result<SynthPlan> plan_synth(const SynthRequest& request) {
   plan.config = part_config(request, config, plan.whole);
   plan.part = TRY(spec_from_config(plan.config, request.dtype));
   if (is_gguf(plan)) plan.part.naming = gguf_naming(plan.part);
+  if (request.has_vision) {
+    plan.config = config_with_vision(request, plan.config);
+    plan.part.naming.prefix = "language_model.model.";
+  }
   for (DecoderSpec* spec : {&plan.whole, &plan.part}) {
     spec->naming.fused_experts = false;
     spec->naming.packed_experts = spec->layers.front().experts.beside_dense;
@@ -167,6 +172,9 @@ std::vector<RandomTensor> random_tensors(const SynthPlan& plan) {
       tensor.info.shape = std::move(place.shape);
       tensor.form = place.form;
     }
+  }
+  if (plan.request.has_vision) {
+    for (RandomTensor& tensor : random_vision_tensors(plan.request, plan.config)) tensors.push_back(std::move(tensor));
   }
   return tensors;
 }

@@ -13,7 +13,7 @@ namespace commissure {
 /// What is known of a made-up model before any of its weights.
 struct SynthPlan {
   SynthRequest request;
-  Json config;        ///< of the request's layers
+  Json config;        ///< of the request's layers, and of its image encoder
   DecoderSpec whole;  ///< of all layers of the shape, each matrix named by itself as safetensors name it
   DecoderSpec part;   ///< of the request's layers, named as its format does
 };

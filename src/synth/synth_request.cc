@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "core/check.h"
+#include "synth/synth_vision.h"
 #include "weights/header_reader.h"
 
 namespace commissure {
@@ -57,11 +58,13 @@ Status set_option(std::string_view key, std::string_view value, SynthRequest& re
     request.dtype = TRY(parse_synth_dtype(value));
   } else if (key == "scale-down") {
     request.scale_down = TRY(parse_scale_down(value));
+  } else if (key == "vision") {
+    request.has_vision = TRY(parse_switch(value, "vision"));
   } else if (key == "tokenizer") {
     request.tokenizer = value;
   } else {
     return Error(Code::kInvalidArgument, printable(key),
-                 " is no option behind \"?\"; there are seed, format, dtype, scale-down and tokenizer");
+                 " is no option behind \"?\"; there are seed, format, dtype, scale-down, vision and tokenizer");
   }
   return {};
 }
@@ -122,6 +125,11 @@ Result<int> parse_scale_down(std::string_view text) {
                kMostScaleDown);
 }
 
+Result<bool> parse_switch(std::string_view text, std::string_view what) {
+  if (text == "on" || text == "off") return text == "on";
+  return Error(Code::kInvalidArgument, what, " is ", printable(text), ", must be on or off");
+}
+
 Result<std::uint64_t> parse_seed(std::string_view text) {
   if (const auto value = number<std::uint64_t>(text)) return *value;
   return Error(Code::kInvalidArgument, "seed is ", printable(text), ", must be a number of 0 to 2^64 - 1");
@@ -166,6 +174,7 @@ std::string synth_name(const SynthRequest& request) {
   if (request.format != plain.format) add("format", name_of(kFormats, request.format));
   if (request.dtype != plain.dtype) add("dtype", name_of(kDtypes, request.dtype));
   if (request.scale_down != plain.scale_down) add("scale-down", request.scale_down);
+  if (request.has_vision) add("vision", "on");
   if (!request.tokenizer.empty()) add("tokenizer", request.tokenizer);
   return name;
 }
@@ -175,6 +184,7 @@ std::string served_synth_name(const SynthRequest& request) {
   std::string name = fmt::format("synth-{}", request.shape->name);
   if (request.layers) name += fmt::format("-layers-{}-{}", request.layers->first, request.layers->last);
   if (request.scale_down != plain.scale_down) name += fmt::format("-scale-down-{}", request.scale_down);
+  if (request.has_vision) name += "-vision";
   if (request.seed != plain.seed) name += fmt::format("-seed-{}", request.seed);
   if (request.dtype != plain.dtype) name += fmt::format("-{}", name_of(kDtypes, request.dtype));
   if (request.format != plain.format) name += fmt::format("-{}", name_of(kFormats, request.format));
@@ -189,6 +199,10 @@ Status check_request(const SynthRequest& request) {
   }
   if (request.dtype == DType::kQ8_0 && request.format != CheckpointFormat::kGguf) {
     return Error(Code::kInvalidArgument, "dtype q8_0 is GGUF's; say format gguf, or quantise while loading (--quant)");
+  }
+  if (request.has_vision && (!may_see(shape) || request.format != CheckpointFormat::kSafetensors)) {
+    return Error(Code::kInvalidArgument, "vision is on: safetensors of the shapes of gemma-3 have image encoders, ",
+                 shape.name, request.format == CheckpointFormat::kGguf ? " as a GGUF" : "", " has none");
   }
   if (request.tokenizer.find('&') != std::string::npos) {
     return Error(Code::kInvalidArgument, "tokenizer ", printable(request.tokenizer),

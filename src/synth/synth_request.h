@@ -29,6 +29,7 @@ struct SynthRequest {
   CheckpointFormat format = CheckpointFormat::kSafetensors;
   DType dtype = DType::kBF16;  ///< of matrices
   int scale_down = 1;          ///< widths, heads, experts, vocabulary and windows are divided by it
+  bool has_vision = false;     ///< an image encoder beside the text model; safetensors of Gemma 3
   std::string tokenizer;       ///< the model whose tokenizer it gets; "": one of its own
 };
 
@@ -39,6 +40,8 @@ Result<DType> parse_synth_dtype(std::string_view text);
 /// An integer of 1 to 64.
 Result<int> parse_scale_down(std::string_view text);
 Result<std::uint64_t> parse_seed(std::string_view text);
+/// "on" or "off".
+Result<bool> parse_switch(std::string_view text, std::string_view what);
 
 /// A request for the shape of this name; with "-tiny" behind it for one that is quickly run: scaled down as far as can
 /// be, and as many of the first layers as show all kinds. Errors: as find_shape.
@@ -48,7 +51,7 @@ Result<SynthRequest> request_for(std::string_view shape_name);
 bool is_synth_name(std::string_view name);
 
 /// "synth:SHAPE[-tiny][@FIRST-LAST][?SEED]"; behind the question mark also KEY=VALUE apart by "&": seed, format, dtype,
-/// scale-down, tokenizer.
+/// scale-down, vision (on or off), tokenizer.
 /// Errors: kInvalidArgument, with what is taken; kNotFound, as find_shape; as check_request.
 Result<SynthRequest> parse_synth_name(std::string_view name);
 
@@ -59,8 +62,9 @@ std::string synth_name(const SynthRequest& request);
 /// "synth-gemma-3-27b-layers-20-43-scale-down-8-seed-7-f16-gguf".
 std::string served_synth_name(const SynthRequest& request);
 
-/// Errors: kInvalidArgument, layers that the shape does not have, a type that the format does not have, or a tokenizer
-/// that a name cannot hold or that is a model of random weights itself.
+/// Errors: kInvalidArgument, layers that the shape does not have, a type that the format does not have, an image
+/// encoder where the shape or the format has none, or a tokenizer that a name cannot hold or that is a model of random
+/// weights itself.
 Status check_request(const SynthRequest& request);
 
 }  // namespace commissure

@@ -88,5 +88,17 @@ TEST(SynthName, ThatCannotBeHadIsRefusedWithWhatCan) {
   EXPECT_FALSE(is_synth_name("synthetic"));
 }
 
+TEST(SynthRequest, EncodersAreOfGemma3InSafetensors) {
+  EXPECT_EQ(synth_name(*parse_synth_name("synth:gemma-3-4b?vision=on")), "synth:gemma-3-4b?vision=on");
+  EXPECT_EQ(synth_name(*parse_synth_name("synth:gemma-3-4b?vision=off")), "synth:gemma-3-4b");
+  for (const char* name :
+       {"synth:qwen3-4b?vision=on", "synth:gemma-3-4b?vision=on&format=gguf", "synth:gemma-3-4b?vision=yes"}) {
+    const auto refused = parse_synth_name(name);
+    ASSERT_FALSE(refused.has_value()) << name;
+    EXPECT_EQ(refused.error().code(), Code::kInvalidArgument);
+    EXPECT_NE(refused.error().message().find("vision"), std::string::npos) << refused.error().message();
+  }
+}
+
 }  // namespace
 }  // namespace commissure::testing
