@@ -12,7 +12,7 @@
 
 namespace commissure {
 
-/// The routes: OpenAI's, Anthropic's, the native ones, health and metrics, behind keys and CORS.
+/// The routes: OpenAI's, Anthropic's, Ollama's, the native ones, health and metrics, behind keys and CORS.
 ///
 ///   ApiService service(engine, options);
 ///   auto server = HttpServer::start(http, service.handler());
@@ -49,8 +49,9 @@ class ApiService {
 
   void chat(Call& call) const;
   void messages(Call& call) const;
-  /// Answers the body of a chat, as the chat's clients or those of the Messages API read it.
-  void run_chat(Call& call, const Json& body, bool is_messages) const;
+  void responses(Call& call) const;
+  /// Answers the body of a chat, as the clients of `dialect` read it.
+  void run_chat(Call& call, const Json& body, const struct ChatDialect& dialect) const;
   void completions(Call& call) const;
   void generate(Call& call) const;
   void run_prompts(Call& call, struct CompletionRequest parsed, bool native) const;

@@ -1,7 +1,8 @@
 #include "api/messages_history.h"
 
-#include <map>
 #include <utility>
+
+#include "api/chat_turns.h"
 
 namespace commissure {
 
@@ -9,12 +10,6 @@ namespace {
 
 /// Claude Code's first system block, another one for each request: no prompt would have a beginning in common.
 constexpr std::string_view kBillingHeader = "x-anthropic-billing-header:";
-
-/// The text of a member that has to be a text; nothing where it is none.
-const std::string* text_member(const Json& object, std::string_view name) {
-  const Json* value = find_member(object, name);
-  return value != nullptr && value->is_string() ? &value->get_ref<const std::string&>() : nullptr;
-}
 
 /// Adds messages of a chat, block by block.
 class History {
@@ -34,7 +29,9 @@ class History {
       return fields_.fail("system",
                           fmt::format("'system' must be a string or an array of text blocks, not {}", kind_of(system)));
     }
-    if (!text.empty()) messages_.push_back({{"role", "system"}, {"content", std::move(text)}});
+    if (text.empty()) return;
+    turns_.begin("system");
+    turns_.add_text(text);
   }
 
   void add(const Json& message, std::size_t index) {
@@ -45,10 +42,10 @@ class History {
       return refuse(fmt::format("'{}.role' must be \"user\", \"assistant\" or \"system\"", where));
     }
     role_ = *role;
-    begins_text_ = begins_thought_ = true;
+    turns_.begin(role_);
     const Json* content = find_member(message, "content");
     if (content == nullptr) return refuse(fmt::format("'{}.content' is missing", where));
-    if (content->is_string()) return add_text(content->get_ref<const std::string&>());
+    if (content->is_string()) return turns_.add_text(content->get_ref<const std::string&>());
     if (!content->is_array()) {
       return refuse(
           fmt::format("'{}.content' must be a string or an array of blocks, not {}", where, kind_of(*content)));
@@ -58,7 +55,7 @@ class History {
     }
   }
 
-  Json take() { return std::move(messages_); }
+  Json take() { return turns_.take(); }
 
  private:
   void refuse(std::string message) { fields_.fail("messages", std::move(message)); }
@@ -88,12 +85,10 @@ class History {
     if (type != nullptr && *type == "thinking" && is_assistant) {
       const std::string* thought = text_member(block, "thinking");
       if (thought == nullptr) return refuse(fmt::format("'{}.thinking' must be a string", where));
-      return append(turn()["reasoning_content"], *thought, begins_thought_);
+      return turns_.add_thought(*thought);
     }
-    if (const std::string* text = text_of(block, "messages", where)) add_text(*text);
+    if (const std::string* text = text_of(block, "messages", where)) turns_.add_text(*text);
   }
-
-  void add_text(const std::string& text) { append(turn()["content"], text, begins_text_); }
 
   void add_call(const Json& block, const std::string& where) {
     const std::string* id = text_member(block, "id");
@@ -104,9 +99,7 @@ class History {
     if (input != nullptr && !input->is_object()) {
       return refuse(fmt::format("'{}.input' must be an object, not {}", where, kind_of(*input)));
     }
-    called_[*id] = *name;
-    Json function = {{"name", *name}, {"arguments", input != nullptr ? *input : Json::object()}};
-    turn()["tool_calls"].push_back({{"id", *id}, {"type", "function"}, {"function", std::move(function)}});
+    turns_.add_call(*id, *name, input != nullptr ? *input : Json::object());
   }
 
   void add_result(const Json& block, const std::string& where) {
@@ -129,31 +122,12 @@ class History {
       return refuse(
           fmt::format("'{}.content' must be a string or an array of blocks, not {}", where, kind_of(*content)));
     }
-    Json answer = {{"role", "tool"}, {"tool_call_id", *id}, {"content", std::move(text)}};
-    if (const auto call = called_.find(*id); call != called_.end()) answer["name"] = call->second;
-    messages_.push_back(std::move(answer));
-  }
-
-  /// The message that the current role's next block belongs to.
-  Json& turn() {
-    if (messages_.empty() || messages_.back()["role"] != role_) messages_.push_back({{"role", role_}});
-    return messages_.back();
-  }
-
-  /// Blocks of one message are one text as they stand; what another message adds to it is set apart.
-  static void append(Json& all, const std::string& text, bool& begins) {
-    if (all.is_null()) all = "";
-    auto& before = all.get_ref<std::string&>();
-    if (begins && !before.empty() && !text.empty()) before += "\n\n";
-    before += text;
-    begins = false;
+    turns_.add_result(*id, std::move(text));
   }
 
   Fields& fields_;
-  Json messages_ = Json::array();
+  ChatTurns turns_;
   std::string role_;
-  bool begins_text_ = false, begins_thought_ = false;  // nothing of the current message is there yet
-  std::map<std::string, std::string> called_;          // functions, by the ids of their calls
 };
 
 }  // namespace
