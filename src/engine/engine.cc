@@ -85,6 +85,20 @@ void ThreadedEngine::take(EngineMessage answer) {
   do_once_possible([&] { shared_.inbox.push(std::move(answer)); });
 }
 
+/// Images lie one behind the other in the prompt.
+Status check_images(const GenerationRequest& asked) {
+  std::int64_t end_before = 0;
+  for (const PlacedImage& image : asked.images) {
+    if (image.rows == nullptr || image.rows->n_rows < 1 || image.first_position < end_before ||
+        std::int64_t{image.first_position} + image.rows->n_rows > std::ssize(asked.prompt)) {
+      return Error(Code::kInvalidArgument, "an image at position ", image.first_position, ", after ", end_before,
+                   ", does not lie in a prompt of ", asked.prompt.size(), " tokens");
+    }
+    end_before = image.end();
+  }
+  return {};
+}
+
 Result<std::unique_ptr<Request>> ThreadedEngine::make_request(GenerationRequest asked, EventSink sink) {
   if (asked.prompt.empty()) return Error(Code::kInvalidArgument, "the prompt has no tokens");
   const auto unknown = [&](TokenId token) { return !model_.tokenizer->contains(token); };
@@ -95,6 +109,7 @@ Result<std::unique_ptr<Request>> ThreadedEngine::make_request(GenerationRequest 
                    model_.tokenizer->n_tokens(), " tokens");
     }
   }
+  TRY(check_images(asked));
   std::vector<TokenId> stop_tokens = asked.stop_tokens;
   std::vector<TokenId>& ends = asked.ignore_eos ? asked.sampling.banned : stop_tokens;
   std::ranges::copy(model_.tokenizer->end_tokens(), std::back_inserter(ends));

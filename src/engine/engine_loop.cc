@@ -172,6 +172,7 @@ void EngineLoop::begin_request(std::unique_ptr<Request> owned) {
   spec.score_prompt = request.n_prompt_scores() > 0;
   spec.priority = request.asked.priority;
   spec.cache_salt = request.asked.cache_salt;
+  spec.images = request.asked.images;
   if (request.held) {
     spec.most_mask_bytes = TokenMask::most_bytes(std::max(model_.tokenizer->n_tokens(), model_.n_rows));
   }

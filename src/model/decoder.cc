@@ -161,6 +161,15 @@ void Decoder::embed(const StepIndex& index, int n_rows) {
   round(stream(0, out_.has_inputs ? 2 * d_model : d_model, n_rows));
 }
 
+void Decoder::replace(int first_row, std::span<const bf16> rows) {
+  const int d_model = spec_.d_model, n_rows = count_of(rows) / d_model;
+  DCHECK(first_row + n_rows <= max_rows_);
+  backend_.upload(packed_.ptr(), std::as_bytes(rows));
+  for (int first_col = 0; first_col <= (out_.has_inputs ? d_model : 0); first_col += d_model) {
+    backend_.unpack_bf16(packed_.ptr(), stream(first_col, d_model, first_row + n_rows).slice(first_row, n_rows));
+  }
+}
+
 void Decoder::begin_layers(std::span<const std::int32_t> tokens,
                            const std::function<const StepIndex&(int layer)>& index_of,
                            const std::function<const KvLayer&(int layer)>& kv_of) {

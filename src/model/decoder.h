@@ -48,6 +48,8 @@ class Decoder {
   void begin_step(const StepIndex& index, int n_rows);
   /// residual = embedding of the step's tokens, scaled and rounded to bf16. Parts with an embedding only.
   void embed(const StepIndex& index, int n_rows);
+  /// Rows of the step from `first_row` on, in place of what embed() put there: bf16 [n, d_model].
+  void replace(int first_row, std::span<const bf16> rows);
   /// What layers get beside the residual, once it is there: per-layer inputs of the step's tokens. `kv_of` gives this
   /// part's memory for the keys and values of layers before it that its layers read (foreign_owners); they came with
   /// the boundary and are appended here. `index_of` gives the index whose block table a layer uses.

@@ -7,7 +7,9 @@
 
 namespace commissure {
 
-PrefixKey::PrefixKey(PrefixId before, const std::string& name, std::span<const TokenId> block_tokens) : parent(before) {
+PrefixKey::PrefixKey(PrefixId before, const std::string& name, std::span<const TokenId> block_tokens,
+                     std::string block_images)
+    : parent(before), images(std::move(block_images)) {
   CHECK(block_tokens.size() == tokens.size());
   if (before == PrefixId()) space = name;
   std::ranges::copy(block_tokens, tokens.begin());

@@ -18,16 +18,18 @@ namespace commissure {
 /// Names one beginning of a sequence, up to the end of a full block. Never used twice; 0 is the empty beginning.
 using PrefixId = Id<struct PrefixTag, std::uint64_t>;
 
-/// All that a full block's keys and values depend on: the beginning before the block and the block's own tokens. Keys
-/// are compared whole, not by a hash, and a parent's id stands for exactly one beginning, so two different beginnings
-/// never count as equal.
+/// All that a full block's keys and values depend on: the beginning before the block, the block's own tokens and the
+/// images that stand in place of some. Keys are compared whole, not by a hash, and a parent's id stands for exactly one
+/// beginning, so two different beginnings never count as equal.
 struct PrefixKey {
   PrefixId parent;
   std::string
       space;  ///< only the first block's, whose descendants it parts: the salt; an adapter's name belongs in here
   std::array<TokenId, kBlockPositions> tokens{};
+  std::string images;  ///< names of their content, and where they begin
 
-  PrefixKey(PrefixId before, const std::string& name, std::span<const TokenId> block_tokens);
+  PrefixKey(PrefixId before, const std::string& name, std::span<const TokenId> block_tokens,
+            std::string block_images = "");
   auto operator<=>(const PrefixKey&) const = default;
 };
 

@@ -30,6 +30,7 @@ SliceSize largest_slice(const Sequence& sequence, int max_step_rows) {
           .n_targets = sequence.spec.score_prompt ? n_rows : 0,
           .n_blocks = 2 * (blocks_for(sequence.max_rows()) + 2),
           .n_history = needs_history(params) ? sequence.max_rows() + 1 : 0,
+          .n_images = count_of(sequence.spec.images),
           .n_mask_bytes = sequence.spec.most_mask_bytes,
           .params = &params};
 }
@@ -56,7 +57,15 @@ Status Scheduler::add(SequenceSpec spec) {
                  " KV blocks of ", kBlockPositions, " positions, the stages have ", blocks_.n_blocks(),
                  ": ask for fewer tokens");
   }
-  if (const int needed = windows_.n_needed(sequence->max_rows()); !windows_.fits(needed)) {
+  if (const int n_most = options_.max_step_rows - options_.max_sequences;
+      sequence->most_at_once() > std::max(1, n_most)) {
+    return Error(Code::kOutOfRange, "sequence ", id.value, " has an image of ", sequence->most_at_once(),
+                 " rows, which one step has to compute; a step has ", options_.max_step_rows, " rows, of which ",
+                 options_.max_sequences,
+                 " may be other sequences' next tokens: give stage A a larger "
+                 "--max-num-batched-tokens or fewer --max-num-seqs");
+  }
+  if (const int needed = windows_.n_needed(sequence->max_rows(), sequence->most_at_once()); !windows_.fits(needed)) {
     return Error(Code::kOutOfRange, "sequence ", id.value, " may need ", needed,
                  " KV blocks for its window, the stages have ", windows_.blocks().n_blocks(), ": ask for fewer tokens");
   }
@@ -233,6 +242,7 @@ void Scheduler::add_slice(StepBatch& batch, Sequence& sequence, int n_rows) {
   slice.sequence = sequence.spec.id;
   slice.first_position = first;
   slice.tokens.assign(sequence.tokens.begin() + first, sequence.tokens.begin() + end);
+  slice.images = sequence.images_of(rows);
   slice.table_start = sequence.n_blocks_sent;
   slice.new_blocks.assign(sequence.blocks.begin() + sequence.n_blocks_sent, sequence.blocks.end());
   WindowTable& window = sequence.window;

@@ -81,6 +81,9 @@ struct Progress {
 /// one before it, and every stage goes on from either; with more slices than one in flight, a stage may have neither,
 /// and the sequence is computed again from the log.
 ///
+/// Images whose rows see each other are computed in one step each: a step takes more prompt rows than its share for
+/// one, and where it has no room for all of them, none.
+///
 /// Prefix cache: a block whose rows are all answered is kept under the tokens that led to it, and a later sequence that
 /// begins with them starts behind them. Rows are bit-stable, so it gets what it would have computed. Its last token is
 /// always computed, and rows that others are still computing are computed again rather than waited for. Where there are
@@ -209,11 +212,12 @@ class Scheduler {
 
   int prefill_budget(int n_decode_rows) const;
   void schedule_prefills(StepBatch& batch, bool may_admit);
-  int n_prefill_rows(const Sequence& sequence, int budget) const;
+  int n_prefill_rows(const Sequence& sequence, int budget, int room) const;
   bool schedule_rows(StepBatch& batch, Sequence& sequence, int n_rows);
   int schedule_newcomers(StepBatch& batch, const Sequence& oldest, int share, bool may_admit);
   std::vector<Newcomer> newcomers(const Sequence& oldest, bool may_admit);
-  Sequence* admit_next();
+  bool may_begin(Sequence& sequence, int budget, int room);
+  Sequence* admit_next(int budget, int room);
   bool admit(Sequence& sequence);
   SliceSize slice_size(const Sequence& sequence, int n_rows) const;
 

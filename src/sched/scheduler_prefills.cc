@@ -27,15 +27,18 @@ int Scheduler::prefill_budget(int n_decode_rows) const {
   return std::min({room, options_.max_mixed_prefill_rows, per_slot});
 }
 
-/// Rows of its prompt that can run now.
-int Scheduler::n_prefill_rows(const Sequence& sequence, int budget) const {
-  return std::min({budget, sequence.n_ready_rows(), windows_.limit(sequence.window) - sequence.rows.n_sent});
+/// Rows of its prompt that can run now: about `budget`, more where an image needs them, and never over `room`.
+int Scheduler::n_prefill_rows(const Sequence& sequence, int budget, int room) const {
+  const int n_sent = sequence.rows.n_sent;
+  const int n_most = std::min({room, sequence.n_ready_rows(), windows_.limit(sequence.window) - n_sent});
+  return sequence.uncut(n_sent, std::min(budget, n_most), n_most);
 }
 
 /// What a slice of these next rows brings into the header, at most. Of one that waits nobody knows yet where it begins.
 SliceSize Scheduler::slice_size(const Sequence& sequence, int n_rows) const {
   const int n_tokens = count_of(sequence.tokens);
   SliceSize size{.n_rows = n_rows, .n_targets = sequence.spec.score_prompt ? n_rows : 0};
+  size.n_images = count_of(sequence.spec.images);
   size.n_blocks = blocks_for(n_tokens) + 1 - sequence.n_blocks_sent;
   if (windows_.is_on()) size.n_blocks += blocks_for(n_tokens) + 1 - sequence.window.n_sent;
   size.n_mask_bytes = sequence.spec.most_mask_bytes;
@@ -59,8 +62,12 @@ void Scheduler::schedule_prefills(StepBatch& batch, bool may_admit) {
   const std::size_t n_before = batch.slices.size();
   const auto is_prompt = [](const Sequence* s) { return s->n_ready_rows() > 0 && !s->decodes(); };
   const auto oldest = std::ranges::find_if(running_, is_prompt);
-  if (oldest != running_.end() && n_prefill_rows(**oldest, budget) == budget && budget > 1) {
-    budget -= schedule_newcomers(batch, **oldest, std::max(1, budget / 4), may_admit);
+  const auto room = [&] { return options_.max_step_rows - batch.n_rows(); };
+  if (oldest != running_.end() && budget > 1 && n_prefill_rows(**oldest, budget, room()) >= budget) {
+    // An image that is next has its rows first: a step without room for them would follow another without end.
+    const int least = n_prefill_rows(**oldest, 1, room());
+    const int share = least > 1 ? std::min(budget / 4, room() - least) : std::max(1, budget / 4);
+    budget -= schedule_newcomers(batch, **oldest, share, may_admit);
   }
   const auto is_scheduled = [&, n = batch.slices.size()](const Sequence& sequence) {
     const auto slices = std::span(batch.slices).subspan(n_before, n - n_before);
@@ -68,9 +75,9 @@ void Scheduler::schedule_prefills(StepBatch& batch, bool may_admit) {
   };
   for (std::size_t i = 0; budget > 0; ++i) {
     const bool is_new = i >= running_.size();
-    Sequence* const next = !is_new ? running_[i] : may_admit ? admit_next() : nullptr;
+    Sequence* const next = !is_new ? running_[i] : may_admit ? admit_next(budget, room()) : nullptr;
     if (next == nullptr) break;
-    const int n_rows = n_prefill_rows(*next, budget);
+    const int n_rows = n_prefill_rows(*next, budget, room());
     // One that begins behind cached rows may have only its last one left, as a decode would.
     if (n_rows == 0 || (next->decodes() && !is_new) || is_scheduled(*next)) continue;
     if (!schedule_rows(batch, *next, n_rows)) break;
@@ -113,10 +120,11 @@ int Scheduler::schedule_newcomers(StepBatch& batch, const Sequence& oldest, int 
     if (left == 0) break;
     if (waiting_.contains(rank_of(*sequence))) {
       if (n_left > left && (!is_next || n_partial >= options_.max_partial_prefills)) continue;
+      if (!may_begin(*sequence, left, left)) continue;
       if (!admit(*sequence)) break;
       ++n_partial;
     }
-    const int n_rows = n_prefill_rows(*sequence, left);
+    const int n_rows = n_prefill_rows(*sequence, left, left);
     if (n_rows == 0) continue;
     if (!schedule_rows(batch, *sequence, n_rows)) break;
     left -= n_rows;
@@ -125,11 +133,18 @@ int Scheduler::schedule_newcomers(StepBatch& batch, const Sequence& oldest, int 
   return share - left;
 }
 
+/// Whether a step with so many rows for a waiting sequence has room for its first ones: an image comes whole.
+bool Scheduler::may_begin(Sequence& sequence, int budget, int room) {
+  if (sequence.spec.images.empty()) return true;
+  const int first = n_usable(sequence) * kBlockPositions, n_most = std::min(room, sequence.n_ready_rows() - first);
+  return sequence.uncut(first, std::min(budget, n_most), n_most) > 0;
+}
+
 /// The first that waits; null: nobody does, or there is no room for it.
-Sequence* Scheduler::admit_next() {
+Sequence* Scheduler::admit_next(int budget, int room) {
   if (waiting_.empty()) return nullptr;
   Sequence& sequence = *sequences_.at(waiting_.begin()->second);
-  return admit(sequence) ? &sequence : nullptr;
+  return may_begin(sequence, budget, room) && admit(sequence) ? &sequence : nullptr;
 }
 
 /// Moves a waiting sequence to running when a place, room for its slice and blocks for all its known rows, and one to

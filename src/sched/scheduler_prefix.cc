@@ -1,5 +1,8 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <span>
+#include <string>
 #include <utility>
 
 #include "core/check.h"
@@ -12,9 +15,21 @@ namespace commissure {
 
 namespace {
 
+/// What stands in a block in place of tokens; empty: no image does. A block's keys and values follow from whole images,
+/// also from the part behind the block.
+std::string images_in(const Sequence& sequence, int block) {
+  std::string names;
+  const int first = block * kBlockPositions;
+  for (const SliceImage& image : sequence.images_of({first, first + kBlockPositions})) {
+    names += fmt::format("{}@{};", image.rows->key, image.first_position - first);
+  }
+  return names;
+}
+
 PrefixKey key_of(const Sequence& sequence, PrefixId parent, int block) {
   const std::span<const TokenId> tokens(sequence.tokens);
-  return {parent, sequence.spec.cache_salt, tokens.subspan(block * kBlockPositions, kBlockPositions)};
+  return {parent, sequence.spec.cache_salt, tokens.subspan(block * kBlockPositions, kBlockPositions),
+          images_in(sequence, block)};
 }
 
 }  // namespace
@@ -129,19 +144,21 @@ bool Scheduler::is_being_computed(const Sequence& sequence, int next) const {
     return !running->decodes() && running->prefix && running->n_kept <= next &&
            first + kBlockPositions <= count_of(running->tokens) &&
            running->spec.cache_salt == sequence.spec.cache_salt &&
-           std::ranges::equal(block_of(*running), block_of(sequence));
+           std::ranges::equal(block_of(*running), block_of(sequence)) &&
+           images_in(*running, next) == images_in(sequence, next);
   });
 }
 
 /// Blocks of windows that a sequence has to claim to run: for the rows it has and one to grow.
 int Scheduler::window_claim(const Sequence& sequence) const {
   const int n_rows = count_of(sequence.tokens) + kBlockPositions;
-  return windows_.n_needed(std::min(n_rows, sequence.max_rows()));
+  return windows_.n_needed(std::min(n_rows, sequence.max_rows()), sequence.most_at_once());
 }
 
 void Scheduler::take_prefix(Sequence& sequence, PrefixMatch match) {
   CHECK(sequence.blocks.empty() && sequence.rows.n_sent == 0);
-  windows_.begin(sequence.window, count_of(match.blocks), match.window, window_claim(sequence));
+  windows_.begin(sequence.window, count_of(match.blocks), match.window, window_claim(sequence),
+                 sequence.most_at_once());
   sequence.found = {};
   if (!may_reuse(sequence)) return;
   for (const BlockId block : match.blocks) blocks_.share(block);

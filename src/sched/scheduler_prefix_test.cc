@@ -332,10 +332,13 @@ class StageModel {
 /// A scheduler, the two stages it believes to have, and requests that come, go and break.
 class Storm {
  public:
-  Storm(std::uint32_t seed, const SchedulerOptions& options)
+  /// One of `images_in` requests has images; 0: none has.
+  Storm(std::uint32_t seed, const SchedulerOptions& options, std::uint32_t images_in = 0)
       : random_(seed),
+        images_in_(images_in),
         n_blocks_(options.n_kv_blocks),
         n_window_blocks_(options.n_window_blocks),
+        max_rows_(options.max_step_rows),
         scheduler_(options),
         first_(options),
         second_(options) {}
@@ -372,6 +375,8 @@ class Storm {
   const Scheduler& scheduler() const { return scheduler_; }
   /// Rows that were computed again by the second stage alone.
   int n_rebuilt() const { return n_rebuilt_; }
+  /// Slices that had rows of an image, counted for each.
+  std::size_t n_images() const { return n_images_; }
 
  private:
   void add() {
@@ -382,8 +387,36 @@ class Storm {
     made.score_prompt = random_() % 8 == 0 && made.prompt.size() > 1;
     if (random_() % 3 == 0) made.prompt[made.prompt.size() / 2] = TokenId(999);
     logs_[made.id] = made.prompt;
+    images_[made.id] = {};
+    if (images_in_ > 0 && random_() % images_in_ == 0) add_images(made);
     ends_[made.id] = made.prompt.size() + static_cast<std::size_t>(made.max_tokens);
     if (!scheduler_.add(made)) logs_.erase(made.id);
+  }
+  /// In the log an image's rows tell whose they are: the prompt has the same token for all.
+  void add_images(SequenceSpec& made) {
+    const int n = count_of(made.prompt);
+    for (int first = random_() % 2 == 0 ? 0 : 40; made.images.size() < 2 && first < n; first += 80) {
+      const int key = static_cast<int>(random_() % 2), n_rows = std::min(n - first, key == 0 ? 30 : 70);
+      auto rows = std::make_shared<ImageRows>(ImageRows{
+          .key = std::to_string(100 * key + n_rows), .n_rows = n_rows, .see_each_other = key == 1, .values = {}});
+      for (int i = 0; i < n_rows; ++i) {
+        made.prompt[to_size(first + i)] = TokenId(0);
+        logs_[made.id][to_size(first + i)] = TokenId(100'000 * (key + 1) + 1000 * n_rows + i);
+      }
+      made.images.push_back({first, std::move(rows)});
+    }
+    images_[made.id] = made.images;
+  }
+  /// A slice brings the images that its rows belong to.
+  void check_images(const SequenceRows& slice) {
+    std::vector<int> wanted, brought;
+    for (const PlacedImage& image : images_.at(slice.sequence)) {
+      if (image.first_position < slice.rows().end && image.end() > slice.first_position)
+        wanted.push_back(image.first_position);
+    }
+    for (const SliceImage& image : slice.images) brought.push_back(image.first_position);
+    ASSERT_EQ(brought, wanted);
+    n_images_ += wanted.size();
   }
   void step() {
     std::optional<StepBatch> batch = scheduler_.next_step();
@@ -394,6 +427,8 @@ class Storm {
     }
     const Status valid = validate(*batch);
     ASSERT_TRUE(valid.has_value()) << valid.error().message();
+    for (const SequenceRows& slice : batch->slices) check_images(slice);
+    ASSERT_LE(batch->n_rows(), max_rows_);
     if (batch->is_computed_by(0)) first_.run(*batch, logs_);
     second_.run(*batch, logs_);
     n_rebuilt_ += batch->is_rebuild() ? batch->n_rows() : 0;
@@ -433,13 +468,17 @@ class Storm {
   }
 
   std::mt19937 random_;
+  const std::uint32_t images_in_;
   const std::int32_t n_blocks_;
   const std::int32_t n_window_blocks_;
+  const int max_rows_;
   Scheduler scheduler_;
   StageModel first_, second_;
   std::deque<StepBatch> in_flight_;
   std::map<SequenceId, std::vector<TokenId>> logs_;
   std::map<SequenceId, std::size_t> ends_;
+  std::map<SequenceId, std::vector<PlacedImage>> images_;
+  std::size_t n_images_ = 0;
   std::uint64_t last_id_ = 0;
   int n_rebuilt_ = 0;
 };
@@ -461,6 +500,27 @@ TEST(PrefixCache, TenThousandRandomActsKeepRowsAndCountsRight) {
       EXPECT_GT(storm.scheduler().n_prefix_hits(), window > 0 ? 500u : 1000u);
       EXPECT_TRUE(n_blocks > 8 || window > 0 || storm.scheduler().n_preemptions() > 0);
       EXPECT_GT(storm.n_rebuilt(), 500);
+      storm.end();
+    }
+  }
+}
+
+TEST(PrefixCache, TenThousandRandomActsWithImagesCutNone) {
+  for (const std::int32_t n_blocks : {8, 40}) {
+    for (const auto& [window, n_window_blocks] :
+         {std::pair(0, 0), std::pair(100, 5), std::pair(65, 9), std::pair(100, 40)}) {
+      SchedulerOptions made = options(150, n_blocks, 2);
+      made.window = window;
+      made.n_window_blocks = n_window_blocks;
+      Storm storm(static_cast<std::uint32_t>(n_blocks), made, 2);
+      for (int i = 0; i < 10000; ++i) {
+        storm.act();
+        ASSERT_FALSE(testing::Test::HasFatalFailure())
+            << "act " << i << " with " << n_blocks << " blocks, window " << window << " of " << n_window_blocks;
+      }
+      EXPECT_GT(storm.n_images(), 100u);
+      EXPECT_GT(storm.scheduler().n_prefix_hits(), 50u);
+      EXPECT_GT(storm.n_rebuilt(), 300);
       storm.end();
     }
   }

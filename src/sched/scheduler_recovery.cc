@@ -37,7 +37,10 @@ void Scheduler::resume(StageSpan lost) {
   rebuilt_last_ = false;
   if (!lost.empty()) forget_prefixes();
   const auto may_go_on = [&](const Sequence* sequence) {
-    return !lost.contains(0) && !(options_.keeps_states && sequence->n_lost_slices > 1);
+    // Of an image the stages get all rows again or none; behind cached blocks it may have been begun in its midst.
+    const int n_rows = sequence->rows.n_answered;
+    const bool cuts_image = !lost.empty() && sequence->uncut(0, n_rows, n_rows) != n_rows;
+    return !lost.contains(0) && !cuts_image && !(options_.keeps_states && sequence->n_lost_slices > 1);
   };
   for (Sequence* sequence : running_) may_go_on(sequence) ? resume_sequence(*sequence) : send_back(*sequence);
   std::erase_if(running_, [this](const Sequence* sequence) { return waiting_.contains(rank_of(*sequence)); });
@@ -70,13 +73,16 @@ std::optional<StepBatch> Scheduler::next_rebuild_step() {
   for (Sequence* sequence : running) {
     if (budget <= 0) break;
     if (sequence->is_rebuilt() || !take_lost_windows(*sequence)) continue;
-    const int n_rows = std::min(budget, rebuild_limit(*sequence) - sequence->rebuilt.n_sent);
+    const int n_sent = sequence->rebuilt.n_sent, n_most = std::min(budget, rebuild_limit(*sequence) - n_sent);
+    const int n_rows = sequence->uncut(n_sent, n_most, n_most);
     if (n_rows <= 0) continue;
     // Rows of a shared beginning are computed for one sequence at a time: threads write the rows of a step side by
     // side.
     const std::span<const BlockId> blocks = blocks_of(*sequence, sequence->rebuilt.next(n_rows));
     if (std::ranges::any_of(blocks, [&](BlockId block) { return written.contains(block); })) continue;
-    const SliceSize size{.n_rows = n_rows, .n_blocks = 2 * blocks_for(sequence->rebuilt.next(n_rows).end)};
+    const SliceSize size{.n_rows = n_rows,
+                         .n_blocks = 2 * blocks_for(sequence->rebuilt.next(n_rows).end),
+                         .n_images = count_of(sequence->spec.images)};
     if (!room_.fits(size)) break;
     room_.take(size);
     written.insert(blocks.begin(), blocks.end());
@@ -94,14 +100,14 @@ std::optional<StepBatch> Scheduler::next_rebuild_step() {
 bool Scheduler::take_lost_windows(Sequence& sequence) {
   if (sequence.window.first == 0 || sequence.lost_windows.n_claimed > 0) return true;
   if (std::ranges::any_of(running_, [](const Sequence* s) { return s->lost_windows.n_claimed > 0; })) return false;
-  const int claim = windows_.n_needed(sequence.n_to_rebuild);
+  const int claim = windows_.n_needed(sequence.n_to_rebuild, sequence.most_at_once());
   if (!windows_.may_claim(claim)) {
     std::erase(running_, &sequence);
     send_back(sequence);
     ++n_preemptions_;
     return false;
   }
-  windows_.begin(sequence.lost_windows, 0, {}, claim);
+  windows_.begin(sequence.lost_windows, 0, {}, claim, sequence.most_at_once());
   return true;
 }
 
@@ -121,6 +127,7 @@ void Scheduler::add_rebuild_slice(StepBatch& batch, Sequence& sequence, int n_ro
   slice.sequence = sequence.spec.id;
   slice.first_position = first;
   slice.tokens.assign(sequence.tokens.begin() + first, sequence.tokens.begin() + end);
+  slice.images = sequence.images_of(rows);
   slice.new_blocks.assign(sequence.blocks.begin(), sequence.blocks.begin() + blocks_for(end));
   if (windows_.is_on()) {
     CHECK(windows_.grow(sequence.lost_windows, std::min(end, window.first * kBlockPositions)));

@@ -22,10 +22,11 @@ struct SequenceSpec {
   int max_tokens = 0;           ///< tokens it may generate; 0 only scores the prompt
   int priority = 0;             ///< the lower, the earlier it runs and the later it is preempted
   SamplingParams params;
-  bool score_prompt = false;        ///< rows of the prompt carry targets
-  std::string cache_salt;           ///< blocks are shared only with sequences of the same salt
-  bool reuse_prefix = true;         ///< may begin with blocks that other sequences computed
-  std::size_t most_mask_bytes = 0;  ///< of its slices that draw; the caller puts the mask into the step
+  bool score_prompt = false;             ///< rows of the prompt carry targets
+  std::string cache_salt;                ///< blocks are shared only with sequences of the same salt
+  bool reuse_prefix = true;              ///< may begin with blocks that other sequences computed
+  std::size_t most_mask_bytes = 0;       ///< of its slices that draw; the caller puts the mask into the step
+  std::vector<PlacedImage> images = {};  ///< of the prompt, in rising order of position
 };
 
 /// The kept blocks of the beginning of a sequence that waits, as they were last looked up, so that each step looks up
@@ -84,6 +85,34 @@ struct Sequence {
 
   /// Whether every row that a stage lost is on its way to it, so that other rows may follow.
   bool is_rebuilt() const { return rebuilt.n_sent >= n_to_rebuild; }
+
+  /// The most rows that have to be computed in one step; 1 without images whose rows see each other.
+  int most_at_once() const {
+    int most = 1;
+    for (const PlacedImage& image : spec.images) {
+      if (image.rows->see_each_other) most = std::max(most, image.rows->n_rows);
+    }
+    return most;
+  }
+  /// How many rows from `first` on, about `n` and at most `most`, one step may compute: of an image whose rows see each
+  /// other all that are left, or none.
+  int uncut(int first, int n, int most) const {
+    for (const PlacedImage& image : spec.images) {
+      if (n <= 0 || !image.rows->see_each_other || image.first_position >= first + n || image.end() <= first + n)
+        continue;
+      return image.end() - first <= most ? image.end() - first : std::max(0, image.first_position - first);
+    }
+    return n;
+  }
+  /// The images that some of these rows belong to, for a step.
+  std::vector<SliceImage> images_of(RowSpan rows) const {
+    std::vector<SliceImage> images;
+    for (const PlacedImage& image : spec.images) {
+      if (image.first_position < rows.end && image.end() > rows.first)
+        images.push_back({image.first_position, image.rows->n_rows, image.rows->see_each_other, image.rows});
+    }
+    return images;
+  }
 
   /// The most rows it can ever have: the last generated token needs no row.
   int max_rows() const { return std::max(1, n_prompt() + spec.max_tokens - 1); }

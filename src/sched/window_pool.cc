@@ -13,28 +13,33 @@ namespace {
 
 constexpr BlockId kAbsent(-1);
 
+/// Blocks for rows that come at once, beside those of one row's window.
+int extra_blocks(int n_at_once) { return blocks_for(n_at_once - 1); }
+
 }  // namespace
 
 WindowPool::WindowPool(int window, std::int32_t n_blocks) : window_(window), blocks_(window > 0 ? n_blocks : 0) {
   CHECK(window >= 0);
 }
 
-int WindowPool::n_needed(int n_rows) const {
+int WindowPool::n_needed(int n_rows, int n_at_once) const {
   if (!is_on()) return 0;
   // A row sees `window` positions, which begin anywhere in a block.
   const int spanned = (window_ - 1 + kBlockPositions - 1) / kBlockPositions + 1;
-  return std::min(spanned, blocks_for(n_rows));
+  return std::min(spanned + extra_blocks(n_at_once), blocks_for(n_rows));
 }
 
 int WindowPool::first_seen(int position) const { return std::max(0, position - window_ + 1) / kBlockPositions; }
 
-void WindowPool::begin(WindowTable& table, int n_entries, std::span<const BlockId> shared, int n_blocks) {
+void WindowPool::begin(WindowTable& table, int n_entries, std::span<const BlockId> shared, int n_blocks,
+                       int n_at_once) {
   CHECK(table.blocks.empty() && table.n_claimed == 0);
   if (!is_on()) return;
   table.first = n_entries - count_of(shared);
   table.blocks.assign(table.first, kAbsent);
   table.blocks.insert(table.blocks.end(), shared.begin(), shared.end());
   for (const BlockId block : shared) blocks_.share(block);
+  table.n_extra = extra_blocks(n_at_once);
   set_claim(table, n_blocks);
   CHECK(table.n_held() < table.n_claimed || n_entries == 0);
 }
@@ -63,7 +68,7 @@ void WindowPool::slide(WindowTable& table, int n_committed) {
     blocks_.release(table.blocks[table.first]);
   }
   // A prompt's further claims end with their use; what the window itself may need stays.
-  const int needed = n_needed(std::numeric_limits<int>::max() - kBlockPositions);
+  const int needed = n_needed(std::numeric_limits<int>::max() - kBlockPositions) + table.n_extra;
   set_claim(table, std::max(table.n_held(), std::min(table.n_claimed, needed)));
 }
 

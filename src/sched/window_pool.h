@@ -17,6 +17,7 @@ struct WindowTable {
   int first = 0;
   int n_sent = 0;     ///< entries the stages know
   int n_claimed = 0;  ///< blocks it may hold
+  int n_extra = 0;    ///< of the claim, what stays beside the window's own blocks
 
   int n_entries() const { return count_of(blocks); }
   int n_held() const { return n_entries() - first; }
@@ -35,8 +36,9 @@ class WindowPool {
   /// `window`: positions that the widest window spans; 0: the model has none.
   WindowPool(int window, std::int32_t n_blocks);
 
-  /// The most blocks that a sequence of up to `n_rows` rows needs at any one time.
-  int n_needed(int n_rows) const;
+  /// The most blocks that a sequence of up to `n_rows` rows needs at any one time, `n_at_once` of which may come in one
+  /// step and see each other.
+  int n_needed(int n_rows, int n_at_once = 1) const;
   /// The first entry that rows from `position` on see.
   int first_seen(int position) const;
 
@@ -44,8 +46,8 @@ class WindowPool {
   /// Whether there is room now for a claim on `n_blocks`, for a sequence about to run.
   bool may_claim(int n_blocks) const { return n_claimed_ + n_blocks <= blocks_.n_blocks(); }
   /// Begins a table that holds `shared` as the last entries before `n_entries`, with a claim on n_blocks, which is
-  /// more.
-  void begin(WindowTable& table, int n_entries, std::span<const BlockId> shared, int n_blocks);
+  /// more. The claim covers `n_at_once` rows beside the window as long as the table lives.
+  void begin(WindowTable& table, int n_entries, std::span<const BlockId> shared, int n_blocks, int n_at_once = 1);
   /// The position before which rows may be scheduled now.
   int limit(const WindowTable& table) const;
   /// Makes the table cover rows [0, n_rows); the claim grows where it must. False: no room; the table is as before.

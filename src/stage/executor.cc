@@ -33,17 +33,33 @@ StepShape make_shape(const StepBatch& batch, const std::vector<SequenceState>& s
   shape.tokens.reserve(to_size(batch.n_rows()));
   for (std::size_t i = 0; i < batch.slices.size(); ++i) {
     const SequenceRows& slice = batch.slices[i];
-    SequenceSpan span;
-    span.first_row = shape.n_rows();
-    span.n_rows = slice.n_rows();
-    span.first_position = slice.first_position;
-    span.blocks = states[i].*table;
-    span.state_from = moves[i].from;
-    span.state_to = moves[i].to;
-    shape.sequences.push_back(std::move(span));
+    const auto [first, end] = slice.rows();
+    int position = first;
+    const auto add_span = [&](int span_end, int seen_to) {
+      if (span_end <= position) return;
+      shape.sequences.push_back({.first_row = shape.n_rows() + position - first,
+                                 .n_rows = span_end - position,
+                                 .first_position = position,
+                                 .blocks = states[i].*table,
+                                 .state_from = moves[i].from,
+                                 .state_to = moves[i].to,
+                                 .seen_to = seen_to});
+      position = span_end;
+    };
+    for (const SliceImage& image : slice.images) {
+      if (!image.see_each_other) continue;
+      add_span(image.first_position, 0);
+      add_span(image.end(), image.end());
+    }
+    add_span(end, 0);
     for (const TokenId token : slice.tokens) shape.tokens.push_back(token.value);
   }
   return shape;
+}
+
+/// The rows of an image that a slice has, by position.
+RowSpan rows_in(const SequenceRows& slice, const SliceImage& image) {
+  return {std::max(slice.first_position, image.first_position), std::min(slice.rows().end, image.end())};
 }
 
 Boundary no_rows(StepId step, int d_model) {
@@ -95,6 +111,7 @@ Result<StageOutput> Executor::compute(StageInput input) {
   const int n_rows = input.batch.n_rows();
   const StepId step = input.batch.step;
   TRY(check_boundary(input, n_rows));
+  TRY(check_images(input.batch));
   Prepared prepared = {.states = TRY(sequences_.prepare(input.batch)), .moves = TRY(recurrent_.begin(input.batch))};
   std::vector<SequenceState>& states = prepared.states;
 
@@ -163,6 +180,7 @@ Status Executor::run_layers(const StageInput& input, const Prepared& prepared, i
   decoder_->begin_step(*index, n_rows);
   if (plan_.is_first()) {
     decoder_->embed(*index, n_rows);
+    place_images(input.batch);
   } else {
     backend_.upload(boundary_.ptr(), std::as_bytes(input.boundary.values));
     decoder_->unpack_boundary(n_rows, boundary_.ptr());
@@ -179,6 +197,41 @@ Status Executor::run_layers(const StageInput& input, const Prepared& prepared, i
   // The indexes must outlive the queued work; a fetch of nothing waits for it.
   TRY(backend_.fetch(boundary_.ptr(), 0));
   return {};
+}
+
+/// Where the first stage embeds tokens, the images must be there.
+Status Executor::check_images(const StepBatch& batch) const {
+  if (!plan_.is_first()) return {};
+  const int d_model = decoder_->spec().d_model;
+  for (const SequenceRows& slice : batch.slices) {
+    for (const SliceImage& image : slice.images) {
+      const auto problem = [&](const auto&... what) {
+        return Error(Code::kInvalidArgument, "step ", batch.step.value, ", sequence ", slice.sequence.value,
+                     ": the image at position ", image.first_position, what...);
+      };
+      if (image.rows == nullptr) return problem(" has no rows");
+      if (image.rows->d_model != d_model || image.rows->values.size() != n_elements(image.n_rows, d_model)) {
+        return problem(" is [", image.rows->n_rows, ", ", image.rows->d_model, "] with ", image.rows->values.size(),
+                       " values; the model takes [", image.n_rows, ", ", d_model, "]");
+      }
+    }
+  }
+  return {};
+}
+
+void Executor::place_images(const StepBatch& batch) {
+  const int d_model = decoder_->spec().d_model;
+  int first_row = 0;
+  for (const SequenceRows& slice : batch.slices) {
+    for (const SliceImage& image : slice.images) {
+      const RowSpan rows = rows_in(slice, image);
+      const std::span<const bf16> values =
+          std::span(image.rows->values)
+              .subspan(n_elements(rows.first - image.first_position, d_model), n_elements(rows.n_rows(), d_model));
+      decoder_->replace(first_row + rows.first - slice.first_position, values);
+    }
+    first_row += slice.n_rows();
+  }
 }
 
 /// `layer` counts from this stage's first. The residual is rounded to bf16 already: packing loses nothing.

@@ -60,6 +60,8 @@ class Executor {
   Result<StageOutput> compute(StageInput input);
   Result<StageOutput> pass_by(StageInput input);
   Status check_boundary(const StageInput& input, int n_rows) const;
+  Status check_images(const StepBatch& batch) const;
+  void place_images(const StepBatch& batch);
   Status run_layers(const StageInput& input, const Prepared& prepared, int n_rows,
                     std::vector<std::uint32_t>& checksums);
   Status sum_layer(const StepBatch& batch, int layer, std::vector<std::uint32_t>& checksums);

@@ -12,14 +12,40 @@ namespace commissure::testing {
 namespace {
 
 constexpr int kPrompt = 150;
+constexpr int kImageAt = 80, kImageRows = 50;  // one chunk of a rebuild has all of it
 const SamplingParams kParams{.temperature = 0.8f, .top_k = 20, .seed = 7, .n_logprobs = 5, .banned = {}};
+
+/// A model's file: "Llama", "Gemma" (windows), "Gemma4", whose layers share keys and values, "Qwen35" (states), or
+/// "Picture", a Gemma whose prompts hold an image.
+class ModelFile {
+ public:
+  explicit ModelFile(const std::string& name) : has_image_(name == "Picture") {
+    if (name != "Gemma4" && name != "Qwen35") {
+      path_ = folder_.write("toy.gguf", toy_gguf({.is_gemma = name != "Llama", .matrices = DType::kQ8_0}));
+      return;
+    }
+    const auto cases = family_cases(std::string(COMMISSURE_SOURCE_DIR) + "/tests/golden/families");
+    const auto found = std::ranges::find(cases, name == "Gemma4" ? "gemma4-e" : "qwen35", &FamilyCase::name);
+    CHECK(found != cases.end());
+    path_ = folder_.write("toy.gguf", family_gguf(*found, DType::kQ8_0));
+  }
+  const std::string& path() const { return path_; }
+  bool has_image() const { return has_image_; }
+
+ private:
+  TempFolder folder_;
+  std::string path_;
+  bool has_image_;
+};
 
 /// Three stages without links, run by hand one after the other; each may be exchanged for a fresh one.
 class Stages {
  public:
-  Stages(Backend& backend, const std::string& path, KvType kv_type) : backend_(backend) {
+  Stages(Backend& backend, const ModelFile& file, KvType kv_type) : backend_(backend) {
+    const std::string& path = file.path();
     spec_ = *read_decoder_spec(*open_checkpoint(path));
     spec_.kv_type = kv_type;
+    if (file.has_image()) image_ = random_image(kImageRows, spec_.d_model, 5);
     // Where layers share keys and values, two stages hold copies of another's.
     plans_ = *plan_stages(spec_.n_layers(), spec_.n_layers() < 6               ? std::vector{1, 2}
                                             : spec_.layers.back().kv_owner < 0 ? std::vector{2, 5}
@@ -40,6 +66,7 @@ class Stages {
     if (widest_window(spec_) > 0) {
       for (SequenceRows& rows : batch.slices) rows = with_windows(std::move(rows));
     }
+    for (SequenceRows& rows : batch.slices) add_image(rows);
     n_handed_on.clear();
     Boundary boundary;
     for (const auto& stage : stages_) {
@@ -68,7 +95,13 @@ class Stages {
     return **ready;
   }
 
+  void add_image(SequenceRows& rows) const {
+    if (image_ == nullptr || rows.rows().first >= kImageAt + kImageRows || rows.rows().end <= kImageAt) return;
+    rows.images = {{kImageAt, kImageRows, true, image_}};
+  }
+
   Backend& backend_;
+  std::shared_ptr<const ImageRows> image_;  // shared: as in a step
   DecoderSpec spec_;
   std::vector<StagePlan> plans_;
   std::vector<std::unique_ptr<Checkpoint>> checkpoints_;
@@ -85,26 +118,6 @@ SequenceRows whole_table(const std::vector<int>& tokens, int first, int end, std
   rows.tokens.erase(rows.tokens.begin(), rows.tokens.begin() + first);
   return rows;
 }
-
-/// A model's file: "Llama", "Gemma" (windows), "Gemma4", whose layers share keys and values, or "Qwen35" (states).
-class ModelFile {
- public:
-  explicit ModelFile(const std::string& name) {
-    if (name != "Gemma4" && name != "Qwen35") {
-      path_ = folder_.write("toy.gguf", toy_gguf({.is_gemma = name == "Gemma", .matrices = DType::kQ8_0}));
-      return;
-    }
-    const auto cases = family_cases(std::string(COMMISSURE_SOURCE_DIR) + "/tests/golden/families");
-    const auto found = std::ranges::find(cases, name == "Gemma4" ? "gemma4-e" : "qwen35", &FamilyCase::name);
-    CHECK(found != cases.end());
-    path_ = folder_.write("toy.gguf", family_gguf(*found, DType::kQ8_0));
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  TempFolder folder_;
-  std::string path_;
-};
 
 class Rebuild : public ::testing::TestWithParam<std::tuple<std::string, KvType>> {
  protected:
@@ -159,11 +172,11 @@ class Rebuild : public ::testing::TestWithParam<std::tuple<std::string, KvType>>
 };
 
 TEST_P(Rebuild, ALostStageChangesNoBit) {
-  Stages at_peace(*backend_, file_.path(), std::get<1>(GetParam()));
+  Stages at_peace(*backend_, file_, std::get<1>(GetParam()));
   const std::vector<ScoredToken> expected = begin(at_peace, 12);
   ASSERT_EQ(expected.size(), 13u);
   for (const StageSpan lost : {StageSpan{1, 1}, {2, 2}, {1, 2}}) {
-    Stages stages(*backend_, file_.path(), std::get<1>(GetParam()));
+    Stages stages(*backend_, file_, std::get<1>(GetParam()));
     std::vector<ScoredToken> drawn = begin(stages, 5);
     for (int i = lost.first; i <= lost.last; ++i) stages.lose(static_cast<std::size_t>(i));
     stages.forget_sequences();
@@ -186,9 +199,9 @@ TEST_P(Rebuild, ALostStageChangesNoBit) {
 }
 
 TEST_P(Rebuild, StagesThatLostNothingGoOnAtOnce) {
-  Stages at_peace(*backend_, file_.path(), std::get<1>(GetParam()));
+  Stages at_peace(*backend_, file_, std::get<1>(GetParam()));
   const std::vector<ScoredToken> expected = begin(at_peace, 12);
-  Stages stages(*backend_, file_.path(), std::get<1>(GetParam()));
+  Stages stages(*backend_, file_, std::get<1>(GetParam()));
   std::vector<ScoredToken> drawn = begin(stages, 5);
   stages.forget_sequences();
   recreate(stages, drawn);
@@ -197,7 +210,7 @@ TEST_P(Rebuild, StagesThatLostNothingGoOnAtOnce) {
 }
 
 TEST_P(Rebuild, AStageWithoutTheRowsRefusesToGoOn) {
-  Stages stages(*backend_, file_.path(), std::get<1>(GetParam()));
+  Stages stages(*backend_, file_, std::get<1>(GetParam()));
   std::vector<ScoredToken> drawn = begin(stages, 5);
   stages.lose(1);
   stages.forget_sequences();
@@ -210,7 +223,7 @@ TEST_P(Rebuild, AStageWithoutTheRowsRefusesToGoOn) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Rebuild,
-                         ::testing::Combine(::testing::Values("Llama", "Gemma", "Gemma4", "Qwen35"),
+                         ::testing::Combine(::testing::Values("Llama", "Gemma", "Gemma4", "Qwen35", "Picture"),
                                             ::testing::Values(KvType::kBF16, KvType::kInt8)),
                          [](const auto& made) {
                            return std::get<0>(made.param) +

@@ -101,6 +101,9 @@ StageInput random_step(Random& random) {
     }
     if (random.below(2) == 1) rows.targets = random.ids<TokenId>(rows.tokens.size());
     if (rows.sample && random.below(2) == 1) rows.mask = random_mask(random);
+    if (random.below(3) == 0) {
+      rows.images.push_back({static_cast<int>(random.below(1 << 20)), static_cast<int>(random.below(300)), true});
+    }
     input.batch.slices.push_back(rows);
   }
   input.batch.released = random.ids<SequenceId>(random.below(4));

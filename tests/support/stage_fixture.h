@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -152,6 +153,21 @@ inline SequenceRows rows_of(std::uint64_t sequence, int first_position, std::vec
     rows.new_blocks.push_back(BlockId(first_block + entry));
   }
   return rows;
+}
+
+/// An image of random rows, as large as embedded tokens are.
+inline std::shared_ptr<const ImageRows> random_image(int n_rows, int d_model, unsigned seed,
+                                                     bool see_each_other = true) {
+  auto image = std::make_shared<ImageRows>(ImageRows{.key = std::to_string(seed),
+                                                     .n_rows = n_rows,
+                                                     .d_model = d_model,
+                                                     .see_each_other = see_each_other,
+                                                     .values = {}});
+  std::mt19937 random(seed);
+  for (std::size_t i = 0; i < n_elements(n_rows, d_model); ++i) {
+    image->values.push_back(to_bf16(static_cast<float>(random() % 2001) / 1000.0f - 1.0f));
+  }
+  return image;
 }
 
 }  // namespace commissure::testing

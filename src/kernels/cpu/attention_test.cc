@@ -53,7 +53,25 @@ struct Cut {
   KvType kv = KvType::kBF16;
   float softcap = 0.0f;
   std::vector<float> sinks = {};  ///< by head
+  std::vector<int> ends = {};     ///< where steps end, instead of by `chunk`
+  int image = 0, image_end = 0;   ///< rows of the first sequence that see one another; one step has all of them
 };
+
+/// The rows [first, end) of a sequence, parted where they see different things.
+std::vector<SequenceSpan> spans_of(const Cut& cut, std::size_t sequence, int first, int end) {
+  std::vector<SequenceSpan> spans;
+  const auto add = [&](int span_end, int seen_to) {
+    if (span_end <= first) return;
+    spans.push_back({.n_rows = span_end - first, .first_position = first, .blocks = {}, .seen_to = seen_to});
+    first = span_end;
+  };
+  if (sequence == 0 && cut.image < end && cut.image_end > first) {
+    add(cut.image, 0);
+    add(cut.image_end, cut.image_end);
+  }
+  add(end, 0);
+  return spans;
+}
 
 constexpr KvType kKvTypes[] = {KvType::kBF16, KvType::kInt8};
 
@@ -99,24 +117,28 @@ std::vector<std::vector<float>> outputs(const Texts& texts, const Cut& cut) {
                                  .sinks = sinks.ptr()};
 
   std::vector<std::vector<float>> out(texts.lengths.size());
-  for (int done = 0; done < *std::max_element(texts.lengths.begin(), texts.lengths.end()); done += cut.chunk) {
+  const int longest = *std::max_element(texts.lengths.begin(), texts.lengths.end());
+  for (int done = 0, end = 0, step = 0; done < longest; done = end, ++step) {
+    end = std::min(longest, cut.ends.empty() ? done + cut.chunk : cut.ends[to_size(step)]);
     StepShape shape;
     std::vector<float> q, k, v;
     std::vector<std::size_t> running;
     for (std::size_t s = 0; s < texts.lengths.size(); ++s) {
-      const int n = std::min(cut.chunk, texts.lengths[s] - done);
+      const int n = std::min(end, texts.lengths[s]) - done;
       if (n <= 0) continue;
-      SequenceSpan span = {shape.n_rows(), n, done, {}};
-      for (int i = 0; i * kBlock < done + n; ++i) span.blocks.push_back(physical_block(texts, cut.scattered, s, i));
-      shape.sequences.push_back(span);
-      shape.tokens.resize(shape.tokens.size() + static_cast<std::size_t>(n));
+      for (SequenceSpan& span : spans_of(cut, s, done, done + n)) {
+        span.first_row = shape.n_rows();
+        for (int i = 0; i * kBlock < done + n; ++i) span.blocks.push_back(physical_block(texts, cut.scattered, s, i));
+        shape.tokens.resize(shape.tokens.size() + static_cast<std::size_t>(span.n_rows));
+        shape.sequences.push_back(std::move(span));
+        running.push_back(s);
+      }
       for (auto [from, to, width] :
            {std::tuple(&texts.q[s], &q, texts.q_width()), std::tuple(&texts.k[s], &k, texts.kv_width()),
             std::tuple(&texts.v[s], &v, texts.kv_width())}) {
         const auto rows = rows_of(*from, width, done, n);
         to->insert(to->end(), rows.begin(), rows.end());
       }
-      running.push_back(s);
     }
     const auto index = backend->make_step_index(shape);
     const auto dq = testing::upload(*backend, q, shape.n_rows()), dk = testing::upload(*backend, k, shape.n_rows()),
@@ -144,8 +166,9 @@ double cached_value(std::span<const float> vector, std::size_t i, KvType type) {
 }
 
 /// Softmax attention of one query straight from the definition, in double, over keys and values as they are cached.
+/// `last`: the last key it sees; -1: its own.
 std::vector<float> by_definition(const Texts& texts, std::size_t s, int position, int head, int window, KvType type,
-                                 double softcap = 0.0, double sink = -INFINITY) {
+                                 double softcap = 0.0, double sink = -INFINITY, int last = -1) {
   const int dim = texts.heads.head_dim, kv_head = head / (texts.heads.n_heads / texts.heads.n_kv_heads);
   const float* q = &texts.q[s][static_cast<std::size_t>(position * texts.q_width() + head * dim)];
   const auto cached = [&](const std::vector<float>& values, int at, int i) {
@@ -155,7 +178,7 @@ std::vector<float> by_definition(const Texts& texts, std::size_t s, int position
   };
   std::vector<double> out(static_cast<std::size_t>(dim));
   double sum = std::exp(sink);
-  for (int key = 0; key <= position; ++key) {
+  for (int key = 0; key <= (last < 0 ? position : last); ++key) {
     if (window > 0 && position - key >= window) continue;
     double score = 0.0;
     for (int i = 0; i < dim; ++i) score += static_cast<double>(q[i]) * cached(texts.k[s], key, i);
@@ -310,6 +333,48 @@ TEST(Attention, AHeadIsAsWideAsItsOwnValuesInWhateverMemory) {
           const auto row = rows_of(wide[0], 48, position, 1).subspan(static_cast<std::size_t>(head * 24), 24);
           EXPECT_TRUE(testing::same_bits(row, rows_of(narrow[0], 24, position, 1)))
               << isa << " " << kv_type_name(kv) << " position " << position;
+        }
+      }
+    }
+  }
+}
+
+TEST(Attention, RowsOfAnImageSeeOneAnotherOnEveryIsa) {
+  const Texts texts = random_texts({4, 2, 64}, {420, 90});
+  for (const auto& [window, kv] : windows_and_types(std::array{0, 65, 300})) {
+    for (const auto& [image, image_end] : {std::pair(40, 310), std::pair(64, 128), std::pair(0, 70)}) {
+      const auto as_text = outputs(texts, {.isa = "reference", .window = window, .kv = kv});
+      for (const std::string& isa : available_isas()) {
+        Cut cut = {.isa = isa, .window = window, .scattered = true, .poisoned = true, .kv = kv};
+        cut.image = image;
+        cut.image_end = image_end;
+        const auto out = outputs(texts, cut);
+        for (const int position : {image, (image + image_end) / 2, image_end - 1}) {
+          const auto row = rows_of(out[0], texts.q_width(), position, 1).subspan(128, 64);
+          const auto expected = by_definition(texts, 0, position, 2, window, kv, 0.0, -INFINITY, image_end - 1);
+          EXPECT_LE(testing::max_difference(row, expected), tolerance(texts.heads, 420, 5.0f))
+              << isa << " " << kv_type_name(kv) << " window " << window << " position " << position;
+        }
+        EXPECT_GT(testing::max_difference(rows_of(out[0], texts.q_width(), image, 1),
+                                          rows_of(as_text[0], texts.q_width(), image, 1)),
+                  0.01f)
+            << isa;
+        // Text before and behind it, and other sequences, are as they were.
+        cut.image = cut.image_end = 0;
+        const auto text = outputs(texts, cut);
+        EXPECT_TRUE(testing::same_bits(out[1], text[1])) << isa;
+        for (const auto& [first, end] : {std::pair(0, image), std::pair(image_end, 420)}) {
+          EXPECT_TRUE(testing::same_bits(rows_of(out[0], texts.q_width(), first, end - first),
+                                         rows_of(text[0], texts.q_width(), first, end - first)))
+              << isa;
+        }
+        cut.image = image;
+        cut.image_end = image_end;
+        for (const int n_threads : {1, 4}) {
+          cut.n_threads = n_threads;
+          cut.ends = {std::max(1, image), image_end, image_end + 1, 420};
+          if (image == 0) cut.ends.erase(cut.ends.begin());
+          EXPECT_TRUE(testing::same_bits(outputs(texts, cut)[0], out[0])) << isa << " on " << n_threads << " threads";
         }
       }
     }

@@ -26,6 +26,7 @@ struct Case {
   float softcap = 0.0f;
   std::vector<float> sinks = {};
   std::vector<Odd> odd_values = {};
+  int image = 0, image_end = 0;  ///< rows that see one another; one chunk has all of them
 };
 
 /// Outputs of all rows; every step takes `chunk` of them. The cache is full of NaN before, and its blocks lie
@@ -50,6 +51,21 @@ std::vector<float> outputs(Backend& backend, const Case& c, int chunk) {
     const int n = std::min(chunk, c.n_rows - done);
     StepShape shape = testing::one_sequence(n, done);
     for (std::int32_t& block : shape.sequences[0].blocks) block = n_blocks - 1 - block;
+    if (c.image_end > done && c.image < done + n) {
+      const SequenceSpan whole = shape.sequences[0];
+      shape.sequences.clear();
+      int position = done;
+      for (const auto& [end, seen_to] :
+           {std::pair(c.image, 0), std::pair(c.image_end, c.image_end), std::pair(done + n, 0)}) {
+        if (end <= position) continue;
+        SequenceSpan& span = shape.sequences.emplace_back(whole);
+        span.first_row = position - done;
+        span.n_rows = end - position;
+        span.first_position = position;
+        span.seen_to = seen_to;
+        position = end;
+      }
+    }
     const auto part = [&](const std::vector<float>& from, int width) {
       return testing::upload(
           backend, std::span(from).subspan(static_cast<std::size_t>(done * width), static_cast<std::size_t>(n * width)),
@@ -110,6 +126,29 @@ TEST(CudaAttention, DecodeAndPrefillInAnyChunksHaveTheSameBits) {
       const auto whole = outputs(*gpu, c, 290);
       for (const int chunk : {1, 7, 64, 65}) {
         ASSERT_TRUE(testing::same_bits(outputs(*gpu, c, chunk), whole)) << chunk << " window " << window;
+      }
+    }
+  }
+}
+
+TEST(CudaAttention, RowsOfAnImageSeeOneAnother) {
+  const auto gpu = card(), reference = testing::backend_for("reference");
+  for (const KvType kv : {KvType::kBF16, KvType::kInt8}) {
+    for (const int window : {0, 50}) {
+      for (const auto& [image, image_end] : {std::pair(20, 150), std::pair(0, 70)}) {
+        Case c = {{3, 1, 64}, 170, window, kv, true};
+        c.image = image;
+        c.image_end = image_end;
+        // A NaN behind the image reaches none of its rows.
+        c.odd_values = {{165, 3, NAN}};
+        const auto got = outputs(*gpu, c, 170), want = outputs(*reference, c, 170);
+        const std::size_t n = to_size(165 * 3 * 64);
+        ASSERT_LE(testing::max_difference(std::span(got).first(n), std::span(want).first(n)), tolerance_of(c))
+            << kv_type_name(kv) << " window " << window << " image " << image;
+        c.odd_values.clear();
+        const auto whole = outputs(*gpu, c, 170);
+        EXPECT_TRUE(testing::same_bits(outputs(*gpu, c, 160), whole)) << "in two steps";
+        EXPECT_TRUE(testing::same_bits(std::span(whole).first(n), std::span(got).first(n)));
       }
     }
   }
