@@ -48,6 +48,12 @@ std::unique_ptr<AnswerFormat> make_chat_format(AnswerShape shape, int n_choices,
 std::unique_ptr<AnswerFormat> make_messages_format(std::string model, std::string request_id,
                                                    std::shared_ptr<const AnswerPlan> plan);
 
+/// For /v1/responses.
+///   echo  members of the response that tell what was asked
+///   plan  as above
+std::unique_ptr<AnswerFormat> make_responses_format(std::string model, Json echo,
+                                                    std::shared_ptr<const AnswerPlan> plan);
+
 /// For /v1/completions, whose choices are numbered prompt after prompt.
 ///   prompts  per prompt, its tokens, for log-probabilities under echo
 ///   texts    per prompt, the text that comes before the answer; empty: no echo

@@ -104,6 +104,7 @@ const std::vector<ApiService::Route>& ApiService::routes() {
   static const std::vector<Route> kRoutes = {
       {"POST", "/v1/chat/completions", &ApiService::chat},
       {"POST", "/v1/completions", &ApiService::completions},
+      {"POST", "/v1/responses", &ApiService::responses},
       {"POST", "/v1/messages", &ApiService::messages},
       {"POST", "/v1/messages/count_tokens", &ApiService::count_tokens},
       {"POST", "/generate", &ApiService::generate},

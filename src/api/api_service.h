@@ -15,7 +15,7 @@ namespace commissure {
 
 class ImageWorker;
 
-/// The routes: OpenAI's, Anthropic's, the native ones, health and metrics, behind keys and CORS.
+/// The routes: OpenAI's, Anthropic's, Ollama's, the native ones, health and metrics, behind keys and CORS.
 ///
 ///   ApiService service(engine, options);
 ///   auto server = HttpServer::start(http, service.handler());
@@ -60,8 +60,10 @@ class ApiService {
   void run_chat(Call& call, Json body, const RequestImages& images) const;
   void messages(Call& call) const;
   void run_messages(Call& call, Json body, const RequestImages& images) const;
-  /// Answers the body of a chat, as the chat's clients or those of the Messages API read it.
-  void answer_chat(Call& call, const Json& body, const RequestImages& images, bool is_messages) const;
+  void responses(Call& call) const;
+  void run_responses(Call& call, Json body, const RequestImages& images) const;
+  /// Answers the body of a chat, as the clients of `dialect` read it.
+  void answer_chat(Call& call, const Json& body, const RequestImages& images, const struct ChatDialect& dialect) const;
   void completions(Call& call) const;
   void generate(Call& call) const;
   void run_prompts(Call& call, struct CompletionRequest parsed, bool native) const;

@@ -15,6 +15,11 @@ std::string_view kind_of(const Json& value) {
   }
 }
 
+const std::string* text_member(const Json& object, std::string_view name) {
+  const Json* value = find_member(object, name);
+  return value != nullptr && value->is_string() ? &value->get_ref<const std::string&>() : nullptr;
+}
+
 std::optional<std::int64_t> whole_number(const Json& value) {
   if (value.is_number_unsigned()) {
     const auto number = value.get<std::uint64_t>();

@@ -66,6 +66,9 @@ class Fields {
 /// "a string", "an array", ... for messages.
 std::string_view kind_of(const Json& value);
 
+/// The text of a member that has to be a text; nullptr where it is none.
+const std::string* text_member(const Json& object, std::string_view name);
+
 /// The whole number `value` holds, if it does.
 std::optional<std::int64_t> whole_number(const Json& value);
 

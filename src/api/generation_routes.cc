@@ -7,8 +7,18 @@
 #include "api/completion_request.h"
 #include "api/generation_run.h"
 #include "api/messages_request.h"
+#include "api/responses_request.h"
+#include "api/sampling_fields.h"
 
 namespace commissure {
+
+/// How the clients of an API that is translated into chats read what a chat gives.
+struct ChatDialect {
+  std::function<std::unique_ptr<AnswerFormat>(ChatRequest& parsed, const GenerationJob& job)> make_format;
+  HttpHeaders headers = {};  ///< of the answer
+  ApiError (*in_its_terms)(
+      ApiError error) = {};  ///< a finding of the chat's, under the API's own names; null: as it is
+};
 
 namespace {
 
@@ -62,7 +72,12 @@ AnswerShape make_shape(const ServedModel& model, const ApiOptions& options, cons
 void ApiService::chat(Call& call) const { run_body(call, &ApiService::run_chat); }
 
 void ApiService::run_chat(Call& call, Json body, const RequestImages& images) const {
-  answer_chat(call, body, images, /*is_messages=*/false);
+  const ChatDialect dialect{[&](ChatRequest& parsed, const GenerationJob& job) {
+    return make_chat_format(
+        make_shape(engine_.model(), options_, parsed.fields, parsed.logprobs, job.request.prompt_logprobs),
+        parsed.fields.n, std::move(parsed.plan));
+  }};
+  answer_chat(call, body, images, dialect);
 }
 
 void ApiService::messages(Call& call) const { run_body(call, &ApiService::run_messages); }
@@ -70,25 +85,45 @@ void ApiService::messages(Call& call) const { run_body(call, &ApiService::run_me
 void ApiService::run_messages(Call& call, Json body, const RequestImages& images) const {
   const auto chat = chat_from_messages(body, MessagesUse::kAnswer);
   body = nullptr;  // may be large
-  chat ? answer_chat(call, *chat, images, /*is_messages=*/true) : call.fail(chat.error());
+  if (!chat) return call.fail(chat.error());
+  const ChatDialect dialect{[&](ChatRequest& parsed, const GenerationJob&) {
+    return make_messages_format(engine_.model().name, call.id, std::move(parsed.plan));
+  }};
+  answer_chat(call, *chat, images, dialect);
 }
 
-void ApiService::answer_chat(Call& call, const Json& body, const RequestImages& images, bool is_messages) const {
+void ApiService::responses(Call& call) const { run_body(call, &ApiService::run_responses); }
+
+void ApiService::run_responses(Call& call, Json body, const RequestImages& images) const {
+  auto read = read_responses(body);
+  body = nullptr;
+  if (!read) return call.fail(read.error());
+  const Json defaults = default_sampling(engine_.model().defaults);
+  for (const char* name : {"temperature", "top_p"}) {
+    read->echo[name] = read->chat.value(name, defaults.value(name, Json(1.0)));
+  }
+  ChatDialect dialect{[&](ChatRequest& parsed, const GenerationJob&) {
+    return make_responses_format(engine_.model().name, std::move(read->echo), std::move(parsed.plan));
+  }};
+  if (!read->left_out.empty()) {
+    dialect.headers.emplace_back("x-commissure-left-out", fmt::format("tools: {}", fmt::join(read->left_out, ", ")));
+  }
+  dialect.in_its_terms = in_responses_terms;
+  answer_chat(call, read->chat, images, dialect);
+}
+
+void ApiService::answer_chat(Call& call, const Json& body, const RequestImages& images,
+                             const ChatDialect& dialect) const {
   auto parsed = parse_chat_request(body, engine_.model(), options_, call.is_unwanted(), images);
-  if (!parsed) return call.fail(parsed.error());
+  if (!parsed) return call.fail(dialect.in_its_terms ? dialect.in_its_terms(parsed.error()) : parsed.error());
 
   GenerationJob job = make_job(call.info(), call.request.body, parsed->fields, options_);
   job.refusals = refusals_;
   job.request = std::move(parsed->fields.request);
   job.prompts.push_back(std::exchange(job.request.prompt, {}));
   job.scores_once = true;  // they stand beside the choices
-  if (is_messages) {
-    job.format = make_messages_format(engine_.model().name, call.id, std::move(parsed->plan));
-  } else {
-    job.format = make_chat_format(
-        make_shape(engine_.model(), options_, parsed->fields, parsed->logprobs, job.request.prompt_logprobs),
-        parsed->fields.n, std::move(parsed->plan));
-  }
+  job.headers = dialect.headers;
+  job.format = dialect.make_format(*parsed, job);
   start_generation(engine_, call.responder, std::move(job));
 }
 

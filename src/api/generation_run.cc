@@ -107,16 +107,16 @@ class GenerationRun : public std::enable_shared_from_this<GenerationRun> {
       responder_->write(job_.format->stream_end(total_));
       responder_->end_stream(false);
     } else {
-      responder_->send({.status = 200, .body = dump_json(job_.format->whole(total_))});
+      responder_->send({.status = 200, .body = dump_json(job_.format->whole(total_)), .headers = job_.headers});
     }
   }
 
   void begin_stream() {
     if (streaming_) return;
     streaming_ = true;
-    responder_->begin_stream({.status = 200,
-                              .content_type = "text/event-stream; charset=utf-8",
-                              .headers = {{"cache-control", "no-cache"}, {"x-accel-buffering", "no"}}});
+    HttpResponse head{.content_type = std::string(job_.format->stream_type()), .headers = job_.headers};
+    head.headers.insert(head.headers.end(), {{"cache-control", "no-cache"}, {"x-accel-buffering", "no"}});
+    responder_->begin_stream(std::move(head));
   }
 
   bool wants_comments() const { return job_.ping.count() > 0; }
@@ -142,7 +142,7 @@ class GenerationRun : public std::enable_shared_from_this<GenerationRun> {
     }
     const Json progress = warming_progress(*status);
     begin_stream();
-    if (wants_comments()) responder_->write(warming_comment(progress));
+    if (wants_comments()) responder_->write(job_.format->waking(progress));
     if (job_.warming_events) responder_->write(warming_event(progress));
   }
 
@@ -247,8 +247,16 @@ void start_generation(Engine& engine, std::shared_ptr<Responder> responder, Gene
   strand.post([run = std::make_shared<GenerationRun>(engine, std::move(responder), std::move(job))] { run->start(); });
 }
 
-std::string AnswerFormat::failure_event(const ApiError& error) const { return sse_data(error.body()); }
+std::string AnswerFormat::waking(const Json& progress) const { return warming_comment(progress); }
+
+std::string AnswerFormat::failure_event(const ApiError& error) { return sse_data(error.body()); }
 
 std::string sse_data(const Json& value) { return "data: " + dump_json(value) + "\n\n"; }
+
+std::string sse_event(std::string_view type, const Json& members) {
+  Json data = {{"type", type}};
+  data.update(members);
+  return fmt::format("event: {}\ndata: {}\n\n", type, dump_json(data));
+}
 
 }  // namespace commissure

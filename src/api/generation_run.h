@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "api/api_error.h"
@@ -20,16 +21,21 @@ class AnswerFormat {
  public:
   virtual ~AnswerFormat() = default;
 
-  /// Server-sent events for one engine event of `choice`; may be empty. `usage` is the request's, so far.
+  /// What its streams are.
+  virtual std::string_view stream_type() const { return "text/event-stream; charset=utf-8"; }
+
+  /// What a stream says at one engine event of `choice`; may be empty. `usage` is the request's, so far.
   virtual std::string stream_event(int choice, const GenerationEvent& event, const Usage& usage) = 0;
   /// What follows the last choice's end.
   virtual std::string stream_end(const Usage& usage) = 0;
 
   /// What breaks a stream's silence; clients pass over it.
   virtual std::string keep_alive() const { return ": keep-alive\n\n"; }
+  /// The same while the chain wakes. `progress`: as warming_progress gives it.
+  virtual std::string waking(const Json& progress) const;
   /// A failure before the first byte of an answer, and in the middle of a stream.
   virtual HttpResponse failure(const ApiError& error) const { return error.response(); }
-  virtual std::string failure_event(const ApiError& error) const;
+  virtual std::string failure_event(const ApiError& error);
 
   /// Keeps one engine event for `whole`.
   virtual void collect(int choice, const GenerationEvent& event) = 0;
@@ -48,6 +54,7 @@ struct GenerationJob {
   int choices_per_prompt = 1;                      ///< they differ in the seed; usage counts a prompt once
   bool scores_once = false;                        ///< a prompt's first choice alone scores it
   std::unique_ptr<AnswerFormat> format = {};
+  HttpHeaders headers = {};  ///< of its answer, beside those that all have
   bool stream = false;
   std::shared_ptr<LogLimiter> refusals = {};          ///< of the lines of failed requests
   std::function<std::optional<Json>()> warming = {};  ///< as in ApiOptions
@@ -63,5 +70,7 @@ void start_generation(Engine& engine, std::shared_ptr<Responder> responder, Gene
 
 /// "data: <one line>\n\n"
 std::string sse_data(const Json& value);
+/// "event: <type>\ndata: {"type": <type>, <members>}\n\n"
+std::string sse_event(std::string_view type, const Json& members);
 
 }  // namespace commissure

@@ -227,8 +227,8 @@ bool may_spell_letters(std::string_view body) {
 
 bool may_hold_grammar(std::string_view body) {
   return may_force_call(body) || may_spell_letters(body) ||
-         std::ranges::any_of(std::array<std::string_view, 5>{"\"response_format\"", "\"structured_", "\"guided_",
-                                                             "\"grammar\"", "\"json_schema\""},
+         std::ranges::any_of(std::array<std::string_view, 6>{"\"response_format\"", "\"format\"", "\"structured_",
+                                                             "\"guided_", "\"grammar\"", "\"json_schema\""},
                              [&](std::string_view name) { return body.find(name) != std::string_view::npos; });
 }
 

@@ -8,6 +8,7 @@
 #include "api/http_server.h"
 #include "api/image_worker.h"
 #include "api/messages_request.h"
+#include "api/responses_request.h"
 #include "core/base64.h"
 #include "support/eventually.h"
 #include "support/fake_engine.h"
@@ -91,6 +92,29 @@ TEST_F(ImageRequestTest, StandsWhereItsPartStands) {
   ASSERT_EQ(request.images.size(), 1u);
   EXPECT_EQ(request.images[0].rows->key, "3x");
   EXPECT_EQ(request.prompt[static_cast<std::size_t>(request.images[0].first_position) - 1], TokenId('('));
+}
+
+TEST_F(ImageRequestTest, TheInputOfTheResponsesApiHasThemToo) {
+  Json body = {
+      {"input", Json::array({{{"role", "user"},
+                              {"content",
+                               {{{"type", "input_text"}, {"text", "a"}},
+                                {{"type", "input_image"}, {"image_url", data_url("3x")}, {"detail", "low"}}}}}})}};
+  const auto images = take_images(body, engine_.model());
+  ASSERT_TRUE(images.has_value()) << images.error().message;
+  ASSERT_EQ(images->size(), 1u);
+  EXPECT_EQ((*images)[0].where, "input[0].content[1]");
+  const auto read = read_responses(body);
+  ASSERT_TRUE(read.has_value()) << read.error().message;
+  const auto parsed = parse_chat_request(read->chat, engine_.model(), options_, {}, *images);
+  ASSERT_TRUE(parsed.has_value()) << parsed.error().message;
+  EXPECT_EQ(shown(parsed->fields.request), "<bos>[user]a(###)[assistant]");
+
+  body = {{"input", Json::array({{{"role", "user"}, {"content", {{{"type", "input_image"}, {"file_id", "f"}}}}}})}};
+  const auto refused = take_images(body, engine_.model());
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().param, "input");
+  EXPECT_NE(refused.error().message.find("'input[0].content[0].image_url' is missing"), std::string::npos);
 }
 
 TEST_F(ImageRequestTest, SeveralKeepTheirOrderOverMessages) {

@@ -1,6 +1,7 @@
 #include <optional>
 #include <utility>
 
+#include "api/answer_blocks.h"
 #include "api/answer_format.h"
 #include "api/answer_reader.h"
 #include "api/messages_error.h"
@@ -10,63 +11,26 @@ namespace commissure {
 
 namespace {
 
-enum class BlockKind { kThinking, kText, kToolUse };
-
-/// The next piece of an answer's blocks.
-struct BlockPiece {
-  BlockKind kind;
-  bool begins = false;    ///< a new block, which ends the one before
-  std::string text = {};  ///< a thought's, a text's, or JSON
-  std::string id = {};    ///< of a tool use that begins
-  std::string name = {};
-};
-
-/// Puts the parts of an answer into blocks, one after the other.
-class BlockOrder {
- public:
-  std::vector<BlockPiece> pieces_of(AnswerDelta delta) {
-    std::vector<BlockPiece> pieces;
-    const auto add = [&](BlockKind kind, std::string text) {
-      if (text.empty()) return;
-      pieces.push_back({.kind = kind, .begins = open_ != kind, .text = std::move(text)});
-      open_ = kind;
-    };
-    auto call = delta.calls.begin();
-    // What an open call still gets came before everything else.
-    if (call != delta.calls.end() && call->id.empty()) add(BlockKind::kToolUse, std::move(call++->arguments));
-    add(BlockKind::kThinking, std::move(delta.reasoning));
-    add(BlockKind::kText, std::move(delta.content));
-    for (; call != delta.calls.end(); ++call) {
-      pieces.push_back({BlockKind::kToolUse, true, std::move(call->arguments), tool_use_id(call->id), call->name});
-      open_ = BlockKind::kToolUse;
-    }
-    return pieces;
-  }
-
- private:
-  /// The ids that a model's template insists on stay as they are.
-  static std::string tool_use_id(const std::string& id) {
-    constexpr std::string_view kOurs = "call_";
-    return id.starts_with(kOurs) ? "toolu_" + id.substr(kOurs.size()) : id;
-  }
-
-  std::optional<BlockKind> open_;
-};
+/// The ids that a model's template insists on stay as they are.
+std::string tool_use_id(const std::string& id) {
+  constexpr std::string_view kOurs = "call_";
+  return id.starts_with(kOurs) ? "toolu_" + id.substr(kOurs.size()) : id;
+}
 
 Json empty_block(const BlockPiece& first) {
   switch (first.kind) {
-    case BlockKind::kThinking: return {{"type", "thinking"}, {"thinking", ""}, {"signature", ""}};
+    case BlockKind::kThought: return {{"type", "thinking"}, {"thinking", ""}, {"signature", ""}};
     case BlockKind::kText: return {{"type", "text"}, {"text", ""}};
-    case BlockKind::kToolUse: break;
+    case BlockKind::kCall: break;
   }
-  return {{"type", "tool_use"}, {"id", first.id}, {"name", first.name}, {"input", Json::object()}};
+  return {{"type", "tool_use"}, {"id", tool_use_id(first.id)}, {"name", first.name}, {"input", Json::object()}};
 }
 
 Json delta_json(const BlockPiece& piece) {
   switch (piece.kind) {
-    case BlockKind::kThinking: return {{"type", "thinking_delta"}, {"thinking", piece.text}};
+    case BlockKind::kThought: return {{"type", "thinking_delta"}, {"thinking", piece.text}};
     case BlockKind::kText: return {{"type", "text_delta"}, {"text", piece.text}};
-    case BlockKind::kToolUse: break;
+    case BlockKind::kCall: break;
   }
   return {{"type", "input_json_delta"}, {"partial_json", piece.text}};
 }
@@ -75,19 +39,13 @@ Json delta_json(const BlockPiece& piece) {
 /// that comes twice the last value counts, as for whoever reads the stream.
 Json whole_block(const BlockPiece& all) {
   Json block = empty_block(all);
-  if (all.kind == BlockKind::kToolUse) {
+  if (all.kind == BlockKind::kCall) {
     if (Json input = Json::parse(all.text, nullptr, /*allow_exceptions=*/false); input.is_object())
       block["input"] = std::move(input);
   } else {
     block[all.kind == BlockKind::kText ? "text" : "thinking"] = all.text;
   }
   return block;
-}
-
-std::string sse_event(std::string_view type, const Json& members) {
-  Json data = {{"type", type}};
-  data.update(members);
-  return fmt::format("event: {}\ndata: {}\n\n", type, dump_json(data));
 }
 
 class MessagesFormat final : public AnswerFormat {
@@ -122,16 +80,10 @@ class MessagesFormat final : public AnswerFormat {
     return is_begun_ ? sse_event("ping", Json::object()) : AnswerFormat::keep_alive();
   }
   HttpResponse failure(const ApiError& error) const override { return messages_error(error, request_id_); }
-  std::string failure_event(const ApiError& error) const override { return messages_error_event(error, request_id_); }
+  std::string failure_event(const ApiError& error) override { return messages_error_event(error, request_id_); }
 
   void collect(int /*choice*/, const GenerationEvent& event) override {
-    for (BlockPiece& piece : order_.pieces_of(reader_.read(event))) {
-      if (piece.begins) {
-        blocks_.push_back(std::move(piece));
-      } else {
-        blocks_.back().text += piece.text;
-      }
-    }
+    for (BlockPiece& piece : order_.pieces_of(reader_.read(event))) add_piece(blocks_, std::move(piece));
     if (event.finish) keep_end(event);
   }
 
@@ -176,7 +128,7 @@ class MessagesFormat final : public AnswerFormat {
     const auto closed = std::exchange(open_, std::nullopt);
     if (!closed) return "";
     std::string out;
-    if (*closed == BlockKind::kThinking) {
+    if (*closed == BlockKind::kThought) {
       const Json signature = {{"type", "signature_delta"}, {"signature", ""}};
       out += sse_event("content_block_delta", {{"index", index_}, {"delta", signature}});
     }

@@ -7,10 +7,12 @@
 #include "api/chat_request.h"
 #include "api/messages_request.h"
 #include "support/fake_engine.h"
+#include "support/served_api.h"
 
 namespace commissure {
 namespace {
 
+using testing::answer_events;
 using testing::FakeEngine;
 
 const std::string kTools =
@@ -42,40 +44,11 @@ class MessagesFormatTest : public ::testing::Test {
     }
     return make_messages_format("m", "req_1", plan);
   }
-  /// An answer's events, one for each piece.
-  static std::vector<GenerationEvent> events(const std::vector<std::string>& pieces, GenerationEvent last = {}) {
-    std::vector<GenerationEvent> all;
-    for (const std::string& piece : pieces) all.emplace_back().text = piece;
-    if (!last.finish) last.finish = FinishReason::kStop;
-    last.text = std::exchange(all.back().text, {});
-    all.back() = std::move(last);
-    int n_tokens = 0;
-    for (GenerationEvent& event : all) {
-      event.usage = {.prompt_tokens = 10, .completion_tokens = ++n_tokens, .cached_tokens = 4};
-    }
-    return all;
-  }
   Json whole(const std::string& members, const std::vector<GenerationEvent>& events) {
-    const auto made = format(members);
-    for (const GenerationEvent& event : events) made->collect(0, event);
-    return made->whole(events.back().usage);
+    return testing::whole_answer(*format(members), events);
   }
-  /// The data of a stream's events, each of which is named as its type is.
   std::vector<Json> streamed(const std::string& members, const std::vector<GenerationEvent>& events) {
-    const auto made = format(members);
-    std::string text;
-    for (const GenerationEvent& event : events) text += made->stream_event(0, event, event.usage);
-    text += made->stream_end(events.back().usage);
-    std::vector<Json> all;
-    while (!text.empty()) {
-      const std::size_t name = text.find('\n'), end = text.find("\n\n");
-      EXPECT_EQ(text.substr(0, 7), "event: ");
-      EXPECT_EQ(text.substr(name, 7), "\ndata: ");
-      all.push_back(json(text.substr(name + 7, end - name - 7)));
-      EXPECT_EQ(all.back()["type"], text.substr(7, name - 7));
-      text.erase(0, end + 2);
-    }
-    return all;
+    return testing::named_events(testing::streamed_text(*format(members), events));
   }
   /// The message that a client makes of a stream; refuses an order that clients do not expect.
   static Json message_of(const std::vector<Json>& events) {
@@ -124,7 +97,7 @@ class MessagesFormatTest : public ::testing::Test {
 };
 
 TEST_F(MessagesFormatTest, AnswersInOnePiece) {
-  const Json answer = whole(R"("top_k":1)", events({"So", " so.", "\n</think>\n\n", "Yes", "."}));
+  const Json answer = whole(R"("top_k":1)", answer_events({"So", " so.", "\n</think>\n\n", "Yes", "."}));
   EXPECT_TRUE(answer["id"].get<std::string>().starts_with("msg_"));
   EXPECT_EQ(known(answer), json(R"({"type":"message","role":"assistant","model":"m","content":[
       {"type":"thinking","thinking":"So so.","signature":""},{"type":"text","text":"Yes."}],
@@ -133,7 +106,7 @@ TEST_F(MessagesFormatTest, AnswersInOnePiece) {
 }
 
 TEST_F(MessagesFormatTest, CallsAreToolUses) {
-  const Json answer = whole(kTools, events({"</think>", std::string(kCalls)}));
+  const Json answer = whole(kTools, answer_events({"</think>", std::string(kCalls)}));
   Json blocks = known(answer)["content"];
   EXPECT_EQ(blocks, json(R"([{"type":"text","text":"Let me see."},
       {"type":"tool_use","name":"find","input":{"n":1,"of":"e\n"}},{"type":"tool_use","name":"now","input":{}}])"));
@@ -146,8 +119,8 @@ TEST_F(MessagesFormatTest, CallsAreToolUses) {
 TEST_F(MessagesFormatTest, StreamsWhatClientsExpect) {
   std::vector<std::string> types;
   for (const Json& event :
-       streamed(kTools, events({"Hm", ".</think>", "A", " b", "<tool_call>{\"name\": \"now\", \"argu", "ments\": {}}",
-                                "</tool_call>"}))) {
+       streamed(kTools, answer_events({"Hm", ".</think>", "A", " b", "<tool_call>{\"name\": \"now\", \"argu",
+                                       "ments\": {}}", "</tool_call>"}))) {
     types.push_back(event["type"].get<std::string>());
     if (event.contains("delta") && event["delta"].contains("type"))
       types.back() = event["delta"]["type"].get<std::string>();
@@ -161,13 +134,13 @@ TEST_F(MessagesFormatTest, StreamsWhatClientsExpect) {
 
 TEST_F(MessagesFormatTest, TheStreamIsTheAnswerHoweverItIsCut) {
   const std::string text = "So so.\n</think>\n\n" + std::string(kCalls);
-  const Json expected = known(whole(kTools, events({text})));
+  const Json expected = known(whole(kTools, answer_events({text})));
   EXPECT_EQ(expected["content"].size(), 4u);
   for (std::size_t n = 1; n <= text.size(); ++n) {
     for (const std::size_t first : {n, n / 2}) {
       std::vector<std::string> pieces = {text.substr(0, first)};
       for (std::size_t at = first; at < text.size(); at += n) pieces.push_back(text.substr(at, n));
-      const auto cut = events(pieces);
+      const auto cut = answer_events(pieces);
       const Json answer = known(whole(kTools, cut)), stream = known(message_of(streamed(kTools, cut)));
       EXPECT_EQ(stream, answer) << n;
       EXPECT_EQ(stream["content"], expected["content"]) << n;
@@ -177,7 +150,7 @@ TEST_F(MessagesFormatTest, TheStreamIsTheAnswerHoweverItIsCut) {
 }
 
 TEST_F(MessagesFormatTest, TextBehindACallIsABlockOfItsOwn) {
-  const auto cut = events({"</think>One<tool_call>{\"name\": \"now\"", "}</tool_call>", "Two", " three"});
+  const auto cut = answer_events({"</think>One<tool_call>{\"name\": \"now\"", "}</tool_call>", "Two", " three"});
   const Json answer = known(whole(kTools, cut));
   EXPECT_EQ(answer["content"], json(R"([{"type":"text","text":"One"},{"type":"tool_use","name":"now","input":{}},
                                         {"type":"text","text":"Two three"}])"));
@@ -185,9 +158,9 @@ TEST_F(MessagesFormatTest, TextBehindACallIsABlockOfItsOwn) {
 }
 
 TEST_F(MessagesFormatTest, WhatAnOpenCallStillGetsComesFirst) {
-  const auto cut = events({"</think><tool_call>{\"name\": \"find\", \"arguments\": {\"n\"",
-                           ": 1}}</tool_call>Then<tool_call>"
-                           "{\"name\": \"now\"}</tool_call>"});
+  const auto cut = answer_events({"</think><tool_call>{\"name\": \"find\", \"arguments\": {\"n\"",
+                                  ": 1}}</tool_call>Then<tool_call>"
+                                  "{\"name\": \"now\"}</tool_call>"});
   EXPECT_EQ(known(message_of(streamed(kTools, cut)))["content"],
             json(R"([{"type":"tool_use","name":"find","input":{"n":1}},{"type":"text","text":"Then"},
                      {"type":"tool_use","name":"now","input":{}}])"));
@@ -195,7 +168,7 @@ TEST_F(MessagesFormatTest, WhatAnOpenCallStillGetsComesFirst) {
 
 TEST_F(MessagesFormatTest, SaysWhyItEnded) {
   const auto reason = [&](GenerationEvent last, std::string_view text) {
-    const auto cut = events({"</think>", std::string(text)}, std::move(last));
+    const auto cut = answer_events({"</think>", std::string(text)}, std::move(last));
     const Json answer = whole(kTools, cut);
     EXPECT_EQ(known(message_of(streamed(kTools, cut))), known(answer));
     return dump_json(answer["stop_reason"]) + dump_json(answer["stop_sequence"]);
@@ -215,30 +188,30 @@ TEST_F(MessagesFormatTest, SaysWhyItEnded) {
 TEST_F(MessagesFormatTest, HalfACallHasNoInput) {
   GenerationEvent last;
   last.finish = FinishReason::kLength;
-  const Json answer =
-      whole(kTools, events({"</think><tool_call>{\"name\": \"find\", \"arguments\": {\"n\": 1, \"of\": \"al"}, last));
+  const Json answer = whole(
+      kTools, answer_events({"</think><tool_call>{\"name\": \"find\", \"arguments\": {\"n\": 1, \"of\": \"al"}, last));
   EXPECT_EQ(known(answer)["content"], json(R"([{"type":"tool_use","name":"find","input":{}}])"));
 }
 
 TEST_F(MessagesFormatTest, OfANameThatComesTwiceTheLastValueCounts) {
-  const Json answer =
-      whole(kTools, events({R"(</think><tool_call>{"name": "find", "arguments": {"n": 1, "n": 2}}</tool_call>)"}));
+  const Json answer = whole(
+      kTools, answer_events({R"(</think><tool_call>{"name": "find", "arguments": {"n": 1, "n": 2}}</tool_call>)"}));
   EXPECT_EQ(known(answer)["content"], json(R"([{"type":"tool_use","name":"find","input":{"n":2}}])"));
   EXPECT_EQ(answer["stop_reason"], "tool_use");
 }
 
 TEST_F(MessagesFormatTest, AnAnswerMayBeEmpty) {
-  const auto cut = events({""});
+  const auto cut = answer_events({""});
   EXPECT_EQ(whole(R"("top_k":1)", cut)["content"], Json::array());
   EXPECT_EQ(streamed(R"("top_k":1)", cut).size(), 3u);
-  EXPECT_EQ(whole(R"("thinking":{"type":"disabled"})", events({"So</think>Yes"}))["content"],
+  EXPECT_EQ(whole(R"("thinking":{"type":"disabled"})", answer_events({"So</think>Yes"}))["content"],
             json(R"([{"type":"text","text":"Yes"}])"));
 }
 
 TEST_F(MessagesFormatTest, BreaksTheSilence) {
   const auto made = format(R"("top_k":1)");
   EXPECT_TRUE(made->keep_alive().starts_with(": "));
-  const auto all = events({"a", "b"});
+  const auto all = answer_events({"a", "b"});
   made->stream_event(0, all[0], all[0].usage);
   EXPECT_EQ(made->keep_alive(), "event: ping\ndata: {\"type\":\"ping\"}\n\n");
 }

@@ -1,8 +1,8 @@
 #include "api/messages_history.h"
 
-#include <map>
 #include <utility>
 
+#include "api/chat_turns.h"
 #include "api/request_images.h"
 
 namespace commissure {
@@ -11,12 +11,6 @@ namespace {
 
 /// Claude Code's first system block, another one for each request: no prompt would have a beginning in common.
 constexpr std::string_view kBillingHeader = "x-anthropic-billing-header:";
-
-/// The text of a member that has to be a text; nothing where it is none.
-const std::string* text_member(const Json& object, std::string_view name) {
-  const Json* value = find_member(object, name);
-  return value != nullptr && value->is_string() ? &value->get_ref<const std::string&>() : nullptr;
-}
 
 /// Adds messages of a chat, block by block.
 class History {
@@ -36,7 +30,9 @@ class History {
       return fields_.fail("system",
                           fmt::format("'system' must be a string or an array of text blocks, not {}", kind_of(system)));
     }
-    if (!text.empty()) messages_.push_back({{"role", "system"}, {"content", std::move(text)}});
+    if (text.empty()) return;
+    turns_.begin("system");
+    turns_.add_text(text);
   }
 
   void add(const Json& message, std::size_t index) {
@@ -47,10 +43,10 @@ class History {
       return refuse(fmt::format("'{}.role' must be \"user\", \"assistant\" or \"system\"", where));
     }
     role_ = *role;
-    begins_text_ = begins_thought_ = true;
+    turns_.begin(role_);
     const Json* content = find_member(message, "content");
     if (content == nullptr) return refuse(fmt::format("'{}.content' is missing", where));
-    if (content->is_string()) return add_text(content->get_ref<const std::string&>());
+    if (content->is_string()) return turns_.add_text(content->get_ref<const std::string&>());
     if (!content->is_array()) {
       return refuse(
           fmt::format("'{}.content' must be a string or an array of blocks, not {}", where, kind_of(*content)));
@@ -60,7 +56,7 @@ class History {
     }
   }
 
-  Json take() { return std::move(messages_); }
+  Json take() { return turns_.take(); }
 
  private:
   void refuse(std::string message) { fields_.fail("messages", std::move(message)); }
@@ -90,29 +86,11 @@ class History {
     if (type != nullptr && *type == "thinking" && is_assistant) {
       const std::string* thought = text_member(block, "thinking");
       if (thought == nullptr) return refuse(fmt::format("'{}.thinking' must be a string", where));
-      return append(turn()["reasoning_content"], *thought, begins_thought_);
+      return turns_.add_thought(*thought);
     }
-    if (is_taken_image(block) && role_ == "user") return add_part(turn()["content"], block);
-    if (const std::string* text = text_of(block, "messages", where)) add_text(*text);
+    if (is_taken_image(block) && role_ == "user") return turns_.add_image();
+    if (const std::string* text = text_of(block, "messages", where)) turns_.add_text(*text);
   }
-
-  /// Adds what is no text to a content, which becomes a list of parts.
-  static void add_part(Json& content, const Json& part) {
-    if (!content.is_array()) {
-      Json text = std::exchange(content, Json::array());
-      if (text.is_string() && text != "") content.push_back({{"type", "text"}, {"text", std::move(text)}});
-    }
-    content.push_back(part);
-  }
-
-  /// The text that a content goes on with.
-  static Json& text_at_end(Json& content) {
-    if (!content.is_array()) return content;
-    if (content.empty() || is_taken_image(content.back())) content.push_back({{"type", "text"}, {"text", ""}});
-    return content.back()["text"];
-  }
-
-  void add_text(const std::string& text) { append(text_at_end(turn()["content"]), text, begins_text_); }
 
   void add_call(const Json& block, const std::string& where) {
     const std::string* id = text_member(block, "id");
@@ -123,9 +101,7 @@ class History {
     if (input != nullptr && !input->is_object()) {
       return refuse(fmt::format("'{}.input' must be an object, not {}", where, kind_of(*input)));
     }
-    called_[*id] = *name;
-    Json function = {{"name", *name}, {"arguments", input != nullptr ? *input : Json::object()}};
-    turn()["tool_calls"].push_back({{"id", *id}, {"type", "function"}, {"function", std::move(function)}});
+    turns_.add_call(*id, *name, input != nullptr ? *input : Json::object());
   }
 
   void add_result(const Json& block, const std::string& where) {
@@ -136,47 +112,35 @@ class History {
       return refuse(fmt::format("'{}.is_error' must be true or false, not {}", where, kind_of(*failed)));
     }
     const Json* content = find_member(block, "content");
-    Json all = failed != nullptr && failed->get<bool>() ? "Error: " : "";  // templates know no such flag
+    std::string text = failed != nullptr && failed->get<bool>() ? "Error: " : "";  // templates know no such flag
+    Json parts = Json::array();                                                    // where images stand among the texts
+    const auto end_text = [&] {
+      if (!text.empty()) parts.push_back({{"type", "text"}, {"text", std::exchange(text, "")}});
+    };
     if (content != nullptr && content->is_string()) {
-      all.get_ref<std::string&>() += content->get_ref<const std::string&>();
+      text += content->get_ref<const std::string&>();
     } else if (content != nullptr && content->is_array()) {
       for (std::size_t i = 0; i < content->size() && fields_.ok(); ++i) {
         if (is_taken_image((*content)[i])) {
-          add_part(all, (*content)[i]);
+          end_text();
+          parts.push_back((*content)[i]);
           continue;
         }
         const std::string* part = text_of((*content)[i], "messages", fmt::format("{}.content[{}]", where, i));
-        if (part != nullptr) text_at_end(all).get_ref<std::string&>() += *part;
+        if (part != nullptr) text += *part;
       }
     } else if (content != nullptr) {
       return refuse(
           fmt::format("'{}.content' must be a string or an array of blocks, not {}", where, kind_of(*content)));
     }
-    Json answer = {{"role", "tool"}, {"tool_call_id", *id}, {"content", std::move(all)}};
-    if (const auto call = called_.find(*id); call != called_.end()) answer["name"] = call->second;
-    messages_.push_back(std::move(answer));
-  }
-
-  /// The message that the current role's next block belongs to.
-  Json& turn() {
-    if (messages_.empty() || messages_.back()["role"] != role_) messages_.push_back({{"role", role_}});
-    return messages_.back();
-  }
-
-  /// Blocks of one message are one text as they stand; what another message adds to it is set apart.
-  static void append(Json& all, const std::string& text, bool& begins) {
-    if (all.is_null()) all = "";
-    auto& before = all.get_ref<std::string&>();
-    if (begins && !before.empty() && !text.empty()) before += "\n\n";
-    before += text;
-    begins = false;
+    if (parts.empty()) return turns_.add_result(*id, std::move(text));
+    end_text();
+    turns_.add_result(*id, std::move(parts));
   }
 
   Fields& fields_;
-  Json messages_ = Json::array();
+  ChatTurns turns_;
   std::string role_;
-  bool begins_text_ = false, begins_thought_ = false;  // nothing of the current message is there yet
-  std::map<std::string, std::string> called_;          // functions, by the ids of their calls
 };
 
 }  // namespace

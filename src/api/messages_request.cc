@@ -4,18 +4,14 @@
 #include <optional>
 #include <utility>
 
+#include "api/chat_translation.h"
 #include "api/fields.h"
 #include "api/generation_fields.h"
 #include "api/messages_history.h"
-#include "api/tool_fields.h"
 
 namespace commissure {
 
 namespace {
-
-void copy(const Fields& fields, std::string_view name, Json& chat) {
-  if (const Json* value = fields.find(name)) chat[std::string(name)] = *value;
-}
 
 void read_length(Fields& fields, Json& chat) {
   if (fields.find("max_tokens") == nullptr) {
@@ -52,22 +48,7 @@ std::optional<Json> chat_tool(Fields& fields, const Json& tool, std::size_t inde
     return refuse(fmt::format(".type' is {}: only \"custom\" tools are supported, which the client describes and runs",
                               type->is_string() ? dump_json(*type) : std::string(kind_of(*type))));
   }
-  const Json* name = find_member(tool, "name");
-  if (name == nullptr || !name->is_string() || !is_function_name(name->get_ref<const std::string&>())) {
-    return refuse(
-        fmt::format(".name' must have 1 to {} of the characters a-z, A-Z, 0-9, '_', '-' and '.'", kMaxFunctionName));
-  }
-  Json function = {{"name", *name}};
-  if (const Json* description = find_member(tool, "description")) {
-    if (!description->is_string())
-      return refuse(fmt::format(".description' must be a string, not {}", kind_of(*description)));
-    function["description"] = *description;
-  }
-  const Json* schema = find_member(tool, "input_schema");
-  if (schema == nullptr || !schema->is_object()) return refuse(".input_schema' must be an object");
-  function["parameters"] = *schema;
-  if (const Json* strict = find_member(tool, "strict")) function["strict"] = *strict;
-  return Json{{"type", "function"}, {"function", std::move(function)}};
+  return flat_function(fields, tool, index, "input_schema", /*needs_schema=*/true);
 }
 
 void read_tools(Fields& fields, Json& chat) {
@@ -99,7 +80,7 @@ void read_tool_choice(Fields& fields, Json& chat) {
   } else if (name.empty()) {
     fields.fail("tool_choice.name", "'tool_choice.name' is missing: say which tool");
   } else {
-    chat["tool_choice"] = {{"type", "function"}, {"function", {{"name", name}}}};
+    chat["tool_choice"] = named_choice(name);
   }
 }
 
@@ -118,9 +99,9 @@ void refuse_formats(Fields& fields) {
 ApiResult<Json> chat_from_messages(const Json& body, MessagesUse use) {
   Fields fields(body);
   Json chat = Json::object();
-  copy(fields, "model", chat);
+  copy_field(fields, "model", chat);
   if (use == MessagesUse::kAnswer) {
-    for (const std::string_view name : {"temperature", "top_p", "top_k", "stream"}) copy(fields, name, chat);
+    for (const std::string_view name : {"temperature", "top_p", "top_k", "stream"}) copy_field(fields, name, chat);
     read_length(fields, chat);
     if (auto stop = fields.texts("stop_sequences", kMaxStops, kMaxStopBytes)) chat["stop"] = std::move(*stop);
     fields.object("metadata");

@@ -1,17 +1,12 @@
 #include <gtest/gtest.h>
 
-#include "api/api_service.h"
-#include "api/http_server.h"
-#include "support/fake_engine.h"
-#include "support/raw_client.h"
+#include "support/served_api.h"
 
 namespace commissure {
 namespace {
 
 using namespace std::chrono_literals;
 using testing::body_of;
-using testing::FakeEngine;
-using testing::FakeScript;
 using testing::http_request;
 using testing::RawClient;
 
@@ -21,29 +16,9 @@ constexpr std::string_view kBody =
 constexpr std::string_view kStream =
     R"({"model":"fake/model","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"hi"}]})";
 
-/// The routes of the Messages API on a real socket, with an engine that follows `script_`.
-class MessagesServiceTest : public ::testing::Test {
+class MessagesServiceTest : public testing::ServedApi {
  protected:
-  void start(ApiOptions options = {}) {
-    server_.reset();
-    service_ = std::make_unique<ApiService>(engine_, std::move(options));
-    auto started = HttpServer::start({.port = 0}, service_->handler());
-    ASSERT_TRUE(started);
-    server_ = std::move(*started);
-  }
-  ~MessagesServiceTest() override { server_.reset(); }
-
-  std::string ask(std::string_view method, std::string_view path, std::string_view body,
-                  std::string_view headers = "") {
-    RawClient client(server_->port());
-    client.send(http_request(method, path, body, headers));
-    return client.read_response();
-  }
-  std::string stream() {
-    RawClient client(server_->port());
-    client.send(http_request("POST", kPath, kStream));
-    return client.read_until("\r\n0\r\n\r\n");
-  }
+  std::string stream() { return stream_of(kPath, kStream); }
   /// Checks a refusal's status and body; gives its message.
   static std::string refusal(const std::string& response, int status, std::string_view type) {
     EXPECT_EQ(std::atoi(response.c_str() + 9), status) << response;
@@ -54,11 +29,6 @@ class MessagesServiceTest : public ::testing::Test {
     EXPECT_NE(response.find("\r\nrequest-id: " + body["request_id"].get<std::string>()), std::string::npos) << response;
     return body["error"]["message"];
   }
-
-  FakeScript script_;
-  FakeEngine engine_{[this](const GenerationRequest&) { return script_; }};
-  std::unique_ptr<ApiService> service_;
-  std::unique_ptr<HttpServer> server_;
 };
 
 TEST_F(MessagesServiceTest, AnswersInOnePiece) {

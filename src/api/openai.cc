@@ -38,10 +38,6 @@ Json chat_entry(const Tokenizer& tokenizer, TokenId token, float logprob) {
   return {{"token", bytes}, {"bytes", byte_array(bytes)}, {"logprob", finite(logprob)}};
 }
 
-std::int64_t count_code_points(std::string_view bytes) {
-  return std::ranges::count_if(bytes, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
-}
-
 /// The bytes at the front of `text` that a token stands for: as the vocabulary has them, as they are shown where they
 /// are no UTF-8, or without the space that the tokenizer drops at the start of a text. None where a control token is
 /// not spelled there; a normaliser's doing is taken for as many characters.
@@ -62,6 +58,10 @@ std::size_t bytes_of(const Tokenizer& tokenizer, TokenId token, std::string_view
 bool continues_code_point(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
 
 }  // namespace
+
+std::int64_t count_code_points(std::string_view bytes) {
+  return std::ranges::count_if(bytes, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+}
 
 std::string_view openai_finish(FinishReason reason) {
   switch (reason) {

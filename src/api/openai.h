@@ -21,6 +21,9 @@ Json usage_json(const Usage& usage);
 /// {"steps": [{step, position, rows, total_us, stages: [{stage, queue_us, compute_us, wire_us, checksums?}]}]}
 Json trace_json(const std::vector<StepTrace>& trace);
 
+/// Characters of a text in UTF-8.
+std::int64_t count_code_points(std::string_view bytes);
+
 /// Unix seconds.
 std::int64_t unix_now();
 

@@ -27,10 +27,14 @@ class ImageTaker {
   explicit ImageTaker(const ServedModel& model) : model_(model) {}
 
   ApiResult<RequestImages> take(Json& body) {
-    Json* messages = member(body, "messages");
-    for (std::size_t i = 0; messages != nullptr && messages->is_array() && i < messages->size(); ++i) {
-      take_from((*messages)[i], fmt::format("messages[{}]", i), /*may_nest=*/true);
-      if (error_) return tl::unexpected(*error_);
+    for (const std::string_view list : {"messages", "input"}) {
+      list_ = list;
+      Json* messages = member(body, list);
+      for (std::size_t i = 0; messages != nullptr && messages->is_array() && i < messages->size(); ++i) {
+        take_from((*messages)[i], fmt::format("{}[{}]", list, i), /*may_nest=*/true);
+        if (error_) return tl::unexpected(*error_);
+      }
+      if (messages != nullptr) break;
     }
     return std::move(images_);
   }
@@ -147,12 +151,13 @@ class ImageTaker {
   }
 
   void refuse(const std::string& where, std::string_view what) {
-    if (!error_) error_ = bad_field("messages", fmt::format("'{}' {}", where, what));
+    if (!error_) error_ = bad_field(list_, fmt::format("'{}' {}", where, what));
   }
 
   static constexpr std::size_t kMaxHead = 256;  // bytes of a data: URL before its data
 
   const ServedModel& model_;
+  std::string list_;  // that is walked over
   RequestImages images_;
   std::optional<ApiError> error_;
 };

@@ -5,6 +5,7 @@
 #include "api/chat_request.h"
 #include "api/completion_request.h"
 #include "api/messages_request.h"
+#include "api/responses_request.h"
 #include "fuzz/fuzz.h"
 #include "support/fake_engine.h"
 #include "support/fake_image_encoder.h"
@@ -40,6 +41,17 @@ void check_refused(const ApiError& error) {
   CHECK(body.size() <= 8000 && parse_json(body).has_value());
 }
 
+/// The body of a chat, as a client sent it or a translation made it.
+void check_chat(const Json& body, const ServedModel& model, const ApiOptions& options, const RequestImages& images) {
+  if (const auto chat = parse_chat_request(body, model, options, {}, images)) {
+    check_accepted(chat->fields.request, chat->fields.request.prompt, model);
+    check_images(chat->fields.request, images.size());
+  } else {
+    check_refused(chat.error());
+    check_refused(in_responses_terms(chat.error()));
+  }
+}
+
 void check_body(std::string_view text, const ServedModel& model) {
   const auto body = parse_json(text);
   if (!fuzz::is_accepted(body)) return;
@@ -48,21 +60,17 @@ void check_body(std::string_view text, const ServedModel& model) {
   Json seen = *body;
   const auto images = take_images(seen, model);
   if (!images) return check_refused(images.error());
-  if (const auto chat = parse_chat_request(seen, model, options, {}, *images)) {
-    check_accepted(chat->fields.request, chat->fields.request.prompt, model);
-    check_images(chat->fields.request, images->size());
-  } else {
-    check_refused(chat.error());
-  }
+  check_chat(seen, model, options, *images);
   for (const MessagesUse use : {MessagesUse::kAnswer, MessagesUse::kCount}) {
     const auto translated = chat_from_messages(seen, use);
     if (!translated) check_refused(translated.error());
-    if (!translated || use == MessagesUse::kCount) continue;
-    if (const auto chat = parse_chat_request(*translated, model, options, {}, *images)) {
-      check_accepted(chat->fields.request, chat->fields.request.prompt, model);
-    } else {
-      check_refused(chat.error());
-    }
+    if (translated && use == MessagesUse::kAnswer) check_chat(*translated, model, options, *images);
+  }
+  if (const auto responses = read_responses(seen)) {
+    check_chat(responses->chat, model, options, *images);
+    for (const std::string& kind : responses->left_out) CHECK(kind.find_first_of("\r\n") == std::string::npos);
+  } else {
+    check_refused(responses.error());
   }
   for (const auto parse : {&parse_completion_request, &parse_generate_request}) {
     const auto completion = parse(*body, model, options, {});

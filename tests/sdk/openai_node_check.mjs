@@ -81,6 +81,28 @@ const checks = {
     }
     assert.ok(chunks > 0);
   },
+  "a response answers and streams the same": async () => {
+    const ask = { model, input: "Say hello.", max_output_tokens: 12, temperature: 0 };
+    const whole = await client.responses.create(ask);
+    assert.ok(whole.output_text && whole.id.startsWith("resp_"));
+    let text = "";
+    const stream = client.responses.stream(ask);
+    for await (const event of stream) if (event.type === "response.output_text.delta") text += event.delta;
+    const final = await stream.finalResponse();
+    assert.equal(text, whole.output_text);
+    assert.equal(final.output_text ?? text, whole.output_text);
+    assert.equal(final.status, whole.status);
+    assert.deepEqual(final.usage.output_tokens, whole.usage.output_tokens);
+  },
+  "a response calls a function": async () => {
+    const parameters = { type: "object", properties: {}, additionalProperties: false };
+    const ask = { model, input: "Say hello.", max_output_tokens: 48, temperature: 0, tool_choice: "required",
+      tools: [{ type: "function", name: "now", parameters, strict: true }] };
+    const [call] = (await client.responses.create(ask)).output;
+    assert.deepEqual([call.type, call.name, call.arguments], ["function_call", "now", "{}"]);
+    const streamed = (await client.responses.stream(ask).finalResponse()).output[0];
+    assert.deepEqual([streamed.name, streamed.arguments, streamed.status], [call.name, call.arguments, call.status]);
+  },
   "unknown model is 404": async () => {
     const error = await rejects(OpenAI.NotFoundError, () => client.chat.completions.create({ ...common, model: "nope" }));
     assert.equal(error.code, "model_not_found");

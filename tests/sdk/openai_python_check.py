@@ -213,6 +213,97 @@ def a_tool_that_is_not_there_is_refused(live):
     assert error.param == "tool_choice" and "other" in str(error), error
 
 
+def respond(live, **options):
+    options = {"max_output_tokens": 12, "temperature": 0, "input": "Say hello.", **options}
+    return live.client.responses.create(model=live.model, **options)
+
+
+def response_stream(live, **options):
+    """The final response as the SDK puts it together, and the types of all events. One that was cut off is in its last event alone."""
+    with live.client.responses.stream(model=live.model, temperature=0, **{"input": "Say hello.", "max_output_tokens": 12, **options}) as stream:
+        events = list(stream)
+    assert [event.sequence_number for event in events] == list(range(len(events))), events
+    return events[-1].response, [event.type for event in events]
+
+
+@check
+def a_response_answers(live):
+    answer = respond(live, instructions="Be kind.", metadata={"a": "b"}, store=True)
+    assert answer.object == "response" and answer.id.startswith("resp_") and answer.model == live.model, answer
+    assert answer.output_text and answer.output[-1].role == "assistant", answer
+    assert answer.status == "completed" or answer.incomplete_details.reason == "max_output_tokens", answer
+    assert answer.usage.total_tokens == answer.usage.input_tokens + answer.usage.output_tokens and answer.usage.output_tokens <= 12, answer
+    assert answer.metadata == {"a": "b"} and answer.instructions == "Be kind." and answer.temperature == 0, answer
+    chat = live.chat(messages=[{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Say hello."}])
+    assert (answer.output_text, answer.usage.input_tokens) == (chat.choices[0].message.content, chat.usage.prompt_tokens), (answer, chat)
+
+
+@check
+def a_response_streams_the_same(live):
+    whole = respond(live)
+    final, types = response_stream(live)
+    assert final.output_text == whole.output_text and final.status == whole.status, (final, whole)
+    assert final.usage.output_tokens == whole.usage.output_tokens, (final, whole)
+    order = [kind for i, kind in enumerate(types) if kind != "response.output_text.delta" or types[i - 1] != kind]
+    assert order == ["response." + kind for kind in ("created", "in_progress", "output_item.added", "content_part.added", "output_text.delta", "output_text.done",
+                                                     "content_part.done", "output_item.done", final.status)], types
+
+
+@check
+def a_conversation_of_responses_goes_on(live):
+    first = respond(live)
+    again = [{"role": "user", "content": "Say hello."}, *[item.to_dict() for item in first.output], {"role": "user", "content": [{"type": "input_text", "text": "Again."}]}]
+    assert respond(live, input=again, store=False, include=["reasoning.encrypted_content"]).usage.input_tokens > first.usage.input_tokens
+    error = raises(openai.BadRequestError, lambda: respond(live, previous_response_id=first.id))
+    assert error.param == "previous_response_id" and "'input'" in error.message, error
+
+
+@check
+def functions_of_a_response_are_called_and_go_on(live):
+    tools = [{"type": "function", **tool["function"], "strict": False} for tool in TOOLS]
+    for choice, name in (({"type": "function", "name": "get_weather"}, "get_weather"), ({"type": "function", "name": "now"}, "now")):
+        options = {"tools": tools, "tool_choice": choice, "max_output_tokens": 48}
+        answer = respond(live, **options)
+        call = answer.output[0]
+        assert (call.type, call.name) == ("function_call", name) and call.call_id and call.id.startswith("fc_"), answer
+        final, types = response_stream(live, **options)
+        assert (final.output[0].name, final.output[0].arguments, final.output[0].status) == (name, call.arguments, call.status), (final, answer)
+        assert types.count("response.function_call_arguments.done") == 1 and types[-1] == "response." + final.status, types
+        if call.status == "completed":
+            json.loads(call.arguments)
+        result = {"type": "function_call_output", "call_id": call.call_id, "output": "Sunny, 30 degrees."}
+        history = [{"role": "user", "content": "Weather?"}, *answer.output, result]
+        assert respond(live, tools=tools, input=history).status in ("completed", "incomplete")
+
+
+@check
+def a_response_of_pydantic_is_parsed(live):
+    ask = {"model": live.model, "input": "How are you?", "max_output_tokens": 120, "text_format": Mood, "temperature": 0}
+    parsed = live.client.responses.parse(**ask).output_parsed
+    assert isinstance(parsed, Mood) and 1 <= parsed.score <= 99, parsed
+    with live.client.responses.stream(**ask) as stream:
+        assert stream.get_final_response().output_parsed == parsed
+
+
+@check
+def responses_leave_out_what_nobody_runs_here(live):
+    raw = live.client.responses.with_raw_response.create(model=live.model, input="Hi", max_output_tokens=2, tools=[{"type": "web_search"}])
+    assert raw.headers["x-commissure-left-out"] == "tools: web_search" and raw.parse().tools == [], raw.headers
+    error = raises(openai.BadRequestError, lambda: respond(live, tools=[{"type": "custom", "name": "a"}]))
+    assert error.param == "tools" and "custom" in error.message, error
+
+
+@check
+def errors_of_responses_name_their_fields(live):
+    schema = {"type": "json_schema", "name": "x", "schema": {"type": "array", "uniqueItems": True}}
+    for options, param in (({"temperature": 3}, "temperature"), ({"max_output_tokens": 0}, "max_output_tokens"), ({"input": []}, "input"), ({"top_p": "a"}, "top_p"),
+                           ({"text": {"format": schema}}, "text.format"), ({"background": True}, "background"), ({"reasoning": {"effort": "x"}}, "reasoning.effort")):
+        error = raises(openai.BadRequestError, lambda: respond(live, **options))
+        assert error.param == param and param.split(".")[0] in error.message, (options, error.body)
+    assert raises(openai.BadRequestError, lambda: respond(live, input="word " * 100_000)).code == "context_length_exceeded"
+    raises(openai.NotFoundError, lambda: live.client.responses.create(model="nope", input="x"))
+
+
 @check
 def completion_answers(live):
     answer = live.complete("Once upon a time")
