@@ -86,6 +86,8 @@ TEST(DecodeImage, LimitsComeBeforePixels) {
   // Sizes that a header alone claims: nothing of them is allocated.
   const std::string gif = testing::read_file(kFolder + "gif.gif");
   EXPECT_NE(refusal_of(with(gif, 6, "\xFF\xFF\xFF\xFF")).find("65535 x 65535"), std::string::npos);
+  const std::string png = testing::read_file(kFolder + "png_turned.png");
+  EXPECT_NE(refusal_of(with(png, png.find("eXIf") - 4, "\x10")).find("ends early"), std::string::npos);
   const std::string bmp = testing::read_file(kFolder + "bmp_24.bmp");
   EXPECT_NE(refusal_of(with(bmp, 18, "\xFF\xFF\xFF\x7F\xFF\xFF\xFF\x7F")).find("at most 40000000"), std::string::npos);
   EXPECT_NE(refusal_of(with(bmp, 18, std::string(8, '\0'))).find("empty"), std::string::npos);

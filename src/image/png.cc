@@ -17,6 +17,21 @@ namespace {
 constexpr png_alloc_size_t kMostChunkBytes = 1 << 20;  // of a chunk that is no pixels, unpacked
 constexpr png_uint_32 kMostSide = 1 << 20;             // how many pixels there may be is checked apart
 
+/// Whether every chunk up to the last one is there: libpng allocates what a chunk's length says before it looks.
+/// Source: PNG (third edition), section 5.3.
+bool has_whole_chunks(std::span<const std::byte> file) {
+  constexpr std::size_t kSignature = 8, kFrame = 12;  // of a chunk: its length, name and checksum
+  std::size_t at = kSignature;
+  while (file.size() >= at + kFrame) {
+    std::size_t length = 0;
+    for (std::size_t i = 0; i < 4; ++i) length = length << 8 | std::to_integer<std::size_t>(file[at + i]);
+    if (length > file.size() - at - kFrame) return false;
+    if (std::memcmp(&file[at + 4], "IEND", 4) == 0) return true;
+    at += kFrame + length;
+  }
+  return false;
+}
+
 /// libpng's reader. The library jumps out of its calls on an error; every call stands in a function that `held` runs,
 /// and such a function has nothing to destroy.
 class PngReader {
@@ -112,6 +127,7 @@ class PngReader {
 }  // namespace
 
 Result<DecodedImage> decode_png(std::span<const std::byte> file, const ImageLimits& limits) {
+  if (!has_whole_chunks(file)) return damaged("PNG", kEndsEarly);
   PngReader reader(file);
   TRY(reader.read_header());
   TRY(check_size(reader.width(), reader.height(), limits));
