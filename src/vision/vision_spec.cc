@@ -55,7 +55,10 @@ constexpr FieldNames kSingleFileNames = {.image_size = "gemma3.vision.image_size
                                          .norm_eps = "gemma3.vision.attention.layer_norm_epsilon"};
 
 /// Far above every published encoder, and low enough that no product of two passes an int.
-constexpr std::int64_t kMaxImageSize = 4096, kMaxPatches = 1 << 16, kMaxVisionLayers = 256, kMaxWidth = 1 << 15;
+constexpr std::int64_t kMaxImageSize = 4096;
+constexpr std::int64_t kMaxPatches = 1 << 16;
+constexpr std::int64_t kMaxVisionLayers = 256;
+constexpr std::int64_t kMaxWidth = 1 << 15;
 
 Status check_range(const char* name, std::int64_t value, std::int64_t most) {
   if (value >= 1 && value <= most) return {};
