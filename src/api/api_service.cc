@@ -6,12 +6,14 @@
 #include "api/api_call.h"
 #include "api/cors.h"
 #include "api/grammar_fields.h"
+#include "api/image_worker.h"
 #include "api/messages_error.h"
 #include "api/openai.h"
 #include "api/sampling_fields.h"
 #include "core/ascii.h"
 #include "core/json_limits.h"
 #include "core/log.h"
+#include "core/scarce.h"
 #include "net/host.h"
 
 namespace commissure {
@@ -19,6 +21,9 @@ namespace commissure {
 namespace {
 
 constexpr std::size_t kMaxRequestId = 128;
+constexpr std::string_view kOutOfMemory =
+    "the server has no memory left for this request; try again later or ask for less";
+constexpr std::size_t kMostKeptBody = 16 << 10;
 constexpr int kMostVersions = 3;  // "/v1" in front of a path that are too many
 
 /// Adds fields to whatever the route answers: the request id and CORS.
@@ -88,9 +93,12 @@ std::string single_slashes(const std::string& path) {
 
 }  // namespace
 
-ApiService::ApiService(Engine& engine, ApiOptions options) : engine_(engine), options_(std::move(options)) {
+ApiService::ApiService(Engine& engine, ApiOptions options)
+    : engine_(engine), options_(std::move(options)), image_worker_(std::make_unique<ImageWorker>()) {
   prepare_vocabulary(engine_.model(), *options_.vocabulary);
 }
+
+ApiService::~ApiService() = default;
 
 const std::vector<ApiService::Route>& ApiService::routes() {
   static const std::vector<Route> kRoutes = {
@@ -229,6 +237,37 @@ void ApiService::handle(HttpRequest request, std::shared_ptr<Responder> responde
             .cloud_project = options_.cloud_project,
             .refusals = refusals_};
   dispatch(call);
+}
+
+void ApiService::run_body(Call& call, Run run) const {
+  auto body = call.body();
+  if (!body) return;
+  auto images = take_images(*body, engine_.model());
+  if (!images) return call.fail(images.error());
+  if (images->empty()) return (this->*run)(call, std::move(*body), {});
+  struct Work {
+    Call call;
+    Json body;
+    RequestImages images;
+  };
+  // As much of it as a log line may show; the rest was parsed.
+  call.request.body = call.request.body.substr(0, kMostKeptBody);
+  // Shared: a task is copyable.
+  const auto work = std::make_shared<Work>(Work{std::move(call), std::move(*body), std::move(*images)});
+  const Status is_queued = image_worker_->submit([this, run, work] {
+    if (work->call.responder->is_gone()) return;
+    try {
+      (this->*run)(work->call, std::move(work->body), work->images);
+    } catch (const std::bad_alloc&) {
+      done_unless_scarce([&] { work->call.fail(to_api_error(Error(Code::kUnavailable, kOutOfMemory))); });
+    } catch (const std::exception& error) {
+      done_unless_scarce([&] {
+        log_error("a request failed", {{"problem", std::string(error.what())}});
+        work->call.fail(to_api_error(Error(Code::kInternal, "the server failed on this request")));
+      });
+    }
+  });
+  if (!is_queued) work->call.fail(to_api_error(is_queued.error()));
 }
 
 /// Whether the call goes on. Without a key Host and Origin are all that tells a person's own program from any page in

@@ -7,10 +7,13 @@
 
 #include "api/api_options.h"
 #include "api/http.h"
+#include "api/request_images.h"
 #include "api/request_log.h"
 #include "engine/engine.h"
 
 namespace commissure {
+
+class ImageWorker;
 
 /// The routes: OpenAI's, Anthropic's, the native ones, health and metrics, behind keys and CORS.
 ///
@@ -23,6 +26,7 @@ class ApiService {
  public:
   /// Looks through the engine's vocabulary once or twice, so that no request has to that asks for nothing special.
   ApiService(Engine& engine, ApiOptions options);
+  ~ApiService();
 
   void handle(HttpRequest request, std::shared_ptr<Responder> responder) const;
   /// HttpServerOptions::is_quick: a few kilobytes, of which no template is rendered and for which no vocabulary is
@@ -47,16 +51,25 @@ class ApiService {
   bool is_admitted(Call& call) const;
   void dispatch(Call& call) const;
 
+  /// Answers a call whose images were taken out of its body.
+  using Run = void (ApiService::*)(Call& call, Json body, const RequestImages& images) const;
+  /// Reads the body and answers it by `run`, at once, or on the thread of images where it has some.
+  void run_body(Call& call, Run run) const;
+
   void chat(Call& call) const;
+  void run_chat(Call& call, Json body, const RequestImages& images) const;
   void messages(Call& call) const;
+  void run_messages(Call& call, Json body, const RequestImages& images) const;
   /// Answers the body of a chat, as the chat's clients or those of the Messages API read it.
-  void run_chat(Call& call, const Json& body, bool is_messages) const;
+  void answer_chat(Call& call, const Json& body, const RequestImages& images, bool is_messages) const;
   void completions(Call& call) const;
   void generate(Call& call) const;
   void run_prompts(Call& call, struct CompletionRequest parsed, bool native) const;
 
   void count_tokens(Call& call) const;
+  void run_count_tokens(Call& call, Json body, const RequestImages& images) const;
   void tokenize(Call& call) const;
+  void run_tokenize(Call& call, Json body, const RequestImages& images) const;
   void detokenize(Call& call) const;
   void apply_template(Call& call) const;
 
@@ -73,6 +86,7 @@ class ApiService {
   Engine& engine_;
   const ApiOptions options_;
   const std::shared_ptr<LogLimiter> refusals_ = std::make_shared<LogLimiter>();  // shared: requests may outlive this
+  const std::unique_ptr<ImageWorker> image_worker_;                              // last: its thread uses all of this
 };
 
 }  // namespace commissure

@@ -6,6 +6,7 @@
 #include "api/explained_tools.h"
 #include "api/grammar_fields.h"
 #include "api/harmony_request.h"
+#include "api/prompt_tokens.h"
 #include "core/json_limits.h"
 
 namespace commissure {
@@ -15,9 +16,15 @@ namespace {
 constexpr std::size_t kMaxMessages = 10'000;
 constexpr std::size_t kMaxVariables = 256;
 
-/// A message's content for the template: text parts become one string, or stay parts where the template walks over them
-/// (`keeps_parts`). Empty when a part is of another kind.
-std::optional<Json> content_text(Fields& fields, const std::string& where, const Json& content, bool keeps_parts) {
+/// What becomes of a content's parts: text parts are one string, or stay parts where the template walks over them.
+/// Images, where the request has any, stay parts for now, and so does what is beside them.
+struct PartUse {
+  bool keeps_parts = false;
+  bool takes_images = false;
+};
+
+/// A message's content for the template. Empty when a part is of another kind.
+std::optional<Json> content_text(Fields& fields, const std::string& where, const Json& content, PartUse use) {
   if (content.is_string()) return content;
   const auto refuse = [&](std::string message) {
     fields.fail(bad_field("messages", std::move(message)));
@@ -26,9 +33,14 @@ std::optional<Json> content_text(Fields& fields, const std::string& where, const
   if (!content.is_array()) {
     return refuse(fmt::format("'{}.content' must be a string or an array of parts, not {}", where, kind_of(content)));
   }
+  const bool keeps_parts = use.keeps_parts || (use.takes_images && std::ranges::any_of(content, is_taken_image));
   std::string text;
   Json parts = Json::array();
   for (const Json& part : content) {
+    if (use.takes_images && is_taken_image(part)) {
+      parts.push_back(part);
+      continue;
+    }
     const Json* type = find_member(part, "type");
     const std::string kind = type != nullptr && type->is_string() ? type->get<std::string>() : "";
     const Json* value = find_member(part, kind == "refusal" ? "refusal" : "text");
@@ -81,7 +93,7 @@ void add_thoughts(const Json& message, Json& result) {
 }
 
 std::optional<Json> template_message(Fields& fields, const Json& message, std::size_t index,
-                                     const ChatTemplate& chat_template, JsonAllowance& allowance) {
+                                     const ChatTemplate& chat_template, bool takes_images, JsonAllowance& allowance) {
   static constexpr std::array<std::string_view, 6> kRoles = {"system",    "developer", "user",
                                                              "assistant", "tool",      "function"};
   const std::string where = fmt::format("messages[{}]", index);
@@ -100,7 +112,7 @@ std::optional<Json> template_message(Fields& fields, const Json& message, std::s
   Json result = {{"role", role == "developer" ? "system" : role}};
   const Json* calls = find_member(message, "tool_calls");
   if (const Json* content = find_member(message, "content")) {
-    auto text = content_text(fields, where, *content, chat_template.takes_parts());
+    auto text = content_text(fields, where, *content, {chat_template.takes_parts(), takes_images});
     if (!text) return std::nullopt;
     result["content"] = std::move(*text);
   } else if (role != "assistant") {
@@ -119,7 +131,7 @@ std::optional<Json> template_message(Fields& fields, const Json& message, std::s
   return result;
 }
 
-std::optional<Json> template_messages(Fields& fields, const ChatTemplate& chat_template) {
+std::optional<Json> template_messages(Fields& fields, const ChatTemplate& chat_template, bool takes_images) {
   const Json* messages = fields.array("messages");
   if (messages == nullptr || messages->empty() || messages->size() > kMaxMessages) {
     fields.fail("messages", messages == nullptr ? "'messages' is missing: give at least one message"
@@ -131,7 +143,7 @@ std::optional<Json> template_messages(Fields& fields, const ChatTemplate& chat_t
   Json result = Json::array();
   JsonAllowance allowance;  // of all arguments together
   for (std::size_t i = 0; i < messages->size(); ++i) {
-    auto message = template_message(fields, (*messages)[i], i, chat_template, allowance);
+    auto message = template_message(fields, (*messages)[i], i, chat_template, takes_images, allowance);
     if (!message) return std::nullopt;
     result.push_back(std::move(*message));
   }
@@ -174,16 +186,51 @@ Json request_variables(Fields& fields, const Json& tools) {
   return variables;
 }
 
+/// Contents with images as one text each, with `place` where an image is.
+Json with_places(Json messages, std::string_view place) {
+  for (Json& message : messages) {
+    const auto content = message.find("content");
+    if (content == message.end() || !content->is_array() || std::ranges::none_of(*content, is_taken_image)) continue;
+    std::string text;
+    for (const Json& part : *content) {
+      text += is_taken_image(part) ? place : std::string_view(part["text"].get_ref<const std::string&>());
+    }
+    *content = std::move(text);
+  }
+  return messages;
+}
+
+void replace_all(std::string& text, std::string_view from, std::string_view to) {
+  std::string result;
+  std::size_t done = 0;
+  for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, done)) {
+    result.append(text, done, at - done).append(to);
+    done = at + from.size();
+  }
+  if (done > 0) text = result.append(text, done);
+}
+
+/// How a request's messages are rendered.
+struct RenderUse {
+  bool sanitize = false;
+  /// Stands for images in texts that are given to the template; "" where the request has none.
+  std::string image_place = {};
+};
+
 /// Errors: what the client is told, kInvalidArgument.
-Result<ChatPrompt> render_given(const ServedModel& model, Json given, bool sanitize, const Unwanted& is_unwanted) {
+Result<ChatPrompt> render_given(const ServedModel& model, Json given, const RenderUse& use,
+                                const Unwanted& is_unwanted) {
+  const bool has_images = !use.image_place.empty();
   std::string mark;
-  if (sanitize) {
-    mark = unused_mark(given);
+  if (use.sanitize || has_images) {
+    mark = unused_mark(given, use.image_place);
     if (mark.empty()) {
       return Error(Code::kInvalidArgument,
                    "the messages hold every noncharacter of Unicode, so none is left to mark their text with");
     }
-    given = with_marks(given, *model.tokenizer, mark);
+    const Spellings spellings{use.sanitize ? model.tokenizer.get() : nullptr,
+                              has_images ? std::string_view(model.image_encoder->marks().mark) : ""};
+    given = with_marks(given, spellings, mark);
   }
   Json variables = model_variables(model);
   for (auto& [name, value] : given.items()) variables[name] = std::move(value);
@@ -191,7 +238,8 @@ Result<ChatPrompt> render_given(const ServedModel& model, Json given, bool sanit
   if (!text) {
     return Error(Code::kInvalidArgument, "the model's chat template refused the messages: ", text.error().message());
   }
-  return sanitize ? without_marks(*text, mark) : ChatPrompt{std::move(*text)};
+  if (has_images) replace_all(*text, use.image_place, model.image_encoder->marks().mark);
+  return mark.empty() ? ChatPrompt{std::move(*text)} : without_marks(*text, mark);
 }
 
 int read_max_tokens(Fields& fields) {
@@ -209,7 +257,7 @@ std::vector<std::string> model_names(const ServedModel& model, const ApiOptions&
 }
 
 ChatPrompt render_chat(Fields& fields, const ServedModel& model, const Json& tools, bool sanitize,
-                       const Unwanted& is_unwanted) {
+                       const Unwanted& is_unwanted, std::size_t n_images) {
   if (model.chat_template == nullptr) {
     if (!model.chat_template_problem.empty()) {
       fields.fail("messages", "the model's " + model.chat_template_problem +
@@ -219,33 +267,45 @@ ChatPrompt render_chat(Fields& fields, const ServedModel& model, const Json& too
     fields.fail("messages", "this model has no chat template: send a 'prompt' to /v1/completions instead");
     return {};
   }
-  auto messages = template_messages(fields, *model.chat_template);
+  auto messages = template_messages(fields, *model.chat_template, n_images > 0);
   if (!messages) return {};
   const bool is_harmony = model.chat_template->has_channels();
   if (is_harmony) *messages = harmony_messages(std::move(*messages));
   Json variables = request_variables(fields, tools);
   if (!fields.ok()) return {};
   if (is_harmony && !tools.empty()) variables["tools"] = harmony_tools(std::move(variables["tools"]));
+  RenderUse use{.sanitize = sanitize};
+  if (n_images > 0) {
+    use.image_place = unused_mark(Json::array({variables, *messages}));
+    if (use.image_place.empty()) fields.fail("messages", "the messages hold every noncharacter of Unicode");
+    if (!fields.ok()) return {};
+  }
   const auto render = [&](Json shown) {
     Json given = variables;
     given["messages"] = std::move(shown);
-    return render_given(model, std::move(given), sanitize, is_unwanted);
+    return render_given(model, std::move(given), use, is_unwanted);
   };
   const bool is_about_tools = !tools.empty() || std::ranges::any_of(*messages, [](const Json& message) {
     return message["role"] == "tool" || message["role"] == "function" || message.contains("tool_calls");
   });
   const bool is_explained = is_about_tools && model.answer_syntax.explains_tools;
+  if (n_images > 0 && (is_explained || !model.chat_template->takes_parts())) {
+    *messages = with_places(std::move(*messages), use.image_place);
+  }
   auto prompt = render(is_explained ? with_tools_explained(*messages, tools, /*has_system=*/true) : *messages);
   if (!prompt && is_explained && (*messages)[0]["role"] != "system") {  // the template may have no system message
     prompt = render(with_tools_explained(*messages, tools, /*has_system=*/false));
   }
-  if (prompt) return std::move(*prompt);
-  fields.fail("messages", prompt.error().message());
-  return {};
+  if (!prompt) {
+    fields.fail("messages", prompt.error().message());
+    return {};
+  }
+  if (auto error = check_images(model, *prompt, n_images)) fields.fail(std::move(*error));
+  return std::move(*prompt);
 }
 
 ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& model, const ApiOptions& options,
-                                          const Unwanted& is_unwanted) {
+                                          const Unwanted& is_unwanted, const RequestImages& images) {
   Fields fields(body);
   check_model(fields, model_names(model, options));
   ChatRequest result{.fields = read_generation_fields(fields, model, options)};
@@ -265,17 +325,18 @@ ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& m
   const ToolFields tools = read_tool_fields(fields, model);
   const GrammarFields grammar = read_grammar_fields(fields, is_unwanted);
   if (!fields.ok()) return tl::unexpected(*fields.error());
-  ChatPrompt prompt = render_chat(fields, model, tools.tools, sanitizes(fields, options), is_unwanted);
+  ChatPrompt prompt = render_chat(fields, model, tools.tools, sanitizes(fields, options), is_unwanted, images.size());
   result.plan = plan_answer(model, tools, grammar.source.has_value(), prompt);
   if (fields.ok()) hold_chat(fields, model, grammar, tools, result.plan.get(), prompt.text, request);
   request.shown_tokens = shown_tokens(result.plan.get(), model);
   if (auto error = check_text(model, options, prompt.text, "messages")) fields.fail(*error);
   if (!fields.ok()) return tl::unexpected(*fields.error());
   const bool add_special = fields.boolean("add_special_tokens").value_or(false);
-  request.prompt = model.tokenizer->encode(
-      prompt.text, {.add_special = add_special, .parse_special = true, .plain_at = prompt.plain_at});
+  auto tokens = encode_prompt(prompt, images, model, add_special, request.max_tokens, is_unwanted);
+  if (!tokens) return tl::unexpected(std::move(tokens.error()));
+  request.prompt = std::move(tokens->tokens);
+  request.images = std::move(tokens->images);
   if (request.prompt.empty()) fields.fail("messages", "the messages give an empty prompt");
-  if (auto error = check_context(model, request.prompt.size(), request.max_tokens, "messages")) fields.fail(*error);
   if (!fields.ok()) return tl::unexpected(*fields.error());
   request.max_tokens = fit_tokens(model, request.prompt.size(), request.max_tokens);
   return result;

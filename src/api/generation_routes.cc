@@ -59,20 +59,22 @@ AnswerShape make_shape(const ServedModel& model, const ApiOptions& options, cons
 
 }  // namespace
 
-void ApiService::chat(Call& call) const {
-  if (const auto body = call.body()) run_chat(call, *body, /*is_messages=*/false);
+void ApiService::chat(Call& call) const { run_body(call, &ApiService::run_chat); }
+
+void ApiService::run_chat(Call& call, Json body, const RequestImages& images) const {
+  answer_chat(call, body, images, /*is_messages=*/false);
 }
 
-void ApiService::messages(Call& call) const {
-  auto body = call.body();
-  if (!body) return;
-  const auto chat = chat_from_messages(*body, MessagesUse::kAnswer);
-  body.reset();  // may be large
-  chat ? run_chat(call, *chat, /*is_messages=*/true) : call.fail(chat.error());
+void ApiService::messages(Call& call) const { run_body(call, &ApiService::run_messages); }
+
+void ApiService::run_messages(Call& call, Json body, const RequestImages& images) const {
+  const auto chat = chat_from_messages(body, MessagesUse::kAnswer);
+  body = nullptr;  // may be large
+  chat ? answer_chat(call, *chat, images, /*is_messages=*/true) : call.fail(chat.error());
 }
 
-void ApiService::run_chat(Call& call, const Json& body, bool is_messages) const {
-  auto parsed = parse_chat_request(body, engine_.model(), options_, call.is_unwanted());
+void ApiService::answer_chat(Call& call, const Json& body, const RequestImages& images, bool is_messages) const {
+  auto parsed = parse_chat_request(body, engine_.model(), options_, call.is_unwanted(), images);
   if (!parsed) return call.fail(parsed.error());
 
   GenerationJob job = make_job(call.info(), call.request.body, parsed->fields, options_);

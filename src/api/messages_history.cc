@@ -3,6 +3,8 @@
 #include <map>
 #include <utility>
 
+#include "api/request_images.h"
+
 namespace commissure {
 
 namespace {
@@ -69,7 +71,7 @@ class History {
     const std::string* text = text_member(block, "text");
     if (type != nullptr && *type == "text" && text != nullptr) return text;
     if (type != nullptr && *type == "image") {
-      fields_.fail(param, fmt::format("'{}' is an image, but this server reads text only", where));
+      fields_.fail(param, fmt::format("'{}' is an image, which has no place here", where));
     } else if (type == nullptr || *type == "text") {
       fields_.fail(param,
                    fmt::format("'{}' must be a block with a 'type', and with a 'text' where that is \"text\"", where));
@@ -90,10 +92,27 @@ class History {
       if (thought == nullptr) return refuse(fmt::format("'{}.thinking' must be a string", where));
       return append(turn()["reasoning_content"], *thought, begins_thought_);
     }
+    if (is_taken_image(block) && role_ == "user") return add_part(turn()["content"], block);
     if (const std::string* text = text_of(block, "messages", where)) add_text(*text);
   }
 
-  void add_text(const std::string& text) { append(turn()["content"], text, begins_text_); }
+  /// Adds what is no text to a content, which becomes a list of parts.
+  static void add_part(Json& content, const Json& part) {
+    if (!content.is_array()) {
+      Json text = std::exchange(content, Json::array());
+      if (text.is_string() && text != "") content.push_back({{"type", "text"}, {"text", std::move(text)}});
+    }
+    content.push_back(part);
+  }
+
+  /// The text that a content goes on with.
+  static Json& text_at_end(Json& content) {
+    if (!content.is_array()) return content;
+    if (content.empty() || is_taken_image(content.back())) content.push_back({{"type", "text"}, {"text", ""}});
+    return content.back()["text"];
+  }
+
+  void add_text(const std::string& text) { append(text_at_end(turn()["content"]), text, begins_text_); }
 
   void add_call(const Json& block, const std::string& where) {
     const std::string* id = text_member(block, "id");
@@ -116,20 +135,24 @@ class History {
     if (failed != nullptr && !failed->is_boolean()) {
       return refuse(fmt::format("'{}.is_error' must be true or false, not {}", where, kind_of(*failed)));
     }
-    std::string text = failed != nullptr && failed->get<bool>() ? "Error: " : "";  // templates know no such flag
     const Json* content = find_member(block, "content");
+    Json all = failed != nullptr && failed->get<bool>() ? "Error: " : "";  // templates know no such flag
     if (content != nullptr && content->is_string()) {
-      text += content->get_ref<const std::string&>();
+      all.get_ref<std::string&>() += content->get_ref<const std::string&>();
     } else if (content != nullptr && content->is_array()) {
       for (std::size_t i = 0; i < content->size() && fields_.ok(); ++i) {
+        if (is_taken_image((*content)[i])) {
+          add_part(all, (*content)[i]);
+          continue;
+        }
         const std::string* part = text_of((*content)[i], "messages", fmt::format("{}.content[{}]", where, i));
-        if (part != nullptr) text += *part;
+        if (part != nullptr) text_at_end(all).get_ref<std::string&>() += *part;
       }
     } else if (content != nullptr) {
       return refuse(
           fmt::format("'{}.content' must be a string or an array of blocks, not {}", where, kind_of(*content)));
     }
-    Json answer = {{"role", "tool"}, {"tool_call_id", *id}, {"content", std::move(text)}};
+    Json answer = {{"role", "tool"}, {"tool_call_id", *id}, {"content", std::move(all)}};
     if (const auto call = called_.find(*id); call != called_.end()) answer["name"] = call->second;
     messages_.push_back(std::move(answer));
   }

@@ -206,7 +206,7 @@ TEST_F(MessagesRequestTest, SaysWhichMessageIsWrong) {
            {in_user(R"({"type":"tool_result","tool_use_id":"1","is_error":"no"})"), ".is_error' must be true or false"},
            {in_user(R"({"type":"tool_result","tool_use_id":"1","content":{}})"),
             "content[0].content' must be a string"},
-           {in_user(R"({"type":"tool_result","tool_use_id":"1","content":[{"type":"image"}]})"),
+           {in_user(R"({"type":"tool_result","tool_use_id":"1","content":[{"type":"image","source":{}}]})"),
             "'messages[0].content[0].content[0]' is an image"},
            {in_assistant(R"({"type":"tool_result","tool_use_id":"1"})"), "is 'tool_result'"},
            {in_assistant(R"({"type":"thinking"})"), ".thinking' must be a string"},

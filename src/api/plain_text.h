@@ -21,12 +21,26 @@ struct ChatPrompt {
   std::vector<std::size_t> plain_at = {};
 };
 
-/// A noncharacter of Unicode, as UTF-8, that no string of `value` holds; "" where it holds all 32.
-std::string unused_mark(const Json& value);
+/// A noncharacter of Unicode, as UTF-8, that no string of `value` holds and that is not `taken`; "" where all 32 are.
+std::string unused_mark(const Json& value, std::string_view taken = "");
 
-/// `value` with `mark` behind the first character of every control token that its strings and its members' names spell,
-/// begin to spell at their end, or go on with at their beginning. Work and length are linear in those of `value`.
-Json with_marks(const Json& value, const Tokenizer& tokenizer, std::string_view mark);
+/// What strings of a request may spell and shall not mean.
+struct Spellings {
+  const Tokenizer* tokenizer = nullptr;  ///< all of its control tokens; null: none
+  std::string_view image = {};           ///< the mark of an image (ImageMarks::mark); "" where there is none
+
+  /// As Tokenizer::control_places and continues_control.
+  std::vector<std::size_t> places(std::string_view text) const;
+  bool continues(std::string_view text) const;
+};
+
+/// `value` with `mark` behind the first character of everything of `spellings` that its strings and its members' names
+/// spell, begin to spell at their end, or go on with at their beginning. Work and length are linear in those of
+/// `value`.
+Json with_marks(const Json& value, const Spellings& spellings, std::string_view mark);
+inline Json with_marks(const Json& value, const Tokenizer& tokenizer, std::string_view mark) {
+  return with_marks(value, Spellings{&tokenizer}, mark);
+}
 
 /// The text without its marks, and where they were.
 ChatPrompt without_marks(std::string_view text, std::string_view mark);

@@ -22,6 +22,7 @@ Json model_json(const ServedModel& model, const std::string& id) {
           {"root", model.name},
           {"parent", id == model.name ? Json(nullptr) : Json(model.name)},
           {"max_model_len", model.context_length},
+          {"input_modalities", model.image_encoder != nullptr ? Json::array({"text", "image"}) : Json::array({"text"})},
           {"default_sampling", default_sampling(model.defaults)},
           {"default_sampling_from", source_of(model.defaults)},
           {"permission", Json::array()}};
@@ -104,7 +105,7 @@ void ApiService::props(Call& call) const {
                  {"n_vocab", model.tokenizer->n_tokens()},
                  {"total_slots", engine_.options().max_sequences},
                  {"has_chat_template", model.chat_template != nullptr},
-                 {"modalities", {{"text", true}, {"vision", false}, {"audio", false}}},
+                 {"modalities", {{"text", true}, {"vision", model.image_encoder != nullptr}, {"audio", false}}},
                  {"default_generation_settings", default_sampling(model.defaults)},
                  {"default_generation_settings_from", source_of(model.defaults)},
                  {"version", options_.version}};

@@ -2,6 +2,7 @@
 #include "api/chat_request.h"
 #include "api/grammar_fields.h"
 #include "api/messages_request.h"
+#include "api/prompt_tokens.h"
 #include "api/sampling_fields.h"
 #include "text/utf8.h"
 
@@ -20,20 +21,21 @@ struct TokenizeInput {
 };
 
 /// The prompt that a chat of the same fields has.
-ChatPrompt chat_prompt(Fields& fields, const ServedModel& model, bool sanitize, const Unwanted& is_unwanted) {
+ChatPrompt chat_prompt(Fields& fields, const ServedModel& model, bool sanitize, const Unwanted& is_unwanted,
+                       std::size_t n_images) {
   const ToolFields tools = read_tool_fields(fields, model);
   const bool is_held = read_grammar_fields(fields, is_unwanted).source.has_value();
   if (!fields.ok()) return {};
-  ChatPrompt prompt = render_chat(fields, model, tools.tools, sanitize, is_unwanted);
+  ChatPrompt prompt = render_chat(fields, model, tools.tools, sanitize, is_unwanted, n_images);
   if (fields.ok()) plan_answer(model, tools, is_held, prompt);
   return prompt;
 }
 
 std::optional<TokenizeInput> tokenize_input(Fields& fields, const ServedModel& model, bool sanitize,
-                                            const Unwanted& is_unwanted) {
+                                            const Unwanted& is_unwanted, std::size_t n_images) {
   TokenizeInput input;
   if (fields.find("messages") != nullptr) {
-    input = {.prompt = chat_prompt(fields, model, sanitize, is_unwanted), .add_special = false};
+    input = {.prompt = chat_prompt(fields, model, sanitize, is_unwanted, n_images), .add_special = false};
   } else if (auto prompt = fields.text("prompt")) {
     input = {.prompt = {std::move(*prompt)}, .parse_special = !sanitize};
   } else if (auto content = fields.text("content")) {
@@ -65,37 +67,44 @@ Json piece_of(const std::string& bytes) {
 }  // namespace
 
 /// What /v1/messages would count for the same body, which needs no length here.
-void ApiService::count_tokens(Call& call) const {
-  const auto body = call.body();
-  if (!body) return;
-  const auto chat = chat_from_messages(*body, MessagesUse::kCount);
+void ApiService::count_tokens(Call& call) const { run_body(call, &ApiService::run_count_tokens); }
+
+void ApiService::run_count_tokens(Call& call, Json body, const RequestImages& images) const {
+  const auto chat = chat_from_messages(body, MessagesUse::kCount);
   if (!chat) return call.fail(chat.error());
   Fields fields(*chat);
   check_model(fields, model_names(engine_.model(), options_));
   ChatPrompt prompt;
-  if (fields.ok()) prompt = chat_prompt(fields, engine_.model(), options_.sanitize, call.is_unwanted());
+  if (fields.ok()) prompt = chat_prompt(fields, engine_.model(), options_.sanitize, call.is_unwanted(), images.size());
   if (!fields.ok()) return call.fail(*fields.error());
   if (const auto error = check_length(prompt.text)) return call.fail(*error);
-  const auto tokens = engine_.model().tokenizer->encode(
-      prompt.text, {.add_special = false, .parse_special = true, .plain_at = prompt.plain_at});
-  call.answer({{"input_tokens", tokens.size()}});
+  const auto encoded = encode_prompt(prompt, images, engine_.model(), /*add_special=*/false, {}, call.is_unwanted());
+  if (!encoded) return call.fail(encoded.error());
+  call.answer({{"input_tokens", encoded->tokens.size()}});
 }
 
-void ApiService::tokenize(Call& call) const {
-  const auto body = call.body();
-  if (!body) return;
-  Fields fields(*body);
+void ApiService::tokenize(Call& call) const { run_body(call, &ApiService::run_tokenize); }
+
+void ApiService::run_tokenize(Call& call, Json body, const RequestImages& images) const {
+  Fields fields(body);
   check_model(fields, model_names(engine_.model(), options_));
   const Tokenizer& tokenizer = *engine_.model().tokenizer;
-  const auto input = tokenize_input(fields, engine_.model(), sanitizes(fields, options_), call.is_unwanted());
+  const auto input =
+      tokenize_input(fields, engine_.model(), sanitizes(fields, options_), call.is_unwanted(), images.size());
   const bool with_pieces = fields.boolean("with_pieces").value_or(false);
   const bool with_texts = fields.boolean("return_token_strs").value_or(false);
   if (!fields.ok()) return call.fail(*fields.error());
 
   const std::string& text = input->prompt.text;
   if (const auto error = check_length(text)) return call.fail(*error);
-  const std::vector<TokenId> tokens =
-      tokenizer.encode(text, {input->add_special, input->parse_special, input->prompt.plain_at});
+  std::vector<TokenId> tokens;
+  if (images.empty()) {
+    tokens = tokenizer.encode(text, {input->add_special, input->parse_special, input->prompt.plain_at});
+  } else {
+    auto encoded = encode_prompt(input->prompt, images, engine_.model(), input->add_special, {}, call.is_unwanted());
+    if (!encoded) return call.fail(encoded.error());
+    tokens = std::move(encoded->tokens);
+  }
   // As text from the start: as values, the pieces of a megabyte would take hundreds.
   std::string ids, texts;
   for (const TokenId token : tokens) {
@@ -135,14 +144,18 @@ void ApiService::detokenize(Call& call) const {
 }
 
 void ApiService::apply_template(Call& call) const {
-  const auto body = call.body();
+  auto body = call.body();
   if (!body) return;
+  const auto images = take_images(*body, engine_.model());
+  if (!images) return call.fail(images.error());
   Fields fields(*body);
   check_model(fields, model_names(engine_.model(), options_));
-  const std::string text =
-      fields.ok() ? chat_prompt(fields, engine_.model(), /*sanitize=*/false, call.is_unwanted()).text : "";
+  ChatPrompt prompt;
+  if (fields.ok()) {
+    prompt = chat_prompt(fields, engine_.model(), /*sanitize=*/false, call.is_unwanted(), images->size());
+  }
   if (!fields.ok()) return call.fail(*fields.error());
-  call.answer({{"prompt", text}});
+  call.answer({{"prompt", prompt.text}});
 }
 
 }  // namespace commissure

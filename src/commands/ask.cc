@@ -7,11 +7,13 @@
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "client/wait_notice.h"
 #include "commands/choice.h"
 #include "commands/command.h"
 #include "commands/conversation.h"
+#include "commands/image_part.h"
 #include "terminal/stop_signal.h"
 
 namespace commissure {
@@ -21,6 +23,7 @@ namespace {
 struct AskOptions {
   AnswerOptions answer;
   std::string prompt;
+  std::vector<std::string> images;  ///< files
   bool as_json = false;
 };
 
@@ -59,6 +62,8 @@ int exit_status(const AnswerSummary& summary) { return summary.finish_reason == 
 
 Result<int> ask(const AskOptions& options) {
   const std::string prompt = TRY(prompt_of(options));
+  Json images = Json::array();
+  for (const std::string& path : options.images) images.push_back(TRY(image_part(path)));
   const ApiAddress endpoint = TRY(find_api(options.answer.api));
   Json request = base_request(options.answer);
   std::optional<WaitNotice> notice(std::in_place, endpoint, WaitNotice::Tell::kAlways);
@@ -66,7 +71,9 @@ Result<int> ask(const AskOptions& options) {
     request["messages"] = Json::array();
     if (!options.answer.system.empty())
       request["messages"].push_back({{"role", "system"}, {"content", options.answer.system}});
-    request["messages"].push_back({{"role", "user"}, {"content", prompt}});
+    request["messages"].push_back(user_message(prompt, images));
+  } else if (!images.empty()) {
+    return Error(Code::kFailedPrecondition, "this model has no chat template; it takes no images");
   } else {
     request["prompt"] = prompt;
     if (!request.contains("max_tokens")) request["max_tokens"] = 128;
@@ -116,6 +123,10 @@ Result<int> ask(const AskOptions& options) {
 CommandRun add_ask(CLI::App& app) {
   auto options = std::make_shared<AskOptions>();
   app.add_option("prompt", options->prompt, "the question, before what is piped in; - or nothing: only that");
+  app.add_option("--image", options->images,
+                 "a JPEG, PNG, WebP, GIF or BMP file that the question is about; repeatable")
+      ->type_name("FILE")
+      ->allow_extra_args(false);
   add_answer_flags(app, options->answer);
   app.add_flag("--json", options->as_json, "print text, usage and times as JSON");
   return [options] { return ask(*options); };

@@ -6,11 +6,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "client/wait_notice.h"
 #include "commands/choice.h"
 #include "commands/command.h"
 #include "commands/conversation.h"
+#include "commands/image_part.h"
 #include "terminal/line_editor.h"
 #include "terminal/word_wrap.h"
 
@@ -25,6 +27,7 @@ void on_interrupt(int) { interrupted = true; }
 
 constexpr const char* kHelp =
     "/clear  forget the conversation     /system TEXT  set the system message\n"
+    "/image FILE  show it with the next question\n"
     "/bye    leave (also Ctrl-D)         Ctrl-C        stop the answer, or drop the line\n"
     "A paste of several lines is one question. A line that begins with a space is never a command.\n";
 
@@ -71,7 +74,7 @@ class Chat {
   }
 
   void clear() {
-    messages_ = Json::array();
+    images_ = messages_ = Json::array();
     if (!options_.system.empty()) messages_.push_back({{"role", "system"}, {"content", options_.system}});
   }
 
@@ -83,6 +86,12 @@ class Chat {
     } else if (word == "/system" && line.size() > word.size() + 1) {
       options_.system = line.substr(word.size() + 1);
       clear();
+    } else if (word == "/image" && line.size() > word.size() + 1) {
+      auto part = image_part(line.substr(word.size() + 1));
+      if (part) images_.push_back(std::move(*part));
+      std::fprintf(stderr, "%s\n", part ? "The next question shows it." : part.error().message().c_str());
+    } else if (word == "/image") {
+      std::fputs("/image FILE shows a JPEG, PNG, WebP, GIF or BMP file with the next question\n", stderr);
     } else if (word == "/help" || word == "/?") {
       std::fputs(kHelp, stderr);
     } else if (word == "/system") {
@@ -93,7 +102,7 @@ class Chat {
   }
 
   void answer(const std::string& question) {
-    messages_.push_back({{"role", "user"}, {"content", question}});
+    messages_.push_back(user_message(question, std::exchange(images_, Json::array())));
     Json request = base_request(options_);
     request["messages"] = messages_;
     interrupted = false;
@@ -143,6 +152,7 @@ class Chat {
   AnswerOptions options_;
   LineEditor editor_;
   Json messages_;
+  Json images_;  // of the next question
   const bool is_interactive_ = isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0;
 };
 

@@ -43,6 +43,7 @@ constexpr Entry kCommands[] = {
      "Examples:\n"
      "  commissure ask \"What is the capital of France?\"\n"
      "  commissure ask \"What does this do?\" <main.c\n"
+     "  commissure ask --image photo.jpg \"What is in this picture?\"\n"
      "  git diff | commissure ask --system \"Write a commit message.\" --max-tokens 80\n"
      "  commissure ask --temperature 0 --json \"Say yes.\" | jq .usage"},
     {"chat", "Chat in the terminal", commissure::add_chat,

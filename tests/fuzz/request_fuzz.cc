@@ -7,6 +7,7 @@
 #include "api/messages_request.h"
 #include "fuzz/fuzz.h"
 #include "support/fake_engine.h"
+#include "support/fake_image_encoder.h"
 
 namespace {
 
@@ -21,6 +22,18 @@ void check_accepted(const GenerationRequest& request, const std::vector<TokenId>
   for (const TokenId token : prompt) CHECK(model.tokenizer->contains(token));
 }
 
+/// Every row of every image has its token.
+void check_images(const GenerationRequest& request, std::size_t n_images) {
+  CHECK(request.images.size() == n_images);
+  int end = 0;
+  for (const PlacedImage& image : request.images) {
+    CHECK(image.first_position >= end && image.rows->n_rows >= 1);
+    end = image.first_position + image.rows->n_rows;
+    CHECK(end <= static_cast<int>(request.prompt.size()));
+    for (int i = image.first_position; i < end; ++i) CHECK(request.prompt[static_cast<std::size_t>(i)] == TokenId(256));
+  }
+}
+
 void check_refused(const ApiError& error) {
   CHECK(error.status >= 400 && error.status < 500 && !error.message.empty());
   const std::string body = error.response().body;
@@ -32,16 +45,20 @@ void check_body(std::string_view text, const ServedModel& model) {
   if (!fuzz::is_accepted(body)) return;
   if (!body->is_object()) return;  // ApiService refuses it
   const ApiOptions options;
-  if (const auto chat = parse_chat_request(*body, model, options)) {
+  Json seen = *body;
+  const auto images = take_images(seen, model);
+  if (!images) return check_refused(images.error());
+  if (const auto chat = parse_chat_request(seen, model, options, {}, *images)) {
     check_accepted(chat->fields.request, chat->fields.request.prompt, model);
+    check_images(chat->fields.request, images->size());
   } else {
     check_refused(chat.error());
   }
   for (const MessagesUse use : {MessagesUse::kAnswer, MessagesUse::kCount}) {
-    const auto translated = chat_from_messages(*body, use);
+    const auto translated = chat_from_messages(seen, use);
     if (!translated) check_refused(translated.error());
     if (!translated || use == MessagesUse::kCount) continue;
-    if (const auto chat = parse_chat_request(*translated, model, options)) {
+    if (const auto chat = parse_chat_request(*translated, model, options, {}, *images)) {
       check_accepted(chat->fields.request, chat->fields.request.prompt, model);
     } else {
       check_refused(chat.error());
@@ -59,6 +76,11 @@ void check_body(std::string_view text, const ServedModel& model) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const testing::FakeEngine engine;
+  static testing::FakeEngine seeing;
+  if (seeing.model().image_encoder == nullptr) {
+    seeing.mutable_model().image_encoder = std::make_shared<testing::FakeImageEncoder>();
+  }
   check_body(fuzz::as_text(data, size), engine.model());
+  check_body(fuzz::as_text(data, size), seeing.model());
   return 0;
 }

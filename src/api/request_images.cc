@@ -1,0 +1,166 @@
+#include "api/request_images.h"
+
+#include <utility>
+
+#include "api/fields.h"
+#include "core/ascii.h"
+#include "core/base64.h"
+
+namespace commissure {
+
+namespace {
+
+Json* member(Json& object, std::string_view name) {
+  return const_cast<Json*>(find_member(object, name));  // of an object that may be changed
+}
+
+std::string kind_of_part(const Json& part) {
+  const Json* type = find_member(part, "type");
+  return type != nullptr && type->is_string() ? type->get<std::string>() : "";
+}
+
+bool is_image_kind(std::string_view kind) { return kind == "image_url" || kind == "input_image" || kind == "image"; }
+
+/// Walks over the messages and takes what it finds.
+class ImageTaker {
+ public:
+  explicit ImageTaker(const ServedModel& model) : model_(model) {}
+
+  ApiResult<RequestImages> take(Json& body) {
+    Json* messages = member(body, "messages");
+    for (std::size_t i = 0; messages != nullptr && messages->is_array() && i < messages->size(); ++i) {
+      take_from((*messages)[i], fmt::format("messages[{}]", i), /*may_nest=*/true);
+      if (error_) return tl::unexpected(*error_);
+    }
+    return std::move(images_);
+  }
+
+ private:
+  /// Of a message or, within it, of what a tool answered.
+  void take_from(Json& holder, const std::string& where, bool may_nest) {
+    Json* content = member(holder, "content");
+    if (content == nullptr || !content->is_array()) return;
+    for (std::size_t i = 0; i < content->size() && !error_; ++i) {
+      Json& part = (*content)[i];
+      const std::string kind = kind_of_part(part);
+      const std::string here = fmt::format("{}.content[{}]", where, i);
+      if (is_image_kind(kind)) {
+        take_image(part, kind, here);
+      } else if (kind == "tool_result" && may_nest) {
+        take_from(part, here, /*may_nest=*/false);
+      }
+    }
+  }
+
+  void take_image(Json& part, const std::string& kind, const std::string& where) {
+    if (model_.image_encoder == nullptr) {
+      return refuse(where, fmt::format("is an image, but the model '{}' takes text only", model_.name));
+    }
+    if (images_.size() == kMaxImages) {
+      return refuse(where, fmt::format("is one image more than the {} that a request may have", kMaxImages));
+    }
+    const std::string* text = nullptr;
+    bool is_url = true;
+    if (Json* source = kind == "image" ? member(part, "source") : nullptr; source != nullptr) {
+      text = source_text(*source, where, is_url);
+    } else {
+      text = url_text(part, kind, where);
+    }
+    if (error_) return;
+    auto file = is_url ? bytes_of_url(*text, where) : bytes_of(*text, where);
+    if (error_) return;
+    images_.push_back({where, std::move(file)});
+    part = {{"type", "image"}};  // its text goes now: it may be megabytes
+  }
+
+  /// {"type": "base64", "media_type": "image/png", "data": "..."} or {"type": "url", "url": "..."}
+  const std::string* source_text(Json& source, const std::string& where, bool& is_url) {
+    const std::string kind = kind_of_part(source);
+    if (kind != "base64" && kind != "url") {
+      refuse(where + ".source", "must be an object with the type \"base64\" or \"url\"");
+      return nullptr;
+    }
+    is_url = kind == "url";
+    if (const Json* type = find_member(source, "media_type"); type != nullptr && !type->is_string()) {
+      refuse(where + ".source.media_type", "must be a string like \"image/png\"");
+      return nullptr;
+    }
+    return text_member(source, is_url ? "url" : "data", where + ".source");
+  }
+
+  /// {"image_url": {"url": "...", "detail": "auto"}}, {"image_url": "..."}, and {"image": "..."} or {"url": "..."} as
+  /// chat templates' own examples have it.
+  const std::string* url_text(Json& part, const std::string& kind, const std::string& where) {
+    std::string_view name = "image_url";
+    for (const std::string_view other : {"image", "url"}) {
+      if (kind == "image" && find_member(part, name) == nullptr) name = other;
+    }
+    Json* value = member(part, name);
+    if (value == nullptr || !value->is_object()) return text_member(part, name, where);
+    return text_member(*value, "url", fmt::format("{}.{}", where, name));
+  }
+
+  const std::string* text_member(Json& object, std::string_view name, const std::string& where) {
+    Json* value = member(object, name);
+    if (value != nullptr && value->is_string()) return &value->get_ref<const std::string&>();
+    refuse(fmt::format("{}.{}", where, name), value == nullptr ? "is missing" : "must be a string");
+    return nullptr;
+  }
+
+  std::string bytes_of_url(std::string_view url, const std::string& where) {
+    const std::string begin = lower(std::string(url.substr(0, 8)));
+    if (begin.starts_with("http://") || begin.starts_with("https://")) {
+      refuse(where,
+             "names an image by its address, but this server fetches none: send it as data:image/png;base64,...");
+      return "";
+    }
+    const std::size_t comma = url.substr(0, kMaxHead).find(',');
+    if (!begin.starts_with("data:") || comma == url.npos) {
+      refuse(where, "must be a URL of the form data:image/png;base64,...");
+      return "";
+    }
+    const std::string head = lower(std::string(url.substr(5, comma - 5)));
+    if (!head.ends_with(";base64")) {
+      refuse(where, "is a data: URL that is not in base64; send it as data:image/png;base64,...");
+      return "";
+    }
+    if (head.find('/') != head.npos && !head.starts_with("image/") && !head.starts_with("application/octet-stream")) {
+      refuse(where, fmt::format("is of the type '{}', not an image", head.substr(0, head.find(';'))));
+      return "";
+    }
+    return bytes_of(url.substr(comma + 1), where);
+  }
+
+  std::string bytes_of(std::string_view base64, const std::string& where) {
+    if (base64.empty()) {
+      refuse(where, "is an image without a byte");
+      return "";
+    }
+    if (base64.size() / 4 * 3 > kMaxImageBytes + 2) {
+      refuse(where, fmt::format("is an image of about {} bytes, but one may have at most {}", base64.size() / 4 * 3,
+                                kMaxImageBytes));
+      return "";
+    }
+    auto bytes = decode_base64(base64);
+    if (!bytes) refuse(where, "is no valid base64: " + bytes.error().message());
+    return bytes ? std::move(*bytes) : "";
+  }
+
+  void refuse(const std::string& where, std::string_view what) {
+    if (!error_) error_ = bad_field("messages", fmt::format("'{}' {}", where, what));
+  }
+
+  static constexpr std::size_t kMaxHead = 256;  // bytes of a data: URL before its data
+
+  const ServedModel& model_;
+  RequestImages images_;
+  std::optional<ApiError> error_;
+};
+
+}  // namespace
+
+ApiResult<RequestImages> take_images(Json& body, const ServedModel& model) { return ImageTaker(model).take(body); }
+
+bool is_taken_image(const Json& part) { return part.is_object() && part.size() == 1 && kind_of_part(part) == "image"; }
+
+}  // namespace commissure
