@@ -11,6 +11,7 @@
 #include "hub/open_model.h"
 #include "plan/split_plan.h"
 #include "terminal/progress.h"
+#include "vision/find_vision.h"
 
 namespace commissure {
 
@@ -18,6 +19,7 @@ namespace {
 
 struct InspectOptions {
   std::string model;
+  std::string mmproj;
   std::string cuts;
   int n_stages = 1;
   bool tensors = false;
@@ -40,7 +42,8 @@ struct Inspection {
   std::unique_ptr<Checkpoint> checkpoint;
   DecoderSpec spec;
   ContextPlan context;
-  std::vector<StageEstimate> stages;
+  std::vector<StageEstimate> stages;  ///< the image encoder's weights are among those of the first
+  std::optional<FoundVision> vision;
 };
 
 Result<Inspection> inspect(const InspectOptions& options) {
@@ -55,6 +58,8 @@ Result<Inspection> inspect(const InspectOptions& options) {
   TRY(quantise_stages(*result.checkpoint, result.spec, cuts, options.quant));
   result.context = TRY(plan_context(result.spec, cuts, {options.max_model_len, options.kv_tokens, options.kv_memory}));
   result.stages = TRY(estimate_stages(*result.checkpoint, result.spec, cuts, result.context.kv, 512));
+  result.vision = TRY(find_vision(*result.checkpoint, options.mmproj, result.spec.d_model, ReadMode::kRead));
+  if (result.vision) result.stages.front().weight_bytes += result.vision->weight_bytes;
   return result;
 }
 
@@ -99,6 +104,15 @@ Json to_json(const Inspection& model, bool with_tensors) {
                {"kv_blocks", model.context.kv.n_blocks},
                {"states", model.context.kv.n_states},
                {"kv_window_blocks", model.context.kv.n_window_blocks}};
+  if (model.vision) {
+    const VisionSpec& vision = model.vision->spec;
+    json["image_encoder"] = {{"location", model.vision->checkpoint(*model.checkpoint).location()},
+                             {"n_layers", vision.n_layers},
+                             {"d_model", vision.d_model},
+                             {"image_size", vision.image_size},
+                             {"n_rows", vision.n_rows()},
+                             {"weight_bytes", model.vision->weight_bytes}};
+  }
   if (with_tensors) {
     json["tensors"] = Json::array();
     for (const TensorInfo& tensor : model.checkpoint->tensors()) {
@@ -135,6 +149,12 @@ void print(const Inspection& model, bool with_tensors) {
   fmt::print("  {} tensors, {}:", model.checkpoint->tensors().size(), human_bytes(total));
   for (const auto& [name, entry] : by_dtype(*model.checkpoint))
     fmt::print(" {} x {} ({})", name, entry.first, human_bytes(entry.second));
+  if (model.vision) {
+    const VisionSpec& vision = model.vision->spec;
+    fmt::print("\n  image encoder: {} layers, d_model {}, {} pixels a side, {} rows an image, {} on the first stage",
+               vision.n_layers, vision.d_model, vision.image_size, vision.n_rows(),
+               human_bytes(model.vision->weight_bytes));
+  }
   fmt::print("\n  bytes per layer:{}\n\n{:<6} {:<9} {:>10} {:>12} {:>10} {:>12} {:>10}\n", layers_line(model), "STAGE",
              "LAYERS", "WEIGHTS", "KV", "ROW LOG", "ACTIVATIONS", "TOTAL");
   for (const StageEstimate& stage : model.stages) {
@@ -167,6 +187,8 @@ void print(const Inspection& model, bool with_tensors) {
 CommandRun add_inspect(CLI::App& app) {
   auto options = std::make_shared<InspectOptions>();
   app.add_option("model", options->model, "known name, file, folder or URL")->required();
+  app.add_option("--mmproj", options->mmproj,
+                 "image encoder of a GGUF model: an mmproj file; default: one that lies beside the model, if any");
   app.add_option("--stages", options->n_stages, "estimate for so many stages of equal bytes")
       ->check(CLI::Range(1, kMaxStages));
   app.add_option("--cuts", options->cuts, "estimate for these layer boundaries");

@@ -25,6 +25,7 @@
 #include "plan/split_plan.h"
 #include "terminal/progress.h"
 #include "terminal/stop_signal.h"
+#include "vision/find_vision.h"
 
 namespace commissure {
 
@@ -100,6 +101,8 @@ Status plan_memory(const UpOptions& options, const Checkpoint& checkpoint, const
     chain.kv_bytes += stage.kv_bytes + stage.state_bytes;
     total += stage.total_bytes();
   }
+  const auto vision = TRY(find_vision(checkpoint, options.mmproj, spec.d_model, ReadMode::kRead));
+  if (vision) total += vision->weight_bytes;
   const auto machine =
       static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
   if (total <= machine) return {};

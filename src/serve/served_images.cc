@@ -76,7 +76,8 @@ void ServedImages::begin_load() {
   done_unless_scarce([this] {
     loading_ = std::jthread([this] {
       const MutexLock lock(mutex_);
-      const Status loaded = unless_scarce([this] { return load(); }, []() -> Status { return no_memory(); });
+      const Status loaded =
+          unless_scarce([this]() REQUIRES(mutex_) { return load(); }, []() -> Status { return no_memory(); });
       if (!loaded && !is_stopped_) log_error(loaded.error().message());
     });
   });
@@ -103,7 +104,7 @@ Status ServedImages::load() {
 
 Result<std::vector<float>> ServedImages::rows_of(const Image& image) {
   CoreLease::Hold turn;
-  const auto take_turn = [&]() -> Status {
+  const auto take_turn = [&]() REQUIRES(mutex_) -> Status {
     if (is_stopped_) return Error(Code::kUnavailable, "the server is shutting down");
     if (lease_) {
       turn.give_back();  // others wait in line
@@ -141,7 +142,8 @@ Result<std::shared_ptr<const ImageRows>> ServedImages::encode_file(std::span<con
 Result<std::shared_ptr<const ImageRows>> ServedImages::encode(std::span<const std::byte> file) {
   using Answer = Result<std::shared_ptr<const ImageRows>>;
   const MutexLock lock(mutex_);
-  return unless_scarce([&]() -> Answer { return encode_file(file); }, []() -> Answer { return no_memory(); });
+  return unless_scarce([&]() REQUIRES(mutex_) -> Answer { return encode_file(file); },
+                       []() -> Answer { return no_memory(); });
 }
 
 }  // namespace commissure

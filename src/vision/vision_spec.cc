@@ -10,6 +10,7 @@
 #include "model/config_fields.h"
 #include "model/gguf_keys.h"
 #include "vision/vision_names.h"
+#include "weights/header_reader.h"
 
 namespace commissure {
 namespace {
@@ -54,7 +55,10 @@ constexpr FieldNames kSingleFileNames = {.image_size = "gemma3.vision.image_size
                                          .norm_eps = "gemma3.vision.attention.layer_norm_epsilon"};
 
 /// Far above every published encoder, and low enough that no product of two passes an int.
-constexpr std::int64_t kMaxImageSize = 4096, kMaxPatches = 1 << 16, kMaxVisionLayers = 256, kMaxWidth = 1 << 15;
+constexpr std::int64_t kMaxImageSize = 4096;
+constexpr std::int64_t kMaxPatches = 1 << 16;
+constexpr std::int64_t kMaxVisionLayers = 256;
+constexpr std::int64_t kMaxWidth = 1 << 15;
 
 Status check_range(const char* name, std::int64_t value, std::int64_t most) {
   if (value >= 1 && value <= most) return {};
@@ -120,36 +124,6 @@ Result<VisionSpec> checked(RawVision raw, const FieldNames& names, const char* n
                raw.patch_size, " patches on a side into squares");
 }
 
-Result<VisionSpec> from_config(const Json& config) {
-  const Json* vision = find_member(config, "vision_config");
-  const Json* text = find_member(config, "text_config");
-  if (vision == nullptr || !vision->is_object()) {
-    return Error(Code::kInvalidArgument, "config.json: vision_config must be an object");
-  }
-  const ConfigFields fields(*vision), top(config);
-  const Json none = Json::object();
-  const RawVision raw = {.image_size = TRY(fields.integer("image_size")),
-                         .patch_size = TRY(fields.integer("patch_size")),
-                         .n_layers = TRY(fields.integer("num_hidden_layers")),
-                         .d_model = TRY(fields.integer("hidden_size")),
-                         .d_ff = TRY(fields.integer("intermediate_size")),
-                         .n_heads = TRY(fields.integer("num_attention_heads")),
-                         .d_text = TRY(ConfigFields(text != nullptr ? *text : none).integer_or("hidden_size", 2304)),
-                         .norm_eps = TRY(fields.number_or("layer_norm_eps", 1e-6))};
-  const std::string activation = TRY(fields.text_or("hidden_act", "gelu_pytorch_tanh"));
-  if (activation != "gelu_pytorch_tanh") {
-    return Error(Code::kUnimplemented, "config.json: vision_config.hidden_act is \"", activation,
-                 "\"; \"gelu_pytorch_tanh\" is supported");
-  }
-  if (const std::int64_t channels = TRY(fields.integer_or("num_channels", 3)); channels != 3) {
-    return Error(Code::kUnimplemented, "config.json: vision_config.num_channels is ", channels, "; 3 is supported");
-  }
-  const std::int64_t n_rows = TRY(top.integer_or("mm_tokens_per_image", 256));
-  VisionSpec spec = TRY(checked(raw, kConfigNames, "config.json: mm_tokens_per_image", n_rows));
-  spec.row_norm_offset = 1.0f;
-  return spec;
-}
-
 /// Three numbers for the colours. Errors: kInvalidArgument.
 Status read_colours(const std::string& name, const std::vector<double>& values, bool is_divisor,
                     std::array<float, 3>& colours) {
@@ -176,14 +150,69 @@ Status check_projector(const Metadata& metadata) {
     if (!metadata.has(key)) continue;
     const std::string* type = metadata.text(key);
     if (type != nullptr && *type == "gemma3") return {};
-    return Error(Code::kUnimplemented, key, " is ", type == nullptr ? "no text" : "\"" + *type + "\"",
+    return Error(Code::kUnimplemented, key, " is ", type == nullptr ? "no text" : printable(*type),
                  "; \"gemma3\" is supported");
   }
   return Error(Code::kInvalidArgument, "the file has no clip.projector_type; \"gemma3\" is supported");
 }
 
-Result<VisionSpec> from_mmproj(const Checkpoint& checkpoint) {
-  const Metadata& metadata = checkpoint.metadata();
+Result<std::optional<VisionSpec>> read_safetensors_spec(const Checkpoint& checkpoint) {
+  const Json& config = checkpoint.config();
+  const Json* type = find_member(config, "model_type");
+  if (find_member(config, "vision_config") == nullptr || type == nullptr || *type != "gemma3") return std::nullopt;
+  if (!find_vision_names(checkpoint)) return std::nullopt;  // files that were written without the encoder
+  VisionSpec spec = TRY(vision_spec_from_config(config));
+  for (const char* file : {"preprocessor_config.json", "processor_config.json"}) {
+    const auto text = checkpoint.read_side_file(file, 1u << 20);
+    if (!text && text.error().code() == Code::kNotFound) continue;
+    if (!text) return text.error();
+    const Status applied = apply_preprocessor(*text, spec);
+    if (!applied) return applied.error().within(file);
+    break;
+  }
+  return spec;
+}
+
+/// What kind of file it is comes first: files of other projectors have other tensors.
+Result<VisionSpec> read_mmproj_spec(const Checkpoint& checkpoint) {
+  TRY(check_projector(checkpoint.metadata()));
+  const TensorInfo& projection = *TRY(checkpoint.require("mm.input_projection.weight"));
+  return vision_spec_from_mmproj(checkpoint.metadata(), projection.shape.empty() ? 0 : projection.shape.back());
+}
+
+}  // namespace
+
+Result<VisionSpec> vision_spec_from_config(const Json& config) {
+  const Json* vision = find_member(config, "vision_config");
+  const Json* text = find_member(config, "text_config");
+  if (vision == nullptr || !vision->is_object()) {
+    return Error(Code::kInvalidArgument, "config.json: vision_config must be an object");
+  }
+  const ConfigFields fields(*vision), top(config);
+  const Json none = Json::object();
+  const RawVision raw = {.image_size = TRY(fields.integer("image_size")),
+                         .patch_size = TRY(fields.integer("patch_size")),
+                         .n_layers = TRY(fields.integer("num_hidden_layers")),
+                         .d_model = TRY(fields.integer("hidden_size")),
+                         .d_ff = TRY(fields.integer("intermediate_size")),
+                         .n_heads = TRY(fields.integer("num_attention_heads")),
+                         .d_text = TRY(ConfigFields(text != nullptr ? *text : none).integer_or("hidden_size", 2304)),
+                         .norm_eps = TRY(fields.number_or("layer_norm_eps", 1e-6))};
+  const std::string activation = TRY(fields.text_or("hidden_act", "gelu_pytorch_tanh"));
+  if (activation != "gelu_pytorch_tanh") {
+    return Error(Code::kUnimplemented, "config.json: vision_config.hidden_act is ", printable(activation),
+                 "; \"gelu_pytorch_tanh\" is supported");
+  }
+  if (const std::int64_t channels = TRY(fields.integer_or("num_channels", 3)); channels != 3) {
+    return Error(Code::kUnimplemented, "config.json: vision_config.num_channels is ", channels, "; 3 is supported");
+  }
+  const std::int64_t n_rows = TRY(top.integer_or("mm_tokens_per_image", 256));
+  VisionSpec spec = TRY(checked(raw, kConfigNames, "config.json: mm_tokens_per_image", n_rows));
+  spec.row_norm_offset = 1.0f;
+  return spec;
+}
+
+Result<VisionSpec> vision_spec_from_mmproj(const Metadata& metadata, std::int64_t d_text) {
   if (metadata.boolean("clip.has_vision_encoder") == false) {
     return Error(Code::kUnimplemented, "clip.has_vision_encoder is false: the file encodes no images");
   }
@@ -193,7 +222,6 @@ Result<VisionSpec> from_mmproj(const Checkpoint& checkpoint) {
     return Error(Code::kUnimplemented, "clip.use_silu is true; clip.use_gelu is supported");
   }
   const GgufKeys keys(metadata, "clip.vision");
-  const TensorInfo& projection = *TRY(checkpoint.require("mm.input_projection.weight"));
   RawVision raw = {.image_size = TRY(keys.integer("image_size")),
                    .patch_size = TRY(keys.integer("patch_size")),
                    .n_layers = TRY(keys.integer("block_count")),
@@ -201,11 +229,11 @@ Result<VisionSpec> from_mmproj(const Checkpoint& checkpoint) {
                    .d_ff = TRY(keys.integer("feed_forward_length")),
                    .n_heads = TRY(keys.integer("attention.head_count")),
                    .pool = TRY(keys.integer_or("projector.scale_factor", 4)),
-                   .d_text = projection.shape.empty() ? 0 : projection.shape.back(),
+                   .d_text = d_text,
                    .norm_eps = TRY(keys.number_or("attention.layer_norm_epsilon", 1e-6))};
   if (const std::int64_t width = TRY(keys.integer_or("projection_dim", raw.d_text)); width != raw.d_text) {
     return Error(Code::kInvalidArgument, "clip.vision.projection_dim is ", width,
-                 ", but mm.input_projection.weight is ", shape_text(projection.shape));
+                 ", but mm.input_projection.weight makes rows of ", d_text);
   }
   VisionSpec spec = TRY(checked(raw, kMmprojNames));
   TRY(read_colours(metadata, "clip.vision.image_mean", false, spec.mean));
@@ -213,8 +241,7 @@ Result<VisionSpec> from_mmproj(const Checkpoint& checkpoint) {
   return spec;
 }
 
-/// One file with text model and encoder.
-Result<VisionSpec> from_single_file(const Metadata& metadata) {
+Result<VisionSpec> vision_spec_from_gguf(const Metadata& metadata) {
   const GgufKeys keys(metadata, "gemma3");
   const RawVision raw = {.image_size = TRY(keys.integer("vision.image_size")),
                          .patch_size = TRY(keys.integer("vision.patch_size")),
@@ -228,25 +255,6 @@ Result<VisionSpec> from_single_file(const Metadata& metadata) {
   return checked(raw, kSingleFileNames, "gemma3.mm.tokens_per_image", n_rows);
 }
 
-Result<std::optional<VisionSpec>> read_safetensors_spec(const Checkpoint& checkpoint) {
-  const Json& config = checkpoint.config();
-  const Json* type = find_member(config, "model_type");
-  if (find_member(config, "vision_config") == nullptr || type == nullptr || *type != "gemma3") return std::nullopt;
-  if (!find_vision_names(checkpoint)) return std::nullopt;  // files that were written without the encoder
-  VisionSpec spec = TRY(from_config(config));
-  for (const char* file : {"preprocessor_config.json", "processor_config.json"}) {
-    const auto text = checkpoint.read_side_file(file, 1u << 20);
-    if (!text && text.error().code() == Code::kNotFound) continue;
-    if (!text) return text.error();
-    const Status applied = apply_preprocessor(*text, spec);
-    if (!applied) return applied.error().within(file);
-    break;
-  }
-  return spec;
-}
-
-}  // namespace
-
 bool is_mmproj(const Checkpoint& checkpoint) {
   const std::string* architecture = checkpoint.metadata().text("general.architecture");
   return architecture != nullptr && *architecture == "clip";
@@ -255,9 +263,9 @@ bool is_mmproj(const Checkpoint& checkpoint) {
 Result<std::optional<VisionSpec>> read_vision_spec(const Checkpoint& checkpoint) {
   const auto read = [&]() -> Result<std::optional<VisionSpec>> {
     if (checkpoint.format() == CheckpointFormat::kSafetensors) return read_safetensors_spec(checkpoint);
-    if (is_mmproj(checkpoint)) return TRY(from_mmproj(checkpoint));
+    if (is_mmproj(checkpoint)) return TRY(read_mmproj_spec(checkpoint));
     if (!checkpoint.metadata().has("gemma3.vision.block_count")) return std::nullopt;
-    return TRY(from_single_file(checkpoint.metadata()));
+    return TRY(vision_spec_from_gguf(checkpoint.metadata()));
   };
   auto spec = read();
   if (!spec) return spec.error().within(checkpoint.location());
@@ -280,14 +288,14 @@ Status apply_preprocessor(std::string_view text, VisionSpec& spec) {
   }
   if (const Json* resample = find_member(processor, "resample"); resample != nullptr) {
     if (*resample != 2 && *resample != 3) {
-      return Error(Code::kUnimplemented, "resample is ", dump_json(*resample),
+      return Error(Code::kUnimplemented, "resample is ", printable(dump_json(*resample)),
                    "; 2 (bilinear) and 3 (bicubic) are supported");
     }
     spec.filter = *resample == 2 ? ResizeFilter::kBilinear : ResizeFilter::kBicubic;
   }
   if (const Json* factor = find_member(processor, "rescale_factor"); factor != nullptr) {
     if (!factor->is_number() || std::abs(factor->get<double>() * 255.0 - 1.0) > 1e-3) {
-      return Error(Code::kUnimplemented, "rescale_factor is ", dump_json(*factor), "; 1 / 255 is supported");
+      return Error(Code::kUnimplemented, "rescale_factor is ", printable(dump_json(*factor)), "; 1 / 255 is supported");
     }
   }
   for (const char* step : {"do_resize", "do_rescale", "do_normalize"}) {
@@ -299,8 +307,8 @@ Status apply_preprocessor(std::string_view text, VisionSpec& spec) {
   for (const char* side : {"height", "width"}) {
     const Json* value = size == nullptr ? nullptr : find_member(*size, side);
     if (value == nullptr || *value == spec.image_size) continue;
-    return Error(Code::kInvalidArgument, "size.", side, " is ", dump_json(*value), ", but the encoder's image_size is ",
-                 spec.image_size);
+    return Error(Code::kInvalidArgument, "size.", side, " is ", printable(dump_json(*value)),
+                 ", but the encoder's image_size is ", spec.image_size);
   }
   return {};
 }

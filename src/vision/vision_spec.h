@@ -1,10 +1,13 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "core/json.h"
+#include "core/metadata.h"
 #include "core/result.h"
 #include "image/image.h"
 #include "weights/checkpoint.h"
@@ -45,6 +48,13 @@ bool is_mmproj(const Checkpoint& checkpoint);
 /// Errors: kInvalidArgument, naming the field and its range, or what contradicts what; kUnimplemented, naming field,
 /// value and what is supported; kNotFound of an mmproj file's tensors.
 Result<std::optional<VisionSpec>> read_vision_spec(const Checkpoint& checkpoint);
+
+/// The parts of the above: the encoder that a Gemma 3's config.json describes, that of an mmproj file's header, and
+/// that of a single GGUF's. Errors: as read_vision_spec.
+///   d_text  width of the projection's tensor
+Result<VisionSpec> vision_spec_from_config(const Json& config);
+Result<VisionSpec> vision_spec_from_mmproj(const Metadata& metadata, std::int64_t d_text);
+Result<VisionSpec> vision_spec_from_gguf(const Metadata& metadata);
 
 /// Applies the text of preprocessor_config.json, or of processor_config.json, which has it under "image_processor".
 /// Errors: as read_vision_spec.

@@ -126,6 +126,18 @@ void write_steps(const std::filesystem::path& folder) {
   }
 }
 
+/// What the file of an image encoder says of it.
+GgufWriter mmproj() {
+  GgufWriter writer;
+  writer.text("general.architecture", "clip").text("clip.projector_type", "gemma3").boolean("clip.use_gelu", true);
+  writer.u32("clip.vision.image_size", 112).u32("clip.vision.patch_size", 14).u32("clip.vision.block_count", 2);
+  writer.u32("clip.vision.embedding_length", 144).u32("clip.vision.feed_forward_length", 112);
+  writer.u32("clip.vision.attention.head_count", 2).u32("clip.vision.projector.scale_factor", 2);
+  writer.f32("clip.vision.attention.layer_norm_epsilon", 1e-6f);
+  writer.floats("clip.vision.image_mean", {0.5f, 0.5f, 0.5f}).floats("clip.vision.image_std", {0.5f, 0.5f, 0.5f});
+  return writer;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -137,6 +149,7 @@ int main(int argc, char** argv) {
   write(folder / "gguf" / "aligned", aligned.bytes());
   write(folder / "gguf" / "split", toy().splits(2)[1]);
   write(folder / "gguf" / "empty", GgufWriter().bytes());
+  write(folder / "gguf" / "mmproj", mmproj().bytes());
   for (const char* family : {"llama", "gemma2", "gemma3", "mistral", "smollm3"}) {
     write(folder / "gguf" / family, model(family).bytes());
   }
