@@ -24,8 +24,8 @@ class ChatTurns {
   void add_image(Json image);
   /// A call of the assistant; `arguments` are an object, or its text.
   void add_call(const std::string& id, const std::string& name, Json arguments);
-  /// What a function answered, a message of its own. It is named as the call of that id was.
-  void add_result(const std::string& id, std::string text);
+  /// What a function answered, a message of its own. Without a `name` it has that of the call of this id.
+  void add_result(const std::string& id, std::string text, std::string name = "");
 
   Json take() { return std::move(messages_); }
 

@@ -5,6 +5,7 @@
 #include "api/chat_request.h"
 #include "api/completion_request.h"
 #include "api/messages_request.h"
+#include "api/ollama_request.h"
 #include "api/responses_request.h"
 #include "fuzz/fuzz.h"
 #include "support/fake_engine.h"
@@ -54,6 +55,18 @@ void check_body(std::string_view text, const ServedModel& model) {
     for (const std::string& kind : responses->left_out) CHECK(kind.find_first_of("\r\n") == std::string::npos);
   } else {
     check_refused(responses.error());
+  }
+  for (const OllamaUse use : {OllamaUse::kChat, OllamaUse::kGenerate}) {
+    const auto asked = read_ollama(*body, use);
+    if (!asked) check_refused(asked.error());
+    if (!asked || asked->is_empty) continue;
+    if (!asked->is_raw) {
+      check_chat(asked->body, model, options);
+    } else if (const auto completion = parse_completion_request(asked->body, model, options)) {
+      check_accepted(completion->fields.request, completion->prompts.at(0), model);
+    } else {
+      check_refused(in_ollama_terms(completion.error()));
+    }
   }
   for (const auto parse : {&parse_completion_request, &parse_generate_request}) {
     const auto completion = parse(*body, model, options, {});
