@@ -54,6 +54,10 @@ std::unique_ptr<AnswerFormat> make_messages_format(std::string model, std::strin
 std::unique_ptr<AnswerFormat> make_responses_format(std::string model, Json echo,
                                                     std::shared_ptr<const AnswerPlan> plan);
 
+/// For Ollama's /api/chat, and for its /api/generate, whose answers are no messages. `plan` as above.
+std::unique_ptr<AnswerFormat> make_ollama_format(AnswerShape shape, bool is_chat,
+                                                 std::shared_ptr<const AnswerPlan> plan);
+
 /// For /v1/completions, whose choices are numbered prompt after prompt.
 ///   prompts  per prompt, its tokens, for log-probabilities under echo
 ///   texts    per prompt, the text that comes before the answer; empty: no echo

@@ -8,6 +8,7 @@
 #include "api/grammar_fields.h"
 #include "api/image_worker.h"
 #include "api/messages_error.h"
+#include "api/ollama_error.h"
 #include "api/openai.h"
 #include "api/sampling_fields.h"
 #include "core/ascii.h"
@@ -111,6 +112,19 @@ const std::vector<ApiService::Route>& ApiService::routes() {
       {"POST", "/tokenize", &ApiService::tokenize},
       {"POST", "/detokenize", &ApiService::detokenize},
       {"POST", "/apply-template", &ApiService::apply_template},
+      {"POST", "/api/chat", &ApiService::ollama_chat},
+      {"POST", "/api/generate", &ApiService::ollama_generate},
+      {"GET", "/api/version", &ApiService::ollama_version},
+      {"GET", "/api/tags", &ApiService::ollama_tags},
+      {"GET", "/api/ps", &ApiService::ollama_ps},
+      {"POST", "/api/show", &ApiService::ollama_show},
+      {"POST", "/api/pull", &ApiService::ollama_pull},
+      {"POST", "/api/embed", &ApiService::ollama_embed},
+      {"POST", "/api/embeddings", &ApiService::ollama_embed},
+      {"POST", "/api/push", &ApiService::ollama_unsupported},
+      {"POST", "/api/create", &ApiService::ollama_unsupported},
+      {"POST", "/api/copy", &ApiService::ollama_unsupported},
+      {"DELETE", "/api/delete", &ApiService::ollama_unsupported},
       {"GET", "/v1/models", &ApiService::models},
       {"GET", "/v1/models/*", &ApiService::one_model},
       {"GET", "/live", &ApiService::live},
@@ -176,7 +190,8 @@ void ApiService::Call::answer(const Json& value, int status) {
 }
 
 HttpResponse ApiService::Call::refusal(const ApiError& error) const {
-  return is_messages_path(request.path) ? messages_error(error, id) : error.response();
+  if (is_messages_path(request.path)) return messages_error(error, id);
+  return is_ollama_path(request.path) ? ollama_error(error) : error.response();
 }
 
 void ApiService::Call::fail(const ApiError& error) {
@@ -243,7 +258,7 @@ void ApiService::handle(HttpRequest request, std::shared_ptr<Responder> responde
 void ApiService::run_body(Call& call, Run run) const {
   auto body = call.body();
   if (!body) return;
-  auto images = take_images(*body, engine_.model());
+  auto images = take_images(*body, engine_.model(), is_ollama_path(call.request.path));
   if (!images) return call.fail(images.error());
   if (images->empty()) return (this->*run)(call, std::move(*body), {});
   struct Work {
@@ -319,7 +334,7 @@ void ApiService::dispatch(Call& call) const {
   for (const Route& route : routes()) {
     if (!route.matches(path)) continue;
     if (method == route.method || (method == "HEAD" && route.method == "GET")) return (this->*route.run)(call);
-    allowed = route.method == "GET" ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
+    allowed = route.method == "GET" ? "GET, HEAD, OPTIONS" : fmt::format("{}, OPTIONS", route.method);
   }
   if (method == "OPTIONS") {
     return call.responder->send(

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -66,7 +67,24 @@ class ApiService {
   void answer_chat(Call& call, const Json& body, const RequestImages& images, const struct ChatDialect& dialect) const;
   void completions(Call& call) const;
   void generate(Call& call) const;
-  void run_prompts(Call& call, struct CompletionRequest parsed, bool native) const;
+  /// Answers completions through the format that `make_format` makes of the request.
+  void run_prompts(
+      Call& call, struct CompletionRequest parsed,
+      const std::function<std::unique_ptr<class AnswerFormat>(CompletionRequest&, const struct GenerationJob&)>&
+          make_format) const;
+
+  void ollama_chat(Call& call) const;
+  void ollama_generate(Call& call) const;
+  void run_ollama_chat(Call& call, Json body, const RequestImages& images) const;
+  void run_ollama_generate(Call& call, Json body, const RequestImages& images) const;
+  void run_ollama(Call& call, Json body, const RequestImages& images, bool is_chat) const;
+  void ollama_version(Call& call) const;
+  void ollama_tags(Call& call) const;
+  void ollama_ps(Call& call) const;
+  void ollama_show(Call& call) const;
+  void ollama_pull(Call& call) const;
+  void ollama_unsupported(Call& call) const;
+  void ollama_embed(Call& call) const;
 
   void count_tokens(Call& call) const;
   void run_count_tokens(Call& call, Json body, const RequestImages& images) const;

@@ -37,6 +37,17 @@ std::optional<Json> flat_function(Fields& fields, const Json& tool, std::size_t 
   return Json{{"type", "function"}, {"function", std::move(function)}};
 }
 
+ApiError in_terms(ApiError error, std::span<const std::pair<std::string_view, std::string_view>> names) {
+  for (const auto& [chat, own] : names) {
+    if (error.param == chat) error.param = own;
+    const std::string quoted = fmt::format("'{}'", chat);
+    for (std::size_t at = 0; (at = error.message.find(quoted, at)) != std::string::npos; at += own.size() + 2) {
+      error.message.replace(at, quoted.size(), fmt::format("'{}'", own));
+    }
+  }
+  return error;
+}
+
 Json named_choice(std::string_view function) { return {{"type", "function"}, {"function", {{"name", function}}}}; }
 
 }  // namespace commissure

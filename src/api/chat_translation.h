@@ -1,7 +1,9 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string_view>
+#include <utility>
 
 #include "api/fields.h"
 #include "core/json.h"
@@ -17,6 +19,10 @@ void copy_field(const Fields& fields, std::string_view name, Json& chat);
 ///   schema  the member that says what the arguments are
 std::optional<Json> flat_function(Fields& fields, const Json& tool, std::size_t index, std::string_view schema,
                                   bool needs_schema);
+
+/// A finding of the chat about a translated body, with `names` of the API it came from in place of the chat's.
+///   names  a chat's name and the other API's
+ApiError in_terms(ApiError error, std::span<const std::pair<std::string_view, std::string_view>> names);
 
 /// The choice of a chat that wants a call of this function.
 Json named_choice(std::string_view function);

@@ -50,9 +50,10 @@ void ChatTurns::add_call(const std::string& id, const std::string& name, Json ar
   turn()["tool_calls"].push_back({{"id", id}, {"type", "function"}, {"function", std::move(function)}});
 }
 
-void ChatTurns::add_result(const std::string& id, Json content) {
+void ChatTurns::add_result(const std::string& id, Json content, std::string name) {
   Json answer = {{"role", "tool"}, {"tool_call_id", id}, {"content", std::move(content)}};
-  if (const auto call = called_.find(id); call != called_.end()) answer["name"] = call->second;
+  if (const auto call = called_.find(id); name.empty() && call != called_.end()) name = call->second;
+  if (!name.empty()) answer["name"] = std::move(name);
   messages_.push_back(std::move(answer));
 }
 

@@ -24,9 +24,9 @@ class ChatTurns {
   void add_image();
   /// A call of the assistant; `arguments` are an object, or its text.
   void add_call(const std::string& id, const std::string& name, Json arguments);
-  /// What a function answered, a message of its own: a text, or a list of parts. It is named as the call of that id
-  /// was.
-  void add_result(const std::string& id, Json content);
+  /// What a function answered, a message of its own: a text, or a list of parts. Without a `name` it has that of the
+  /// call of this id.
+  void add_result(const std::string& id, Json content, std::string name = "");
 
   Json take() { return std::move(messages_); }
 

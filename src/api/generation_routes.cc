@@ -7,6 +7,8 @@
 #include "api/completion_request.h"
 #include "api/generation_run.h"
 #include "api/messages_request.h"
+#include "api/ollama_error.h"
+#include "api/ollama_request.h"
 #include "api/responses_request.h"
 #include "api/sampling_fields.h"
 
@@ -65,6 +67,20 @@ AnswerShape make_shape(const ServedModel& model, const ApiOptions& options, cons
           .include_usage = fields.include_usage,
           .continuous_usage = fields.continuous_usage,
           .tokenizer = model.tokenizer};
+}
+
+/// The answer where nothing was asked: the model is loaded, and stays so whatever the client wants.
+Json ollama_loaded(const OllamaRequest& request, const std::string& model, bool is_chat) {
+  Json answer = {{"model", request.model.empty() ? model : request.model},
+                 {"created_at", ollama_time(std::chrono::system_clock::now())},
+                 {"done", true},
+                 {"done_reason", request.is_unload ? "unload" : "load"}};
+  if (is_chat) {
+    answer["message"] = {{"role", "assistant"}, {"content", ""}};
+  } else {
+    answer["response"] = "";
+  }
+  return answer;
 }
 
 }  // namespace
@@ -132,7 +148,16 @@ void ApiService::completions(Call& call) const {
   if (!body) return;
   auto parsed = parse_completion_request(*body, engine_.model(), options_, call.is_unwanted());
   if (!parsed) return call.fail(parsed.error());
-  run_prompts(call, std::move(*parsed), false);
+  run_prompts(call, std::move(*parsed), [&](CompletionRequest& request, const GenerationJob& job) {
+    const auto n_prompts = static_cast<int>(job.prompts.size());
+    const int n = request.fields.n, best_of = request.fields.best_of;
+    auto format = make_completion_format(
+        make_shape(engine_.model(), options_, request.fields, request.logprobs, request.prompt_logprobs), n_prompts, n,
+        {.prompts = request.echo_texts.empty() ? std::vector<std::vector<TokenId>>() : job.prompts,
+         .texts = std::move(request.echo_texts),
+         .n_top = job.request.sampling.n_logprobs});
+    return best_of > n ? make_best_of_format(std::move(format), n_prompts, n, best_of) : std::move(format);
+  });
 }
 
 void ApiService::generate(Call& call) const {
@@ -140,30 +165,63 @@ void ApiService::generate(Call& call) const {
   if (!body) return;
   auto parsed = parse_generate_request(*body, engine_.model(), options_, call.is_unwanted());
   if (!parsed) return call.fail(parsed.error());
-  run_prompts(call, std::move(*parsed), true);
+  run_prompts(call, std::move(*parsed), [&](CompletionRequest& request, const GenerationJob& job) {
+    return make_generate_format(engine_.model().name, request.echo_texts.empty() ? "" : request.echo_texts.front(),
+                                job.request.sampling.seed);
+  });
 }
 
-void ApiService::run_prompts(Call& call, CompletionRequest parsed, bool native) const {
+void ApiService::run_prompts(
+    Call& call, CompletionRequest parsed,
+    const std::function<std::unique_ptr<AnswerFormat>(CompletionRequest&, const GenerationJob&)>& make_format) const {
   GenerationJob job = make_job(call.info(), call.request.body, parsed.fields, options_);
   job.refusals = refusals_;
   job.request = std::move(parsed.fields.request);
   job.prompts = std::move(parsed.prompts);
-  const auto n_prompts = static_cast<int>(job.prompts.size());
-  const int n = parsed.fields.n, best_of = parsed.fields.best_of;
-  if (native) {
-    job.format = make_generate_format(engine_.model().name, parsed.echo_texts.empty() ? "" : parsed.echo_texts.front(),
-                                      job.request.sampling.seed);
-  } else {
-    job.format = make_completion_format(
-        make_shape(engine_.model(), options_, parsed.fields, parsed.logprobs, parsed.prompt_logprobs), n_prompts, n,
-        {.prompts = parsed.echo_texts.empty() ? std::vector<std::vector<TokenId>>() : job.prompts,
-         .texts = std::move(parsed.echo_texts),
-         .n_top = job.request.sampling.n_logprobs});
-    if (best_of > n) {
-      job.format = make_best_of_format(std::move(job.format), n_prompts, n, best_of);
-    }
-  }
+  job.format = make_format(parsed, job);
   start_generation(engine_, call.responder, std::move(job));
+}
+
+void ApiService::ollama_chat(Call& call) const { run_body(call, &ApiService::run_ollama_chat); }
+
+void ApiService::run_ollama_chat(Call& call, Json body, const RequestImages& images) const {
+  run_ollama(call, std::move(body), images, /*is_chat=*/true);
+}
+
+void ApiService::ollama_generate(Call& call) const { run_body(call, &ApiService::run_ollama_generate); }
+
+void ApiService::run_ollama_generate(Call& call, Json body, const RequestImages& images) const {
+  run_ollama(call, std::move(body), images, /*is_chat=*/false);
+}
+
+void ApiService::run_ollama(Call& call, Json body, const RequestImages& images, bool is_chat) const {
+  auto read = read_ollama(body, is_chat ? OllamaUse::kChat : OllamaUse::kGenerate);
+  body = nullptr;
+  if (!read) return call.fail(read.error());
+  if (read->is_empty) {
+    Fields fields(read->body);
+    check_model(fields, model_names(engine_.model(), options_));
+    return fields.ok() ? call.answer(ollama_loaded(*read, engine_.model().name, is_chat)) : call.fail(*fields.error());
+  }
+  const auto shape_of = [&](const GenerationFields& fields, bool logprobs) {
+    AnswerShape shape = make_shape(engine_.model(), options_, fields, logprobs, -1);
+    if (!read->model.empty()) shape.model = read->model;  // as the client calls it
+    return shape;
+  };
+  if (!read->is_raw) {
+    const ChatDialect dialect{[&](ChatRequest& parsed, const GenerationJob&) {
+                                return make_ollama_format(shape_of(parsed.fields, parsed.logprobs), is_chat,
+                                                          std::move(parsed.plan));
+                              },
+                              {},
+                              in_ollama_terms};
+    return answer_chat(call, read->body, images, dialect);
+  }
+  auto parsed = parse_completion_request(read->body, engine_.model(), options_, call.is_unwanted());
+  if (!parsed) return call.fail(in_ollama_terms(parsed.error()));
+  run_prompts(call, std::move(*parsed), [&](CompletionRequest& request, const GenerationJob&) {
+    return make_ollama_format(shape_of(request.fields, false), is_chat, nullptr);
+  });
 }
 
 }  // namespace commissure

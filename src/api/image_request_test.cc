@@ -8,6 +8,7 @@
 #include "api/http_server.h"
 #include "api/image_worker.h"
 #include "api/messages_request.h"
+#include "api/ollama_request.h"
 #include "api/responses_request.h"
 #include "core/base64.h"
 #include "support/eventually.h"
@@ -115,6 +116,29 @@ TEST_F(ImageRequestTest, TheInputOfTheResponsesApiHasThemToo) {
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().param, "input");
   EXPECT_NE(refused.error().message.find("'input[0].content[0].image_url' is missing"), std::string::npos);
+}
+
+TEST_F(ImageRequestTest, OllamasMessagesHaveThemInAList) {
+  const std::string first = encode_base64(std::as_bytes(std::span(std::string_view("3x"))));
+  Json body = {{"messages", Json::array({{{"role", "user"}, {"content", "a"}, {"images", {first, data_url("1y")}}}})}};
+  const auto read_chat = [&](OllamaUse use) {
+    const auto images = take_images(body, engine_.model(), /*has_lists=*/true);
+    if (!images) return images.error().message;
+    const auto read = read_ollama(body, use);
+    if (!read) return read.error().message;
+    const auto parsed = parse_chat_request(read->body, engine_.model(), options_, {}, *images);
+    return parsed ? shown(parsed->fields.request) : parsed.error().message;
+  };
+  EXPECT_EQ(read_chat(OllamaUse::kChat), "<bos>[user]a(###)(#)[assistant]");
+  body = {{"prompt", "b"}, {"images", {first}}};
+  EXPECT_EQ(read_chat(OllamaUse::kGenerate), "<bos>[user]b(###)[assistant]");
+  body = {{"prompt", "b"}, {"images", {"?"}}};
+  EXPECT_NE(read_chat(OllamaUse::kGenerate).find("'images[0]' is no valid base64"), std::string::npos);
+  body = {{"messages", Json::array({{{"role", "user"}, {"content", "a"}, {"images", {7}}}})}};
+  EXPECT_NE(read_chat(OllamaUse::kChat).find("'messages[0].images' must be an array of images"), std::string::npos);
+  engine_.mutable_model().image_encoder = nullptr;
+  body = {{"prompt", "b"}, {"images", {first}}};
+  EXPECT_NE(read_chat(OllamaUse::kGenerate).find("takes text only"), std::string::npos);
 }
 
 TEST_F(ImageRequestTest, SeveralKeepTheirOrderOverMessages) {

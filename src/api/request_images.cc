@@ -26,6 +26,20 @@ class ImageTaker {
  public:
   explicit ImageTaker(const ServedModel& model) : model_(model) {}
 
+  ApiResult<RequestImages> take_lists(Json& body) {
+    list_ = "messages";
+    Json* messages = member(body, list_);
+    for (std::size_t i = 0; messages != nullptr && messages->is_array() && i < messages->size(); ++i) {
+      take_list((*messages)[i], fmt::format("messages[{}].images", i));
+    }
+    if (messages == nullptr) {
+      list_ = "images";
+      take_list(body, list_);
+    }
+    if (error_) return tl::unexpected(*error_);
+    return std::move(images_);
+  }
+
   ApiResult<RequestImages> take(Json& body) {
     for (const std::string_view list : {"messages", "input"}) {
       list_ = list;
@@ -56,13 +70,35 @@ class ImageTaker {
     }
   }
 
-  void take_image(Json& part, const std::string& kind, const std::string& where) {
+  /// Of strings, in base64 or as data: URLs.
+  void take_list(Json& holder, const std::string& where) {
+    Json* list = member(holder, "images");
+    for (std::size_t i = 0; list != nullptr && list->is_array() && i < list->size() && !error_; ++i) {
+      Json& image = (*list)[i];
+      const std::string here = fmt::format("{}[{}]", where, i);
+      if (!image.is_string() || !may_take(here)) continue;
+      const auto& text = image.get_ref<const std::string&>();
+      add(image, here, text.starts_with("data:") ? bytes_of_url(text, here) : bytes_of(text, here));
+    }
+  }
+
+  bool may_take(const std::string& where) {
     if (model_.image_encoder == nullptr) {
-      return refuse(where, fmt::format("is an image, but the model '{}' takes text only", model_.name));
+      refuse(where, fmt::format("is an image, but the model '{}' takes text only", model_.name));
+    } else if (images_.size() == kMaxImages) {
+      refuse(where, fmt::format("is one image more than the {} that a request may have", kMaxImages));
     }
-    if (images_.size() == kMaxImages) {
-      return refuse(where, fmt::format("is one image more than the {} that a request may have", kMaxImages));
-    }
+    return !error_;
+  }
+
+  void add(Json& part, const std::string& where, std::string file) {
+    if (error_) return;
+    images_.push_back({where, std::move(file)});
+    part = {{"type", "image"}};  // its text goes now: it may be megabytes
+  }
+
+  void take_image(Json& part, const std::string& kind, const std::string& where) {
+    if (!may_take(where)) return;
     const std::string* text = nullptr;
     bool is_url = true;
     if (Json* source = kind == "image" ? member(part, "source") : nullptr; source != nullptr) {
@@ -71,10 +107,7 @@ class ImageTaker {
       text = url_text(part, kind, where);
     }
     if (error_) return;
-    auto file = is_url ? bytes_of_url(*text, where) : bytes_of(*text, where);
-    if (error_) return;
-    images_.push_back({where, std::move(file)});
-    part = {{"type", "image"}};  // its text goes now: it may be megabytes
+    add(part, where, is_url ? bytes_of_url(*text, where) : bytes_of(*text, where));
   }
 
   /// {"type": "base64", "media_type": "image/png", "data": "..."} or {"type": "url", "url": "..."}
@@ -164,7 +197,10 @@ class ImageTaker {
 
 }  // namespace
 
-ApiResult<RequestImages> take_images(Json& body, const ServedModel& model) { return ImageTaker(model).take(body); }
+ApiResult<RequestImages> take_images(Json& body, const ServedModel& model, bool has_lists) {
+  ImageTaker taker(model);
+  return has_lists ? taker.take_lists(body) : taker.take(body);
+}
 
 bool is_taken_image(const Json& part) { return part.is_object() && part.size() == 1 && kind_of_part(part) == "image"; }
 

@@ -26,9 +26,10 @@ using RequestImages = std::vector<RequestImage>;
 
 /// Takes the images out of the messages of a body, a chat's or one of the Messages API, or out of the `input` of one of
 /// the Responses API, in the order in which they stand there. In each one's place {"type": "image"} remains.
+///   has_lists  the body is one of Ollama's API: each message, or the body itself, has its images in a list, `images`
 /// Errors: 400 that names the part: the model takes text alone, an image is no base64 in a data: URL (or of a source
 /// of the Messages API), there are too many, or one is too large.
-ApiResult<RequestImages> take_images(Json& body, const ServedModel& model);
+ApiResult<RequestImages> take_images(Json& body, const ServedModel& model, bool has_lists = false);
 
 /// Whether a part of a content is what take_images leaves of an image.
 bool is_taken_image(const Json& part);

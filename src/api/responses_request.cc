@@ -232,14 +232,7 @@ ApiResult<ResponsesRequest> read_responses(const Json& body) {
 ApiError in_responses_terms(ApiError error) {
   constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kNames = {
       {{"messages", "input"}, {"response_format", "text.format"}, {"max_completion_tokens", "max_output_tokens"}}};
-  for (const auto& [chat, own] : kNames) {
-    if (error.param == chat) error.param = own;
-    const std::string quoted = fmt::format("'{}'", chat);
-    for (std::size_t at = 0; (at = error.message.find(quoted, at)) != std::string::npos; at += own.size() + 2) {
-      error.message.replace(at, quoted.size(), fmt::format("'{}'", own));
-    }
-  }
-  return error;
+  return in_terms(std::move(error), kNames);
 }
 
 }  // namespace commissure

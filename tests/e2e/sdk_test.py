@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The Python SDKs of OpenAI and Anthropic, OpenAI's for Node, the Vercel AI SDK and LangChain, unmodified, against three real stages. Installs them below the build folder once."""
+"""The Python SDKs of OpenAI, Anthropic and Ollama, OpenAI's and Ollama's for Node, the Vercel AI SDK and LangChain, unmodified, against three real stages. Installs them below the build folder once."""
 import http.client
 import json
 import os
@@ -14,7 +14,7 @@ from harness import PROGRAM, ROOT, SMOL, Chain, need, python_with, wait_until
 
 need(SMOL)
 clients = pathlib.Path(PROGRAM).resolve().parents[2] / "test-clients"  # build/, shared by all presets
-PACKAGES = ["openai@6", "ai@6", "@ai-sdk/openai-compatible@2", "@langchain/openai@1", "@langchain/core@1"]
+PACKAGES = ["openai@6", "ai@6", "@ai-sdk/openai-compatible@2", "@langchain/openai@1", "@langchain/core@1", "ollama@0.6"]
 
 
 def node_clients():
@@ -75,9 +75,10 @@ with Chain(SMOL, stages=3) as chain:
     base = f"http://127.0.0.1:{chain.port}"
     python = python_with("openai", "openai==1.109.1")
     checks = [[python, ROOT / "tests/sdk/openai_python_check.py", base], [python, ROOT / "examples/openai_client.py", base + "/v1"],
-              [python_with("anthropic", "anthropic==2.10.0"), ROOT / "tests/sdk/anthropic_python_check.py", base]]
+              [python_with("anthropic", "anthropic==2.10.0"), ROOT / "tests/sdk/anthropic_python_check.py", base],
+              [python_with("ollama", "ollama==0.6.3"), ROOT / "tests/sdk/ollama_python_check.py", base]]
     if shutil.which("node") and shutil.which("npm"):
-        for name in ("openai_node_check.mjs", "ai_sdks_check.mjs"):
+        for name in ("openai_node_check.mjs", "ai_sdks_check.mjs", "ollama_node_check.mjs"):
             script = node_clients() / name  # beside node_modules, where node looks
             shutil.copy(ROOT / "tests/sdk" / name, script)
             checks.append(["node", script, base])

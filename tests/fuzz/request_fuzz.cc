@@ -5,6 +5,7 @@
 #include "api/chat_request.h"
 #include "api/completion_request.h"
 #include "api/messages_request.h"
+#include "api/ollama_request.h"
 #include "api/responses_request.h"
 #include "fuzz/fuzz.h"
 #include "support/fake_engine.h"
@@ -71,6 +72,21 @@ void check_body(std::string_view text, const ServedModel& model) {
     for (const std::string& kind : responses->left_out) CHECK(kind.find_first_of("\r\n") == std::string::npos);
   } else {
     check_refused(responses.error());
+  }
+  Json listed = *body;
+  const auto in_lists = take_images(listed, model, /*has_lists=*/true);
+  if (!in_lists) return check_refused(in_lists.error());
+  for (const OllamaUse use : {OllamaUse::kChat, OllamaUse::kGenerate}) {
+    const auto asked = read_ollama(listed, use);
+    if (!asked) check_refused(asked.error());
+    if (!asked || asked->is_empty) continue;
+    if (!asked->is_raw) {
+      check_chat(asked->body, model, options, *in_lists);
+    } else if (const auto completion = parse_completion_request(asked->body, model, options)) {
+      check_accepted(completion->fields.request, completion->prompts.at(0), model);
+    } else {
+      check_refused(in_ollama_terms(completion.error()));
+    }
   }
   for (const auto parse : {&parse_completion_request, &parse_generate_request}) {
     const auto completion = parse(*body, model, options, {});
