@@ -14,29 +14,23 @@ namespace {
 
 using testing::answer_events;
 using testing::FakeEngine;
+using testing::spelled_json;
 
 const std::string kTools =
     R"("tools":[{"name":"find","input_schema":{"type":"object","properties":{"n":{"type":"integer"}}}},
                 {"name":"now","input_schema":{"type":"object"}}])";
-constexpr std::string_view kCalls =
-    "Let me see.\n<tool_call>\n{\"name\": \"find\", \"arguments\": {\"n\": 1, \"of\": \"e\\n\"}}\n</tool_call>\n"
-    "<tool_call>\n{\"name\": \"now\"}\n</tool_call>";
+constexpr std::string_view kCalls = testing::kTwoCalls;
 
 class MessagesFormatTest : public ::testing::Test {
  protected:
-  MessagesFormatTest() {
-    const std::string source = "</think>{% if tools %}<tool_call>{% endif %}<think>{{ '\n' }}";
-    engine_.mutable_model().chat_template = ChatTemplate::compile(source).value();
-    engine_.mutable_model().answer_syntax = answer_syntax(source);
-  }
-  static Json json(std::string_view text) { return parse_json(text).value(); }
+  MessagesFormatTest() { testing::think_and_call(engine_); }
 
   /// For the answers to one request of these members.
   std::unique_ptr<AnswerFormat> format(const std::string& members) {
     std::shared_ptr<const AnswerPlan>& plan = plans_[members];
     if (plan == nullptr) {
       const Json body =
-          json(fmt::format(R"({{"max_tokens":9,"messages":[{{"role":"user","content":"hi"}}],{}}})", members));
+          spelled_json(fmt::format(R"({{"max_tokens":9,"messages":[{{"role":"user","content":"hi"}}],{}}})", members));
       const auto request =
           parse_chat_request(chat_from_messages(body, MessagesUse::kAnswer).value(), engine_.model(), ApiOptions());
       EXPECT_TRUE(request) << request.error().message;
@@ -99,7 +93,7 @@ class MessagesFormatTest : public ::testing::Test {
 TEST_F(MessagesFormatTest, AnswersInOnePiece) {
   const Json answer = whole(R"("top_k":1)", answer_events({"So", " so.", "\n</think>\n\n", "Yes", "."}));
   EXPECT_TRUE(answer["id"].get<std::string>().starts_with("msg_"));
-  EXPECT_EQ(known(answer), json(R"({"type":"message","role":"assistant","model":"m","content":[
+  EXPECT_EQ(known(answer), spelled_json(R"({"type":"message","role":"assistant","model":"m","content":[
       {"type":"thinking","thinking":"So so.","signature":""},{"type":"text","text":"Yes."}],
       "stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":6,"cache_creation_input_tokens":0,
       "cache_read_input_tokens":4,"output_tokens":5,"output_tokens_details":{"thinking_tokens":3}}})"));
@@ -108,7 +102,7 @@ TEST_F(MessagesFormatTest, AnswersInOnePiece) {
 TEST_F(MessagesFormatTest, CallsAreToolUses) {
   const Json answer = whole(kTools, answer_events({"</think>", std::string(kCalls)}));
   Json blocks = known(answer)["content"];
-  EXPECT_EQ(blocks, json(R"([{"type":"text","text":"Let me see."},
+  EXPECT_EQ(blocks, spelled_json(R"([{"type":"text","text":"Let me see."},
       {"type":"tool_use","name":"find","input":{"n":1,"of":"e\n"}},{"type":"tool_use","name":"now","input":{}}])"));
   EXPECT_EQ(answer["stop_reason"], "tool_use");
   const std::string first = answer["content"][1]["id"], second = answer["content"][2]["id"];
@@ -152,7 +146,8 @@ TEST_F(MessagesFormatTest, TheStreamIsTheAnswerHoweverItIsCut) {
 TEST_F(MessagesFormatTest, TextBehindACallIsABlockOfItsOwn) {
   const auto cut = answer_events({"</think>One<tool_call>{\"name\": \"now\"", "}</tool_call>", "Two", " three"});
   const Json answer = known(whole(kTools, cut));
-  EXPECT_EQ(answer["content"], json(R"([{"type":"text","text":"One"},{"type":"tool_use","name":"now","input":{}},
+  EXPECT_EQ(answer["content"],
+            spelled_json(R"([{"type":"text","text":"One"},{"type":"tool_use","name":"now","input":{}},
                                         {"type":"text","text":"Two three"}])"));
   EXPECT_EQ(known(message_of(streamed(kTools, cut))), answer);
 }
@@ -162,7 +157,7 @@ TEST_F(MessagesFormatTest, WhatAnOpenCallStillGetsComesFirst) {
                                   ": 1}}</tool_call>Then<tool_call>"
                                   "{\"name\": \"now\"}</tool_call>"});
   EXPECT_EQ(known(message_of(streamed(kTools, cut)))["content"],
-            json(R"([{"type":"tool_use","name":"find","input":{"n":1}},{"type":"text","text":"Then"},
+            spelled_json(R"([{"type":"tool_use","name":"find","input":{"n":1}},{"type":"text","text":"Then"},
                      {"type":"tool_use","name":"now","input":{}}])"));
 }
 
@@ -190,13 +185,13 @@ TEST_F(MessagesFormatTest, HalfACallHasNoInput) {
   last.finish = FinishReason::kLength;
   const Json answer = whole(
       kTools, answer_events({"</think><tool_call>{\"name\": \"find\", \"arguments\": {\"n\": 1, \"of\": \"al"}, last));
-  EXPECT_EQ(known(answer)["content"], json(R"([{"type":"tool_use","name":"find","input":{}}])"));
+  EXPECT_EQ(known(answer)["content"], spelled_json(R"([{"type":"tool_use","name":"find","input":{}}])"));
 }
 
 TEST_F(MessagesFormatTest, OfANameThatComesTwiceTheLastValueCounts) {
   const Json answer = whole(
       kTools, answer_events({R"(</think><tool_call>{"name": "find", "arguments": {"n": 1, "n": 2}}</tool_call>)"}));
-  EXPECT_EQ(known(answer)["content"], json(R"([{"type":"tool_use","name":"find","input":{"n":2}}])"));
+  EXPECT_EQ(known(answer)["content"], spelled_json(R"([{"type":"tool_use","name":"find","input":{"n":2}}])"));
   EXPECT_EQ(answer["stop_reason"], "tool_use");
 }
 
@@ -205,7 +200,7 @@ TEST_F(MessagesFormatTest, AnAnswerMayBeEmpty) {
   EXPECT_EQ(whole(R"("top_k":1)", cut)["content"], Json::array());
   EXPECT_EQ(streamed(R"("top_k":1)", cut).size(), 3u);
   EXPECT_EQ(whole(R"("thinking":{"type":"disabled"})", answer_events({"So</think>Yes"}))["content"],
-            json(R"([{"type":"text","text":"Yes"}])"));
+            spelled_json(R"([{"type":"text","text":"Yes"}])"));
 }
 
 TEST_F(MessagesFormatTest, BreaksTheSilence) {

@@ -5,18 +5,15 @@
 #include <tuple>
 
 #include "api/chat_request.h"
-#include "support/fake_engine.h"
+#include "support/served_api.h"
 
 namespace commissure {
 namespace {
 
-Json json(std::string_view text) {
-  auto parsed = parse_json(text);
-  EXPECT_TRUE(parsed) << text;
-  return parsed ? *parsed : Json();
-}
+using testing::spelled_json;
+
 OllamaRequest read(std::string_view body, OllamaUse use) {
-  auto result = read_ollama(json(body), use);
+  auto result = read_ollama(spelled_json(body), use);
   EXPECT_TRUE(result) << result.error().message;
   return result ? *result : OllamaRequest{};
 }
@@ -28,7 +25,7 @@ Json messages(std::string_view list) {
   return read(fmt::format(R"({{"messages":{}}})", list), OllamaUse::kChat).body["messages"];
 }
 void expect_refused(std::string_view body, OllamaUse use, std::string_view param, std::string_view part) {
-  const auto result = read_ollama(json(body), use);
+  const auto result = read_ollama(spelled_json(body), use);
   ASSERT_FALSE(result) << body;
   EXPECT_EQ(result.error().status, 400);
   EXPECT_EQ(result.error().param, param) << result.error().message;
@@ -41,7 +38,7 @@ TEST(OllamaRequest, OptionsHaveTheirNamesInAChat) {
        "presence_penalty":0.5,"frequency_penalty":0.25,"seed":7,"stop":["a"],"num_predict":9,"num_ctx":4096,
        "num_gpu":1,"num_thread":8,"use_mmap":true,"repeat_last_n":64,"mirostat":0})");
   EXPECT_EQ(request.body,
-            json(R"({"model":"fake/model","stream":false,"max_completion_tokens":9,"temperature":0.5,"top_k":5,
+            spelled_json(R"({"model":"fake/model","stream":false,"max_completion_tokens":9,"temperature":0.5,"top_k":5,
       "top_p":0.9,"min_p":0.1,"typical_p":1,"repeat_penalty":1.1,"presence_penalty":0.5,"frequency_penalty":0.25,
       "seed":7,"mirostat":0,"stop":["a"],"messages":[{"role":"user","content":"hi"}]})"));
   EXPECT_EQ(request.model, "fake/model:latest");
@@ -53,13 +50,13 @@ TEST(OllamaRequest, OptionsHaveTheirNamesInAChat) {
 }
 
 TEST(OllamaRequest, FormatsAndThoughtsAreThoseOfAChat) {
-  EXPECT_EQ(chat_with(R"("format":"json")").body["response_format"], json(R"({"type":"json_object"})"));
+  EXPECT_EQ(chat_with(R"("format":"json")").body["response_format"], spelled_json(R"({"type":"json_object"})"));
   EXPECT_EQ(chat_with(R"("format":{"type":"array"})").body["response_format"],
-            json(R"({"type":"json_schema","json_schema":{"schema":{"type":"array"}}})"));
+            spelled_json(R"({"type":"json_schema","json_schema":{"schema":{"type":"array"}}})"));
   EXPECT_FALSE(chat_with(R"("format":"")").body.contains("response_format"));
-  EXPECT_EQ(chat_with(R"("think":true)").body["chat_template_kwargs"], json(R"({"enable_thinking":true})"));
+  EXPECT_EQ(chat_with(R"("think":true)").body["chat_template_kwargs"], spelled_json(R"({"enable_thinking":true})"));
   const Json none = chat_with(R"("think":false)").body;
-  EXPECT_EQ(none["chat_template_kwargs"], json(R"({"enable_thinking":false})"));
+  EXPECT_EQ(none["chat_template_kwargs"], spelled_json(R"({"enable_thinking":false})"));
   EXPECT_EQ(none["include_reasoning"], false);
   EXPECT_EQ(chat_with(R"("think":"low")").body["reasoning_effort"], "low");
 }
@@ -69,7 +66,7 @@ TEST(OllamaRequest, CallsAndTheirResultsAreThoseOfAChat) {
       {"role":"assistant","content":"","thinking":"Hm.","tool_calls":[
        {"function":{"name":"find","arguments":{"n":1}}},{"function":{"name":"now"}}]},
       {"role":"tool","content":"noon","tool_name":"now"},{"role":"tool","content":"one"}])"),
-            json(R"([{"role":"system","content":"s"},{"role":"user","content":"n?"},
+            spelled_json(R"([{"role":"system","content":"s"},{"role":"user","content":"n?"},
       {"role":"assistant","reasoning_content":"Hm.","tool_calls":[
        {"id":"call00000","type":"function","function":{"name":"find","arguments":{"n":1}}},
        {"id":"call00001","type":"function","function":{"name":"now","arguments":{}}}]},
@@ -79,7 +76,7 @@ TEST(OllamaRequest, CallsAndTheirResultsAreThoseOfAChat) {
 
 TEST(OllamaRequest, ImagesAreThePartsOfAChat) {
   // As take_images() leaves them.
-  const Json expected = json(R"([{"role":"user","content":[{"type":"text","text":"What?"},
+  const Json expected = spelled_json(R"([{"role":"user","content":[{"type":"text","text":"What?"},
       {"type":"image"},{"type":"image"}]}])");
   EXPECT_EQ(messages(R"([{"role":"user","content":"What?","images":[{"type":"image"},{"type":"image"}]}])"), expected);
   EXPECT_EQ(
@@ -89,10 +86,10 @@ TEST(OllamaRequest, ImagesAreThePartsOfAChat) {
 
 TEST(OllamaRequest, PromptsAreChatsUnlessTheyAreRaw) {
   EXPECT_EQ(read(R"({"prompt":"a","system":"s"})", OllamaUse::kGenerate).body["messages"],
-            json(R"([{"role":"system","content":"s"},{"role":"user","content":"a"}])"));
+            spelled_json(R"([{"role":"system","content":"s"},{"role":"user","content":"a"}])"));
   const OllamaRequest raw = read(R"({"prompt":"a","raw":true,"options":{"num_predict":3}})", OllamaUse::kGenerate);
   EXPECT_TRUE(raw.is_raw);
-  EXPECT_EQ(raw.body, json(R"({"stream":true,"max_tokens":3,"prompt":"a"})"));
+  EXPECT_EQ(raw.body, spelled_json(R"({"stream":true,"max_tokens":3,"prompt":"a"})"));
 }
 
 TEST(OllamaRequest, WhoAsksNothingLoadsTheModel) {

@@ -16,9 +16,7 @@ constexpr std::string_view kTools = R"({"model":"fake/model","tools":[{"type":"f
 class OllamaServiceTest : public testing::ServedApi {
  protected:
   void think_and_call() {
-    const std::string source = "</think>{% if tools %}<tool_call>{% endif %}<think>{{ '\n' }}";
-    engine_.mutable_model().chat_template = ChatTemplate::compile(source).value();
-    engine_.mutable_model().answer_syntax = answer_syntax(source);
+    testing::think_and_call(engine_);
     script_.pieces = {
         "Hm", ".</think>A", " b", "<tool_call>{\"name\": \"find\", \"argu", "ments\": {\"n\": 1}}", "</tool_call>"};
   }

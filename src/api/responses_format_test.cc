@@ -12,26 +12,20 @@ namespace commissure {
 namespace {
 
 using testing::answer_events;
+using testing::spelled_json;
 
 const std::string kTools =
     R"("tools":[{"type":"function","name":"find","parameters":{"type":"object"}},{"type":"function","name":"now"}])";
-constexpr std::string_view kCalls =
-    "Let me see.\n<tool_call>\n{\"name\": \"find\", \"arguments\": {\"n\": 1, \"of\": \"e\\n\"}}\n</tool_call>\n"
-    "<tool_call>\n{\"name\": \"now\"}\n</tool_call>";
+constexpr std::string_view kCalls = testing::kTwoCalls;
 
 class ResponsesFormatTest : public ::testing::Test {
  protected:
-  ResponsesFormatTest() {
-    const std::string source = "</think>{% if tools %}<tool_call>{% endif %}<think>{{ '\n' }}";
-    engine_.mutable_model().chat_template = ChatTemplate::compile(source).value();
-    engine_.mutable_model().answer_syntax = answer_syntax(source);
-  }
-  static Json json(std::string_view text) { return parse_json(text).value(); }
+  ResponsesFormatTest() { testing::think_and_call(engine_); }
 
   /// For the answers to one request of these members.
   std::unique_ptr<AnswerFormat> format(const std::string& members) {
     std::shared_ptr<const AnswerPlan>& plan = plans_[members];
-    const auto read = read_responses(json(fmt::format(R"({{"input":"hi",{}}})", members))).value();
+    const auto read = read_responses(spelled_json(fmt::format(R"({{"input":"hi",{}}})", members))).value();
     if (plan == nullptr) {
       const auto request = parse_chat_request(read.chat, engine_.model(), ApiOptions());
       EXPECT_TRUE(request) << request.error().message;
@@ -113,7 +107,7 @@ TEST_F(ResponsesFormatTest, AnswersInOnePiece) {
   EXPECT_GE(answer["completed_at"], answer["created_at"]);
   for (const char* drawn : {"id", "created_at", "completed_at"}) answer.erase(drawn);
   answer["output"] = known(answer["output"]);
-  EXPECT_EQ(answer, json(R"({"object":"response","status":"completed","background":false,"error":null,
+  EXPECT_EQ(answer, spelled_json(R"({"object":"response","status":"completed","background":false,"error":null,
       "incomplete_details":null,"model":"m","output":[
        {"type":"reasoning","status":"completed","summary":[],"content":[{"type":"reasoning_text","text":"So so."}]},
        {"type":"message","status":"completed","role":"assistant","content":[
@@ -161,7 +155,7 @@ TEST_F(ResponsesFormatTest, TheStreamIsTheAnswerHoweverItIsCut) {
   const std::string text = "So so.\n</think>\n\n" + std::string(kCalls);
   const Json expected = known(whole(kTools, answer_events({text}))["output"]);
   EXPECT_EQ(expected.size(), 4u);
-  EXPECT_EQ(expected[2], json(R"({"type":"function_call","status":"completed","name":"find",
+  EXPECT_EQ(expected[2], spelled_json(R"({"type":"function_call","status":"completed","name":"find",
                                   "arguments":"{\"n\": 1, \"of\": \"e\\n\"}"})"));
   for (std::size_t n = 1; n <= text.size(); ++n) {
     for (const std::size_t first : {n, n / 2}) {
@@ -192,7 +186,7 @@ TEST_F(ResponsesFormatTest, SaysHowItEnded) {
     const auto cut = answer_events({"</think>", text}, at_length);
     const Json answer = whole(kTools, cut);
     EXPECT_EQ(answer["status"], "incomplete");
-    EXPECT_EQ(answer["incomplete_details"], json(R"({"reason":"max_output_tokens"})"));
+    EXPECT_EQ(answer["incomplete_details"], spelled_json(R"({"reason":"max_output_tokens"})"));
     EXPECT_EQ(answer["output"].back()["status"], "incomplete");
     const auto events = streamed(kTools, cut);
     EXPECT_EQ(events.back()["type"], "response.incomplete");
@@ -225,7 +219,8 @@ TEST_F(ResponsesFormatTest, AFailureIsAResponse) {
     EXPECT_EQ(events.back()["type"], "response.failed");
     EXPECT_EQ(events.back()["sequence_number"], events.size() - 1);
     EXPECT_EQ(events.back()["response"]["status"], "failed");
-    EXPECT_EQ(events.back()["response"]["error"], json(R"({"code":"server_error","message":"stage b went away"})"));
+    EXPECT_EQ(events.back()["response"]["error"],
+              spelled_json(R"({"code":"server_error","message":"stage b went away"})"));
   }
 }
 

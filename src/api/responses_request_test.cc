@@ -5,18 +5,15 @@
 #include <tuple>
 
 #include "api/chat_request.h"
-#include "support/fake_engine.h"
+#include "support/served_api.h"
 
 namespace commissure {
 namespace {
 
-Json json(std::string_view text) {
-  auto parsed = parse_json(text);
-  EXPECT_TRUE(parsed) << text;
-  return parsed ? *parsed : Json();
-}
+using testing::spelled_json;
+
 Json body(std::string_view input, std::string_view more = "") {
-  return json(fmt::format(R"({{"model":"fake/model","input":{}{}{}}})", input, more.empty() ? "" : ",", more));
+  return spelled_json(fmt::format(R"({{"model":"fake/model","input":{}{}{}}})", input, more.empty() ? "" : ",", more));
 }
 ResponsesRequest read(const Json& body) {
   auto result = read_responses(body);
@@ -35,7 +32,7 @@ void expect_refused(const Json& body, std::string_view param, std::string_view p
 }
 
 TEST(ResponsesRequest, ATextIsATextHoweverItIsGiven) {
-  const Json expected = json(R"([{"role":"user","content":"one two"}])");
+  const Json expected = spelled_json(R"([{"role":"user","content":"one two"}])");
   EXPECT_EQ(messages(R"("one two")"), expected);
   EXPECT_EQ(messages(R"([{"role":"user","content":"one two"}])"), expected);
   EXPECT_EQ(messages(R"([{"type":"message","role":"user","content":[{"type":"input_text","text":"one "},
@@ -44,11 +41,12 @@ TEST(ResponsesRequest, ATextIsATextHoweverItIsGiven) {
 }
 
 TEST(ResponsesRequest, InstructionsComeFirstAndTurnsOfOneRoleAreOne) {
-  EXPECT_EQ(read(body(R"([{"role":"developer","content":"Be kind."},{"role":"user","content":"a"},
+  EXPECT_EQ(
+      read(body(R"([{"role":"developer","content":"Be kind."},{"role":"user","content":"a"},
                           {"role":"user","content":"b"}])",
-                      R"("instructions":"Be brief.")"))
-                .chat["messages"],
-            json(R"([{"role":"system","content":"Be brief.\n\nBe kind."},{"role":"user","content":"a\n\nb"}])"));
+                R"("instructions":"Be brief.")"))
+          .chat["messages"],
+      spelled_json(R"([{"role":"system","content":"Be brief.\n\nBe kind."},{"role":"user","content":"a\n\nb"}])"));
   EXPECT_EQ(read_with(R"("instructions":"")").chat["messages"][0]["role"], "user");
 }
 
@@ -63,7 +61,7 @@ TEST(ResponsesRequest, ItemsOfAnAnswerAreOneTurn) {
       {"type":"function_call_output","call_id":"call_2","output":[{"type":"input_text","text":"two "},
        {"type":"input_text","text":"o'clock"}]},
       {"type":"reasoning","summary":[],"encrypted_content":null}])"),
-            json(R"([{"role":"user","content":"n?"},
+            spelled_json(R"([{"role":"user","content":"n?"},
       {"role":"assistant","reasoning_content":"Hm.","content":"Let me see.","tool_calls":[
        {"id":"call_1","type":"function","function":{"name":"find","arguments":"{\"n\":1}"}},
        {"id":"call_2","type":"function","function":{"name":"now","arguments":""}}]},
@@ -77,16 +75,17 @@ TEST(ResponsesRequest, ImagesAreThePartsOfAChat) {
       messages(R"([{"role":"user","content":[{"type":"input_text","text":"What "},{"type":"input_text","text":"is it?"},
       {"type":"image"},{"type":"input_text","text":"Say"},
       {"type":"input_text","text":"."}]}])"),
-      json(R"([{"role":"user","content":[{"type":"text","text":"What is it?"},
+      spelled_json(R"([{"role":"user","content":[{"type":"text","text":"What is it?"},
       {"type":"image"},
       {"type":"text","text":"Say."}]}])"));
 }
 
 TEST(ResponsesRequest, FieldsHaveTheirNamesInAChat) {
-  EXPECT_EQ(read_with(R"("temperature":0.5,"top_p":0.9,"stream":true,"parallel_tool_calls":false,
+  EXPECT_EQ(
+      read_with(R"("temperature":0.5,"top_p":0.9,"stream":true,"parallel_tool_calls":false,
                          "max_output_tokens":7,"reasoning":{"effort":"low","summary":"auto"})")
-                .chat,
-            json(R"({"model":"fake/model","temperature":0.5,"top_p":0.9,"stream":true,"parallel_tool_calls":false,
+          .chat,
+      spelled_json(R"({"model":"fake/model","temperature":0.5,"top_p":0.9,"stream":true,"parallel_tool_calls":false,
                      "max_completion_tokens":7,"reasoning_effort":"low","messages":[{"role":"user","content":"hi"}]})"));
   // What changes no answer, and what nobody knows yet.
   EXPECT_EQ(read_with(R"("store":true,"user":"u","metadata":{"a":"b"},"truncation":"auto","service_tier":"auto",
@@ -103,17 +102,18 @@ TEST(ResponsesRequest, FormatsAreThoseOfAChat) {
     return read_with(fmt::format(R"("text":{{"format":{}}})", text)).chat.value("response_format", Json());
   };
   EXPECT_EQ(format(R"({"type":"text"})"), Json());
-  EXPECT_EQ(format(R"({"type":"json_object"})"), json(R"({"type":"json_object"})"));
+  EXPECT_EQ(format(R"({"type":"json_object"})"), spelled_json(R"({"type":"json_object"})"));
   EXPECT_EQ(format(R"({"type":"json_schema","name":"x","strict":true,"schema":{"type":"array"}})"),
-            json(R"({"type":"json_schema","json_schema":{"schema":{"type":"array"}}})"));
+            spelled_json(R"({"type":"json_schema","json_schema":{"schema":{"type":"array"}}})"));
 }
 
 TEST(ResponsesRequest, FunctionsAreThoseOfAChat) {
   const std::string tools = R"("tools":[{"type":"function","name":"find","description":"d","strict":false,
       "parameters":{"type":"object"}},{"type":"function","name":"now","parameters":null}])";
   const ResponsesRequest request = read_with(tools);
-  EXPECT_EQ(request.chat["tools"],
-            json(R"([{"type":"function","function":{"name":"find","description":"d","parameters":{"type":"object"},
+  EXPECT_EQ(
+      request.chat["tools"],
+      spelled_json(R"([{"type":"function","function":{"name":"find","description":"d","parameters":{"type":"object"},
                       "strict":false}},{"type":"function","function":{"name":"now"}}])"));
   EXPECT_EQ(request.echo["tools"].size(), 2u);
   for (
@@ -124,13 +124,14 @@ TEST(ResponsesRequest, FunctionsAreThoseOfAChat) {
           {R"({"type":"function","name":"find"})", R"({"type":"function","function":{"name":"find"}})"},
           {R"({"type":"allowed_tools","mode":"required","tools":[{"type":"function","name":"now"},{"type":"mcp"}]})",
            R"({"type":"allowed_tools","allowed_tools":{"mode":"required","tools":[{"type":"function","name":"now"}]}})"}}) {
-    EXPECT_EQ(read_with(fmt::format(R"({},"tool_choice":{})", tools, choice)).chat["tool_choice"], json(expected));
+    EXPECT_EQ(read_with(fmt::format(R"({},"tool_choice":{})", tools, choice)).chat["tool_choice"],
+              spelled_json(expected));
   }
 }
 
 /// The request of Codex: it resends the whole conversation, keeps nothing, and lists tools of OpenAI's own.
 TEST(ResponsesRequest, CodexIsUnderstood) {
-  const ResponsesRequest request = read(json(R"({"model":"fake/model","instructions":"You are Codex.",
+  const ResponsesRequest request = read(spelled_json(R"({"model":"fake/model","instructions":"You are Codex.",
       "input":[{"type":"message","role":"developer","content":[{"type":"input_text","text":"<permissions>"}]},
                {"type":"message","role":"user","content":[{"type":"input_text","text":"<environment_context>"}]},
                {"type":"message","role":"user","content":[{"type":"input_text","text":"List the files."}]},
@@ -144,7 +145,7 @@ TEST(ResponsesRequest, CodexIsUnderstood) {
       "tool_choice":"auto","parallel_tool_calls":false,"reasoning":{"effort":"medium","summary":"auto"},"store":false,
       "stream":true,"include":["reasoning.encrypted_content"],"prompt_cache_key":"0199","text":{"verbosity":"medium"},
       "client_metadata":{"x-codex-installation-id":"1"}})"));
-  EXPECT_EQ(request.chat["messages"], json(R"([{"role":"system","content":"You are Codex.\n\n<permissions>"},
+  EXPECT_EQ(request.chat["messages"], spelled_json(R"([{"role":"system","content":"You are Codex.\n\n<permissions>"},
       {"role":"user","content":"<environment_context>\n\nList the files."},
       {"role":"assistant","tool_calls":[{"id":"call_1","type":"function","function":{"name":"exec_command",
        "arguments":"{\"cmd\":\"ls\"}"}}]},
@@ -162,7 +163,7 @@ TEST(ResponsesRequest, TellsWhatWasAsked) {
   EXPECT_EQ(read_with(R"("instructions":"i","metadata":{"a":"b"},"max_output_tokens":5,"reasoning":{"effort":"high"},
                          "truncation":"auto","parallel_tool_calls":false,"text":{"format":{"type":"json_object"}})")
                 .echo,
-            json(R"({"max_output_tokens":5,"reasoning":{"effort":"high","summary":null},
+            spelled_json(R"({"max_output_tokens":5,"reasoning":{"effort":"high","summary":null},
                      "text":{"format":{"type":"json_object"}},"tools":[],"tool_choice":"auto",
                      "parallel_tool_calls":false,"metadata":{"a":"b"},"instructions":"i"})"));
 }

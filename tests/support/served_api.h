@@ -16,6 +16,25 @@
 
 namespace commissure::testing {
 
+/// JSON that a test spells.
+inline Json spelled_json(std::string_view text) {
+  auto parsed = parse_json(text);
+  EXPECT_TRUE(parsed) << text;
+  return parsed ? *parsed : Json();
+}
+
+/// A model that begins with a thought and may call functions, as Hermes spells calls.
+inline void think_and_call(FakeEngine& engine) {
+  const std::string source = "</think>{% if tools %}<tool_call>{% endif %}<think>{{ '\n' }}";
+  engine.mutable_model().chat_template = ChatTemplate::compile(source).value();
+  engine.mutable_model().answer_syntax = answer_syntax(source);
+}
+
+/// Two calls behind a text, and the functions' names: find, now.
+inline constexpr std::string_view kTwoCalls =
+    "Let me see.\n<tool_call>\n{\"name\": \"find\", \"arguments\": {\"n\": 1, \"of\": \"e\\n\"}}\n</tool_call>\n"
+    "<tool_call>\n{\"name\": \"now\"}\n</tool_call>";
+
 /// The API's routes on a real socket, with an engine that follows `script_`.
 class ServedApi : public ::testing::Test {
  protected:
