@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "core/index.h"
 #include "core/log.h"
 #include "core/scarce.h"
 #include "core/sha256.h"
@@ -57,6 +58,20 @@ ImageMarks image_marks(const Checkpoint& model, const Tokenizer& tokenizer, int 
           .before = "\n\n<start_of_image>",
           .token = TokenId(static_cast<std::int32_t>(token)),
           .after = "<end_of_image>\n\n"};
+}
+
+Status check_image_rows(int n_rows, int window, int max_step_rows, int max_sequences) {
+  if (n_rows > max_step_rows - max_sequences) {
+    return Error(Code::kInvalidArgument, "an image of this model is ", n_rows,
+                 " rows, which one step has to compute beside the next tokens of ", max_sequences,
+                 " sequences: --max-num-batched-tokens is ", max_step_rows, ", must be at least ",
+                 n_rows + max_sequences, " (or give a lower --max-num-seqs)");
+  }
+  if (window > 0 && n_rows > window) {
+    return Error(Code::kInvalidArgument, "an image of this model is ", n_rows, " rows, but its layers see windows of ",
+                 window, " positions: its rows could not all see each other");
+  }
+  return {};
 }
 
 Result<std::shared_ptr<ServedImages>> ServedImages::create(FoundVision vision, const Checkpoint& model,
@@ -116,6 +131,17 @@ Result<std::vector<float>> ServedImages::rows_of(const Image& image) {
   return encoder_->encode(image, take_turn);
 }
 
+/// The rows, counted in n_bytes_ until the last who has them lets go.
+std::shared_ptr<const ImageRows> ServedImages::counted(ImageRows rows) const {
+  const std::size_t n_bytes = rows.values.size() * sizeof(bf16);
+  auto owned = std::make_unique<const ImageRows>(std::move(rows));
+  *n_bytes_ += n_bytes;
+  return {owned.release(), [count = n_bytes_, n_bytes](const ImageRows* gone) {
+            *count -= n_bytes;
+            delete gone;
+          }};
+}
+
 Result<std::shared_ptr<const ImageRows>> ServedImages::encode_file(std::span<const std::byte> file) {
   std::string file_hash = hash_of("", file);
   if (auto rows = cache_.of_file(file_hash)) return rows;
@@ -126,14 +152,18 @@ Result<std::shared_ptr<const ImageRows>> ServedImages::encode_file(std::span<con
   std::string key = hash_of(fingerprint_, std::as_bytes(std::span(image.rgb)));
   std::shared_ptr<const ImageRows> rows = cache_.of_key(key);  // shared: with the cache
   if (rows == nullptr) {
+    if (*n_bytes_ + n_elements(spec.n_rows(), spec.d_text) * sizeof(bf16) > kMostBytes) {
+      return Error(Code::kResourceExhausted, "the images of waiting and running requests take ", human_bytes(*n_bytes_),
+                   ", as much as they may: try again later");
+    }
     const std::vector<float> values = TRY(rows_of(image));
     std::vector<bf16> rounded(values.size());
     std::ranges::transform(values, rounded.begin(), to_bf16);
-    rows = std::make_shared<const ImageRows>(ImageRows{.key = std::move(key),
-                                                       .n_rows = spec.n_rows(),
-                                                       .d_model = spec.d_text,
-                                                       .see_each_other = true,
-                                                       .values = std::move(rounded)});
+    rows = counted({.key = std::move(key),
+                    .n_rows = spec.n_rows(),
+                    .d_model = spec.d_text,
+                    .see_each_other = true,
+                    .values = std::move(rounded)});
   }
   cache_.add(std::move(file_hash), rows);
   return rows;

@@ -25,12 +25,20 @@ namespace commissure {
 ///   n_vocab  rows of the model's vocabulary
 ImageMarks image_marks(const Checkpoint& model, const Tokenizer& tokenizer, int n_vocab);
 
+/// Whether steps can compute images of `n_rows` rows that see each other.
+///   window         positions of the model's widest window; 0: it has none
+///   max_step_rows  of one step, of which `max_sequences` may be other sequences' next tokens
+/// Errors: kInvalidArgument, what to change.
+Status check_image_rows(int n_rows, int window, int max_step_rows, int max_sequences);
+
 /// The image encoder of stage A: a CPU backend of its own beside the stage's device, so its threads and the stage's
 /// share the cores. Where the stages of the machine take turns (a core lease), so does every piece of an image's work.
 class ServedImages final : public ImageEncoder {
  public:
   /// Rows of images that are remembered.
   static constexpr std::size_t kCacheBytes = std::size_t{64} << 20;
+  /// Rows that requests have, waiting ones too, with those that are remembered.
+  static constexpr std::size_t kMostBytes = std::size_t{512} << 20;
 
   struct Options {
     CpuOptions cpu;
@@ -43,7 +51,8 @@ class ServedImages final : public ImageEncoder {
   ~ServedImages() override;
 
   const ImageMarks& marks() const override { return marks_; }
-  /// Errors: as ImageEncoder says; kUnavailable, the stage ends; what kept the weights from being loaded.
+  /// Errors: as ImageEncoder says (kResourceExhausted beyond kMostBytes, too); kUnavailable, the stage ends; what kept
+  /// the weights from being loaded.
   Result<std::shared_ptr<const ImageRows>> encode(std::span<const std::byte> file) override;
 
   /// Loads the weights on a thread of its own, unless that was begun; without it the first image waits for them.
@@ -61,11 +70,14 @@ class ServedImages final : public ImageEncoder {
   Status load() REQUIRES(mutex_);
   Result<std::shared_ptr<const ImageRows>> encode_file(std::span<const std::byte> file) REQUIRES(mutex_);
   Result<std::vector<float>> rows_of(const Image& image) REQUIRES(mutex_);
+  std::shared_ptr<const ImageRows> counted(ImageRows rows) const;
 
   const Checkpoint& model_;
   const FoundVision vision_;
   const ImageMarks marks_;
   const Options options_;
+  // Of all rows that somebody has; shared: with rows that outlive the encoder.
+  const std::shared_ptr<std::atomic<std::size_t>> n_bytes_ = std::make_shared<std::atomic<std::size_t>>(0);
   std::atomic<bool> is_stopped_ = false;
   std::atomic<bool> is_begun_ = false;
   Mutex mutex_;  // held for whole images: they take turns

@@ -136,5 +136,17 @@ TEST_F(ServedImagesTest, TheTokenOfARowIsTheFilesOwnWhereTheModelHasIt) {
   EXPECT_EQ(marks.after, "<end_of_image>\n\n");
 }
 
+TEST(ImageRows, HaveToFitAStepAndTheWindow) {
+  EXPECT_TRUE(check_image_rows(256, 1024, 512, 64).has_value());
+  EXPECT_TRUE(check_image_rows(256, 256, 320, 64).has_value());
+  EXPECT_TRUE(check_image_rows(256, 0, 320, 64).has_value());
+  const Status step = check_image_rows(256, 1024, 319, 64);
+  ASSERT_FALSE(step.has_value());
+  EXPECT_NE(step.error().message().find("--max-num-batched-tokens is 319, must be at least 320"), std::string::npos);
+  const Status window = check_image_rows(256, 255, 512, 64);
+  ASSERT_FALSE(window.has_value());
+  EXPECT_NE(window.error().message().find("windows of 255"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace commissure::testing

@@ -265,6 +265,7 @@ EngineOptions StageRunner::engine_options() const {
 
 Status StageRunner::add_images(ServedModel& model) {
   if (!vision_) return {};
+  TRY(check_image_rows(vision_->spec.n_rows(), stage_->kv().window, settings_.max_step_rows, settings_.max_sequences));
   const CpuOptions cpu = {
       .n_threads = settings_.threads, .pin = lease_ != nullptr, .isa = settings_.device == "cpu" ? settings_.isa : ""};
   const ImageMarks marks = image_marks(*checkpoint_, *model.tokenizer, model.n_rows);
