@@ -92,6 +92,10 @@ std::string single_slashes(const std::string& path) {
   return result;
 }
 
+/// Whether the engine takes no request any more. Other trouble may pass, and is waited for as without images: health()
+/// tells them apart by its words alone.
+bool is_ending(const Status& health) { return !health && health.error().message() == "the server is shutting down"; }
+
 }  // namespace
 
 ApiService::ApiService(Engine& engine, ApiOptions options)
@@ -100,6 +104,8 @@ ApiService::ApiService(Engine& engine, ApiOptions options)
 }
 
 ApiService::~ApiService() = default;
+
+void ApiService::stop() { image_worker_->stop(); }
 
 const std::vector<ApiService::Route>& ApiService::routes() {
   static const std::vector<Route> kRoutes = {
@@ -255,12 +261,13 @@ void ApiService::handle(HttpRequest request, std::shared_ptr<Responder> responde
   dispatch(call);
 }
 
-void ApiService::run_body(Call& call, Run run) const {
+void ApiService::run_body(Call& call, Run run, ImagePlace place) const {
   auto body = call.body();
   if (!body) return;
-  auto images = take_images(*body, engine_.model(), is_ollama_path(call.request.path));
+  auto images = take_images(*body, engine_.model(), place);
   if (!images) return call.fail(images.error());
   if (images->empty()) return (this->*run)(call, std::move(*body), {});
+  if (const Status health = engine_.health(); is_ending(health)) return call.fail(to_api_error(health.error()));
   struct Work {
     Call call;
     Json body;
@@ -270,8 +277,7 @@ void ApiService::run_body(Call& call, Run run) const {
   call.request.body = call.request.body.substr(0, kMostKeptBody);
   // Shared: a task is copyable.
   const auto work = std::make_shared<Work>(Work{std::move(call), std::move(*body), std::move(*images)});
-  const Status is_queued = image_worker_->submit([this, run, work] {
-    if (work->call.responder->is_gone()) return;
+  const auto answer = [this, run, work] {
     try {
       (this->*run)(work->call, std::move(work->body), work->images);
     } catch (const std::bad_alloc&) {
@@ -282,7 +288,11 @@ void ApiService::run_body(Call& call, Run run) const {
         work->call.fail(to_api_error(Error(Code::kInternal, "the server failed on this request")));
       });
     }
-  });
+  };
+  const Status is_queued =
+      image_worker_->submit({.run = answer, .is_gone = work->call.is_unwanted(), .refuse = [work](const Error& why) {
+                               done_unless_scarce([&] { work->call.fail(to_api_error(why)); });
+                             }});
   if (!is_queued) work->call.fail(to_api_error(is_queued.error()));
 }
 

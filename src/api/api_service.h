@@ -30,6 +30,10 @@ class ApiService {
   ~ApiService();
 
   void handle(HttpRequest request, std::shared_ptr<Responder> responder) const;
+  /// Refuses the requests with images that wait, and waits for the one that is read: from then on no thread of the
+  /// service uses the engine or its image encoder. A second call does nothing.
+  void stop();
+
   /// HttpServerOptions::is_quick: a few kilobytes, of which no template is rendered and for which no vocabulary is
   /// looked through.
   static bool is_quick(const HttpRequest& request);
@@ -55,7 +59,7 @@ class ApiService {
   /// Answers a call whose images were taken out of its body.
   using Run = void (ApiService::*)(Call& call, Json body, const RequestImages& images) const;
   /// Reads the body and answers it by `run`, at once, or on the thread of images where it has some.
-  void run_body(Call& call, Run run) const;
+  void run_body(Call& call, Run run, ImagePlace place = ImagePlace::kMessages) const;
 
   void chat(Call& call) const;
   void run_chat(Call& call, Json body, const RequestImages& images) const;

@@ -25,7 +25,7 @@ void ChatTurns::add_text(std::string_view text) {
   if (content.is_null()) content = "";
   if (!content.is_array()) return append(content.get_ref<std::string&>(), text, begins);
   if (content.back()["type"] == "text") return append(content.back()["text"].get_ref<std::string&>(), text, begins);
-  content.push_back({{"type", "text"}, {"text", text}});
+  if (!text.empty()) content.push_back({{"type", "text"}, {"text", text}});
 }
 
 void ChatTurns::add_thought(std::string_view thought) {

@@ -16,7 +16,8 @@ class ChatTurns {
   /// What is added from here on is a message of `role`.
   void begin(std::string_view role);
 
-  /// Texts of one message are one text as they stand; what another message adds to it is set apart.
+  /// Texts of one message are one text as they stand; what another message adds to it is set apart. An empty
+  /// text behind an image is nothing.
   void add_text(std::string_view text);
   void add_thought(std::string_view thought);
   /// An image of the current message, whose bytes were taken out before (take_images); its texts are parts from here

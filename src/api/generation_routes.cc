@@ -24,7 +24,6 @@ struct ChatDialect {
 
 namespace {
 
-/// The part of a job that does not depend on the endpoint.
 /// Hands the trace of a request whose spans are wanted to all stages, and asks the engine for the times of every step.
 /// Without a collector of its own, stage A adds no span, and those of the others belong to the caller's.
 void trace_steps(GenerationJob& job, GenerationFields& fields, const ApiOptions& options) {
@@ -38,6 +37,7 @@ void trace_steps(GenerationJob& job, GenerationFields& fields, const ApiOptions&
   if (job.hide_trace) fields.request.trace = TraceLevel::kTimes;
 }
 
+/// The part of a job that does not depend on the endpoint.
 GenerationJob make_job(const RequestInfo& info, const std::string& body, GenerationFields& fields,
                        const ApiOptions& options) {
   constexpr std::size_t kMaxLoggedBody = 16 << 10;
@@ -108,7 +108,7 @@ void ApiService::run_messages(Call& call, Json body, const RequestImages& images
   answer_chat(call, *chat, images, dialect);
 }
 
-void ApiService::responses(Call& call) const { run_body(call, &ApiService::run_responses); }
+void ApiService::responses(Call& call) const { run_body(call, &ApiService::run_responses, ImagePlace::kInput); }
 
 void ApiService::run_responses(Call& call, Json body, const RequestImages& images) const {
   auto read = read_responses(body);
@@ -182,13 +182,17 @@ void ApiService::run_prompts(
   start_generation(engine_, call.responder, std::move(job));
 }
 
-void ApiService::ollama_chat(Call& call) const { run_body(call, &ApiService::run_ollama_chat); }
+void ApiService::ollama_chat(Call& call) const {
+  run_body(call, &ApiService::run_ollama_chat, ImagePlace::kMessageLists);
+}
 
 void ApiService::run_ollama_chat(Call& call, Json body, const RequestImages& images) const {
   run_ollama(call, std::move(body), images, /*is_chat=*/true);
 }
 
-void ApiService::ollama_generate(Call& call) const { run_body(call, &ApiService::run_ollama_generate); }
+void ApiService::ollama_generate(Call& call) const {
+  run_body(call, &ApiService::run_ollama_generate, ImagePlace::kList);
+}
 
 void ApiService::run_ollama_generate(Call& call, Json body, const RequestImages& images) const {
   run_ollama(call, std::move(body), images, /*is_chat=*/false);

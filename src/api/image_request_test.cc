@@ -101,7 +101,7 @@ TEST_F(ImageRequestTest, TheInputOfTheResponsesApiHasThemToo) {
                               {"content",
                                {{{"type", "input_text"}, {"text", "a"}},
                                 {{"type", "input_image"}, {"image_url", data_url("3x")}, {"detail", "low"}}}}}})}};
-  const auto images = take_images(body, engine_.model());
+  const auto images = take_images(body, engine_.model(), ImagePlace::kInput);
   ASSERT_TRUE(images.has_value()) << images.error().message;
   ASSERT_EQ(images->size(), 1u);
   EXPECT_EQ((*images)[0].where, "input[0].content[1]");
@@ -112,26 +112,56 @@ TEST_F(ImageRequestTest, TheInputOfTheResponsesApiHasThemToo) {
   EXPECT_EQ(shown(parsed->fields.request), "<bos>[user]a(###)[assistant]");
 
   body = {{"input", Json::array({{{"role", "user"}, {"content", {{{"type", "input_image"}, {"file_id", "f"}}}}}})}};
-  const auto refused = take_images(body, engine_.model());
+  const auto refused = take_images(body, engine_.model(), ImagePlace::kInput);
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().param, "input");
   EXPECT_NE(refused.error().message.find("'input[0].content[0].image_url' is missing"), std::string::npos);
+}
+
+TEST_F(ImageRequestTest, WhatAFunctionPutOutMayBeAnImage) {
+  Json body = {{"input", Json::array({{{"type", "function_call"}, {"call_id", "1"}, {"name", "f"}, {"arguments", "{}"}},
+                                      {{"type", "function_call_output"},
+                                       {"call_id", "1"},
+                                       {"output",
+                                        {{{"type", "input_text"}, {"text", "a"}},
+                                         {{"type", "input_image"}, {"image_url", data_url("2x")}}}}}})}};
+  const auto images = take_images(body, engine_.model(), ImagePlace::kInput);
+  ASSERT_TRUE(images) << images.error().message;
+  ASSERT_EQ(images->size(), 1u);
+  EXPECT_EQ((*images)[0].where, "input[1].output[1]");
+  const auto read = read_responses(body);
+  ASSERT_TRUE(read) << read.error().message;
+  const auto parsed = parse_chat_request(read->chat, engine_.model(), options_, {}, *images);
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  EXPECT_EQ(shown(parsed->fields.request), "<bos>[assistant][tool]a(##)[assistant]");
+}
+
+TEST_F(ImageRequestTest, TheRouteSaysWhereImagesAre) {
+  Json body = chat_of({image_part("2")});
+  body["input"] = body["messages"];
+  Json other = body;
+  EXPECT_EQ(take_images(body, engine_.model())->at(0).where, "messages[0].content[0]");
+  EXPECT_EQ(take_images(other, engine_.model(), ImagePlace::kInput)->at(0).where, "input[0].content[0]");
 }
 
 TEST_F(ImageRequestTest, OllamasMessagesHaveThemInAList) {
   const std::string first = encode_base64(std::as_bytes(std::span(std::string_view("3x"))));
   Json body = {{"messages", Json::array({{{"role", "user"}, {"content", "a"}, {"images", {first, data_url("1y")}}}})}};
   const auto read_chat = [&](OllamaUse use) {
-    const auto images = take_images(body, engine_.model(), /*has_lists=*/true);
+    const auto images =
+        take_images(body, engine_.model(), use == OllamaUse::kChat ? ImagePlace::kMessageLists : ImagePlace::kList);
     if (!images) return images.error().message;
     const auto read = read_ollama(body, use);
     if (!read) return read.error().message;
     const auto parsed = parse_chat_request(read->body, engine_.model(), options_, {}, *images);
     return parsed ? shown(parsed->fields.request) : parsed.error().message;
   };
-  EXPECT_EQ(read_chat(OllamaUse::kChat), "<bos>[user]a(###)(#)[assistant]");
+  EXPECT_EQ(read_chat(OllamaUse::kChat), "<bos>[user](###)(#)a[assistant]");
   body = {{"prompt", "b"}, {"images", {first}}};
-  EXPECT_EQ(read_chat(OllamaUse::kGenerate), "<bos>[user]b(###)[assistant]");
+  EXPECT_EQ(read_chat(OllamaUse::kGenerate), "<bos>[user](###)b[assistant]");
+  body["messages"] = Json::array();  // no field of this route
+  body["images"] = {first};
+  EXPECT_EQ(read_chat(OllamaUse::kGenerate), "<bos>[user](###)b[assistant]");
   body = {{"prompt", "b"}, {"images", {"?"}}};
   EXPECT_NE(read_chat(OllamaUse::kGenerate).find("'images[0]' is no valid base64"), std::string::npos);
   body = {{"messages", Json::array({{{"role", "user"}, {"content", "a"}, {"images", {7}}}})}};
@@ -296,16 +326,65 @@ TEST_F(ImageRequestTest, BlocksOfTheMessagesApiAreRead) {
 TEST(ImageWorker, RefusesWhatItHasNoRoomFor) {
   std::promise<void> go, began;
   ImageWorker worker;
-  ASSERT_TRUE(worker.submit([&] {
+  ASSERT_TRUE(worker.submit({[&] {
     began.set_value();
     go.get_future().wait();
-  }));
+  }}));
   began.get_future().wait();
   std::atomic<int> n_run = 0;
-  for (std::size_t i = 0; i < ImageWorker::kMaxWaiting; ++i) ASSERT_TRUE(worker.submit([&] { ++n_run; }));
-  EXPECT_EQ(worker.submit([] {}).error().code(), Code::kResourceExhausted);
+  for (std::size_t i = 0; i < ImageWorker::kMaxWaiting; ++i) ASSERT_TRUE(worker.submit({[&] { ++n_run; }}));
+  EXPECT_EQ(worker.submit({[] {}}).error().code(), Code::kResourceExhausted);
   go.set_value();
   EXPECT_TRUE(testing::eventually([&] { return n_run == static_cast<int>(ImageWorker::kMaxWaiting); }));
+}
+
+TEST(ImageWorker, ThoseWhoLeftMakeRoom) {
+  std::promise<void> go, began;
+  std::atomic<bool> is_gone = false;
+  std::atomic<int> n_run = 0, n_refused = 0;
+  ImageWorker worker;
+  ASSERT_TRUE(worker.submit({[&] {
+    began.set_value();
+    go.get_future().wait();
+  }}));
+  began.get_future().wait();
+  for (std::size_t i = 0; i < ImageWorker::kMaxWaiting; ++i) {
+    const bool may_leave = i % 2 == 0;
+    ASSERT_TRUE(worker.submit({[&] { ++n_run; }, [&, may_leave] { return may_leave && is_gone; },
+                               [&](const Error& why) {
+                                 EXPECT_EQ(why.code(), Code::kCancelled);
+                                 ++n_refused;
+                               }}));
+  }
+  EXPECT_FALSE(worker.submit({[] {}}));
+  is_gone = true;
+  EXPECT_TRUE(worker.submit({[&] { ++n_run; }}));
+  EXPECT_EQ(n_refused, 8);
+  go.set_value();
+  EXPECT_TRUE(testing::eventually([&] { return n_run == 9; }));
+}
+
+TEST(ImageWorker, TellsThoseWhoWaitThatItStops) {
+  std::promise<void> go, began;
+  std::atomic<bool> is_refused = false;
+  ImageWorker worker;
+  ASSERT_TRUE(worker.submit({[&] {
+    began.set_value();
+    go.get_future().wait();
+  }}));
+  began.get_future().wait();
+  ASSERT_TRUE(worker.submit({[] { ADD_FAILURE() << "it ran"; },
+                             {},
+                             [&](const Error& why) {
+                               EXPECT_EQ(why.code(), Code::kUnavailable);
+                               is_refused = true;
+                             }}));
+  auto stopped = std::async(std::launch::async, [&] { worker.stop(); });
+  EXPECT_TRUE(testing::eventually([&] { return is_refused.load(); }));
+  go.set_value();
+  stopped.wait();
+  worker.stop();
+  EXPECT_EQ(worker.submit({[] {}}).error().code(), Code::kUnavailable);
 }
 
 /// The routes on a real socket.
@@ -351,6 +430,21 @@ TEST_F(ImageServiceTest, TheModelTellsWhetherItSees) {
   engine_.mutable_model().image_encoder = nullptr;
   EXPECT_EQ(answer("/props", nullptr)["modalities"]["vision"], false);
   EXPECT_EQ(answer("/v1/models", nullptr)["data"][0]["input_modalities"], Json::array({"text"}));
+}
+
+TEST_F(ImageServiceTest, AServerThatEndsReadsNoImage) {
+  start();
+  const Json body = chat_of({image_part("1")});
+  engine_.set_health(Error(Code::kUnavailable, "the stages are being recovered: stage b went away"));
+  EXPECT_TRUE(ask("/v1/chat/completions", body).starts_with("HTTP/1.1 200"));
+  engine_.set_health(Error(Code::kUnavailable, "the server is shutting down"));
+  EXPECT_TRUE(ask("/v1/chat/completions", body).starts_with("HTTP/1.1 503"));
+  EXPECT_EQ(encoder_->n_calls(), 1);
+  engine_.set_health({});
+  service_->stop();
+  service_->stop();
+  EXPECT_TRUE(ask("/v1/chat/completions", body).starts_with("HTTP/1.1 503"));
+  EXPECT_TRUE(ask("/v1/chat/completions", chat_with("hi")).starts_with("HTTP/1.1 200"));
 }
 
 TEST_F(ImageServiceTest, OtherRequestsDoNotWaitForAnImage) {

@@ -51,7 +51,7 @@ class OllamaFormat final : public AnswerFormat {
   std::string keep_alive() const override { return " "; }
   std::string waking(const Json& /*progress*/) const override { return keep_alive(); }
   HttpResponse failure(const ApiError& error) const override { return ollama_error(error); }
-  std::string failure_event(const ApiError& error) override { return ollama_error(error).body + "\n"; }
+  std::string failure_event(const ApiError& error) override { return ollama_line(ollama_error_body(error)); }
 
   void collect(int /*choice*/, const GenerationEvent& event) override {
     Json logprobs = read_clock(event);

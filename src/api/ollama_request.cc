@@ -4,7 +4,9 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <utility>
+#include <vector>
 
 #include "api/chat_translation.h"
 #include "api/chat_turns.h"
@@ -15,6 +17,40 @@
 namespace commissure {
 
 namespace {
+
+constexpr std::size_t kMaxMessages = 10'000;  // as of a chat
+
+/// Calls that have no result yet. All of a history take time in proportion to their number.
+class OpenCalls {
+ public:
+  void add(const std::string& id, const std::string& name) {
+    const std::size_t call = ids_.size();
+    ids_.push_back(id);
+    is_open_.push_back(true);
+    by_id_[id].push_back(call);
+    by_name_[name].push_back(call);
+    in_order_.push_back(call);
+  }
+
+  /// The id of the call that a result of this id, or else of this name, or else of neither belongs to; "": none.
+  std::string take(const std::string* id, const std::string* name) {
+    std::deque<std::size_t>& calls = id != nullptr ? by_id_[*id] : name != nullptr ? by_name_[*name] : in_order_;
+    while (!calls.empty()) {
+      const std::size_t call = calls.front();
+      calls.pop_front();
+      if (!is_open_[call]) continue;
+      is_open_[call] = false;
+      return ids_[call];
+    }
+    return "";
+  }
+
+ private:
+  std::vector<std::string> ids_;
+  std::vector<bool> is_open_;
+  std::map<std::string, std::deque<std::size_t>> by_id_, by_name_;
+  std::deque<std::size_t> in_order_;
+};
 
 /// Adds messages of a chat, message by message.
 class OllamaHistory {
@@ -35,32 +71,33 @@ class OllamaHistory {
       return refuse(fmt::format("'{}.{}' must be a string, not {}", where, name, kind_of(*value)));
     }
     const std::string* content = text_member(message, "content");
-    if (*role == "tool") return add_result(message, content != nullptr ? *content : "");
+    const Json* images = find_member(message, "images");
+    const auto n_images = images != nullptr ? count_images(*images, where + ".images") : 0;
+    if (!fields_.ok()) return;
+    if (*role == "tool") return add_result(message, n_images, content != nullptr ? *content : "");
     turns_.begin(*role);
+    for (std::size_t i = 0; i < n_images; ++i) turns_.add_image();
     if (const std::string* thought = text_member(message, "thinking"); thought != nullptr && *role == "assistant")
       turns_.add_thought(*thought);
     const Json* calls = *role == "assistant" ? find_member(message, "tool_calls") : nullptr;
     const bool has_calls = calls != nullptr && calls->is_array() && !calls->empty();
     if (content != nullptr && !(has_calls && content->empty())) turns_.add_text(*content);
     if (content == nullptr && !has_calls) turns_.add_text("");
-    if (const Json* images = find_member(message, "images")) add_images(*images, where + ".images");
     if (calls != nullptr) add_calls(*calls, where + ".tool_calls");
   }
 
-  void add_turn(std::string_view role, const std::string& text) {
+  /// The images stand before the text, as Ollama has them.
+  void add_turn(std::string_view role, const std::string& text, std::size_t n_images = 0) {
     turns_.begin(role);
+    for (std::size_t i = 0; i < n_images; ++i) turns_.add_image();
     turns_.add_text(text);
   }
 
-  void add_images(const Json& images, const std::string& where, std::string_view param = "messages") {
-    const auto refuse_images = [&] {
-      fields_.fail(param, fmt::format("'{}' must be an array of images in base64", where));
-    };
-    if (!images.is_array()) return refuse_images();
-    for (const Json& image : images) {
-      if (!is_taken_image(image)) return refuse_images();
-      turns_.add_image();
-    }
+  /// Of a list that take_images has seen.
+  std::size_t count_images(const Json& images, const std::string& where, std::string_view param = "messages") {
+    if (images.is_array() && std::ranges::all_of(images, is_taken_image)) return images.size();
+    fields_.fail(param, fmt::format("'{}' must be an array of images in base64", where));
+    return 0;
   }
 
   Json take() { return turns_.take(); }
@@ -84,27 +121,28 @@ class OllamaHistory {
       const std::string id =
           given != nullptr && !given->empty() ? *given : fmt::format("call{:05}", n_calls_ % 100'000);
       ++n_calls_;
-      open_.emplace_back(*name, id);
+      open_.add(id, *name);
       turns_.add_call(id, *name, arguments != nullptr ? *arguments : Json::object());
     }
   }
 
   /// The result belongs to the call of its id, or to the first call of its name that has none yet, or to the first one.
-  void add_result(const Json& message, const std::string& text) {
+  void add_result(const Json& message, std::size_t n_images, const std::string& text) {
     const std::string* id = text_member(message, "tool_call_id");
     const std::string* name = text_member(message, "tool_name");
-    auto call = std::ranges::find_if(open_, [&](const auto& one) {
-      if (id != nullptr) return one.second == *id;
-      return name == nullptr || one.first == *name;
-    });
-    std::string call_id = id != nullptr ? *id : call != open_.end() ? call->second : "";
-    if (call != open_.end()) open_.erase(call);
-    turns_.add_result(call_id, text, name != nullptr ? *name : "");
+    const std::string call_id = open_.take(id, name);
+    Json content = text;
+    if (n_images > 0) {
+      content = Json::array();
+      for (std::size_t i = 0; i < n_images; ++i) content.push_back({{"type", "image"}});
+      if (!text.empty()) content.push_back({{"type", "text"}, {"text", text}});
+    }
+    turns_.add_result(id != nullptr ? *id : call_id, std::move(content), name != nullptr ? *name : "");
   }
 
   Fields& fields_;
   ChatTurns turns_;
-  std::deque<std::pair<std::string, std::string>> open_;  // calls without a result: function, id
+  OpenCalls open_;
   int n_calls_ = 0;
 };
 
@@ -176,6 +214,10 @@ void read_chat(Fields& fields, OllamaRequest& result) {
   const Json* messages = fields.array("messages");
   result.is_empty = messages == nullptr || messages->empty();
   if (result.is_empty) return;
+  if (messages->size() > kMaxMessages) {
+    return fields.fail(
+        "messages", fmt::format("'messages' has {} entries, but may have at most {}", messages->size(), kMaxMessages));
+  }
   OllamaHistory history(fields);
   for (std::size_t i = 0; i < messages->size() && fields.ok(); ++i) history.add((*messages)[i], i);
   result.body["messages"] = history.take();
@@ -200,8 +242,7 @@ void read_generate(Fields& fields, OllamaRequest& result) {
   }
   OllamaHistory history(fields);
   if (!system.empty()) history.add_turn("system", system);
-  history.add_turn("user", prompt);
-  if (has_images) history.add_images(*images, "images", "images");
+  history.add_turn("user", prompt, has_images ? history.count_images(*images, "images", "images") : 0);
   result.body["messages"] = history.take();
 }
 

@@ -76,12 +76,40 @@ TEST(OllamaRequest, CallsAndTheirResultsAreThoseOfAChat) {
 
 TEST(OllamaRequest, ImagesAreThePartsOfAChat) {
   // As take_images() leaves them.
-  const Json expected = spelled_json(R"([{"role":"user","content":[{"type":"text","text":"What?"},
-      {"type":"image"},{"type":"image"}]}])");
+  const Json expected = spelled_json(R"([{"role":"user","content":[{"type":"image"},
+      {"type":"image"},{"type":"text","text":"What?"}]}])");
   EXPECT_EQ(messages(R"([{"role":"user","content":"What?","images":[{"type":"image"},{"type":"image"}]}])"), expected);
   EXPECT_EQ(
       read(R"({"prompt":"What?","images":[{"type":"image"},{"type":"image"}]})", OllamaUse::kGenerate).body["messages"],
       expected);
+}
+
+TEST(OllamaRequest, AnImageNeedsNoText) {
+  const Json expected = spelled_json(R"([{"role":"user","content":[{"type":"image"}]}])");
+  EXPECT_EQ(messages(R"([{"role":"user","content":"","images":[{"type":"image"}]}])"), expected);
+  EXPECT_EQ(read(R"({"prompt":"","images":[{"type":"image"}]})", OllamaUse::kGenerate).body["messages"], expected);
+}
+
+TEST(OllamaRequest, ToolsMayAnswerWithImages) {
+  EXPECT_EQ(messages(R"([{"role":"tool","tool_call_id":"a","content":"b","images":[{"type":"image"}]}])"),
+            spelled_json(R"([{"role":"tool","tool_call_id":"a","content":[{"type":"image"},
+                              {"type":"text","text":"b"}]}])"));
+}
+
+TEST(OllamaRequest, ManyCallsFindTheirResults) {
+  Json list = Json::array(), calls = Json::array();
+  for (int i = 0; i < 9000; ++i) calls.push_back({{"id", std::to_string(i)}, {"function", {{"name", "f"}}}});
+  list.push_back({{"role", "assistant"}, {"tool_calls", std::move(calls)}});
+  for (int i = 9000; i-- > 1;)
+    list.push_back({{"role", "tool"}, {"content", "r"}, {"tool_call_id", std::to_string(i)}});
+  list.push_back({{"role", "tool"}, {"content", "r"}, {"tool_name", "f"}});
+  const auto result = read_ollama({{"messages", list}}, OllamaUse::kChat);
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->body["messages"].back()["tool_call_id"], "0");
+  while (list.size() <= 10'000) list.push_back({{"role", "user"}, {"content", "a"}});
+  const auto refused = read_ollama({{"messages", list}}, OllamaUse::kChat);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().message, "'messages' has 10001 entries, but may have at most 10000");
 }
 
 TEST(OllamaRequest, PromptsAreChatsUnlessTheyAreRaw) {

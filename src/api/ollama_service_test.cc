@@ -159,6 +159,19 @@ TEST_F(OllamaServiceTest, LateFailuresAreLines) {
   EXPECT_EQ(all.back(), parse_json(R"({"error":"stage b went away"})").value());
 }
 
+TEST_F(OllamaServiceTest, LinesEndNowhereElse) {
+  EXPECT_EQ(ollama_line({{"a", "\u2028b\u2029\u0085\u2028"}}), "{\"a\":\"\\u2028b\\u2029\\u0085\\u2028\"}\n");
+  start();
+  script_.pieces = {"a\u2028b"};
+  EXPECT_EQ(lines("/api/chat", kChat)[0]["message"]["content"], "a\u2028b");
+  EXPECT_EQ(stream_of("/api/chat", kChat).find("\u2028"), std::string::npos);
+  script_.error = Error(Code::kUnavailable, "stage\u0085b\u2029");
+  EXPECT_EQ(lines("/api/chat", kChat).back()["error"], "stage\u0085b\u2029");
+  const std::string failed = stream_of("/api/chat", kChat);
+  EXPECT_EQ(failed.find("\u2029"), std::string::npos);
+  EXPECT_EQ(failed.find("\u0085"), std::string::npos);
+}
+
 TEST_F(OllamaServiceTest, BreaksTheSilenceWithSpaces) {
   start({.ping_interval = 10ms});
   script_.delay = 30ms;

@@ -26,46 +26,37 @@ class ImageTaker {
  public:
   explicit ImageTaker(const ServedModel& model) : model_(model) {}
 
-  ApiResult<RequestImages> take_lists(Json& body) {
-    list_ = "messages";
-    Json* messages = member(body, list_);
-    for (std::size_t i = 0; messages != nullptr && messages->is_array() && i < messages->size(); ++i) {
-      take_list((*messages)[i], fmt::format("messages[{}].images", i));
-    }
-    if (messages == nullptr) {
-      list_ = "images";
-      take_list(body, list_);
+  ApiResult<RequestImages> take(Json& body, ImagePlace place) {
+    list_ = place == ImagePlace::kInput ? "input" : place == ImagePlace::kList ? "images" : "messages";
+    if (place == ImagePlace::kList) take_list(body, list_);
+    Json* messages = place != ImagePlace::kList ? member(body, list_) : nullptr;
+    for (std::size_t i = 0; messages != nullptr && messages->is_array() && i < messages->size() && !error_; ++i) {
+      Json& message = (*messages)[i];
+      const std::string where = fmt::format("{}[{}]", list_, i);
+      if (place == ImagePlace::kMessageLists) {
+        take_list(message, where + ".images");
+      } else {
+        take_from(message, "content", where, /*may_nest=*/true);
+      }
+      if (place == ImagePlace::kInput) take_from(message, "output", where, /*may_nest=*/false);
     }
     if (error_) return tl::unexpected(*error_);
     return std::move(images_);
   }
 
-  ApiResult<RequestImages> take(Json& body) {
-    for (const std::string_view list : {"messages", "input"}) {
-      list_ = list;
-      Json* messages = member(body, list);
-      for (std::size_t i = 0; messages != nullptr && messages->is_array() && i < messages->size(); ++i) {
-        take_from((*messages)[i], fmt::format("{}[{}]", list, i), /*may_nest=*/true);
-        if (error_) return tl::unexpected(*error_);
-      }
-      if (messages != nullptr) break;
-    }
-    return std::move(images_);
-  }
-
  private:
   /// Of a message or, within it, of what a tool answered.
-  void take_from(Json& holder, const std::string& where, bool may_nest) {
-    Json* content = member(holder, "content");
-    if (content == nullptr || !content->is_array()) return;
-    for (std::size_t i = 0; i < content->size() && !error_; ++i) {
-      Json& part = (*content)[i];
+  void take_from(Json& holder, std::string_view name, const std::string& where, bool may_nest) {
+    Json* parts = member(holder, name);
+    if (parts == nullptr || !parts->is_array()) return;
+    for (std::size_t i = 0; i < parts->size() && !error_; ++i) {
+      Json& part = (*parts)[i];
       const std::string kind = kind_of_part(part);
-      const std::string here = fmt::format("{}.content[{}]", where, i);
+      const std::string here = fmt::format("{}.{}[{}]", where, name, i);
       if (is_image_kind(kind)) {
         take_image(part, kind, here);
       } else if (kind == "tool_result" && may_nest) {
-        take_from(part, here, /*may_nest=*/false);
+        take_from(part, "content", here, /*may_nest=*/false);
       }
     }
   }
@@ -197,9 +188,8 @@ class ImageTaker {
 
 }  // namespace
 
-ApiResult<RequestImages> take_images(Json& body, const ServedModel& model, bool has_lists) {
-  ImageTaker taker(model);
-  return has_lists ? taker.take_lists(body) : taker.take(body);
+ApiResult<RequestImages> take_images(Json& body, const ServedModel& model, ImagePlace place) {
+  return ImageTaker(model).take(body, place);
 }
 
 bool is_taken_image(const Json& part) { return part.is_object() && part.size() == 1 && kind_of_part(part) == "image"; }

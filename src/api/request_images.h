@@ -24,12 +24,19 @@ struct RequestImage {
 };
 using RequestImages = std::vector<RequestImage>;
 
-/// Takes the images out of the messages of a body, a chat's or one of the Messages API, or out of the `input` of one of
-/// the Responses API, in the order in which they stand there. In each one's place {"type": "image"} remains.
-///   has_lists  the body is one of Ollama's API: each message, or the body itself, has its images in a list, `images`
+/// Where a route's bodies have their images.
+enum class ImagePlace {
+  kMessages,      ///< among the parts of `messages`: a chat's, or those of the Messages API
+  kInput,         ///< among the parts of `input`, and of what functions put out: the Responses API
+  kMessageLists,  ///< in a list, `images`, of each of `messages`: Ollama's chat
+  kList,          ///< in a list, `images`, of the body: Ollama's generate
+};
+
+/// Takes the images out of a body, in the order in which they stand there. In each one's place {"type": "image"}
+/// remains.
 /// Errors: 400 that names the part: the model takes text alone, an image is no base64 in a data: URL (or of a source
 /// of the Messages API), there are too many, or one is too large.
-ApiResult<RequestImages> take_images(Json& body, const ServedModel& model, bool has_lists = false);
+ApiResult<RequestImages> take_images(Json& body, const ServedModel& model, ImagePlace place = ImagePlace::kMessages);
 
 /// Whether a part of a content is what take_images leaves of an image.
 bool is_taken_image(const Json& part);

@@ -108,15 +108,23 @@ class InputItems {
     if (id == nullptr) return;
     const Json* output = find_member(item, "output");
     if (output == nullptr) return refuse(fmt::format("'{}.output' is missing", where));
-    std::string all;
-    if (output->is_string()) {
-      all = output->get<std::string>();
-    } else {
-      each_part(*output, where + ".output", [&](const Json& part, const std::string& place) {
-        if (const std::string* text = text_of(part, place)) all += *text;
-      });
-    }
-    turns_.add_result(*id, std::move(all));
+    if (output->is_string()) return turns_.add_result(*id, *output);
+    std::string text;
+    Json parts = Json::array();  // where images stand among the texts
+    const auto end_text = [&] {
+      if (!text.empty()) parts.push_back({{"type", "text"}, {"text", std::exchange(text, "")}});
+    };
+    each_part(*output, where + ".output", [&](const Json& part, const std::string& place) {
+      if (is_taken_image(part)) {
+        end_text();
+        parts.push_back(part);
+      } else if (const std::string* more = text_of(part, place)) {
+        text += *more;
+      }
+    });
+    if (parts.empty()) return turns_.add_result(*id, std::move(text));
+    end_text();
+    turns_.add_result(*id, std::move(parts));
   }
 
   /// What the model thought. A summary is somebody else's, and encrypted thoughts nobody here can read.

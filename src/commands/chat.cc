@@ -102,7 +102,12 @@ class Chat {
   }
 
   void answer(const std::string& question) {
-    messages_.push_back(user_message(question, std::exchange(images_, Json::array())));
+    const Json images = std::exchange(images_, Json::array());
+    messages_.push_back(user_message(question, images));
+    const auto take_back = [&] {  // as if it had not been asked
+      messages_.erase(messages_.size() - 1);
+      images_ = images;
+    };
     Json request = base_request(options_);
     request["messages"] = messages_;
     interrupted = false;
@@ -132,11 +137,11 @@ class Chat {
     show(wrap.finish() + "\n");
     if (!summary) {
       std::fprintf(stderr, "%s\n", summary.error().message().c_str());
-      messages_.erase(messages_.size() - 1);
+      take_back();
       return;
     }
-    if (summary->text.empty()) {  // stopped before the first word: as if it had not been asked
-      messages_.erase(messages_.size() - 1);
+    if (summary->text.empty()) {  // stopped before the first word
+      take_back();
     } else {
       messages_.push_back({{"role", "assistant"}, {"content", summary->text}});
     }

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <filesystem>
 
 #include "image/exif.h"
@@ -92,6 +93,34 @@ TEST(DecodeImage, LimitsComeBeforePixels) {
   EXPECT_NE(refusal_of(with(bmp, 18, "\xFF\xFF\xFF\x7F\xFF\xFF\xFF\x7F")).find("at most 40000000"), std::string::npos);
   EXPECT_NE(refusal_of(with(bmp, 18, std::string(8, '\0'))).find("empty"), std::string::npos);
   EXPECT_NE(refusal_of(with(bmp, 22, std::string("\0\0\0\x80", 4))).find("at most 40000000"), std::string::npos);
+}
+
+/// As a chunk of a PNG file ends. Source: PNG (third edition), annex D.
+std::uint32_t checksum(std::string_view bytes) {
+  std::uint32_t sum = ~0u;
+  for (const char byte : bytes) {
+    sum ^= static_cast<unsigned char>(byte);
+    for (int i = 0; i < 8; ++i) sum = (sum >> 1) ^ ((sum & 1) != 0 ? 0xEDB88320u : 0);
+  }
+  return ~sum;
+}
+
+std::string big_endian(std::uint32_t value) {
+  std::string bytes;
+  for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(value >> shift & 255);
+  return bytes;
+}
+
+TEST(DecodeImage, LongTextsOfPngFilesArePassedOver) {
+  const std::string png = testing::read_file(kFolder + "png_rgb.png");
+  for (const char* name : {"iTXt", "tEXt", "zTXt", "iCCP", "abCd"}) {
+    const std::string body = std::string(name) + "Comment" + std::string(5, '\0') + std::string(1'200'000, 'a');
+    const auto n_bytes = static_cast<std::uint32_t>(body.size() - 4);
+    const std::string chunk = big_endian(n_bytes) + body + big_endian(checksum(body));
+    std::string before = png, behind = png;
+    EXPECT_EQ(refusal_of(before.insert(33, chunk)), "") << name;  // behind the header
+    EXPECT_EQ(refusal_of(behind.insert(png.size() - 12, chunk)), "") << name;
+  }
 }
 
 TEST(DecodeImage, BmpFilesOfOtherKindsAreNamed) {

@@ -57,6 +57,11 @@ Status Scheduler::add(SequenceSpec spec) {
                  " KV blocks of ", kBlockPositions, " positions, the stages have ", blocks_.n_blocks(),
                  ": ask for fewer tokens");
   }
+  if (const int n = sequence->n_prompt() - 1; sequence->only_scores() && sequence->uncut(0, n, n) != n) {
+    return Error(
+        Code::kInvalidArgument, "sequence ", id.value,
+        " is only scored, and its last token belongs to an image, whose rows come together: let a text follow");
+  }
   if (const int n_most = options_.max_step_rows - options_.max_sequences;
       sequence->most_at_once() > std::max(1, n_most)) {
     return Error(Code::kOutOfRange, "sequence ", id.value, " has an image of ", sequence->most_at_once(),

@@ -93,8 +93,9 @@ class Scheduler {
  public:
   explicit Scheduler(const SchedulerOptions& options);
 
-  /// Queues a sequence. Errors: kOutOfRange, its rows can never fit into the blocks, or its token lists and tokens not
-  /// into the header of any step.
+  /// Queues a sequence. Errors: kOutOfRange, its rows can never fit into the blocks, an image of it not into a step, or
+  /// its token lists and tokens not into the header of any step; kInvalidArgument, it is only scored and ends with an
+  /// image.
   Status add(SequenceSpec spec);
 
   /// Forgets a sequence in any state (finished, cancelled, failed); its blocks are free at once: steps run in order on

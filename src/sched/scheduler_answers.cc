@@ -39,7 +39,7 @@ Result<std::vector<Progress>> Scheduler::commit(const SampledTokens& tokens, std
     if (sequence == nullptr) continue;
     sequence->rows.answer(rows.rows);
     keep_blocks(*sequence);
-    windows_.slide(sequence->window, sequence->rows.n_answered);
+    windows_.slide(sequence->window, sequence->rows.n_answered, sequence->rows.n_answered < sequence->images_end());
     Progress& made = progress.emplace_back();
     made.sequence = rows.sequence;
     made.n_cached = std::min(sequence->n_cached, sequence->n_prompt());

@@ -88,6 +88,19 @@ TEST(Images, OneThatNoStepHasRoomForIsRefused) {
   add(scheduler, with_image(sequence(2, 200), 60, image("a", 92)));
 }
 
+TEST(Images, AScoredPromptMayNotEndWithOne) {
+  Scheduler scheduler(options(200, 16));
+  SequenceSpec scored = with_image(sequence(1, 100, 0), 20, image("a", 80));
+  scored.score_prompt = true;
+  const Status status = scheduler.add(scored);
+  ASSERT_FALSE(status.has_value()) << "its last row is not computed, so the others would wait for ever";
+  EXPECT_EQ(status.error().code(), Code::kInvalidArgument);
+  scored = with_image(sequence(2, 101, 0), 20, image("a", 80));
+  scored.score_prompt = true;
+  add(scheduler, scored);
+  EXPECT_EQ(describe(next(scheduler)), "2@0+100");
+}
+
 TEST(Images, TheCacheKnowsThemByTheirContent) {
   Scheduler scheduler(options(400, 32));
   const auto run = [&](std::uint64_t id, SequenceSpec spec) {

@@ -94,6 +94,8 @@ struct Sequence {
     }
     return most;
   }
+  /// Behind its last image.
+  int images_end() const { return spec.images.empty() ? 0 : spec.images.back().end(); }
   /// How many rows from `first` on, about `n` and at most `most`, one step may compute: of an image whose rows see each
   /// other all that are left, or none.
   int uncut(int first, int n, int most) const {

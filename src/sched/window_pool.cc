@@ -62,8 +62,9 @@ bool WindowPool::grow(WindowTable& table, int n_rows) {
   return true;
 }
 
-void WindowPool::slide(WindowTable& table, int n_committed) {
+void WindowPool::slide(WindowTable& table, int n_committed, bool has_images) {
   if (!is_on()) return;
+  if (!has_images) table.n_extra = 0;
   for (const int first = first_seen(n_committed); table.first < first; ++table.first) {
     blocks_.release(table.blocks[table.first]);
   }

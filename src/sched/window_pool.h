@@ -46,14 +46,15 @@ class WindowPool {
   /// Whether there is room now for a claim on `n_blocks`, for a sequence about to run.
   bool may_claim(int n_blocks) const { return n_claimed_ + n_blocks <= blocks_.n_blocks(); }
   /// Begins a table that holds `shared` as the last entries before `n_entries`, with a claim on n_blocks, which is
-  /// more. The claim covers `n_at_once` rows beside the window as long as the table lives.
+  /// more. The claim covers `n_at_once` rows beside the window until slide() ends that.
   void begin(WindowTable& table, int n_entries, std::span<const BlockId> shared, int n_blocks, int n_at_once = 1);
   /// The position before which rows may be scheduled now.
   int limit(const WindowTable& table) const;
   /// Makes the table cover rows [0, n_rows); the claim grows where it must. False: no room; the table is as before.
   bool grow(WindowTable& table, int n_rows);
-  /// The rows before `n_committed` are answered: gives back what no later row sees.
-  void slide(WindowTable& table, int n_committed);
+  /// The rows before `n_committed` are answered: gives back what no later row sees. Without `has_images`, rows that
+  /// come at once among the later ones, the claim for such ends, too.
+  void slide(WindowTable& table, int n_committed, bool has_images = true);
   /// Gives everything back.
   void end(WindowTable& table);
 

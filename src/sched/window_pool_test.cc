@@ -47,6 +47,19 @@ TEST(WindowPool, KeepsWhatRowsWithoutAnswerSee) {
   EXPECT_EQ(pool.n_claimed(), 2) << "what its window may span stays claimed";
 }
 
+TEST(WindowPool, RoomForRowsThatComeAtOnceIsClaimedUntilTheLastOfThem) {
+  WindowPool pool(64, 16);
+  EXPECT_EQ(pool.n_needed(kLong, 256), pool.n_needed(kLong) + 4);
+  EXPECT_EQ(pool.n_needed(100, 256), 2);
+  WindowTable table;
+  pool.begin(table, 0, {}, pool.n_needed(kLong, 256), 256);
+  ASSERT_TRUE(pool.grow(table, 320));
+  pool.slide(table, 320);
+  EXPECT_EQ(pool.n_claimed(), 6) << "another image may follow";
+  pool.slide(table, 320, /*has_images=*/false);
+  EXPECT_EQ(pool.n_claimed(), 2);
+}
+
 TEST(WindowPool, NobodyTakesWhatOthersClaim) {
   WindowPool pool(64, 5);
   WindowTable first, second;

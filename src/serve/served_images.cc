@@ -93,18 +93,36 @@ void ServedImages::begin_load() {
       const MutexLock lock(mutex_);
       const Status loaded =
           unless_scarce([this]() REQUIRES(mutex_) { return load(); }, []() -> Status { return no_memory(); });
-      if (!loaded && !is_stopped_) log_error(loaded.error().message());
+      if (!loaded && !is_stopped()) log_error("no images: the encoder was not loaded");
     });
   });
 }
 
+Status ServedImages::check_running() const {
+  if (is_stopped()) return Error(Code::kUnavailable, "the server is shutting down");
+  return {};
+}
+
+/// What is wrong with the files is nobody's request's fault, and is not tried again.
 Status ServedImages::load() {
   if (encoder_) return {};
+  if (!problem_) {
+    const Status loaded = load_weights();
+    if (loaded) return {};
+    TRY(check_running());
+    log_error(loaded.error().message());
+    if (loaded.error().code() == Code::kUnavailable || loaded.error().code() == Code::kResourceExhausted) return loaded;
+    problem_ = loaded.error();
+  }
+  return Error(Code::kUnavailable, "the image encoder could not be loaded; the log of stage A says why");
+}
+
+Status ServedImages::load_weights() {
   const auto begin = std::chrono::steady_clock::now();
   const Checkpoint& checkpoint = vision_.checkpoint(model_);
   auto backend = TRY(make_cpu_backend(options_.cpu));
   VisionWeights weights = TRY(load_vision_weights(*backend, checkpoint, vision_.spec,
-                                                  [&](std::uint64_t, std::uint64_t) { return !is_stopped_.load(); }));
+                                                  [&](std::uint64_t, std::uint64_t) { return !is_stopped(); }));
   encoder_ = TRY(VisionEncoder::create(*backend, vision_.spec, std::move(weights)));
   backend_ = std::move(backend);
   fingerprint_ = checkpoint.fingerprint();
@@ -120,10 +138,10 @@ Status ServedImages::load() {
 Result<std::vector<float>> ServedImages::rows_of(const Image& image) {
   CoreLease::Hold turn;
   const auto take_turn = [&]() REQUIRES(mutex_) -> Status {
-    if (is_stopped_) return Error(Code::kUnavailable, "the server is shutting down");
+    TRY(check_running());
     if (lease_) {
       turn.give_back();  // others wait in line
-      turn = TRY(lease_->acquire());
+      turn = TRY(lease_->acquire(stop_.get_token()));
     }
     return {};
   };
@@ -143,6 +161,7 @@ std::shared_ptr<const ImageRows> ServedImages::counted(ImageRows rows) const {
 }
 
 Result<std::shared_ptr<const ImageRows>> ServedImages::encode_file(std::span<const std::byte> file) {
+  TRY(check_running());
   std::string file_hash = hash_of("", file);
   if (auto rows = cache_.of_file(file_hash)) return rows;
   const VisionSpec& spec = vision_.spec;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <thread>
 
@@ -51,14 +52,14 @@ class ServedImages final : public ImageEncoder {
   ~ServedImages() override;
 
   const ImageMarks& marks() const override { return marks_; }
-  /// Errors: as ImageEncoder says (kResourceExhausted beyond kMostBytes, too); kUnavailable, the stage ends; what kept
-  /// the weights from being loaded.
+  /// Errors: as ImageEncoder says (kResourceExhausted beyond kMostBytes, too); kUnavailable, the stage ends, or the
+  /// weights could not be loaded, as the log says.
   Result<std::shared_ptr<const ImageRows>> encode(std::span<const std::byte> file) override;
 
   /// Loads the weights on a thread of its own, unless that was begun; without it the first image waits for them.
   void begin_load();
   /// Ends the work on images within a piece of it, also that of later calls.
-  void stop() { is_stopped_ = true; }
+  void stop() { stop_.request_stop(); }
 
   /// Memory it takes once it is loaded: the weights as stored, and what it computes with.
   std::uint64_t weight_bytes() const { return vision_.weight_bytes; }
@@ -67,7 +68,10 @@ class ServedImages final : public ImageEncoder {
   ServedImages(FoundVision vision, const Checkpoint& model, ImageMarks marks, Options options)
       : model_(model), vision_(std::move(vision)), marks_(std::move(marks)), options_(std::move(options)) {}
 
+  bool is_stopped() const { return stop_.stop_requested(); }
+  Status check_running() const;
   Status load() REQUIRES(mutex_);
+  Status load_weights() REQUIRES(mutex_);
   Result<std::shared_ptr<const ImageRows>> encode_file(std::span<const std::byte> file) REQUIRES(mutex_);
   Result<std::vector<float>> rows_of(const Image& image) REQUIRES(mutex_);
   std::shared_ptr<const ImageRows> counted(ImageRows rows) const;
@@ -78,12 +82,13 @@ class ServedImages final : public ImageEncoder {
   const Options options_;
   // Of all rows that somebody has; shared: with rows that outlive the encoder.
   const std::shared_ptr<std::atomic<std::size_t>> n_bytes_ = std::make_shared<std::atomic<std::size_t>>(0);
-  std::atomic<bool> is_stopped_ = false;
+  std::stop_source stop_;
   std::atomic<bool> is_begun_ = false;
   Mutex mutex_;  // held for whole images: they take turns
   std::unique_ptr<CoreLease> lease_ GUARDED_BY(mutex_);
   std::unique_ptr<Backend> backend_ GUARDED_BY(mutex_);
   std::unique_ptr<VisionEncoder> encoder_ GUARDED_BY(mutex_);  // null until the weights are there
+  std::optional<Error> problem_ GUARDED_BY(mutex_);  // why the weights cannot be loaded, however often one tries
   std::string fingerprint_ GUARDED_BY(mutex_);
   ImageRowsCache cache_ GUARDED_BY(mutex_){kCacheBytes};
   std::jthread loading_;

@@ -110,6 +110,23 @@ TEST_F(ServedImagesTest, WhatIsNoImageIsRefusedBeforeWeightsAreRead) {
   }
 }
 
+TEST_F(ServedImagesTest, WeightsThatCannotBeLoadedAreNoFaultOfTheRequest) {
+  write_vision_safetensors(vision_, folder_, DType::kBF16);
+  model_ = *Checkpoint::open(folder_.path());
+  auto found = *find_vision(*model_, "", 64, ReadMode::kMap);
+  ASSERT_TRUE(found.has_value());
+  found->spec.d_ff += 2;
+  const auto images = *ServedImages::create(*std::move(found), *model_, image_marks(*model_, *tokenizer_, 208),
+                                            {.cpu = {.n_threads = 1, .pin = false, .isa = ""}, .lease = ""});
+  for (int i = 0; i < 2; ++i) {
+    const auto rows = encode(*images, file(0));
+    ASSERT_FALSE(rows.has_value());
+    EXPECT_EQ(rows.error().code(), Code::kUnavailable);
+    EXPECT_NE(rows.error().message().find("could not be loaded"), std::string::npos) << rows.error().message();
+    EXPECT_EQ(rows.error().message().find(folder_.path()), std::string::npos) << "clients learn no paths";
+  }
+}
+
 TEST_F(ServedImagesTest, TakesTurnsByTheLeaseAndStopsWhereTheServerDoes) {
   const std::string path = folder_.path("lease");
   const auto images = open(path);

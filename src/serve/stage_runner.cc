@@ -265,7 +265,14 @@ EngineOptions StageRunner::engine_options() const {
 
 Status StageRunner::add_images(ServedModel& model) {
   if (!vision_) return {};
-  TRY(check_image_rows(vision_->spec.n_rows(), stage_->kv().window, settings_.max_step_rows, settings_.max_sequences));
+  const Status fits =
+      check_image_rows(vision_->spec.n_rows(), stage_->kv().window, settings_.max_step_rows, settings_.max_sequences);
+  if (!fits && !settings_.mmproj.empty()) return fits;
+  if (!fits) {
+    vision_.reset();
+    log_warning("the model takes text alone: its images do not fit", {{"reason", fits.error().message()}});
+    return {};
+  }
   const CpuOptions cpu = {
       .n_threads = settings_.threads, .pin = lease_ != nullptr, .isa = settings_.device == "cpu" ? settings_.isa : ""};
   const ImageMarks marks = image_marks(*checkpoint_, *model.tokenizer, model.n_rows);
@@ -328,9 +335,10 @@ Status StageRunner::await_end() const {
 }
 
 void StageRunner::drain(std::chrono::milliseconds grace) {
+  if (images_) images_->stop();  // the requests they belong to would be refused
   if (engine_) engine_->drain(grace);
-  if (images_) images_->stop();
   if (http_) http_->stop(std::chrono::milliseconds(500));  // the last events are on their way out
+  if (api_) api_->stop();                                  // its thread of images asks the engine
   if (service_) service_->stop(grace);
   if (server_) server_->stop(std::chrono::milliseconds(500));
   engine_.reset();  // stops the links

@@ -199,8 +199,15 @@ Status Executor::run_layers(const StageInput& input, const Prepared& prepared, i
   return {};
 }
 
-/// Where the first stage embeds tokens, the images must be there.
+/// Where the first stage embeds tokens, the images must be there. Rows that see each other part a slice into spans, and
+/// a recurrent layer takes a sequence's rows in one.
 Status Executor::check_images(const StepBatch& batch) const {
+  for (const SequenceRows& slice : batch.slices) {
+    if (kv_.shape().n_states > 0 && std::ranges::any_of(slice.images, &SliceImage::see_each_other)) {
+      return Error(Code::kInvalidArgument, "step ", batch.step.value, ", sequence ", slice.sequence.value,
+                   ": rows that see each other, in a model with recurrent layers");
+    }
+  }
   if (!plan_.is_first()) return {};
   const int d_model = decoder_->spec().d_model;
   for (const SequenceRows& slice : batch.slices) {

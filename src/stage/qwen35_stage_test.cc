@@ -92,6 +92,17 @@ TEST_P(Qwen35Stages, ARowDoesNotDependOnItsNeighbours) {
   }
 }
 
+TEST_P(Qwen35Stages, RowsThatSeeEachOtherAreRefused) {
+  const FamilyCase& family = case_of("qwen35");
+  const auto stages = chain(family, {1});
+  SequenceRows slice = rows(family, 1, 0, 60);
+  slice.images = {{10, 20, true, random_image(20, family.config["hidden_size"].get<int>(), 1)}};
+  const auto result = stages->step({.step = {}, .slices = {slice}, .released = {}});
+  ASSERT_FALSE(result.has_value());
+  EXPECT_NE(result.error().message().find("recurrent layers"), std::string::npos) << result.error().message();
+  EXPECT_EQ(step(*stages, {rows(family, 1, 0, 60)}).size(), 1u);
+}
+
 TEST_P(Qwen35Stages, AStepThatComesAgainChangesNothing) {
   const FamilyCase& family = case_of("qwen35");
   for (const std::vector<int>& cuts : {std::vector<int>{}, {2}}) {

@@ -10,11 +10,22 @@
 namespace commissure {
 namespace {
 
+/// Whether the text model is one whose images these encoders are made for: another may have rows of the same width.
+bool takes_images(const Checkpoint& model) {
+  if (const std::string* family = model.metadata().text("general.architecture")) return *family == "gemma3";
+  const Json* type = find_member(model.config(), "model_type");
+  return type != nullptr && (*type == "gemma3" || *type == "gemma3_text");
+}
+
 /// Of the file `mmproj`, or of the model's own files where it is null.
 Result<std::optional<FoundVision>> read(const Checkpoint& model, std::unique_ptr<Checkpoint> mmproj, int d_text) {
   const Checkpoint& checkpoint = mmproj ? *mmproj : model;
   const std::optional<VisionSpec> spec = TRY(read_vision_spec(checkpoint));
   if (!spec) return std::nullopt;
+  if (!takes_images(model)) {
+    return Error(Code::kUnimplemented, checkpoint.location(), ": its image encoder is made for Gemma 3, which ",
+                 model.location(), " is not");
+  }
   if (spec->d_text != d_text) {
     return Error(Code::kInvalidArgument, checkpoint.location(), ": its image encoder makes rows of ", spec->d_text,
                  " values, but the model's d_model is ", d_text, " (was it made for another size of the model?)");

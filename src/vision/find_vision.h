@@ -26,7 +26,7 @@ struct FoundVision {
 ///   d_text  d_model of the text model
 ///   mode    how a file of its own is opened
 /// Errors: of what `mmproj` names alone: as Checkpoint::open and read_vision_spec; kInvalidArgument, it holds no image
-/// encoder, or one that was made for another width.
+/// encoder, or one that was made for another width; kUnimplemented, the text model is of another family.
 Result<std::optional<FoundVision>> find_vision(const Checkpoint& model, const std::string& mmproj, int d_text,
                                                ReadMode mode);
 

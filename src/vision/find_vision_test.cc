@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "support/toy_model.h"
 #include "support/vision_model.h"
 
 namespace commissure::testing {
@@ -63,6 +64,29 @@ TEST_F(FindVisionTest, WhatIsNamedAndDoesNotFitIsAnError) {
     ASSERT_FALSE(found.has_value()) << file;
     EXPECT_NE(found.error().message().find(part), std::string::npos) << found.error().message();
   }
+}
+
+TEST_F(FindVisionTest, AnotherFamilyOfTheSameWidthTakesTextAlone) {
+  const std::string text = folder_.write("toy.gguf", toy_gguf({.d_model = 64}));
+  const std::string mmproj = folder_.write("mmproj.gguf", vision_mmproj(vision_, DType::kF16));
+  EXPECT_FALSE(find(folder_.path())->has_value());
+  const auto found = find(text, mmproj);
+  ASSERT_FALSE(found.has_value());
+  EXPECT_EQ(found.error().code(), Code::kUnimplemented);
+  EXPECT_NE(found.error().message().find("made for Gemma 3"), std::string::npos) << found.error().message();
+}
+
+TEST_F(FindVisionTest, TensorsOfTypesWithoutFloatsAreRefusedByName) {
+  const std::string text = folder_.write("toy.gguf", vision_text_gguf(vision_));
+  std::string file = vision_mmproj(vision_, DType::kF32);
+  // Behind a tensor's name: the number of its sides, each of them, and its type.
+  const std::string name = "mm.input_projection.weight";
+  const std::size_t type = file.rfind(name) + name.size() + 4 + 2 * 8;
+  ASSERT_EQ(file[type], 0) << "F32";
+  file[type] = 26;  // I32, of the same size
+  const auto found = find(text, folder_.write("eyes.gguf", file));
+  ASSERT_FALSE(found.has_value());
+  EXPECT_NE(found.error().message().find(name + " is of type I32"), std::string::npos) << found.error().message();
 }
 
 }  // namespace

@@ -93,6 +93,10 @@ Result<std::vector<TensorInfo>> found(const Checkpoint& checkpoint, const std::v
       return Error(Code::kInvalidArgument, checkpoint.location(), ": tensor ", want.name, " is ",
                    shape_text(tensor.shape), ", expected ", shape_text(want.shape));
     }
+    if (tensor.dtype == DType::kI32 || tensor.dtype == DType::kU8) {
+      return Error(Code::kInvalidArgument, checkpoint.location(), ": tensor ", want.name, " is of type ",
+                   dtype_name(tensor.dtype), ", which holds no weights");
+    }
     tensors.push_back(tensor);
   }
   return tensors;

@@ -97,14 +97,15 @@ def dialects(chain, folder):
     expected = chain.post("/v1/chat/completions", {"messages": [{"role": "user", "content": question}]} | greedy)["choices"][0]["message"]["content"]
     plain = base64.b64encode(STRIPES).decode()
     source = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": plain}}
-    messages = chain.post("/v1/messages", {"model": "any", "messages": [{"role": "user", "content": [text("What is this? "), source]}]} | greedy)
+    messages = chain.post("/v1/messages", {"messages": [{"role": "user", "content": [text("What is this? "), source]}]} | greedy)
     assert messages["content"][0]["text"] == expected, messages
     items = [{"role": "user", "content": [{"type": "input_text", "text": "What is this? "}, {"type": "input_image", "image_url": url(STRIPES)}]}]
     response = chain.post("/v1/responses", {"input": items, "temperature": 0, "max_output_tokens": 8})
     assert response["output"][-1]["content"][0]["text"] == expected, response
     ollama = chain.post("/api/chat", {"stream": False, "options": {"temperature": 0, "num_predict": 8},
                                       "messages": [{"role": "user", "content": "What is this? ", "images": [plain]}]})
-    assert ollama["message"]["content"] == expected, ollama
+    first = [{"role": "user", "content": [part(STRIPES), text("What is this? ")]}]  # where Ollama puts its pictures
+    assert ollama["message"]["content"] == chain.post("/v1/chat/completions", {"messages": first} | greedy)["choices"][0]["message"]["content"], ollama
     other = chain.post("/v1/chat/completions", {"messages": [{"role": "user", "content": [text("What is this? "), part(CIRCLE)]}],
                                                 "logprobs": True} | greedy)
     same = chain.post("/v1/chat/completions", {"messages": [{"role": "user", "content": question}], "logprobs": True} | greedy)
@@ -121,7 +122,7 @@ def dialects(chain, folder):
 
 def refusals(chain):
     def problem(content, path="/v1/chat/completions"):
-        status, _, told = chain.request("POST", path, {"model": "any", "max_tokens": 4, "messages": [{"role": "user", "content": content}]})
+        status, _, told = chain.request("POST", path, {"max_tokens": 4, "messages": [{"role": "user", "content": content}]})
         assert status == 400, (status, told)
         return told
 
@@ -144,7 +145,7 @@ with tempfile.TemporaryDirectory() as name:
         models = chain.request("GET", "/v1/models")[2]
         assert '"image"' in models, models
         expected = [answer(chain, index) for index in range(4)]
-        assert expected[1][1] > expected[0][1] + 16, "two pictures have more tokens than one"
+        assert expected[1][1] > expected[0][1] > expected[3][1], [count for _, count in expected]
         assert expected[0][0] != expected[2][0]
         assert together(chain) == expected, "side by side"
         refusals(chain)

@@ -67,16 +67,20 @@ void check_body(std::string_view text, const ServedModel& model) {
     if (!translated) check_refused(translated.error());
     if (translated && use == MessagesUse::kAnswer) check_chat(*translated, model, options, *images);
   }
-  if (const auto responses = read_responses(seen)) {
-    check_chat(responses->chat, model, options, *images);
+  Json items = *body;
+  const auto in_input = take_images(items, model, ImagePlace::kInput);
+  if (!in_input) return check_refused(in_input.error());
+  if (const auto responses = read_responses(items)) {
+    check_chat(responses->chat, model, options, *in_input);
     for (const std::string& kind : responses->left_out) CHECK(kind.find_first_of("\r\n") == std::string::npos);
   } else {
     check_refused(responses.error());
   }
-  Json listed = *body;
-  const auto in_lists = take_images(listed, model, /*has_lists=*/true);
-  if (!in_lists) return check_refused(in_lists.error());
   for (const OllamaUse use : {OllamaUse::kChat, OllamaUse::kGenerate}) {
+    Json listed = *body;
+    const auto in_lists =
+        take_images(listed, model, use == OllamaUse::kChat ? ImagePlace::kMessageLists : ImagePlace::kList);
+    if (!in_lists) return check_refused(in_lists.error());
     const auto asked = read_ollama(listed, use);
     if (!asked) check_refused(asked.error());
     if (!asked || asked->is_empty) continue;
