@@ -17,7 +17,7 @@ PROMPTS = [
     PARAGRAPH * (2 if QUICK else 4),
 ]
 if not QUICK:
-    PROMPTS.append(PARAGRAPH * 24)  # longer than one chunk and than Gemma's window
+    PROMPTS.append(PARAGRAPH * 17)  # longer than one chunk and than Gemma's window
 
 
 def joined(choices):

@@ -99,7 +99,7 @@ const checks = {
     const ask = { model, input: "Say hello.", max_output_tokens: 48, temperature: 0, tool_choice: "required",
       tools: [{ type: "function", name: "now", parameters, strict: true }] };
     const [call] = (await client.responses.create(ask)).output;
-    assert.deepEqual([call.type, call.name, call.arguments], ["function_call", "now", "{}"]);
+    assert.deepEqual([call.type, call.name, JSON.parse(call.arguments)], ["function_call", "now", {}]);
     const streamed = (await client.responses.stream(ask).finalResponse()).output[0];
     assert.deepEqual([streamed.name, streamed.arguments, streamed.status], [call.name, call.arguments, call.status]);
   },

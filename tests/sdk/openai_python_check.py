@@ -278,7 +278,7 @@ def functions_of_a_response_are_called_and_go_on(live):
 
 @check
 def a_response_of_pydantic_is_parsed(live):
-    ask = {"model": live.model, "input": "How are you?", "max_output_tokens": 120, "text_format": Mood, "temperature": 0}
+    ask = {"model": live.model, "input": "How are you?", "max_output_tokens": 400, "text_format": Mood, "temperature": 0}
     parsed = live.client.responses.parse(**ask).output_parsed
     assert isinstance(parsed, Mood) and 1 <= parsed.score <= 99, parsed
     with live.client.responses.stream(**ask) as stream:
