@@ -11,7 +11,7 @@ namespace {
 
 /// Pixels as a BMP file: 24 bits, blue first, rows from below; `comment` bytes behind change the file alone.
 std::string bmp(const std::vector<std::uint8_t>& rgb, int size, const std::string& comment = "") {
-  const auto bytes = [](std::uint32_t value, int n) {
+  const auto bytes = [](std::uint64_t value, int n) {
     std::string text;
     for (int i = 0; i < n; ++i) text += static_cast<char>(value >> (8 * i));
     return text;
