@@ -13,7 +13,6 @@ namespace commissure {
 
 namespace {
 
-constexpr std::size_t kMaxMessages = 10'000;
 constexpr std::size_t kMaxVariables = 256;
 
 /// What becomes of a content's parts: text parts are one string, or stay parts where the template walks over them.

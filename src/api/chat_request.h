@@ -10,6 +10,9 @@
 
 namespace commissure {
 
+/// Messages that a chat may have, in whatever API.
+inline constexpr std::size_t kMaxMessages = 10'000;
+
 struct ChatRequest {
   GenerationFields fields;  ///< request complete, prompt included
   bool logprobs = false;

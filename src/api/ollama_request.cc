@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "api/chat_request.h"
 #include "api/chat_translation.h"
 #include "api/chat_turns.h"
 #include "api/fields.h"
@@ -17,8 +18,6 @@
 namespace commissure {
 
 namespace {
-
-constexpr std::size_t kMaxMessages = 10'000;  // as of a chat
 
 /// Calls that have no result yet. All of a history take time in proportion to their number.
 class OpenCalls {
