@@ -25,6 +25,11 @@ list(FILTER sources EXCLUDE REGEX "/(structural_tag|lark_converter|config|gramma
 set(states ${PROJECT_SOURCE_DIR}/src/grammar/xgrammar_states.cc)
 set_source_files_properties(${states} PROPERTIES INCLUDE_DIRECTORIES "${source};${PROJECT_SOURCE_DIR}/src")
 add_library(commissure_xgrammar STATIC ${sources} ${states})
+if(COMMISSURE_UNITY)
+  # One name of minimax_m3.cc is another file's, too; xgrammar_states.cc sees what others may not.
+  set_source_files_properties(${source}/cpp/converter_ext/minimax_m3.cc ${states} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+  set_target_properties(commissure_xgrammar PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE BATCH UNITY_BUILD_BATCH_SIZE 8)
+endif()
 target_include_directories(commissure_xgrammar SYSTEM
   PUBLIC ${source}/include ${source}/3rdparty/dlpack/include ${source}/3rdparty/picojson PRIVATE ${source}/cpp)
 target_include_directories(commissure_xgrammar SYSTEM INTERFACE ${source})

@@ -7,6 +7,7 @@
 
 #include "support/golden_files.h"
 #include "support/stage_fixture.h"
+#include "support/test_extent.h"
 
 namespace commissure::testing {
 namespace {
@@ -46,6 +47,7 @@ TEST(EmulatedModel, SmolLM2AnswersThroughThreeStagesAsOnTheCpu) {
 #if defined(COMMISSURE_SANITIZED)
   GTEST_SKIP() << "not under a sanitizer";
 #endif
+  if (!runs_all_tests()) GTEST_SKIP() << "minutes of emulation: make test ALL=1";
   const auto path = model_path("SmolLM2-135M-Instruct.Q4_1.gguf");
   if (!path) GTEST_SKIP() << "COMMISSURE_TEST_MODELS has no SmolLM2";
   const auto gpu = cpu_backend("emulated"), cpu = cpu_backend("", 2), generic = cpu_backend("generic", 2);

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 
-from harness import QUICK, SMOL, Chain, need, process_alive, python_with, wait_until
+from harness import ALL, SMOL, Chain, need, process_alive, python_with, wait_until
 
 need(SMOL)
 SCHEMA = {
@@ -122,7 +122,7 @@ def after_a_kill(chain, body, whole):
 
 python = python_with("jsonschema", "jsonschema==4.23.0")
 pairs, reference = [], None
-for stages in (1, 3) if QUICK else (1, 2, 3):
+for stages in (1, 2, 3) if ALL else (1, 3):
     with Chain(SMOL, stages=stages) as chain:
         seen = answers(chain)
         reference = reference or seen

@@ -17,8 +17,8 @@ import time
 from harness import GEMMA, QUICK, SMOL, Chain, need, process_alive, wait_until
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--smol", type=int, default=2 if QUICK else 6, help="blows to SmolLM2, bf16")
-parser.add_argument("--gemma", type=int, default=2 if QUICK else 4, help="blows to Gemma, int8")
+parser.add_argument("--smol", type=int, default=2 if QUICK else 4, help="blows to SmolLM2, bf16")
+parser.add_argument("--gemma", type=int, default=2 if QUICK else 3, help="blows to Gemma, int8")
 parser.add_argument("--seed", type=int, default=1)
 arguments = parser.parse_args()
 dice = random.Random(arguments.seed)
