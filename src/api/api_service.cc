@@ -92,10 +92,6 @@ std::string single_slashes(const std::string& path) {
   return result;
 }
 
-/// Whether the engine takes no request any more. Other trouble may pass, and is waited for as without images: health()
-/// tells them apart by its words alone.
-bool is_ending(const Status& health) { return !health && health.error().message() == "the server is shutting down"; }
-
 }  // namespace
 
 ApiService::ApiService(Engine& engine, ApiOptions options)
@@ -267,7 +263,7 @@ void ApiService::run_body(Call& call, Run run, ImagePlace place) const {
   auto images = take_images(*body, engine_.model(), place);
   if (!images) return call.fail(images.error());
   if (images->empty()) return (this->*run)(call, std::move(*body), {});
-  if (const Status health = engine_.health(); is_ending(health)) return call.fail(to_api_error(health.error()));
+  if (const Status taken = engine_.admission(); !taken) return call.fail(to_api_error(taken.error()));
   struct Work {
     Call call;
     Json body;

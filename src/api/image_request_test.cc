@@ -432,15 +432,17 @@ TEST_F(ImageServiceTest, TheModelTellsWhetherItSees) {
   EXPECT_EQ(answer("/v1/models", nullptr)["data"][0]["input_modalities"], Json::array({"text"}));
 }
 
-TEST_F(ImageServiceTest, AServerThatEndsReadsNoImage) {
+TEST_F(ImageServiceTest, AServerThatTakesNoRequestReadsNoImage) {
   start();
   const Json body = chat_of({image_part("1")});
   engine_.set_health(Error(Code::kUnavailable, "the stages are being recovered: stage b went away"));
   EXPECT_TRUE(ask("/v1/chat/completions", body).starts_with("HTTP/1.1 200"));
-  engine_.set_health(Error(Code::kUnavailable, "the server is shutting down"));
+  engine_.set_admission(Error(Code::kUnavailable, "the server is shutting down"));
   EXPECT_TRUE(ask("/v1/chat/completions", body).starts_with("HTTP/1.1 503"));
+  engine_.set_admission(Error(Code::kResourceExhausted, "the queue is full"));
+  EXPECT_TRUE(ask("/v1/chat/completions", body).starts_with("HTTP/1.1 429"));
   EXPECT_EQ(encoder_->n_calls(), 1);
-  engine_.set_health({});
+  engine_.set_admission({});
   service_->stop();
   service_->stop();
   EXPECT_TRUE(ask("/v1/chat/completions", body).starts_with("HTTP/1.1 503"));

@@ -13,6 +13,8 @@ namespace commissure {
 
 namespace {
 
+constexpr const char* kShuttingDown = "the server is shutting down";
+
 /// Room for every message that live requests and steps can cause, so that neither the scheduler thread (through a sink
 /// that cancels) nor a link's thread ever waits for room.
 std::size_t inbox_capacity(const EngineOptions& options) {
@@ -41,6 +43,7 @@ class ThreadedEngine final : public Engine {
   const ServedModel& model() const override { return model_; }
   const EngineOptions& options() const override { return options_; }
   Result<RequestHandle> submit(GenerationRequest asked, EventSink sink) override;
+  Status admission() const override;
   void cancel(RequestHandle request) override;
   void reset_prefix_cache() override { shared_.forget_prefixes = true; }
   Status health() const override;
@@ -50,7 +53,7 @@ class ThreadedEngine final : public Engine {
 
  private:
   void take(EngineMessage answer);
-  Status admit();
+  Error queue_is_full() const;
   Result<int> resolve_max_tokens(const GenerationRequest& asked) const;
   Result<std::unique_ptr<Request>> make_request(GenerationRequest asked, EventSink sink);
 
@@ -152,9 +155,15 @@ Result<std::unique_ptr<Request>> ThreadedEngine::make_request(GenerationRequest 
                                               .held = std::move(held)});
 }
 
-/// Whether a request may wait for the chain: it is well, or it was and has been away for less than the recovery limit.
-Status ThreadedEngine::admit() {
-  if (shared_.draining) return Error(Code::kUnavailable, "the server is shutting down");
+Error ThreadedEngine::queue_is_full() const {
+  return Error(Code::kResourceExhausted, "the queue is full: ", options_.max_sequences + options_.queue_limit,
+               " requests are running or waiting, try again later");
+}
+
+/// A request may wait for the chain if that is well, or was and has been away for less than the recovery limit.
+Status ThreadedEngine::admission() const {
+  if (shared_.draining) return Error(Code::kUnavailable, kShuttingDown);
+  if (shared_.n_alive >= options_.max_sequences + options_.queue_limit) return queue_is_full();
   if (shared_.moving) return {};
   const std::optional<EngineShared::Outage> outage = shared_.outage.copy();
   if (outage && !outage->gave_up) return {};
@@ -167,20 +176,18 @@ Status ThreadedEngine::admit() {
 
 Result<RequestHandle> ThreadedEngine::submit(GenerationRequest asked, EventSink sink) {
   std::unique_ptr<Request> request = TRY(make_request(std::move(asked), std::move(sink)));
-  TRY(admit());
+  TRY(admission());
   const RequestHandle handle = request->handle;
-  const int limit = options_.max_sequences + options_.queue_limit;
   // Counted before draining is read again, so drain() sees either the count or no request.
-  if (++shared_.n_alive > limit || shared_.draining) {
+  if (++shared_.n_alive > options_.max_sequences + options_.queue_limit || shared_.draining) {
     --shared_.n_alive;
-    if (shared_.draining) return Error(Code::kUnavailable, "the server is shutting down");
-    return Error(Code::kResourceExhausted, "the queue is full: ", limit,
-                 " requests are running or waiting, try again later");
+    if (shared_.draining) return Error(Code::kUnavailable, kShuttingDown);
+    return queue_is_full();
   }
   const auto hand_over = [&]() -> Status {
     shared_.gates.with([&](auto& gates) { gates.emplace(handle, request->gate); });
     if (shared_.inbox.push(std::move(request))) return {};
-    return Error(Code::kUnavailable, "the server is shutting down");
+    return Error(Code::kUnavailable, kShuttingDown);
   };
   Status taken = unless_scarce(hand_over, []() -> Status { return no_memory(Code::kUnavailable); });
   if (!taken) {
@@ -201,7 +208,7 @@ void ThreadedEngine::cancel(RequestHandle handle) {
 }
 
 Status ThreadedEngine::health() const {
-  if (shared_.draining) return Error(Code::kUnavailable, "the server is shutting down");
+  if (shared_.draining) return Error(Code::kUnavailable, kShuttingDown);
   if (const std::optional<EngineShared::Outage> outage = shared_.outage.copy()) {
     const char* state = outage->gave_up ? "" : "the stages are being recovered: ";
     return Error(Code::kUnavailable, state, outage->cause.message());

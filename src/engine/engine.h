@@ -100,6 +100,10 @@ class Engine {
   /// recovery limit. While it has been broken for less, new requests wait in the queue and running ones pause.
   virtual Result<RequestHandle> submit(GenerationRequest request, EventSink sink) = 0;
 
+  /// Whether submit() takes any request now: before work that only a request will need. The error is submit()'s own,
+  /// kResourceExhausted or kUnavailable. A request that comes after a success may still be refused.
+  virtual Status admission() const = 0;
+
   /// Ends a request whose client went away: its rows leave the next step, its KV is free within one step. Its sink is
   /// not called again after this returns. Unknown or finished handles are ignored.
   virtual void cancel(RequestHandle request) = 0;

@@ -124,6 +124,7 @@ TEST(Engine, AFullQueueRefusesAtOnce) {
   std::vector<Collector> collectors(3);
   for (Collector& collector : collectors) ASSERT_TRUE(engine.submit(make_request(4, 4), collector.sink()).has_value());
   EXPECT_EQ(refusal(engine, make_request(4, 4)), Code::kResourceExhausted);
+  EXPECT_EQ(engine.admission().error().code(), Code::kResourceExhausted);
   bench.chain.hold(false);
   for (const Collector& collector : collectors) EXPECT_EQ(collector.wait().error, std::nullopt);
   EXPECT_EQ(run_one(engine, make_request(4, 4)).error, std::nullopt);

@@ -55,6 +55,7 @@ class FakeEngine final : public Engine {
   const ServedModel& model() const override { return model_; }
   const EngineOptions& options() const override { return options_; }
   Result<RequestHandle> submit(GenerationRequest request, EventSink sink) override;
+  Status admission() const override { return admission_; }
   void cancel(RequestHandle request) override;
   void reset_prefix_cache() override { ++n_cache_resets_; }
   Status health() const override { return health_; }
@@ -64,6 +65,7 @@ class FakeEngine final : public Engine {
 
   ServedModel& mutable_model() { return model_; }
   void set_health(Status health) { health_ = std::move(health); }
+  void set_admission(Status admission) { admission_ = std::move(admission); }
   int n_cancelled() const { return n_cancelled_; }
   int n_cache_resets() const { return n_cache_resets_; }
   int n_running() const;
@@ -81,7 +83,7 @@ class FakeEngine final : public Engine {
 
   ServedModel model_;
   EngineOptions options_;
-  Status health_;
+  Status health_, admission_;
   const Script script_;
   mutable std::mutex mutex_;
   std::map<RequestHandle, std::unique_ptr<Running>> running_;
