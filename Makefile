@@ -67,7 +67,7 @@ test-asan:
 test-tsan:
 	@tools/install_packages.sh build test
 	@cmake --preset tsan >/dev/null
-	@cmake --build --preset tsan --target core_test net_test sched_test step_test stage_test engine_test api_test
+	@cmake --build --preset tsan --target core_test net_test http_test sched_test step_test stage_test engine_test api_test
 	@ctest --preset tsan
 	@if grpc=$$(tools/build_tsan_grpc.sh --where); then \
 	  cmake --build --preset tsan --target wire_test && LD_LIBRARY_PATH=$$grpc ctest --preset tsan-wire; \

@@ -19,7 +19,7 @@ HOMES = {
     "prometheus/": {"core"},
     "curl/": {"net"},
     "openssl/": {"core", "net"},
-    "boost/": {"api"},
+    "boost/": {"http"},
     "CLI/": {"commands"},
     "yaml-cpp/": {"deployment"},
     "histedit.h": {"terminal"},

@@ -5,9 +5,9 @@
 #include <string_view>
 #include <tl/expected.hpp>
 
-#include "api/http.h"
 #include "core/json.h"
 #include "core/result.h"
+#include "http/http.h"
 
 namespace commissure {
 

@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "api/api_options.h"
-#include "api/http.h"
 #include "api/request_images.h"
 #include "api/request_log.h"
 #include "engine/engine.h"
+#include "http/http.h"
 
 namespace commissure {
 

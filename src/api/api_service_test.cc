@@ -7,8 +7,8 @@
 #include <map>
 #include <thread>
 
-#include "api/http_server.h"
 #include "core/index.h"
+#include "http/http_server.h"
 #include "support/eventually.h"
 #include "support/fake_engine.h"
 #include "support/raw_client.h"

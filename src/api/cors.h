@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "api/http.h"
+#include "http/http.h"
 
 namespace commissure {
 

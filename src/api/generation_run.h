@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "api/api_error.h"
-#include "api/http.h"
 #include "api/request_spans.h"
 #include "engine/engine.h"
+#include "http/http.h"
 
 namespace commissure {
 

@@ -5,12 +5,12 @@
 
 #include "api/api_service.h"
 #include "api/chat_request.h"
-#include "api/http_server.h"
 #include "api/image_worker.h"
 #include "api/messages_request.h"
 #include "api/ollama_request.h"
 #include "api/responses_request.h"
 #include "core/base64.h"
+#include "http/http_server.h"
 #include "support/eventually.h"
 #include "support/fake_engine.h"
 #include "support/fake_image_encoder.h"

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "api/generation_fields.h"
-#include "api/http.h"
 #include "core/json.h"
 #include "engine/engine.h"
+#include "http/http.h"
 
 namespace commissure {
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "api/http_server.h"
+#include "http/http_server.h"
 
 namespace commissure {
 

@@ -9,12 +9,12 @@
 #include <utility>
 
 #include "api/api_service.h"
-#include "api/http_server.h"
 #include "core/core_lease.h"
 #include "core/log.h"
 #include "core/scarce.h"
 #include "core/version.h"
 #include "engine/engine.h"
+#include "http/http_server.h"
 #include "hub/model_store.h"
 #include "hub/open_model.h"
 #include "kernels/devices.h"

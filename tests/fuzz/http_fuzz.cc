@@ -4,10 +4,10 @@
 #include <algorithm>
 
 #include "api/cors.h"
-#include "api/http_parser.h"
 #include "api/trace_context.h"
 #include "core/trace_parent.h"
 #include "fuzz/fuzz.h"
+#include "http/http_parser.h"
 
 namespace {
 

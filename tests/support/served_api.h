@@ -10,7 +10,7 @@
 
 #include "api/api_service.h"
 #include "api/generation_run.h"
-#include "api/http_server.h"
+#include "http/http_server.h"
 #include "support/fake_engine.h"
 #include "support/raw_client.h"
 

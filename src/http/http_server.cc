@@ -1,4 +1,4 @@
-#include "api/http_server.h"
+#include "http/http_server.h"
 
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/dispatch.hpp>
@@ -14,9 +14,9 @@
 #include <thread>
 #include <vector>
 
-#include "api/connection.h"
 #include "core/log.h"
 #include "core/scarce.h"
+#include "http/connection.h"
 
 namespace commissure {
 

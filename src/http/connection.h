@@ -14,10 +14,10 @@
 #include <string>
 #include <string_view>
 
-#include "api/byte_budget.h"
-#include "api/http.h"
-#include "api/http_parser.h"
-#include "api/http_server.h"
+#include "http/byte_budget.h"
+#include "http/http.h"
+#include "http/http_parser.h"
+#include "http/http_server.h"
 
 namespace commissure {
 

@@ -6,8 +6,8 @@
 #include <memory>
 #include <string>
 
-#include "api/http.h"
 #include "core/result.h"
+#include "http/http.h"
 
 namespace commissure {
 

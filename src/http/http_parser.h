@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "api/http.h"
+#include "http/http.h"
 
 namespace commissure {
 

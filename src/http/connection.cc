@@ -1,4 +1,4 @@
-#include "api/connection.h"
+#include "http/connection.h"
 
 #include <malloc.h>
 

@@ -2,10 +2,10 @@
 #include <boost/asio/post.hpp>
 #include <utility>
 
-#include "api/connection.h"
 #include "core/json.h"
 #include "core/log.h"
 #include "core/scarce.h"
+#include "http/connection.h"
 
 namespace commissure {
 
