@@ -10,6 +10,7 @@
 #include "api/metric_names.h"
 #include "api/vocabulary.h"
 #include "core/json.h"
+#include "net/public_fetch.h"
 #include "net/span_exporter.h"
 
 namespace commissure {
@@ -24,6 +25,7 @@ struct ApiOptions {
   std::vector<std::string> allowed_hosts = {};      ///< further names that Host may have then; {"*"}: any
   std::chrono::milliseconds ping_interval{15'000};  ///< SSE comment after so much silence; 0: never
   std::chrono::milliseconds request_timeout{0};     ///< for requests that name none; 0: no limit
+  FetchPolicy image_urls = {};                      ///< whose URLs of images are fetched
   MetricNames metric_names = MetricNames::kOwn;     ///< of /metrics
   /// Where spans go; empty: nowhere. Shared: requests may outlive the service.
   std::shared_ptr<SpanExporter> spans = {};

@@ -275,6 +275,14 @@ void ApiService::run_body(Call& call, Run run, ImagePlace place) const {
   const auto work = std::make_shared<Work>(Work{std::move(call), std::move(*body), std::move(*images)});
   const auto answer = [this, run, work] {
     try {
+      const auto is_unwanted = [this, is_gone = work->call.is_unwanted()] {
+        return image_worker_->is_stopping() || is_gone();
+      };
+      if (const auto error = fetch_images(work->images, options_.image_urls, is_unwanted)) {
+        const bool is_ended = image_worker_->is_stopping();
+        return work->call.fail(is_ended ? to_api_error(Error(Code::kUnavailable, "the server is shutting down"))
+                                        : *error);
+      }
       (this->*run)(work->call, std::move(work->body), work->images);
     } catch (const std::bad_alloc&) {
       done_unless_scarce([&] { work->call.fail(to_api_error(Error(Code::kUnavailable, kOutOfMemory))); });

@@ -14,6 +14,7 @@
 #include "support/eventually.h"
 #include "support/fake_engine.h"
 #include "support/fake_image_encoder.h"
+#include "support/http_server.h"
 #include "support/raw_client.h"
 
 namespace commissure {
@@ -231,7 +232,6 @@ TEST_F(ImageRequestTest, WhatIsNoImageIsRefusedByItsPlace) {
     EXPECT_NE(result.error().message.find(what), std::string::npos) << result.error().message;
   };
   const auto url = [](const Json& text) { return Json{{"type", "image_url"}, {"image_url", {{"url", text}}}}; };
-  expect_refused(url("https://a.example/b.png"), "this server fetches none");
   expect_refused(url("file:///etc/passwd"), "must be a URL of the form data:");
   expect_refused(url("data:image/png;base64"), "must be a URL of the form data:");
   expect_refused(url("data:image/png,abc"), "not in base64");
@@ -421,6 +421,54 @@ TEST_F(ImageServiceTest, RowsOfImagesArePromptTokens) {
   EXPECT_EQ(answer("/tokenize", body)["count"], 29);
   EXPECT_EQ(answer("/apply-template", body)["prompt"], "<bos>[user]<image>[assistant]");
   EXPECT_NE(ask("/v1/chat/completions", chat_of({image_part("no")})).find("400"), std::string::npos);
+}
+
+TEST_F(ImageServiceTest, FetchesImagesFromHostsThatAreAllowed) {
+  const testing::HttpServer images([](const testing::ServedRequest& request) -> testing::ServedReply {
+    return {.status = request.target.starts_with("/5") ? 200 : 404, .body = "5"};
+  });
+  const auto url_part = [&](const std::string& url) {
+    return Json{{"type", "image_url"}, {"image_url", {{"url", url}}}};
+  };
+  options_.image_urls = FetchPolicy::parse("127.0.0.1").value();
+  start();
+  const Json body = chat_of({url_part(images.url("/5"))});
+  EXPECT_EQ(answer("/v1/chat/completions", body)["usage"]["prompt_tokens"], 29);
+  Json messages = chat_of({{{"type", "image"}, {"source", {{"type", "url"}, {"url", images.url("/5")}}}}});
+  messages["max_tokens"] = 5;
+  EXPECT_EQ(answer("/v1/messages", messages)["usage"]["input_tokens"], 29);
+  const Json part = {{"type", "input_image"}, {"image_url", images.url("/5")}};
+  const Json input = {{"input", Json::array({{{"role", "user"}, {"content", Json::array({part})}}})}};
+  EXPECT_EQ(answer("/v1/responses", input)["usage"]["input_tokens"], 29);
+
+  const Json gone = answer("/v1/chat/completions", chat_of({url_part(images.url("/6?key=hidden"))}))["error"];
+  EXPECT_EQ(gone["message"], "'messages[0].content[0]' could not be fetched: 127.0.0.1 answered with HTTP status 404");
+  EXPECT_EQ(gone["param"], "messages");
+  const std::string refused = ask("/v1/messages", chat_of({url_part("http://10.0.0.1/")}));
+  EXPECT_TRUE(refused.starts_with("HTTP/1.1 400")) << refused;
+  EXPECT_EQ(answer("/apply-template", body)["prompt"], "<bos>[user]<image>[assistant]");
+  EXPECT_EQ(images.requests().size(), 4u) << "a template needs no image";
+}
+
+TEST_F(ImageServiceTest, AServerThatEndsWaitsForNoSlowHost) {
+  const testing::HttpServer images([](const testing::ServedRequest&) -> testing::ServedReply {
+    return {.body = "5", .pause = std::chrono::minutes(1)};
+  });
+  options_.image_urls = FetchPolicy::parse("127.0.0.1").value();
+  start();
+  RawClient client(server_->port());
+  const Json part = {{"type", "image_url"}, {"image_url", images.url("/")}};
+  client.send(http_request("POST", "/v1/chat/completions", dump_json(chat_of({part}))));
+  ASSERT_TRUE(testing::eventually([&] { return images.n_connections() > 0; }));
+  service_->stop();
+  EXPECT_TRUE(client.read_response().starts_with("HTTP/1.1 503"));
+}
+
+TEST_F(ImageServiceTest, FetchesNothingWhereThatIsOff) {
+  options_.image_urls = FetchPolicy::parse("off").value();
+  start();
+  const Json part = {{"type", "image_url"}, {"image_url", "https://a.example/b.png"}};
+  EXPECT_NE(ask("/v1/chat/completions", chat_of({part})).find("fetches none"), std::string::npos);
 }
 
 TEST_F(ImageServiceTest, TheModelTellsWhetherItSees) {

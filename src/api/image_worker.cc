@@ -35,6 +35,7 @@ Status ImageWorker::submit(Task task) {
 }
 
 void ImageWorker::stop() {
+  is_stopping_ = true;
   // Joined at the end, without the lock: the task that runs may take seconds.
   const std::jthread thread = runner_.with([](Runner& runner) {
     runner.is_stopped = true;

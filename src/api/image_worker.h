@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <functional>
 #include <stop_token>
@@ -14,7 +15,7 @@ namespace commissure {
 
 /// The thread of requests that bring images along: to encode one takes seconds, in which other requests must find the
 /// HTTP server's threads free. It starts with the first such request.
-/// Threading: any thread may call the public functions; no function of a task calls them.
+/// Threading: any thread may call the public functions; no function of a task calls them, is_stopping() apart.
 class ImageWorker {
  public:
   /// One request. Its functions throw nothing; once it is accepted, either `run` or `refuse` is called.
@@ -34,6 +35,9 @@ class ImageWorker {
   /// Refuses those that wait with kUnavailable, and waits for the one that runs. Nothing happens the second time.
   void stop();
 
+  /// Whether stop() was called; the functions of a task may ask.
+  bool is_stopping() const { return is_stopping_; }
+
   ~ImageWorker() { stop(); }
 
  private:
@@ -47,6 +51,7 @@ class ImageWorker {
   /// Takes out those whose clients have left. Under the lock of `runner_`, so that no other task comes in between.
   std::vector<Task> take_gone();
 
+  std::atomic<bool> is_stopping_ = false;
   BoundedQueue<Task> tasks_{kMaxWaiting};
   Guarded<Runner> runner_;  // after what its thread uses
 };

@@ -1,5 +1,6 @@
 #include "api/request_images.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "api/fields.h"
@@ -20,6 +21,11 @@ std::string kind_of_part(const Json& part) {
 }
 
 bool is_image_kind(std::string_view kind) { return kind == "image_url" || kind == "input_image" || kind == "image"; }
+
+bool is_remote(std::string_view url) {
+  const std::string begin = lower(std::string(url.substr(0, 8)));
+  return begin.starts_with("http://") || begin.starts_with("https://");
+}
 
 /// Walks over the messages and takes what it finds.
 class ImageTaker {
@@ -82,9 +88,9 @@ class ImageTaker {
     return !error_;
   }
 
-  void add(Json& part, const std::string& where, std::string file) {
+  void add(Json& part, const std::string& where, std::string file, const std::string& url = "") {
     if (error_) return;
-    images_.push_back({where, std::move(file)});
+    images_.push_back({where, std::move(file), url});
     part = {{"type", "image"}};  // its text goes now: it may be megabytes
   }
 
@@ -98,6 +104,7 @@ class ImageTaker {
       text = url_text(part, kind, where);
     }
     if (error_) return;
+    if (is_url && is_remote(*text)) return add(part, where, "", *text);
     add(part, where, is_url ? bytes_of_url(*text, where) : bytes_of(*text, where));
   }
 
@@ -136,15 +143,10 @@ class ImageTaker {
   }
 
   std::string bytes_of_url(std::string_view url, const std::string& where) {
-    const std::string begin = lower(std::string(url.substr(0, 8)));
-    if (begin.starts_with("http://") || begin.starts_with("https://")) {
-      refuse(where,
-             "names an image by its address, but this server fetches none: send it as data:image/png;base64,...");
-      return "";
-    }
+    const std::string begin = lower(std::string(url.substr(0, 5)));
     const std::size_t comma = url.substr(0, kMaxHead).find(',');
     if (!begin.starts_with("data:") || comma == url.npos) {
-      refuse(where, "must be a URL of the form data:image/png;base64,...");
+      refuse(where, "must be a URL of the form data:image/png;base64,... or https://...");
       return "";
     }
     const std::string head = lower(std::string(url.substr(5, comma - 5)));
@@ -190,6 +192,26 @@ class ImageTaker {
 
 ApiResult<RequestImages> take_images(Json& body, const ServedModel& model, ImagePlace place) {
   return ImageTaker(model).take(body, place);
+}
+
+std::optional<ApiError> fetch_images(RequestImages& images, const FetchPolicy& policy, const Unwanted& is_unwanted) {
+  const auto deadline = std::chrono::steady_clock::now() + kFetchTime;
+  std::size_t n_left = kMaxFetchedBytes;
+  for (RequestImage& image : images) {
+    if (image.url.empty()) continue;
+    auto file = public_fetch({.url = image.url,
+                              .policy = policy,
+                              .max_bytes = std::min(kMaxImageBytes, n_left),
+                              .deadline = deadline,
+                              .is_cancelled = is_unwanted});
+    if (!file && file.error().code() != Code::kInvalidArgument) return to_api_error(file.error());
+    const std::string list = image.where.substr(0, image.where.find('['));
+    if (!file) return bad_field(list, fmt::format("'{}' {}", image.where, file.error().message()));
+    if (file->empty()) return bad_field(list, fmt::format("'{}' is an image without a byte", image.where));
+    n_left -= file->size();
+    image.file = std::move(*file);
+  }
+  return std::nullopt;
 }
 
 bool is_taken_image(const Json& part) { return part.is_object() && part.size() == 1 && kind_of_part(part) == "image"; }

@@ -22,8 +22,8 @@ namespace {
 struct StageFlags {
   std::optional<std::string> stage, cuts, model, model_name, device, next, host, listen, isa, precision, kv_dtype,
       lease, quant;
-  std::optional<std::string> mmproj, metrics_names, served_names, cors_origins, allowed_hosts, chat_template,
-      tool_parser, reasoning_parser;
+  std::optional<std::string> mmproj, metrics_names, served_names, cors_origins, allowed_hosts, image_urls,
+      chat_template, tool_parser, reasoning_parser;
   std::optional<int> port, threads, max_model_len, max_sequences, max_step_rows, max_partial_prefills, queue_limit,
       max_stream_age, step_deadline;
   std::optional<double> max_slowdown;
@@ -52,6 +52,7 @@ Status settle(const StageFlags& flags, StageSettings& settings) {
   if (flags.served_names) settings.served_names = split_list(*flags.served_names);
   if (flags.cors_origins) settings.cors_origins = split_list(*flags.cors_origins);
   if (flags.allowed_hosts) settings.allowed_hosts = split_list(*flags.allowed_hosts);
+  take(flags.image_urls, settings.image_urls);
   take(flags.chat_template, settings.chat.chat_template);
   take(flags.tool_parser, settings.chat.tool_parser);
   take(flags.reasoning_parser, settings.chat.reasoning_parser);
@@ -148,6 +149,9 @@ void add_model_flags(CLI::App& app, StageFlags& flags) {
   app.add_option("--allowed-hosts", flags.allowed_hosts,
                  "names of the endpoint that requests may be for, apart by commas, or *, where it listens on this "
                  "machine alone and has no key; default: those of this machine (COMMISSURE_ALLOWED_HOSTS)");
+  app.add_option("--image-urls", flags.image_urls,
+                 "whose URLs of images in requests are fetched: off, public or hosts apart by commas, with a leading "
+                 "dot those under it; default: public (COMMISSURE_IMAGE_URLS)");
   app.add_option("--chat-template", flags.chat_template,
                  "a file, or the name of one of the model's own templates (COMMISSURE_CHAT_TEMPLATE)");
   app.add_option("--tool-parser", flags.tool_parser,

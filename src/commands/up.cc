@@ -61,6 +61,7 @@ struct UpOptions {
   std::string served_names;
   std::string cors_origins;
   std::string allowed_hosts;
+  std::string image_urls;
   std::string mmproj, chat_template, tool_parser, reasoning_parser;
   bool sanitize = false;
   bool read_weights = false;
@@ -142,6 +143,7 @@ std::vector<std::string> stage_flags(const UpOptions& options, const std::string
   if (!options.served_names.empty()) flag("--served-model-name", options.served_names);
   if (!options.cors_origins.empty()) flag("--cors-origins", options.cors_origins);
   if (!options.allowed_hosts.empty()) flag("--allowed-hosts", options.allowed_hosts);
+  if (!options.image_urls.empty()) flag("--image-urls", options.image_urls);
   if (!options.mmproj.empty()) flag("--mmproj", options.mmproj);
   if (!options.chat_template.empty()) flag("--chat-template", options.chat_template);
   if (!options.tool_parser.empty()) flag("--tool-parser", options.tool_parser);
@@ -340,6 +342,9 @@ void add_name_flags(CLI::App& app, UpOptions& options) {
   app.add_option("--allowed-hosts", options.allowed_hosts,
                  "local: names of the endpoint that requests may be for, apart by commas, or *, beside those of this "
                  "machine; without an API key others are refused");
+  app.add_option("--image-urls", options.image_urls,
+                 "local: whose URLs of images in requests are fetched: off, public or hosts apart by commas; default: "
+                 "public");
   app.add_flag("--sanitize", options.sanitize,
                "local: control tokens spelled in requests are plain text, unless a request says otherwise");
   app.add_option("--mmproj", options.mmproj,

@@ -298,6 +298,7 @@ Status StageRunner::serve_api() {
   const auto& names = settings_.served_names;
   if (!names.empty()) api.model_aliases.assign(names.begin() + 1, names.end());
   api.cors_origins = settings_.cors_origins;
+  api.image_urls = TRY(FetchPolicy::parse(settings_.image_urls));
   api.is_local = is_loopback(settings_.address());
   api.allowed_hosts = settings_.allowed_hosts;
   api.api_keys = settings_.api_keys;

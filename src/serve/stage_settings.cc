@@ -12,6 +12,7 @@
 #include "kernels/kv_type.h"
 #include "net/host.h"
 #include "net/http.h"
+#include "net/public_fetch.h"
 #include "step/stage_plan.h"
 #include "weights/quantisation.h"
 #include "wire/frame.h"
@@ -87,6 +88,7 @@ Status apply_environment(const Environment& environment, StageSettings& settings
   if (const auto text = environment("COMMISSURE_SERVED_MODEL_NAME")) settings.served_names = split_list(*text);
   if (const auto text = environment("COMMISSURE_CORS_ORIGINS")) settings.cors_origins = split_list(*text);
   if (const auto text = environment("COMMISSURE_ALLOWED_HOSTS")) settings.allowed_hosts = split_list(*text);
+  take("COMMISSURE_IMAGE_URLS", settings.image_urls);
   take("COMMISSURE_CHAT_TEMPLATE", settings.chat.chat_template);
   take("COMMISSURE_TOOL_PARSER", settings.chat.tool_parser);
   take("COMMISSURE_REASONING_PARSER", settings.chat.reasoning_parser);
@@ -202,6 +204,10 @@ Status check_callers(const StageSettings& settings) {
                      "\"; write a name like llm.example, without scheme and port, or *");
     }
   }
+  if (const auto policy = FetchPolicy::parse(settings.image_urls); !policy) {
+    return invalid("--image-urls (COMMISSURE_IMAGE_URLS) must be off, public or hosts apart by commas: ",
+                   policy.error().message());
+  }
   return {};
 }
 
@@ -273,6 +279,7 @@ std::vector<std::pair<std::string, std::string>> describe(const StageSettings& s
       {"api keys", std::to_string(settings.api_keys.size())},
       {"served names", listed(settings.served_names, "the model's")},
       {"browsers' origins", listed(settings.cors_origins, "this machine's")},
+      {"image URLs", settings.image_urls},
       {"allowed hosts", listed(settings.allowed_hosts, "this machine's")},
   };
   const auto security = describe(settings.security);

@@ -4,6 +4,7 @@ side by side, while a stage is killed under running streams, and with a picture 
 --image; and what is no picture is refused by name."""
 import base64
 import concurrent.futures
+import http.server
 import os
 import pathlib
 import signal
@@ -122,6 +123,26 @@ def dialects(chain, folder):
     assert refused.returncode != 0 and "words.txt" in refused.stderr, refused
 
 
+class Pictures(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(STRIPES)))
+        self.end_headers()
+        self.wfile.write(STRIPES)
+
+    def log_message(self, *_):
+        pass
+
+
+def fetched(chain, address):
+    """A picture by its address is the picture."""
+    def said(image):
+        content = [text("What is this? "), {"type": "image_url", "image_url": {"url": image}}]
+        return chain.post("/v1/chat/completions", {"messages": [{"role": "user", "content": content}], "temperature": 0, "max_tokens": 8,
+                                                   "logprobs": True})["choices"][0]["logprobs"]
+    assert said(f"http://{address}/stripes.png") == said(url(STRIPES))
+
+
 def refusals(chain):
     def problem(content, path="/v1/chat/completions"):
         status, _, told = chain.request("POST", path, {"max_tokens": 4, "messages": [{"role": "user", "content": content}]})
@@ -130,7 +151,8 @@ def refusals(chain):
 
     assert "messages[0].content[0]" in problem([{"type": "image_url", "image_url": {"url": "data:image/png;base64,bm90aGluZw=="}}])
     assert "ends early" in problem([part(STRIPES[:200])])
-    assert "fetches none" in problem([{"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}])
+    told = problem([{"type": "image_url", "image_url": {"url": "http://10.0.0.1/a.png?key=hidden"}}])
+    assert "--image-urls" in told and "hidden" not in told, told
     assert "16" in problem([part(CIRCLE)] * 17)
     huge = png(1, 1, lambda x, y: (0, 0, 0)).replace(struct.pack(">II", 1, 1), struct.pack(">II", 50_000, 50_000), 1)
     head = huge[12:29]
@@ -143,7 +165,11 @@ def refusals(chain):
 
 with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
-    with Chain(MODEL, stages=1) as chain:
+    pictures = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pictures)
+    threading.Thread(target=pictures.serve_forever, daemon=True).start()
+    address = f"127.0.0.1:{pictures.server_port}"
+    with Chain(MODEL, stages=1, flags=("--image-urls", address)) as chain:
+        fetched(chain, address)
         models = chain.request("GET", "/v1/models")[2]
         assert '"image"' in models, models
         expected = [answer(chain, index) for index in range(4)]
