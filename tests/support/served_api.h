@@ -41,7 +41,7 @@ class ServedApi : public ::testing::Test {
   void start(ApiOptions options = {}) {
     server_.reset();
     service_ = std::make_unique<ApiService>(engine_, std::move(options));
-    auto started = HttpServer::start({.port = 0}, service_->handler());
+    auto started = commissure::HttpServer::start({.port = 0}, service_->handler());
     ASSERT_TRUE(started);
     server_ = std::move(*started);
   }
@@ -65,7 +65,7 @@ class ServedApi : public ::testing::Test {
   FakeScript script_;
   FakeEngine engine_{[this](const GenerationRequest&) { return script_; }};
   std::unique_ptr<ApiService> service_;
-  std::unique_ptr<HttpServer> server_;
+  std::unique_ptr<commissure::HttpServer> server_;
 };
 
 /// An answer's events, one for each piece, of which the last ends it.
