@@ -1,4 +1,4 @@
-// Gemma 4's text model from config.json; images and audio have no tower here.
+// Gemma 4's text model from config.json; src/vision reads the image encoder, and audio has no tower.
 
 #include <algorithm>
 
@@ -16,7 +16,6 @@ Status refuse_what_is_not_done(const ConfigFields& fields) {
   if (activation != "gelu_pytorch_tanh") {
     return Error(Code::kUnimplemented, "config.json: hidden_activation \"", activation, "\" is not supported");
   }
-  // "vision" concerns the rows of images alone, which do not come here.
   if (const Json* mask = fields.find("use_bidirectional_attention");
       mask != nullptr && *mask != "vision" && *mask != false) {
     return Error(Code::kUnimplemented, "config.json: use_bidirectional_attention is ", dump_json(*mask),
@@ -167,6 +166,8 @@ Result<RawSpec> read_gemma4(const ConfigFields& fields, DType embedding_dtype) {
   TRY(read_widths(fields, raw));
   TRY(read_experts(fields, raw));
   TRY(read_per_layer(fields, is_unified ? 0 : 256, raw));
+  const Json* sight = fields.find("use_bidirectional_attention");
+  raw.image_sight = sight != nullptr && *sight == "vision" ? ImageSight::kWindowedLayers : ImageSight::kNoLayer;
   return raw;
 }
 

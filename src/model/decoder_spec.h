@@ -84,6 +84,9 @@ std::string_view precision_name(Precision precision);
 /// Errors: kInvalidArgument, listing the names.
 Result<Precision> parse_precision(std::string_view name);
 
+/// Where the rows of an image see one another, those behind them too; elsewhere each sees the rows up to its own.
+enum class ImageSight { kEveryLayer, kWindowedLayers, kNoLayer };
+
 /// The whole model in numbers. read_decoder_spec() has checked every value's range, so buffers may be sized by them.
 struct DecoderSpec {
   std::string architecture;  ///< "gemma3", "llama", "mistral", "qwen2", ...
@@ -97,6 +100,7 @@ struct DecoderSpec {
   float final_softcap = 0.0f;  ///< 0: none; else a logit y becomes final_softcap * tanh(y / final_softcap)
   /// Values that every layer gets of a second table, by the row's token (per-layer embeddings); 0: there is none.
   int per_layer_width = 0;
+  ImageSight image_sight = ImageSight::kEveryLayer;  ///< of families that take images
   bool tied_head = false;  ///< the embedding matrix is also the head
   std::vector<RopeSpec> ropes;
   std::vector<LayerSpec> layers;

@@ -87,6 +87,8 @@ Result<RawSpec> read_gguf_gemma4(const GgufKeys& keys, const GgufFacts& facts) {
   raw.full_value_is_key = facts.full_value_is_key;
   raw.n_sharing = TRY(keys.integer_or("attention.shared_kv_layers", 0));
   raw.per_layer_width = TRY(keys.integer_or("embedding_length_per_layer_input", 0));
+  // No key says it: the models with per-layer embeddings are those whose images look back alone.
+  raw.image_sight = raw.per_layer_width > 0 ? ImageSight::kNoLayer : ImageSight::kWindowedLayers;
   raw.final_softcap = TRY(keys.number_or("final_logit_softcapping", 0.0));
   raw.tied_head = !facts.has_head;
   raw.attention_scale = 1.0;

@@ -305,6 +305,7 @@ Result<DecoderSpec> build_spec(const RawSpec& raw) {
   spec.logit_scale = static_cast<float>(raw.logit_scale);
   spec.final_softcap = static_cast<float>(raw.final_softcap);
   spec.per_layer_width = static_cast<int>(raw.per_layer_width);
+  spec.image_sight = raw.image_sight;
   spec.tied_head = raw.tied_head;
 
   const int head_dim = static_cast<int>(raw.head_dim), full_dim = static_cast<int>(full_head_dim(raw));

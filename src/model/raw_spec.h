@@ -76,6 +76,7 @@ struct RawSpec {
   double logit_scale = 1.0;
   std::int64_t n_sharing = 0;  ///< so many last layers read the keys and values of the last layer of their kind before
   std::int64_t per_layer_width = 0;  ///< DecoderSpec::per_layer_width
+  ImageSight image_sight = ImageSight::kEveryLayer;
   bool tied_head = false;
   bool sinks = false;
   bool qkv_bias = false;

@@ -27,8 +27,17 @@ constexpr std::size_t kDrawCost = 8;
 
 using BlockTable = std::vector<std::int32_t> SequenceState::*;
 
+/// What stands for an image's rows where layers look a token up (per-layer embeddings): padding, as in transformers.
+constexpr std::int32_t kNoToken = 0;
+
+/// The rows of an image that a slice has, by position.
+RowSpan rows_in(const SequenceRows& slice, const SliceImage& image) {
+  return {std::max(slice.first_position, image.first_position), std::min(slice.rows().end, image.end())};
+}
+
+/// `images_see`: rows of images see each other in the layers that it is for, where the batch says they may.
 StepShape make_shape(const StepBatch& batch, const std::vector<SequenceState>& states,
-                     const std::vector<StateTable::Move>& moves, BlockTable table) {
+                     const std::vector<StateTable::Move>& moves, BlockTable table, bool images_see) {
   StepShape shape;
   shape.tokens.reserve(to_size(batch.n_rows()));
   for (std::size_t i = 0; i < batch.slices.size(); ++i) {
@@ -47,19 +56,19 @@ StepShape make_shape(const StepBatch& batch, const std::vector<SequenceState>& s
       position = span_end;
     };
     for (const SliceImage& image : slice.images) {
-      if (!image.see_each_other) continue;
+      if (!image.see_each_other || !images_see) continue;
       add_span(image.first_position, 0);
       add_span(image.end(), image.end());
     }
     add_span(end, 0);
+    const auto first_token = count_of(shape.tokens) - first;
     for (const TokenId token : slice.tokens) shape.tokens.push_back(token.value);
+    for (const SliceImage& image : slice.images) {
+      const RowSpan rows = rows_in(slice, image);
+      std::fill_n(shape.tokens.begin() + first_token + rows.first, rows.n_rows(), kNoToken);
+    }
   }
   return shape;
-}
-
-/// The rows of an image that a slice has, by position.
-RowSpan rows_in(const SequenceRows& slice, const SliceImage& image) {
-  return {std::max(slice.first_position, image.first_position), std::min(slice.rows().end, image.end())};
 }
 
 Boundary no_rows(StepId step, int d_model) {
@@ -172,11 +181,15 @@ Status Executor::run_layers(const StageInput& input, const Prepared& prepared, i
   const auto n_summed = std::ranges::count_if(input.batch.slices, &SequenceRows::sum_layers);
   checksums.resize(n_elements(n_summed, plan_.layers.n_layers()));
   const auto& [states, moves] = prepared;
-  const StepShape shape = make_shape(input.batch, states, moves, &SequenceState::blocks);
+  const ImageSight sight = decoder_->spec().image_sight;
+  const StepShape shape =
+      make_shape(input.batch, states, moves, &SequenceState::blocks, sight == ImageSight::kEveryLayer);
   const auto index = backend_.make_step_index(shape);
   std::unique_ptr<StepIndex> windows;  // the same rows with the other table
-  if (kv_.shape().window > 0)
-    windows = backend_.make_step_index(make_shape(input.batch, states, moves, &SequenceState::window_blocks));
+  if (kv_.shape().window > 0) {
+    windows = backend_.make_step_index(
+        make_shape(input.batch, states, moves, &SequenceState::window_blocks, sight != ImageSight::kNoLayer));
+  }
   decoder_->begin_step(*index, n_rows);
   if (plan_.is_first()) {
     decoder_->embed(*index, n_rows);

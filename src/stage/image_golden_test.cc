@@ -12,7 +12,7 @@ namespace commissure::testing {
 namespace {
 
 const std::vector<VisionCase>& cases() {
-  static const auto all = vision_cases(std::string(COMMISSURE_SOURCE_DIR) + "/tests/golden/vision/gemma3.json");
+  static const auto all = all_vision_cases(COMMISSURE_SOURCE_DIR);
   return all;
 }
 
@@ -23,7 +23,7 @@ std::shared_ptr<const ImageRows> rows_of_image(const VisionCase& vision, int ima
   auto rows = std::make_shared<ImageRows>(ImageRows{.key = std::to_string(image),
                                                     .n_rows = count_of(features) / d_model,
                                                     .d_model = d_model,
-                                                    .see_each_other = true,
+                                                    .see_each_other = vision.see_each_other,
                                                     .values = {}});
   for (const float value : features) rows->values.push_back(to_bf16(value));
   return rows;
@@ -47,7 +47,7 @@ Scored score(const VisionCase& vision, const VisionPrompt& prompt, const std::st
   rows.targets.push_back(TokenId(0));
   for (const VisionPlace& place : prompt.images) {
     const auto image = rows_of_image(vision, place.image);
-    rows.images.push_back({place.first_position, image->n_rows, true, image});
+    rows.images.push_back({place.first_position, image->n_rows, image->see_each_other, image});
   }
   const auto result = chain.step({.step = {}, .slices = {rows}, .released = {}});
   if (!result) {
@@ -72,17 +72,18 @@ class ImageGolden : public ::testing::TestWithParam<std::size_t> {
  protected:
   ImageGolden() {
     write_vision_safetensors(vision(), folder_);
-    gguf_ = gguf_folder_.write("text.gguf", vision_text_gguf(vision()));
+    paths_.push_back(folder_.path());
+    if (!vision().gguf.is_null()) paths_.push_back(gguf_folder_.write("text.gguf", vision_text_gguf(vision())));
   }
   const VisionCase& vision() const { return cases()[GetParam()]; }
 
   TempFolder folder_, gguf_folder_;
-  std::string gguf_;
+  std::vector<std::string> paths_;
 };
 
 TEST_P(ImageGolden, TheReferenceIsWithinAThousandth) {
   for (const VisionPrompt& prompt : vision().prompts) {
-    for (const std::string& path : {folder_.path(), gguf_}) {
+    for (const std::string& path : paths_) {
       const Scored scored = score(vision(), prompt, path, "reference", {1, 2});
       EXPECT_LE(mean_delta(prompt, scored), 0.001) << prompt.images.size() << " images";
       EXPECT_EQ(scored.next, prompt.greedy[0]) << prompt.images.size() << " images";

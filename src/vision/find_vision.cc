@@ -10,11 +10,13 @@
 namespace commissure {
 namespace {
 
-/// Whether the text model is one whose images these encoders are made for: another may have rows of the same width.
-bool takes_images(const Checkpoint& model) {
-  if (const std::string* family = model.metadata().text("general.architecture")) return *family == "gemma3";
+/// Whether the text model is one whose images the family's encoders are made for: another may have rows of the same
+/// width.
+bool takes_images(const Checkpoint& model, VisionFamily family) {
+  const std::string name = family == VisionFamily::kGemma3 ? "gemma3" : "gemma4";
+  if (const std::string* architecture = model.metadata().text("general.architecture")) return *architecture == name;
   const Json* type = find_member(model.config(), "model_type");
-  return type != nullptr && (*type == "gemma3" || *type == "gemma3_text");
+  return type != nullptr && (*type == name || *type == name + "_text");
 }
 
 /// Of the file `mmproj`, or of the model's own files where it is null.
@@ -22,9 +24,9 @@ Result<std::optional<FoundVision>> read(const Checkpoint& model, std::unique_ptr
   const Checkpoint& checkpoint = mmproj ? *mmproj : model;
   const std::optional<VisionSpec> spec = TRY(read_vision_spec(checkpoint));
   if (!spec) return std::nullopt;
-  if (!takes_images(model)) {
-    return Error(Code::kUnimplemented, checkpoint.location(), ": its image encoder is made for Gemma 3, which ",
-                 model.location(), " is not");
+  if (!takes_images(model, spec->family)) {
+    return Error(Code::kUnimplemented, checkpoint.location(), ": its image encoder is made for ",
+                 vision_family_name(spec->family), ", which ", model.location(), " is not");
   }
   if (spec->d_text != d_text) {
     return Error(Code::kInvalidArgument, checkpoint.location(), ": its image encoder makes rows of ", spec->d_text,

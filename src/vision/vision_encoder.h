@@ -14,7 +14,8 @@
 
 namespace commissure {
 
-/// Runs an image encoder, in Backend calls, some patches at a time. Products and attention multiply in f32, as
+/// Runs an image encoder, whatever its weights say, in Backend calls, some patches at a time. Products and attention
+/// multiply in f32, as
 /// `--precision exact` does for text; keys and values are rounded to bf16. The same image gives the same bits on the
 /// same kernels, whatever else the machine does and however many threads compute.
 /// Threading: one thread at a time; it has its backend to itself.
@@ -37,7 +38,7 @@ class VisionEncoder {
   const VisionSpec& spec() const { return spec_; }
 
   /// The rows that stand for the image: [n_rows, d_text].
-  ///   image  image_size on both sides (the caller resized it with the spec's filter)
+  ///   image  of the spec's sides_of() (the caller resized it with the spec's filter)
   /// Errors: those of `pause`; kInternal, the device failed.
   Result<std::vector<float>> encode(const Image& image, const Pause& pause = {});
 
@@ -51,31 +52,45 @@ class VisionEncoder {
   VisionEncoder(Backend& backend, const VisionSpec& spec, VisionWeights weights);
   Status allocate();
   Rows scratch(const DeviceBuffer& buffer, int n_rows, int n_cols) const;
+  Rows patches_of(const Chunk& chunk) const;
   HeadLayout heads() const { return {spec_.n_heads, spec_.n_heads, spec_.head_dim()}; }
 
+  void begin(const Image& image);
   void embed(const Image& image, const Chunk& chunk);
-  void keys_and_values(const VisionLayer& layer, const Chunk& chunk);
-  void run_layer(const VisionLayer& layer, const Chunk& chunk);
+  void add_positions(const Chunk& chunk);
+  Status keys_and_values(const VisionLayer& layer, const Chunk& chunk);
+  Status run_layer(const VisionLayer& layer, const Chunk& chunk);
+  Status feed_forward(const VisionLayer& layer, const Chunk& chunk);
   void norm(const VisionNorm& weights, Rows x, Rows out);
-  void multiply(Rows x, const VisionProduct& product, Rows out);
+  void norm_and_turn(const VisionNorm& weights, const Chunk& chunk, Rows heads);
+  Status multiply(Rows x, const VisionProduct& product, Rows out);
+  Status cut(Rows x, const ValueRange& range, Rows out);
+  Result<std::vector<float>> pooled();
   Result<std::vector<float>> project();
 
   Backend& backend_;
   const VisionSpec spec_;
   VisionWeights weights_;
+  // Of the image that is encoded:
+  ImageSides sides_;
   std::vector<Chunk> chunks_;
-  DeviceBuffer x_;               // [n_patches, d_model]: the residual stream
-  DeviceBuffer normed_;          // [kChunk, d_model]
-  DeviceBuffer query_;           // the same: queries, or keys
-  DeviceBuffer attended_;        // the same: what was attended to, or values
-  DeviceBuffer branch_;          // the same: a branch's output
-  DeviceBuffer wide_;            // [kChunk, d_ff]
-  DeviceBuffer ones_;            // [d_ff]
-  DeviceBuffer patches_;         // [kChunk, patch_values]
-  DeviceBuffer pooled_;          // [n_rows, d_model]
-  DeviceBuffer rows_;            // [n_rows, d_text]
-  DeviceBuffer cache_;           // keys and values of one layer
-  std::vector<float> unfolded_;  // a chunk's patches, on the host
+
+  DeviceBuffer x_;           // [n_patches, d_model]: the residual stream
+  DeviceBuffer normed_;      // [kChunk, d_model]
+  DeviceBuffer query_;       // the same: queries, or keys
+  DeviceBuffer attended_;    // the same: what was attended to, or values
+  DeviceBuffer branch_;      // the same: a branch's output
+  DeviceBuffer wide_;        // [kChunk, d_ff]
+  DeviceBuffer gate_;        // the same; Gemma 4 alone
+  DeviceBuffer cut_;         // [kChunk, the larger of d_model and d_ff]; the same
+  DeviceBuffer turns_;       // [n_patches, head_dim]: cosines, then sines; the same
+  DeviceBuffer ones_;        // [the larger of d_model and d_ff]
+  DeviceBuffer patches_;     // [kChunk, patch_values]
+  DeviceBuffer pooled_;      // [n_rows, d_model]
+  DeviceBuffer rows_;        // [n_rows, d_text]
+  DeviceBuffer cache_;       // keys and values of one layer
+  RopeSpec rope_;            // of Gemma 4: the frequencies of columns, then those of rows
+  std::vector<float> host_;  // a chunk's patches, or what was cut
 };
 
 }  // namespace commissure

@@ -32,13 +32,13 @@ class VisionEncoderTest : public ::testing::Test {
 TEST_F(VisionEncoderTest, AnImageHasTheSameBitsAfterAnother) {
   const auto first = *encoder_->encode(image(0));
   const auto second = *encoder_->encode(image(1));
-  EXPECT_EQ(first.size(), n_elements(spec_.n_rows(), spec_.d_text));
+  EXPECT_EQ(first.size(), n_elements(spec_.most_rows(), spec_.d_text));
   EXPECT_NE(first, second);
   EXPECT_EQ(*encoder_->encode(image(0)), first);
 }
 
 TEST_F(VisionEncoderTest, PausesAfterEveryPieceAndStopsWhereItIsTold) {
-  const int n_chunks = (spec_.n_patches() + VisionEncoder::kChunk - 1) / VisionEncoder::kChunk;
+  const int n_chunks = (spec_.most_patches() + VisionEncoder::kChunk - 1) / VisionEncoder::kChunk;
   ASSERT_EQ(n_chunks, 2);
   int n_pauses = 0;
   const auto rows = encoder_->encode(image(0), [&]() -> Status {

@@ -1,5 +1,7 @@
 #include "vision/vision_names.h"
 
+#include <vector>
+
 namespace commissure {
 namespace {
 
@@ -55,14 +57,57 @@ VisionNames single_file_names() {
           .projection = "mm.mm_input_projection.weight"};
 }
 
+/// `root` stands before all names.
+VisionNames gemma4_hub_names(const std::string& root) {
+  return {.weight = ".linear.weight",
+          .patch = root + "vision_tower.patch_embedder.input_proj",
+          .patch_is_flat = true,
+          .position = root + "vision_tower.patch_embedder.position_embedding_table",
+          .layers = root + "vision_tower.encoder.layers.",
+          .norm1 = "input_layernorm",
+          .norm2 = "pre_feedforward_layernorm",
+          .query = "self_attn.q_proj",
+          .key = "self_attn.k_proj",
+          .value = "self_attn.v_proj",
+          .output = "self_attn.o_proj",
+          .up = "mlp.up_proj",
+          .down = "mlp.down_proj",
+          .gate = "mlp.gate_proj",
+          .query_norm = "self_attn.q_norm",
+          .key_norm = "self_attn.k_norm",
+          .branch_norm1 = "post_attention_layernorm",
+          .branch_norm2 = "post_feedforward_layernorm",
+          .row_shift = root + "vision_tower.std_bias",
+          .row_factor = root + "vision_tower.std_scale",
+          .projection = root + "embed_vision.embedding_projection.weight"};
+}
+
+VisionNames gemma4_mmproj_names() {
+  VisionNames names = mmproj_names();
+  names.gate = "ffn_gate";
+  names.query_norm = "attn_q_norm";
+  names.key_norm = "attn_k_norm";
+  names.branch_norm1 = "attn_post_norm";
+  names.branch_norm2 = "ffn_post_norm";
+  names.row_shift = "v.std_bias";
+  names.row_factor = "v.std_scale";
+  return names;
+}
+
+std::vector<VisionNames> names_of(VisionFamily family) {
+  if (family == VisionFamily::kGemma4) return {gemma4_hub_names("model."), gemma4_hub_names(""), gemma4_mmproj_names()};
+  return {hub_names("vision_tower.vision_model.", "multi_modal_projector."),
+          hub_names("model.vision_tower.vision_model.", "model.multi_modal_projector."),
+          hub_names("vision_tower.", "multi_modal_projector."),
+          hub_names("model.vision_tower.", "model.multi_modal_projector."),
+          mmproj_names(),
+          single_file_names()};
+}
+
 }  // namespace
 
-std::optional<VisionNames> find_vision_names(const Checkpoint& checkpoint) {
-  for (const VisionNames& names :
-       {hub_names("vision_tower.vision_model.", "multi_modal_projector."),
-        hub_names("model.vision_tower.vision_model.", "model.multi_modal_projector."),
-        hub_names("vision_tower.", "multi_modal_projector."),
-        hub_names("model.vision_tower.", "model.multi_modal_projector."), mmproj_names(), single_file_names()}) {
+std::optional<VisionNames> find_vision_names(const Checkpoint& checkpoint, VisionFamily family) {
+  for (const VisionNames& names : names_of(family)) {
     if (checkpoint.find(names.patch + ".weight") != nullptr) return names;
   }
   return std::nullopt;

@@ -9,6 +9,8 @@
 
 #include "model/config_fields.h"
 #include "model/gguf_keys.h"
+#include "vision/gemma4_vision_spec.h"
+#include "vision/vision_checks.h"
 #include "vision/vision_names.h"
 #include "weights/header_reader.h"
 
@@ -54,43 +56,25 @@ constexpr FieldNames kSingleFileNames = {.image_size = "gemma3.vision.image_size
                                          .d_text = "gemma3.embedding_length",
                                          .norm_eps = "gemma3.vision.attention.layer_norm_epsilon"};
 
-/// Far above every published encoder, and low enough that no product of two passes an int.
-constexpr std::int64_t kMaxImageSize = 4096;
-constexpr std::int64_t kMaxPatches = 1 << 16;
-constexpr std::int64_t kMaxVisionLayers = 256;
-constexpr std::int64_t kMaxWidth = 1 << 15;
-
-Status check_range(const char* name, std::int64_t value, std::int64_t most) {
-  if (value >= 1 && value <= most) return {};
-  return Error(Code::kInvalidArgument, name, " is ", value, ", must be 1 to ", most);
-}
-
-Status check_divides(const char* part, std::int64_t a, const char* whole, std::int64_t b) {
-  if (b % a == 0) return {};
-  return Error(Code::kInvalidArgument, whole, " is ", b, ", which is no multiple of ", part, ", ", a);
-}
-
 Result<VisionSpec> checked(const RawVision& raw, const FieldNames& names) {
-  TRY(check_range(names.image_size, raw.image_size, kMaxImageSize));
-  TRY(check_range(names.patch_size, raw.patch_size, kMaxImageSize));
-  TRY(check_range(names.n_layers, raw.n_layers, kMaxVisionLayers));
-  TRY(check_range(names.d_model, raw.d_model, kMaxWidth));
-  TRY(check_range(names.d_ff, raw.d_ff, kMaxWidth));
-  TRY(check_range(names.n_heads, raw.n_heads, kMaxWidth));
-  TRY(check_range(names.d_text, raw.d_text, kMaxWidth));
-  TRY(check_divides(names.patch_size, raw.patch_size, names.image_size, raw.image_size));
-  TRY(check_divides(names.n_heads, raw.n_heads, names.d_model, raw.d_model));
+  TRY(check_vision_range(names.image_size, raw.image_size, kMaxImageSize));
+  TRY(check_vision_range(names.patch_size, raw.patch_size, kMaxImageSize));
+  TRY(check_vision_range(names.n_layers, raw.n_layers, kMaxVisionLayers));
+  TRY(check_vision_range(names.d_model, raw.d_model, kMaxVisionWidth));
+  TRY(check_vision_range(names.d_ff, raw.d_ff, kMaxVisionWidth));
+  TRY(check_vision_range(names.n_heads, raw.n_heads, kMaxVisionWidth));
+  TRY(check_vision_range(names.d_text, raw.d_text, kMaxVisionWidth));
+  TRY(check_vision_part(names.patch_size, raw.patch_size, names.image_size, raw.image_size));
+  TRY(check_vision_part(names.n_heads, raw.n_heads, names.d_model, raw.d_model));
   const std::int64_t per_side = raw.image_size / raw.patch_size;
-  TRY(check_range("number of patches (image_size / patch_size, squared)", per_side * per_side, kMaxPatches));
-  TRY(check_range(names.pool, raw.pool, per_side));
-  TRY(check_divides(names.pool, raw.pool, "patches on a side", per_side));
+  TRY(check_vision_range("number of patches (image_size / patch_size, squared)", per_side * per_side, kMaxPatches));
+  TRY(check_vision_range(names.pool, raw.pool, per_side));
+  TRY(check_vision_part(names.pool, raw.pool, "patches on a side", per_side));
   if (raw.d_model / raw.n_heads % 2 != 0) {
     return Error(Code::kUnimplemented, names.d_model, " makes heads of ", raw.d_model / raw.n_heads,
                  " values; even numbers are supported");
   }
-  if (!(raw.norm_eps > 0.0 && raw.norm_eps < 1.0)) {
-    return Error(Code::kInvalidArgument, names.norm_eps, " is ", raw.norm_eps, ", must be above 0 and below 1");
-  }
+  TRY(check_vision_eps(names.norm_eps, raw.norm_eps));
   VisionSpec spec;
   for (const auto& [from, to] : {std::pair{raw.image_size, &spec.image_size},
                                  {raw.patch_size, &spec.patch_size},
@@ -145,22 +129,32 @@ Status read_colours(const Metadata& metadata, const std::string& key, bool is_di
                       is_divisor, colours);
 }
 
-Status check_projector(const Metadata& metadata) {
+/// Errors: kUnimplemented, kInvalidArgument.
+Result<VisionFamily> family_of_projector(const Metadata& metadata) {
+  constexpr const char* kSupported = "; \"gemma3\" and \"gemma4v\" are supported";
   for (const char* key : {"clip.vision.projector_type", "clip.projector_type"}) {
     if (!metadata.has(key)) continue;
     const std::string* type = metadata.text(key);
-    if (type != nullptr && *type == "gemma3") return {};
-    return Error(Code::kUnimplemented, key, " is ", type == nullptr ? "no text" : printable(*type),
-                 "; \"gemma3\" is supported");
+    if (type != nullptr && *type == "gemma3") return VisionFamily::kGemma3;
+    if (type != nullptr && *type == "gemma4v") return VisionFamily::kGemma4;
+    return Error(Code::kUnimplemented, key, " is ", type == nullptr ? "no text" : printable(*type), kSupported);
   }
-  return Error(Code::kInvalidArgument, "the file has no clip.projector_type; \"gemma3\" is supported");
+  return Error(Code::kInvalidArgument, "the file has no clip.projector_type", kSupported);
+}
+
+/// Of a model folder; nothing where its family has no encoder that we know.
+std::optional<VisionFamily> family_of_config(const Json& config) {
+  const Json* type = find_member(config, "model_type");
+  if (find_member(config, "vision_config") == nullptr || type == nullptr) return std::nullopt;
+  if (*type == "gemma3") return VisionFamily::kGemma3;
+  if (*type == "gemma4") return VisionFamily::kGemma4;
+  return std::nullopt;
 }
 
 Result<std::optional<VisionSpec>> read_safetensors_spec(const Checkpoint& checkpoint) {
   const Json& config = checkpoint.config();
-  const Json* type = find_member(config, "model_type");
-  if (find_member(config, "vision_config") == nullptr || type == nullptr || *type != "gemma3") return std::nullopt;
-  if (!find_vision_names(checkpoint)) return std::nullopt;  // files that were written without the encoder
+  const auto family = family_of_config(config);
+  if (!family || !find_vision_names(checkpoint, *family)) return std::nullopt;  // or written without the encoder
   VisionSpec spec = TRY(vision_spec_from_config(config));
   for (const char* file : {"preprocessor_config.json", "processor_config.json"}) {
     const auto text = checkpoint.read_side_file(file, 1u << 20);
@@ -173,22 +167,9 @@ Result<std::optional<VisionSpec>> read_safetensors_spec(const Checkpoint& checkp
   return spec;
 }
 
-/// What kind of file it is comes first: files of other projectors have other tensors.
-Result<VisionSpec> read_mmproj_spec(const Checkpoint& checkpoint) {
-  TRY(check_projector(checkpoint.metadata()));
-  const TensorInfo& projection = *TRY(checkpoint.require("mm.input_projection.weight"));
-  return vision_spec_from_mmproj(checkpoint.metadata(), projection.shape.empty() ? 0 : projection.shape.back());
-}
-
-}  // namespace
-
-Result<VisionSpec> vision_spec_from_config(const Json& config) {
-  const Json* vision = find_member(config, "vision_config");
+Result<VisionSpec> gemma3_from_config(const Json& config) {
   const Json* text = find_member(config, "text_config");
-  if (vision == nullptr || !vision->is_object()) {
-    return Error(Code::kInvalidArgument, "config.json: vision_config must be an object");
-  }
-  const ConfigFields fields(*vision), top(config);
+  const ConfigFields fields(*find_member(config, "vision_config")), top(config);
   const Json none = Json::object();
   const RawVision raw = {.image_size = TRY(fields.integer("image_size")),
                          .patch_size = TRY(fields.integer("patch_size")),
@@ -212,11 +193,7 @@ Result<VisionSpec> vision_spec_from_config(const Json& config) {
   return spec;
 }
 
-Result<VisionSpec> vision_spec_from_mmproj(const Metadata& metadata, std::int64_t d_text) {
-  if (metadata.boolean("clip.has_vision_encoder") == false) {
-    return Error(Code::kUnimplemented, "clip.has_vision_encoder is false: the file encodes no images");
-  }
-  TRY(check_projector(metadata));
+Result<VisionSpec> gemma3_from_mmproj(const Metadata& metadata, std::int64_t d_text) {
   // Both stand for gelu's tanh form, and gemma3 files say use_gelu.
   if (metadata.boolean("clip.use_silu") == true) {
     return Error(Code::kUnimplemented, "clip.use_silu is true; clip.use_gelu is supported");
@@ -239,6 +216,69 @@ Result<VisionSpec> vision_spec_from_mmproj(const Metadata& metadata, std::int64_
   TRY(read_colours(metadata, "clip.vision.image_mean", false, spec.mean));
   TRY(read_colours(metadata, "clip.vision.image_std", true, spec.deviation));
   return spec;
+}
+
+/// What kind of file it is comes first: files of other projectors have other tensors.
+Result<VisionSpec> read_mmproj_spec(const Checkpoint& checkpoint) {
+  const VisionFamily family = TRY(family_of_projector(checkpoint.metadata()));
+  const TensorInfo& projection = *TRY(checkpoint.require("mm.input_projection.weight"));
+  if (projection.shape.size() != 2) {
+    return Error(Code::kInvalidArgument, "tensor mm.input_projection.weight is ", shape_text(projection.shape),
+                 ", must have two sides");
+  }
+  if (family == VisionFamily::kGemma3) return vision_spec_from_mmproj(checkpoint.metadata(), projection.shape[1]);
+  const TensorInfo& position = *TRY(checkpoint.require("v.position_embd.weight"));
+  return vision_spec_from_mmproj(checkpoint.metadata(), projection.shape[0],
+                                 position.shape.size() == 3 ? position.shape[1] : 0);
+}
+
+Status apply_gemma3_processor(const Json& processor, VisionSpec& spec) {
+  for (const auto& [name, colours] : {std::pair{"image_mean", &spec.mean}, {"image_std", &spec.deviation}}) {
+    const Json* list = find_member(processor, name);
+    if (list == nullptr) continue;
+    std::vector<double> values;
+    for (const Json& value : list->is_array() ? *list : Json::array()) {
+      values.push_back(value.is_number() ? value.get<double>() : std::numeric_limits<double>::quiet_NaN());
+    }
+    TRY(read_colours(name, values, colours == &spec.deviation, *colours));
+  }
+  if (const Json* value = find_member(processor, "do_normalize"); value != nullptr && *value == false) {
+    return Error(Code::kUnimplemented, "do_normalize is false; true is supported");
+  }
+  const Json* size = find_member(processor, "size");
+  for (const char* side : {"height", "width"}) {
+    const Json* value = size == nullptr ? nullptr : find_member(*size, side);
+    if (value == nullptr || *value == spec.image_size) continue;
+    return Error(Code::kInvalidArgument, "size.", side, " is ", printable(dump_json(*value)),
+                 ", but the encoder's image_size is ", spec.image_size);
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string_view vision_family_name(VisionFamily family) {
+  return family == VisionFamily::kGemma3 ? "Gemma 3" : "Gemma 4";
+}
+
+ImageSides VisionSpec::sides_of(int width, int height) const {
+  return family == VisionFamily::kGemma3 ? ImageSides{image_size, image_size} : gemma4_sides(*this, width, height);
+}
+
+Result<VisionSpec> vision_spec_from_config(const Json& config) {
+  if (const Json* vision = find_member(config, "vision_config"); vision == nullptr || !vision->is_object()) {
+    return Error(Code::kInvalidArgument, "config.json: vision_config must be an object");
+  }
+  return family_of_config(config) == VisionFamily::kGemma4 ? gemma4_from_config(config) : gemma3_from_config(config);
+}
+
+Result<VisionSpec> vision_spec_from_mmproj(const Metadata& metadata, std::int64_t d_text, std::int64_t n_positions) {
+  if (metadata.boolean("clip.has_vision_encoder") == false) {
+    return Error(Code::kUnimplemented, "clip.has_vision_encoder is false: the file encodes no images");
+  }
+  const VisionFamily family = TRY(family_of_projector(metadata));
+  if (family == VisionFamily::kGemma4) return gemma4_from_mmproj(metadata, d_text, n_positions);
+  return gemma3_from_mmproj(metadata, d_text);
 }
 
 Result<VisionSpec> vision_spec_from_gguf(const Metadata& metadata) {
@@ -277,15 +317,6 @@ Status apply_preprocessor(std::string_view text, VisionSpec& spec) {
   const Json* nested = find_member(file, "image_processor");
   const Json& processor = nested != nullptr ? *nested : file;
   if (!processor.is_object()) return Error(Code::kInvalidArgument, "is no JSON object");
-  for (const auto& [name, colours] : {std::pair{"image_mean", &spec.mean}, {"image_std", &spec.deviation}}) {
-    const Json* list = find_member(processor, name);
-    if (list == nullptr) continue;
-    std::vector<double> values;
-    for (const Json& value : list->is_array() ? *list : Json::array()) {
-      values.push_back(value.is_number() ? value.get<double>() : std::numeric_limits<double>::quiet_NaN());
-    }
-    TRY(read_colours(name, values, colours == &spec.deviation, *colours));
-  }
   if (const Json* resample = find_member(processor, "resample"); resample != nullptr) {
     if (*resample != 2 && *resample != 3) {
       return Error(Code::kUnimplemented, "resample is ", printable(dump_json(*resample)),
@@ -298,19 +329,13 @@ Status apply_preprocessor(std::string_view text, VisionSpec& spec) {
       return Error(Code::kUnimplemented, "rescale_factor is ", printable(dump_json(*factor)), "; 1 / 255 is supported");
     }
   }
-  for (const char* step : {"do_resize", "do_rescale", "do_normalize"}) {
+  for (const char* step : {"do_resize", "do_rescale"}) {
     if (const Json* value = find_member(processor, step); value != nullptr && *value == false) {
       return Error(Code::kUnimplemented, step, " is false; true is supported");
     }
   }
-  const Json* size = find_member(processor, "size");
-  for (const char* side : {"height", "width"}) {
-    const Json* value = size == nullptr ? nullptr : find_member(*size, side);
-    if (value == nullptr || *value == spec.image_size) continue;
-    return Error(Code::kInvalidArgument, "size.", side, " is ", printable(dump_json(*value)),
-                 ", but the encoder's image_size is ", spec.image_size);
-  }
-  return {};
+  return spec.family == VisionFamily::kGemma4 ? apply_gemma4_processor(processor, spec)
+                                              : apply_gemma3_processor(processor, spec);
 }
 
 }  // namespace commissure

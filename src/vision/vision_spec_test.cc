@@ -43,8 +43,8 @@ bool says(const std::string& message, const std::string& part) { return message.
 
 TEST(VisionSpec, AModelFolderAndAnMmprojFileSayTheSame) {
   const VisionSpec folder = **read_folder(toy());
-  EXPECT_EQ(folder.n_patches(), 64);
-  EXPECT_EQ(folder.n_rows(), 16);
+  EXPECT_EQ(folder.most_patches(), 64);
+  EXPECT_EQ(folder.most_rows(), 16);
   EXPECT_EQ(folder.head_dim(), 72);
   EXPECT_EQ(folder.d_text, 64);
   EXPECT_EQ(folder.row_norm_offset, 1.0f);
@@ -61,8 +61,8 @@ TEST(VisionSpec, ThePublishedModelsHave256Rows) {
       *parse_json(R"({"hidden_size":1152,"image_size":896,"intermediate_size":4304,"model_type":"siglip_vision_model",
                       "num_attention_heads":16,"num_hidden_layers":27,"patch_size":14,"vision_use_head":false})");
   const VisionSpec spec = **read_folder(vision);
-  EXPECT_EQ(spec.n_patches(), 4096);
-  EXPECT_EQ(spec.n_rows(), 256);
+  EXPECT_EQ(spec.most_patches(), 4096);
+  EXPECT_EQ(spec.most_rows(), 256);
   EXPECT_EQ(spec.pool, 4);
 }
 

@@ -13,8 +13,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (!config) return 0;
   fuzz::check_spec(spec_from_config(*config, DType::kBF16));
   if (auto vision = vision_spec_from_config(*config); fuzz::is_accepted(vision)) {
-    CHECK(vision->n_rows() > 0 && vision->head_dim() > 0 &&
-          vision->n_patches() == vision->n_rows() * vision->pool * vision->pool);
+    CHECK(vision->most_rows() > 0 && vision->head_dim() > 0 &&
+          vision->most_patches() == vision->most_rows() * vision->pool * vision->pool);
     const Status applied = apply_preprocessor(generation_text, *vision);
     if (!applied) fuzz::check_refusal(applied.error());
   }

@@ -64,7 +64,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   fuzz::check_spec(spec_from_gguf(header->metadata, facts_of(source, *header)));
   fuzz::check_defaults(defaults_of_gguf(header->metadata));
   for (const auto& vision : {vision_spec_from_mmproj(header->metadata, 64), vision_spec_from_gguf(header->metadata)}) {
-    if (fuzz::is_accepted(vision)) CHECK(vision->n_rows() > 0 && vision->head_dim() > 0 && vision->pool > 0);
+    if (fuzz::is_accepted(vision)) CHECK(vision->most_rows() > 0 && vision->head_dim() > 0 && vision->pool > 0);
   }
   check_tokenizer(header->metadata);
   return 0;

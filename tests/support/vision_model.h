@@ -6,6 +6,7 @@
 
 #include "core/dtype.h"
 #include "core/json.h"
+#include "image/image.h"
 #include "support/temp_folder.h"
 
 namespace commissure::testing {
@@ -25,23 +26,33 @@ struct VisionPrompt {
   std::vector<int> greedy;       ///< the likeliest tokens behind the prompt, each with those before it
 };
 
-/// One small random Gemma 3 with its image encoder (tools/golden/make_vision_goldens.py).
+/// One small random Gemma 3 or 4 with its image encoder (tools/golden/make_vision_goldens.py,
+/// make_gemma4_vision_goldens.py).
 struct VisionCase {
   std::string name;
   Json config;                               ///< config.json as transformers saves it
   Json shapes;                               ///< of every tensor, by its name on the hub
   Json mmproj;                               ///< header and names of an mmproj file
-  Json gguf;                                 ///< architecture, header and names of the text model
+  Json gguf;                                 ///< architecture, header and names of the text model; Gemma 4: none
+  Json values;                               ///< of every tensor centre and scale; Gemma 3: none, their names say it
+  std::vector<Image> images;                 ///< 0, 1, ...
   std::vector<std::vector<float>> features;  ///< of images 0, 1, ...: [n_rows, d_text]
   std::vector<VisionPrompt> prompts;
+  /// Whether rows of an image see each other, be it in some layers only.
+  bool see_each_other = true;
   std::string altered = {};  ///< for tests of the tests: tensors with this in their name have other values
 
   int image_size() const { return config["vision_config"]["image_size"].get<int>(); }
 };
 
+/// Of a file in tests/golden/vision.
 std::vector<VisionCase> vision_cases(const std::string& path);
+/// Of both files.
+std::vector<VisionCase> all_vision_cases(const std::string& source_dir);
 
-/// RGB bytes of an image of the cases, [size, size, 3].
+/// RGB bytes of an image of the cases, [height, width, 3].
+std::vector<std::uint8_t> vision_pixels(int image, int width, int height);
+/// The same of a square.
 std::vector<std::uint8_t> vision_pixels(int image, int size);
 
 /// How files of the hub spell the parts of a model: as published, as newer programs save them, as they hold them in
