@@ -110,7 +110,7 @@ Json to_json(const Inspection& model, bool with_tensors) {
                              {"n_layers", vision.n_layers},
                              {"d_model", vision.d_model},
                              {"image_size", vision.image_size},
-                             {"n_rows", vision.n_rows()},
+                             {"n_rows", vision.most_rows()},
                              {"weight_bytes", model.vision->weight_bytes}};
   }
   if (with_tensors) {
@@ -151,9 +151,9 @@ void print(const Inspection& model, bool with_tensors) {
     fmt::print(" {} x {} ({})", name, entry.first, human_bytes(entry.second));
   if (model.vision) {
     const VisionSpec& vision = model.vision->spec;
-    fmt::print("\n  image encoder: {} layers, d_model {}, {} pixels a side, {} rows an image, {} on the first stage",
-               vision.n_layers, vision.d_model, vision.image_size, vision.n_rows(),
-               human_bytes(model.vision->weight_bytes));
+    const std::string sides = vision.image_size > 0 ? fmt::format("{} pixels a side, ", vision.image_size) : "up to ";
+    fmt::print("\n  image encoder: {} layers, d_model {}, {}{} rows an image, {} on the first stage", vision.n_layers,
+               vision.d_model, sides, vision.most_rows(), human_bytes(model.vision->weight_bytes));
   }
   fmt::print("\n  bytes per layer:{}\n\n{:<6} {:<9} {:>10} {:>12} {:>10} {:>12} {:>10}\n", layers_line(model), "STAGE",
              "LAYERS", "WEIGHTS", "KV", "ROW LOG", "ACTIVATIONS", "TOTAL");

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "core/index.h"
 #include "core/log.h"
 #include "core/scarce.h"
@@ -15,6 +17,16 @@
 namespace commissure {
 
 namespace {
+
+/// What the chat template writes for an image, what its rows are called, and what stands around them.
+struct FamilyMarks {
+  const char *mark, *before, *token, *after;
+};
+
+FamilyMarks marks_of(VisionFamily family) {
+  if (family == VisionFamily::kGemma4) return {"<|image|>", "<|image>", "<|image|>", "<image|>"};
+  return {"<start_of_image>", "\n\n<start_of_image>", "<image_soft_token>", "<end_of_image>\n\n"};
+}
 
 std::string hash_of(std::string_view before, std::span<const std::byte> bytes) {
   Sha256 hash;
@@ -33,12 +45,12 @@ std::int64_t config_id(const Json& config, const char* name) {
   return -1;
 }
 
-std::int64_t image_token(const Checkpoint& model, const Tokenizer& tokenizer) {
+std::int64_t image_token(const Checkpoint& model, const Tokenizer& tokenizer, const char* text) {
   for (const char* name : {"image_token_index", "image_token_id"}) {
     if (const std::int64_t id = config_id(model.config(), name); id >= 0) return id;
   }
-  const auto ids = tokenizer.encode("<image_soft_token>", {.add_special = false});
-  const bool is_one = ids.size() == 1 && tokenizer.token_text(ids[0]) == "<image_soft_token>";
+  const auto ids = tokenizer.encode(text, {.add_special = false});
+  const bool is_one = ids.size() == 1 && tokenizer.token_text(ids[0]) == text;
   return is_one ? ids[0].value : -1;
 }
 
@@ -49,20 +61,21 @@ std::int64_t padding_token(const Checkpoint& model) {
 
 }  // namespace
 
-ImageMarks image_marks(const Checkpoint& model, const Tokenizer& tokenizer, int n_vocab) {
+ImageMarks image_marks(const Checkpoint& model, const Tokenizer& tokenizer, int n_vocab, VisionFamily family) {
+  const FamilyMarks marks = marks_of(family);
   const auto is_row = [&](std::int64_t id) { return id >= 0 && id < n_vocab; };
-  std::int64_t token = image_token(model, tokenizer);
+  std::int64_t token = image_token(model, tokenizer, marks.token);
   if (!is_row(token)) token = padding_token(model);
   if (!is_row(token)) token = 0;
-  return {.mark = "<start_of_image>",
-          .before = "\n\n<start_of_image>",
+  return {.mark = marks.mark,
+          .before = marks.before,
           .token = TokenId(static_cast<std::int32_t>(token)),
-          .after = "<end_of_image>\n\n"};
+          .after = marks.after};
 }
 
 Status check_image_rows(int n_rows, int window, int max_step_rows, int max_sequences) {
   if (n_rows > max_step_rows - max_sequences) {
-    return Error(Code::kInvalidArgument, "an image of this model is ", n_rows,
+    return Error(Code::kInvalidArgument, "an image of this model is up to ", n_rows,
                  " rows, which one step has to compute beside the next tokens of ", max_sequences,
                  " sequences: --max-num-batched-tokens is ", max_step_rows, ", must be at least ",
                  n_rows + max_sequences, " (or give a lower --max-num-seqs)");
@@ -130,7 +143,7 @@ Status ServedImages::load_weights() {
       std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin).count();
   log_info("loaded the image encoder", {{"weights", human_bytes(vision_.weight_bytes)},
                                         {"scratch", human_bytes(VisionEncoder::scratch_bytes(*backend_, vision_.spec))},
-                                        {"rows", vision_.spec.n_rows()},
+                                        {"rows", vision_.spec.most_rows()},
                                         {"ms", ms}});
   return {};
 }
@@ -166,12 +179,16 @@ Result<std::shared_ptr<const ImageRows>> ServedImages::encode_file(std::span<con
   if (auto rows = cache_.of_file(file_hash)) return rows;
   const VisionSpec& spec = vision_.spec;
   Image image = TRY(decode_image(file, ImageLimits()));
-  image = resize(image, spec.image_size, spec.image_size, spec.filter);
+  const ImageSides sides = spec.sides_of(image.width, image.height);
+  image = resize(image, sides.width, sides.height, spec.filter);
+  const int n_rows = spec.n_rows(sides);
   TRY(load());
-  std::string key = hash_of(fingerprint_, std::as_bytes(std::span(image.rgb)));
+  // The same pixels may make images of several shapes.
+  std::string key =
+      hash_of(fmt::format("{} {} x {}", fingerprint_, sides.width, sides.height), std::as_bytes(std::span(image.rgb)));
   std::shared_ptr<const ImageRows> rows = cache_.of_key(key);  // shared: with the cache
   if (rows == nullptr) {
-    if (*n_bytes_ + n_elements(spec.n_rows(), spec.d_text) * sizeof(bf16) > kMostBytes) {
+    if (*n_bytes_ + n_elements(n_rows, spec.d_text) * sizeof(bf16) > kMostBytes) {
       return Error(Code::kResourceExhausted, "the images of waiting and running requests take ", human_bytes(*n_bytes_),
                    ", as much as they may: try again later");
     }
@@ -179,9 +196,9 @@ Result<std::shared_ptr<const ImageRows>> ServedImages::encode_file(std::span<con
     std::vector<bf16> rounded(values.size());
     std::ranges::transform(values, rounded.begin(), to_bf16);
     rows = counted({.key = std::move(key),
-                    .n_rows = spec.n_rows(),
+                    .n_rows = n_rows,
                     .d_model = spec.d_text,
-                    .see_each_other = true,
+                    .see_each_other = options_.see_each_other,
                     .values = std::move(rounded)});
   }
   cache_.add(std::move(file_hash), rows);

@@ -21,12 +21,12 @@
 
 namespace commissure {
 
-/// How images stand in the prompts of a Gemma 3: as transformers' processor writes them. The token is the file's own
+/// How images stand in the prompts of a family: as transformers' processor writes them. The token is the file's own
 /// for image rows where the model has a row for it, else that of padding.
 ///   n_vocab  rows of the model's vocabulary
-ImageMarks image_marks(const Checkpoint& model, const Tokenizer& tokenizer, int n_vocab);
+ImageMarks image_marks(const Checkpoint& model, const Tokenizer& tokenizer, int n_vocab, VisionFamily family);
 
-/// Whether steps can compute images of `n_rows` rows that see each other.
+/// Whether steps can compute images of up to `n_rows` rows that see each other.
 ///   window         positions of the model's widest window; 0: it has none
 ///   max_step_rows  of one step, of which `max_sequences` may be other sequences' next tokens
 /// Errors: kInvalidArgument, what to change.
@@ -43,7 +43,8 @@ class ServedImages final : public ImageEncoder {
 
   struct Options {
     CpuOptions cpu;
-    std::string lease;  ///< file of the core lease; empty: none
+    std::string lease;           ///< file of the core lease; empty: none
+    bool see_each_other = true;  ///< an image's rows do, in some layers at least
   };
 
   /// Reads no weights. `model` outlives the encoder. Errors: as CoreLease::open.

@@ -10,24 +10,24 @@ namespace commissure::testing {
 namespace {
 
 /// Pixels as a BMP file: 24 bits, blue first, rows from below; `comment` bytes behind change the file alone.
-std::string bmp(const std::vector<std::uint8_t>& rgb, int size, const std::string& comment = "") {
+std::string bmp(const Image& image, const std::string& comment = "") {
+  const auto& [width, height, rgb] = image;
   const auto bytes = [](std::uint64_t value, int n) {
     std::string text;
     for (int i = 0; i < n; ++i) text += static_cast<char>(value >> (8 * i));
     return text;
   };
   std::string pixels;
-  for (int y = size - 1; y >= 0; --y) {
-    for (int x = 0; x < size; ++x) {
-      for (int c = 2; c >= 0; --c) pixels += static_cast<char>(rgb[static_cast<std::size_t>(3 * (y * size + x) + c)]);
+  for (int y = height - 1; y >= 0; --y) {
+    for (int x = 0; x < width; ++x) {
+      for (int c = 2; c >= 0; --c) pixels += static_cast<char>(rgb[static_cast<std::size_t>(3 * (y * width + x) + c)]);
     }
-    pixels.append(static_cast<std::size_t>(size % 4), '\0');
+    pixels.append(static_cast<std::size_t>(width % 4), '\0');
   }
-  const auto side = static_cast<std::uint32_t>(size);
   return "BM" + bytes(static_cast<std::uint32_t>(54 + pixels.size()), 4) + bytes(0, 4) + bytes(54, 4) + bytes(40, 4) +
-         bytes(side, 4) + bytes(side, 4) + bytes(1, 2) + bytes(24, 2) + bytes(0, 4) +
-         bytes(static_cast<std::uint32_t>(pixels.size()), 4) + bytes(2835, 4) + bytes(2835, 4) + bytes(0, 8) + pixels +
-         comment;
+         bytes(static_cast<std::uint32_t>(width), 4) + bytes(static_cast<std::uint32_t>(height), 4) + bytes(1, 2) +
+         bytes(24, 2) + bytes(0, 4) + bytes(static_cast<std::uint32_t>(pixels.size()), 4) + bytes(2835, 4) +
+         bytes(2835, 4) + bytes(0, 8) + pixels + comment;
 }
 
 constexpr const char* kTokenizer = R"({"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []},
@@ -37,7 +37,7 @@ constexpr const char* kTokenizer = R"({"model": {"type": "BPE", "vocab": {"a": 0
 class ServedImagesTest : public ::testing::Test {
  protected:
   ServedImagesTest()
-      : vision_(vision_cases(std::string(COMMISSURE_SOURCE_DIR) + "/tests/golden/vision/gemma3.json")[0]),
+      : vision_(all_vision_cases(COMMISSURE_SOURCE_DIR)[0]),
         tokenizer_(*Tokenizer::from_json(*parse_json(kTokenizer), nullptr)) {}
 
   /// Writes the model and opens its eyes.
@@ -46,16 +46,29 @@ class ServedImagesTest : public ::testing::Test {
     model_ = *Checkpoint::open(folder_.path());
     auto found = find_vision(*model_, "", 64, ReadMode::kMap);
     EXPECT_TRUE(found.has_value() && found->has_value());
-    auto images = ServedImages::create(*std::move(*found), *model_, image_marks(*model_, *tokenizer_, 208),
-                                       {.cpu = {.n_threads = 2, .pin = false, .isa = ""}, .lease = lease});
+    auto images = ServedImages::create(
+        *std::move(*found), *model_, image_marks(*model_, *tokenizer_, 208, VisionFamily::kGemma3),
+        {.cpu = {.n_threads = 2, .pin = false, .isa = ""}, .lease = lease, .see_each_other = vision_.see_each_other});
     EXPECT_TRUE(images.has_value());
     return *images;
   }
   std::string file(int image, const std::string& comment = "") const {
-    return bmp(vision_pixels(image, vision_.image_size()), vision_.image_size(), comment);
+    return bmp(vision_.images[static_cast<std::size_t>(image)], comment);
   }
   static auto encode(ImageEncoder& encoder, const std::string& file) {
     return encoder.encode(std::as_bytes(std::span(file)));
+  }
+
+  /// Of rows from transformers' of an image.
+  double distance(const ImageRows& rows, int image) const {
+    const std::vector<float>& expected = vision_.features[static_cast<std::size_t>(image)];
+    if (rows.values.size() != expected.size()) return INFINITY;
+    double difference = 0.0, whole = 0.0;
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      difference += std::pow(to_float(rows.values[i]) - expected[i], 2);
+      whole += std::pow(expected[i], 2);
+    }
+    return std::sqrt(difference / whole);
   }
 
   VisionCase vision_;
@@ -73,15 +86,29 @@ TEST_F(ServedImagesTest, AFileBecomesTheRowsOfTransformers) {
     EXPECT_EQ((*rows)->n_rows, 16);
     EXPECT_EQ((*rows)->d_model, 64);
     EXPECT_TRUE((*rows)->see_each_other);
-    const std::vector<float>& expected = vision_.features[static_cast<std::size_t>(image)];
-    ASSERT_EQ((*rows)->values.size(), expected.size());
-    double difference = 0.0, whole = 0.0;
-    for (std::size_t i = 0; i < expected.size(); ++i) {
-      difference += std::pow(to_float((*rows)->values[i]) - expected[i], 2);
-      whole += std::pow(expected[i], 2);
-    }
-    EXPECT_LE(std::sqrt(difference / whole), 3.0 / 512.0) << "two layers, and the rows as bf16";
+    EXPECT_LE(distance(**rows, image), 3.0 / 512.0) << "two layers, and the rows as bf16";
   }
+}
+
+TEST_F(ServedImagesTest, ImagesOfGemma4KeepTheirShape) {
+  vision_ = all_vision_cases(COMMISSURE_SOURCE_DIR)[2];
+  // As large as the images are, so that they need no resizing: 4 x 4 rows of 12 pixels.
+  folder_.write("processor_config.json", R"({"image_processor": {"max_soft_tokens": 16, "resample": 3}})");
+  const auto images = open();
+  const auto rows = encode(*images, file(2));
+  ASSERT_TRUE(rows.has_value()) << rows.error().message();
+  EXPECT_EQ((*rows)->n_rows, 16);
+  EXPECT_FALSE((*rows)->see_each_other);
+  EXPECT_LE(distance(**rows, 2), 3.0 / 512.0);
+  const auto black = [&](int width, int height) {
+    const auto made = encode(*images, bmp({width, height, std::vector<std::uint8_t>(3 * 24 * 72)}));
+    EXPECT_TRUE(made.has_value());
+    return *made;
+  };
+  const auto wide = black(72, 24), high = black(24, 72);
+  EXPECT_EQ(wide->n_rows, 12) << "6 x 2";
+  EXPECT_EQ(high->n_rows, 12);
+  EXPECT_NE(wide->key, high->key) << "the same bytes in another shape";
 }
 
 TEST_F(ServedImagesTest, EqualFilesAndEqualPixelsAreEncodedOnce) {
@@ -116,8 +143,9 @@ TEST_F(ServedImagesTest, WeightsThatCannotBeLoadedAreNoFaultOfTheRequest) {
   auto found = *find_vision(*model_, "", 64, ReadMode::kMap);
   ASSERT_TRUE(found.has_value());
   found->spec.d_ff += 2;
-  const auto images = *ServedImages::create(*std::move(found), *model_, image_marks(*model_, *tokenizer_, 208),
-                                            {.cpu = {.n_threads = 1, .pin = false, .isa = ""}, .lease = ""});
+  const auto images =
+      *ServedImages::create(*std::move(found), *model_, image_marks(*model_, *tokenizer_, 208, VisionFamily::kGemma3),
+                            {.cpu = {.n_threads = 1, .pin = false, .isa = ""}, .lease = ""});
   for (int i = 0; i < 2; ++i) {
     const auto rows = encode(*images, file(0));
     ASSERT_FALSE(rows.has_value());
@@ -142,15 +170,20 @@ TEST_F(ServedImagesTest, TakesTurnsByTheLeaseAndStopsWhereTheServerDoes) {
 
 TEST_F(ServedImagesTest, TheTokenOfARowIsTheFilesOwnWhereTheModelHasIt) {
   open();
-  EXPECT_EQ(image_marks(*model_, *tokenizer_, 208).token, TokenId(205)) << "image_token_index";
-  EXPECT_EQ(image_marks(*model_, *tokenizer_, 205).token, TokenId(0)) << "pad_token_id of text_config";
+  EXPECT_EQ(image_marks(*model_, *tokenizer_, 208, VisionFamily::kGemma3).token, TokenId(205)) << "image_token_index";
+  EXPECT_EQ(image_marks(*model_, *tokenizer_, 205, VisionFamily::kGemma3).token, TokenId(0))
+      << "pad_token_id of text_config";
   const auto gguf = *Checkpoint::open(folder_.write("text.gguf", vision_text_gguf(vision_)));
-  EXPECT_EQ(image_marks(*gguf, *tokenizer_, 208).token, TokenId(2)) << "by its name";
-  EXPECT_EQ(image_marks(*gguf, *tokenizer_, 2).token, TokenId(0)) << "padding";
-  const ImageMarks marks = image_marks(*gguf, *tokenizer_, 208);
+  EXPECT_EQ(image_marks(*gguf, *tokenizer_, 208, VisionFamily::kGemma3).token, TokenId(2)) << "by its name";
+  EXPECT_EQ(image_marks(*gguf, *tokenizer_, 2, VisionFamily::kGemma3).token, TokenId(0)) << "padding";
+  const ImageMarks marks = image_marks(*gguf, *tokenizer_, 208, VisionFamily::kGemma3);
   EXPECT_EQ(marks.mark, "<start_of_image>");
   EXPECT_EQ(marks.before, "\n\n<start_of_image>");
   EXPECT_EQ(marks.after, "<end_of_image>\n\n");
+  const ImageMarks gemma4 = image_marks(*model_, *tokenizer_, 208, VisionFamily::kGemma4);
+  EXPECT_EQ(gemma4.mark, "<|image|>");
+  EXPECT_EQ(gemma4.before, "<|image>");
+  EXPECT_EQ(gemma4.after, "<image|>");
 }
 
 TEST(ImageRows, HaveToFitAStepAndTheWindow) {

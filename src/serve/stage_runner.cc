@@ -88,6 +88,7 @@ class StageRunner {
   std::unique_ptr<Stage> stage_;
   LocalModel model_;
   std::optional<FoundVision> vision_;     // of the first stage, until images_ has it
+  bool see_each_other_ = true;            // an image's rows do, in some layers at least
   std::shared_ptr<ServedImages> images_;  // shared with the engine; null: the model takes text alone
   ContextPlan context_;
   std::vector<int> boundary_row_bytes_;  // into stage i + 1
@@ -120,6 +121,7 @@ Status StageRunner::build() {
   spec.precision = TRY(parse_precision(settings_.precision));
   spec.kv_type = TRY(parse_kv_type(settings_.kv_dtype));
   if (settings_.is_first()) {
+    see_each_other_ = spec.image_sight != ImageSight::kNoLayer;
     vision_ = TRY(find_vision(*checkpoint_, settings_.mmproj, spec.d_model,
                               settings_.read_weights ? ReadMode::kRead : ReadMode::kMap));
   }
@@ -265,8 +267,9 @@ EngineOptions StageRunner::engine_options() const {
 
 Status StageRunner::add_images(ServedModel& model) {
   if (!vision_) return {};
-  const Status fits =
-      check_image_rows(vision_->spec.n_rows(), stage_->kv().window, settings_.max_step_rows, settings_.max_sequences);
+  const Status fits = see_each_other_ ? check_image_rows(vision_->spec.most_rows(), stage_->kv().window,
+                                                         settings_.max_step_rows, settings_.max_sequences)
+                                      : Status();
   if (!fits && !settings_.mmproj.empty()) return fits;
   if (!fits) {
     vision_.reset();
@@ -275,11 +278,11 @@ Status StageRunner::add_images(ServedModel& model) {
   }
   const CpuOptions cpu = {
       .n_threads = settings_.threads, .pin = lease_ != nullptr, .isa = settings_.device == "cpu" ? settings_.isa : ""};
-  const ImageMarks marks = image_marks(*checkpoint_, *model.tokenizer, model.n_rows);
+  const ImageMarks marks = image_marks(*checkpoint_, *model.tokenizer, model.n_rows, vision_->spec.family);
   log_info("takes images", {{"encoder", vision_->checkpoint(*checkpoint_).location()},
                             {"weights", human_bytes(vision_->weight_bytes)}});
   images_ = TRY(ServedImages::create(*std::exchange(vision_, std::nullopt), *checkpoint_, marks,
-                                     {.cpu = cpu, .lease = settings_.lease}));
+                                     {.cpu = cpu, .lease = settings_.lease, .see_each_other = see_each_other_}));
   model.image_encoder = images_;
   return {};
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "support/backend_testing.h"
+#include "support/golden_files.h"
 #include "support/vision_model.h"
 #include "vision/vision_encoder.h"
 
@@ -93,6 +94,19 @@ TEST(VisionGolden, EveryKindOfFileGivesTheFeaturesOfTransformers) {
   }
 }
 
+TEST(VisionGolden, ImagesOfGemma4GetTheSidesThatTransformersGivesThem) {
+  const auto file = parse_json(read_file(std::string(COMMISSURE_SOURCE_DIR) + "/tests/golden/vision/gemma4.json"));
+  ASSERT_TRUE(file.has_value());
+  ASSERT_GE((*file)["sizes"].size(), 20u);
+  for (const Json& row : (*file)["sizes"]) {
+    const VisionSpec spec = {
+        .family = VisionFamily::kGemma4, .patch_size = 16, .pool = 3, .max_rows = row[2].get<int>()};
+    const ImageSides expected = {row[3].get<int>(), row[4].get<int>()};
+    EXPECT_EQ(spec.sides_of(row[0].get<int>(), row[1].get<int>()), expected) << row;
+    EXPECT_LE(spec.n_rows(expected), spec.most_rows()) << row;
+  }
+}
+
 TEST(VisionGolden, EveryIsaGivesTheFeaturesOfTransformers) {
   for (const VisionCase& vision : cases()) {
     for (const std::string& isa : available_isas()) {
@@ -117,7 +131,7 @@ TEST(VisionGolden, TheBitsDependOnNeitherThreadsNorWidthOfVectors) {
 void expect_changes_seen(VisionCase changed, std::initializer_list<const char*> parts) {
   for (const char* part : parts) {
     changed.altered = part;
-    EXPECT_GT(distance(features(changed, kForms[0], available_isas().back()), changed.features), tolerance(changed))
+    EXPECT_GT(distance(features(changed, kForms[0], available_isas().back(), 1), changed.features), tolerance(changed))
         << part;
   }
 }
