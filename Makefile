@@ -1,7 +1,7 @@
 # make run                     build, fetch the default model, start three stages, chat
 # make run ASK="a question"    the same with one answer instead of a chat
 # make test                    every test (ALL=1: also what is slow and much like what else is tested)
-# make test-asan               the same under ASan + UBSan (ALL=1: comparisons of whole chains and emulated GPU kernels, too)
+# make test-asan               the same under ASan + UBSan (ALL=1: comparisons of numbers and of whole chains and emulated GPU kernels, too)
 # make test-tsan             threads under ThreadSanitizer; wire too once tools/build_tsan_grpc.sh has run
 # make fuzz                    every parser of outside input under libFuzzer, a minute each (SECONDS=60, or RUNS=1000000; TARGET=gguf: one alone)
 # make soak                    100 stages killed or frozen under 16 streams, 10,000 small requests
@@ -58,7 +58,7 @@ test-release: build/release/build.ninja
 test-asan:
 	@tools/install_packages.sh build test asan
 	@$(MAKE) --no-print-directory models
-	@cmake --preset asan -DCOMMISSURE_SANITIZE_EMULATION=$(if $(ALL),ON,OFF) >/dev/null
+	@cmake --preset asan -DCOMMISSURE_SANITIZE_ALL=$(if $(ALL),ON,OFF) >/dev/null
 	@cmake --build --preset asan
 	@tools/link_test_models.sh
 	@COMMISSURE_TEST_MODELS="$(CURDIR)/build/test-models" ctest --preset $(if $(ALL),asan-all,asan)

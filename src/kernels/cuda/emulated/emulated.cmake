@@ -1,7 +1,6 @@
 # The device sources as C++ on fibers, behind a fake driver: for tests only, never in the program. Warnings of unknown
 # pragmas are CUDA's unroll; no contraction, as in the machine code. ThreadSanitizer does not know these fibers.
-option(COMMISSURE_SANITIZE_EMULATION "Under a sanitizer, too: minutes more to build and to run" OFF)
-if(COMMISSURE_SANITIZE AND NOT COMMISSURE_SANITIZE_EMULATION)
+if(COMMISSURE_SANITIZE AND NOT COMMISSURE_SANITIZE_ALL)
   return()
 endif()
 if(NOT BUILD_TESTING OR NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" OR COMMISSURE_SANITIZE MATCHES thread)
