@@ -28,7 +28,7 @@ struct ServedModel {
   AnswerSyntax answer_syntax;                         ///< how its answers mark thoughts and tool calls
   std::string chat_template_problem;     ///< why the model's own template is of no use; empty: it has none, or it works
   Json special_tokens = Json::object();  ///< texts that templates know by name, unk_token, pad_token, ...
-  std::shared_ptr<GrammarCompiler> grammars;  ///< null: answers cannot be held to anything; shared: as the tokenizer
+  std::shared_ptr<GrammarCompiler> grammars;    ///< null: answers cannot be held to anything; shared: as the tokenizer
   std::shared_ptr<ImageEncoder> image_encoder;  ///< null: it takes text alone; shared: HTTP threads ask it
   int n_rows = 0;  ///< of the vocabulary in the model, ids beyond the tokenizer included; 0: as the tokenizer has
 };
