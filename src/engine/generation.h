@@ -71,8 +71,8 @@ struct GenerationRequest {
   int choice = 0;                                ///< place in the client's request, for its spans
   std::string cache_salt;                        ///< shares cached prefixes only with requests of the same salt
   AnswerGrammar grammar = {};
-  std::vector<PlacedImage> images =
-      {};  ///< in rising order of position; the prompt has ImageMarks::token in each place
+  /// In rising order of position; the prompt has ImageMarks::token in each place.
+  std::vector<PlacedImage> images = {};
 };
 
 enum class FinishReason { kStop, kLength, kCancelled, kError };
