@@ -307,7 +307,6 @@ Result<DecoderSpec> build_spec(const RawSpec& raw) {
   spec.per_layer_width = static_cast<int>(raw.per_layer_width);
   spec.image_sight = raw.image_sight;
   spec.tied_head = raw.tied_head;
-
   const int head_dim = static_cast<int>(raw.head_dim), full_dim = static_cast<int>(full_head_dim(raw));
   spec.ropes.push_back(build_rope(raw.rope, static_cast<int>(n_rotated(raw, full_dim))));
   if (raw.sliding_rope) {
@@ -315,7 +314,6 @@ Result<DecoderSpec> build_spec(const RawSpec& raw) {
   }
 
   const int query_rope = add_query_rope(raw.rope, spec);
-
   LayerSpec layer;
   layer.heads = {static_cast<int>(raw.n_heads), static_cast<int>(raw.n_kv_heads), head_dim};
   layer.attention_softcap = static_cast<float>(raw.attention_softcap);

@@ -134,15 +134,17 @@ void set_timeouts(CURL* curl, const HttpFetch& request) {
 }
 
 void set_trust(CURL* curl) {
-  for (const char* name : {"CURL_CA_BUNDLE", "SSL_CERT_FILE"}) {
-    if (const char* file = std::getenv(name); file != nullptr && *file != '\0') {
-      curl_easy_setopt(curl, CURLOPT_CAINFO, file);
-      return;
-    }
-  }
+  if (const char* file = trust_file()) curl_easy_setopt(curl, CURLOPT_CAINFO, file);
 }
 
 }  // namespace
+
+const char* trust_file() {
+  for (const char* name : {"CURL_CA_BUNDLE", "SSL_CERT_FILE"}) {
+    if (const char* file = std::getenv(name); file != nullptr && *file != '\0') return file;
+  }
+  return nullptr;
+}
 
 std::string public_url(std::string_view url) {
   url = url.substr(0, url.find_first_of("?#"));

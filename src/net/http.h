@@ -63,6 +63,9 @@ class HttpClient {
   std::unique_ptr<Connections> connections_;
 };
 
+/// The file of certificates that CURL_CA_BUNDLE or SSL_CERT_FILE names; null: the system's.
+const char* trust_file();
+
 /// The error for an HTTP status of 400 and above: 401, 403, 404, 416, 429 and 5xx have codes of their own, any other
 /// status is kInvalidArgument. The message names the URL (without secrets) and the status.
 Error http_status_error(std::string_view url, int status);

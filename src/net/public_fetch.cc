@@ -15,6 +15,7 @@
 
 #include "core/ascii.h"
 #include "core/scarce.h"
+#include "net/http.h"
 
 namespace commissure {
 
@@ -216,10 +217,7 @@ void set_options(CURL* curl, Transfer& transfer, const std::string& url, long n_
   curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, &transfer);
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, &transfer);
-  for (const char* name : {"CURL_CA_BUNDLE", "SSL_CERT_FILE"}) {
-    const char* file = std::getenv(name);
-    if (file != nullptr && *file != '\0') curl_easy_setopt(curl, CURLOPT_CAINFO, file);
-  }
+  if (const char* file = trust_file()) curl_easy_setopt(curl, CURLOPT_CAINFO, file);
   if (!transfer.request->is_cancelled) return;
   curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
   curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);

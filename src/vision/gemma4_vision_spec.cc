@@ -56,14 +56,14 @@ constexpr FieldNames kMmprojNames = {.patch_size = "clip.vision.patch_size",
 
 /// What an image may become: patches that have positions, and no more than a square of fixed size may have.
 Status check_rows(const char* name, std::int64_t max_rows, std::int64_t pool, std::int64_t patch_size,
-                  std::int64_t n_positions) {
+                  const char* positions, std::int64_t n_positions) {
   TRY(check_vision_range(name, max_rows, kMaxRows));
   TRY(check_vision_range("patches of an image", max_rows * pool * pool, kMaxPatches));
   TRY(check_vision_range("pixels of an image", max_rows * pool * pool * patch_size * patch_size,
                          kMaxImageSize * kMaxImageSize));
   if (max_rows * pool <= n_positions) return {};
   return Error(Code::kInvalidArgument, name, " is ", max_rows, ", which makes images of up to ", max_rows * pool,
-               " patches a side, but there are positions for ", n_positions);
+               " patches a side, but ", positions, " is ", n_positions);
 }
 
 Result<VisionSpec> checked(const RawVision& raw, const FieldNames& names) {
@@ -77,7 +77,7 @@ Result<VisionSpec> checked(const RawVision& raw, const FieldNames& names) {
   TRY(check_vision_range(names.n_positions, raw.n_positions, kMaxPositions));
   TRY(check_vision_part(names.n_heads, raw.n_heads, names.d_model, raw.d_model));
   TRY(check_vision_part("of columns and rows", 4, "width of the tower's heads", raw.d_model / raw.n_heads));
-  TRY(check_rows(names.max_rows, raw.max_rows, raw.pool, raw.patch_size, raw.n_positions));
+  TRY(check_rows(names.max_rows, raw.max_rows, raw.pool, raw.patch_size, names.n_positions, raw.n_positions));
   TRY(check_vision_eps(names.norm_eps, raw.norm_eps));
   if (!(raw.theta >= 1.0 && raw.theta <= 1e9)) {
     return Error(Code::kInvalidArgument, names.theta, " is ", raw.theta, ", must be 1 to 1e9");
@@ -170,7 +170,7 @@ Result<VisionSpec> gemma4_from_mmproj(const Metadata& metadata, std::int64_t d_t
 Status apply_gemma4_processor(const Json& processor, VisionSpec& spec) {
   const ConfigFields fields(processor);
   const std::int64_t max_rows = TRY(fields.integer_or("max_soft_tokens", spec.max_rows));
-  TRY(check_rows("max_soft_tokens", max_rows, spec.pool, spec.patch_size, spec.n_positions));
+  TRY(check_rows("max_soft_tokens", max_rows, spec.pool, spec.patch_size, "position_embedding_size", spec.n_positions));
   spec.max_rows = static_cast<int>(max_rows);
   if (TRY(fields.boolean_or("do_normalize", false))) {
     return Error(Code::kUnimplemented, "do_normalize is true; false is supported");

@@ -15,9 +15,8 @@
 namespace commissure {
 
 /// Runs an image encoder, whatever its weights say, in Backend calls, some patches at a time. Products and attention
-/// multiply in f32, as
-/// `--precision exact` does for text; keys and values are rounded to bf16. The same image gives the same bits on the
-/// same kernels, whatever else the machine does and however many threads compute.
+/// multiply in f32, as `--precision exact` does for text; keys and values are rounded to bf16. The same image gives the
+/// same bits on the same kernels, whatever else the machine does and however many threads compute.
 /// Threading: one thread at a time; it has its backend to itself.
 class VisionEncoder {
  public:

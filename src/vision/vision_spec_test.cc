@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <tuple>
+
 #include "support/checkpoint_writer.h"
 #include "support/temp_folder.h"
 #include "support/vision_model.h"
@@ -105,6 +107,33 @@ TEST(VisionSpec, AConfigThatIsNoneIsRefusedByItsField) {
   EXPECT_TRUE(says(refusal(read_folder(vision), Code::kUnimplemented), "gelu_pytorch_tanh"));
   vision.config["vision_config"] = 3;
   EXPECT_TRUE(says(refusal(read_folder(vision)), "vision_config"));
+}
+
+TEST(VisionSpec, AConfigOfGemma4ThatIsNoneIsRefusedByItsField) {
+  const VisionCase whole = all_vision_cases(COMMISSURE_SOURCE_DIR)[2];
+  ASSERT_EQ((**read_folder(whole)).family, VisionFamily::kGemma4);
+  const std::vector<std::tuple<std::string, Json, Code>> changes = {
+      {"patch_size", 0, Code::kInvalidArgument},
+      {"patch_size", 1 << 20, Code::kInvalidArgument},
+      {"num_hidden_layers", -1, Code::kInvalidArgument},
+      {"num_attention_heads", 7, Code::kUnimplemented},
+      {"hidden_size", 1 << 30, Code::kUnimplemented},
+      {"pooling_kernel_size", 0, Code::kInvalidArgument},
+      {"position_embedding_size", 1, Code::kInvalidArgument},
+      {"rms_norm_eps", 2.0, Code::kInvalidArgument},
+      {"use_clipped_linears", "yes", Code::kInvalidArgument},
+      {"num_key_value_heads", 1, Code::kUnimplemented},
+      {"hidden_activation", "silu", Code::kUnimplemented},
+      {"attention_bias", true, Code::kUnimplemented},
+  };
+  for (const auto& [field, value, code] : changes) {
+    VisionCase vision = whole;
+    vision.config["vision_config"][field] = value;
+    EXPECT_TRUE(says(refusal(read_folder(vision), code), field)) << field;
+  }
+  for (const std::string value : {"0", "-4", "1000000", "\"many\""}) {
+    refusal(read_folder(whole, R"({"max_soft_tokens": )" + value + "}"));
+  }
 }
 
 TEST(VisionSpec, AnMmprojOfAnotherProjectorNamesWhatIsSupported) {
