@@ -1,9 +1,13 @@
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <functional>
+#include <stop_token>
 #include <variant>
 
 #include "core/result.h"
+#include "step/adapter.h"
 #include "step/boundary.h"
 #include "step/sampled_tokens.h"
 #include "step/stage_plan.h"
@@ -74,6 +78,19 @@ class StageLink {
   /// Moves a link that asked for it to a fresh stream, to whatever instance of the stage is there now. Called when
   /// nothing is in flight; the caller then creates its sequences again.
   virtual void move() {}
+
+  /// Makes the stages keep their parts of an adapter, for slices that name it; a stage that has it answers at once.
+  /// Returns the bytes it takes on the stage where it takes the most. Any thread; waits for files to be read.
+  /// Errors: kInvalidArgument, the adapter does not fit the model, or a stage finds other files than stage A;
+  /// kNotFound; kUnavailable, a stage is not ready; kResourceExhausted; kUnimplemented, the device or the model takes
+  /// no adapters; kDeadlineExceeded; kCancelled, `stop` was requested. After an error some stages may keep it.
+  virtual Result<std::uint64_t> load_adapter(const AdapterSource&, std::chrono::milliseconds /*timeout*/,
+                                             const std::stop_token& /*stop*/) {
+    return Error(Code::kUnimplemented, "this chain takes no adapters");
+  }
+  /// Makes the stages forget an adapter that no sequence uses any more. Any thread; errors are of no interest, since a
+  /// stage that was not reached forgets it when it has no room.
+  virtual void drop_adapter(AdapterId) {}
 
   /// Answers the steps in flight with kCancelled, then returns. The sink is not called after that.
   virtual void stop() = 0;

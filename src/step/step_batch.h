@@ -8,6 +8,7 @@
 #include "core/index.h"
 #include "core/result.h"
 #include "core/trace_parent.h"
+#include "step/adapter.h"
 #include "step/held_rows.h"
 #include "step/image_rows.h"
 #include "step/sampling_params.h"
@@ -52,6 +53,8 @@ struct SequenceRows {
   TokenMask mask = {};
   /// The images that some of the rows belong to, in rising order of position.
   std::vector<SliceImage> images = {};
+  /// The same in all slices of a sequence; none: the base model. Every stage has it loaded (StageLink::load_adapter).
+  AdapterUse adapter = {};
 
   int n_rows() const { return count_of(tokens); }
   /// Of a slice whose end is known to fit into a position (SequenceTable).
