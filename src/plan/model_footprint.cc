@@ -15,6 +15,7 @@
 #include "model/tensor_names.h"
 #include "stage/row_log.h"
 #include "stage/stage_memory.h"
+#include "vision/find_vision.h"
 #include "weights/checkpoint.h"
 #include "weights/oss_experts.h"
 
@@ -173,6 +174,9 @@ Result<MeasuredModel> measure_model(const std::string& model, const std::string&
   measured.footprint.name = is_remote_model(model) ? model : TRY(resolve_model(model, false)).name;
   measured.footprint.weights = main_dtype(*checkpoint);
   if (const Status able = check_quantisable(spec, checkpoint.get()); !able) measured.footprint.no_quant = able.error();
+  if (const auto vision = TRY(find_vision(*checkpoint, "", spec.d_model, ReadMode::kRead))) {
+    measured.footprint.image_encoder_bytes = static_cast<double>(vision->weight_bytes);
+  }
   measured.context = spec.n_context;
   measured.header = std::move(checkpoint);
   return measured;

@@ -95,10 +95,11 @@ std::vector<std::string> problems_of(const ChainPlan& plan, const PlanWish& wish
     const char letter = static_cast<char>('a' + i);
     const double room = stage.machine->usable_bytes * (1 - wish.margin);
     if (stage.needed_bytes() <= room) {
-      problems.push_back(fmt::format(
-          "stage {} keeps {:.1f} GB of rows and embeddings in the host's memory, which has {:.1f}: fewer streams or "
-          "a shorter context, or take more memory",
-          letter, stage.host_bytes() / kGiga, stage.host_room(wish.margin) / kGiga));
+      problems.push_back(
+          fmt::format("stage {} keeps {:.1f} GB of rows, embeddings and image encoder in the host's memory, which has "
+                      "{:.1f}: fewer streams or "
+                      "a shorter context, or take more memory",
+                      letter, stage.host_bytes() / kGiga, stage.host_room(wish.margin) / kGiga));
       continue;
     }
     problems.push_back(

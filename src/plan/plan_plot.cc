@@ -17,8 +17,9 @@ constexpr std::size_t kMaxLines = 6;  // the cheapest; more would not be told ap
 
 /// Every curve is a stair with one step a stage, each on top of the one below it.
 ChartPanel memory_panel(const ChainPlan& plan) {
-  ChartCurve weights{"weights", {}, {}}, kv{"+ KV", {}, {}}, rows{"+ rows handed on, without a GPU", {}, {}},
-      all{"+ activations", {}, {}}, usable{"usable", {}, {}};
+  ChartCurve weights{"weights", {}, {}}, kv{"+ KV", {}, {}},
+      rows{"+ rows handed on and image encoder, without a GPU", {}, {}}, all{"+ activations", {}, {}},
+      usable{"usable", {}, {}};
   double top = 0, at = 0;
   std::string names;
   for (const PlannedStage& stage : plan.stages) {

@@ -23,6 +23,7 @@ Json to_json(const ChainPlan& plan) {
                       {"scratch_bytes", stage.scratch_bytes},
                       {"row_log_bytes", stage.row_log_bytes},
                       {"table_bytes", stage.table_bytes},
+                      {"image_encoder_bytes", stage.image_encoder_bytes},
                       {"needed_bytes", stage.needed_bytes()},
                       {"usable_bytes", stage.machine->usable_bytes},
                       {"step_ms", 1000 * stage.step_seconds},
@@ -53,8 +54,12 @@ std::string stages_text(const ChainPlan& plan) {
                     stage.scratch_bytes / kGiga, stage.row_log_bytes / kGiga, free / kGiga, 1000 * stage.step_seconds);
   }
   const bool any_gpu = std::ranges::any_of(plan.stages, [](const PlannedStage& stage) { return stage.has_gpu(); });
-  return text + fmt::format("In GB. * handed on, kept to mend the next stage with: in the host's memory{}\n",
-                            any_gpu ? ",\nbeside a GPU not part of what it has free" : "");
+  text += fmt::format("In GB. * handed on, kept to mend the next stage with: in the host's memory{}\n",
+                      any_gpu ? ",\nbeside a GPU not part of what it has free" : "");
+  const double image_bytes = plan.stages.empty() ? 0 : plan.stages.front().image_encoder_bytes;
+  if (image_bytes > 0)
+    text += fmt::format("Stage a holds the image encoder besides, in the host's memory: {:.2f}\n", image_bytes / kGiga);
+  return text;
 }
 
 /// Where the times come from.

@@ -260,6 +260,7 @@ PlannedStage plan_stage(const ModelFootprint& model, LayerRange layers, const Ma
   }
   const double read_bytes = step_read_bytes + kv_per_stream * rows;
   if (is_first && !(is_last && model.tied)) stage.weight_bytes += model.embedding_bytes;
+  if (is_first) stage.image_encoder_bytes = model.image_encoder_bytes;
   stage.step_seconds = std::max(read_bytes / machine.bytes_per_second, 2 * parameters * rows / machine.ops_per_second);
   // Of a prompt only the last row needs the head; what a chunk reads of the cache hides behind its products.
   const double head = is_last ? model.head_parameters : 0;

@@ -50,6 +50,8 @@ struct ModelFootprint {
   bool tied = false;              ///< the head is the embedding: a chain of one stage holds it once
   double scratch_bytes = 0;       ///< activations of one stage
   double boundary_row_bytes = 0;  ///< bytes that a stage hands on for one position
+  /// Weights of the image encoder: in the host's memory of the first stage, with or without a GPU.
+  double image_encoder_bytes = 0;
   /// Why stages refuse to quantise its weights while they load them; nothing where they do.
   std::optional<Error> no_quant{};
   std::vector<LayerTimes> times{};  ///< measured times, one entry per machine; other machines get computed times
@@ -87,16 +89,17 @@ struct PlannedStage {
   double weight_bytes = 0;
   double kv_bytes = 0;  ///< keys, values and recurrent states
   double scratch_bytes = 0;
-  double table_bytes = 0;    ///< host memory: its layers' own embeddings of the tokens
-  double row_log_bytes = 0;  ///< host memory: rows it handed on, kept to rebuild the next stage; 0 on the last
-  double step_seconds = 0;   ///< one step with this stage's share of the streams
-  double chunk_seconds = 0;  ///< one chunk of a prompt
-  bool is_measured = false;  ///< both times were measured; else computed from the machine's numbers
+  double table_bytes = 0;          ///< host memory: its layers' own embeddings of the tokens
+  double row_log_bytes = 0;        ///< host memory: rows it handed on, kept to rebuild the next stage; 0 on the last
+  double image_encoder_bytes = 0;  ///< host memory: the first stage's, of a model that takes images
+  double step_seconds = 0;         ///< one step with this stage's share of the streams
+  double chunk_seconds = 0;        ///< one chunk of a prompt
+  bool is_measured = false;        ///< both times were measured; else computed from the machine's numbers
 
   /// Bytes of the memory that the stage computes in: the GPU's, or the host's without a GPU.
   double needed_bytes() const { return weight_bytes + kv_bytes + scratch_bytes + (has_gpu() ? 0 : host_bytes()); }
   /// Bytes that lie in the host's memory with or without a GPU.
-  double host_bytes() const { return table_bytes + row_log_bytes; }
+  double host_bytes() const { return table_bytes + row_log_bytes + image_encoder_bytes; }
   bool has_gpu() const { return !machine->gpu.empty(); }
   /// Bytes of the host's memory beside a GPU, less `margin`.
   double host_room(double margin) const;

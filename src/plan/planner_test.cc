@@ -164,6 +164,21 @@ TEST(Planner, LayersWithAWindowHoldWhatTheirWindowsSpan) {
   EXPECT_EQ(held_positions(windowed, wish, 3), 64 * 63) << "never more than all contexts, in whole blocks";
 }
 
+TEST(Planner, TheImageEncoderTakesHostMemoryOfTheFirstStage) {
+  ModelFootprint model;
+  model.image_encoder_bytes = 1e9;
+  for (int i = 0; i < 4; ++i) model.layers.push_back({.weight_bytes = 1e9, .parameters = 0.5e9});
+  Machine machine = make_machine("m", 4.2, 100, 1);
+  EXPECT_EQ(plan_stage(model, {0, 2}, machine, {}, 2).needed_bytes(), 3e9);
+  EXPECT_EQ(plan_stage(model, {2, 4}, machine, {}, 2).needed_bytes(), 2e9) << "images are stage A's";
+  EXPECT_FALSE(plan_stage(model, {0, 4}, machine, {}, 1).fits(0)) << "5 GB";
+  machine.gpu = "nvidia";
+  machine.memory_gib = 0.5;
+  const PlannedStage on_gpu = plan_stage(model, {0, 2}, machine, {}, 2);
+  EXPECT_EQ(on_gpu.needed_bytes(), 2e9) << "the encoder computes on the CPU";
+  EXPECT_FALSE(on_gpu.fits(0)) << "beside half a GiB of host memory";
+}
+
 TEST(Planner, RowsHandedOnTakeHostMemory) {
   ModelFootprint model;
   model.name = "m";
