@@ -7,6 +7,7 @@
 # make soak                    100 stages killed or frozen under 16 streams, 10,000 small requests
 # make sweep                  `up` on Google Cloud Run: every call fails once in every way, every change is interrupted in every way (half an hour)
 # make try-image               the image built and run with buildah, without and with a baked model (minutes; root, Debian 12)
+# make package                 build/packages/commissure_VERSION_ARCHITECTURE.deb with manual page and completions, and its checksum
 # make bench                   speed beside llama.cpp (see bench/README.md)
 # make down                    stop what `make run` started
 # make tf-init cloud-base build-cloud deploy smoke-test     Google Cloud Run by Terraform (see docs/deploy.md)
@@ -22,7 +23,7 @@ TF = terraform -chdir=deploy/terraform
 TF_VALUE = $$(echo $(1) | $(TF) console | tr -d '"')
 
 .PHONY: tf-init cloud-base build-cloud deploy smoke-test
-.PHONY: sweep try-image keys fuzz
+.PHONY: sweep try-image keys fuzz package
 .PHONY: run build test test-release test-asan test-tsan soak bench down clean packages models
 .DEFAULT_GOAL := build
 
@@ -96,6 +97,12 @@ try-image: models
 	@tools/link_test_models.sh
 	@tools/try_image.sh "$(CURDIR)/build/test-models/SmolLM2-135M-Instruct.Q4_1.gguf"
 	@tools/try_image.sh --baked "$(CURDIR)/build/test-models/SmolLM2-135M-Instruct.Q4_1.gguf" localhost/commissure
+
+package: build
+	@tools/install_packages.sh package
+	@cmake --build --preset release --target package_files
+	@rm -rf build/packages && cd build/release && cpack -B "$(CURDIR)/build/packages" >cpack.log 2>&1 || { cat cpack.log; exit 1; }
+	@rm -rf build/packages/_CPack_Packages && cd build/packages && sha256sum *.deb >SHA256SUMS && ls -l
 
 bench: build
 	@bench/run.sh

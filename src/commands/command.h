@@ -39,5 +39,7 @@ CommandRun add_upload(CLI::App& app);
 CommandRun add_deploy(CLI::App& app);
 CommandRun add_scale(CLI::App& app);
 CommandRun add_rollback(CLI::App& app);
+CommandRun add_completion(CLI::App& app);
+CommandRun add_manual(CLI::App& app);
 
 }  // namespace commissure

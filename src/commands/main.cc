@@ -174,6 +174,12 @@ constexpr Entry kCommands[] = {
      "  commissure verify\n"
      "  commissure verify --url https://a.example --reference ./model.gguf --prompts prompts.txt\n"
      "  commissure verify --max-tokens 64 --json | jq .same"},
+    {"completion", "Print a script by which a shell completes commands and flags", commissure::add_completion,
+     "Examples:\n"
+     "  source <(commissure completion bash)                       in ~/.bashrc\n"
+     "  commissure completion zsh >~/.zfunc/_commissure            a folder of $fpath\n"
+     "  commissure completion fish >~/.config/fish/completions/commissure.fish"},
+    {"manual", "Print the manual page", commissure::add_manual, "Example:\n  commissure manual | man -l -"},
 };
 
 }  // namespace
