@@ -101,7 +101,7 @@ struct DecoderSpec {
   /// Values that every layer gets of a second table, by the row's token (per-layer embeddings); 0: there is none.
   int per_layer_width = 0;
   ImageSight image_sight = ImageSight::kEveryLayer;  ///< of families that take images
-  bool tied_head = false;  ///< the embedding matrix is also the head
+  bool tied_head = false;                            ///< the embedding matrix is also the head
   std::vector<RopeSpec> ropes;
   std::vector<LayerSpec> layers;
   TensorNaming naming;
