@@ -32,7 +32,7 @@ HOMES = {
     "cpp/": {"grammar"},
     "pcre2": {"text"},
     "immintrin.h": {"kernels"},
-    "zlib.h": {"kernels"},
+    "zlib.h": {"kernels", "page"},
     "cuda": {"kernels"},
 }
 

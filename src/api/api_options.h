@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "core/json.h"
 #include "net/public_fetch.h"
 #include "net/span_exporter.h"
+#include "page/page_files.h"
 
 namespace commissure {
 
@@ -34,6 +36,7 @@ struct ApiOptions {
   bool sanitize = false;           ///< control tokens spelled in requests are plain text, unless a request says
   /// Kept for all requests. Shared: copies of these options ask the same vocabulary.
   std::shared_ptr<VocabularyFacts> vocabulary = std::make_shared<VocabularyFacts>();
+  std::span<const PageFile> page = {};  ///< files of the web page; empty: none is served
   std::string version = "0.1.0";
   std::string system_fingerprint = {};  ///< "" is null
   /// Added to the body of /health, e.g. {"stages": [...]}. Called on the server's threads; must not block. May be

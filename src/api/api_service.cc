@@ -313,7 +313,7 @@ bool ApiService::is_admitted(Call& call) const {
                .code = "host_not_allowed"});
     return false;
   }
-  if (request.method == "OPTIONS" || is_public(request.path)) return true;
+  if (request.method == "OPTIONS" || is_public(request.path) || page_file(request) != nullptr) return true;
   if (!is_authorized(request)) {
     call.fail({.status = 401,
                .message = "the API key is missing or wrong: send it as 'Authorization: Bearer KEY'",
@@ -344,6 +344,7 @@ void ApiService::dispatch(Call& call) const {
   const std::string& method = call.request.method;
   const std::string& path = call.request.path;
   if (!is_admitted(call)) return;
+  if (const PageFile* const file = page_file(call.request)) return send_page_file(call, *file);
   std::string allowed;
   for (const Route& route : routes()) {
     if (!route.matches(path)) continue;

@@ -106,6 +106,9 @@ class ApiService {
   void metrics(Call& call) const;
   void props(Call& call) const;
   void index(Call& call) const;
+  /// The file of the page that a request asks for; null: it asks for something else.
+  const PageFile* page_file(const HttpRequest& request) const;
+  void send_page_file(Call& call, const PageFile& file) const;
 
   Engine& engine_;
   const ApiOptions options_;

@@ -67,7 +67,7 @@ TEST(CutNote, IsForAnAnswerThatWasCut) {
   EXPECT_NE(cut_note(summary).find("--max-tokens"), std::string::npos);
 }
 
-/// What `up` says of a chain that listens at `host`; the model has a chat template or none.
+/// What `up` says of a chain that listens at `host`; the model has a chat template and the chain a page, or neither.
 std::string said(const std::string& host, const std::string& key, bool has_template,
                  const std::string& name = "local") {
   const testing::HttpServer server = server_of(has_template ? "{}" : R"({"has_chat_template":false})");
@@ -76,7 +76,7 @@ std::string said(const std::string& host, const std::string& key, bool has_templ
   state.chain.model_name = "toy";
   state.chain.host = host;
   return endpoint_text({.url = server.url(""), .api_key = key}, state, {.context = 2048, .kv = {.n_blocks = 64}},
-                       2'500'000);
+                       2'500'000, has_template);
 }
 
 TEST(EndpointText, ShowsACallThatWorks) {
@@ -85,12 +85,14 @@ TEST(EndpointText, ShowsACallThatWorks) {
   EXPECT_NE(chat.find("Context 2048 tokens; KV cache for 4096 tokens of all streams together, 2.5 MB\n"),
             std::string::npos)
       << chat;
+  EXPECT_NE(chat.find("\nIn a browser:  http://127.0.0.1:"), std::string::npos) << chat;
   EXPECT_NE(chat.find("/v1/chat/completions -H"), std::string::npos) << chat;
   EXPECT_EQ(chat.find("Authorization"), std::string::npos) << chat;
   EXPECT_NE(chat.find("Stop it:  commissure down\n"), std::string::npos) << chat;
   const std::string base = said("127.0.0.1", "secret", false, "two");
   EXPECT_NE(base.find("/v1/completions -H"), std::string::npos) << base;
   EXPECT_NE(base.find("{\"prompt\":"), std::string::npos) << base;
+  EXPECT_EQ(base.find("browser"), std::string::npos) << base;
   EXPECT_NE(base.find("Bearer $COMMISSURE_API_KEY"), std::string::npos) << base;
   EXPECT_EQ(base.find("secret"), std::string::npos) << "the key itself is never shown";
   EXPECT_NE(base.find("commissure down --name two\n"), std::string::npos) << base;

@@ -31,7 +31,7 @@ struct StageFlags {
   std::optional<std::uint64_t> kv_memory;
   std::shared_ptr<SecuritySettings> security = std::make_shared<SecuritySettings>();  // shared with the flags' parsers
   bool lazy = false, read_weights = false, allow_plaintext = false, json_logs = false, log_prompts = false,
-       sanitize = false;
+       sanitize = false, no_page = false;
   bool no_prefix_cache = false;
 };
 
@@ -80,6 +80,7 @@ Status settle(const StageFlags& flags, StageSettings& settings) {
   take(flags.kv_memory, settings.kv_memory);
   settings.log_prompts |= flags.log_prompts;
   settings.sanitize |= flags.sanitize;
+  settings.has_page &= !flags.no_page;
   settings.lazy |= flags.lazy;
   settings.prefix_cache &= !flags.no_prefix_cache;
   settings.read_weights |= flags.read_weights;
@@ -233,6 +234,7 @@ CommandRun add_stage(CLI::App& app) {
   app.add_flag("--lazy", flags->lazy, "load the weights at the first use or on `warm` (COMMISSURE_LAZY)");
   app.add_flag("--read-weights", flags->read_weights, "read weights into memory instead of mapping the file");
   app.add_flag("--allow-plaintext", flags->allow_plaintext, "gRPC without TLS to and from other machines");
+  app.add_flag("--no-page", flags->no_page, "browsers get no web page (COMMISSURE_PAGE=0)");
   app.add_flag("--sanitize", flags->sanitize,
                "control tokens spelled in requests are plain text, unless a request says \"sanitize\": false "
                "(COMMISSURE_SANITIZE)");

@@ -22,6 +22,7 @@
 #include "hub/open_model.h"
 #include "kernels/devices.h"
 #include "local/local_chain.h"
+#include "page/page_files.h"
 #include "plan/split_plan.h"
 #include "terminal/progress.h"
 #include "terminal/stop_signal.h"
@@ -63,7 +64,7 @@ struct UpOptions {
   std::string allowed_hosts;
   std::string image_urls;
   std::string mmproj, chat_template, tool_parser, reasoning_parser;
-  bool sanitize = false;
+  bool sanitize = false, no_page = false;
   bool read_weights = false;
   bool pack = true;
   CloudWorkOptions cloud;
@@ -149,6 +150,7 @@ std::vector<std::string> stage_flags(const UpOptions& options, const std::string
   if (!options.tool_parser.empty()) flag("--tool-parser", options.tool_parser);
   if (!options.reasoning_parser.empty()) flag("--reasoning-parser", options.reasoning_parser);
   if (options.sanitize) flags.emplace_back("--sanitize");
+  if (options.no_page) flags.emplace_back("--no-page");
   if (options.no_prefix_cache) flags.emplace_back("--no-prefix-caching");
   if (options.read_weights) flags.emplace_back("--read-weights");
   return flags;
@@ -280,7 +282,7 @@ Result<int> up_local(const UpOptions& options) {
     }
     return Error(ready.error());
   }
-  std::fputs(endpoint_text(endpoint, state, planned.context, planned.kv_bytes).c_str(), stderr);
+  std::fputs(endpoint_text(endpoint, state, planned.context, planned.kv_bytes, !options.no_page && !page_files().empty()).c_str(), stderr);
   return options.detach ? Result<int>(0) : stay(std::move(state));
 }
 
@@ -345,6 +347,7 @@ void add_name_flags(CLI::App& app, UpOptions& options) {
   app.add_option("--image-urls", options.image_urls,
                  "local: whose URLs of images in requests are fetched: off, public or hosts apart by commas; default: "
                  "public");
+  app.add_flag("--no-page", options.no_page, "local: browsers get no web page");
   app.add_flag("--sanitize", options.sanitize,
                "local: control tokens spelled in requests are plain text, unless a request says otherwise");
   app.add_option("--mmproj", options.mmproj,

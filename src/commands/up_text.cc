@@ -68,13 +68,14 @@ Status check_same(const LocalChainOptions& running, const LocalChainOptions& wan
 }
 
 std::string endpoint_text(const ApiAddress& endpoint, const LocalState& state, const ContextPlan& context,
-                          std::uint64_t kv_bytes) {
+                          std::uint64_t kv_bytes, bool has_page) {
   const bool base = completes_only(endpoint);
   const std::string key = endpoint.api_key.empty() ? "" : " -H \"Authorization: Bearer $COMMISSURE_API_KEY\"";
   std::string down = "commissure down";
   if (state.chain.name != "local") down += " --name " + state.chain.name;
   if (state.chain.name == "local" && has_deployment_file({})) down += " --local";
   std::string text = fmt::format("\nServing {} at {}/v1\n", state.chain.model_name, endpoint.url);
+  if (has_page) text += fmt::format("In a browser:  {}/\n", endpoint.url);
   text += fmt::format("Context {} tokens; KV cache for {} tokens of all streams together, {}\n", context.context,
                       context.kv_tokens(), human_bytes(kv_bytes));
   text +=

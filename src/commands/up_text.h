@@ -13,7 +13,8 @@ namespace commissure {
 Status check_same(const LocalChainOptions& running, const LocalChainOptions& wanted);
 
 /// What `up` says at the end: where the chain serves, how much fits into it, a call to try, how to stop it.
+///   has_page  whether it serves the web page
 std::string endpoint_text(const ApiAddress& endpoint, const LocalState& state, const ContextPlan& context,
-                          std::uint64_t kv_bytes);
+                          std::uint64_t kv_bytes, bool has_page);
 
 }  // namespace commissure

@@ -104,10 +104,13 @@ HttpResponse Connection::error_answer(int status, std::string_view problem) {
   return response;
 }
 
+/// Whether answers of that status end with their head.
+bool is_bodiless(int status) { return status == 204 || status == 304; }
+
 std::string Connection::head_text(const HttpResponse& head, std::string_view framing) const {
   std::string text =
       fmt::format("{} {} {}\r\n", chunks_ ? "HTTP/1.1" : "HTTP/1.0", head.status, reason_phrase(head.status));
-  if (head.status != 204) text += fmt::format("content-type: {}\r\n", head.content_type);
+  if (!is_bodiless(head.status)) text += fmt::format("content-type: {}\r\n", head.content_type);
   text += framing;
   for (const auto& [name, value] : head.headers) {
     // A value that came from the client must not start a header of its own.
@@ -122,9 +125,9 @@ void Connection::respond(HttpResponse response) {
   if (!head_only_ && !answer_share_.resize(queued() + response.body.size())) {
     response = error_answer(503, kTooMuchAtOnce);
   }
-  std::string text =
-      head_text(response, response.status == 204 ? "" : fmt::format("content-length: {}\r\n", response.body.size()));
-  if (!head_only_ && response.status != 204) text += std::exchange(response.body, {});
+  std::string text = head_text(
+      response, is_bodiless(response.status) ? "" : fmt::format("content-length: {}\r\n", response.body.size()));
+  if (!head_only_ && !is_bodiless(response.status)) text += std::exchange(response.body, {});
   enqueue(std::move(text));
   finish_exchange();
 }

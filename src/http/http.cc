@@ -12,9 +12,10 @@ const std::string* HttpRequest::header(std::string_view name) const {
 }
 
 std::string_view reason_phrase(int status) {
-  static constexpr std::array<std::pair<int, std::string_view>, 23> kPhrases = {{
+  static constexpr std::array<std::pair<int, std::string_view>, 24> kPhrases = {{
       {200, "OK"},
       {204, "No Content"},
+      {304, "Not Modified"},
       {400, "Bad Request"},
       {401, "Unauthorized"},
       {403, "Forbidden"},

@@ -21,6 +21,7 @@
 #include "model/quantise_at_load.h"
 #include "net/host.h"
 #include "net/span_exporter.h"
+#include "page/page_files.h"
 #include "plan/split_plan.h"
 #include "serve/await_signal.h"
 #include "serve/card_memory.h"
@@ -310,6 +311,7 @@ Status StageRunner::serve_api() {
   api.cloud_project = settings_.cloud_project;
   api.log_prompts = settings_.log_prompts;
   api.sanitize = settings_.sanitize;
+  if (settings_.has_page) api.page = page_files();
   api.version = kVersion;
   api.status = [this] { return view_->to_json(); };
   api.warming = [this]() -> std::optional<Json> {

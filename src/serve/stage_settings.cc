@@ -105,6 +105,7 @@ Status apply_environment(const Environment& environment, StageSettings& settings
   take("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", settings.trace_collector);
   take("GOOGLE_CLOUD_PROJECT", settings.cloud_project);
   if (const auto text = environment("COMMISSURE_LOG_PROMPTS")) settings.log_prompts = *text != "0";
+  if (const auto text = environment("COMMISSURE_PAGE")) settings.has_page = *text != "0";
   if (const auto text = environment("COMMISSURE_SANITIZE")) settings.sanitize = *text != "0";
   TRY(take_int("PORT", settings.port));
   TRY(take_int("COMMISSURE_THREADS", settings.threads));
@@ -280,6 +281,7 @@ std::vector<std::pair<std::string, std::string>> describe(const StageSettings& s
       {"served names", listed(settings.served_names, "the model's")},
       {"browsers' origins", listed(settings.cors_origins, "this machine's")},
       {"image URLs", settings.image_urls},
+      {"web page", settings.has_page ? "yes" : "no"},
       {"allowed hosts", listed(settings.allowed_hosts, "this machine's")},
   };
   const auto security = describe(settings.security);

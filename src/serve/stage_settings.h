@@ -22,7 +22,7 @@ namespace commissure {
 /// COMMISSURE_IMAGE_URLS,
 /// COMMISSURE_MAX_STREAM_AGE, COMMISSURE_STEP_DEADLINE, COMMISSURE_METRICS_NAMES, COMMISSURE_LOG_PROMPTS,
 /// COMMISSURE_PREFIX_CACHE, COMMISSURE_MMPROJ, COMMISSURE_CHAT_TEMPLATE, COMMISSURE_TOOL_PARSER,
-/// COMMISSURE_REASONING_PARSER, COMMISSURE_SANITIZE, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or
+/// COMMISSURE_REASONING_PARSER, COMMISSURE_SANITIZE, COMMISSURE_PAGE, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or
 /// OTEL_EXPORTER_OTLP_ENDPOINT, GOOGLE_CLOUD_PROJECT; and the variables of SecuritySettings.
 struct StageSettings {
   std::string stage = "a";
@@ -64,6 +64,7 @@ struct StageSettings {
   std::string trace_collector;        ///< where spans are POSTed to, OTLP/HTTP; empty: nowhere
   std::string cloud_project;          ///< for the trace names in the log
   bool log_prompts = false;
+  bool has_page = true;   ///< browsers get the web page, where the program has it
   bool sanitize = false;  ///< control tokens spelled in requests are plain text, unless a request says otherwise
   bool prefix_cache = true;
   std::vector<std::string> api_keys;
