@@ -20,7 +20,9 @@ async function visit(options) {
   page.on("pageerror", (error) => faults.push(`page: ${error.message}`));
   page.on(
     "console",
-    (message) => /Content Security Policy|Refused to/.test(message.text()) && faults.push(message.text()),
+    (message) =>
+      /Content Security Policy|Refused to/.test(message.text()) &&
+      faults.push(`${message.text()} at ${JSON.stringify(message.location())}`),
   );
   page.on("request", (request) => {
     const asked = request.url();

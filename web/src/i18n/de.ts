@@ -12,7 +12,7 @@ export const de: Texts = {
   removeSure: "Diesen Chat löschen?",
   exportAll: "Alle Chats exportieren",
   importChats: "Chats importieren",
-  imported: "{n} Chats importiert",
+  imported: "Importierte Chats: {n}",
   notJson: "Diese Datei ist kein JSON.",
   notChats: "Diese Datei enthält keine Chats dieser Seite.",
   storageFull:

@@ -11,7 +11,7 @@ export const en = {
   removeSure: "Delete this chat?",
   exportAll: "Export all chats",
   importChats: "Import chats",
-  imported: "{n} chats imported",
+  imported: "Chats imported: {n}",
   notJson: "That file is not JSON.",
   notChats: "That file holds no chats of this page.",
   storageFull:
