@@ -84,7 +84,7 @@ Status CloudExecutor::read_marked(bool if_allowed) {
   const auto asked = [&](std::vector<CloudRead> reads) {
     for (CloudRead& read : reads) {
       if (read.key.empty()) read.key = command_line(read.call);
-      read.may_fail = if_allowed && &read != &reads.front();
+      read.may_fail = read.may_fail || (if_allowed && &read != &reads.front());
     }
     return ask(reads);
   };

@@ -118,19 +118,35 @@ Status absorb_secret_policy(const std::string& key, const std::string& output, C
   return {};
 }
 
-/// `key`: the deployment's name, a slash and its region. Names are NAME-a, NAME-b, ...
+std::string label_of(const Json& service, const char* label) {
+  const Json* metadata = find_member(service, "metadata");
+  const Json* labels = metadata == nullptr ? nullptr : find_member(*metadata, "labels");
+  return labels == nullptr ? "" : text_of(*labels, label);
+}
+
+std::string name_of(const Json& service) {
+  const Json* metadata = find_member(service, "metadata");
+  return metadata == nullptr ? "" : text_of(*metadata, "name");
+}
+
+/// Of the deployment's region. `key`: its name, a slash and the region. Names are NAME-a, NAME-b, ...
 Status absorb_services(const std::string& key, const std::string& output, CloudState& state) {
-  const std::string deployment = key.substr(0, key.find('/')), region = key.substr(key.find('/') + 1);
+  const std::string deployment = key.substr(0, key.find('/'));
   for (Json& service : TRY(parse_json(output))) {
-    const Json* metadata = find_member(service, "metadata");
-    const Json* labels = metadata == nullptr ? nullptr : find_member(*metadata, "labels");
-    const std::string name = metadata == nullptr ? "" : text_of(*metadata, "name");
-    const std::string place = labels == nullptr ? "" : text_of(*labels, "cloud.googleapis.com/location");
-    const bool is_here = place.empty() || place == region;
-    const bool is_own = owner_of_service(service) == deployment;
+    const std::string name = name_of(service);
     const bool is_named = name.size() == deployment.size() + 2 && name.starts_with(deployment + "-");
-    if (is_own && !is_here) state.services_elsewhere.emplace_back(name, place);
-    if (is_here && (is_own || is_named)) state.services[name] = std::move(service);
+    if (is_named || owner_of_service(service) == deployment) state.services[name] = std::move(service);
+  }
+  return {};
+}
+
+/// Of all regions; `key` as above.
+Status absorb_services_elsewhere(const std::string& key, const std::string& output, CloudState& state) {
+  const std::string deployment = key.substr(0, key.find('/')), region = key.substr(key.find('/') + 1);
+  for (const Json& service : TRY(parse_json(output))) {
+    const std::string place = label_of(service, "cloud.googleapis.com/location");
+    if (owner_of_service(service) == deployment && !place.empty() && place != region)
+      state.services_elsewhere.emplace_back(name_of(service), place);
   }
   return {};
 }
@@ -197,8 +213,8 @@ CloudRead read_objects(const CloudSpec& spec) {
 }
 
 CloudRead services_read(const CloudSpec& spec) {
-  return {in_project(spec, {"run", "services", "list"}), absorb_services, spec.name + "/" + spec.region,
-          "run.googleapis.com"};
+  return {in_project(spec, {"run", "services", "list", "--region=" + spec.region}), absorb_services,
+          spec.name + "/" + spec.region, "run.googleapis.com"};
 }
 
 CloudRead read_service(const CloudSpec& spec, const std::string& service) {
@@ -209,6 +225,11 @@ CloudRead read_service(const CloudSpec& spec, const std::string& service) {
 std::vector<CloudRead> mark_reads(const CloudSpec& spec) {
   return {
       services_read(spec),
+      {.call = in_project(spec, {"run", "services", "list"}),
+       .absorb = absorb_services_elsewhere,
+       .key = spec.name + "/" + spec.region,
+       .api = "run.googleapis.com",
+       .may_fail = true},
       {in_project(spec, {"iam", "service-accounts", "list"}, "json(email,displayName)"), absorb_accounts, "",
        "iam.googleapis.com"},
       {in_project(spec, {"secrets", "list"}), absorb_secret_owners, spec.name, "secretmanager.googleapis.com"},

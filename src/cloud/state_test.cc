@@ -90,15 +90,19 @@ TEST(CloudReads, WhatIsNoJsonIsAnError) {
 }
 
 TEST(CloudReads, TakeServicesOfTheDeploymentWhereverTheyAre) {
-  const CloudState state = after(services_read(test_spec()), R"([
-    {"metadata": {"name": "demo-a", "labels": {"cloud.googleapis.com/location": "europe-west4"}}},
+  const CloudState here = after(services_read(test_spec()), R"([
+    {"metadata": {"name": "demo-a"}}, {"metadata": {"name": "demo-shop"}},
+    {"metadata": {"name": "odd", "labels": {"commissure-deployment": "demo"}}}])");
+  ASSERT_EQ(here.services.size(), 2u);
+  EXPECT_TRUE(here.services.contains("demo-a") && here.services.contains("odd"));
+  const CloudState all = after(mark_reads(test_spec())[1], R"([
     {"metadata": {"name": "demo-a", "labels": {"cloud.googleapis.com/location": "us-east1"}}},
-    {"metadata": {"name": "demo-b", "labels": {"cloud.googleapis.com/location": "us-east1", "commissure-deployment": "demo"}}},
-    {"metadata": {"name": "odd", "labels": {"cloud.googleapis.com/location": "europe-west4", "commissure-deployment": "demo"}}},
-    {"metadata": {"name": "demo-shop", "labels": {"cloud.googleapis.com/location": "europe-west4"}}}])");
-  ASSERT_EQ(state.services.size(), 2u);
-  EXPECT_TRUE(state.services.contains("demo-a") && state.services.contains("odd"));
-  EXPECT_EQ(state.services_elsewhere, (std::vector{std::pair<std::string, std::string>{"demo-b", "us-east1"}}));
+    {"metadata": {"name": "demo-a",
+                  "labels": {"cloud.googleapis.com/location": "europe-west4", "commissure-deployment": "demo"}}},
+    {"metadata": {"name": "demo-b",
+                  "labels": {"cloud.googleapis.com/location": "us-east1", "commissure-deployment": "demo"}}}])");
+  EXPECT_TRUE(all.services.empty());
+  EXPECT_EQ(all.services_elsewhere, (std::vector{std::pair<std::string, std::string>{"demo-b", "us-east1"}}));
 }
 
 TEST(CloudReads, KnowWhoseBucketsAndSecretsAre) {

@@ -56,8 +56,6 @@ Result<CloudTarget> plan_target(const CloudFile& file, const std::string& source
   CloudSpec spec = file.spec;
   const Status fits = check_limits(spec, TRY(parse_catalogue(built_in_catalogue())));
   if (!fits) return fits.error().within(file.path);
-  // Before the model is looked for, which may take a while.
-  if (const Status order = check_cut_order(spec); !order) return order.error().within(file.path);
   DeployedModel model = TRY(find_model(file, priced));
   put_in(model, spec);
   TRY(name_image(file, source, spec));

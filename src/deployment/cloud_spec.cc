@@ -57,17 +57,6 @@ Status check_cuts(const CloudSpec& spec) {
   return Error(Code::kInvalidArgument, spec.cuts.size(), " cuts do not make ", spec.stages.size(), " stages");
 }
 
-Status check_cut_order(const CloudSpec& spec) {
-  int before = 0;
-  for (const int cut : spec.cuts) {
-    if (cut <= before)
-      return Error(Code::kInvalidArgument, "cuts: ", cut, " stands behind ", before,
-                   ": each must be a layer, the first 1 or more, the others more than the one before");
-    before = cut;
-  }
-  return {};
-}
-
 Status validate(const CloudSpec& spec) {
   const auto invalid = [](auto&&... parts) { return Error(Code::kInvalidArgument, parts...); };
   // Accounts are NAME-build at most, 30 characters; services must keep "SERVICE-PROJECTNUMBER" within a DNS label.

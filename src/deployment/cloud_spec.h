@@ -114,9 +114,6 @@ struct CloudSpec {
 /// Checks that the cuts make as many stages as the file describes. Errors: kInvalidArgument.
 Status check_cuts(const CloudSpec& spec);
 
-/// Checks that each cut is a layer behind the one before it. Errors: kInvalidArgument.
-Status check_cut_order(const CloudSpec& spec);
-
 /// Checks names as Google would, that the cuts make the stages, and the like, before anything is asked of Google.
 /// Errors: kInvalidArgument, naming the field and the limit.
 Status validate(const CloudSpec& spec);

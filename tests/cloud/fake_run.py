@@ -295,10 +295,22 @@ def new_revision(google, service):
     threading.Thread(target=bring_up, daemon=True).start()
 
 
-@route("GET", "(?:" + REGIONAL + "|run)", SERVICES)
+@route("GET", REGIONAL, SERVICES)
 def list_services(google, request, project):
     need_api(google, "run.googleapis.com")
-    return {"apiVersion": "serving.knative.dev/v1", "kind": "ServiceList", "metadata": {}, "items": [service.body for service in google.run.services.values()]}
+    return service_list(google, request.host.split("-run.")[0])
+
+
+@route("GET", "run", r"/v1/projects/([^/]+)/locations/-/services")
+def list_services_everywhere(google, request, project):
+    need_api(google, "run.googleapis.com")
+    return service_list(google)
+
+
+def service_list(google, region=None):
+    """Of one region, or of all."""
+    items = [service.body for service in google.run.services.values() if region in (None, service.region)]
+    return {"apiVersion": "serving.knative.dev/v1", "kind": "ServiceList", "metadata": {}, "items": items}
 
 
 @route("GET", REGIONAL, SERVICES + r"/([^/]+)")
