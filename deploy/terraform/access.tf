@@ -19,7 +19,7 @@ resource "google_storage_bucket_iam_member" "weights" {
   member   = "serviceAccount:${google_service_account.stage[each.key].email}"
   condition {
     title      = "weights-only"
-    expression = "resource.type == \"storage.googleapis.com/Bucket\" || resource.name.startsWith(\"projects/_/buckets/${local.bucket}/objects/models/\")"
+    expression = local.weights_condition
   }
 }
 

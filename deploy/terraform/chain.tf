@@ -216,7 +216,15 @@ locals {
       internal        = var.internal && index > 0
       calls           = index + 1 < length(var.stages)
       mounted_bucket  = var.weights == "mounted" ? local.bucket : ""
-      startup_probe   = { tcp_port = 8080, timeout = 2, period = 2, failures = 120 }
+      # A stage answers once it has read the headers of all its weight files; loading is not waited for.
+      startup_probe = {
+        http_path = index == 0 ? "/live" : ""
+        grpc      = index == 0 ? "" : "live"
+        port      = 8080
+        timeout   = 2
+        period    = 2
+        failures  = 120
+      }
       liveness_probe = {
         http_path = index == 0 ? "/live" : ""
         grpc      = index == 0 ? "" : "live"
@@ -231,6 +239,9 @@ locals {
   # Where the model's files belong before they are read or baked.
   weights_folder = local.place["bucket"]
 
+  # Under which condition a stage may read objects: those of the model's folder. Listing is a right on the bucket.
+  weights_condition = "resource.type == \"storage.googleapis.com/Bucket\" || resource.name.startsWith(\"projects/_/buckets/${local.bucket}/objects/models/${local.model_folder}/\")"
+
   # What `make build-cloud` gives Cloud Build.
   build = {
     config        = var.weights == "baked" ? "deploy/cloudbuild-baked.yaml" : "deploy/cloudbuild.yaml"
@@ -242,16 +253,17 @@ locals {
 
   # What Cloud Scheduler calls by the clock; null without a schedule.
   warm_job = var.warm_schedule == "" ? null : {
-    name      = "${var.name}-warm"
-    schedule  = var.warm_schedule
-    time_zone = var.time_zone
-    uri       = "${local.urls["a"]}/health"
-    method    = "GET"
-    deadline  = "180s"
-    retries   = 5
-    pause     = { least = "30s", most = "120s" }
-    account   = local.is_open ? "" : "${var.name}-warm@${var.project}.iam.gserviceaccount.com"
-    audience  = local.urls["a"]
+    name        = "${var.name}-warm"
+    description = "commissure-deployment=${var.name}"
+    schedule    = var.warm_schedule
+    time_zone   = var.time_zone
+    uri         = "${local.urls["a"]}/health"
+    method      = "GET"
+    deadline    = "180s"
+    retries     = 5
+    pause       = { least = "30s", most = "120s" }
+    account     = local.is_open ? "" : "${var.name}-warm@${var.project}.iam.gserviceaccount.com"
+    audience    = local.urls["a"]
   }
 }
 

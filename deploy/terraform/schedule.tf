@@ -23,6 +23,7 @@ resource "google_cloud_scheduler_job" "warm" {
   count            = var.warm_schedule == "" ? 0 : 1
   name             = local.warm_job.name
   region           = var.region
+  description      = local.warm_job.description
   schedule         = local.warm_job.schedule
   time_zone        = local.warm_job.time_zone
   attempt_deadline = local.warm_job.deadline

@@ -148,8 +148,19 @@ resource "google_cloud_run_v2_service" "stage" {
         timeout_seconds   = each.value.startup_probe.timeout
         period_seconds    = each.value.startup_probe.period
         failure_threshold = each.value.startup_probe.failures
-        tcp_socket {
-          port = each.value.startup_probe.tcp_port
+        dynamic "http_get" {
+          for_each = each.value.startup_probe.http_path == "" ? [] : [each.value.startup_probe.http_path]
+          content {
+            path = http_get.value
+            port = each.value.startup_probe.port
+          }
+        }
+        dynamic "grpc" {
+          for_each = each.value.startup_probe.grpc == "" ? [] : [each.value.startup_probe.grpc]
+          content {
+            service = grpc.value
+            port    = each.value.startup_probe.port
+          }
         }
       }
 

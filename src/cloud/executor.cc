@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <future>
+#include <iterator>
 #include <optional>
 #include <thread>
 #include <utility>
 
 #include "cloud/failure.h"
+#include "cloud/ownership.h"
 #include "cloud/quota.h"
 #include "cloud/releases.h"
 
@@ -53,8 +55,9 @@ Status CloudExecutor::ask(const std::vector<CloudRead>& reads) {
     std::vector<std::optional<std::future<Result<ProgramAnswer>>>> answers(last - first);
     for (std::size_t i = first; i < last; ++i) {
       if (!reads[i].api.empty() && !state_.apis.contains(reads[i].api)) continue;
-      answers[i - first] = std::async(
-          std::launch::async, [this, &read = reads[i]] { return call_patiently(run_, read.call, says_disabled, {}); });
+      answers[i - first] = std::async(std::launch::async, [this, &read = reads[i]] {
+        return read.may_be_disabled ? run_(read.call) : call_patiently(run_, read.call, says_disabled, {});
+      });
     }
     for (auto& answer : answers) {
       if (answer) answer->wait();
@@ -63,6 +66,7 @@ Status CloudExecutor::ask(const std::vector<CloudRead>& reads) {
       if (!answers[i - first]) continue;
       const ProgramAnswer answer = TRY(answers[i - first]->get());
       if (!answer.good() && reads[i].may_be_absent && says_absent(answer)) continue;
+      if (reads[i].may_be_disabled && says_disabled(answer)) continue;
       if (!answer.good() && reads[i].may_fail) {
         if (report_.note) report_.note("not known: " + reads[i].key + ": " + google_words(answer));
         continue;
@@ -75,11 +79,23 @@ Status CloudExecutor::ask(const std::vector<CloudRead>& reads) {
   return {};
 }
 
-Status CloudExecutor::read() {
+Status CloudExecutor::read_marked(bool if_allowed) {
   state_ = {};
-  TRY(ask(first_reads(spec_)));
-  TRY(ask(second_reads(spec_)));
-  return ask(policy_reads(spec_, state_));
+  const auto asked = [&](std::vector<CloudRead> reads) {
+    for (CloudRead& read : reads) {
+      if (read.key.empty()) read.key = command_line(read.call);
+      read.may_fail = read.may_fail || (if_allowed && &read != &reads.front());
+    }
+    return ask(reads);
+  };
+  std::vector<CloudRead> reads = first_reads(spec_);
+  std::ranges::for_each(reads, [&](CloudRead& read) { read.may_fail = if_allowed; });
+  TRY(ask(reads));
+  state_.apis.insert("run.googleapis.com");  // if it is not enabled the answer says so
+  TRY(asked(mark_reads(spec_)));
+  std::vector<CloudRead> policies = policy_reads(spec_, state_);
+  for (CloudRead& read : policies) read.may_fail = if_allowed;
+  return ask(policies);
 }
 
 Status CloudExecutor::read_services() {
@@ -152,13 +168,24 @@ Status CloudExecutor::check_possible(const std::vector<CloudStep>& steps) const 
   return {};
 }
 
-Status CloudExecutor::lay_foundation(const CloudSecrets& secrets) {
+Status CloudExecutor::lay_foundation(const CloudSecrets& secrets, bool adopt) {
   TRY(ask(first_reads(spec_)));
   const CloudStep apis = apis_step(spec_, state_);
   TRY(perform(apis));
-  if (!apis.calls.empty()) TRY(ask(first_reads(spec_)));
-  TRY(ask(second_reads(spec_)));
+  if (!apis.calls.empty()) {
+    std::vector<CloudRead> again = first_reads(spec_);
+    for (CloudRead& read : again) read.may_be_disabled = false;
+    TRY(ask(again));
+  }
+  std::vector<CloudRead> reads = mark_reads(spec_);
+  std::ranges::move(second_reads(spec_), std::back_inserter(reads));
+  TRY(ask(reads));
   TRY(ask(policy_reads(spec_, state_)));
+  const std::vector<ForeignThing> foreign = foreign_things(spec_, state_);
+  TRY(check_owned(spec_, foreign, adopt));
+  for (const ForeignThing& thing : foreign) {
+    if (report_.note) report_.note("adopts " + thing.what);
+  }
   TRY(ask(quota_reads(spec_)));
   const std::vector<CloudStep> steps = foundation_steps(spec_, state_, secrets);
   TRY(check_possible(steps));
@@ -199,15 +226,31 @@ Status CloudExecutor::deploy() {
   return {};
 }
 
+Status CloudExecutor::prune(bool really) {
+  for (const CloudStep& step : prune_steps(spec_, state_)) {
+    if (step.differences.empty()) continue;
+    if (really) TRY(perform(step));
+    for (const std::string& left : step.differences) {
+      if (!really && report_.note)
+        report_.note("left behind, `commissure up --prune` removes it: " + left + " (" + step.why + ")");
+    }
+  }
+  return {};
+}
+
 Status CloudExecutor::remove(bool all) {
-  TRY(read());
+  TRY(read_marked(false));
   for (const CloudStep& step : removal_steps(spec_, state_, all)) TRY(perform(step));
   return {};
 }
 
-Status CloudExecutor::scale(const ScaleWish& wish) { return perform(TRY(scale_step(spec_, state_, wish))); }
+Status CloudExecutor::scale(const ScaleWish& wish) {
+  TRY(check_owned(spec_, foreign_things(spec_, state_), false));
+  return perform(TRY(scale_step(spec_, state_, wish)));
+}
 
 Status CloudExecutor::roll_back() {
+  TRY(check_owned(spec_, foreign_things(spec_, state_), false));
   const ProgramCall list = revisions_call(spec_);
   const ProgramAnswer answer = TRY(run_(list));
   if (!answer.good()) return explain_failure(spec_, reading(), list, answer);

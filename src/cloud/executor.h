@@ -21,22 +21,26 @@ class CloudExecutor {
   CloudExecutor(const CloudSpec& spec, const ProgramRunner& run, const CloudReport& report)
       : spec_(spec), run_(run), report_(report) {}
 
-  /// Reads what is there. Errors: as explain_failure.
-  Status read();
+  /// Reads all that carries the deployment's mark or one of its names, and who may call its services. With `if_allowed`
+  /// only the services have to be told; what else is refused is a note. Errors: as explain_failure.
+  Status read_marked(bool if_allowed);
   /// Reads the services alone: for those who only look.
   Status read_services();
   /// What the region's GPU quotas allow, and whether that holds all stages; reads nothing else. Errors: as
   /// check_gpu_quota and explain_failure; kUnavailable, the API that tells is not enabled yet.
   Status check_quota();
-  /// Makes APIs, repository, bucket, accounts, secrets and access right; reads what is there. Before the next three.
-  Status lay_foundation(const CloudSecrets& secrets);
+  /// Makes APIs, repository, bucket, accounts, secrets and access right; reads what is there. Before the next four.
+  /// `adopt`: what has the names and not the mark becomes this deployment's. Errors: also as check_owned.
+  Status lay_foundation(const CloudSecrets& secrets, bool adopt = false);
   Status build_image();
   Status bring_weights();
   /// Deploys the services, last stage first, and sets who may call them.
   Status deploy();
+  /// Takes away what the file no longer asks for or, unless `really`, tells of it.
+  Status prune(bool really);
   /// Takes away the services and, with `all`, everything else.
   Status remove(bool all);
-  /// Call both after `read_services`. Errors: as scale_step and rollback_step.
+  /// Call both after `read_services`. Errors: as scale_step, rollback_step and check_owned.
   Status scale(const ScaleWish& wish);
   Status roll_back();
 

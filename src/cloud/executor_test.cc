@@ -181,7 +181,7 @@ TEST(CloudExecutor, RollsAllStagesBackToTheReleaseBefore) {
   }
   for (const char* stage : {"demo-a", "demo-b", "demo-c"}) {
     const std::string name = std::string(stage) + "-two";
-    services.push_back({{"metadata", {{"name", stage}}},
+    services.push_back({{"metadata", {{"name", stage}, {"labels", {{"commissure-deployment", "demo"}}}}},
                         {"status", {{"traffic", Json::array({{{"revisionName", name}, {"percent", 100}}})}}}});
   }
   cloud.answers["revisions list"] = {0, dump_json(revisions), ""};
@@ -190,7 +190,7 @@ TEST(CloudExecutor, RollsAllStagesBackToTheReleaseBefore) {
   const ProgramRunner runner = cloud.runner();
   const CloudReport quiet;
   CloudExecutor executor(spec, runner, quiet);
-  ASSERT_TRUE(executor.read().has_value());
+  ASSERT_TRUE(executor.read_services().has_value());
   ASSERT_TRUE(executor.roll_back().has_value());
   ASSERT_EQ(cloud.changes.size(), 3u);
   EXPECT_NE(cloud.changes[0].find("update-traffic demo-c"), std::string::npos);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "cloud/marks.h"
 #include "cloud/service.h"
 #include "cloud/service_fields.h"
 
@@ -76,6 +77,7 @@ ServiceFacts observed_facts(const Json& service) {
   }
   if (const Json* container = at(spec, {"containers", "0"})) add_container(*container, facts);
   add_volumes(at(spec, {"volumes"}), facts);
+  facts[kDeploymentLabel] = owner_of_service(service);
   facts["release"] = plain_text(at(&service, {"spec", "template", "metadata", "labels", "commissure-release"}));
   add_status(service, facts);
   return facts;

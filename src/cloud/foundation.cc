@@ -5,6 +5,8 @@
 #include <array>
 #include <cctype>
 
+#include "cloud/grants.h"
+#include "cloud/marks.h"
 #include "cloud/quota.h"
 #include "cloud/secrets.h"
 #include "cloud/steps.h"
@@ -19,9 +21,13 @@ std::string upper(std::string text) {
 }
 
 std::vector<std::string> needed_apis(const CloudSpec& spec) {
-  std::vector<std::string> apis = {
-      "artifactregistry.googleapis.com", "cloudbuild.googleapis.com", "iam.googleapis.com",
-      "logging.googleapis.com",          "run.googleapis.com",        "storage.googleapis.com"};
+  std::vector<std::string> apis = {"artifactregistry.googleapis.com",
+                                   "cloudbuild.googleapis.com",
+                                   "cloudresourcemanager.googleapis.com",
+                                   "iam.googleapis.com",
+                                   "logging.googleapis.com",
+                                   "run.googleapis.com",
+                                   "storage.googleapis.com"};
   if (spec.hub_token || spec.api_key) apis.emplace_back("secretmanager.googleapis.com");
   if (!spec.network.empty()) apis.emplace_back("compute.googleapis.com");
   if (!spec.warm_schedule.empty()) apis.emplace_back("cloudscheduler.googleapis.com");
@@ -29,12 +35,12 @@ std::vector<std::string> needed_apis(const CloudSpec& spec) {
   return apis;
 }
 
-constexpr const char* kDeploymentLabel = "commissure-deployment";
-
 /// Keeps the three newest images; all others go after a day.
 constexpr const char* kCleanup =
     R"([{"name":"keep-newest","action":{"type":"Keep"},"mostRecentVersions":{"keepCount":3}},)"
     R"({"name":"delete-old","action":{"type":"Delete"},"condition":{"olderThan":"1d"}}])";
+
+std::string unmarked(const std::string& what) { return what + ": label " + kDeploymentLabel + " absent"; }
 
 CloudStep repository_step(const CloudSpec& spec, const CloudState& state) {
   CloudStep step{"repository", "holds the image", "roles/artifactregistry.admin", {}, {}};
@@ -42,7 +48,11 @@ CloudStep repository_step(const CloudSpec& spec, const CloudState& state) {
   if (!state.repository) {
     step.differences.push_back("repository " + spec.name + ": absent");
     step.calls.push_back(gcloud({"artifacts", "repositories", "create", spec.name, "--repository-format=docker",
-                                 where[0], where[1], "--labels=commissure-deployment=" + spec.name}));
+                                 where[0], where[1], "--labels=" + deployment_mark(spec)}));
+  } else if (owner_of(*state.repository) != spec.name) {
+    step.differences.push_back(unmarked("repository " + spec.name));
+    step.calls.push_back(gcloud({"artifacts", "repositories", "update", spec.name, where[0], where[1],
+                                 "--update-labels=" + deployment_mark(spec)}));
   }
   const Json* policies = state.repository ? find_member(*state.repository, "cleanupPolicies") : nullptr;
   if (policies == nullptr || !policies->contains("keep-newest")) {
@@ -68,8 +78,8 @@ void warn_of_distance(const CloudSpec& spec, const std::string& bucket, const st
 CloudStep bucket_step(const CloudSpec& spec, const CloudState& state) {
   CloudStep step{"bucket", "holds the weights", "roles/storage.admin", {}, {}};
   const std::string url = "gs://" + spec.bucket;
-  const ProgramCall label = gcloud({"storage", "buckets", "update", url, "--project=" + spec.project,
-                                    "--update-labels=commissure-deployment=" + spec.name});
+  const ProgramCall label = gcloud(
+      {"storage", "buckets", "update", url, "--project=" + spec.project, "--update-labels=" + deployment_mark(spec)});
   if (!state.bucket) {
     step.differences.push_back(url + ": absent");
     step.calls.push_back(
@@ -78,10 +88,9 @@ CloudStep bucket_step(const CloudSpec& spec, const CloudState& state) {
     step.calls.push_back(label);
     return step;
   }
-  // One with the name that we give was made by an `up` that ended before the label; without it `down` would leave it.
-  const Json* labels = find_member(*state.bucket, "labels");
-  if (spec.bucket == spec.project + "-" + spec.name && (labels == nullptr || labels->empty())) {
-    step.differences.push_back(url + ": label " + kDeploymentLabel + " absent");
+  // One with the name that we give: an `up` ended before the label, or it is adopted.
+  if (names_own_bucket(spec) && owner_of(*state.bucket) != spec.name) {
+    step.differences.push_back(unmarked(url));
     step.calls.push_back(label);
   }
   const Json* location = find_member(*state.bucket, "location");
@@ -94,11 +103,15 @@ CloudStep bucket_step(const CloudSpec& spec, const CloudState& state) {
 CloudStep accounts_step(const CloudSpec& spec, const CloudState& state) {
   CloudStep step{"accounts", "one identity per stage", "roles/iam.serviceAccountAdmin", {}, {}};
   const auto want = [&](const std::string& role, const std::string& purpose) {
-    if (state.accounts.contains(spec.account(role))) return;
-    step.differences.push_back("account " + spec.account_id(role) + ": absent");
-    step.calls.push_back(
-        gcloud({"iam", "service-accounts", "create", spec.account_id(role), "--project=" + spec.project,
-                "--display-name=Commissure " + spec.name + ": " + purpose}));
+    const std::string title = "--display-name=" + account_title(spec, purpose), project = "--project=" + spec.project;
+    const auto found = state.accounts.find(spec.account(role));
+    if (found == state.accounts.end()) {
+      step.differences.push_back("account " + spec.account_id(role) + ": absent");
+      step.calls.push_back(gcloud({"iam", "service-accounts", "create", spec.account_id(role), project, title}));
+    } else if (!is_own_account(spec, found->second)) {
+      step.differences.push_back("account " + spec.account_id(role) + ": its name is not one that `up` gives");
+      step.calls.push_back(gcloud({"iam", "service-accounts", "update", spec.account(role), project, title}));
+    }
   };
   for (const CloudStage& stage : spec.stages) want(stage.letter, "stage " + stage.letter);
   want("build", "builds the image, fetches the weights");
@@ -109,16 +122,21 @@ CloudStep accounts_step(const CloudSpec& spec, const CloudState& state) {
 CloudStep secrets_step(const CloudSpec& spec, const CloudState& state, const CloudSecrets& secrets) {
   CloudStep step{"secrets", "keys that no argument, log or image shows", "roles/secretmanager.admin", {}, {}};
   const auto want = [&](const std::string& name, const std::string& value, const char* variable, const char* how) {
-    const auto found = state.secrets.find(name);
-    if (found != state.secrets.end() && found->second) return;
-    step.differences.push_back("secret " + name + (found == state.secrets.end() ? ": absent" : ": without a value"));
+    const auto owner = state.secret_owners.find(name);
+    const bool is_there = state.secrets.contains(name);
+    if (is_there && owner != state.secret_owners.end() && owner->second != spec.name) {
+      step.differences.push_back(unmarked("secret " + name));
+      step.calls.push_back(
+          gcloud({"secrets", "update", name, "--project=" + spec.project, "--update-labels=" + deployment_mark(spec)}));
+    }
+    if (is_there && state.secrets.at(name)) return;
+    step.differences.push_back("secret " + name + (is_there ? ": without a value" : ": absent"));
     if (value.empty())
       step.missing = fmt::format("set {} in the environment; its value becomes the secret {}: {}", variable, name, how);
     ProgramCall call =
-        found == state.secrets.end()
-            ? gcloud({"secrets", "create", name, "--project=" + spec.project, "--replication-policy=automatic",
-                      "--labels=commissure-deployment=" + spec.name, "--data-file=-"})
-            : gcloud({"secrets", "versions", "add", name, "--project=" + spec.project, "--data-file=-"});
+        is_there ? gcloud({"secrets", "versions", "add", name, "--project=" + spec.project, "--data-file=-"})
+                 : gcloud({"secrets", "create", name, "--project=" + spec.project, "--replication-policy=automatic",
+                           "--labels=" + deployment_mark(spec), "--data-file=-"});
     call.input = value;
     call.secret_input = true;
     step.calls.push_back(std::move(call));
@@ -135,28 +153,27 @@ const Json& policy_of(const std::map<std::string, Json>& policies, const std::st
   return found == policies.end() ? none : found->second;
 }
 
-/// Adds what is missing of one grant.
+/// Adds what is missing of one grant; `expression`: of its condition, "" for none.
 void want_role(CloudStep& step, const Json& policy, const std::string& member, const std::string& role,
-               const std::string& on, std::vector<std::string> call) {
-  if (has_role(policy, role, member)) return;
+               const std::string& on, std::vector<std::string> call, const std::string& expression = "") {
+  if (has_role(policy, role, member, expression)) return;
   step.differences.push_back(member.substr(member.find(':') + 1) + " on " + on + ": " + role + " absent");
   call.push_back("--member=" + member);
   call.push_back("--role=" + role);
   step.calls.push_back(gcloud(std::move(call)));
 }
 
-/// Each stage reads the model's folder and nothing else in the bucket; listing is a right on the bucket itself.
+/// Each stage reads the model's folder and nothing else in the bucket; listing is a right on the bucket itself. A grant
+/// for another folder stays until `up --prune`: the release before may have to read it.
 void want_weights(const CloudSpec& spec, const CloudState& state, CloudStep& step) {
   const std::string& bucket = spec.weights.bucket;
-  const std::string condition =
-      "--condition=title=weights-only,expression=resource.type == \"storage.googleapis.com/Bucket\" || "
-      "resource.name.startsWith(\"projects/_/buckets/" +
-      bucket + "/objects/" + spec.weights.prefix + "\")";
+  const Json condition = {{"title", "weights-only"}, {"expression", weights_expression(spec)}};
   for (const CloudStage& stage : spec.stages) {
-    want_role(
-        step, policy_of(state.bucket_policies, bucket), "serviceAccount:" + spec.account(stage.letter),
-        "roles/storage.objectViewer", "gs://" + bucket,
-        {"storage", "buckets", "add-iam-policy-binding", "gs://" + bucket, "--project=" + spec.project, condition});
+    const Grant grant{"roles/storage.objectViewer", "serviceAccount:" + spec.account(stage.letter), condition};
+    want_role(step, policy_of(state.bucket_policies, bucket), grant.member, grant.role, spec.weights_folder() + "/",
+              {"storage", "buckets", "add-iam-policy-binding", "gs://" + bucket, "--project=" + spec.project,
+               "--condition=" + grant.condition_flag()},
+              grant.expression());
   }
 }
 
@@ -191,6 +208,11 @@ CloudStep access_step(const CloudSpec& spec, const CloudState& state) {
 }
 
 }  // namespace
+
+std::string weights_expression(const CloudSpec& spec) {
+  return "resource.type == \"storage.googleapis.com/Bucket\" || resource.name.startsWith(\"projects/_/buckets/" +
+         spec.weights.bucket + "/objects/" + spec.weights.prefix + "/\")";
+}
 
 CloudStep apis_step(const CloudSpec& spec, const CloudState& state) {
   CloudStep step{"apis", "the services of Google that are used", "roles/serviceusage.serviceUsageAdmin", {}, {}};

@@ -1,7 +1,10 @@
 // Image, weights and services: what a new version changes; and the way back.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "cloud/builds.h"
+#include "cloud/grants.h"
 #include "cloud/service.h"
 #include "cloud/steps.h"
 
@@ -100,6 +103,11 @@ CloudStep weights_step(const CloudSpec& spec, const CloudState& state) {
 
 namespace {
 
+std::vector<std::string> invokers_of(const std::string& service, const CloudState& state) {
+  const auto policy = state.service_policies.find(service);
+  return policy == state.service_policies.end() ? std::vector<std::string>() : invokers(policy->second);
+}
+
 /// What the service is, against what it must be; the calls that mend it.
 void want_service(const CloudSpec& spec, const CloudStage& stage, const CloudState& state,
                   const StageAddresses& addresses, CloudStep& step) {
@@ -112,12 +120,9 @@ void want_service(const CloudSpec& spec, const CloudStage& stage, const CloudSta
   }
   const ServiceFacts observed = observed_facts(found->second);
   step.differences = compare(wanted_facts(spec, stage, addresses), observed);
-  if (stage == spec.stages.front()) {  // gcloud sets the policy of a public service while it deploys
-    const auto policy = state.service_policies.find(service);
-    const bool open =
-        policy != state.service_policies.end() && has_role(policy->second, "roles/run.invoker", "allUsers");
-    const bool wanted = spec.access == CloudCallers::kPublic;
-    if (open != wanted) step.differences.emplace_back(wanted ? "access: not public" : "access: public, not by IAM");
+  if (stage == spec.stages.front() && spec.access == CloudCallers::kPublic) {  // gcloud opens it while it deploys
+    const std::vector<std::string> callers = invokers_of(service, state);
+    if (std::ranges::find(callers, "allUsers") == callers.end()) step.differences.emplace_back("access: not public");
   }
   if (step.differences.empty()) return;
   step.calls.push_back(deploy_call(spec, stage, state, addresses));
@@ -127,7 +132,7 @@ void want_service(const CloudSpec& spec, const CloudStage& stage, const CloudSta
   }
 }
 
-/// The stage before, and it alone, may call this one.
+/// The stage before may call this one.
 void want_caller(const CloudSpec& spec, const CloudStage& stage, const CloudStage& caller, const CloudState& state,
                  CloudStep& step) {
   const std::string service = spec.service(stage.letter);
@@ -137,6 +142,22 @@ void want_caller(const CloudSpec& spec, const CloudStage& stage, const CloudStag
   step.differences.push_back(spec.account_id(caller.letter) + " on " + service + ": roles/run.invoker absent");
   step.calls.push_back(service_call(
       spec, {"run", "services", "add-iam-policy-binding", service, "--member=" + member, "--role=roles/run.invoker"}));
+}
+
+/// Nobody else may: what makes a service public is taken away, others are told of.
+void want_no_stranger(const CloudSpec& spec, const CloudStage& stage, const CloudState& state, bool deploys,
+                      CloudStep& step) {
+  const std::string service = spec.service(stage.letter);
+  for (const std::string& member : strangers(spec, stage, state)) {
+    if (!is_public(member)) {
+      step.warnings.push_back(member + " may call " + service + ", too, beside the stage before it");
+      continue;
+    }
+    step.differences.push_back("access: anybody may call " + service + " (" + member + ")");
+    if (deploys && member == "allUsers") continue;  // goes with --no-allow-unauthenticated
+    step.calls.push_back(service_call(spec, {"run", "services", "remove-iam-policy-binding", service,
+                                             "--member=" + member, "--role=roles/run.invoker"}));
+  }
 }
 
 std::string promised_url(const CloudSpec& spec, const CloudStage& stage, CloudState state) {
@@ -167,9 +188,21 @@ CloudStep service_step(const CloudSpec& spec, std::size_t index, const CloudStat
   return step;
 }
 
+std::vector<std::string> strangers(const CloudSpec& spec, const CloudStage& stage, const CloudState& state) {
+  const bool is_first = stage == spec.stages.front();
+  std::vector<std::string> found;
+  for (const std::string& member : invokers_of(spec.service(stage.letter), state)) {
+    if (is_first && (spec.access == CloudCallers::kPublic || !is_public(member))) continue;
+    const std::string before(1, static_cast<char>(stage.letter[0] - 1));
+    if (is_first || member != "serviceAccount:" + spec.account(before)) found.push_back(member);
+  }
+  return found;
+}
+
 CloudStep deploy_step(const CloudSpec& spec, std::size_t index, const CloudState& state) {
   CloudStep step = service_step(spec, index, state);
   const CloudStage& stage = spec.stages[index];
+  want_no_stranger(spec, stage, state, !step.yields.empty(), step);
   if (index > 0) {
     want_caller(spec, stage, spec.stages[index - 1], state, step);
   } else if (spec.access == CloudCallers::kPublic && !spec.api_key) {
@@ -177,69 +210,6 @@ CloudStep deploy_step(const CloudSpec& spec, std::size_t index, const CloudState
                             ": access is public and no key is set; with `access: key` callers need one");
   }
   return step;
-}
-
-namespace {
-
-CloudStep services_removal(const CloudSpec& spec, const CloudState& state) {
-  CloudStep step{"services", "the stages, first to last", "roles/run.admin", {}, {}};
-  for (const auto& [service, body] : state.services) {
-    step.differences.push_back("service " + service);
-    step.calls.push_back(service_call(spec, {"run", "services", "delete", service}));
-  }
-  return step;
-}
-
-CloudStep bucket_removal(const CloudSpec& spec, const CloudState& state) {
-  CloudStep step{"bucket", "with the weights", "roles/storage.admin", {}, {}};
-  if (!state.bucket) return step;
-  const Json* labels = find_member(*state.bucket, "labels");
-  const Json* owner = labels == nullptr ? nullptr : find_member(*labels, "commissure-deployment");
-  if (owner == nullptr || *owner != spec.name) {
-    step.warnings.push_back("gs://" + spec.bucket + " was not made by this deployment and stays");
-    return step;
-  }
-  step.differences.push_back("bucket gs://" + spec.bucket);
-  step.calls.push_back(gcloud({"storage", "rm", "--recursive", "gs://" + spec.bucket, "--project=" + spec.project}));
-  return step;
-}
-
-}  // namespace
-
-std::vector<CloudStep> removal_steps(const CloudSpec& spec, const CloudState& state, bool all) {
-  std::vector<CloudStep> steps = {services_removal(spec, state)};
-  if (state.warm_job) {  // it would go on calling what is not there
-    CloudSpec without = spec;
-    without.warm_schedule.clear();
-    steps.insert(steps.begin(), schedule_step(without, state));
-  }
-  if (!all) return steps;
-  steps.push_back(bucket_removal(spec, state));
-  CloudStep repository{"repository", "with the images", "roles/artifactregistry.admin", {}, {}};
-  if (state.repository) {
-    repository.differences.push_back("repository " + spec.name);
-    repository.calls.push_back(gcloud(
-        {"artifacts", "repositories", "delete", spec.name, "--location=" + spec.region, "--project=" + spec.project}));
-  }
-  steps.push_back(std::move(repository));
-  CloudStep secrets{"secrets", "", "roles/secretmanager.admin", {}, {}};
-  for (const auto& [secret, has_version] : state.secrets) {
-    secrets.differences.push_back("secret " + secret);
-    secrets.calls.push_back(gcloud({"secrets", "delete", secret, "--project=" + spec.project}));
-  }
-  steps.push_back(std::move(secrets));
-  CloudStep accounts{"accounts", "", "roles/iam.serviceAccountAdmin", {}, {}};
-  std::vector<std::string> roles = {"build", "warm"};
-  for (char letter = 'a'; letter <= 'z'; ++letter)
-    roles.emplace_back(1, letter);  // stages of an older, longer chain too
-  for (const std::string& role : roles) {
-    if (!state.accounts.contains(spec.account(role))) continue;
-    accounts.differences.push_back("account " + spec.account_id(role));
-    accounts.calls.push_back(
-        gcloud({"iam", "service-accounts", "delete", spec.account(role), "--project=" + spec.project}));
-  }
-  steps.push_back(std::move(accounts));
-  return steps;
 }
 
 }  // namespace commissure

@@ -1,4 +1,6 @@
 // Waking by the clock: a Cloud Scheduler job that asks stage A how the chain is, which starts all of it.
+#include "cloud/grants.h"
+#include "cloud/marks.h"
 #include "cloud/steps.h"
 #include "core/json_fields.h"
 
@@ -17,6 +19,7 @@ Facts wanted_job(const CloudSpec& spec, const std::string& url) {
           {"address", url + "/health"},
           {"method", "GET"},
           {"retries", "5"},
+          {"description", deployment_mark(spec)},
           {"account", guarded ? spec.account("warm") : ""},
           {"audience", guarded ? url : ""}};
 }
@@ -34,6 +37,7 @@ Facts observed_job(const Json& job) {
           {"time zone", text_of(job, "timeZone")},
           {"address", text_of(target, "uri")},
           {"method", text_of(target, "httpMethod")},
+          {"description", text_of(job, "description")},
           {"retries", retries == nullptr ? "0" : dump_json(*retries)},
           {"account", text_of(token, "serviceAccountEmail")},
           {"audience", text_of(token, "audience")}};
@@ -51,6 +55,7 @@ ProgramCall job_call(const CloudSpec& spec, const Facts& wanted, bool is_there) 
                                         "--time-zone=" + wanted.at("time zone"),
                                         "--uri=" + wanted.at("address"),
                                         "--http-method=" + wanted.at("method"),
+                                        "--description=" + wanted.at("description"),
                                         "--attempt-deadline=180s",
                                         "--max-retry-attempts=" + wanted.at("retries"),
                                         "--min-backoff=30s",
@@ -81,6 +86,10 @@ CloudStep schedule_step(const CloudSpec& spec, const CloudState& state) {
   CloudStep step{"schedule", "wakes the stages by the clock", "roles/cloudscheduler.admin", {}, {}};
   if (spec.warm_schedule.empty()) {
     if (!state.warm_job) return step;
+    if (!is_own_job(spec, *state.warm_job)) {
+      step.warnings.push_back("job " + spec.warm_job() + " was not made by this deployment and stays");
+      return step;
+    }
     step.differences.push_back("job " + spec.warm_job() + ": no schedule asks for it");
     step.calls.push_back(gcloud(
         {"scheduler", "jobs", "delete", spec.warm_job(), "--location=" + spec.region, "--project=" + spec.project}));

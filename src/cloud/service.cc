@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "cloud/marks.h"
 #include "cloud/service_fields.h"
 #include "core/sha256.h"
 
@@ -71,6 +72,7 @@ ServiceFacts wanted_facts(const CloudSpec& spec, const CloudStage& stage, const 
       {"arguments", joined(program_arguments(spec), " ")},
       {"bucket volume", spec.weights.mounted ? spec.weights.bucket : ""},
       {"traffic", "latest"},
+      {kDeploymentLabel, spec.name},
       {"release", release_id(spec)},
   };
   for (const ServiceField& field : service_fields()) {
@@ -155,7 +157,7 @@ ProgramCall deploy_call(const CloudSpec& spec, const CloudStage& stage, const Cl
     arguments.emplace_back("--clear-secrets");
   }
   arguments.push_back(list_flag("--args", program_arguments(spec)));
-  std::vector<std::string> labels = {"commissure-deployment=" + spec.name, "commissure-stage=" + stage.letter,
+  std::vector<std::string> labels = {deployment_mark(spec), "commissure-stage=" + stage.letter,
                                      "commissure-release=" + release_id(spec)};
   for (const auto& [key, value] : spec.labels) labels.push_back(key + "=" + value);
   arguments.push_back(list_flag("--labels", labels));

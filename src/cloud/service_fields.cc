@@ -14,9 +14,13 @@ using Wanted = std::optional<std::string>;
 using Flags = std::vector<std::string>;
 
 constexpr int kTimeoutSeconds = 3600;  // the platform's longest request: a chain's stream is one
-// Loading is not part of the start-up: a stage listens at once and tells its progress. A model's header may lie far
-// away.
-constexpr const char* kStartupProbe = "tcpSocket.port=8080,timeoutSeconds=2,periodSeconds=2,failureThreshold=120";
+// A stage answers once it has read the headers of all its weight files: one that may not read them ends, and traffic
+// stays where it was. Loading is not part of the start-up, which the platform bounds: it may take longer, and the stage
+// tells its progress.
+constexpr const char* kHttpStartup =
+    "httpGet.path=/live,httpGet.port=8080,timeoutSeconds=2,periodSeconds=2,failureThreshold=120";
+constexpr const char* kGrpcStartup =
+    "grpc.service=live,grpc.port=8080,timeoutSeconds=2,periodSeconds=2,failureThreshold=120";
 constexpr const char* kHttpLiveness =
     "httpGet.path=/live,httpGet.port=8080,timeoutSeconds=5,periodSeconds=30,failureThreshold=4";
 constexpr const char* kGrpcLiveness =
@@ -113,7 +117,9 @@ const ServiceField kFields[] = {
        return {is_open ? "--allow-unauthenticated" : "--no-allow-unauthenticated"};
      }},
     {.fact = "startup probe",
-     .wanted = [](const CloudSpec&, const CloudStage&) -> Wanted { return kStartupProbe; },
+     .wanted = [](const CloudSpec& spec, const CloudStage& stage) -> Wanted {
+       return is_first_stage(spec, stage) ? kHttpStartup : kGrpcStartup;
+     },
      .flag = "--startup-probe=",
      .path = {"spec", "template", "spec", "containers", "0", "startupProbe"},
      .read = probe_fact},

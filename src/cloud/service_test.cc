@@ -25,7 +25,7 @@ TEST(CloudService, DeploysAMiddleStageWithTheseWords) {
       "--service-account=demo-b@acme.iam.gserviceaccount.com --cpu=4 --memory=16Gi --no-cpu-throttling --cpu-boost "
       "--execution-environment=gen2 --concurrency=16 --timeout=3600 --max-instances=1 --min=0 --port=8080 "
       "--use-http2 --ingress=all --no-allow-unauthenticated "
-      "--startup-probe=tcpSocket.port=8080,timeoutSeconds=2,periodSeconds=2,failureThreshold=120 "
+      "--startup-probe=grpc.service=live,grpc.port=8080,timeoutSeconds=2,periodSeconds=2,failureThreshold=120 "
       "--liveness-probe=grpc.service=live,grpc.port=8080,timeoutSeconds=5,periodSeconds=30,failureThreshold=4 "
       "--gpu=1 --gpu-type=nvidia-l4 --no-gpu-zonal-redundancy "
       "--set-env-vars=STAGE=b,K1=20,K2=44,MODEL_DIR=gs://acme-demo/models/gemma,MODEL_NAME=gemma,DEVICE=cuda,"

@@ -30,11 +30,15 @@ struct CloudState {
   std::map<std::string, Json> bucket_policies;
   std::string weights_location;                ///< of the weights' bucket, where that is another one; "" if not known
   std::map<std::string, CloudObject> objects;  ///< below the weights' prefix
+  bool bucket_holds_objects = false;           ///< asked only of a bucket without labels
+  std::set<std::string> own_buckets;           ///< that the deployment's label names
   std::map<std::string, bool> secrets;         ///< whether it has a version
+  std::map<std::string, std::string> secret_owners;  ///< the deployment that the label of each secret names
   std::map<std::string, Json> secret_policies;
-  std::set<std::string> accounts;  ///< e-mail addresses
+  std::map<std::string, std::string> accounts;  ///< display names by e-mail address
   Json repository_policy;
-  std::map<std::string, Json> services;  ///< of this deployment, by name
+  std::map<std::string, Json> services;  ///< in the region, with the deployment's label or one of its names
+  std::vector<std::pair<std::string, std::string>> services_elsewhere;  ///< with its label: name and region
   std::map<std::string, Json> service_policies;
   std::optional<Json> warm_job;
   std::map<std::string, Json> quotas;  ///< by the quota's name, as Google tells them
@@ -52,25 +56,25 @@ struct CloudRead {
   ProgramCall call;
   /// Errors: the answer is not what gcloud prints.
   Status (*absorb)(const std::string& key, const std::string& output, CloudState& state);
-  std::string key = {};       ///< the secret or service that is asked for
-  std::string api = {};       ///< asked only while this API is enabled
-  bool may_be_absent = true;  ///< NOT_FOUND is an answer
-  bool may_fail = false;      ///< what it tells is not needed
+  std::string key = {};          ///< the secret or service that is asked for
+  std::string api = {};          ///< asked only while this API is enabled
+  bool may_be_absent = true;     ///< NOT_FOUND is an answer
+  bool may_fail = false;         ///< what it tells is not needed
+  bool may_be_disabled = false;  ///< that its API is not enabled is an answer
 };
 
 /// The project and its enabled APIs: what must be known before anything else can be asked.
 std::vector<CloudRead> first_reads(const CloudSpec& spec);
-/// Everything else that exists of the deployment, independent of each other.
+/// All that carries the deployment's mark or one of its names, independent of each other.
+std::vector<CloudRead> mark_reads(const CloudSpec& spec);
+/// What else `up` has to know, independent of each other.
 std::vector<CloudRead> second_reads(const CloudSpec& spec);
-/// Who may use each service that is there; needs the answers of `second_reads`.
+/// Who may use each service that is there, and what a bucket without labels holds; needs the answers of `mark_reads`.
 std::vector<CloudRead> policy_reads(const CloudSpec& spec, const CloudState& state);
 
 CloudRead services_read(const CloudSpec& spec);
 CloudRead read_service(const CloudSpec& spec, const std::string& service);
 CloudRead read_objects(const CloudSpec& spec);
 CloudRead read_tags(const CloudSpec& spec);
-
-/// Whether `member` holds `role` under an IAM policy (with any condition).
-bool has_role(const Json& policy, const std::string& role, const std::string& member);
 
 }  // namespace commissure

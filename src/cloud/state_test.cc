@@ -29,6 +29,7 @@ TEST(CloudReads, NeverChangeAnything) {
   spec.hub_token = spec.api_key = true;
   spec.weights.bucket = "elsewhere";
   std::vector<CloudRead> reads = first_reads(spec);
+  for (const CloudRead& read : mark_reads(spec)) reads.push_back(read);
   for (const CloudRead& read : second_reads(spec)) reads.push_back(read);
   CloudState state;
   state.services["demo-a"] = Json::object();
@@ -88,6 +89,33 @@ TEST(CloudReads, WhatIsNoJsonIsAnError) {
     EXPECT_FALSE(read.absorb(read.key, "WARNING: something else", state)) << command_line(read.call);
 }
 
+TEST(CloudReads, TakeServicesOfTheDeploymentWhereverTheyAre) {
+  const CloudState here = after(services_read(test_spec()), R"([
+    {"metadata": {"name": "demo-a"}}, {"metadata": {"name": "demo-shop"}},
+    {"metadata": {"name": "odd", "labels": {"commissure-deployment": "demo"}}}])");
+  ASSERT_EQ(here.services.size(), 2u);
+  EXPECT_TRUE(here.services.contains("demo-a") && here.services.contains("odd"));
+  const CloudState all = after(mark_reads(test_spec())[1], R"([
+    {"metadata": {"name": "demo-a", "labels": {"cloud.googleapis.com/location": "us-east1"}}},
+    {"metadata": {"name": "demo-a",
+                  "labels": {"cloud.googleapis.com/location": "europe-west4", "commissure-deployment": "demo"}}},
+    {"metadata": {"name": "demo-b",
+                  "labels": {"cloud.googleapis.com/location": "us-east1", "commissure-deployment": "demo"}}}])");
+  EXPECT_TRUE(all.services.empty());
+  EXPECT_EQ(all.services_elsewhere, (std::vector{std::pair<std::string, std::string>{"demo-b", "us-east1"}}));
+}
+
+TEST(CloudReads, KnowWhoseBucketsAndSecretsAre) {
+  const CloudState buckets = after(read_of(mark_reads(test_spec()), "buckets list"),
+                                   R"([{"name": "old", "labels": {"commissure-deployment": "demo"}}, {"name": "x"}])");
+  EXPECT_EQ(buckets.own_buckets, (std::set<std::string>{"old"}));
+  const CloudState secrets = after(read_of(mark_reads(test_spec()), "secrets list"), R"([
+    {"name": "projects/1/secrets/demo-api-key", "labels": {"commissure-deployment": "demo"}},
+    {"name": "projects/1/secrets/demo-hub-token"}, {"name": "projects/1/secrets/other"}])");
+  EXPECT_EQ(secrets.secret_owners,
+            (std::map<std::string, std::string>{{"demo-api-key", "demo"}, {"demo-hub-token", ""}}));
+}
+
 TEST(CloudState, PromisesAnAddressOnceTheProjectsNumberIsKnown) {
   CloudState state;
   EXPECT_EQ(state.promised_url("demo-a", "europe-west4"), "");
@@ -96,20 +124,6 @@ TEST(CloudState, PromisesAnAddressOnceTheProjectsNumberIsKnown) {
   EXPECT_EQ(state.promised_url("demo-a", "europe-west4"), "https://demo-a-42.europe-west4.run.app");
   state.services["demo-a"] = Json::object();
   EXPECT_EQ(state.url("demo-a"), "") << "it is being made";
-}
-
-TEST(HasRole, LooksForTheRoleAndTheMemberTogether) {
-  const Json policy = parse_json(R"({"bindings": [
-    {"role": "roles/run.invoker", "members": ["user:a", "user:b"]},
-    {"role": "roles/run.admin", "members": ["user:c"], "condition": {"title": "x"}},
-    {"role": "roles/run.viewer"}]})")
-                          .value();
-  EXPECT_TRUE(has_role(policy, "roles/run.invoker", "user:b"));
-  EXPECT_TRUE(has_role(policy, "roles/run.admin", "user:c")) << "under any condition";
-  EXPECT_FALSE(has_role(policy, "roles/run.admin", "user:a"));
-  EXPECT_FALSE(has_role(policy, "roles/run.viewer", "user:a"));
-  for (const Json& odd : {Json(), Json(7), Json::object(), Json({{"bindings", 3}})})
-    EXPECT_FALSE(has_role(odd, "roles/run.invoker", "user:a"));
 }
 
 }  // namespace

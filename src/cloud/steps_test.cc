@@ -4,6 +4,7 @@
 
 #include "cloud/builds.h"
 #include "cloud/executor.h"
+#include "cloud/marks.h"
 #include "cloud/service.h"
 #include "support/cloud_test_spec.h"
 
@@ -24,11 +25,11 @@ TEST(CloudSteps, AFirstUpMakesTheseCallsInThisOrder) {
   for (const CloudStep& step : steps) names += step.name + " ";
   EXPECT_EQ(names, "apis repository bucket accounts access image weights stage c stage b stage a ");
   const std::vector<std::string> all = lines(steps);
-  EXPECT_EQ(
-      all.front(),
-      "gcloud services enable artifactregistry.googleapis.com cloudbuild.googleapis.com iam.googleapis.com "
-      "logging.googleapis.com run.googleapis.com storage.googleapis.com cloudquotas.googleapis.com --project=acme "
-      "--quiet");
+  EXPECT_EQ(all.front(),
+            "gcloud services enable artifactregistry.googleapis.com cloudbuild.googleapis.com "
+            "cloudresourcemanager.googleapis.com iam.googleapis.com logging.googleapis.com run.googleapis.com "
+            "storage.googleapis.com cloudquotas.googleapis.com --project=acme "
+            "--quiet");
   EXPECT_EQ(all[3],
             "gcloud storage buckets create gs://acme-demo --project=acme --location=europe-west4 "
             "--uniform-bucket-level-access --public-access-prevention --quiet");
@@ -97,21 +98,25 @@ TEST(CloudSteps, AnImageOfThisMachineIsPushedWithATokenThatNobodySees) {
 CloudState complete_state(const CloudSpec& spec) {
   CloudState state;
   state.project_number = "42";
-  for (const char* api : {"artifactregistry", "cloudbuild", "cloudquotas", "iam", "logging", "run", "storage"}) {
+  for (const char* api :
+       {"artifactregistry", "cloudbuild", "cloudquotas", "cloudresourcemanager", "iam", "logging", "run", "storage"}) {
     state.apis.insert(std::string(api) + ".googleapis.com");
   }
-  state.repository = *parse_json(R"({"cleanupPolicies": {"keep-newest": {}}})");
+  state.repository =
+      *parse_json(R"({"cleanupPolicies": {"keep-newest": {}}, "labels": {"commissure-deployment": "demo"}})");
   state.tags = {"0.1.0-abc"};
   state.bucket = *parse_json(R"({"location": "EUROPE-WEST4", "labels": {"commissure-deployment": "demo"}})");
   Json readers = Json::array();
   for (const CloudStage& stage : spec.stages) {
-    state.accounts.insert(spec.account(stage.letter));
+    state.accounts[spec.account(stage.letter)] = account_title(spec, "stage " + stage.letter);
     readers.push_back("serviceAccount:" + spec.account(stage.letter));
   }
-  state.accounts.insert(spec.account("build"));
+  state.accounts[spec.account("build")] = account_title(spec, "builds the image, fetches the weights");
   const Json build = Json::array({"serviceAccount:" + spec.account("build")});
   state.bucket_policies[spec.bucket] = {
-      {"bindings", Json::array({{{"role", "roles/storage.objectViewer"}, {"members", readers}},
+      {"bindings", Json::array({{{"role", "roles/storage.objectViewer"},
+                                 {"members", readers},
+                                 {"condition", {{"expression", weights_expression(spec)}}}},
                                 {{"role", "roles/storage.admin"}, {"members", build}}})}};
   state.repository_policy = {
       {"bindings", Json::array({{{"role", "roles/artifactregistry.writer"}, {"members", build}}})}};
@@ -142,6 +147,29 @@ TEST(CloudSteps, EveryMissingThingIsMadeAloneAndNamed) {
   EXPECT_EQ(lines(steps), std::vector<std::string>{"gcloud iam service-accounts create demo-b --project=acme "
                                                    "'--display-name=Commissure demo: stage b' --quiet"});
   EXPECT_EQ(steps[2].differences, std::vector<std::string>{"account demo-b: absent"});
+}
+
+TEST(CloudSteps, ARightUnderAnotherConditionIsNone) {
+  CloudSpec spec = test_spec();
+  const CloudState state = complete_state(spec);
+  spec.weights.prefix = "models/gem";  // the old condition's beginning
+  const CloudStep step = foundation_steps(spec, state, {}).back();
+  ASSERT_EQ(step.calls.size(), 3u);
+  EXPECT_NE(command_line(step.calls[0]).find("/objects/models/gem/"), std::string::npos) << "the folder, with a slash";
+}
+
+TEST(CloudSteps, WhoMayCallAStageAndShouldNotIsTakenAwayOrNamed) {
+  CloudSpec spec = test_spec();
+  CloudState state = complete_state(spec);
+  state.service_policies["demo-c"]["bindings"].push_back(
+      {{"role", "roles/run.invoker"}, {"members", {"allUsers", "user:me@example.com"}}});
+  const CloudStep step = deploy_step(spec, 2, state);
+  EXPECT_EQ(lines({step}),
+            std::vector<std::string>{"gcloud run services remove-iam-policy-binding demo-c --member=allUsers "
+                                     "--role=roles/run.invoker --region=europe-west4 --project=acme --quiet"});
+  EXPECT_EQ(step.differences, std::vector<std::string>{"access: anybody may call demo-c (allUsers)"});
+  ASSERT_EQ(step.warnings.size(), 1u);
+  EXPECT_NE(step.warnings[0].find("user:me@example.com may call demo-c, too"), std::string::npos);
 }
 
 TEST(CloudSteps, HalfFetchedWeightsAreFetchedAgain) {
@@ -206,8 +234,9 @@ TEST(CloudSteps, ABucketThatAnInterruptedUpMadeGetsItsLabel) {
   const std::string label =
       "gcloud storage buckets update gs://acme-demo --project=acme --update-labels=commissure-deployment=demo --quiet";
   EXPECT_EQ(lines(foundation_steps(spec, state, {})), std::vector<std::string>{label});
-  (*state.bucket)["labels"] = {{"team", "x"}};
-  EXPECT_EQ(lines(foundation_steps(spec, state, {})), std::vector<std::string>()) << "somebody else's";
+  spec.bucket = spec.weights.bucket = "named";
+  state.bucket_policies["named"] = state.bucket_policies["acme-demo"];
+  EXPECT_EQ(lines(foundation_steps(spec, state, {})).size(), 3u) << "one that the file names gets rights alone";
 }
 
 TEST(CloudSteps, AScheduleWakesTheChainAsItsOwnAccount) {
@@ -223,7 +252,8 @@ TEST(CloudSteps, AScheduleWakesTheChainAsItsOwnAccount) {
                 "gcloud scheduler jobs create http demo-warm --location=europe-west4 --project=acme "
                 "'--schedule=0 8 * * 1-5' --time-zone=Etc/UTC "
                 "--uri=https://demo-a-PROJECT_NUMBER.europe-west4.run.app/health --http-method=GET "
-                "--attempt-deadline=180s --max-retry-attempts=5 --min-backoff=30s --max-backoff=120s "
+                "--description=commissure-deployment=demo --attempt-deadline=180s --max-retry-attempts=5 "
+                "--min-backoff=30s --max-backoff=120s "
                 "--oidc-service-account-email=demo-warm@acme.iam.gserviceaccount.com "
                 "--oidc-token-audience=https://demo-a-PROJECT_NUMBER.europe-west4.run.app --quiet"}));
   spec.access = CloudCallers::kPublic;
@@ -234,7 +264,7 @@ TEST(CloudSteps, AScheduleWakesTheChainAsItsOwnAccount) {
     EXPECT_FALSE(validate(spec)) << wrong;
   }
   spec.warm_schedule.clear();
-  state.warm_job = *parse_json(R"({"schedule": "0 8 * * 1-5"})");
+  state.warm_job = *parse_json(R"({"schedule": "0 8 * * 1-5", "description": "commissure-deployment=demo"})");
   const std::vector<std::string> gone = {
       "gcloud scheduler jobs delete demo-warm --location=europe-west4 --project=acme --quiet"};
   EXPECT_EQ(lines({schedule_step(spec, state)}), gone);

@@ -13,7 +13,10 @@
 #include "cloud/endpoint.h"
 #include "cloud/executor.h"
 #include "cloud/failure.h"
+#include "cloud/grants.h"
+#include "cloud/marks.h"
 #include "cloud/service.h"
+#include "cloud/steps.h"
 #include "cloud/target.h"
 #include "core/json_fields.h"
 #include "terminal/stop_signal.h"
@@ -21,6 +24,19 @@
 namespace commissure {
 
 namespace {
+
+/// The revisions that get a service's traffic, as the platform tells them.
+Json serving_revisions(const Json& service) {
+  Json serving = Json::array();
+  const Json* status = find_member(service, "status");
+  const Json* traffic = status == nullptr ? nullptr : find_member(*status, "traffic");
+  if (traffic == nullptr || !traffic->is_array()) return serving;
+  for (const Json& target : *traffic) {
+    const double percent = number_of(target, "percent");
+    if (percent > 0) serving.push_back({{"revision", text_of(target, "revisionName")}, {"percent", percent}});
+  }
+  return serving;
+}
 
 Json service_report(const CloudSpec& spec, const CloudStage& stage, const CloudState& state) {
   const std::string service = spec.service(stage.letter);
@@ -35,6 +51,10 @@ Json service_report(const CloudSpec& spec, const CloudStage& stage, const CloudS
                  {"image", facts["image"]},
                  {"release", facts["release"]},
                  {"traffic", facts["traffic"]},
+                 {"serving", serving_revisions(found->second)},
+                 {"newest", text_of(found->second.value("status", Json::object()), "latestCreatedRevisionName")},
+                 {"strangers", strangers(spec, stage, state)},
+                 {"is_own", owner_of_service(found->second) == spec.name},
                  {"gpu", facts["gpu"]},
                  {"min_instances", facts["min instances"]},
                  {"max_instances", facts["max instances"]}};
@@ -50,8 +70,34 @@ void print_service(const Json& report) {
   }
   fmt::print("stage {}  {}  {}  release {}  {}..{} instances\n         {}\n", text("stage"), text("service"),
              text("state"), text("release"), text("min_instances"), text("max_instances"), text("url"));
-  if (text("traffic") != "latest") fmt::print("         traffic goes to {}\n", text("traffic"));
+  std::string serving;
+  for (const Json& one : report["serving"]) {
+    serving += serving.empty() ? "" : ", ";
+    serving += fmt::format("{} ({:g} % of the traffic)", text_of(one, "revision"), number_of(one, "percent"));
+  }
+  if (!serving.empty()) fmt::print("         serves: {}\n", serving);
+  if (text("traffic") != "latest") {
+    fmt::print("         traffic goes to {}; the newest is {}\n", text("traffic"), text("newest"));
+  }
+  for (const Json& member : report["strangers"]) {
+    const std::string name = member.get<std::string>();
+    if (is_public(name))
+      fmt::print("         ANYBODY may call it ({}): mend it with commissure up\n", name);
+    else
+      fmt::print("         {} may call it, beside the stage before\n", name);
+  }
+  if (!report.value("is_own", true))
+    fmt::print("         it has no label of this deployment (commissure up --adopt)\n");
   if (report.contains("problem")) fmt::print("         {}\n", text("problem"));
+}
+
+/// What carries the deployment's mark and the file does not ask for. Rights on buckets are not read here.
+Json left_behind(const CloudSpec& spec, const CloudState& state) {
+  Json left = Json::array();
+  for (const CloudStep& step : prune_steps(spec, state)) {
+    for (const std::string& difference : step.differences) left.push_back(difference);
+  }
+  return left;
 }
 
 /// `stages`: what the stages say themselves, asked where all services are ready; empty otherwise.
@@ -60,21 +106,26 @@ Result<int> report_services(const CloudSpec& spec, const CloudState& state, bool
   Json report = {
       {"deployment", spec.name}, {"project", spec.project}, {"region", spec.region}, {"services", Json::array()}};
   std::size_t n_ready = 0, n_absent = 0;
+  bool is_open = false;  // a stage to everybody who should not
   for (const CloudStage& stage : spec.stages) {
     report["services"].push_back(service_report(spec, stage, state));
     n_ready += report["services"].back()["state"] == "ready" ? 1 : 0;
     n_absent += report["services"].back()["state"] == "absent" ? 1 : 0;
+    is_open = is_open || std::ranges::any_of(strangers(spec, stage, state), is_public);
   }
+  report["left"] = left_behind(spec, state);
   if (stages && n_ready == spec.stages.size()) report["stages"] = TRY(stages());
   if (as_json) {
     fmt::print("{}\n", pretty_json(report));
   } else {
     fmt::print("{} in {}, {}\n", spec.name, spec.project, spec.region);
     for (const Json& service : report["services"]) print_service(service);
+    for (const Json& left : report["left"])
+      fmt::print("left behind: {} (commissure up --prune)\n", left.get<std::string>());
     if (report.contains("stages")) fmt::print("{}", stage_table(report["stages"]));
   }
   if (n_absent == spec.stages.size()) return 3;
-  return n_ready == spec.stages.size() ? 0 : 1;
+  return n_ready == spec.stages.size() && !is_open ? 0 : 1;
 }
 
 ProgramCall logs_call(const CloudSpec& spec, const CloudLogsOptions& options, const std::string& since) {
@@ -111,9 +162,10 @@ std::string log_line(const Json& entry, const CloudSpec& spec) {
 Result<int> show_cloud_status(const CloudChoice& choice, bool live, bool as_json, const CloudOutside& outside) {
   const CloudSpec spec = names_of(TRY(read_cloud_file(choice, outside.environment)));
   const ProgramRunner run = outside.quiet();
-  const CloudReport quiet;
-  CloudExecutor executor(spec, run, quiet);
-  TRY(executor.read_services());
+  CloudReport notes;
+  notes.note = [](const std::string& text) { std::fprintf(stderr, "%s\n", text.c_str()); };
+  CloudExecutor executor(spec, run, notes);
+  TRY(executor.read_marked(true));
   std::function<Result<Json>()> stages;
   if (live) stages = [&]() -> Result<Json> { return fetch_stages(TRY(find_cloud_api(choice, outside))); };
   return report_services(spec, executor.state(), as_json, stages);

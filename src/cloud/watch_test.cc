@@ -35,6 +35,7 @@ class CloudWatch : public ::testing::Test {
       }
       return ProgramAnswer{};
     };
+    answers_["get-iam-policy"] = {0, "{}", ""};
     answers_["projects describe"] = {0, R"({"projectNumber": "42"})", ""};
     answers_["services list --enabled"] = {0, "run.googleapis.com\n", ""};
   }

@@ -92,8 +92,18 @@ Status finish(const CloudExecutor& executor, const CloudSpec& spec, const Enviro
   return {};
 }
 
-/// What the stages' memory cannot hold, before anything is asked; and what would.
+/// Whether the file cannot be judged from here, as opposed to being wrong.
+bool is_out_of_reach(const Error& error) {
+  return error.code() == Code::kUnavailable || error.code() == Code::kDeadlineExceeded ||
+         error.code() == Code::kUnauthenticated || error.code() == Code::kPermissionDenied;
+}
+
+/// What is wrong with the file, or what the stages' memory cannot hold, before anything is asked; and what would.
 Status check_fit(const CloudFile& file, const Result<DeploymentPrice>& price, CloudConsole& console) {
+  if (!price && !is_out_of_reach(price.error())) {
+    const bool names_file = price.error().message().starts_with(file.path);
+    return names_file ? Error(price.error()) : price.error().within(file.path);
+  }
   if (!price) {
     console.note("whether the stages hold the model is not known: " + price.error().message());
     return {};
@@ -139,13 +149,14 @@ void announce(CloudReport& report, const CloudTarget& target, const CloudParts& 
 }
 
 /// Weights that are baked come first: the image is built from them.
-Status do_parts(CloudExecutor& executor, const CloudParts& parts, const CloudSecrets& secrets, bool baked) {
-  TRY(executor.lay_foundation(secrets));
+Status do_parts(CloudExecutor& executor, const CloudParts& parts, const CloudSecrets& secrets,
+                const CloudWorkOptions& options, bool baked) {
+  TRY(executor.lay_foundation(secrets, options.adopt));
   if (baked && (parts.image || parts.weights)) TRY(executor.bring_weights());
   if (parts.image) TRY(executor.build_image());
   if (!baked && parts.weights) TRY(executor.bring_weights());
   if (parts.services) TRY(executor.deploy());
-  return {};
+  return parts.whole() ? executor.prune(options.prune) : Status();
 }
 
 /// A runner that shows gcloud's progress on the console.
@@ -178,7 +189,7 @@ Result<int> do_cloud_work(const CloudWorkOptions& options, const CloudParts& par
   CloudReport report = console.report();
   announce(report, target, parts, options.wake, console);
   CloudExecutor executor(spec, run, report);
-  Status done = do_parts(executor, parts, secrets, spec.weights.baked);
+  Status done = do_parts(executor, parts, secrets, options, spec.weights.baked);
   if (done && parts.whole()) done = finish(executor, spec, outside.environment, run, console, options.wake);
   if (!done) {
     if (options.as_json) console.say({{"event", "error"}, {"message", done.error().message()}}, "");

@@ -18,7 +18,9 @@ struct CloudWorkOptions {
   bool dry_run = false;
   bool local_image = false;  ///< built on this machine instead of Cloud Build
   bool as_json = false;
-  bool wake = true;  ///< `up` loads the stages and asks a first question
+  bool adopt = false;  ///< takes what has the deployment's names and was not made by it
+  bool prune = false;  ///< removes what the file no longer asks for
+  bool wake = true;    ///< `up` loads the stages and asks a first question
 };
 
 /// Which parts of `up` a command does; the foundation is always laid first.

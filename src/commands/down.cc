@@ -23,16 +23,21 @@ struct DownOptions {
   bool yes = false;
 };
 
-/// Weights may have taken hours to bring: ask before they go, where somebody can answer.
-bool is_meant(const DownOptions& options) {
-  if (!options.all || options.yes || isatty(STDIN_FILENO) == 0) return true;
+/// Weights may have taken hours to bring: ask before they go, and want it said where nobody can answer.
+Result<bool> is_meant(const DownOptions& options) {
+  if (!options.all || options.yes) return true;
+  if (isatty(STDIN_FILENO) == 0) {
+    return Error(Code::kInvalidArgument,
+                 "--all deletes the bucket with the weights, the images, secrets and accounts; say that it is meant: "
+                 "commissure down --all --yes");
+  }
   std::fprintf(stderr, "This deletes the bucket with the weights, the images, secrets and accounts. Go on? [y/N] ");
   std::string answer;
   return std::getline(std::cin, answer) && (answer == "y" || answer == "yes");
 }
 
 Result<int> remove_deployment(const DownOptions& options) {
-  if (!is_meant(options)) return 1;
+  if (!TRY(is_meant(options))) return 1;
   return with_cloud(options.work, cloud_outside(), [&](CloudExecutor& executor, CloudConsole& console) -> Result<int> {
     TRY(executor.remove(options.all));
     const bool nothing = executor.n_changes() == 0;
@@ -64,7 +69,7 @@ CommandRun add_down(CLI::App& app) {
   add_local_flags(app, options->local);
   add_cloud_flags(app, options->work.choice);
   app.add_flag("--all", options->all, "on Google Cloud: also bucket, repository, secrets and accounts");
-  app.add_flag("--yes,-y", options->yes, "do not ask before --all");
+  app.add_flag("--yes,-y", options->yes, "do not ask before --all; needed where no terminal is");
   app.add_flag("--json", options->work.as_json, "on Google Cloud: one JSON object a line");
   return [options] { return down(*options); };
 }

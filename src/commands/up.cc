@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <thread>
 #include <utility>
@@ -69,6 +70,7 @@ struct UpOptions {
   bool pack = true;
   CloudWorkOptions cloud;
   bool no_prefix_cache = false;
+  std::vector<std::string> local_flags;  ///< that were given and that only a chain on this machine has
 };
 
 /// What a chain will be, and how much fits into it.
@@ -286,14 +288,35 @@ Result<int> up_local(const UpOptions& options) {
   return options.detach ? Result<int>(0) : stay(std::move(state));
 }
 
+/// What says the same for a deployment as a flag of a chain on this machine; "" where nothing does.
+std::string key_instead(const std::string& flag) {
+  static const std::map<std::string, const char*> keys = {
+      {"--stages", "stages"},         {"--cuts", "cuts"},
+      {"--model", "model"},           {"--name", "name"},
+      {"--max-model-len", "context"}, {"--quant", "quant"},
+      {"--kv-dtype", "kv_dtype"},     {"--kv-tokens", "streams"},
+      {"--kv-memory", "streams"},     {"--device", "device"},
+      {"--max-num-seqs", "streams"},  {"--served-model-name", "model_name"}};
+  const auto found = keys.find(flag);
+  return found == keys.end() ? "" : found->second;
+}
+
+/// Flags that only a chain on this machine has. Errors: kInvalidArgument, naming one and what to do instead.
+Status refuse_local_flags(const UpOptions& options) {
+  if (options.local_flags.empty()) return {};
+  const std::string& flag = options.local_flags.front();
+  const std::string key = key_instead(flag), &file = options.cloud.choice.file;
+  if (!key.empty())
+    return Error(Code::kInvalidArgument, flag, " is for a chain on this machine (--local); for the deployment set `",
+                 key, "` in ", file);
+  return Error(Code::kInvalidArgument, flag, " is for a chain on this machine (--local); what holds for a deployment ",
+               "stands in ", file, ", which has no key for this (docs/commissure-yaml.md): leave the flag out");
+}
+
 Result<int> up(const UpOptions& options) {
   if (!options.local) {
     if (has_deployment_file(options.cloud.choice)) {
-      if (const auto flags = stage_flags(options, ""); !flags.empty()) {
-        return Error(Code::kInvalidArgument, flags.front(),
-                     " is for a chain on this machine (--local); what holds for ", "a deployment stands in ",
-                     options.cloud.choice.file);
-      }
+      TRY(refuse_local_flags(options));
       return do_cloud_work(options.cloud, {.image = true, .weights = true, .services = true}, cloud_outside());
     }
     return Error(Code::kInvalidArgument, "say where: commissure up --local starts a chain on this machine, and ",
@@ -400,11 +423,21 @@ CommandRun add_up(CLI::App& app) {
   app.add_flag("--no-prefix-caching", options->no_prefix_cache, "compute every prompt from its first token");
   app.add_flag("!--no-pack", options->pack, "do not pack a small model of the cache for this CPU's kernels");
   app.add_flag("--read-weights", options->read_weights, "read weights into memory instead of mapping the file");
+  const std::vector<CLI::Option*> of_local = app.get_options();
   add_work_flags(app, options->cloud);
+  app.add_flag("--adopt", options->cloud.adopt,
+               "on Google Cloud: take what has the deployment's names and was not made by it");
+  app.add_flag("--prune", options->cloud.prune, "on Google Cloud: remove what the file no longer asks for");
   app.add_flag("--local-image", options->cloud.local_image,
                "on Google Cloud: build the image here (docker, podman or buildah), not on Cloud Build");
   app.add_flag("!--no-wake", options->cloud.wake, "on Google Cloud: do not load the stages, ask no first question");
-  return [options] { return up(*options); };
+  return [options, of_local] {
+    for (const CLI::Option* option : of_local) {
+      const std::string name = option->get_name();
+      if (option->count() > 0 && name != "--local" && name != "--help") options->local_flags.push_back(name);
+    }
+    return up(*options);
+  };
 }
 
 }  // namespace commissure

@@ -125,6 +125,15 @@ Status check_stage(const CloudSpec& spec, const CloudStage& stage, const Catalog
   return check_instances(spec, stage);
 }
 
+Status check_region_name(const std::string& region, const Catalogue& catalogue) {
+  const std::vector<std::string>& known = catalogue.regions;
+  if (region.empty() || known.empty() || std::ranges::find(known, region) != known.end()) return {};
+  const std::string& nearest =
+      *std::ranges::max_element(known, {}, [&](const std::string& name) { return common_beginning(name, region); });
+  return invalid("region is \"", region, "\", which is none of Cloud Run's (deploy/catalogue.yaml of ", catalogue.date,
+                 "); did you mean ", nearest, "?");
+}
+
 }  // namespace
 
 Result<double> parse_cpus(const std::string& text) {
@@ -144,6 +153,7 @@ Result<double> parse_memory_gib(const std::string& text) {
 }
 
 Status check_limits(const CloudSpec& spec, const Catalogue& catalogue) {
+  TRY(check_region_name(spec.region, catalogue));
   for (const CloudStage& stage : spec.stages) TRY(check_stage(spec, stage, catalogue));
   return {};
 }

@@ -91,6 +91,7 @@ Result<Catalogue> read_catalogue(const YAML::Node& root) {
   catalogue.usd_per_gib_month = TRY(number(prices, "storage_month"));
   catalogue.usd_per_cpu_hour = kSecondsPerHour * TRY(number(prices, "cpu_second"));
   catalogue.usd_per_gib_hour = kSecondsPerHour * TRY(number(prices, "memory_second"));
+  for (const YAML::Node& region : root["regions"]) catalogue.regions.push_back(region.as<std::string>(""));
   for (const YAML::Node& shape : root["shapes"]) catalogue.shapes.push_back(TRY(read_shape(shape)));
   for (const YAML::Node& machine : root["machines"]) {
     catalogue.machines.push_back(TRY(read_machine(machine, prices, load)));

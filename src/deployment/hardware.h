@@ -41,6 +41,7 @@ struct Catalogue {
   double hop_seconds = 0;              ///< one way between two stages
   double usd_per_gib_month = 0;        ///< of weights in a bucket
   double usd_per_cpu_hour = 0, usd_per_gib_hour = 0;
+  std::vector<std::string> regions{};  ///< of Cloud Run; empty: not known
   std::vector<MachineShape> shapes{};  ///< of instances without a GPU, by CPUs; empty: not known
 };
 

@@ -6,6 +6,8 @@ namespace commissure {
 
 namespace {
 
+constexpr const char* kGoogleKeys = "https://www.googleapis.com/oauth2/v3/certs";
+
 bool wants_identity(const SecuritySettings& settings) {
   return settings.identity == "metadata" || (settings.identity == "auto" && settings.on_platform);
 }
@@ -85,7 +87,8 @@ Result<ServerSecurity> server_security(const SecuritySettings& settings) {
     IdentityRules rules;
     rules.audiences = settings.audiences;
     rules.callers = settings.callers;
-    rules.keys = settings.identity_keys;
+    rules.keys = settings.identity_keys.empty() && settings.on_platform ? kGoogleKeys : settings.identity_keys;
+    rules.may_be_stripped = settings.on_platform;
     security.callers = TRY(IdentityCheck::create(std::move(rules)));
   }
   return security;

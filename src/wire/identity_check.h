@@ -19,6 +19,9 @@ struct IdentityRules {
   /// File or URL of the issuer's key set. Empty: the platform has checked the signature before the call came here, and
   /// has taken it off.
   std::string keys;
+  /// The platform checks signatures and puts words in their place: a token with those is judged by its claims, any
+  /// other by its signature as well. The keys are then fetched when the first such token comes.
+  bool may_be_stripped = false;
   std::function<std::chrono::system_clock::time_point()> now = [] { return std::chrono::system_clock::now(); };
 };
 

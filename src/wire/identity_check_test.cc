@@ -107,6 +107,25 @@ TEST(IdentityCheck, ChecksTheSignatureWhereNoPlatformDoes) {
   EXPECT_EQ(IdentityCheck::create(rules(folder.write("bad.json", "{}"))).error().code(), Code::kInvalidArgument);
 }
 
+TEST(IdentityCheck, BehindAPlatformASignatureThatIsStillThereIsChecked) {
+  const TokenSigner google("g1");
+  std::atomic<int> n_fetched = 0;
+  const HttpServer server([&](const ServedRequest&) -> ServedReply {
+    ++n_fetched;
+    return {.body = google.jwks()};
+  });
+  IdentityRules behind = rules(server.url("/certs"));
+  behind.may_be_stripped = true;
+  const auto check = IdentityCheck::create(behind).value();
+  EXPECT_TRUE(check->check("Bearer " + unsigned_token(good_claims())).has_value());
+  EXPECT_EQ(n_fetched, 0) << "what the platform has checked needs no keys";
+  EXPECT_TRUE(eventually([&] { return check->check("Bearer " + google.sign(good_claims())).has_value(); }));
+  EXPECT_EQ(check->check("Bearer " + TokenSigner("g1").sign(good_claims())).error().code(), Code::kUnauthenticated);
+  std::string nonsense = google.sign(good_claims());
+  nonsense.resize(nonsense.rfind('.') + 1);
+  EXPECT_EQ(check->check("Bearer " + nonsense + "bm9uc2Vuc2U").error().code(), Code::kUnauthenticated);
+}
+
 TEST(IdentityCheck, FetchesTheKeysOfAUrlBesideTheCalls) {
   const TokenSigner google("g1");
   std::atomic<bool> up = false;

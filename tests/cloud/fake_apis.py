@@ -41,6 +41,7 @@ def take(table, name, what):
 
 @route("GET", "cloudresourcemanager", r"/v1/projects/([^/:]+)")
 def get_project(google, request, project):
+    need_api(google, "cloudresourcemanager.googleapis.com")
     check_project(google, project)
     return {"projectId": google.project, "projectNumber": PROJECT_NUMBER, "name": google.project, "lifecycleState": "ACTIVE"}
 
@@ -135,6 +136,15 @@ def create_account(google, request, project):
     return google.apis["accounts"][email]
 
 
+@route("PATCH", "iam", r"/v1/projects/([^/]+)/serviceAccounts/([^/:]+)")
+def update_account(google, request, project, email):
+    account = take(google.apis["accounts"], email, "Service account")
+    for field in request.json()["updateMask"].split(","):
+        field = re.sub("_([a-z])", lambda found: found[1].upper(), field)
+        account[field] = request.json()["serviceAccount"][field]
+    return account
+
+
 @route("DELETE", "iam", r"/v1/projects/([^/]+)/serviceAccounts/([^/:]+)")
 def delete_account(google, request, project, email):
     take(google.apis["accounts"], email, "Service account")
@@ -197,6 +207,18 @@ SECRET = r"/v1/projects/[^/]+/secrets/([^/:]+)"
 def get_secret(google, request, name):
     need_api(google, "secretmanager.googleapis.com")
     return {key: value for key, value in take(google.apis["secrets"], name, "Secret").items() if key != "versions"}
+
+
+@route("GET", "secretmanager", r"/v1/projects/[^/]+/secrets")
+def list_secrets(google, request):
+    need_api(google, "secretmanager.googleapis.com")
+    return {"secrets": [get_secret(google, request, name) for name in google.apis["secrets"]]}
+
+
+@route("PATCH", "secretmanager", SECRET)
+def update_secret(google, request, name):
+    take(google.apis["secrets"], name, "Secret").update({field: request.json()[field] for field in request.argument("updateMask").split(",")})
+    return get_secret(google, request, name)
 
 
 @route("POST", "secretmanager", r"/v1/(projects/[^/]+)/secrets")

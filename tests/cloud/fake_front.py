@@ -27,11 +27,28 @@ def literal(name, value):
     return bytes([0, len(name)]) + name + bytes([len(value)]) + value
 
 
+def text_literal(value):
+    """A text as HPACK writes it, without Huffman."""
+    if len(value) < 127:
+        return bytes([len(value)]) + value
+    rest, size = len(value) - 127, bytes([127])
+    while rest >= 128:
+        size, rest = size + bytes([rest & 127 | 128]), rest >> 7
+    return size + bytes([rest]) + value
+
+
+def without_signature(value):
+    """A token as a container gets it: the platform has checked the signature and puts words in its place."""
+    head, dot, _ = value.rpartition(".")
+    return head + ".SIGNATURE_REMOVED_BY_GOOGLE" if dot and "." in head else value
+
+
 class HeaderReader:
     """Finds `authorization` and `x-serverless-authorization` in the header blocks of one connection."""
 
     def __init__(self):
         self.table = []  # newest first: (name, value)
+        self.tokens = []  # where tokens stand in the block that was read last: (first byte, byte behind, value)
 
     def integer(self, block, at, bits):
         value, at = block[at] & (1 << bits) - 1, at + 1
@@ -54,7 +71,7 @@ class HeaderReader:
         return self.table[index - 62][0]
 
     def read(self, block):
-        headers, at = {}, 0
+        headers, at, self.tokens = {}, 0, []
         while at < len(block):
             byte = block[at]
             if byte & 128:
@@ -69,11 +86,22 @@ class HeaderReader:
             name = self.name(index) if index else None
             if name is None:
                 name, at = self.text(block, at)
+            start = at
             value, at = self.text(block, at)
             headers[name] = value
+            if name in ("authorization", "x-serverless-authorization"):
+                self.tokens.append((start, at, value))
             if byte & 0x40:
                 self.table.insert(0, (name, value))
         return headers
+
+    def stripped(self, block):
+        """The block that was read last, its tokens without signatures. A table that holds them so only holds more than its writer counts on."""
+        for start, end, value in reversed(self.tokens):
+            if without_signature(value) == value:
+                continue
+            block = block[:start] + text_literal(without_signature(value).encode("latin-1")) + block[end:]
+        return block
 
 
 class Connection:
@@ -125,15 +153,19 @@ class Connection:
         while True:
             head = self.exactly(source, 9)
             payload = self.exactly(source, int.from_bytes(head[:3], "big"))
-            on_frame(head[3], head[4], int.from_bytes(head[5:9], "big") & 0x7FFFFFFF, payload)
-            target.sendall(head + payload)
+            changed = on_frame(head[3], head[4], int.from_bytes(head[5:9], "big") & 0x7FFFFFFF, payload)
+            target.sendall(head + payload if changed is None else changed)
 
     def from_client(self, kind, flags, stream, payload):
         if kind == HEADERS and stream not in self.streams:
             start = (1 if flags & PADDED else 0) + (5 if flags & PRIORITY else 0)
-            self.admit(stream, self.tables.read(payload[start:len(payload) - (payload[0] if flags & PADDED else 0)]))
+            block = payload[start:len(payload) - (payload[0] if flags & PADDED else 0)]
+            self.admit(stream, self.tables.read(block))
+            if not self.front.is_open() and not flags & PADDED:
+                return frame(HEADERS, flags, stream, payload[:start] + self.tables.stripped(block))
         elif kind == RST_STREAM:
             self.ended(stream)
+        return None
 
     def from_server(self, kind, flags, stream, _):
         if kind == RST_STREAM or (kind in (DATA, HEADERS) and flags & END_STREAM):
@@ -151,6 +183,10 @@ class Connection:
             head += piece
         lines = head.split(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]
         self.admit(1, {name.lower(): value.strip() for name, value in (line.split(":", 1) for line in lines)})
+        if not self.front.is_open():
+            lines, end, body = head.partition(b"\r\n\r\n")
+            lines = [without_signature(line.decode("latin-1")).encode("latin-1") if b"authorization:" in line.lower() else line for line in lines.split(b"\r\n")]
+            head = b"\r\n".join(lines) + end + body
         self.server.sendall(head)
         while piece := self.client.recv(65536):
             self.server.sendall(piece)
@@ -243,11 +279,15 @@ class Front:
         """Requests in flight on an instance."""
         return sum(len(connection.streams) for connection in list(self.connections) if connection.instance is instance)
 
+    def is_open(self):
+        """Whether anybody may call: then no token is looked at, and none is changed."""
+        return "allUsers" in self.service.run.invokers(self.service)
+
     def judge(self, headers):
         """0, or the status that Cloud Run's IAM check answers."""
         run = self.service.run
         invokers = run.invokers(self.service)
-        if "allUsers" in invokers:
+        if self.is_open():
             return 0
         value = headers.get("x-serverless-authorization") or headers.get("authorization") or ""
         claims = run.tokens.get(value.removeprefix("Bearer ").removeprefix("bearer "))

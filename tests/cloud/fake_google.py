@@ -172,7 +172,7 @@ class FakeGoogle:
         self.builder = None  # runs builds' steps (fake_builder.py)
         self.log = log
         self.apis = fake_apis.new_state()
-        self.storage = fake_storage.Storage(self.folder / "storage")
+        self.storage = fake_storage.Storage(self.folder / "storage", self.apis["policies"])
         self.run = fake_run.CloudRun(self, program, stage_environment or {})
         self.server = Server(("127.0.0.1", 0), Handler)
         self.server.google = self
@@ -238,6 +238,8 @@ class FakeGoogle:
                     failure.action()
                 if failure.error:
                     raise failure.error
+        if request.host == "www.googleapis.com" and request.path == "/oauth2/v3/certs":  # the keys of identity tokens are for everybody
+            return Reply(self.run.signer.keys)
         if "fake-" not in request.headers.get("Authorization", ""):
             raise ApiError(401, "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other "
                                 "valid authentication credential.")

@@ -2,8 +2,8 @@
 import base64
 import http.server
 import json
-import secrets
 import socketserver
+import subprocess
 import threading
 import time
 import urllib.parse
@@ -15,12 +15,29 @@ def part(value):
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
-def identity_token(run, account, audience, lifetime=3600):
-    """A token of Google's form. The front knows the tokens it issued, so the third part need not be a signature."""
+class Signer:
+    """Google's key for identity tokens: what it signs, and the key set that its public half is in."""
+
+    def __init__(self, folder):
+        self.key = folder / "token.key"
+        subprocess.run(["openssl", "genrsa", "-out", self.key, "2048"], check=True, capture_output=True)
+        text = subprocess.run(["openssl", "rsa", "-in", self.key, "-noout", "-modulus"], check=True, capture_output=True).stdout.decode()
+        modulus = base64.urlsafe_b64encode(bytes.fromhex(text.strip().split("=")[1])).rstrip(b"=").decode()
+        self.keys = {"keys": [{"kty": "RSA", "kid": "fake", "alg": "RS256", "use": "sig", "n": modulus, "e": "AQAB"}]}
+
+    def sign(self, text):
+        done = subprocess.run(["openssl", "dgst", "-sha256", "-sign", self.key], input=text.encode(), check=True, capture_output=True)
+        return base64.urlsafe_b64encode(done.stdout).rstrip(b"=").decode()
+
+
+def identity_token(run, account, audience, lifetime=3600, signature=None):
+    """A token as Google signs it, or with another signature."""
     claims = {"aud": audience, "azp": "1", "email": account, "email_verified": True, "exp": int(time.time()) + lifetime,
               "iat": int(time.time()), "iss": "https://accounts.google.com", "sub": "1"}
-    signature = base64.urlsafe_b64encode(secrets.token_bytes(64)).rstrip(b"=").decode()
-    token = f"{part({'alg': 'RS256', 'kid': 'fake', 'typ': 'JWT'})}.{part(claims)}.{signature}"
+    text = f"{part({'alg': 'RS256', 'kid': 'fake', 'typ': 'JWT'})}.{part(claims)}"
+    token = f"{text}.{signature or run.signer.sign(text)}"
+    if signature:
+        return token  # the front does not know it
     run.tokens[token] = claims
     return token
 

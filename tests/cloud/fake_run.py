@@ -10,12 +10,13 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from fake_apis import need_api, now, take
 from fake_front import Front, grpc_health
 from fake_google import PROJECT_NUMBER, ApiError, Reply, route
-from fake_metadata import MetadataServer
+from fake_metadata import MetadataServer, Signer
 from ports import free_port
 
 NOT_STARTED = ("The user-provided container failed to start and listen on the port defined provided by the PORT=8080 environment variable within "
@@ -38,7 +39,8 @@ class Instance:
         environment.update(run.stage_environment)
         environment.update(SSL_CERT_FILE=str(run.google.authority.ca), CURL_CA_BUNDLE=str(run.google.authority.ca),
                            GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=str(run.google.authority.ca))
-        mounts = self.mounts(run)
+        environment.update(https_proxy=f"http://127.0.0.1:{run.google.port}", no_proxy="localhost,127.0.0.1")  # Google's own hosts are the fake
+        mounts = self.mounts(run, account)
         for entry in container.get("env", []):
             value = entry.get("value", "")
             if "valueFrom" in entry:
@@ -54,7 +56,18 @@ class Instance:
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen([*run.program, *container.get("args", [])], env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
-    def mounts(self, run):
+    def volume(self, run, bucket, account):
+        """What a bucket's volume shows: the objects that the account may read. Without any right on the bucket it is not mounted."""
+        if not run.google.storage.may_read(bucket, None, account):
+            raise ApiError(403, f"{account} does not have storage.objects.list access to the Google Cloud Storage bucket {bucket}.")
+        folder = self.folder / "volumes" / bucket
+        for name in run.google.storage.names(bucket):
+            if run.google.storage.may_read(bucket, name, account):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).symlink_to(run.google.storage.path(bucket, name))
+        return folder
+
+    def mounts(self, run, account):
         """Mount path to folder: of a bucket, or of a secret's file."""
         volumes = {volume["name"]: volume for volume in self.spec.get("volumes", [])}
         folders = {}
@@ -63,7 +76,7 @@ class Instance:
             if "csi" in volume:
                 attributes = volume["csi"]["volumeAttributes"]
                 only = re.search(r"only-dir=([^,;]+)", attributes.get("mountOptions", ""))
-                folders[mount["mountPath"]] = run.google.storage.folder / attributes["bucketName"] / (only[1] if only else "")
+                folders[mount["mountPath"]] = self.volume(run, attributes["bucketName"], account) / (only[1] if only else "")
             elif "secret" in volume:
                 folder = self.folder / volume["name"]
                 folder.mkdir()
@@ -83,6 +96,9 @@ class Instance:
         try:
             if "grpc" in probe:
                 return grpc_health(self.port, probe["grpc"].get("service", ""))
+            if "httpGet" in probe:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{probe['httpGet'].get('path', '/')}", timeout=probe.get("timeoutSeconds", 1)) as reply:
+                    return 200 <= reply.status < 400
             with socket.create_connection(("127.0.0.1", self.port), 1):
                 return True
         except OSError:
@@ -118,6 +134,7 @@ class Service:
         self.instance, self.instance_lock = None, threading.Lock()
         self.retired, self.closed = [], False
         self.labels = {}  # of each revision
+        self.ready = None  # the name of the newest revision that came up
         self.revisions, self.current = [], -1  # (name, spec), oldest first; the index of the one that serves
         self.front = Front(self) if run.program else None
         # There is no DNS here. What the person's programs call has its local address; the other services have Google's, and containers'
@@ -194,6 +211,7 @@ class CloudRun:
         self.google, self.stage_environment = google, stage_environment
         self.program = program  # argv of a container's entry point; None: nothing is started
         self.services, self.tokens = {}, {}
+        self.signer = Signer(google.folder)
         self.names = {}  # addresses of services to local ones
         self.startup_seconds = 120
         self.closing = False
@@ -237,13 +255,16 @@ REGIONAL = r"[a-z0-9-]+-run"
 
 
 def status_of(service, ready, message="", reason=""):
+    """Traffic goes to the newest revision once that is ready, and stays where it was while it is not."""
     revision = service.revisions[-1][0]
+    if ready == "True":
+        service.ready = revision
     conditions = [{"type": kind, "status": ready, "lastTransitionTime": now(), **({"message": message, "reason": reason} if message else {})}
                   for kind in ("Ready", "ConfigurationsReady", "RoutesReady")]
     status = {"observedGeneration": service.body["metadata"]["generation"], "conditions": conditions, "latestCreatedRevisionName": revision,
-              "url": service.url, "address": {"url": service.url}, "traffic": [{"revisionName": revision, "percent": 100, "latestRevision": True}]}
-    if ready == "True":
-        status["latestReadyRevisionName"] = revision
+              "url": service.url, "address": {"url": service.url}, "traffic": [{"revisionName": service.ready, "percent": 100, "latestRevision": True}] if service.ready else []}
+    if service.ready:
+        status["latestReadyRevisionName"] = service.ready
     return status
 
 
@@ -274,10 +295,22 @@ def new_revision(google, service):
     threading.Thread(target=bring_up, daemon=True).start()
 
 
-@route("GET", "(?:" + REGIONAL + "|run)", SERVICES)
+@route("GET", REGIONAL, SERVICES)
 def list_services(google, request, project):
     need_api(google, "run.googleapis.com")
-    return {"apiVersion": "serving.knative.dev/v1", "kind": "ServiceList", "metadata": {}, "items": [service.body for service in google.run.services.values()]}
+    return service_list(google, request.host.split("-run.")[0])
+
+
+@route("GET", "run", r"/v1/projects/([^/]+)/locations/-/services")
+def list_services_everywhere(google, request, project):
+    need_api(google, "run.googleapis.com")
+    return service_list(google)
+
+
+def service_list(google, region=None):
+    """Of one region, or of all."""
+    items = [service.body for service in google.run.services.values() if region in (None, service.region)]
+    return {"apiVersion": "serving.knative.dev/v1", "kind": "ServiceList", "metadata": {}, "items": items}
 
 
 @route("GET", REGIONAL, SERVICES + r"/([^/]+)")

@@ -38,11 +38,36 @@ def crc32c(data):
     return base64.b64encode(crc_library().crc32c(data, len(data)).to_bytes(4, "big")).decode()
 
 
+READERS = ("roles/storage.objectViewer", "roles/storage.objectUser", "roles/storage.objectAdmin", "roles/storage.admin")
+
+
+def holds(condition, bucket, name):
+    """Whether a binding's condition is met by an object or, without a name, by the bucket: alternatives of the two forms that are used here."""
+    if not condition:
+        return True
+    for part in condition["expression"].split(" || "):
+        begins = re.fullmatch(r'resource\.name\.startsWith\("([^"]*)"\)', part)
+        if part == 'resource.type == "storage.googleapis.com/Bucket"':
+            if name is None:
+                return True
+        elif not begins:
+            raise AssertionError(f"the fake does not know the condition {part}")
+        elif name is not None and f"projects/_/buckets/{bucket}/objects/{name}".startswith(begins[1]):
+            return True
+    return False
+
+
 class Storage:
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, policies):
+        self.folder, self.policies = folder, policies
         self.buckets, self.objects, self.uploads = {}, {}, {}
         self.generation = 1000
+
+    def may_read(self, bucket, name, account):
+        """Whether a service account may read an object; without a name, whether it may list the bucket."""
+        member = f"serviceAccount:{account}"
+        return any(binding["role"] in READERS and member in binding["members"] and holds(binding.get("condition"), bucket, name)
+                   for binding in self.policies.get(f"b/{bucket}", {}).get("bindings", []))
 
     def path(self, bucket, name):
         return self.folder / bucket / name
@@ -150,6 +175,8 @@ def get_bucket_policy(google, request, bucket):
 def set_bucket_policy(google, request, bucket):
     from fake_apis import check_members
     check_members(google, request.json())
+    if any("condition" in binding for binding in request.json().get("bindings", [])) and request.json().get("version") != 3:
+        raise ApiError(400, "A policy with conditions must have version 3.")
     google.apis["policies"][bucket] = request.json()
     return get_bucket_policy(google, request, bucket)
 

@@ -18,6 +18,7 @@ from harness import ALL, PROGRAM, QUICK, SMOL, wait_until
 from fake_apis import run_job
 from fake_front import grpc_status
 from fake_metadata import identity_token
+from fake_run import Service
 
 
 def first_session(google):
@@ -153,12 +154,14 @@ def check_callers(google):
 
         own = service.front.url
         wait_until(lambda: service.serving() is not None, 30, f"stage {letter} is up")
-        assert status(before, own) == 0, f"stage {letter} lets {before} in"
+        wait_until(lambda: status(before, own) == 0, 30, f"stage {letter} has Google's keys and lets {before} in")
         assert status(other, own) == 7, "another account"
         assert status(before, "https://elsewhere.example") == 16, "another audience"
         assert status(before, own, lifetime=-600) == 16, "an old token"
         assert grpc_status(service.serving().port, "/commissure.v1.Stage/Describe") == 16, "no token"
         assert grpc_status(service.serving().port, "/commissure.v1.Stage/Describe", "x" * 200) == 16, "no token at all"
+        forged = identity_token(google.run, account[before], own, signature="bm9uc2Vuc2U" * 31)
+        assert grpc_status(service.serving().port, "/commissure.v1.Stage/Describe", forged) == 16, "a token that Google did not sign"
 
 
 class Load:
@@ -202,7 +205,8 @@ def rollout_and_rollback(google, me, url):
     seen = load.answers
     wait_until(lambda: load.answers >= seen + 2, 60, "answers after the rollback")
     n_answers = load.finish()
-    assert "traffic goes to demo-a-00001" in me.run("status")[0]
+    told = me.run("status")[0]
+    assert "traffic goes to demo-a-00001-abc; the newest is demo-a-00002-abc" in told and "serves: demo-b-00001-abc (100 % of the traffic)" in told, told
     print(f"rollout and rollback under load: {n_answers} answers, none failed")
     _, err = me.up("--no-wake")
     assert "traffic: demo-a-00001-abc instead of latest" in err, err
@@ -214,8 +218,13 @@ def by_hand(google, me):
     assert "demo-b: min instances 0, wanted 1" in err, err
     body = google.run.services["demo-c"].body
     body["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] = "1Gi"
+    google.apis["policies"][google.run.services["demo-b"].resource]["bindings"].append({"role": "roles/run.invoker", "members": ["allUsers", "user:me@example.com"]})
+    told = me.run("status", status=1)[0]
+    assert "ANYBODY may call it (allUsers): mend it with commissure up" in told and "user:me@example.com may call it, beside the stage before" in told, told
     before = len(google.calls)
     _, err = me.up("--no-wake")
+    assert "access: anybody may call demo-b (allUsers)" in err and "warning: user:me@example.com may call demo-b, too" in err, err
+    assert "allUsers" not in google.run.invokers(google.run.services["demo-b"])
     assert "memory: 1Gi instead of 2Gi" in err and "min instances: 1 instead of 0" in err, err
     changed = {call.rsplit("/", 1)[1] for call in google.changes(before) if call.startswith("PUT")}
     assert changed == {"demo-b", "demo-c"}, changed
@@ -235,6 +244,75 @@ def down(google, me, all_of_it=True):
     assert not google.run.services and not google.storage.buckets and not left and not google.apis["jobs"], (google.run.services, google.storage.buckets, left)
     before = len(google.calls)
     assert "Nothing was there." in me.run("down", "--all", "--yes")[1] and google.changes(before) == []
+
+
+def not_ours(google):
+    """A deployment whose name other things have: nothing of theirs is changed or removed until `--adopt` takes it. Then: another model and fewer stages, and what that leaves behind."""
+    me = Person(google, name="shop", access="key", stages={"count": 2, "cpu": 2, "memory": "2Gi"})
+    me.environment["COMMISSURE_API_KEY"] = "key"
+    repository = "projects/demo-project/locations/europe-west4/repositories/shop"
+    google.apis["repositories"][repository] = {"name": repository, "format": "DOCKER"}
+    foreign_service(google, "shop-b")
+    before = len(google.calls)
+    me.fails("not made by this deployment (label commissure-deployment=shop): service shop-b, repository shop", "commissure up --adopt")
+    me.fails("say that it is meant: commissure down --all --yes", command=("down", "--all"))
+    _, err = me.run("down", "--all", "--yes")
+    assert "service shop-b was not made by this deployment and stays" in err and "repository shop was not made by this deployment and stays" in err, err
+    assert google.changes(before) == [] and "cleanupPolicies" not in google.apis["repositories"][repository], google.changes(before)
+    assert "it has no label of this deployment" in me.run("status", status=1)[0]
+
+    _, err = me.up("--adopt")
+    assert "adopts service shop-b\n" in err and "adopts repository shop\n" in err and "a first answer in" in err, err
+    assert google.apis["repositories"][repository]["labels"] == {"commissure-deployment": "shop"}
+    assert "Nothing to change." in me.up("--no-wake")[1]
+    another_model(google, me)
+    left_behind(google, me)
+    me.run("down", "--all", "--yes")
+    assert repository not in google.apis["repositories"] and not any(name.startswith("shop") for name in google.run.services)
+
+
+def foreign_service(google, name):
+    """A public service that somebody deployed by another way."""
+    body = {"metadata": {"name": name, "labels": {"cloud.googleapis.com/location": "europe-west4"}, "annotations": {}, "generation": 1, "resourceVersion": "1"}, "spec": {
+        "template": {"metadata": {"labels": {}, "annotations": {}}, "spec": {"containers": [{"image": "registry.example/shop:1"}]}}, "traffic": [{"latestRevision": True, "percent": 100}]}}
+    service = google.run.services[name] = Service(google.run, body, "europe-west4")
+    body["status"] = {"url": service.url, "observedGeneration": 1, "conditions": [{"type": "Ready", "status": "True"}], "traffic": []}
+    google.apis["policies"][service.resource] = {"bindings": [{"role": "roles/run.invoker", "members": ["allUsers"]}]}
+
+
+def another_model(google, me):
+    """Stages that may not read their weights never get the traffic; the next `up` gives them the right to the new folder and leaves that to the old one."""
+    other = me.folder / "Another.gguf"
+    other.symlink_to(SMOL)
+    may_read = google.storage.may_read
+    google.storage.may_read = lambda bucket, name, account: name is None or "Another" not in name
+    me.write(model=str(other))
+    me.fails("step stage b: ", "failed to start and listen", "commissure logs --stage b")
+    google.storage.may_read = may_read
+    assert me.run("ask", "--max-tokens", "4", "Hi")[0].strip(), "the revisions before serve on"
+    assert "serves: shop-b-00001-abc (100 % of the traffic)" in me.run("status", status=1)[0]
+    _, err = me.up()
+    assert "a first answer in" in err and "left behind, `commissure up --prune` removes it: account shop-a on gs://demo-project-shop: roles/storage.objectViewer, with a condition for something else" in err, err
+    folders = {binding["condition"]["expression"].split('"')[-2] for binding in google.apis["policies"]["b/demo-project-shop"]["bindings"] if "condition" in binding}
+    assert len(folders) == 2 and any("/models/Another" in folder for folder in folders), folders
+    assert all(folder.endswith("/") for folder in folders), folders
+
+
+def left_behind(google, me):
+    """What the file no longer asks for is told by `up` and `status`, and removed by `up --prune`."""
+    me.write(stages={"count": 1, "cpu": 2, "memory": "4Gi"}, access="public")
+    before = len(google.calls)
+    _, err = me.up()
+    told = me.run("status")[0]
+    for left in ("service shop-b", "secret shop-api-key", "account shop-b"):
+        assert f"removes it: {left} (" in err and f"left behind: {left} (commissure up --prune)\n" in told, (left, err, told)
+    assert not [call for call in google.changes(before) if call.startswith("DELETE")], google.changes(before)
+    _, err = me.up("--prune", "--no-wake")
+    assert "left services: done in" in err and "left rights: done in" in err, err
+    assert "shop-b" not in google.run.services and "shop-api-key" not in google.apis["secrets"] and not any(email.startswith("shop-b@") for email in google.apis["accounts"])
+    assert len([binding for binding in google.apis["policies"]["b/demo-project-shop"]["bindings"] if "condition" in binding]) == 1
+    _, err = me.up("--no-wake")
+    assert "Nothing to change." in err and "left behind" not in err, err
 
 
 def failures_on_the_way(google):
@@ -340,13 +418,25 @@ def bad_words(google):
     """Mistakes in the file are found before anything is asked."""
     me = Person(google)
     me.environment["HF_ENDPOINT"] = "http://127.0.0.1:9"  # nobody listens there
+    strange = me.folder / "strange"
+    strange.mkdir()
+    (strange / "config.json").write_text(json.dumps({"architectures": ["StrangeForCausalLM"], "model_type": "strange"}))
+    (strange / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     before = len(google.calls)
+    for flags, words in ((("--stages", "2"), ("--stages is for a chain on this machine", "set `stages` in commissure.yaml")), (("--cuts", "3,4"), ("--cuts is", "set `cuts`")),
+                         (("--model", "x"), ("--model is", "set `model`")), (("--image-urls", "off"), ("--image-urls is", "which has no key for this")),
+                         (("--allowed-hosts", "x"), ("--allowed-hosts is", "leave the flag out")), (("--port", "81"), ("--port is", "leave the flag out"))):
+        me.fails(*words, command=("up", *flags))
     for fields, words in (
             ({"regoin": "x"}, ("commissure.yaml: line 1", "unknown key \"regoin\"", "did you mean region?")),
             ({"weights": "baked", "image": "registry.example/own:1"}, ("leave `image` out",)),
             ({"name": "X"}, ("must be 4 to 24 lower-case letters",)),
             ({"stages": 99}, ("stages is \"99\"", "1 to 26")),
             ({"stages": 2, "cuts": [3, 4]}, ("2 cuts do not make 2 stages",)),
+            ({"cuts": [20, 10]}, ("cuts must rise", "10 comes after 20")),
+            ({"cuts": [10, 40]}, ("commissure.yaml: ", "40", "30 layers")),
+            ({"region": "europe-west5"}, ("region is \"europe-west5\"", "did you mean europe-west1?")),
+            ({"model": str(strange), "cuts": [10, 20]}, ("commissure.yaml: ", "model type \"strange\" is not supported")),
             ({"model": "hf:google/gemma-3-27b-it"}, ("say where to cut it",)),
             ({"model": "/nowhere/model.gguf"}, ("/nowhere/model.gguf",)),
             ({"network": {"internal": "true"}}, ("set `network`",)),
@@ -375,6 +465,8 @@ with fake_cloud() as google:
         rollout_and_rollback(google, me, url)
         by_hand(google, me)
         print(f"rollout, rollback, changes by hand: ok after {time.monotonic() - start:.0f} s")
+        not_ours(google)
+        print(f"what is not ours, what is left behind: ok after {time.monotonic() - start:.0f} s")
         other = failures_on_the_way(google)
         print(f"failures: ok after {time.monotonic() - start:.0f} s")
         interruptions(google)

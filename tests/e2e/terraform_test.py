@@ -106,6 +106,8 @@ def deploy_flags(case, folder):
     services = {}
     for line in answer.stdout.splitlines():
         words = shlex.split(json.loads(line)["command"])
+        if "--role=roles/storage.objectViewer" in words:
+            services["reads"] = next(word for word in words if word.startswith("--condition="))
         if words[1:3] == ["builds", "submit"] and words[-1].startswith("<<<"):
             services["build"] = json.loads(words[-1][3:])
         if words[1:3] not in (["run", "deploy"], ["scheduler", "jobs"]):
@@ -141,14 +143,14 @@ def computed(case, folder, image="registry.example/commissure:1", **more):
                  "stages": [{name: str(value) if name == "cpu" else value for name, value in stage.items()} for stage in case["stages"]], **more}
     (folder / "chain.tf").write_text((MODULE / "chain.tf").read_text() + "\n" + stages_variable())
     (folder / "terraform.tfvars.json").write_text(json.dumps(variables))
-    values = {"stages": "stages", "callers": "callers", "warm": "warm_job", "build": "build"}
+    values = {"stages": "stages", "callers": "callers", "warm": "warm_job", "build": "build", "reads": "weights_condition"}
     (folder / "main.tf.json").write_text(json.dumps({"locals": {"project_number": "PROJECT_NUMBER"}, "output": {name: {"value": f"${{local.{value}}}"} for name, value in values.items()}}))
     for command in (("init",), ("apply", "-auto-approve")):
         done = subprocess.run(["terraform", *command, "-input=false", "-no-color"], cwd=folder, capture_output=True, text=True, timeout=120)
         if done.returncode != 0:
             raise Refused(done.stdout + done.stderr)
     outputs = json.loads(subprocess.run(["terraform", "output", "-json"], cwd=folder, capture_output=True, text=True, timeout=60, check=True).stdout)
-    return outputs["stages"]["value"], outputs["callers"]["value"], outputs.get("warm", {}).get("value"), outputs["build"]["value"]
+    return outputs["stages"]["value"], outputs["callers"]["value"], outputs.get("warm", {}).get("value"), outputs["build"]["value"], outputs["reads"]["value"]
 
 
 def check_job(flags, job):
@@ -156,7 +158,7 @@ def check_job(flags, job):
     assert (job is None) == (flags is None), (job, flags)
     if job is None:
         return
-    said = {"--schedule": job["schedule"], "--time-zone": job["time_zone"], "--uri": job["uri"], "--http-method": job["method"], "--attempt-deadline": job["deadline"],
+    said = {"--schedule": job["schedule"], "--description": job["description"], "--time-zone": job["time_zone"], "--uri": job["uri"], "--http-method": job["method"], "--attempt-deadline": job["deadline"],
             "--max-retry-attempts": str(job["retries"]), "--min-backoff": job["pause"]["least"], "--max-backoff": job["pause"]["most"]}
     if job["account"]:
         said.update({"--oidc-service-account-email": job["account"], "--oidc-token-audience": job["audience"]})
@@ -187,8 +189,10 @@ def probe(**fields):
 
 def compare(case, folder):
     wanted = deploy_flags(case, folder)
-    stages, callers, warm, build = computed(case, folder, wanted["a"]["--image"])
+    stages, callers, warm, build, reads = computed(case, folder, wanted["a"]["--image"])
     check_job(wanted.pop("warm", None), warm)
+    if case.get("weights") != "baked":  # then no stage reads the bucket
+        assert wanted.pop("reads") == "--condition=title=weights-only,expression=" + reads, reads
     check_build(wanted.pop("build", None), build, stages["a"]["image"])
     of_stage = [row for row in keys_of_file()["stage"] if row["becomes"].startswith("--")]
     assert set(wanted) == set(stages) and callers == {letter: chr(ord(letter) - 1) for letter in stages if letter != "a"}
@@ -197,14 +201,13 @@ def compare(case, folder):
         assert stage["service"] == f"{case['name']}-{letter}"
         environment = dict(item.split("=", 1) for item in listed(flags["--set-env-vars"]))
         assert stage["environment"] == environment, (letter, stage["environment"], environment)
-        live = stage["liveness_probe"]
-        kind = {"httpGet.path": live["http_path"], "httpGet.port": live["port"]} if live["http_path"] else {"grpc.service": live["grpc"], "grpc.port": live["port"]}
+        startup, live = stage["startup_probe"], stage["liveness_probe"]
+        kinds = [{"httpGet.path": each["http_path"], "httpGet.port": each["port"]} if each["http_path"] else {"grpc.service": each["grpc"], "grpc.port": each["port"]} for each in (startup, live)]
         said = {
             "--image": stage["image"], "--service-account": stage["account"], "--timeout": str(stage["timeout_seconds"]), "--port": str(stage["port"]),
             "--args": ",".join(stage["arguments"]), "--ingress": "internal" if stage["internal"] else "all",
-            "--startup-probe": probe(**{"tcpSocket.port": stage["startup_probe"]["tcp_port"], "timeoutSeconds": stage["startup_probe"]["timeout"],
-                                        "periodSeconds": stage["startup_probe"]["period"], "failureThreshold": stage["startup_probe"]["failures"]}),
-            "--liveness-probe": probe(**kind, timeoutSeconds=live["timeout"], periodSeconds=live["period"], failureThreshold=live["failures"]),
+            "--startup-probe": probe(**kinds[0], timeoutSeconds=startup["timeout"], periodSeconds=startup["period"], failureThreshold=startup["failures"]),
+            "--liveness-probe": probe(**kinds[1], timeoutSeconds=live["timeout"], periodSeconds=live["period"], failureThreshold=live["failures"]),
         }
         for flag, value in said.items():
             assert flags[flag] == value, (letter, flag, flags[flag], value)
@@ -236,8 +239,8 @@ def check_service_yaml():
         "--concurrency": str(spec["containerConcurrency"]), "--timeout": str(spec["timeoutSeconds"]), "--max-instances": annotations["autoscaling.knative.dev/maxScale"],
         "--min": service["metadata"]["annotations"]["run.googleapis.com/minScale"], "--ingress": service["metadata"]["annotations"]["run.googleapis.com/ingress"],
         "--execution-environment": annotations["run.googleapis.com/execution-environment"], "--port": str(container["ports"][0]["containerPort"]), "--args": ",".join(container["args"]),
-        "--startup-probe": probe(**{"tcpSocket.port": startup["tcpSocket"]["port"], "timeoutSeconds": startup["timeoutSeconds"], "periodSeconds": startup["periodSeconds"],
-                                    "failureThreshold": startup["failureThreshold"]}),
+        "--startup-probe": probe(**{"grpc.service": startup["grpc"]["service"], "grpc.port": startup["grpc"]["port"], "timeoutSeconds": startup["timeoutSeconds"],
+                                    "periodSeconds": startup["periodSeconds"], "failureThreshold": startup["failureThreshold"]}),
         "--liveness-probe": probe(**{"grpc.service": live["grpc"]["service"], "grpc.port": live["grpc"]["port"], "timeoutSeconds": live["timeoutSeconds"],
                                      "periodSeconds": live["periodSeconds"], "failureThreshold": live["failureThreshold"]}),
     }

@@ -7,7 +7,7 @@ import sys
 
 ROOM = pathlib.Path(__file__).resolve().parents[2] / "src/cloud"
 # Bodies of functions that another part declares.
-BODIES = {"foundation": "steps", "rollout": "steps", "schedule": "steps", "facts": "service"}
+BODIES = {"foundation": "steps", "rollout": "steps", "schedule": "steps", "removal": "steps", "facts": "service", "reads": "state"}
 REACHED_FOR = r"\b(getenv|process_environment|run_captured|start_process|popen|system)\s*\(|\bprocess_environment\b"
 
 

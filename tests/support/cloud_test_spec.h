@@ -32,7 +32,7 @@ inline CloudSpec test_spec() {
 /// The Knative body that gcloud sends for `deploy_call` of stage c of `test_spec`, as the platform gives it back.
 inline Json deployed_stage_c(const CloudSpec& spec, const std::string& release) {
   Json service = *parse_json(R"({
-    "metadata": {"name": "demo-c", "annotations": {"run.googleapis.com/ingress": "all"}},
+    "metadata": {"name": "demo-c", "labels": {"commissure-deployment": "demo"}, "annotations": {"run.googleapis.com/ingress": "all"}},
     "spec": {
       "template": {
         "metadata": {
@@ -53,7 +53,8 @@ inline Json deployed_stage_c(const CloudSpec& spec, const std::string& release) 
                     {"name": "COMMISSURE_ALLOWED_CALLERS", "value": "demo-b@acme.iam.gserviceaccount.com"}],
             "ports": [{"name": "h2c", "containerPort": 8080}],
             "resources": {"limits": {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "1"}},
-            "startupProbe": {"failureThreshold": 120, "periodSeconds": 2, "timeoutSeconds": 2, "tcpSocket": {"port": 8080}},
+            "startupProbe": {"failureThreshold": 120, "periodSeconds": 2, "timeoutSeconds": 2,
+                             "grpc": {"port": 8080, "service": "live"}},
             "livenessProbe": {"failureThreshold": 4, "periodSeconds": 30, "timeoutSeconds": 5,
                               "grpc": {"port": 8080, "service": "live"}}
           }]
