@@ -93,7 +93,7 @@ class AdapterConfigReader {
     if (const Json* bias = find_member(json_, "bias"); bias != nullptr && *bias != "none") {
       return refusal("bias is ", printable(dump_json(*bias)), ": biases of adapters do not run, \"none\" does");
     }
-    constexpr std::array<std::pair<std::string_view, std::string_view>, 10> kRefused = {{
+    constexpr std::array<std::pair<std::string_view, std::string_view>, 12> kRefused = {{
         {"modules_to_save", "holds whole matrices of the model"},
         {"fan_in_fan_out", "turns matrices round"},
         {"target_parameters", "changes what no linear layer holds (fused experts)"},
@@ -104,6 +104,8 @@ class AdapterConfigReader {
         {"use_bdlora", "parts the matrices into blocks"},
         {"alora_invocation_tokens", "begins in the midst of a text"},
         {"arrow_config", "chooses among adapters"},
+        {"kasa_config", "changes the base model's weights"},
+        {"monteclora_config", "draws weights at random"},
     }};
     for (const auto& [key, what] : kRefused) {
       if (says(key)) return refusal(key, " ", what, ", which does not run; adapters of linear layers do");

@@ -12,6 +12,7 @@
 #include "weights/adapter_file.h"
 #include "weights/gguf.h"
 #include "weights/header_reader.h"
+#include "weights/location.h"
 #include "weights/read_file.h"
 #include "weights/safetensors.h"
 
@@ -59,10 +60,19 @@ bool is_finite(DType dtype, std::span<const std::byte> bytes) {
 
 Result<std::unique_ptr<AdapterReader>> AdapterReader::open(const std::string& path) {
   const AdapterFiles files = adapter_files(path);
+  std::optional<std::string> config;
+  if (!files.is_gguf()) config = TRY(read_whole(files.config, AdapterConfig::kMaxBytes));
+  return open(TRY(open_byte_source(files.tensors, ReadMode::kRead)), config);
+}
+
+Result<std::unique_ptr<AdapterReader>> AdapterReader::open(std::unique_ptr<ByteSource> tensors,
+                                                           const std::optional<std::string>& config) {
   std::unique_ptr<AdapterReader> reader(new AdapterReader);
-  TRY(files.is_gguf() ? reader->open_gguf(files.tensors) : reader->open_peft(files.config, files.tensors));
+  reader->source_ = std::move(tensors);
+  if (config) reader->config_ = TRY(AdapterConfig::parse(*config, sibling_of(reader->name(), "adapter_config.json")));
+  TRY(config ? reader->read_peft() : reader->read_gguf());
   if (!reader->tensors_.empty()) return reader;
-  return Error(Code::kInvalidArgument, files.tensors, ": holds no tensors");
+  return Error(Code::kInvalidArgument, reader->name(), ": holds no tensors");
 }
 
 Error AdapterReader::stranger(std::string_view tensor) const {
@@ -79,8 +89,7 @@ Status AdapterReader::add(TensorInfo info, std::string_view module, Part part) {
   return {};
 }
 
-Status AdapterReader::open_gguf(const std::string& file) {
-  source_ = TRY(open_byte_source(file, ReadMode::kRead));
+Status AdapterReader::read_gguf() {
   GgufHeader header = TRY(read_gguf_header(*source_, Vocabulary::kSkip));
   const auto expect = [&](const char* key, std::string_view value) -> Status {
     const std::string* found = header.metadata.text(key);
@@ -105,9 +114,7 @@ Status AdapterReader::open_gguf(const std::string& file) {
   return {};
 }
 
-Status AdapterReader::open_peft(const std::string& config, const std::string& file) {
-  config_ = TRY(AdapterConfig::parse(TRY(read_whole(config, AdapterConfig::kMaxBytes)), config));
-  source_ = TRY(open_byte_source(file, ReadMode::kRead));
+Status AdapterReader::read_peft() {
   SafetensorsHeader header = TRY(read_safetensors_header(*source_));
   if (!header.unsupported.empty()) {
     const auto& [tensor, dtype] = header.unsupported.front();

@@ -29,10 +29,15 @@ class AdapterReader {
   /// `path` as adapter_files() takes it. Errors: kNotFound; kInvalidArgument or kDataLoss, a file is malformed, with
   /// what is wrong in it; kUnimplemented, the adapter asks for what does not run, named.
   static Result<std::unique_ptr<AdapterReader>> open(const std::string& path);
+  /// The same of a file that is open: of PEFT's with the text of its adapter_config.json, of a GGUF without.
+  static Result<std::unique_ptr<AdapterReader>> open(std::unique_ptr<ByteSource> tensors,
+                                                     const std::optional<std::string>& config);
 
   /// Of the file with the tensors.
   const std::string& name() const { return source_->name(); }
   bool is_gguf() const { return !config_; }
+  /// Whether each module has magnitudes, too.
+  bool is_dora() const { return config_ && config_->is_dora(); }
   /// In the order of the file.
   const std::vector<AdapterTensor>& tensors() const { return tensors_; }
 
@@ -46,8 +51,8 @@ class AdapterReader {
 
  private:
   AdapterReader() = default;
-  Status open_gguf(const std::string& file);
-  Status open_peft(const std::string& config, const std::string& file);
+  Status read_gguf();
+  Status read_peft();
   Status add(TensorInfo info, std::string_view module, AdapterTensor::Part part);
   Error stranger(std::string_view tensor) const;
 
