@@ -9,7 +9,9 @@ namespace commissure {
 
 void StepAdapters::set(std::span<const AdapterRows> rows) {
   rows_.assign(rows.begin(), rows.end());
-  std::ranges::stable_sort(rows_, std::less<>(), &AdapterRows::weights);
+  std::ranges::sort(rows_, [](const AdapterRows& a, const AdapterRows& b) {
+    return a.weights != b.weights ? std::less<>()(a.weights, b.weights) : a.first_row < b.first_row;
+  });
   std::size_t n = 0;
   for (const AdapterRows& next : rows_) {
     AdapterRows* last = n > 0 ? &rows_[n - 1] : nullptr;

@@ -31,8 +31,8 @@ struct StageOptions {
 };
 
 /// One stage of a model in this process: cold until someone needs it, then loading in the background, then ready.
-/// The mutexes are this room's own: a condition variable wakes the threads that wait for the load, and adapters are read
-/// one at a time.
+/// The mutexes are this room's own: a condition variable wakes the threads that wait for the load, and one load of an
+/// adapter goes on at a time.
 /// Threading: any thread may call any function; the executor it hands out belongs to one thread.
 class Stage {
  public:

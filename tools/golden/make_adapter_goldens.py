@@ -65,6 +65,7 @@ def saved(model: torch.nn.Module, config: peft.LoraConfig) -> tuple[str, dict, d
     tensors = {name: values(name, tensor.shape) for name, tensor in tensors.items()}
     safetensors.torch.save_file(tensors, f"{folder}/adapter_model.safetensors", {"format": "pt"})
     written = json.loads(pathlib.Path(folder, "adapter_config.json").read_text())
+    written["target_modules"].sort()  # a set
     return folder, written, {name: list(tensor.shape) for name, tensor in tensors.items()}
 
 

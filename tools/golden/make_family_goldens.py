@@ -144,9 +144,9 @@ MINISTRAL3_CASES = [
 # The window and both rotations of Gemma 3; the whole model that tests run is a GGUF.
 GEMMA3_CASES = [
     ("gemma3", "gemma3_text", {"head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 24, "tie_word_embeddings": True,
-                               "layer_types": layers("ssf"), "rope_parameters": {
+                               "layer_types": layers("sff"), "rope_parameters": {
                                    "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
-                                   "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}}}, None),
+                                   "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 20000.0}}}, None),
 ]
 
 FILES = {"cases": CASES, "gemma3": GEMMA3_CASES, "ministral3": MINISTRAL3_CASES, "gemma4": GEMMA4_CASES, "gpt_oss": GPT_OSS_CASES, "qwen35": QWEN35_CASES}
