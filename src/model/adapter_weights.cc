@@ -1,10 +1,11 @@
 #include "model/adapter_weights.h"
 
-#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <numeric>
 #include <span>
 #include <utility>
 
@@ -48,6 +49,18 @@ std::vector<float> floats_of(const MatrixSource& source) {
   std::vector<float> values(n_elements(source.n_rows, source.n_cols));
   dequantise(source.dtype, source.data.bytes.data(), values);
   return values;
+}
+
+double length_of(std::span<const float> values) {
+  std::array<double, 8> squares{};  // side by side: one sum would wait for itself
+  std::size_t i = 0;
+  for (; i + squares.size() <= values.size(); i += squares.size()) {
+    for (std::size_t lane = 0; lane < squares.size(); ++lane) {
+      squares[lane] += static_cast<double>(values[i + lane]) * static_cast<double>(values[i + lane]);
+    }
+  }
+  for (; i < values.size(); ++i) squares[0] += static_cast<double>(values[i]) * static_cast<double>(values[i]);
+  return std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
 }
 
 /// The loader of one part.
@@ -119,9 +132,7 @@ class AdapterLoader {
         const float* const values = &down[j * n_cols];
         for (std::size_t i = 0; i < n_cols; ++i) row[i] += factor * values[i];
       }
-      double squares = 0.0;
-      for (const float value : row) squares += static_cast<double>(value) * static_cast<double>(value);
-      gain[output] = static_cast<float>(static_cast<double>(gain[output]) / std::sqrt(squares));
+      gain[output] = static_cast<float>(static_cast<double>(gain[output]) / length_of(row));
       if (std::isfinite(gain[output])) continue;
       return Error(Code::kInvalidArgument, reader_.name(), ": row ", output, " of ", share.module,
                    " has no length that its magnitude could be divided by");

@@ -144,15 +144,13 @@ const AdapterCase& case_of(std::string_view name) {
 }
 
 TEST(AdapterGoldens, AChangeOfAnyTensorIsSeen) {
-  for (const char* name : {"llama-dora", "phi3-fused"}) {
-    const AdapterCase& adapter = case_of(name);
-    AdapterCase changed = adapter;
-    for (const auto& [tensor, shape] : adapter.shapes.items()) {
-      if (tensor.find("layers.1.") == std::string::npos) continue;
-      changed.altered = tensor.substr(0, tensor.find(".weight"));
-      const AdapterFiles files(changed, Form::kSafetensors, Form::kSafetensors);
-      EXPECT_GT(mean_delta(adapter.logprobs, scores(adapter, files, {})), 0.001) << tensor;
-    }
+  const AdapterCase& adapter = case_of("llama-dora");
+  AdapterCase changed = adapter;
+  for (const auto& [tensor, shape] : adapter.shapes.items()) {
+    if (tensor.find("layers.1.") == std::string::npos) continue;
+    changed.altered = tensor.substr(0, tensor.find(".weight"));
+    const AdapterFiles files(changed, Form::kSafetensors, Form::kSafetensors);
+    EXPECT_GT(mean_delta(adapter.logprobs, scores(adapter, files, {})), 0.001) << tensor;
   }
 }
 

@@ -218,7 +218,7 @@ TEST(AdapterStage, AdaptersComeAndGoWhileStepsRun) {
       if (id) chain.drop_adapter(*id);
     }
   });
-  for (int i = 0; i < 20; ++i) EXPECT_EQ(run(chain, {{1, {a}, 20}, {2, {}, 5}}), expected);
+  for (int i = 0; i < 8; ++i) EXPECT_EQ(run(chain, {{1, {a}, 20}, {2, {}, 5}}), expected);
 }
 
 }  // namespace
