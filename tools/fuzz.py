@@ -22,7 +22,7 @@ ENTRIES = ROOT / "tests" / "fuzz"
 SEEDS = BUILD / "tests" / "fuzz" / "corpus"  # those that make_corpus wrote
 SYMBOLIZER = shutil.which("llvm-symbolizer-19") or shutil.which("llvm-symbolizer") or ""
 ENVIRONMENT = os.environ | {"ASAN_OPTIONS": "quarantine_size_mb=32", "UBSAN_OPTIONS": "print_stacktrace=1", "ASAN_SYMBOLIZER_PATH": SYMBOLIZER}
-READS_JSON = {"answers", "calls", "config", "files", "grammar", "request", "safetensors", "tokenizer"}
+READS_JSON = {"adapter", "answers", "calls", "config", "files", "grammar", "request", "safetensors", "tokenizer"}
 # No parser needs more for inputs of this size; one that allocates what a number in its input says is found by the limit.
 LIMITS = ["-max_len=4096", "-malloc_limit_mb=64", "-rss_limit_mb=1536", "-timeout=20", "-print_final_stats=1"]
 

@@ -26,6 +26,9 @@
 namespace commissure {
 
 class Backend;
+class LowRank;
+struct LowRankSource;
+struct LowRankJob;
 
 /// An address that only the backend which made it can follow. Offsets are in bytes.
 struct DevicePtr {
@@ -298,6 +301,11 @@ class Backend {
   virtual Result<DeviceBuffer> load_vector(const MatrixSource& source, float add, float scale) = 0;
   Result<DeviceBuffer> load_vector(const MatrixSource& source, float add) { return load_vector(source, add, 1.0f); }
 
+  /// An adapter's share of a matrix (kernels/low_rank.h), copied to the device. Any thread, also while operations run.
+  /// Errors: kUnimplemented, the device takes no adapters; kInvalidArgument, shapes or bytes do not fit;
+  /// kResourceExhausted.
+  virtual Result<std::unique_ptr<LowRank>> load_low_rank(const LowRankSource&);
+
   /// Whether attention takes such heads; asked before weights are loaded. Errors: kUnimplemented.
   virtual Status check_heads(const HeadLayout&) const { return {}; }
   /// The same of a delta net.
@@ -328,6 +336,11 @@ class Backend {
   /// Computes all jobs on the same x [n_rows, n_cols].
   virtual void matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes planes) = 0;
   void matmul(Rows x, std::span<const MatmulJob> jobs) { matmul(x, jobs, InputPlanes::kOne); }
+
+  /// Adds the shares of adapters to products that matmul() has just finished; other rows stay as they are. No row of a
+  /// product is named twice. Only with what load_low_rank() made.
+  ///   x  the input of all the products, in f32: it is not rounded
+  virtual void add_low_rank(Rows x, std::span<const LowRankJob> jobs);
 
   /// The head: out[r] = weight x[r], the logits of row r. Float weights multiply x in f32. With quantised weights,
   /// logits that can matter to a draw or a score are what two planes of x give: the target's, and every logit within

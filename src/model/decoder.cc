@@ -139,8 +139,9 @@ Rows Decoder::rope_table(int rope, int n_rows) const {
   return Rows::dense(rope_tables_.ptr().offset(offset), n_rows, n_cols);
 }
 
-void Decoder::begin_step(const StepIndex& index, int n_rows) {
+void Decoder::begin_step(const StepIndex& index, int n_rows, std::span<const AdapterRows> adapters) {
   DCHECK(n_rows > 0 && n_rows <= max_rows_);
+  adapters_.set(adapters);
   for (int rope = 0; rope < count_of(spec_.ropes); ++rope) {
     if (!uses_rope_[rope]) continue;
     backend_.rope_table(spec_.ropes[rope], index, rope_table(rope, n_rows));
@@ -219,7 +220,7 @@ Status Decoder::run_layer(int layer, const StepIndex& index, const LayerMemory& 
   } else {
     attention(layer, index, std::get<KvLayer>(memory), n_rows);
   }
-  TRY(feed_forward(spec, weights, n_rows));
+  TRY(feed_forward(layer, n_rows));
   if (spec_.per_layer_width > 0) add_per_layer(layer, weights, n_rows);
   if (spec.output_scale) backend_.scale(residual(n_rows), weights.output_scale.ptr());
   return {};
@@ -235,15 +236,25 @@ void Decoder::norm_and_rotate(const LayerSpec& spec, int rope, Rows x, int n_hea
   backend_.norm_rope(x, n_heads, norm, spec_.norm_eps, spec_.ropes[rope], rope_table(rope, x.n_rows));
 }
 
+/// Products of a layer's matrices, with what adapters add to them.
+void Decoder::multiply(int layer, Rows x, std::span<const MatmulJob> jobs, std::span<const AdapterSite> sites,
+                       InputPlanes fast) {
+  backend_.matmul(x, jobs, planes(fast));
+  adapters_.add(backend_, layer - part_.first_layer, x, jobs, sites);
+}
+
 /// The residual, normed, to queries, and in layers with keys and values of their own to these.
-void Decoder::project(const LayerSpec& spec, const LayerWeights& weights, Rows q, Rows k, Rows v) {
+void Decoder::project(int layer, Rows q, Rows k, Rows v) {
+  const LayerSpec& spec = spec_.layers[layer];
+  const LayerWeights& weights = weights_.layers[layer - part_.first_layer];
   const Rows x = residual(q.n_rows), branch = normed(q.n_rows);
   if (spec.pre_norms) backend_.rms_norm(x, weights.attention_norm.ptr(), spec_.norm_eps, branch);
   const std::array<MatmulJob, 3> jobs = {{{weights.query.get(), q, weights.query_bias.ptr()},
                                           {weights.key.get(), k, weights.key_bias.ptr()},
                                           {weights.value.get(), v, weights.value_bias.ptr()}}};
   const std::size_t n_jobs = spec.kv_owner >= 0 ? 1 : spec.value_is_key ? 2 : 3;
-  backend_.matmul(spec.pre_norms ? branch : x, std::span(jobs).first(n_jobs), planes(InputPlanes::kOne));
+  constexpr std::array kSites = {AdapterSite::kQuery, AdapterSite::kKey, AdapterSite::kValue};
+  multiply(layer, spec.pre_norms ? branch : x, std::span(jobs).first(n_jobs), kSites, InputPlanes::kOne);
 }
 
 /// Before the keys are normed and rotated.
@@ -266,7 +277,7 @@ void Decoder::attention(int layer, const StepIndex& index, const KvLayer& kv, in
   const Rows v = shared != nullptr ? stream(shared->first_col + kv_width, kv_width, n_rows) : carve.take(kv_width);
   const Rows attended = carve.take(q_width);
 
-  project(spec, weights, projected, k, v);
+  project(layer, projected, k, v);
   if (spec.output_gate) take_queries(spec, projected, q);
   norm_and_rotate(spec, spec.query_rope < 0 ? spec.rope : spec.query_rope, q, heads.n_heads, weights.query_norm.ptr());
   if (spec.kv_owner < 0) {
@@ -281,10 +292,10 @@ void Decoder::attention(int layer, const StepIndex& index, const KvLayer& kv, in
   backend_.attend(q, index, kv, options, attended);
   if (spec.output_gate) weigh_heads(spec, projected, attended);
   const Rows branch = normed(n_rows);
-  backend_.matmul(attended,
-                  std::array<MatmulJob, 1>{{{weights.attention_output.get(), branch,
-                                             weights.attention_output_bias.ptr(), spec.residual_scale}}},
-                  planes(InputPlanes::kOne));
+  multiply(layer, attended,
+           std::array<MatmulJob, 1>{
+               {{weights.attention_output.get(), branch, weights.attention_output_bias.ptr(), spec.residual_scale}}},
+           std::array{AdapterSite::kAttentionOutput}, InputPlanes::kOne);
   backend_.add(residual(n_rows), branch, weights.post_attention_norm.ptr(), spec_.norm_eps, /*round=*/false);
 }
 
@@ -329,24 +340,28 @@ void Decoder::delta_net(int layer, const StepIndex& index, const StateLayer& sta
 }
 
 /// out = the dense feed-forward of x; the two may be the same rows.
-void Decoder::dense(const LayerSpec& spec, const LayerWeights& weights, Rows x, Rows out) {
+void Decoder::dense(int layer, Rows x, Rows out) {
+  const LayerSpec& spec = spec_.layers[layer];
+  const LayerWeights& weights = weights_.layers[layer - part_.first_layer];
   Carver carve(wide_.ptr(), x.n_rows);
   const Rows gate = carve.take(spec.d_ff);
   const Rows up = carve.take(spec.d_ff);
-  backend_.matmul(x, std::array<MatmulJob, 2>{{{weights.gate.get(), gate}, {weights.up.get(), up}}},
-                  planes(InputPlanes::kOne));
+  multiply(layer, x, std::array<MatmulJob, 2>{{{weights.gate.get(), gate}, {weights.up.get(), up}}},
+           std::array{AdapterSite::kGate, AdapterSite::kUp}, InputPlanes::kOne);
   backend_.gated(spec.activation, gate, up, gate);
   // Its input has the widest range of all; one plane here costs a third of the whole model's rounding error.
-  backend_.matmul(gate, std::array<MatmulJob, 1>{{{weights.down.get(), out, {}, spec.residual_scale}}},
-                  planes(InputPlanes::kTwo));
+  multiply(layer, gate, std::array<MatmulJob, 1>{{{weights.down.get(), out, {}, spec.residual_scale}}},
+           std::array{AdapterSite::kDown}, InputPlanes::kTwo);
 }
 
-Status Decoder::feed_forward(const LayerSpec& spec, const LayerWeights& weights, int n_rows) {
+Status Decoder::feed_forward(int layer, int n_rows) {
+  const LayerSpec& spec = spec_.layers[layer];
+  const LayerWeights& weights = weights_.layers[layer - part_.first_layer];
   const Rows x = residual(n_rows);
   const Rows branch = normed(n_rows);
   if (spec.pre_norms) backend_.rms_norm(x, weights.feed_forward_norm.ptr(), spec_.norm_eps, branch);
   const Rows in = spec.pre_norms ? branch : x;
-  if (spec.d_ff > 0) dense(spec, weights, in, branch);
+  if (spec.d_ff > 0) dense(layer, in, branch);
   Rows out = branch;
   if (spec.experts.n_experts > 0) {
     const ExpertBranch::Planes cut = {planes(InputPlanes::kOne), planes(InputPlanes::kTwo)};

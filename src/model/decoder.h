@@ -14,6 +14,7 @@
 #include "model/decoder_spec.h"
 #include "model/expert_branch.h"
 #include "model/layer_weights.h"
+#include "model/step_adapters.h"
 
 namespace commissure {
 
@@ -44,8 +45,9 @@ class Decoder {
   /// The residual stream of the current step, [n_rows, d_model].
   Rows residual(int n_rows) const;
 
-  /// Starts a step: the rotation tables of its rows. n_rows <= max_rows.
-  void begin_step(const StepIndex& index, int n_rows);
+  /// Starts a step: the rotation tables of its rows, and which of them have adapters, of whose weights the part's share
+  /// outlives the step. n_rows <= max_rows.
+  void begin_step(const StepIndex& index, int n_rows, std::span<const AdapterRows> adapters = {});
   /// residual = embedding of the step's tokens, scaled and rounded to bf16. Parts with an embedding only.
   void embed(const StepIndex& index, int n_rows);
   /// Rows of the step from `first_row` on, in place of what embed() put there: bf16 [n, d_model].
@@ -79,14 +81,16 @@ class Decoder {
   void round(Rows rows);
   void per_layer_inputs(std::span<const std::int32_t> tokens);
   void add_per_layer(int layer, const LayerWeights& weights, int n_rows);
-  void project(const LayerSpec& spec, const LayerWeights& weights, Rows q, Rows k, Rows v);
+  void multiply(int layer, Rows x, std::span<const MatmulJob> jobs, std::span<const AdapterSite> sites,
+                InputPlanes fast);
+  void project(int layer, Rows q, Rows k, Rows v);
   void finish_values(const LayerSpec& spec, Rows k, Rows v);
   void attention(int layer, const StepIndex& index, const KvLayer& kv, int n_rows);
   void take_queries(const LayerSpec& spec, Rows gated, Rows queries);
   void weigh_heads(const LayerSpec& spec, Rows gated, Rows attended);
   void delta_net(int layer, const StepIndex& index, const StateLayer& states, int n_rows);
-  void dense(const LayerSpec& spec, const LayerWeights& weights, Rows x, Rows out);
-  Status feed_forward(const LayerSpec& spec, const LayerWeights& weights, int n_rows);
+  void dense(int layer, Rows x, Rows out);
+  Status feed_forward(int layer, int n_rows);
 
   /// How the activations of a product are cut; the down projection takes two planes in either mode.
   InputPlanes planes(InputPlanes fast) const { return spec_.precision == Precision::kExact ? InputPlanes::kAll : fast; }
@@ -97,6 +101,7 @@ class Decoder {
   const int max_rows_;
   PartWeights weights_;
   ExpertBranch experts_;
+  StepAdapters adapters_;        // of the step's rows
   std::vector<bool> uses_rope_;  ///< [n_ropes of the spec]: a layer of this part rotates by it
   const BoundaryLayout in_, out_;
   DeviceBuffer stream_;             // [max_rows, out_.width]: the residual first

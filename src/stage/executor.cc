@@ -121,7 +121,10 @@ Result<StageOutput> Executor::compute(StageInput input) {
   const StepId step = input.batch.step;
   TRY(check_boundary(input, n_rows));
   TRY(check_images(input.batch));
-  Prepared prepared = {.states = TRY(sequences_.prepare(input.batch)), .moves = TRY(recurrent_.begin(input.batch))};
+  HeldAdapters adapters = TRY(hold_adapters(input.batch));
+  Prepared prepared = {.states = TRY(sequences_.prepare(input.batch)),
+                       .moves = TRY(recurrent_.begin(input.batch)),
+                       .adapters = std::move(adapters)};
   std::vector<SequenceState>& states = prepared.states;
 
   StageOutput output;
@@ -159,6 +162,10 @@ Result<StageOutput> Executor::pass_by(StageInput input) {
   return output;
 }
 
+Result<HeldAdapters> Executor::hold_adapters(const StepBatch& batch) const {
+  return adapters_ != nullptr ? adapters_->hold(batch) : AdapterTable().hold(batch);
+}
+
 Status Executor::check_boundary(const StageInput& input, int n_rows) const {
   if (plan_.is_first()) return {};
   const Boundary& boundary = input.boundary;
@@ -180,7 +187,7 @@ Status Executor::run_layers(const StageInput& input, const Prepared& prepared, i
                             std::vector<std::uint32_t>& checksums) {
   const auto n_summed = std::ranges::count_if(input.batch.slices, &SequenceRows::sum_layers);
   checksums.resize(n_elements(n_summed, plan_.layers.n_layers()));
-  const auto& [states, moves] = prepared;
+  const auto& [states, moves, adapters] = prepared;
   const ImageSight sight = decoder_->spec().image_sight;
   const StepShape shape =
       make_shape(input.batch, states, moves, &SequenceState::blocks, sight == ImageSight::kEveryLayer);
@@ -190,7 +197,7 @@ Status Executor::run_layers(const StageInput& input, const Prepared& prepared, i
     windows = backend_.make_step_index(
         make_shape(input.batch, states, moves, &SequenceState::window_blocks, sight != ImageSight::kNoLayer));
   }
-  decoder_->begin_step(*index, n_rows);
+  decoder_->begin_step(*index, n_rows, adapters.rows);
   if (plan_.is_first()) {
     decoder_->embed(*index, n_rows);
     place_images(input.batch);

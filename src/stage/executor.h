@@ -10,6 +10,7 @@
 #include "kernels/backend.h"
 #include "model/decoder.h"
 #include "sample/sampler.h"
+#include "stage/adapter_table.h"
 #include "stage/kv_pool.h"
 #include "stage/row_log.h"
 #include "stage/sequence_table.h"
@@ -28,12 +29,16 @@ class Executor {
   static Result<std::unique_ptr<Executor>> create(Backend& backend, const DecoderSpec& spec, const StagePlan& plan,
                                                   PartWeights weights, int max_rows, const KvShape& kv);
 
+  /// From now on slices may name these adapters; they outlive the executor. Without: none. Not while a step runs.
+  void use_adapters(const AdapterTable& adapters) { adapters_ = &adapters; }
+
   /// Runs one step. `input.boundary` is empty on the first stage; on the others it has one row for each row of the
   /// batch. In a rebuild step (StepBatch) the stage does its share, and the output has rows only where the next stage
   /// computes them.
   /// Errors: kInvalidArgument, the batch is malformed, larger than max_rows, or names tokens outside the vocabulary;
-  /// kDataLoss, the boundary or a block table does not fit what this stage knows; kInternal, the device failed or
-  /// produced numbers that are not finite. After an error the sequences are as before.
+  /// kNotFound, a slice names an adapter that is not loaded; kDataLoss, the boundary or a block table does not fit what
+  /// this stage knows; kInternal, the device failed or produced numbers that are not finite. After an error the
+  /// sequences are as before.
   Result<StageOutput> step(StageInput input);
 
   /// Forgets all but what `left` names: the sequences when the stream that created them is gone (others may be created
@@ -54,11 +59,13 @@ class Executor {
   struct Prepared {
     std::vector<SequenceState> states;
     std::vector<StateTable::Move> moves;
+    HeldAdapters adapters;
   };
   struct HeadRow;
   Executor(Backend& backend, const StagePlan& plan, std::unique_ptr<Decoder> decoder, KvPool kv, RowLog handed_on);
   Result<StageOutput> compute(StageInput input);
   Result<StageOutput> pass_by(StageInput input);
+  Result<HeldAdapters> hold_adapters(const StepBatch& batch) const;
   Status check_boundary(const StageInput& input, int n_rows) const;
   Status check_images(const StepBatch& batch) const;
   void place_images(const StepBatch& batch);
@@ -81,6 +88,7 @@ class Executor {
   RowLog handed_on_;  // off on the last stage
   SequenceTable sequences_;
   StateTable recurrent_;
+  const AdapterTable* adapters_ = nullptr;
   std::vector<Sampler> samplers_;  // one for each of the backend's threads
   DeviceBuffer boundary_;          // bf16 [max_rows, the wider of both boundaries]
   DeviceBuffer logits_;            // [n_head_rows_, n_vocab], last stage only

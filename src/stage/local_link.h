@@ -41,6 +41,12 @@ class LocalLink final : public StageLink {
   Status submit(StageInput input) override;
   Status health() const override;
   void stop() override;
+  /// Does not load a cold stage.
+  Result<std::uint64_t> load_adapter(const AdapterSource& source, std::chrono::milliseconds /*timeout*/,
+                                     const std::stop_token& /*stop*/) override {
+    return stage_.load_adapter(source);
+  }
+  void drop_adapter(AdapterId id) override { stage_.drop_adapter(id); }
 
   StageSpan lost() const override { return {}; }
 

@@ -7,7 +7,10 @@
 
 #include "core/log.h"
 #include "core/scarce.h"
+#include "model/adapter_weights.h"
 #include "stage/stage_memory.h"
+#include "weights/adapter_file.h"
+#include "weights/adapter_reader.h"
 
 namespace commissure {
 namespace {
@@ -110,7 +113,31 @@ Result<std::unique_ptr<Executor>> Stage::load_executor(const std::stop_token& st
     return !stop.stop_requested();
   };
   PartWeights weights = TRY(load_weights(backend_, checkpoint_, spec_, model_part(plan_), progress));
-  return Executor::create(backend_, spec_, plan_, std::move(weights), options_.max_rows, kv_);
+  auto executor = TRY(Executor::create(backend_, spec_, plan_, std::move(weights), options_.max_rows, kv_));
+  executor->use_adapters(adapters_);
+  return executor;
+}
+
+Result<std::uint64_t> Stage::load_adapter(const AdapterSource& source) {
+  using Loaded = Result<std::uint64_t>;
+  return unless_scarce([&] { return read_adapter(source); }, []() -> Loaded { return no_memory(); });
+}
+
+Result<std::uint64_t> Stage::read_adapter(const AdapterSource& source) {
+  TRY(wait_ready(std::chrono::milliseconds(0), {}));
+  const MutexLock one_at_a_time(adapter_loads_);
+  if (const auto loaded = adapters_.find(source.id)) return loaded->n_bytes;
+  if (const AdapterId found = TRY(adapter_id(source.path)); found != source.id) {
+    return Error(Code::kInvalidArgument, "adapter ", source.name, ": ", source.path, " on stage ", plan_.name(),
+                 " has the id ", fmt::format("{:016x}", found.value), ", stage A's has ",
+                 fmt::format("{:016x}", source.id.value), ": every stage needs the same files");
+  }
+  const auto reader = TRY(AdapterReader::open(source.path));
+  AdapterWeights weights = TRY(commissure::load_adapter(backend_, checkpoint_, spec_, model_part(plan_), *reader));
+  const std::uint64_t n_bytes = weights.n_bytes;
+  adapters_.put(source.id, std::move(weights));
+  log_info("adapter loaded", {{"stage", plan_.name()}, {"adapter", source.name}, {"bytes", n_bytes}});
+  return n_bytes;
 }
 
 Error Stage::too_large() const {

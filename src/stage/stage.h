@@ -13,6 +13,7 @@
 #include "core/result.h"
 #include "kernels/backend.h"
 #include "model/decoder_spec.h"
+#include "stage/adapter_table.h"
 #include "stage/executor.h"
 #include "step/stage_info.h"
 #include "step/stage_plan.h"
@@ -30,7 +31,8 @@ struct StageOptions {
 };
 
 /// One stage of a model in this process: cold until someone needs it, then loading in the background, then ready.
-/// The mutex is this room's own, since a condition variable wakes the threads that wait for the load.
+/// The mutexes are this room's own: a condition variable wakes the threads that wait for the load, and adapters are read
+/// one at a time.
 /// Threading: any thread may call any function; the executor it hands out belongs to one thread.
 class Stage {
  public:
@@ -61,6 +63,15 @@ class Stage {
 
   StageInfo info() const;
 
+  /// Reads the stage's share of an adapter, so that slices may name it; returns at once where it is there already.
+  /// Steps go on meanwhile; of several loads one goes on at a time. Returns the bytes it takes here. Errors:
+  /// kUnavailable, the stage's weights are not loaded; kInvalidArgument, the adapter does not fit the model, or its
+  /// files are not those of the id; kNotFound; kUnimplemented, it asks for what does not run, or the device takes none;
+  /// kResourceExhausted.
+  Result<std::uint64_t> load_adapter(const AdapterSource& source);
+  /// Forgets an adapter; steps that run with it end with it.
+  void drop_adapter(AdapterId id) { adapters_.drop(id); }
+
   /// A count that rises while the executor computes a step.
   std::uint64_t n_done() const;
 
@@ -73,6 +84,7 @@ class Stage {
   Stage(Backend& backend, const Checkpoint& checkpoint, DecoderSpec spec, const StagePlan& plan, StageOptions options);
   void load(const std::stop_token& stop);
   Result<std::unique_ptr<Executor>> load_executor(const std::stop_token& stop);
+  Result<std::uint64_t> read_adapter(const AdapterSource& source);
   Error too_large() const;
   Error not_ready() const;
 
@@ -85,6 +97,9 @@ class Stage {
   std::string fingerprint_;
   std::uint64_t weight_bytes_ = 0;
   std::function<void(const Status&)> on_loaded_;
+
+  AdapterTable adapters_;
+  Mutex adapter_loads_;  // held by the one that goes on
 
   mutable Mutex mutex_;
   mutable StoppableCondition changed_;

@@ -1,4 +1,5 @@
-// Writes the seeds of binary formats: make_corpus FOLDER -> FOLDER/gguf, FOLDER/safetensors, FOLDER/files, FOLDER/step.
+// Writes the seeds of binary formats: make_corpus FOLDER -> FOLDER/adapter, FOLDER/gguf,
+// FOLDER/safetensors, FOLDER/files, FOLDER/step.
 
 #include <filesystem>
 #include <fstream>
@@ -30,6 +31,31 @@ GgufWriter toy() {
   writer.tensor(counting_tensor("blk.0.attn_q.weight", DType::kQ4_K, {2, 256}, 2));
   writer.tensor(counting_tensor("output_norm.weight", DType::kF32, {5}, 3));
   return writer;
+}
+
+/// Adapters of the models in adapter_fuzz.cc.
+void write_adapters(const std::filesystem::path& folder) {
+  const auto pair = [](const std::string& module, std::int64_t n_outputs, std::int64_t n_inputs) {
+    const auto tensor = [&](const char* end, std::int64_t n_rows, std::int64_t n_cols) {
+      return float_tensor("base_model.model.model.layers." + module + end, {n_rows, n_cols},
+                          std::vector<float>(static_cast<std::size_t>(n_rows * n_cols), 0.5f));
+    };
+    return std::vector{tensor(".lora_A.weight", 4, n_inputs), tensor(".lora_B.weight", n_outputs, 4)};
+  };
+  const std::string config = R"({"peft_type":"LORA","r":4,"lora_alpha":8,"bias":"none","use_rslora":true)";
+  write(folder / "plain", config + "}" + '\0' + safetensors_bytes(pair("0.self_attn.q_proj", 64, 64)));
+  write(folder / "fused", config + "}" + '\0' + safetensors_bytes(pair("1.self_attn.qkv_proj", 128, 64)));
+  write(folder / "patterns", config + R"(,"rank_pattern":{"^model\\.layers\\.\\d+\\.mlp\\..*":4,"x|down_proj":4}})" +
+                                 '\0' + safetensors_bytes(pair("2.mlp.down_proj", 64, 96)));
+  std::vector<ToyTensor> dora = pair("2.mlp.up_proj", 96, 64);
+  dora.push_back(float_tensor("base_model.model.model.layers.2.mlp.up_proj.lora_magnitude_vector", {96},
+                              std::vector<float>(96, 1.0f)));
+  write(folder / "dora", config + R"(,"use_dora":true})" + '\0' + safetensors_bytes(dora));
+  GgufWriter writer;
+  writer.text("general.type", "adapter").text("adapter.type", "lora").f32("adapter.lora.alpha", 8.0f);
+  writer.tensor(float_tensor("blk.0.attn_v.weight.lora_a", {2, 64}, std::vector<float>(128, 0.5f)));
+  writer.tensor(float_tensor("blk.0.attn_v.weight.lora_b", {32, 2}, std::vector<float>(64, 0.5f)));
+  write(folder / "gguf", '\0' + writer.bytes());
 }
 
 /// A model whose keys a decoder can be made of, and a byte-level vocabulary.
@@ -165,6 +191,7 @@ int main(int argc, char** argv) {
   const std::vector<ToyTensor> tensors = {counting_tensor("a", DType::kBF16, {2, 3}, 1),
                                           counting_tensor("b.weight", DType::kF32, {4}, 2)};
   write(folder / "safetensors" / "plain", safetensors_bytes(tensors));
+  write_adapters(folder / "adapter");
   write(folder / "safetensors" / "none", safetensors_bytes({}));
   write(folder / "safetensors" / "index", safetensors_index({{"model-00001-of-00001.safetensors", tensors}}));
   write_pack(folder / "files");

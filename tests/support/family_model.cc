@@ -63,7 +63,7 @@ void write_header(const Json& header, GgufWriter& writer) {
 std::vector<float> values_in(const FamilyCase& family, const std::string& name,
                              const std::vector<std::int64_t>& shape) {
   const auto type = family.config["model_type"].get<std::string>();
-  const float norm_centre = type == "gemma2" || type.starts_with("qwen3_5") ? 0.0f : 1.0f;
+  const float norm_centre = type == "gemma2" || type == "gemma3_text" || type.starts_with("qwen3_5") ? 0.0f : 1.0f;
   std::vector<float> values = values_of(name, shape, norm_centre);
   if (family.config["model_type"] == "gpt_oss" && name.ends_with("experts.gate_up_proj")) {
     for (float& value : values) value *= 4.0f;

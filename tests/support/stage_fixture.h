@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -24,6 +25,7 @@
 #include "step/chain_link.h"
 #include "support/temp_folder.h"
 #include "support/toy_model.h"
+#include "weights/adapter_file.h"
 #include "weights/checkpoint.h"
 
 /// Shared by this room's tests: toy checkpoints on disk, chains of local links, and a client that plays stage A.
@@ -126,7 +128,22 @@ class Chain {
     return std::get<SampledTokens>(std::move(output->value));
   }
 
+  /// Loads the stages if need be, and on each of them its share of an adapter; returns its id.
+  Result<AdapterId> load_adapter(const std::string& path) {
+    const AdapterSource source = {.id = TRY(adapter_id(path)), .name = "toy", .path = path};
+    for (std::size_t i = 0; i < stages_.size(); ++i) {
+      stages_[i]->begin_load();
+      TRY(stages_[i]->wait_ready(std::chrono::minutes(1), {}));
+      TRY(links_[i]->load_adapter(source, std::chrono::minutes(1), {}));
+    }
+    return source.id;
+  }
+  void drop_adapter(AdapterId id) {
+    for (const auto& link : links_) link->drop_adapter(id);
+  }
+
   const Checkpoint& checkpoint(std::size_t stage) const { return *checkpoints_[stage]; }
+  Stage& stage(std::size_t stage) { return *stages_[stage]; }
   const Stage& stage(std::size_t stage) const { return *stages_[stage]; }
   std::size_t n_stages() const { return stages_.size(); }
 

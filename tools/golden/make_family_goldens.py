@@ -141,7 +141,15 @@ MINISTRAL3_CASES = [
         "original_max_position_embeddings": 48, "mscale": 1.0, "mscale_all_dim": 0.5, "llama_4_scaling_beta": 0.25}}, "mistral3"),
 ]
 
-FILES = {"cases": CASES, "ministral3": MINISTRAL3_CASES, "gemma4": GEMMA4_CASES, "gpt_oss": GPT_OSS_CASES, "qwen35": QWEN35_CASES}
+# The window and both rotations of Gemma 3; the whole model that tests run is a GGUF.
+GEMMA3_CASES = [
+    ("gemma3", "gemma3_text", {"head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 24, "tie_word_embeddings": True,
+                               "layer_types": layers("ssf"), "rope_parameters": {
+                                   "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+                                   "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}}}, None),
+]
+
+FILES = {"cases": CASES, "gemma3": GEMMA3_CASES, "ministral3": MINISTRAL3_CASES, "gemma4": GEMMA4_CASES, "gpt_oss": GPT_OSS_CASES, "qwen35": QWEN35_CASES}
 
 
 def noise(name: str, n: int) -> np.ndarray:
@@ -194,7 +202,7 @@ def mxfp4(name: str, shape: torch.Size) -> tuple[dict, torch.Tensor]:
 
 
 def make_model(model_type: str, changes: dict, form: str):
-    centre = 0.0 if model_type == "gemma2" or model_type.startswith("qwen3_5") else 1.0  # w of (1 + w), or w
+    centre = 0.0 if model_type in ("gemma2", "gemma3_text") or model_type.startswith("qwen3_5") else 1.0  # w of (1 + w), or w
     config = transformers.AutoConfig.for_model(model_type, **(COMMON | changes))
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
     state, files = {}, {}

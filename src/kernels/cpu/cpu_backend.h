@@ -12,6 +12,7 @@
 #include "kernels/cpu/delta/delta_net.h"
 #include "kernels/cpu/head/head_search.h"
 #include "kernels/cpu/isa/cpu_features.h"
+#include "kernels/cpu/matmul/low_rank.h"
 #include "kernels/cpu/matmul/matmul.h"
 #include "kernels/cpu/rows/pointwise.h"
 
@@ -23,6 +24,7 @@ struct KernelSet {
   const PointwiseKernels* pointwise = nullptr;
   const AttentionKernels* attention = nullptr;
   const DeltaKernels* delta = nullptr;
+  const LowRankKernels* low_rank = nullptr;
 };
 
 /// A matrix in the checkpoint's own bytes, which `source` keeps alive.
@@ -77,6 +79,7 @@ class CpuBackend final : public Backend {
   bool pack_screen(const MatrixSource& source, std::span<std::byte> out) override;
   using Backend::load_vector;
   Result<DeviceBuffer> load_vector(const MatrixSource& source, float add, float scale) override;
+  Result<std::unique_ptr<LowRank>> load_low_rank(const LowRankSource& source) override;
   std::size_t kv_block_bytes(const HeadLayout& heads, KvType type) const override;
   std::unique_ptr<StepIndex> make_step_index(const StepShape& shape) override;
 
@@ -86,6 +89,7 @@ class CpuBackend final : public Backend {
   void layer_norm(Rows x, DevicePtr weight, DevicePtr bias, float eps, Rows out) override;
   using Backend::matmul;
   void matmul(Rows x, std::span<const MatmulJob> jobs, InputPlanes planes) override;
+  void add_low_rank(Rows x, std::span<const LowRankJob> jobs) override;
   using Backend::logits;
   void logits(Rows x, const Matrix& weight, std::span<const LogitsUse> uses, float softcap, Rows out) override;
   void rope_table(const RopeSpec& rope, const StepIndex& index, Rows out) override;
@@ -137,6 +141,7 @@ class CpuBackend final : public Backend {
   HeadSearch head_search_;
   std::vector<MatmulTask> tasks_;  // reused by every matmul()
   AttentionPlan attention_plan_;   // reused by every attend()
+  std::vector<float> hidden_;      // between the two matrices of add_low_rank()
 };
 
 }  // namespace commissure::cpu

@@ -23,15 +23,21 @@ int default_threads(int n_cpus) {
 
 cpu::KernelSet kernels_of(cpu::Isa isa) {
   switch (isa) {
-    case cpu::Isa::kGeneric: return {isa, &cpu::generic::kPointwise, &cpu::generic::kAttention, &cpu::generic::kDelta};
+    case cpu::Isa::kGeneric:
+      return {isa, &cpu::generic::kPointwise, &cpu::generic::kAttention, &cpu::generic::kDelta,
+              &cpu::generic::kLowRank};
 #if defined(COMMISSURE_X86_KERNELS)
-    case cpu::Isa::kAvx2: return {isa, &cpu::avx2::kPointwise, &cpu::avx2::kAttention, &cpu::avx2::kDelta};
+    case cpu::Isa::kAvx2:
+      return {isa, &cpu::avx2::kPointwise, &cpu::avx2::kAttention, &cpu::avx2::kDelta, &cpu::avx2::kLowRank};
     case cpu::Isa::kAvx512:
     case cpu::Isa::kAmx:
       return {isa, &cpu::avx512::kPointwise,
-              cpu::has_bf16_products() ? &cpu::avx512bf16::kAttention : &cpu::avx512::kAttention, &cpu::avx512::kDelta};
+              cpu::has_bf16_products() ? &cpu::avx512bf16::kAttention : &cpu::avx512::kAttention, &cpu::avx512::kDelta,
+              &cpu::avx512::kLowRank};
 #endif
-    default: return {isa, &cpu::reference::kPointwise, &cpu::reference::kAttention, &cpu::reference::kDelta};
+    default:
+      return {isa, &cpu::reference::kPointwise, &cpu::reference::kAttention, &cpu::reference::kDelta,
+              &cpu::reference::kLowRank};
   }
 }
 
