@@ -10,6 +10,7 @@
 #include "api/metric_names.h"
 #include "api/vocabulary.h"
 #include "core/json.h"
+#include "engine/adapter_keeper.h"
 #include "net/public_fetch.h"
 #include "net/span_exporter.h"
 
@@ -36,6 +37,7 @@ struct ApiOptions {
   std::shared_ptr<VocabularyFacts> vocabulary = std::make_shared<VocabularyFacts>();
   std::string version = "0.1.0";
   std::string system_fingerprint = {};  ///< "" is null
+  AdapterKeeper* adapters = nullptr;    ///< that requests may name; null: none. ApiService takes the engine's
   /// Added to the body of /health, e.g. {"stages": [...]}. Called on the server's threads; must not block. May be
   /// empty.
   std::function<Json()> status = {};
