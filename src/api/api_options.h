@@ -11,6 +11,7 @@
 #include "api/metric_names.h"
 #include "api/vocabulary.h"
 #include "core/json.h"
+#include "engine/adapter_keeper.h"
 #include "net/public_fetch.h"
 #include "net/span_exporter.h"
 #include "page/page_files.h"
@@ -39,6 +40,7 @@ struct ApiOptions {
   std::span<const PageFile> page = {};  ///< files of the web page; empty: none is served
   std::string version = "0.1.0";
   std::string system_fingerprint = {};  ///< "" is null
+  AdapterKeeper* adapters = nullptr;    ///< that requests may name; null: none. ApiService takes the engine's
   /// Added to the body of /health, e.g. {"stages": [...]}. Called on the server's threads; must not block. May be
   /// empty.
   std::function<Json()> status = {};

@@ -92,10 +92,17 @@ std::string single_slashes(const std::string& path) {
   return result;
 }
 
+ApiOptions with_adapters(ApiOptions options, const Engine& engine) {
+  options.adapters = engine.adapters();
+  return options;
+}
+
 }  // namespace
 
 ApiService::ApiService(Engine& engine, ApiOptions options)
-    : engine_(engine), options_(std::move(options)), image_worker_(std::make_unique<ImageWorker>()) {
+    : engine_(engine),
+      options_(with_adapters(std::move(options), engine)),
+      image_worker_(std::make_unique<ImageWorker>()) {
   prepare_vocabulary(engine_.model(), *options_.vocabulary);
 }
 
@@ -129,6 +136,8 @@ const std::vector<ApiService::Route>& ApiService::routes() {
       {"DELETE", "/api/delete", &ApiService::ollama_unsupported},
       {"GET", "/v1/models", &ApiService::models},
       {"GET", "/v1/models/*", &ApiService::one_model},
+      {"POST", "/v1/load_lora_adapter", &ApiService::load_adapter},
+      {"POST", "/v1/unload_lora_adapter", &ApiService::unload_adapter},
       {"GET", "/live", &ApiService::live},
       {"GET", "/health", &ApiService::health},
       {"GET", "/v1/health", &ApiService::health},

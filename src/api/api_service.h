@@ -99,6 +99,8 @@ class ApiService {
 
   void models(Call& call) const;
   void one_model(Call& call) const;
+  void load_adapter(Call& call) const;
+  void unload_adapter(Call& call) const;
   void live(Call& call) const;
   void health(Call& call) const;
   void warm(Call& call) const;

@@ -249,12 +249,6 @@ int read_max_tokens(Fields& fields) {
 
 }  // namespace
 
-std::vector<std::string> model_names(const ServedModel& model, const ApiOptions& options) {
-  std::vector<std::string> names = {model.name};
-  names.insert(names.end(), options.model_aliases.begin(), options.model_aliases.end());
-  return names;
-}
-
 ChatPrompt render_chat(Fields& fields, const ServedModel& model, const Json& tools, bool sanitize,
                        const Unwanted& is_unwanted, std::size_t n_images) {
   if (model.chat_template == nullptr) {
@@ -306,7 +300,7 @@ ChatPrompt render_chat(Fields& fields, const ServedModel& model, const Json& too
 ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& model, const ApiOptions& options,
                                           const Unwanted& is_unwanted, const RequestImages& images) {
   Fields fields(body);
-  check_model(fields, model_names(model, options));
+  check_model(fields, model, options);
   ChatRequest result{.fields = read_generation_fields(fields, model, options)};
   GenerationRequest& request = result.fields.request;
 

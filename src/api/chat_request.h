@@ -33,7 +33,4 @@ ApiResult<ChatRequest> parse_chat_request(const Json& body, const ServedModel& m
 ChatPrompt render_chat(Fields& fields, const ServedModel& model, const Json& tools, bool sanitize,
                        const Unwanted& is_unwanted, std::size_t n_images = 0);
 
-/// The served name and its aliases.
-std::vector<std::string> model_names(const ServedModel& model, const ApiOptions& options);
-
 }  // namespace commissure

@@ -130,7 +130,7 @@ void take_generate_names(Fields& fields) {
 ApiResult<CompletionRequest> parse_completion_request(const Json& body, const ServedModel& model,
                                                       const ApiOptions& options, const Unwanted& is_unwanted) {
   Fields fields(body);
-  check_model(fields, model_names(model, options));
+  check_model(fields, model, options);
   CompletionRequest result{.fields = read_generation_fields(fields, model, options)};
   GenerationRequest& request = result.fields.request;
 
@@ -159,7 +159,7 @@ ApiResult<CompletionRequest> parse_generate_request(const Json& body, const Serv
                                                     const ApiOptions& options, const Unwanted& is_unwanted) {
   Fields fields(body);
   take_generate_names(fields);
-  check_model(fields, model_names(model, options));
+  check_model(fields, model, options);
   CompletionRequest result{.fields = read_generation_fields(fields, model, options)};
   // TGI draws only when asked to.
   if (!fields.boolean("do_sample").value_or(true)) result.fields.request.sampling.temperature = 0;

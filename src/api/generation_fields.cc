@@ -99,6 +99,7 @@ GenerationFields read_generation_fields(Fields& fields, const ServedModel& model
   request.priority = static_cast<int>(fields.integer("priority", -kMostPriority, kMostPriority).value_or(0));
   request.trace = read_trace(fields);
   request.cache_salt = read_cache_salt(fields);
+  read_adapter(fields, model, options, request);
   read_stream_options(fields, result);
   refuse_unsupported(fields);
   return result;
@@ -160,17 +161,6 @@ void refuse_unsupported(Fields& fields) {
   if (const Json* skip = fields.find("skip_special_tokens"); skip != nullptr && *skip == false) {
     refuse("skip_special_tokens", "; leave it out");
   }
-}
-
-void check_model(Fields& fields, const std::vector<std::string>& names) {
-  const auto model = fields.text("model");
-  if (!model || model->empty() || std::find(names.begin(), names.end(), *model) != names.end()) return;
-  fields.fail(
-      {.status = 404,
-       .message = fmt::format("The model '{}' does not exist here; this server has '{}'.", *model, names.front()),
-       .type = "not_found_error",
-       .param = "model",
-       .code = "model_not_found"});
 }
 
 std::optional<ApiError> check_context(const ServedModel& model, std::size_t n_prompt, int max_tokens,

@@ -57,8 +57,23 @@ void check_min_tokens(Fields& fields, const GenerationRequest& request);
 /// carries its neutral value.
 void refuse_unsupported(Fields& fields);
 
-/// Refuses a `model` that is neither absent nor one of `names`: 404 model_not_found.
-void check_model(Fields& fields, const std::vector<std::string>& names);
+/// The served name and its aliases.
+std::vector<std::string> model_names(const ServedModel& model, const ApiOptions& options);
+
+/// The adapter that a model's name means, NAME or BASE:NAME; empty: the model as it is; nothing: there is no such name.
+std::optional<std::string> find_adapter(const std::string& name, const ServedModel& model, const ApiOptions& options);
+
+/// The adapters there are, by name.
+std::vector<AdapterSource> all_adapters(const ApiOptions& options);
+
+/// 404 model_not_found, with the names there are.
+ApiError unknown_model(const std::string& name, const ServedModel& model, const ApiOptions& options);
+
+/// Refuses a `model` that is neither absent nor a name of the model or an adapter.
+void check_model(Fields& fields, const ServedModel& model, const ApiOptions& options);
+
+/// Reads what a checked `model` means for the request, and `lora_scale`.
+void read_adapter(Fields& fields, const ServedModel& model, const ApiOptions& options, GenerationRequest& request);
 
 /// A length of the answer: -1 for no limit but the context, else at least `low`.
 std::optional<int> read_length(Fields& fields, std::string_view name, int low);

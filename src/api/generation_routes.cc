@@ -57,9 +57,14 @@ GenerationJob make_job(const RequestInfo& info, const std::string& body, Generat
   return job;
 }
 
+/// What an answer says it is from.
+const std::string& answering_model(const ServedModel& model, const GenerationJob& job) {
+  return job.request.adapter.empty() ? model.name : job.request.adapter;
+}
+
 AnswerShape make_shape(const ServedModel& model, const ApiOptions& options, const GenerationFields& fields,
-                       bool logprobs, int prompt_logprobs) {
-  return {.model = model.name,
+                       const GenerationJob& job, bool logprobs, int prompt_logprobs) {
+  return {.model = answering_model(model, job),
           .system_fingerprint = options.system_fingerprint,
           .logprobs = logprobs,
           .prompt_logprobs = prompt_logprobs,
@@ -90,7 +95,7 @@ void ApiService::chat(Call& call) const { run_body(call, &ApiService::run_chat);
 void ApiService::run_chat(Call& call, Json body, const RequestImages& images) const {
   const ChatDialect dialect{[&](ChatRequest& parsed, const GenerationJob& job) {
     return make_chat_format(
-        make_shape(engine_.model(), options_, parsed.fields, parsed.logprobs, job.request.prompt_logprobs),
+        make_shape(engine_.model(), options_, parsed.fields, job, parsed.logprobs, job.request.prompt_logprobs),
         parsed.fields.n, std::move(parsed.plan));
   }};
   answer_chat(call, body, images, dialect);
@@ -102,8 +107,8 @@ void ApiService::run_messages(Call& call, Json body, const RequestImages& images
   const auto chat = chat_from_messages(body, MessagesUse::kAnswer);
   body = nullptr;  // may be large
   if (!chat) return call.fail(chat.error());
-  const ChatDialect dialect{[&](ChatRequest& parsed, const GenerationJob&) {
-    return make_messages_format(engine_.model().name, call.id, std::move(parsed.plan));
+  const ChatDialect dialect{[&](ChatRequest& parsed, const GenerationJob& job) {
+    return make_messages_format(answering_model(engine_.model(), job), call.id, std::move(parsed.plan));
   }};
   answer_chat(call, *chat, images, dialect);
 }
@@ -118,8 +123,8 @@ void ApiService::run_responses(Call& call, Json body, const RequestImages& image
   for (const char* name : {"temperature", "top_p"}) {
     read->echo[name] = read->chat.value(name, defaults.value(name, Json(1.0)));
   }
-  ChatDialect dialect{[&](ChatRequest& parsed, const GenerationJob&) {
-    return make_responses_format(engine_.model().name, std::move(read->echo), std::move(parsed.plan));
+  ChatDialect dialect{[&](ChatRequest& parsed, const GenerationJob& job) {
+    return make_responses_format(answering_model(engine_.model(), job), std::move(read->echo), std::move(parsed.plan));
   }};
   if (!read->left_out.empty()) {
     dialect.headers.emplace_back("x-commissure-left-out", fmt::format("tools: {}", fmt::join(read->left_out, ", ")));
@@ -152,7 +157,8 @@ void ApiService::completions(Call& call) const {
     const auto n_prompts = static_cast<int>(job.prompts.size());
     const int n = request.fields.n, best_of = request.fields.best_of;
     auto format = make_completion_format(
-        make_shape(engine_.model(), options_, request.fields, request.logprobs, request.prompt_logprobs), n_prompts, n,
+        make_shape(engine_.model(), options_, request.fields, job, request.logprobs, request.prompt_logprobs),
+        n_prompts, n,
         {.prompts = request.echo_texts.empty() ? std::vector<std::vector<TokenId>>() : job.prompts,
          .texts = std::move(request.echo_texts),
          .n_top = job.request.sampling.n_logprobs});
@@ -166,7 +172,8 @@ void ApiService::generate(Call& call) const {
   auto parsed = parse_generate_request(*body, engine_.model(), options_, call.is_unwanted());
   if (!parsed) return call.fail(parsed.error());
   run_prompts(call, std::move(*parsed), [&](CompletionRequest& request, const GenerationJob& job) {
-    return make_generate_format(engine_.model().name, request.echo_texts.empty() ? "" : request.echo_texts.front(),
+    return make_generate_format(answering_model(engine_.model(), job),
+                                request.echo_texts.empty() ? "" : request.echo_texts.front(),
                                 job.request.sampling.seed);
   });
 }
@@ -204,17 +211,17 @@ void ApiService::run_ollama(Call& call, Json body, const RequestImages& images, 
   if (!read) return call.fail(read.error());
   if (read->is_empty) {
     Fields fields(read->body);
-    check_model(fields, model_names(engine_.model(), options_));
+    check_model(fields, engine_.model(), options_);
     return fields.ok() ? call.answer(ollama_loaded(*read, engine_.model().name, is_chat)) : call.fail(*fields.error());
   }
-  const auto shape_of = [&](const GenerationFields& fields, bool logprobs) {
-    AnswerShape shape = make_shape(engine_.model(), options_, fields, logprobs, -1);
+  const auto shape_of = [&](const GenerationFields& fields, const GenerationJob& job, bool logprobs) {
+    AnswerShape shape = make_shape(engine_.model(), options_, fields, job, logprobs, -1);
     if (!read->model.empty()) shape.model = read->model;  // as the client calls it
     return shape;
   };
   if (!read->is_raw) {
-    const ChatDialect dialect{[&](ChatRequest& parsed, const GenerationJob&) {
-                                return make_ollama_format(shape_of(parsed.fields, parsed.logprobs), is_chat,
+    const ChatDialect dialect{[&](ChatRequest& parsed, const GenerationJob& job) {
+                                return make_ollama_format(shape_of(parsed.fields, job, parsed.logprobs), is_chat,
                                                           std::move(parsed.plan));
                               },
                               {},
@@ -223,8 +230,8 @@ void ApiService::run_ollama(Call& call, Json body, const RequestImages& images, 
   }
   auto parsed = parse_completion_request(read->body, engine_.model(), options_, call.is_unwanted());
   if (!parsed) return call.fail(in_ollama_terms(parsed.error()));
-  run_prompts(call, std::move(*parsed), [&](CompletionRequest& request, const GenerationJob&) {
-    return make_ollama_format(shape_of(request.fields, false), is_chat, nullptr);
+  run_prompts(call, std::move(*parsed), [&](CompletionRequest& request, const GenerationJob& job) {
+    return make_ollama_format(shape_of(request.fields, job, false), is_chat, nullptr);
   });
 }
 

@@ -101,7 +101,8 @@ ApiResult<Json> chat_from_messages(const Json& body, MessagesUse use) {
   Json chat = Json::object();
   copy_field(fields, "model", chat);
   if (use == MessagesUse::kAnswer) {
-    for (const std::string_view name : {"temperature", "top_p", "top_k", "stream"}) copy_field(fields, name, chat);
+    for (const std::string_view name : {"temperature", "top_p", "top_k", "lora_scale", "stream"})
+      copy_field(fields, name, chat);
     read_length(fields, chat);
     if (auto stop = fields.texts("stop_sequences", kMaxStops, kMaxStopBytes)) chat["stop"] = std::move(*stop);
     fields.object("metadata");

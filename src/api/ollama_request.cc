@@ -253,6 +253,7 @@ ApiResult<OllamaRequest> read_ollama(const Json& body, OllamaUse use) {
   result.is_raw = use == OllamaUse::kGenerate && fields.boolean("raw").value_or(false);
   result.model = fields.text("model").value_or("");
   if (!result.model.empty()) result.body["model"] = without_latest(result.model);
+  copy_field(fields, "lora_scale", result.body);
   result.stream = fields.boolean("stream").value_or(true);
   result.body["stream"] = result.stream;
   read_options(fields, result.body, result.is_raw);

@@ -58,11 +58,11 @@ std::string parameters(const ServedModel& model) {
 }
 
 /// The model that a body names, under `model` or, in older clients, `name`. It need not name one.
-void check_ollama_model(Fields& fields, const std::vector<std::string>& names) {
+void check_ollama_model(Fields& fields, const ServedModel& model, const ApiOptions& options) {
   const auto older = fields.text("name");
   const Json named = {{"model", without_latest(fields.text("model").value_or(older.value_or("")))}};
   Fields inner(named);
-  check_model(inner, names);
+  check_model(inner, model, options);
   if (inner.error()) fields.fail(*inner.error());
 }
 
@@ -74,6 +74,10 @@ void ApiService::ollama_tags(Call& call) const {
   Json models = Json::array();
   for (const std::string& name : model_names(engine_.model(), options_)) {
     models.push_back(listed_model(name));
+    models.back()["modified_at"] = model_time(engine_.model());
+  }
+  for (const AdapterSource& adapter : all_adapters(options_)) {
+    models.push_back(listed_model(adapter.name));
     models.back()["modified_at"] = model_time(engine_.model());
   }
   call.answer({{"models", std::move(models)}});
@@ -91,7 +95,7 @@ void ApiService::ollama_show(Call& call) const {
   const auto body = call.body();
   if (!body) return;
   Fields fields(*body);
-  check_ollama_model(fields, model_names(engine_.model(), options_));
+  check_ollama_model(fields, engine_.model(), options_);
   if (!fields.ok()) return call.fail(*fields.error());
   const ServedModel& model = engine_.model();
   call.answer({{"modelfile", ""},
@@ -112,7 +116,7 @@ void ApiService::ollama_pull(Call& call) const {
   const auto body = call.body();
   if (!body) return;
   Fields fields(*body);
-  check_ollama_model(fields, model_names(engine_.model(), options_));
+  check_ollama_model(fields, engine_.model(), options_);
   const bool streams = fields.boolean("stream").value_or(true);
   if (!fields.ok()) return call.fail(*fields.error());
   const Json success = {{"status", "success"}};

@@ -208,7 +208,7 @@ ApiResult<ResponsesRequest> read_responses(const Json& body) {
   ResponsesRequest result;
   Json& chat = result.chat = Json::object();
   Json& echo = result.echo = Json::object();
-  for (const std::string_view name : {"model", "temperature", "top_p", "stream", "parallel_tool_calls"}) {
+  for (const std::string_view name : {"model", "lora_scale", "temperature", "top_p", "stream", "parallel_tool_calls"}) {
     copy_field(fields, name, chat);
   }
   refuse_kept(fields);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <filesystem>
 
 #include "api/api_call.h"
 #include "api/chat_request.h"
@@ -28,6 +29,14 @@ Json model_json(const ServedModel& model, const std::string& id) {
           {"permission", Json::array()}};
 }
 
+/// As vLLM shows adapters.
+Json adapter_json(const ServedModel& model, const AdapterSource& adapter) {
+  Json json = model_json(model, adapter.name);
+  json["root"] = std::filesystem::path(adapter.path).filename().string();  // paths are the server's own business
+  json["parent"] = model.name;
+  return json;
+}
+
 /// Of what /health adds, each stage's name and state.
 Json public_status(const Json& status) {
   Json stages = Json::array();
@@ -44,21 +53,18 @@ void ApiService::models(Call& call) const {
   Json data = Json::array();
   for (const std::string& name : model_names(engine_.model(), options_))
     data.push_back(model_json(engine_.model(), name));
+  for (const AdapterSource& adapter : all_adapters(options_)) data.push_back(adapter_json(engine_.model(), adapter));
   call.answer({{"object", "list"}, {"data", std::move(data)}});
 }
 
 void ApiService::one_model(Call& call) const {
   constexpr std::string_view kPrefix = "/v1/models/";
   const std::string id = call.request.path.substr(kPrefix.size());  // may hold slashes
-  const auto names = model_names(engine_.model(), options_);
-  if (std::find(names.begin(), names.end(), id) == names.end()) {
-    return call.fail(
-        {.status = 404,
-         .message = fmt::format("The model '{}' does not exist here; this server has '{}'.", id, names.front()),
-         .type = "not_found_error",
-         .param = "model",
-         .code = "model_not_found"});
-  }
+  const auto adapter = find_adapter(id, engine_.model(), options_);
+  if (id.empty() || !adapter) return call.fail(unknown_model(id, engine_.model(), options_));
+  const auto all = all_adapters(options_);
+  const auto found = std::ranges::find(all, *adapter, &AdapterSource::name);
+  if (!adapter->empty() && found != all.end()) return call.answer(adapter_json(engine_.model(), *found));
   call.answer(model_json(engine_.model(), id));
 }
 

@@ -73,7 +73,7 @@ void ApiService::run_count_tokens(Call& call, Json body, const RequestImages& im
   const auto chat = chat_from_messages(body, MessagesUse::kCount);
   if (!chat) return call.fail(chat.error());
   Fields fields(*chat);
-  check_model(fields, model_names(engine_.model(), options_));
+  check_model(fields, engine_.model(), options_);
   ChatPrompt prompt;
   if (fields.ok()) prompt = chat_prompt(fields, engine_.model(), options_.sanitize, call.is_unwanted(), images.size());
   if (!fields.ok()) return call.fail(*fields.error());
@@ -87,7 +87,7 @@ void ApiService::tokenize(Call& call) const { run_body(call, &ApiService::run_to
 
 void ApiService::run_tokenize(Call& call, Json body, const RequestImages& images) const {
   Fields fields(body);
-  check_model(fields, model_names(engine_.model(), options_));
+  check_model(fields, engine_.model(), options_);
   const Tokenizer& tokenizer = *engine_.model().tokenizer;
   const auto input =
       tokenize_input(fields, engine_.model(), sanitizes(fields, options_), call.is_unwanted(), images.size());
@@ -125,7 +125,7 @@ void ApiService::detokenize(Call& call) const {
   const auto body = call.body();
   if (!body) return;
   Fields fields(*body);
-  check_model(fields, model_names(engine_.model(), options_));
+  check_model(fields, engine_.model(), options_);
   const Tokenizer& tokenizer = *engine_.model().tokenizer;
   const Json* list = fields.array("tokens");
   if (list == nullptr) fields.fail("tokens", "'tokens' is missing: give an array of token ids");
@@ -149,7 +149,7 @@ void ApiService::apply_template(Call& call) const {
   const auto images = take_images(*body, engine_.model());
   if (!images) return call.fail(images.error());
   Fields fields(*body);
-  check_model(fields, model_names(engine_.model(), options_));
+  check_model(fields, engine_.model(), options_);
   ChatPrompt prompt;
   if (fields.ok()) {
     prompt = chat_prompt(fields, engine_.model(), /*sanitize=*/false, call.is_unwanted(), images->size());

@@ -29,6 +29,9 @@ struct StageFlags {
   std::optional<double> max_slowdown;
   std::optional<std::int64_t> kv_tokens;
   std::optional<std::uint64_t> kv_memory;
+  std::vector<std::string> adapters;
+  std::optional<std::string> adapter_folder;
+  std::optional<std::uint64_t> adapter_bytes;
   std::shared_ptr<SecuritySettings> security = std::make_shared<SecuritySettings>();  // shared with the flags' parsers
   bool lazy = false, read_weights = false, allow_plaintext = false, json_logs = false, log_prompts = false,
        sanitize = false, no_page = false;
@@ -53,6 +56,9 @@ Status settle(const StageFlags& flags, StageSettings& settings) {
   if (flags.cors_origins) settings.cors_origins = split_list(*flags.cors_origins);
   if (flags.allowed_hosts) settings.allowed_hosts = split_list(*flags.allowed_hosts);
   take(flags.image_urls, settings.image_urls);
+  if (!flags.adapters.empty()) settings.adapters.named = flags.adapters;
+  take(flags.adapter_folder, settings.adapters.folder);
+  take(flags.adapter_bytes, settings.adapters.bytes);
   take(flags.chat_template, settings.chat.chat_template);
   take(flags.tool_parser, settings.chat.tool_parser);
   take(flags.reasoning_parser, settings.chat.reasoning_parser);
@@ -165,6 +171,20 @@ void add_model_flags(CLI::App& app, StageFlags& flags) {
                              fmt::join(reasoning_parser_names(), ", ")));
 }
 
+/// LoRA adapters of stage a.
+void add_adapter_flags(CLI::App& app, StageFlags& flags) {
+  app.add_option("--adapter", flags.adapters,
+                 "NAME=PATH: a PEFT folder or a GGUF adapter that requests may name as their model; may be repeated; "
+                 "all stages read the same path (COMMISSURE_ADAPTERS, apart by commas)")
+      ->allow_extra_args(false);
+  app.add_option("--adapter-dir", flags.adapter_folder,
+                 "a folder of adapters: each is loaded when it is first asked for, and /v1/load_lora_adapter takes "
+                 "those below it (COMMISSURE_ADAPTER_DIR)");
+  app.add_option("--adapter-bytes", flags.adapter_bytes,
+                 "bytes of adapters that a stage keeps, e.g. 2GiB; default: 1GiB (COMMISSURE_ADAPTER_BYTES)")
+      ->transform(CLI::AsSizeValue(true));
+}
+
 /// Where it runs and listens, and with which kernels.
 void add_machine_flags(CLI::App& app, StageFlags& flags) {
   app.add_option(
@@ -219,6 +239,7 @@ CommandRun add_stage(CLI::App& app) {
   auto flags = std::make_shared<StageFlags>();
   apply_environment(process_environment, *flags->security);
   add_model_flags(app, *flags);
+  add_adapter_flags(app, *flags);
   add_machine_flags(app, *flags);
   add_capacity_flags(app, *flags);
   app.add_option("--metrics-names", flags->metrics_names,

@@ -25,6 +25,7 @@
 #include "local/local_chain.h"
 #include "page/page_files.h"
 #include "plan/split_plan.h"
+#include "serve/served_adapters.h"
 #include "terminal/progress.h"
 #include "terminal/stop_signal.h"
 #include "vision/find_vision.h"
@@ -65,6 +66,7 @@ struct UpOptions {
   std::string allowed_hosts;
   std::string image_urls;
   std::string mmproj, chat_template, tool_parser, reasoning_parser;
+  AdapterSettings adapters{.bytes = 0};
   bool sanitize = false, no_page = false;
   bool read_weights = false;
   bool pack = true;
@@ -151,6 +153,10 @@ std::vector<std::string> stage_flags(const UpOptions& options, const std::string
   if (!options.chat_template.empty()) flag("--chat-template", options.chat_template);
   if (!options.tool_parser.empty()) flag("--tool-parser", options.tool_parser);
   if (!options.reasoning_parser.empty()) flag("--reasoning-parser", options.reasoning_parser);
+  const AdapterSettings adapters = with_full_paths(options.adapters);
+  for (const std::string& named : adapters.named) flag("--adapter", named);
+  if (!adapters.folder.empty()) flag("--adapter-dir", adapters.folder);
+  if (options.adapters.bytes > 0) flag("--adapter-bytes", std::to_string(options.adapters.bytes));
   if (options.sanitize) flags.emplace_back("--sanitize");
   if (options.no_page) flags.emplace_back("--no-page");
   if (options.no_prefix_cache) flags.emplace_back("--no-prefix-caching");
@@ -177,6 +183,9 @@ Result<PlannedChain> plan_chain(const UpOptions& options) {
   chain.port = options.port;
   chain.restarts = options.restarts;
   TRY(plan_memory(options, *checkpoint, spec, planned));
+  AdapterSettings adapters = options.adapters;
+  if (adapters.bytes == 0) adapters.bytes = AdapterSettings().bytes;
+  TRY(read_adapters(adapters, spec));
   chain.stage_flags = stage_flags(options, model.precision);
   return planned;
 }
@@ -385,6 +394,18 @@ void add_name_flags(CLI::App& app, UpOptions& options) {
       ->check(CLI::IsMember(reasoning_parser_names()));
 }
 
+void add_adapter_flags(CLI::App& app, UpOptions& options) {
+  app.add_option("--adapter", options.adapters.named,
+                 "local: NAME=PATH: a PEFT folder or a GGUF adapter that requests may name as their model; may be "
+                 "repeated")
+      ->allow_extra_args(false);
+  app.add_option("--adapter-dir", options.adapters.folder,
+                 "local: a folder of adapters: each is loaded when it is first asked for");
+  app.add_option("--adapter-bytes", options.adapters.bytes,
+                 "local: bytes of adapters that a stage keeps, e.g. 2GiB; default: 1GiB")
+      ->transform(CLI::AsSizeValue(true));
+}
+
 }  // namespace
 
 CommandRun add_up(CLI::App& app) {
@@ -420,6 +441,7 @@ CommandRun add_up(CLI::App& app) {
       ->check(quant_names_check());
   add_capacity_flags(app, *options);
   add_name_flags(app, *options);
+  add_adapter_flags(app, *options);
   app.add_flag("--no-prefix-caching", options->no_prefix_cache, "compute every prompt from its first token");
   app.add_flag("!--no-pack", options->pack, "do not pack a small model of the cache for this CPU's kernels");
   app.add_flag("--read-weights", options->read_weights, "read weights into memory instead of mapping the file");

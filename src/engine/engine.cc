@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <thread>
 #include <utility>
@@ -25,11 +26,12 @@ class ThreadedEngine final : public Engine {
  public:
   ThreadedEngine(ServedModel model, EngineOptions options, StageLink& chain)
       : model_(std::move(model)),
-        options_(options),
+        options_(std::move(options)),
         chain_(chain),
         shared_(inbox_capacity(options_)),
         metrics_(model_.name, options_),
-        loop_(model_, options_, chain_, shared_, metrics_) {
+        keeper_(options_.adapters.identify ? std::make_unique<AdapterKeeper>(chain_, options_.adapters) : nullptr),
+        loop_(model_, options_, chain_, shared_, metrics_, keeper_.get()) {
     chain_.start([this](Result<StageOutput> answer) { take(std::move(answer)); });
     thread_ = std::jthread([this](const std::stop_token& stop) { loop_.run(stop); });
   }
@@ -42,6 +44,7 @@ class ThreadedEngine final : public Engine {
 
   const ServedModel& model() const override { return model_; }
   const EngineOptions& options() const override { return options_; }
+  AdapterKeeper* adapters() const override { return keeper_.get(); }
   Result<RequestHandle> submit(GenerationRequest asked, EventSink sink) override;
   Status admission() const override;
   void cancel(RequestHandle request) override;
@@ -62,6 +65,7 @@ class ThreadedEngine final : public Engine {
   StageLink& chain_;
   EngineShared shared_;
   EngineMetrics metrics_;
+  const std::unique_ptr<AdapterKeeper> keeper_;  // its thread writes to shared_
   EngineLoop loop_;
   std::atomic<RequestHandle> next_handle_ = 1;
   std::jthread thread_;
@@ -113,6 +117,9 @@ Result<std::unique_ptr<Request>> ThreadedEngine::make_request(GenerationRequest 
     }
   }
   TRY(check_images(asked));
+  if (!std::isfinite(asked.adapter_scale)) return Error(Code::kInvalidArgument, "an adapter's scale is no number");
+  if (!asked.adapter.empty() && (keeper_ == nullptr || !keeper_->knows(asked.adapter)))
+    return Error(Code::kNotFound, "there is no adapter '", asked.adapter, "'");
   std::vector<TokenId> stop_tokens = asked.stop_tokens;
   std::vector<TokenId>& ends = asked.ignore_eos ? asked.sampling.banned : stop_tokens;
   std::ranges::copy(model_.tokenizer->end_tokens(), std::back_inserter(ends));
@@ -230,7 +237,7 @@ void ThreadedEngine::drain(std::chrono::milliseconds grace) {
 }  // namespace
 
 std::unique_ptr<Engine> Engine::create(ServedModel model, EngineOptions options, StageLink& chain) {
-  return std::make_unique<ThreadedEngine>(std::move(model), options, chain);
+  return std::make_unique<ThreadedEngine>(std::move(model), std::move(options), chain);
 }
 
 }  // namespace commissure

@@ -8,6 +8,7 @@
 
 #include "answer/answer_syntax.h"
 #include "core/json.h"
+#include "engine/adapter_keeper.h"
 #include "engine/generation.h"
 #include "engine/image_encoder.h"
 #include "jinja/chat_template.h"
@@ -58,6 +59,7 @@ struct EngineOptions {
   bool keeps_states = false;         ///< the model has recurrent layers, so no prefix cache (SchedulerOptions)
   int n_layers = 0;
   std::vector<int> boundary_row_bytes = {};  ///< bytes of one row into stage i + 1, for the metrics
+  AdapterOptions adapters = {};
 };
 
 struct EngineStats {
@@ -91,13 +93,16 @@ class Engine {
 
   virtual const ServedModel& model() const = 0;
   virtual const EngineOptions& options() const = 0;
+  /// The adapters that requests may name; null: the engine takes none.
+  virtual AdapterKeeper* adapters() const { return nullptr; }
 
   /// Queues a request; returns at once. After a success the sink gets at least one event, the last with `finish`.
   /// The sink may be called before this returns, from the engine's thread.
-  /// Errors (sink never called): kInvalidArgument, bad ids or parameters; kOutOfRange, the prompt and max_tokens exceed
-  /// the context (both numbers named); kResourceExhausted, the queue is full (max_sequences + queue_limit requests are
-  /// alive); kUnavailable, the engine drains, or the chain was never ready or has been broken for longer than the
-  /// recovery limit. While it has been broken for less, new requests wait in the queue and running ones pause.
+  /// A request with an adapter waits until the stages have that. Errors (sink never called): kInvalidArgument, bad ids
+  /// or parameters; kOutOfRange, the prompt and max_tokens exceed the context (both numbers named); kResourceExhausted,
+  /// the queue is full (max_sequences + queue_limit requests are alive); kUnavailable, the engine drains, or the chain
+  /// was never ready or has been broken for longer than the recovery limit. While it has been broken for less, new
+  /// requests wait in the queue and running ones pause.
   virtual Result<RequestHandle> submit(GenerationRequest request, EventSink sink) = 0;
 
   /// Whether submit() takes any request now: before work that only a request will need. The error is submit()'s own,

@@ -12,7 +12,7 @@ struct Shape {
   int decode_slots = 0;
 };
 
-class EngineBatching : public testing::TestWithParam<Shape> {};
+class EngineBatching : public ::testing::TestWithParam<Shape> {};
 
 TEST_P(EngineBatching, EveryRequestGetsWhatItGetsAlone) {
   const Shape shape = GetParam();
@@ -50,7 +50,7 @@ TEST(EnginePreemption, RequestsGetWhatTheyGetAlone) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, EngineBatching,
-                         testing::Values(Shape{1, 64, 64}, Shape{2, 64, 64}, Shape{3, 17, 64}, Shape{4, 512, 64},
+                         ::testing::Values(Shape{1, 64, 64}, Shape{2, 64, 64}, Shape{3, 17, 64}, Shape{4, 512, 64},
                                          Shape{2, 1, 64}, Shape{4, 64, 64, 1}, Shape{1, 64, 5}, Shape{2, 33, 5},
                                          Shape{4, 200, 6}));
 

@@ -60,13 +60,14 @@ milliseconds until(RequestTimes::Time from, RequestTimes::Time to) {
 }  // namespace
 
 EngineLoop::EngineLoop(const ServedModel& model, const EngineOptions& options, StageLink& chain, EngineShared& shared,
-                       EngineMetrics& metrics)
+                       EngineMetrics& metrics, AdapterKeeper* adapters)
     : model_(model),
       options_(options),
       chain_(chain),
       shared_(shared),
       metrics_(metrics),
-      scheduler_(scheduler_options(model, options)) {}
+      scheduler_(scheduler_options(model, options)),
+      adapters_(adapters) {}
 
 void EngineLoop::run(const std::stop_token& stop) {
   while (!stop.stop_requested()) {
@@ -114,6 +115,7 @@ void EngineLoop::turn(const std::stop_token& stop) {
 milliseconds EngineLoop::patience() const {
   const Time now = steady_clock::now();
   milliseconds wait = outage_ ? kRecoveryPoll : waking_ ? kWakePoll : kIdlePatience;
+  if (!outage_ && !parked_.empty()) wait = std::min(wait, until(now, next_take_));
   for (const auto& [handle, request] : requests_) {
     if (request->deadline) wait = std::min(wait, until(now, *request->deadline));
   }
@@ -132,6 +134,10 @@ void EngineLoop::handle(EngineMessage message) {
     GenerationEvent event;
     event.finish = FinishReason::kCancelled;
     finish(*it->second, std::move(event));
+  } else if (const auto* taken = std::get_if<AdapterMessage>(&message)) {
+    on_adapter(taken->handle, taken->adapter);
+  } else if (const auto* reload = std::get_if<ReloadMessage>(&message)) {
+    on_reload(reload->failures);
   } else {
     drains_.push_back(std::get<DrainMessage>(std::move(message)));
   }
@@ -162,6 +168,11 @@ void EngineLoop::begin_request(std::unique_ptr<Request> owned) {
   }
   if (outage_ && outage_->gave_up) return fail(request.handle, outage_->cause);
   tracer_.begin(request.sequence(), request.asked);
+  if (request.asked.adapter.empty()) return schedule(request, {});
+  parked_.push_back(request.handle);
+}
+
+void EngineLoop::schedule(Request& request, AdapterUse adapter) {
   SequenceSpec spec;
   spec.id = request.sequence();
   spec.prompt = request.asked.prompt;
@@ -172,6 +183,7 @@ void EngineLoop::begin_request(std::unique_ptr<Request> owned) {
   spec.score_prompt = request.n_prompt_scores() > 0;
   spec.priority = request.asked.priority;
   spec.cache_salt = request.asked.cache_salt;
+  spec.adapter = adapter;
   spec.images = request.asked.images;
   if (request.held) {
     spec.most_mask_bytes = TokenMask::most_bytes(std::max(model_.tokenizer->n_tokens(), model_.n_rows));
@@ -183,8 +195,10 @@ void EngineLoop::begin_request(std::unique_ptr<Request> owned) {
 void EngineLoop::fill_steps() {
   if (!outage_ && chain_.wants_move() && may_move()) begin_move();
   if (!outage_ && scheduler_.n_running() == 0) watch_idle_chain();
-  waking_ = !outage_ && scheduler_.n_running() + scheduler_.n_waiting() > 0 && !chain_.wake();
+  const bool has_work = scheduler_.n_running() + scheduler_.n_waiting() > 0 || !parked_.empty();
+  waking_ = !outage_ && has_work && !chain_.wake();
   if (waking_) return;
+  if (!outage_) take_adapters();
   while (!outage_ && std::ssize(owed_) < std::max(scheduler_.decode_slots(), options_.steps_in_flight)) {
     in_step_ = true;
     std::optional<StepBatch> batch = scheduler_.next_step();
@@ -199,8 +213,10 @@ void EngineLoop::fill_steps() {
     }
     tracer_.on_submit(*batch);
     owed_.push_back({now, batch->n_rows(), batch->rebuild});
+    ++n_submitted_;
     if (Status taken = submit(std::move(*batch)); !taken) {
       owed_.pop_back();
+      --n_submitted_;
       tracer_.drop_newest();
       begin_outage(taken.error());
     }
@@ -235,6 +251,8 @@ void EngineLoop::on_answer(Result<StageOutput> answer) {
   if (owed_.empty()) return log_error("the chain answered a step that nobody asked for");
   const OwedStep step = owed_.front();
   owed_.pop_front();
+  ++n_answered_;
+  give_left_adapters();
   if (!step.wanted) return tracer_.drop_oldest();
   in_step_ = true;
   take_answer(step, std::move(answer));

@@ -50,12 +50,15 @@ struct EngineShared {
 /// tokens. New requests wait in the queue meanwhile; the recovery limit counts from the beginning of the outage, for
 /// all.
 ///
+/// A request with an adapter is parked until the keeper has it on all stages; after a break those in use are loaded
+/// again before anything goes on.
+///
 /// Memory that runs out costs a request: the one that was being taken in or told of, or those of the step that was
 /// being planned or answered. The others go on as after a break. Threading: run() and all else on one thread.
 class EngineLoop {
  public:
   EngineLoop(const ServedModel& model, const EngineOptions& options, StageLink& chain, EngineShared& shared,
-             EngineMetrics& metrics);
+             EngineMetrics& metrics, AdapterKeeper* adapters);
 
   /// Until `stop`; then every request that is alive gets an error event.
   void run(const std::stop_token& stop);
@@ -89,6 +92,7 @@ class EngineLoop {
   void handle(EngineMessage message);
   void start_request(std::unique_ptr<Request> request);
   void begin_request(std::unique_ptr<Request> request);
+  void schedule(Request& request, AdapterUse adapter);
   void on_answer(Result<StageOutput> answer);
   void take_answer(const OwedStep& step, Result<StageOutput> answer);
   void on_tokens(const SampledTokens& tokens);
@@ -101,6 +105,13 @@ class EngineLoop {
   Status submit(StepBatch batch);
   void give_up_step();
   void on_no_memory();
+
+  void take_adapters();
+  void on_adapter(RequestHandle handle, const Result<AdapterId>& adapter);
+  void give_adapter_back(const Request& request);
+  void give_left_adapters();
+  bool has_adapters_back();
+  void on_reload(const AdapterKeeper::Failures& failures);
 
   void begin_outage(const Error& cause);
   bool may_move() const;
@@ -133,6 +144,21 @@ class EngineLoop {
   bool waking_ = false;  ///< the stages load, the requests wait
   int n_streams_seen_ = 0;
   std::vector<DrainMessage> drains_;
+
+  AdapterKeeper* const adapters_;      ///< null: requests name none
+  std::vector<RequestHandle> parked_;  ///< requests whose adapter is to be taken
+  Time next_take_ = {};                ///< not before
+  /// Adapters of requests that ended, until the steps that may name them are answered.
+  struct LeftAdapter {
+    AdapterId id;
+    std::uint64_t n_answers = 0;
+  };
+  std::deque<LeftAdapter> left_adapters_;
+  std::uint64_t n_submitted_ = 0, n_answered_ = 0;  ///< steps
+  bool is_reloading_ = false;
+  int n_streams_reloading_ = 0;            ///< when that began
+  std::optional<int> n_streams_reloaded_;  ///< streams on which the adapters in use are loaded
+
   EngineStats stats_;
   StepTracer tracer_;
   bool in_step_ = false;             ///< a step is being planned, or its answer taken

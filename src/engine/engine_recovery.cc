@@ -99,7 +99,12 @@ void EngineLoop::watch_idle_chain() {
   if (health) shared_.was_ready = true;
   if (!health && shared_.was_ready && is_about_the_stream(health.error().code())) return begin_outage(health.error());
   const int n_streams = chain_.n_streams();
-  if (std::exchange(n_streams_seen_, n_streams) != n_streams && !chain_.lost().empty()) scheduler_.forget_prefixes();
+  if (std::exchange(n_streams_seen_, n_streams) == n_streams) return;
+  if (!chain_.lost().empty()) scheduler_.forget_prefixes();
+  if (adapters_ == nullptr) return;
+  if (adapters_->has_users())
+    return begin_outage(Error(Code::kUnavailable, "a stage came back, maybe without adapters"));
+  adapters_->distrust();
 }
 
 void EngineLoop::try_recovery() {
@@ -113,7 +118,7 @@ void EngineLoop::try_recovery() {
     shared_.outage.with([&](auto& shared) { shared = EngineShared::Outage{outage_->cause}; });
   }
   const Status health = outage_->moving ? Status(outage_->cause) : chain_.health();
-  if (health && owed_.empty()) {
+  if (health && owed_.empty() && has_adapters_back()) {
     log_info("the chain is back", {{"outage_ms", lasted.count()}, {"waiting", scheduler_.n_waiting()}});
     outage_.reset();
     resume_sequences();
@@ -139,6 +144,7 @@ void EngineLoop::finish(Request& request, GenerationEvent event) {
     outbox_.reserve(2 * outbox_.size() + 1);  // for the last event, which is due
   const std::unique_ptr<Request> last = std::move(requests_.extract(request.handle).mapped());
   scheduler_.remove(last->sequence());
+  give_adapter_back(*last);
   shared_.gates.with([&](auto& gates) { gates.erase(last->handle); });
   --shared_.n_alive;
   try {

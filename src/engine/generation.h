@@ -70,6 +70,8 @@ struct GenerationRequest {
   std::optional<TraceParent> trace_parent = {};  ///< stages with a collector tell it of the first kMaxSpanSteps steps
   int choice = 0;                                ///< place in the client's request, for its spans
   std::string cache_salt;                        ///< shares cached prefixes only with requests of the same salt
+  std::string adapter = {};                      ///< its name; empty: the base model
+  float adapter_scale = 1.0f;                    ///< multiplies what the adapter adds
   AnswerGrammar grammar = {};
   /// In rising order of position; the prompt has ImageMarks::token in each place.
   std::vector<PlacedImage> images = {};

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/gate.h"
+#include "engine/adapter_keeper.h"
 #include "engine/engine.h"
 #include "engine/engine_metrics.h"
 #include "engine/held_answer.h"
@@ -33,10 +34,11 @@ struct Request {
   Usage usage;
   std::vector<ScoredToken> prompt_scores;
   bool sent_scores = false;
-  int n_replays = 0;                     ///< recoveries since its last progress
-  RequestTimes::Time first_replay = {};  ///< when the first of these recoveries began
-  bool catches_up = false;               ///< being computed again, no new token yet
-  std::optional<HeldAnswer> held = {};   ///< none: the answer is free
+  int n_replays = 0;                      ///< recoveries since its last progress
+  RequestTimes::Time first_replay = {};   ///< when the first of these recoveries began
+  bool catches_up = false;                ///< being computed again, no new token yet
+  std::optional<HeldAnswer> held = {};    ///< none: the answer is free
+  std::optional<AdapterId> adapter = {};  ///< taken from the keeper; none: the base model, or not yet
 
   SequenceId sequence() const { return SequenceId(handle); }
   /// Prompt tokens whose score is asked for; the first has none.
@@ -53,6 +55,15 @@ struct DrainMessage {
   RequestTimes::Time until;
   std::promise<void> done;
 };
-using EngineMessage = std::variant<std::unique_ptr<Request>, CancelMessage, Result<StageOutput>, DrainMessage>;
+/// What the keeper says of the adapter of a request, or of those it loaded again.
+struct AdapterMessage {
+  RequestHandle handle;
+  Result<AdapterId> adapter;
+};
+struct ReloadMessage {
+  AdapterKeeper::Failures failures;
+};
+using EngineMessage = std::variant<std::unique_ptr<Request>, CancelMessage, Result<StageOutput>, DrainMessage,
+                                   AdapterMessage, ReloadMessage>;
 
 }  // namespace commissure

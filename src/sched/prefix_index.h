@@ -23,8 +23,7 @@ using PrefixId = Id<struct PrefixTag, std::uint64_t>;
 /// beginning, so two different beginnings never count as equal.
 struct PrefixKey {
   PrefixId parent;
-  std::string
-      space;  ///< only the first block's, whose descendants it parts: the salt; an adapter's name belongs in here
+  std::string space;  ///< only the first block's, whose descendants it parts: adapter and salt
   std::array<TokenId, kBlockPositions> tokens{};
   std::string images;  ///< names of their content, and where they begin
 

@@ -248,6 +248,7 @@ void Scheduler::add_slice(StepBatch& batch, Sequence& sequence, int n_rows) {
   slice.first_position = first;
   slice.tokens.assign(sequence.tokens.begin() + first, sequence.tokens.begin() + end);
   slice.images = sequence.images_of(rows);
+  slice.adapter = sequence.spec.adapter;
   slice.table_start = sequence.n_blocks_sent;
   slice.new_blocks.assign(sequence.blocks.begin() + sequence.n_blocks_sent, sequence.blocks.end());
   WindowTable& window = sequence.window;

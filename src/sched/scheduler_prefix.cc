@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <utility>
@@ -26,10 +28,17 @@ std::string images_in(const Sequence& sequence, int block) {
   return names;
 }
 
+/// Whose keys and values the first block holds: the adapter's id and scale, which have a fixed length, then the salt,
+/// which is a client's text, so that no salt reads like an adapter.
+std::string space_of(const SequenceSpec& spec) {
+  return fmt::format("{:016x}{:08x}{}", spec.adapter.id.value,
+                     spec.adapter ? std::bit_cast<std::uint32_t>(spec.adapter.scale) : 0, spec.cache_salt);
+}
+
 PrefixKey key_of(const Sequence& sequence, PrefixId parent, int block) {
   const std::span<const TokenId> tokens(sequence.tokens);
-  return {parent, sequence.spec.cache_salt, tokens.subspan(block * kBlockPositions, kBlockPositions),
-          images_in(sequence, block)};
+  return {parent, parent == PrefixId() ? space_of(sequence.spec) : "",
+          tokens.subspan(block * kBlockPositions, kBlockPositions), images_in(sequence, block)};
 }
 
 }  // namespace
@@ -143,7 +152,7 @@ bool Scheduler::is_being_computed(const Sequence& sequence, int next) const {
   return std::ranges::any_of(running_, [&](const Sequence* running) {
     return !running->decodes() && running->prefix && running->n_kept <= next &&
            first + kBlockPositions <= count_of(running->tokens) &&
-           running->spec.cache_salt == sequence.spec.cache_salt &&
+           running->spec.cache_salt == sequence.spec.cache_salt && running->spec.adapter == sequence.spec.adapter &&
            std::ranges::equal(block_of(*running), block_of(sequence)) &&
            images_in(*running, next) == images_in(sequence, next);
   });

@@ -117,6 +117,31 @@ TEST(PrefixCache, ASaltPartsTheSame) {
   EXPECT_EQ(describe(begin(scheduler, salted(4, "a"))), "4@192+8*");
 }
 
+TEST(PrefixCache, AnAdapterPartsTheSame) {
+  Scheduler scheduler(options(512, 16));
+  const auto adapted = [](std::uint64_t id, AdapterUse adapter, std::string salt = "") {
+    SequenceSpec made = spec(id, 200);
+    made.adapter = adapter;
+    made.cache_salt = std::move(salt);
+    return made;
+  };
+  const AdapterUse one{AdapterId(0x31), 1.0f};
+  compute(scheduler, adapted(1, one));
+  // Other adapters, another scale, the base model, and salts that read like an adapter.
+  const std::string forged[] = {"00000000000000313f800000", "0000000000000031", "1"};
+  std::uint64_t id = 2;
+  std::vector<SequenceSpec> others = {adapted(id++, {AdapterId(0x32), 1.0f}), adapted(id++, {one.id, 0.5f}),
+                                      adapted(id++, {})};
+  for (const std::string& salt : forged) others.push_back(adapted(id++, {}, salt));
+  for (const SequenceSpec& other : others) {
+    EXPECT_EQ(describe(begin(scheduler, other)), fmt::format("{}@0+200*", other.id.value));
+    scheduler.remove(other.id);
+  }
+  const StepBatch again = begin(scheduler, adapted(id, one));
+  EXPECT_EQ(describe(again), fmt::format("{}@192+8*", id));
+  EXPECT_EQ(again.slices[0].adapter, one);
+}
+
 TEST(PrefixCache, ScoredPromptsAndThoseThatAskForItAreComputed) {
   Scheduler scheduler(options(512, 16));
   compute(scheduler, spec(1, 200));

@@ -128,6 +128,7 @@ void Scheduler::add_rebuild_slice(StepBatch& batch, Sequence& sequence, int n_ro
   slice.first_position = first;
   slice.tokens.assign(sequence.tokens.begin() + first, sequence.tokens.begin() + end);
   slice.images = sequence.images_of(rows);
+  slice.adapter = sequence.spec.adapter;
   slice.new_blocks.assign(sequence.blocks.begin(), sequence.blocks.begin() + blocks_for(end));
   if (windows_.is_on()) {
     CHECK(windows_.grow(sequence.lost_windows, std::min(end, window.first * kBlockPositions)));

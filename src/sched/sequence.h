@@ -24,6 +24,7 @@ struct SequenceSpec {
   SamplingParams params;
   bool score_prompt = false;             ///< rows of the prompt carry targets
   std::string cache_salt;                ///< blocks are shared only with sequences of the same salt
+  AdapterUse adapter = {};               ///< in all its slices; blocks are shared only under the same one
   bool reuse_prefix = true;              ///< may begin with blocks that other sequences computed
   std::size_t most_mask_bytes = 0;       ///< of its slices that draw; the caller puts the mask into the step
   std::vector<PlacedImage> images = {};  ///< of the prompt, in rising order of position

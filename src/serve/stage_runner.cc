@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -28,6 +29,7 @@
 #include "serve/chain_view.h"
 #include "serve/needed_threads.h"
 #include "serve/open_files.h"
+#include "serve/served_adapters.h"
 #include "serve/served_images.h"
 #include "serve/served_model.h"
 #include "serve/waking_link.h"
@@ -92,6 +94,7 @@ class StageRunner {
   bool see_each_other_ = true;            // an image's rows do, in some layers at least
   std::shared_ptr<ServedImages> images_;  // shared with the engine; null: the model takes text alone
   ContextPlan context_;
+  AdapterOptions adapters_;              // of the first stage
   std::vector<int> boundary_row_bytes_;  // into stage i + 1
 
   std::shared_ptr<SpanExporter> spans_;  // shared with those that use it; null without a collector
@@ -147,6 +150,14 @@ Status StageRunner::build() {
   options.n_kv_blocks = context_.kv.n_blocks;
   options.n_window_blocks = context_.kv.n_window_blocks;
   options.n_states = context_.kv.n_states;
+  if (settings_.is_first()) {
+    adapters_ = TRY(read_adapters(settings_.adapters, spec));
+    for (const AdapterSource& adapter : adapters_.known) {
+      if (adapter.name == model_.name || std::ranges::count(settings_.served_names, adapter.name) > 0)
+        return Error(Code::kInvalidArgument, "--adapter ", adapter.name,
+                     ": the model itself is served under that name");
+    }
+  }
   stage_ = TRY(Stage::create(*device_.backend, *checkpoint_, spec, plans[settings_.index()], options));
   return build_links();
 }
@@ -192,7 +203,9 @@ Status StageRunner::build_links() {
 }
 
 LocalStage StageRunner::local_stage() {
-  return {[this] { return stage_->info(); }, [this] { wake(); }};
+  return {[this] { return stage_->info(); }, [this] { wake(); },
+          [this](const AdapterSource& source) { return stage_->load_adapter(source); },
+          [this](AdapterId id) { stage_->drop_adapter(id); }};
 }
 
 void StageRunner::wake() {
@@ -258,6 +271,7 @@ EngineOptions StageRunner::engine_options() const {
   options.keeps_states = stage_->kv().n_states > 0;
   options.n_layers = stage_->info().plan.n_model_layers;
   options.boundary_row_bytes = boundary_row_bytes_;
+  options.adapters = adapters_;
   // Stages on the same cores take turns: a second step in flight parts the sequences into two batches, and each reads
   // the weights.
   options.shares_cores = lease_ != nullptr || settings_.n_stages() == 1;

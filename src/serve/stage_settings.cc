@@ -36,6 +36,14 @@ Result<int> parse_int(const std::string& name, const std::string& text) {
   return value;
 }
 
+Result<std::uint64_t> parse_bytes(const std::string& text) {
+  std::uint64_t value = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (problem != std::errc() || end != text.data() + text.size())
+    return Error(Code::kInvalidArgument, "COMMISSURE_ADAPTER_BYTES=\"", text, "\" is no number of bytes");
+  return value;
+}
+
 /// Layer boundaries from CUTS or from K1, K2, ... without a gap.
 Result<std::vector<int>> cuts_from(const Environment& environment) {
   if (const auto text = environment("CUTS")) return parse_cuts(*text);
@@ -89,6 +97,9 @@ Status apply_environment(const Environment& environment, StageSettings& settings
   if (const auto text = environment("COMMISSURE_CORS_ORIGINS")) settings.cors_origins = split_list(*text);
   if (const auto text = environment("COMMISSURE_ALLOWED_HOSTS")) settings.allowed_hosts = split_list(*text);
   take("COMMISSURE_IMAGE_URLS", settings.image_urls);
+  if (const auto text = environment("COMMISSURE_ADAPTERS")) settings.adapters.named = split_list(*text);
+  take("COMMISSURE_ADAPTER_DIR", settings.adapters.folder);
+  if (const auto text = environment("COMMISSURE_ADAPTER_BYTES")) settings.adapters.bytes = TRY(parse_bytes(*text));
   take("COMMISSURE_CHAT_TEMPLATE", settings.chat.chat_template);
   take("COMMISSURE_TOOL_PARSER", settings.chat.tool_parser);
   take("COMMISSURE_REASONING_PARSER", settings.chat.reasoning_parser);
@@ -236,6 +247,7 @@ Status validate(const StageSettings& settings) {
   TRY(check_name("--tool-parser (COMMISSURE_TOOL_PARSER)", settings.chat.tool_parser, tool_parser_names()));
   TRY(check_name("--reasoning-parser (COMMISSURE_REASONING_PARSER)", settings.chat.reasoning_parser,
                  reasoning_parser_names()));
+  TRY(validate(settings.adapters));
   return validate(settings.security);
 }
 
@@ -282,6 +294,8 @@ std::vector<std::pair<std::string, std::string>> describe(const StageSettings& s
       {"browsers' origins", listed(settings.cors_origins, "this machine's")},
       {"image URLs", settings.image_urls},
       {"web page", settings.has_page ? "yes" : "no"},
+      {"adapters", listed(settings.adapters.named, "none")},
+      {"adapters' folder", text(settings.adapters.folder, "none")},
       {"allowed hosts", listed(settings.allowed_hosts, "this machine's")},
   };
   const auto security = describe(settings.security);

@@ -9,6 +9,7 @@
 #include "core/index.h"
 #include "core/result.h"
 #include "serve/chat_choices.h"
+#include "serve/served_adapters.h"
 #include "serve/stage_security.h"
 
 namespace commissure {
@@ -19,7 +20,7 @@ namespace commissure {
 /// QUANT, NEXT_ENDPOINT or <next letter>_ENDPOINT (B_ENDPOINT on stage a), PORT, COMMISSURE_THREADS, COMMISSURE_ISA,
 /// COMMISSURE_PRECISION, COMMISSURE_KV_DTYPE, COMMISSURE_API_KEY, COMMISSURE_API_KEY_FILE, COMMISSURE_LEASE,
 /// COMMISSURE_LAZY, COMMISSURE_SERVED_MODEL_NAME, COMMISSURE_CORS_ORIGINS, COMMISSURE_ALLOWED_HOSTS,
-/// COMMISSURE_IMAGE_URLS,
+/// COMMISSURE_IMAGE_URLS, COMMISSURE_ADAPTERS, COMMISSURE_ADAPTER_DIR, COMMISSURE_ADAPTER_BYTES,
 /// COMMISSURE_MAX_STREAM_AGE, COMMISSURE_STEP_DEADLINE, COMMISSURE_METRICS_NAMES, COMMISSURE_LOG_PROMPTS,
 /// COMMISSURE_PREFIX_CACHE, COMMISSURE_MMPROJ, COMMISSURE_CHAT_TEMPLATE, COMMISSURE_TOOL_PARSER,
 /// COMMISSURE_REASONING_PARSER, COMMISSURE_SANITIZE, COMMISSURE_PAGE, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or
@@ -36,6 +37,7 @@ struct StageSettings {
   std::vector<std::string> allowed_hosts;  ///< names of the endpoint beside this machine's; "*": any
   std::string image_urls = "public";       ///< that are fetched: off, public or hosts (FetchPolicy)
   ChatChoices chat;
+  AdapterSettings adapters;    ///< of stage A
   std::string device = "cpu";  ///< cpu, cuda or auto
   std::string next;            ///< endpoint of the next stage; empty on the last
   std::string host;            ///< as address() says

@@ -37,6 +37,29 @@ TEST(StageSettings, ReadsTheDeploymentContract) {
   EXPECT_EQ(settings.kv_dtype, "int8");
 }
 
+TEST(StageSettings, AdaptersAreNamesAndPaths) {
+  StageSettings settings;
+  settings.model = "/m";
+  ASSERT_TRUE(apply_environment(environment_of({{"COMMISSURE_ADAPTERS", "poet=/a/one,clerk=/a/two.gguf"},
+                                                {"COMMISSURE_ADAPTER_DIR", "/a"},
+                                                {"COMMISSURE_ADAPTER_BYTES", "4096"}}),
+                                settings));
+  EXPECT_EQ(settings.adapters.named, (std::vector<std::string>{"poet=/a/one", "clerk=/a/two.gguf"}));
+  EXPECT_EQ(settings.adapters.folder, "/a");
+  EXPECT_EQ(settings.adapters.bytes, 4096u);
+  EXPECT_TRUE(validate(settings));
+  for (const char* named : {"poet", "=/a", "poet=", "a/b=/c", "poet=/x"}) {
+    StageSettings wrong = settings;
+    wrong.adapters.named.push_back(named);
+    const Status refused = validate(wrong);
+    ASSERT_FALSE(refused) << named;
+    EXPECT_NE(refused.error().message().find("--adapter (COMMISSURE_ADAPTERS)"), std::string::npos);
+  }
+  for (const char* bytes : {"", "-1", "many", "99999999999999999999"}) {
+    EXPECT_FALSE(apply_environment(environment_of({{"COMMISSURE_ADAPTER_BYTES", bytes}}), settings)) << bytes;
+  }
+}
+
 TEST(StageSettings, NextEndpointWinsOverTheLetterForm) {
   StageSettings settings;
   ASSERT_TRUE(

@@ -27,6 +27,11 @@ class WakingLink final : public StageLink {
   int n_streams() const override { return chain_.n_streams(); }
   bool wants_move() const override { return chain_.wants_move(); }
   void move() override { chain_.move(); }
+  Result<std::uint64_t> load_adapter(const AdapterSource& source, std::chrono::milliseconds timeout,
+                                     const std::stop_token& stop) override {
+    return chain_.load_adapter(source, timeout, stop);
+  }
+  void drop_adapter(AdapterId id) override { chain_.drop_adapter(id); }
   void stop() override { chain_.stop(); }
 
   /// Whether a step would wait for stages to load.

@@ -1,6 +1,7 @@
 #include "step/chain_link.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "core/check.h"
@@ -66,6 +67,24 @@ Status ChainLink::health() const {
 void ChainLink::move() {
   first_.move();
   rest_.move();
+}
+
+Result<std::uint64_t> ChainLink::load_adapter(const AdapterSource& source, std::chrono::milliseconds timeout,
+                                              const std::stop_token& stop) {
+  using Loaded = Result<std::uint64_t>;
+  Loaded behind = no_memory(Code::kUnavailable);
+  const auto load_behind = [&] { behind = rest_.load_adapter(source, timeout, stop); };
+  std::jthread rest;
+  if (!done_unless_scarce([&] { rest = std::jthread([&] { done_unless_scarce(load_behind); }); })) return behind;
+  const Loaded here = first_.load_adapter(source, timeout, stop);
+  rest.join();
+  if (!here || !behind) return !here ? here : behind;
+  return std::max(*here, *behind);
+}
+
+void ChainLink::drop_adapter(AdapterId id) {
+  first_.drop_adapter(id);
+  rest_.drop_adapter(id);
 }
 
 void ChainLink::stop() {

@@ -2,8 +2,10 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <optional>
+#include <stop_token>
 #include <vector>
 
 #include "core/mutex.h"
@@ -32,6 +34,10 @@ class ChainLink final : public StageLink {
   int n_streams() const override { return first_.n_streams() + rest_.n_streams(); }
   bool wants_move() const override { return first_.wants_move() || rest_.wants_move(); }
   void move() override;
+  /// Both load at the same time; the larger number of bytes counts, and of two errors that of `first`.
+  Result<std::uint64_t> load_adapter(const AdapterSource& source, std::chrono::milliseconds timeout,
+                                     const std::stop_token& stop) override;
+  void drop_adapter(AdapterId id) override;
   void stop() override;
 
  private:

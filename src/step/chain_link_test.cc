@@ -49,6 +49,15 @@ class FakeLink final : public StageLink {
     if (thread_.joinable()) thread_.join();
   }
 
+  Result<std::uint64_t> load_adapter(const AdapterSource& source, std::chrono::milliseconds,
+                                     const std::stop_token&) override {
+    if (adapter_bytes == 0) return Error(Code::kNotFound, "no files of ", source.name);
+    return adapter_bytes;
+  }
+  void drop_adapter(AdapterId) override { ++n_dropped; }
+  std::uint64_t adapter_bytes = 0;
+  int n_dropped = 0;
+
   void hold() { hold_ = true; }
   void release() {
     hold_ = false;
@@ -231,6 +240,19 @@ TEST(ChainLink, StopAnswersWhatIsInFlightWithCancelled) {
   ASSERT_EQ(answers.queue.size(), 8u);
   for (int i = 0; i < 8; ++i) EXPECT_EQ(answers.next_code(), Code::kCancelled);
   EXPECT_EQ(chain.submit(step(9)).error().code(), Code::kUnavailable);
+}
+
+TEST(ChainLink, BothPartsLoadAnAdapterAndDropIt) {
+  FakeLink first([](StageInput) -> Result<StageOutput> { return Error(Code::kInternal, "no step comes"); });
+  FakeLink rest([](StageInput) -> Result<StageOutput> { return Error(Code::kInternal, "no step comes"); });
+  ChainLink chain(first, rest);
+  const AdapterSource poet{AdapterId(7), "poet", "/adapters/poet"};
+  first.adapter_bytes = 10;
+  EXPECT_EQ(chain.load_adapter(poet, 1s, {}).error().code(), Code::kNotFound);
+  rest.adapter_bytes = 20;
+  EXPECT_EQ(chain.load_adapter(poet, 1s, {}).value(), 20u);
+  chain.drop_adapter(poet.id);
+  EXPECT_EQ(first.n_dropped + rest.n_dropped, 2);
 }
 
 }  // namespace

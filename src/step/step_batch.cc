@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <cstdint>
 #include <iterator>
 #include <string>
@@ -86,6 +87,7 @@ Status validate(const StepBatch& batch) {
     }
     if (const std::string problem = image_problem(slice); !problem.empty()) return invalid(problem);
     if (!slice.mask.empty() && !slice.sample) return invalid("a mask, where no token is drawn");
+    if (!std::isfinite(slice.adapter.scale)) return invalid("an adapter's scale that is no number");
     if (slice.params) {
       if (Status status = validate(*slice.params); !status) return std::move(status).error();
     }

@@ -474,5 +474,48 @@ TEST(Codec, NoSliceTakesMoreOfAHeaderThanTheSchedulerCounts) {
   }
 }
 
+v1::Step step_with_adapter(std::uint64_t id, float scale) {
+  v1::Step step;
+  step.set_step(1);
+  step.set_n_rows(1);
+  v1::Slice& slice = *step.add_slices();
+  slice.set_sequence(1);
+  slice.add_tokens(5);
+  slice.add_new_blocks(0);
+  slice.mutable_adapter()->set_id(id);
+  slice.mutable_adapter()->set_scale(scale);
+  return step;
+}
+
+TEST(Codec, AdaptersTravelWithTheirSlices) {
+  StepBatch batch;
+  batch.step = StepId(3);
+  batch.slices.push_back({.sequence = SequenceId(1), .tokens = {TokenId(5)}, .new_blocks = {BlockId(0)}});
+  batch.slices.push_back({.sequence = SequenceId(2), .tokens = {TokenId(6)}, .new_blocks = {BlockId(1)}});
+  batch.slices[1].adapter = {AdapterId(~std::uint64_t{0}), 0.0f};
+  v1::Step message;
+  encode(batch, Boundary{}, message);
+  EXPECT_FALSE(message.slices(0).has_adapter());
+  const auto decoded = decode(message);
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(*decoded, batch);
+}
+
+TEST(Codec, HostileAdaptersAreRefused) {
+  EXPECT_TRUE(decode(step_with_adapter(7, -2.5f)));
+  for (const float scale : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+                            -std::numeric_limits<float>::infinity()}) {
+    const auto decoded = decode(step_with_adapter(7, scale));
+    ASSERT_FALSE(decoded);
+    EXPECT_EQ(decoded.error().code(), Code::kDataLoss);
+  }
+  EXPECT_FALSE(decode(step_with_adapter(0, 1.0f)));
+  v1::AdapterSource source;
+  EXPECT_FALSE(decode(source)) << "no id";
+  source.set_id(1);
+  source.set_path(std::string(5000, 'a'));
+  EXPECT_FALSE(decode(source)) << "a path of 5000 bytes";
+}
+
 }  // namespace
 }  // namespace commissure

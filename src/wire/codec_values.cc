@@ -1,5 +1,6 @@
 #include "wire/codec_values.h"
 
+#include <cmath>
 #include <cstring>
 #include <string_view>
 #include <utility>
@@ -58,6 +59,13 @@ void encode(const SliceImage& image, v1::SliceImage& out) {
   out.set_see_each_other(image.see_each_other);
 }
 
+Result<AdapterUse> decode(const v1::AdapterUse& message) {
+  const AdapterUse use{AdapterId(message.id()), message.scale()};
+  if (!use) return broken("an adapter without an id");
+  if (!std::isfinite(use.scale)) return broken("an adapter's scale that is no number");
+  return use;
+}
+
 Result<SequenceRows> decode(const v1::Slice& message, const SamplingParams* before) {
   SequenceRows rows;
   rows.sequence = SequenceId(message.sequence());
@@ -77,6 +85,7 @@ Result<SequenceRows> decode(const v1::Slice& message, const SamplingParams* befo
   if (message.images_size() > message.tokens_size()) return broken(message.images_size(), " images in a slice");
   for (const v1::SliceImage& image : message.images())
     rows.images.push_back({image.first_position(), image.n_rows(), image.see_each_other()});
+  if (message.has_adapter()) rows.adapter = TRY(decode(message.adapter()));
   return rows;
 }
 
@@ -179,9 +188,27 @@ void encode(const StepBatch& batch, const Boundary& boundary, v1::Step& out) {
     put_ids(rows.history, *slice.mutable_history());
     if (!rows.mask.empty()) encode(rows.mask, slice);
     for (const SliceImage& image : rows.images) encode(image, *slice.add_images());
+    if (rows.adapter) {
+      slice.mutable_adapter()->set_id(rows.adapter.id.value);
+      slice.mutable_adapter()->set_scale(rows.adapter.scale);
+    }
   }
   put_ids(batch.released, *out.mutable_released());
   for (const SliceTrace& trace : batch.traces) encode(trace, *out.add_traces());
+}
+
+void encode(const AdapterSource& source, v1::AdapterSource& out) {
+  out.set_id(source.id.value);
+  out.set_name(source.name);
+  out.set_path(source.path);
+}
+
+Result<AdapterSource> decode(const v1::AdapterSource& message) {
+  TRY(check_text(message.name(), "an adapter's name"));
+  TRY(check_text(message.path(), "an adapter's path"));
+  AdapterSource source{AdapterId(message.id()), message.name(), message.path()};
+  if (source.id == AdapterId()) return broken("an adapter without an id");
+  return source;
 }
 
 Result<StepBatch> decode(const v1::Step& message) {

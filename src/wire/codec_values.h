@@ -12,9 +12,12 @@ void encode(const StepBatch& batch, const Boundary& boundary, v1::Step& out);
 void encode(const SampledTokens& tokens, v1::Result& out);
 void encode(const StageInfo& info, v1::StageInfo& out);
 
+void encode(const AdapterSource& source, v1::AdapterSource& out);
+
 Result<Hello> decode(const v1::Hello& message);
 Result<StepBatch> decode(const v1::Step& message);
 Result<SampledTokens> decode(const v1::Result& message);
 Result<StageInfo> decode(const v1::StageInfo& message);
+Result<AdapterSource> decode(const v1::AdapterSource& message);
 
 }  // namespace commissure

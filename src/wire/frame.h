@@ -16,7 +16,7 @@
 namespace commissure {
 
 /// Raised with every change of stage.proto or of its meaning; both sides of a stream must have the same.
-inline constexpr std::uint32_t kProtocolVersion = 13;
+inline constexpr std::uint32_t kProtocolVersion = 14;
 
 /// Bounds of what is accepted from a peer; the header, which is everything but the rows, has its own (StepRoom).
 inline constexpr std::size_t kMaxFrameBytes = std::size_t{64} << 20;

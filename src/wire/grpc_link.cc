@@ -198,6 +198,11 @@ Status GrpcLink::submit(StageInput input) { return impl_->submit(std::move(input
 Status GrpcLink::health() const { return impl_->health(); }
 bool GrpcLink::wants_move() const { return impl_->wants_move(); }
 void GrpcLink::move() { impl_->move(); }
+Result<std::uint64_t> GrpcLink::load_adapter(const AdapterSource& source, std::chrono::milliseconds timeout,
+                                             const std::stop_token& stop) {
+  return impl_->questions_.load_adapter(source, timeout, stop);
+}
+void GrpcLink::drop_adapter(AdapterId id) { impl_->questions_.drop_adapter(id); }
 void GrpcLink::stop() { impl_->stop(); }
 void GrpcLink::connect() { impl_->connect(); }
 void GrpcLink::restart(ChainSession session) { impl_->restart(std::move(session)); }

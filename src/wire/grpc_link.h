@@ -69,6 +69,10 @@ class GrpcLink final : public StageLink {
   StageSpan lost() const override;
   bool wants_move() const override;
   void move() override;
+  /// Calls apart from the stream.
+  Result<std::uint64_t> load_adapter(const AdapterSource& source, std::chrono::milliseconds timeout,
+                                     const std::stop_token& stop) override;
+  void drop_adapter(AdapterId id) override;
   void stop() override;
 
   /// Starts connecting when lazy.

@@ -18,6 +18,7 @@
 #include "wire/codec.h"
 #include "wire/grpc_link.h"
 #include "wire/link_stream.h"
+#include "wire/stage_client.h"
 #include "wire/step_pace.h"
 
 namespace commissure {
@@ -29,7 +30,8 @@ class GrpcLink::Impl final : public LinkStream::Events {
   using Clock = std::chrono::steady_clock;
 
   explicit Impl(GrpcLinkOptions options)
-      : options_(std::move(options)),
+      : questions_(options.endpoint, options.security),
+        options_(std::move(options)),
         queue_(options_.queue != nullptr ? options_.queue : std::make_shared<CallQueue>()),
         channel_(open_channel(options_.endpoint, options_.security)),
         peer_(fmt::format("stage {} ({})", stage_name(options_.self().plan.index + 1), options_.endpoint.target)),
@@ -49,6 +51,7 @@ class GrpcLink::Impl final : public LinkStream::Events {
     return lost_;
   }
 
+  StageClient questions_;  // about adapters
   std::function<void(const Error&)> on_lost_;
   std::function<void(const std::string&)> on_leaving_;
   std::vector<StageInfo> infos() const {

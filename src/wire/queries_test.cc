@@ -38,14 +38,25 @@ class LoadingStage {
     info_.state = LoadState::kCold;
   }
   LocalStage local() {
-    return {[this] { return info(); }, [this] { wake(); }};
+    return {[this] { return info(); }, [this] { wake(); },
+            [this](const AdapterSource& source) { return load_adapter(source); },
+            [this](AdapterId id) { n_dropped += id == AdapterId(7) ? 1 : 0; }};
   }
+  std::uint64_t adapter_bytes = 0;  ///< 0: it cannot be loaded
+  std::atomic<int> n_dropped = 0;
   StageInfo info() {
     const std::lock_guard lock(mutex_);
     return info_;
   }
 
  private:
+  /// Like the weights: no stage is through before all of them have begun.
+  Result<std::uint64_t> load_adapter(const AdapterSource& source) {
+    EXPECT_EQ(source, (AdapterSource{AdapterId(7), "poet", "/adapters/poet"}));
+    gate_.pass({});
+    if (adapter_bytes == 0) return Error(Code::kInvalidArgument, "other files");
+    return adapter_bytes;
+  }
   void wake() {
     const std::lock_guard lock(mutex_);
     if (info_.state != LoadState::kCold) return;
@@ -129,6 +140,47 @@ TEST(Wake, EndsWhenAsked) {
   stop.request_stop();
   waker.join();
   EXPECT_EQ(woken.error().code(), Code::kCancelled);
+}
+
+const AdapterSource kPoet{AdapterId(7), "poet", "/adapters/poet"};
+
+TEST(Adapters, AreLoadedByAllStagesAtTheSameTimeAndDroppedByAll) {
+  ThreeStages chain;
+  chain.a.adapter_bytes = 10;
+  chain.b.adapter_bytes = 30;
+  chain.c.adapter_bytes = 20;
+  const auto loaded = load_adapter_chain(chain.a.local(), &chain.to_b, kPoet, 90s, {});
+  ASSERT_TRUE(loaded) << loaded.error().message();
+  EXPECT_EQ(*loaded, 30u) << "the stage where it takes the most";
+  chain.to_b.drop_adapter(kPoet.id);
+  EXPECT_EQ(chain.b.n_dropped, 1);
+  EXPECT_EQ(chain.c.n_dropped, 1);
+}
+
+TEST(Adapters, AnErrorNamesTheStageAndKeepsItsCode) {
+  ThreeStages chain;
+  chain.a.adapter_bytes = chain.b.adapter_bytes = 10;
+  const auto loaded = load_adapter_chain(chain.a.local(), &chain.to_b, kPoet, 90s, {});
+  ASSERT_FALSE(loaded);
+  EXPECT_EQ(loaded.error().code(), Code::kInvalidArgument);
+  EXPECT_NE(loaded.error().message().find("stage c: other files"), std::string::npos) << loaded.error().message();
+}
+
+TEST(Adapters, AStageThatIsAwayAndAStopEndTheCall) {
+  const SocketDir dir;
+  StageClient nobody(dir.endpoint("b"));
+  EXPECT_EQ(nobody.load_adapter(kPoet, 20s, {}).error().code(), Code::kUnavailable);
+  nobody.drop_adapter(kPoet.id);  // errors are of no interest
+  Gate never(2);
+  LoadingStage b(1, 2, never);
+  b.adapter_bytes = 1;
+  Served served(b, dir.endpoint("b2"), nullptr);
+  StageClient to_b(dir.endpoint("b2"));
+  EXPECT_EQ(to_b.load_adapter(kPoet, 100ms, {}).error().code(), Code::kDeadlineExceeded);
+  std::stop_source stop;
+  stop.request_stop();
+  EXPECT_EQ(to_b.load_adapter(kPoet, 20s, stop.get_token()).error().code(), Code::kCancelled);
+  never.pass({});  // lets the stage finish
 }
 
 TEST(Describe, ShowsTheWholeChainAndStagesThatDoNotAnswer) {

@@ -13,6 +13,7 @@
 #include "core/scarce.h"
 #include "wire/channel.h"
 #include "wire/codec.h"
+#include "wire/codec_values.h"
 #include "wire/stage.grpc.pb.h"
 
 namespace commissure {
@@ -39,6 +40,8 @@ class StageClient::Impl {
   Result<std::vector<StageInfo>> describe(std::chrono::system_clock::time_point deadline, const std::stop_token& stop);
   Status wake(std::chrono::system_clock::time_point deadline, const ChainReport& report, const std::stop_token& stop,
               bool may_refresh);
+  Result<std::uint64_t> load_adapter(const AdapterSource& source, std::chrono::system_clock::time_point deadline,
+                                     const std::stop_token& stop);
 
   const std::string target;
   const std::shared_ptr<CallerIdentity> identity;
@@ -124,6 +127,60 @@ Status StageClient::Impl::wake(std::chrono::system_clock::time_point deadline, c
   if (may_refresh && refreshes(status)) return wake(deadline, report, stop, false);
   if (!status.ok()) return named(status);
   return {};
+}
+
+Result<std::uint64_t> StageClient::load_adapter(const AdapterSource& source, std::chrono::milliseconds timeout,
+                                                const std::stop_token& stop) {
+  return impl_->load_adapter(source, std::chrono::system_clock::now() + timeout, stop);
+}
+
+Result<std::uint64_t> StageClient::Impl::load_adapter(const AdapterSource& source,
+                                                      std::chrono::system_clock::time_point deadline,
+                                                      const std::stop_token& stop) {
+  v1::AdapterSource asked;
+  encode(source, asked);
+  v1::LoadedAdapter answer;
+  const auto call = [&] {
+    grpc::ClientContext context;
+    context.set_deadline(deadline);
+    const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
+    return stub->LoadAdapter(&context, asked, &answer);
+  };
+  grpc::Status status = call();
+  if (refreshes(status)) status = call();
+  if (stop.stop_requested()) return Error(Code::kCancelled, "loading the adapter was cancelled");
+  if (!status.ok()) return named(status);
+  return answer.bytes();
+}
+
+void StageClient::drop_adapter(AdapterId id) {
+  constexpr std::chrono::seconds kPatience(2);
+  v1::AdapterSource asked;
+  asked.set_id(id.value);
+  v1::LoadedAdapter answer;
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kPatience);
+  const grpc::Status status = impl_->stub->DropAdapter(&context, asked, &answer);
+  impl_->refreshes(status);  // the next call has a fresh token
+}
+
+Result<std::uint64_t> load_adapter_chain(const LocalStage& self, StageClient* next, const AdapterSource& source,
+                                         std::chrono::milliseconds timeout, const std::stop_token& stop) {
+  using Loaded = Result<std::uint64_t>;
+  Loaded behind = std::uint64_t{0};
+  std::jthread reader;
+  const auto ask = [&] { behind = next->load_adapter(source, timeout, stop); };
+  const auto begin = [&] {
+    reader = std::jthread([&] {
+      if (!done_unless_scarce(ask)) behind = no_memory(Code::kUnavailable);
+    });
+  };
+  if (next != nullptr && !done_unless_scarce(begin)) return no_memory(Code::kUnavailable);
+  const Loaded here = self.load_adapter(source);
+  if (reader.joinable()) reader.join();
+  if (!here) return here.error().within("stage " + self.info().plan.name());
+  if (!behind) return behind;
+  return std::max(*here, *behind);
 }
 
 StageInfo unreachable_stage(const StageInfo& before, const Error& why) {

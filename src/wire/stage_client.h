@@ -1,12 +1,14 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <stop_token>
 #include <vector>
 
 #include "core/result.h"
+#include "step/adapter.h"
 #include "step/stage_info.h"
 #include "wire/endpoint.h"
 #include "wire/security.h"
@@ -36,6 +38,13 @@ class StageClient {
   /// Errors: kUnavailable, kDeadlineExceeded; kCancelled, `stop` was requested.
   Status wake(std::chrono::milliseconds timeout, const ChainReport& report, const std::stop_token& stop);
 
+  /// Makes the next stage and all behind it keep an adapter; the bytes on the stage where it takes the most.
+  /// Errors: the stage's own, named; kUnavailable, kDeadlineExceeded; kCancelled, `stop` was requested.
+  Result<std::uint64_t> load_adapter(const AdapterSource& source, std::chrono::milliseconds timeout,
+                                     const std::stop_token& stop);
+  /// Makes them forget it. A stage that does not answer soon has to be told by somebody else.
+  void drop_adapter(AdapterId id);
+
  private:
   class Impl;
   std::unique_ptr<Impl> impl_;
@@ -45,6 +54,11 @@ class StageClient {
 struct LocalStage {
   std::function<StageInfo()> info;  ///< as it is now; any thread
   std::function<void()> wake;       ///< starts loading if that has not happened yet, returns at once; any thread
+  /// Keeps this stage's part of an adapter, and forgets it (StageLink::load_adapter); any thread.
+  std::function<Result<std::uint64_t>(const AdapterSource&)> load_adapter = [](const AdapterSource&) {
+    return Result<std::uint64_t>(Error(Code::kUnimplemented, "this stage takes no adapters"));
+  };
+  std::function<void(AdapterId)> drop_adapter = [](AdapterId) {};
 };
 
 /// The info of a stage that does not answer: its place in the chain, after `before`, and the state kUnreachable with
@@ -54,6 +68,11 @@ StageInfo unreachable_stage(const StageInfo& before, const Error& why);
 /// The stages of the chain from this one on; the next one is shown as unreachable when it does not answer.
 std::vector<StageInfo> describe_chain(const LocalStage& self, StageClient* next, std::chrono::milliseconds timeout,
                                       const std::stop_token& stop = {});
+
+/// Makes this stage and, at the same time, all after it keep an adapter; the bytes on the stage where it takes the
+/// most. Errors: as StageLink::load_adapter, naming the stage.
+Result<std::uint64_t> load_adapter_chain(const LocalStage& self, StageClient* next, const AdapterSource& source,
+                                         std::chrono::milliseconds timeout, const std::stop_token& stop);
 
 /// Loads this stage and all after it at the same time and reports on the calling thread, whenever something changed,
 /// until every stage is ready or has failed. `next` is null on the last stage.

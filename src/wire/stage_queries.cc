@@ -9,6 +9,7 @@
 #include "core/mutex.h"
 #include "core/scarce.h"
 #include "wire/codec.h"
+#include "wire/codec_values.h"
 #include "wire/health.pb.h"
 
 namespace commissure {
@@ -102,6 +103,12 @@ grpc::Status watch_health(ServerCall& call, const std::string& request, const st
   return grpc::Status::CANCELLED;
 }
 
+Result<AdapterSource> read_source(const std::string& request) {
+  v1::AdapterSource asked;
+  if (!asked.ParseFromString(request)) return Error(Code::kInvalidArgument, "not a request about an adapter");
+  return decode(asked);
+}
+
 }  // namespace
 
 void answer_describe(ServerCall& call, const LocalStage& self, StageClient* next) {
@@ -121,6 +128,30 @@ void answer_wake(ServerCall& call, const LocalStage& self, StageClient* next) {
     // A stage that failed is told in the report; the call itself went well.
     const bool told = status || status.error().code() == Code::kUnavailable;
     return told ? grpc::Status() : to_grpc(status.error());
+  });
+}
+
+void answer_load_adapter(ServerCall& call, const LocalStage& self, StageClient* next) {
+  answer_later(call, [self, next](ServerCall& to, const std::string& request, const std::stop_token& stop) {
+    const auto source = read_source(request);
+    if (!source) return to_grpc(source.error());
+    const auto loaded = load_adapter_chain(self, next, *source, remaining(to.context(), kAdapterTimeout), stop);
+    if (!loaded) return to_grpc(loaded.error());
+    v1::LoadedAdapter answer;
+    answer.set_bytes(*loaded);
+    to.send(to_bytes(answer));
+    return grpc::Status();
+  });
+}
+
+void answer_drop_adapter(ServerCall& call, const LocalStage& self, StageClient* next) {
+  answer_later(call, [self, next](ServerCall& to, const std::string& request, const std::stop_token&) {
+    const auto source = read_source(request);
+    if (!source) return to_grpc(source.error());
+    self.drop_adapter(source->id);
+    if (next != nullptr) next->drop_adapter(source->id);
+    to.send(to_bytes(v1::LoadedAdapter()));
+    return grpc::Status();
   });
 }
 

@@ -32,7 +32,9 @@ constexpr std::size_t kAllPlaces = 64 + 64 + 16 + 16 + 16;
 
 Kind kind_of(std::string_view method) {
   if (method == "/commissure.v1.Stage/Open") return Kind::kStream;
-  if (method == "/commissure.v1.Stage/Describe" || method == "/commissure.v1.Stage/Wake") return Kind::kQuestion;
+  if (method == "/commissure.v1.Stage/Describe" || method == "/commissure.v1.Stage/Wake" ||
+      method == "/commissure.v1.Stage/LoadAdapter" || method == "/commissure.v1.Stage/DropAdapter")
+    return Kind::kQuestion;
   if (method == "/grpc.health.v1.Health/Check") return Kind::kCheck;
   if (method == "/grpc.health.v1.Health/Watch") return Kind::kWatch;
   return Kind::kOther;

@@ -25,8 +25,9 @@ struct ServerLimits {
 /// A gRPC server that hands every call to one stage's service.
 ///
 /// Calls are counted by what they ask, so that none keeps another from its place: 64 streams, 64 questions (Describe,
-/// Wake), 16 health checks, 16 health watches, 16 calls of anything else. Where there is no place, the call that has
-/// waited longest for its peer's first word makes room; where all have spoken, a new one gets RESOURCE_EXHAUSTED.
+/// Wake, LoadAdapter, DropAdapter), 16 health checks, 16 health watches, 16 calls of anything else. Where there is no
+/// place, the call that has waited longest for its peer's first word makes room; where all have spoken, a new one gets
+/// RESOURCE_EXHAUSTED.
 class StageServer {
  public:
   /// Listens on all of `endpoints` ("0.0.0.0:8080" is fine here; port 0 takes a free one).

@@ -95,6 +95,10 @@ void StageService::Impl::take(ServerCall& call) {
   if (const Status allowed = check_caller(call); !allowed) return call.finish(to_grpc(allowed.error()));
   if (method == "/commissure.v1.Stage/Describe") return answer_describe(call, options_.self, options_.next_client);
   if (method == "/commissure.v1.Stage/Wake") return answer_wake(call, options_.self, options_.next_client);
+  if (method == "/commissure.v1.Stage/LoadAdapter")
+    return answer_load_adapter(call, options_.self, options_.next_client);
+  if (method == "/commissure.v1.Stage/DropAdapter")
+    return answer_drop_adapter(call, options_.self, options_.next_client);
   if (method != "/commissure.v1.Stage/Open") {
     return call.finish(grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "a stage has no such method"));
   }

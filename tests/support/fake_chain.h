@@ -9,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -52,6 +53,37 @@ class FakeChain final : public StageLink {
   }
 
   bool wake() override { return !is_waking; }
+
+  /// A stream that is lost takes the adapters with it; a step that names another one is a problem.
+  Result<std::uint64_t> load_adapter(const AdapterSource& source, std::chrono::milliseconds,
+                                     const std::stop_token& stop) override {
+    if (on_load) on_load(source, stop);
+    const std::lock_guard lock(mutex_);
+    ++n_loads_;
+    if (stopped_ || is_down()) return Error(Code::kUnavailable, "the fake chain is down");
+    if (source.path.starts_with("broken")) return Error(Code::kDataLoss, source.path, " is malformed");
+    adapters_.insert(source.id);
+    most_adapters_ = std::max(most_adapters_, adapters_.size());
+    return adapter_bytes;
+  }
+  void drop_adapter(AdapterId id) override {
+    const std::lock_guard lock(mutex_);
+    adapters_.erase(id);
+  }
+  std::uint64_t adapter_bytes = 100;
+  std::function<void(const AdapterSource&, const std::stop_token&)> on_load;  ///< set before start
+  int n_loads() const {
+    const std::lock_guard lock(mutex_);
+    return n_loads_;
+  }
+  std::size_t most_adapters() const {
+    const std::lock_guard lock(mutex_);
+    return most_adapters_;
+  }
+  bool has_adapter(AdapterId id) const {
+    const std::lock_guard lock(mutex_);
+    return adapters_.contains(id);
+  }
 
   Status submit(StageInput input) override {
     const std::lock_guard lock(mutex_);
@@ -145,11 +177,13 @@ class FakeChain final : public StageLink {
     std::vector<BlockId> table;
     int n_rows = 0;
     std::optional<SamplingParams> params;
+    AdapterUse adapter;
   };
 
   void forget() {
     ++n_streams_;
     sequences_.clear();
+    adapters_.clear();
     if (!loses.empty()) std::ranges::fill(cells_, -1);
   }
   bool is_down() const { return down_ || std::chrono::steady_clock::now() < down_until_; }
@@ -218,6 +252,8 @@ class FakeChain final : public StageLink {
     if (slice.first_position != state.n_rows) note("rows are missing or repeated");
     state.table.insert(state.table.end(), slice.new_blocks.begin(), slice.new_blocks.end());
     if (slice.params) state.params = slice.params;
+    if (slice.adapter && !adapters_.contains(slice.adapter.id)) note("a step names an adapter that was not loaded");
+    state.adapter = slice.adapter;
     if (!state.params && !is_rebuild) note("no params for a sequence");
 
     SequenceResult result;
@@ -243,7 +279,8 @@ class FakeChain final : public StageLink {
   }
 
   std::uint64_t digest(const State& state) {
-    std::uint64_t hash = 1469598103934665603u;
+    std::uint64_t hash = 1469598103934665603u ^ state.adapter.id.value ^
+                         (state.adapter ? static_cast<std::uint64_t>(state.adapter.scale * 1000) : 0);
     for (int p = 0; p < state.n_rows; ++p)
       hash = (hash ^ static_cast<std::uint64_t>(cell(state, p) + 7)) * 1099511628211u;
     return hash;
@@ -291,6 +328,9 @@ class FakeChain final : public StageLink {
   std::condition_variable_any wake_;
   std::deque<StepBatch> steps_;
   std::map<SequenceId, State> sequences_;
+  std::set<AdapterId> adapters_;
+  int n_loads_ = 0;
+  std::size_t most_adapters_ = 0;
   std::map<BlockId, SequenceId> written_;  // by the current step
   std::vector<std::int32_t> cells_;        // the token written to each position of each block
   std::chrono::steady_clock::time_point down_until_{};

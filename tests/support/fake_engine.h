@@ -63,7 +63,11 @@ class FakeEngine final : public Engine {
   void drain(std::chrono::milliseconds) override {}
   std::string metrics_text() const override { return "# TYPE fake_total counter\nfake_total 1\n"; }
 
+  AdapterKeeper* adapters() const override { return adapters_; }
+
   ServedModel& mutable_model() { return model_; }
+  /// Outlives the engine; set before a service is made of it.
+  void set_adapters(AdapterKeeper& adapters) { adapters_ = &adapters; }
   void set_health(Status health) { health_ = std::move(health); }
   void set_admission(Status admission) { admission_ = std::move(admission); }
   int n_cancelled() const { return n_cancelled_; }
@@ -83,6 +87,7 @@ class FakeEngine final : public Engine {
 
   ServedModel model_;
   EngineOptions options_;
+  AdapterKeeper* adapters_ = nullptr;
   Status health_, admission_;
   const Script script_;
   mutable std::mutex mutex_;
