@@ -293,7 +293,10 @@ Result<int> up_local(const UpOptions& options) {
     }
     return Error(ready.error());
   }
-  std::fputs(endpoint_text(endpoint, state, planned.context, planned.kv_bytes, !options.no_page && !page_files().empty()).c_str(), stderr);
+  std::fputs(
+      endpoint_text(endpoint, state, planned.context, planned.kv_bytes, !options.no_page && !page_files().empty())
+          .c_str(),
+      stderr);
   return options.detach ? Result<int>(0) : stay(std::move(state));
 }
 
