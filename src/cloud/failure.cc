@@ -50,7 +50,7 @@ const Cure kCures[] = {
      Code::kResourceExhausted,
      "Cloud Build is not open to this project in $REGION; build on this machine: commissure build --local"},
     {{"bucket name is not available", "does not have storage.buckets.get access", "already own it",
-      "storage.buckets.get"},
+      "'storage.buckets.get'"},
      Code::kAlreadyExists,
      "the name gs://$BUCKET belongs to somebody else; set another bucket in commissure.yaml"},
     {{"permitted customer", "domain restricted", "allowedpolicymemberdomains"},
