@@ -11,6 +11,8 @@ import re
 import sys
 
 NAME = re.compile(r"\b(?:struct|class|union|enum class|enum)\s+(\w+)|^using (\w+) =|\b(\w+)\s*(?=[({=\[;])")
+# Enumerators that are known without their type's name, and constants behind the first one of a line.
+CONSTANT = re.compile(r"\bk[A-Z]\w*(?=\s*[=,}])")
 
 
 def names_in(lines: list[str]) -> set[str]:
@@ -20,6 +22,8 @@ def names_in(lines: list[str]) -> set[str]:
         if line[:1].isalpha() or line.startswith("[["):
             if match := NAME.search(line):
                 found.add(next(filter(None, match.groups())))
+            if line.startswith(("enum ", "constexpr ", "const ")) and not line.startswith("enum class"):
+                found |= set(CONSTANT.findall(line))
     return found
 
 
