@@ -51,8 +51,8 @@ TEST(EnginePreemption, RequestsGetWhatTheyGetAlone) {
 
 INSTANTIATE_TEST_SUITE_P(Shapes, EngineBatching,
                          ::testing::Values(Shape{1, 64, 64}, Shape{2, 64, 64}, Shape{3, 17, 64}, Shape{4, 512, 64},
-                                         Shape{2, 1, 64}, Shape{4, 64, 64, 1}, Shape{1, 64, 5}, Shape{2, 33, 5},
-                                         Shape{4, 200, 6}));
+                                           Shape{2, 1, 64}, Shape{4, 64, 64, 1}, Shape{1, 64, 5}, Shape{2, 33, 5},
+                                           Shape{4, 200, 6}));
 
 /// What every request gets when nothing is ever reused.
 std::vector<Answer> run_uncached(const std::vector<GenerationRequest>& requests) {
