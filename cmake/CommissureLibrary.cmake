@@ -1,3 +1,5 @@
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/unity_groups.py)
+
 # Compiles a target's sources `size` at a time where COMMISSURE_UNITY is on: half the work, coarser rebuilds.
 function(commissure_unity target size)
   if(NOT COMMISSURE_UNITY)
