@@ -12,8 +12,8 @@ namespace commissure {
 
 /// What stage A is told of adapters.
 struct AdapterSettings {
-  std::vector<std::string> named;                ///< NAME=PATH
-  std::string folder;                            ///< of adapters that are loaded when they are asked for; empty: none
+  std::vector<std::string> named = {};           ///< NAME=PATH
+  std::string folder = {};                       ///< of adapters that are loaded when they are asked for; empty: none
   std::uint64_t bytes = std::uint64_t{1} << 30;  ///< of adapters that a stage keeps
   bool operator==(const AdapterSettings&) const = default;
 };

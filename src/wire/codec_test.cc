@@ -490,8 +490,12 @@ v1::Step step_with_adapter(std::uint64_t id, float scale) {
 TEST(Codec, AdaptersTravelWithTheirSlices) {
   StepBatch batch;
   batch.step = StepId(3);
-  batch.slices.push_back({.sequence = SequenceId(1), .tokens = {TokenId(5)}, .new_blocks = {BlockId(0)}});
-  batch.slices.push_back({.sequence = SequenceId(2), .tokens = {TokenId(6)}, .new_blocks = {BlockId(1)}});
+  for (const int i : {0, 1}) {
+    SequenceRows& slice = batch.slices.emplace_back();
+    slice.sequence = SequenceId(to_size(1 + i));
+    slice.tokens = {TokenId(5 + i)};
+    slice.new_blocks = {BlockId(i)};
+  }
   batch.slices[1].adapter = {AdapterId(~std::uint64_t{0}), 0.0f};
   v1::Step message;
   encode(batch, Boundary{}, message);
