@@ -1,6 +1,6 @@
 # The web page (web/): built by Next.js from the lock file, packed, and embedded in the program.
-#   COMMISSURE_WEB   auto: where Node.js can be had (tools/fetch_node.sh), else one line that says why not; on: ends where
-#                    that fails; off
+#   COMMISSURE_WEB   auto: where Node.js (tools/fetch_node.sh) and the packages can be had, else a line that says why not;
+#                    on: ends where that fails; off
 set(COMMISSURE_WEB auto CACHE STRING "The web page: on, off or auto")
 string(TOLOWER "${COMMISSURE_WEB}" COMMISSURE_WEB)
 if(NOT COMMISSURE_WEB MATCHES "^(on|off|auto)$")
@@ -40,7 +40,7 @@ function(commissure_embed_page target)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/web/src/* ${PROJECT_SOURCE_DIR}/web/public/*)
   file(GLOB settings CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/web/*.json ${PROJECT_SOURCE_DIR}/web/*.mjs ${PROJECT_SOURCE_DIR}/web/*.ts)
   add_custom_command(OUTPUT ${table} ${out}/licences.txt
-    COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/tools/build_web.py ${node} ${PROJECT_SOURCE_DIR}/web ${out}
+    COMMAND ${Python3_EXECUTABLE} ${PROJECT_SOURCE_DIR}/tools/build_web.py ${node} ${PROJECT_SOURCE_DIR}/web ${out} ${COMMISSURE_WEB}
     DEPENDS ${PROJECT_SOURCE_DIR}/tools/build_web.py ${PROJECT_SOURCE_DIR}/web/.npmrc ${sources} ${settings}
     COMMENT "The web page" VERBATIM)
   set_source_files_properties(${table} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON SKIP_PRECOMPILE_HEADERS ON)

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Builds the web page and writes it as a source file that embeds it.
 
-usage: build_web.py NODE_FOLDER WEB OUT
+usage: build_web.py NODE_FOLDER WEB OUT on|auto
 
 WEB is copied to OUT/source and built there, so that nothing is written beside the sources; packages are installed only when the lock
-file changes. Writes OUT/page_table.cc (the table of src/page/page_files.h; the files lie packed in OUT/packed) and OUT/licences.txt.
+file changes. Writes OUT/page_table.cc (the table of src/page/page_files.h; the files lie packed in OUT/packed) and OUT/licences.txt. With auto, where
+packages cannot be fetched or the page cannot be built, it says so and writes an empty table: the program is built without the page.
 """
 import gzip
 import hashlib
@@ -27,7 +28,7 @@ def run(node: pathlib.Path, folder: pathlib.Path, *command: str) -> None:
     environment = {**os.environ, "PATH": f"{node}:{os.environ['PATH']}", "NEXT_TELEMETRY_DISABLED": "1", "CI": "1"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
 
 
 def copy_sources(web: pathlib.Path, source: pathlib.Path) -> None:
@@ -96,12 +97,25 @@ def write_licences(source: pathlib.Path, out: pathlib.Path) -> None:
     (out / "licences.txt").write_text(text)
 
 
+def leave_out(out: pathlib.Path) -> None:
+    shutil.rmtree(out / "packed", ignore_errors=True)
+    (out / "licences.txt").write_text("")
+    (out / "page_table.cc").write_text(
+        '#include "page/page_files.h"\nnamespace commissure {\nstd::span<const PageFile> page_files() { return {}; }\n}\n')
+
+
 def main() -> None:
-    node, web, out = (pathlib.Path(argument) for argument in sys.argv[1:])
+    node, web, out = (pathlib.Path(argument) for argument in sys.argv[1:4])
     out.mkdir(parents=True, exist_ok=True)
-    source = build(node, web, out)
-    write_licences(source, out)
-    embed(source / "out", out)
+    try:
+        source = build(node, web, out)
+        write_licences(source, out)
+        embed(source / "out", out)
+    except RuntimeError as problem:
+        if sys.argv[4] != "auto":
+            sys.exit(str(problem))
+        leave_out(out)
+        print(f"{problem}\nThe program is built without the web page (-DCOMMISSURE_WEB=on makes this an error, off says nothing).")
 
 
 if __name__ == "__main__":

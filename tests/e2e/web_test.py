@@ -13,7 +13,7 @@ need(SMOL)
 build = pathlib.Path(PROGRAM).resolve().parents[2]
 modules = pathlib.Path(PROGRAM).resolve().parents[1] / "web/source/node_modules"
 chromium = shutil.which("chromium")
-if not modules.is_dir() or chromium is None:
+if not (modules.parents[1] / "packed").is_dir() or chromium is None:
     print("SKIPPED: this program was built without the web page, or chromium is absent")
     sys.exit(77)
 node = subprocess.run([ROOT / "tools/fetch_node.sh", "--fetch"], capture_output=True, text=True, check=True).stdout.strip()

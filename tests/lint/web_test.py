@@ -7,7 +7,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 source = pathlib.Path(sys.argv[1]) / "source"
-if not (source / "node_modules").is_dir():
+if not (source.parent / "packed").is_dir():
     print("SKIPPED: this program was built without the web page")
     sys.exit(77)
 node = subprocess.run([ROOT / "tools/fetch_node.sh", "--fetch"], capture_output=True, text=True, check=True).stdout.strip()
