@@ -39,7 +39,7 @@ with Chain(SMOL, stages=3, environment={"COMMISSURE_API_KEY": KEY}) as chain:
             pid = next(stage["pid"] for stage in chain.state()["stages"] if stage["name"] == "b")
             os.kill(pid, signal.SIGKILL)
             wait_until(lambda: serves_again(chain, pid), 30, "the supervisor starts stage b again")
-        out, err = visit.communicate("killed\n", timeout=200)
+        out, err = visit.communicate("killed\n", timeout=240)
     finally:
         visit.kill()
     assert visit.returncode == 0 and "DONE" in out, f"{first}\n{out}\n{err}"

@@ -16,7 +16,7 @@ async function visit(options) {
   const context = await browser.newContext({ bypassCSP: false, locale: "en-GB", ...options });
   await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: url });
   const page = await context.newPage();
-  page.setDefaultTimeout(60_000);
+  page.setDefaultTimeout(100_000);
   page.on("pageerror", (error) => faults.push(`page: ${error.message}`));
   page.on(
     "console",
@@ -118,7 +118,7 @@ const story = "Tell me a story about a lighthouse keeper.";
 const tell = async () => {
   await page.keyboard.press("Control+Shift+O");
   await page.getByRole("button", { name: "Settings" }).click();
-  await page.getByLabel("Most tokens of an answer").fill("220");
+  await page.getByLabel("Most tokens of an answer").fill("120");
   await page.keyboard.press("Escape");
   await ask(page, story);
 };
