@@ -91,9 +91,9 @@ export function useAnswer(change: Change, outcome: Outcome) {
           finish({ finish: "error", error: outcome.describe(problem) }, 0, 0);
         }
       }
+      draw(true);
       setGrowing("");
       setWaking([]);
-      requestAnimationFrame(() => draw(true));
     },
     [change, outcome],
   );
