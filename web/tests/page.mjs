@@ -96,6 +96,7 @@ await page.getByText("2 of 2").waitFor();
 await page.getByRole("button", { name: "Edit" }).click();
 await page.locator(".editor textarea").fill("Name the capital of Italy in one short sentence.");
 await page.getByRole("button", { name: "Send again" }).click();
+await page.locator("[data-message=user]").getByText("capital of Italy").waitFor();
 await settled(page, 1);
 assert.match(await answers(page).first().innerText(), /Rome/);
 await page.getByRole("button", { name: "Version before" }).first().click();
