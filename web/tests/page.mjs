@@ -58,6 +58,7 @@ async function picture(page, name) {
   writeFileSync(`${folder}/${name}.png`, Buffer.from(data, "base64"));
 }
 
+// Of what is out of sight the browser draws no text, so texts are compared as they stand in the document.
 const answers = (page) => page.locator("[data-message=assistant]");
 const settled = async (page, n) => {
   await page.waitForFunction((count) => {
@@ -86,7 +87,7 @@ await picture(page, "chat-empty-1024");
 // An answer, streamed, with its figures; another version of it; the question in other words.
 await ask(page, "Name the capital of France in one short sentence.");
 await settled(page, 1);
-const first = await answers(page).first().innerText();
+const first = await answers(page).first().textContent();
 assert.match(first, /Paris/);
 assert.match(first, /tokens, .* per second, first after/);
 await page.getByText(/\d+ of 8192 tokens/).waitFor();
@@ -98,7 +99,7 @@ await page.locator(".editor textarea").fill("Name the capital of Italy in one sh
 await page.getByRole("button", { name: "Send again" }).click();
 await page.locator("[data-message=user]").getByText("capital of Italy").waitFor();
 await settled(page, 1);
-assert.match(await answers(page).first().innerText(), /Rome/);
+assert.match(await answers(page).first().textContent(), /Rome/);
 await page.getByRole("button", { name: "Version before" }).first().click();
 await page.getByText("Paris").first().waitFor();
 
@@ -109,10 +110,10 @@ await page.waitForFunction(
 );
 await page.keyboard.press("Escape");
 await page.getByText("Stopped.").waitFor();
-const kept = await answers(page).nth(1).locator(".markdown").innerText();
+const kept = await answers(page).nth(1).locator(".markdown").textContent();
 await page.reload();
-await answers(page).nth(1).waitFor();
-assert.equal(await answers(page).nth(1).locator(".markdown").innerText(), kept);
+await answers(page).nth(1).locator(".block").first().waitFor();
+assert.equal(await answers(page).nth(1).locator(".markdown").textContent(), kept);
 
 // A stage dies while an answer streams: the same text as without.
 const story = "Tell me a story about a lighthouse keeper.";
@@ -125,7 +126,7 @@ const tell = async () => {
 };
 await tell();
 await settled(page, 1);
-const whole = await answers(page).first().locator(".markdown").innerText();
+const whole = await answers(page).first().locator(".markdown").textContent();
 await tell();
 await page.waitForFunction(
   () => (document.querySelector("[data-message=assistant] .markdown")?.textContent ?? "").length > 60,
@@ -133,7 +134,7 @@ await page.waitForFunction(
 console.log("KILL");
 await lines.next();
 await settled(page, 1);
-assert.equal(await answers(page).first().locator(".markdown").innerText(), whole);
+assert.equal(await answers(page).first().locator(".markdown").textContent(), whole);
 
 // What a model writes is text, never a script, a picture from elsewhere or a link that runs.
 const hostile = [
